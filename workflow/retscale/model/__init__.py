@@ -1,0 +1,1 @@
+"""Models as every stage sees them: loading, device and dtype, parameter counts, pooling, encoding."""
