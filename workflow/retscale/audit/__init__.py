@@ -1,0 +1,1 @@
+"""Audit: where a figure comes from, and whether every byte on the way is what was recorded."""

@@ -1,0 +1,181 @@
+"""The command `retscale`: one subcommand a stage, and what a person asks of a study.
+
+A stage's command reads its inputs, runs the stage in a temporary folder, writes the provenance record, and only then
+moves the outputs into place.
+"""
+
+import argparse
+import errno
+import importlib
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from retscale.errors import UserError
+from retscale.provenance import code, publish, record
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How a stage's command is called: its input flags (`many`: one or more files) and its declared output."""
+
+    does: str
+    inputs: tuple[str, ...] = ()
+    many: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    primary: str = ""
+    batch: bool = False
+
+
+STAGES = {
+    "text": Stage("train a tokenizer and tokenise the text that a ladder is pretrained on", primary="text.json"),
+    "checkpoint": Stage("obtain a pretrained model", optional=("text",), primary="card.json"),
+    "pairs": Stage("read training queries, positives and the passage collection", primary="pairs.json"),
+    "mine": Stage("find hard negatives for each training query", ("pairs",), primary="negatives.parquet"),
+    "finetune": Stage("turn a checkpoint into an encoder", ("card", "pairs", "negatives"), primary="encoder.json"),
+    "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json"),
+    "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
+    "icl": Stage("score a checkpoint on in-context tasks", ("card",), batch=True),
+    "collect": Stage("gather all results into tidy tables", (), ("cards", "scores", "icl"), primary="collect.json"),
+    "fit": Stage("fit trends and correlations", ("collect",), primary="fit.json"),
+    "figure": Stage("draw one figure", ("collect", "fit"), primary="{name}.png"),
+    "report": Stage(
+        "write report.html", ("collect", "fit", "pairs", "negatives"), ("figures", "tasks"), ("text",), primary="report.html"
+    ),
+}
+
+EXAMPLE = """examples:
+  retscale check config/mini.yaml           is this study right, and what would it run?
+  retscale audit results/mini/figure/1b.png where does each point of this figure come from?
+  retscale mine --spec '{...}' --pairs results/mini/pairs/boolq/pairs.json --out DIR
+
+The workflow calls the stages; `snakemake --profile local -n -p` prints each command in full.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    name = arguments.command
+    try:
+        if name in STAGES:
+            run_stage(name, arguments)
+            return 0
+        return importlib.import_module(f"retscale.{name}.run").main(arguments)
+    except UserError as error:
+        return _fail(name, str(error))
+    except KeyboardInterrupt:
+        return _fail(name, "stopped by the user; nothing half made is left; run the same command again to go on", 130)
+    except Exception as error:
+        if getattr(error, "errno", None) != errno.ENOSPC and "No space left on device" not in str(error):
+            raise
+        return _fail(name, f"the disk is full ({error}); free some space and run the same command again")
+
+
+def _fail(name: str, message: str, status: int = 1) -> int:
+    print(f"retscale {name}: error: {message}", file=sys.stderr, flush=True)
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="retscale", description=__doc__.splitlines()[0], epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, stage in STAGES.items():
+        command = commands.add_parser(name, help=stage.does, description=f"{stage.does}.".capitalize())
+        command.add_argument("--spec", required=True, help="the job's configuration: a JSON object, or @FILE")
+        for flag in stage.inputs:
+            command.add_argument(f"--{flag}", type=Path, required=True)
+        for flag in stage.many:
+            command.add_argument(f"--{flag}", type=Path, nargs="*", required=True)
+        for flag in stage.optional:
+            command.add_argument(f"--{flag}", type=Path, nargs="?", help="may be left empty")
+        command.add_argument("--out", type=Path, required=True, help=f"folder of the outputs, {stage.primary or 'TASK.json'} last")
+    check = commands.add_parser("check", help="validate a study and say what it would run")
+    check.add_argument("study", type=Path)
+    audit = commands.add_parser("audit", help="trace a figure back to bytes and verify every file on the way")
+    audit.add_argument("figure", type=Path, help="a figure file, such as results/mini/figure/1b.png")
+    audit.add_argument("--quiet", action="store_true", help="print only what is wrong, and the verdict")
+    return top
+
+
+def run_stage(name: str, arguments: argparse.Namespace) -> None:
+    """Run a stage's job: verified inputs in, whole outputs with their record out."""
+    started = time.time()
+    stage, module = STAGES[name], f"retscale.{name}.run"
+    spec = read_spec(arguments.spec)
+    flags = (*stage.inputs, *stage.many, *stage.optional)
+    inputs = {flag: value for flag in flags if (value := getattr(arguments, flag)) is not None}
+    run = importlib.import_module(module).run
+    primary = stage.primary.format(**spec) if not stage.batch else "batch"
+    if int(os.environ.get("RANK", 0)) > 0:
+        # A further process of `accelerate launch`: it computes, and leaves files and records to the first.
+        run(spec, inputs, arguments.out / f".{primary}.tmp")
+        return
+    digest = code.digest(module)
+    with publish.workspace(arguments.out, primary) as work:
+        if stage.batch:
+            run_batch(name, run, spec, inputs, work, arguments.out, digest)
+            return
+        sources = record.verified_inputs(inputs, arguments.out)
+        notes = run(spec, inputs, work)
+        finish(name, spec, digest, sources, work, arguments.out, primary, notes, started)
+
+
+def run_batch(name: str, run, spec: dict, inputs: dict, work: Path, out: Path, digest: str) -> None:
+    """Run the tasks of a batch that are not finished yet, publishing each as it ends.
+
+    The record of a task knows only its own part of spec and inputs, so a batch that grows redoes nothing.
+    """
+    shared = record.verified_inputs({k: v for k, v in inputs.items() if k != "tasks"}, out)
+    files = dict(zip(spec["tasks"], inputs["tasks"], strict=True)) if "tasks" in inputs else {}
+    parts = {}
+    for task, config in spec["tasks"].items():
+        own = record.verified_inputs({"tasks": [files[task]]}, out) if files else []
+        parts[task] = ({**spec, "tasks": {task: config}}, shared + own)
+    todo = {}
+    for task, (part, sources) in parts.items():
+        primary = out / f"{task}.json"
+        if record.fresh(primary, part, digest, sources):
+            # Snakemake compares times: what is kept must not look older than the inputs of this job.
+            for output in record.read(primary)["outputs"]:
+                os.utime(out / output["path"])
+        else:
+            todo[task] = spec["tasks"][task]
+    if not todo:
+        return
+    if files:
+        inputs = {**inputs, "tasks": [files[task] for task in todo]}
+    started = time.time()
+    for task in run({**spec, "tasks": todo}, inputs, work):
+        part, sources = parts[task]
+        finish(name, part, digest, sources, work, out, f"{task}.json", None, started)
+        started = time.time()
+
+
+def finish(name: str, spec: dict, digest: str, sources: list, work: Path, out: Path, primary: str, notes: dict | None, started: float) -> None:
+    """Write the record of the job whose files lie in `work`, then publish: files, record, primary output last."""
+    names = sorted(str(p.relative_to(work)) for p in work.rglob("*") if p.is_file())
+    if primary not in names:
+        raise UserError(f"the stage ended without writing {primary}; this is a bug in retscale: please report it with the log")
+    names.remove(primary)
+    made = record.make(name, spec, digest, sources, work, [*names, primary], notes, started)
+    path = record.path_of(Path(primary))
+    (work / path).write_text(json.dumps(made, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    publish.publish(work, out, [*names, str(path), primary])
+
+
+def read_spec(text: str) -> dict:
+    """The spec given as JSON or as @FILE; UserError if it is neither."""
+    try:
+        spec = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
+    except OSError as error:
+        raise UserError(f"--spec: cannot read {text[1:]}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"--spec: not JSON: {error}") from None
+    if not isinstance(spec, dict):
+        raise UserError("--spec: must be a JSON object")
+    return spec

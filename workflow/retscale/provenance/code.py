@@ -1,0 +1,73 @@
+"""The digest of a module's code: what Snakemake tracks as `params.code`.
+
+Blind to comments, docstrings and layout; it covers the first-party modules that the entry module imports, at any depth
+and wherever the import stands, and the data files (templates) that lie beside them.
+"""
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+DATA_SUFFIXES = {".html", ".css", ".json"}
+
+
+def digest(module: str, package: Path = PACKAGE) -> str:
+    """sha256 over the import closure of `module` (dotted name below the package that `package` holds)."""
+    total = hashlib.sha256()
+    for name in closure(module, package):
+        path = _path(name, package)
+        total.update(f"{name}\n{_normalised(path)}\n".encode())
+        for data in sorted(p for p in path.parent.iterdir() if p.suffix in DATA_SUFFIXES):
+            total.update(data.name.encode() + data.read_bytes())
+    return total.hexdigest()
+
+
+def closure(module: str, package: Path = PACKAGE) -> list[str]:
+    """First-party modules that `module` loads, itself included, sorted."""
+    found, queue = set(), [module]
+    while queue:
+        name = queue.pop()
+        if name in found or _path(name, package) is None:
+            continue
+        found.add(name)
+        parents = name.split(".")[:-1]
+        queue += [".".join(parents[: i + 1]) for i in range(len(parents))]
+        queue += _imports(_path(name, package), name, package.name)
+    return sorted(found)
+
+
+def _path(name: str, package: Path) -> Path | None:
+    base = package.parent.joinpath(*name.split("."))
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _imports(path: Path, name: str, root: str) -> list[str]:
+    found = []
+    here = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+    return [n for n in found if n == root or n.startswith(f"{root}.")]
+
+
+@functools.cache
+def _normalised(path: Path) -> str:
+    tree = _tree(path)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)

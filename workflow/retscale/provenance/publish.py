@@ -1,0 +1,54 @@
+"""Outputs appear whole or not at all, whatever kills the job."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def workspace(folder: Path, label: str) -> Iterator[Path]:
+    """An empty temporary folder inside `folder`, held by one process at a time and removed at the end.
+
+    It lies beside its outputs so that publishing is a rename. What a killed owner left in it is thrown away.
+    """
+    work = folder / f".{label}.tmp"
+    descriptor = _hold(work)
+    try:
+        for left in work.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _hold(work: Path) -> int:
+    """Create the folder `work` and lock it; returns the descriptor that holds the lock."""
+    while True:
+        work.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(work, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another process works in {work}; waiting for it", file=sys.stderr, flush=True)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # The former owner removed the folder when it ended: then this lock guards nothing, and we start over.
+        if work.exists() and os.fstat(descriptor).st_ino == work.stat().st_ino:
+            return descriptor
+        os.close(descriptor)
+
+
+def publish(work: Path, folder: Path, names: list[str]) -> None:
+    """Move the files `names` (relative) from `work` to `folder`, in that order, each flushed to disk first."""
+    for name in names:
+        with (work / name).open("rb+") as file:
+            os.fsync(file.fileno())
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(work / name, folder / name)
+    descriptor = os.open(folder, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)

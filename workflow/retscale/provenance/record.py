@@ -1,0 +1,147 @@
+"""The provenance record that lies beside every output: `card.json` -> `card.record.json`.
+
+A record names what made its outputs (stage, spec, code digest, commit, packages, machine) and the sha256 of every
+input and output, so records chain: the inputs of one are the outputs of another.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from retscale.errors import UserError
+
+PACKAGES = [
+    "torch", "transformers", "tokenizers", "accelerate", "datasets", "mteb", "numpy", "scipy", "pandas", "pyarrow",
+    "matplotlib", "seaborn", "bm25s", "snakemake",
+]  # fmt: skip
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def spec_sha256(spec: dict) -> str:
+    return hashlib.sha256(canonical(spec).encode()).hexdigest()
+
+
+def canonical(spec: dict) -> str:
+    """The one JSON form of a spec: sorted keys, no spaces to spare, plain types only."""
+    return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def path_of(primary: Path) -> Path:
+    """Where the record of the output `primary` lies."""
+    return primary.with_name(f"{primary.stem}.record.json")
+
+
+def read(primary: Path) -> dict:
+    """The record of `primary`; UserError if there is none or it cannot be read."""
+    path = path_of(primary)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{primary} has no provenance record ({path.name}); delete it and run again to remake it") from None
+    except ValueError:
+        raise UserError(f"the provenance record {path} is damaged; delete {primary} and run again to remake it") from None
+
+
+def verified_inputs(inputs: dict, folder: Path) -> list[dict]:
+    """Each input file and its companions, checked against the record of the job that made it.
+
+    `inputs` maps a name to a path or a list of paths; paths in the result are relative to `folder`, the home of the
+    record to be. UserError names the first file whose bytes are not those that were recorded.
+    """
+    rows = []
+    for name, value in inputs.items():
+        for primary in value if isinstance(value, list) else [value]:
+            if not primary.is_file():
+                raise UserError(f"--{name}: there is no file {primary}")
+            for output in read(primary)["outputs"]:
+                path = primary.parent / output["path"]
+                check(path, output["sha256"])
+                rows.append(
+                    {
+                        "name": name,
+                        "path": os.path.relpath(path, folder),
+                        "sha256": output["sha256"],
+                        "record": os.path.relpath(path_of(primary), folder),
+                    }
+                )
+    return rows
+
+
+def check(path: Path, expected: str) -> None:
+    """UserError unless the bytes of `path` have the sha256 `expected`."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing, although its provenance record lists it; delete its neighbours and run again")
+    if sha256(path) != expected:
+        raise UserError(f"{path} is not the file that was made (its sha256 differs from its record); delete it and run again")
+
+
+def make(stage: str, spec: dict, code: str, inputs: list[dict], work: Path, names: list[str], notes: dict | None, started: float) -> dict:
+    """The record of a finished job whose outputs are the files `names` in `work`."""
+    return {
+        "stage": stage,
+        "spec": spec,
+        "spec_sha256": spec_sha256(spec),
+        "code_sha256": code,
+        "inputs": inputs,
+        "outputs": [{"path": name, "sha256": sha256(work / name), "bytes": (work / name).stat().st_size} for name in names],
+        "notes": notes or {},
+        "git": git_state(),
+        "packages": versions(),
+        "machine": machine(),
+        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "seconds": round(time.time() - started, 3),
+    }
+
+
+def fresh(primary: Path, spec: dict, code: str, inputs: list[dict]) -> bool:
+    """Whether `primary` exists, whole, and was made from precisely this spec, code and inputs."""
+    try:
+        record = read(primary)
+        for output in record["outputs"]:
+            check(primary.parent / output["path"], output["sha256"])
+    except (UserError, KeyError, TypeError):
+        return False
+    return (record["spec_sha256"], record["code_sha256"], record["inputs"]) == (spec_sha256(spec), code, inputs)
+
+
+def git_state() -> dict:
+    """Commit and dirty flag of the code that runs; unknown outside a git clone."""
+    here = Path(__file__).parent
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        status = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": "unknown", "dirty": None}
+    return {"commit": commit, "dirty": bool(status.strip())}
+
+
+def versions() -> dict:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def machine() -> dict:
+    """Host, processor and cores; the accelerator is in the notes of the stages that use one."""
+    cpu = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {"host": socket.gethostname(), "cpu": cpu, "cores": len(os.sched_getaffinity(0)), "system": platform.platform()}

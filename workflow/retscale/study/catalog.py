@@ -1,0 +1,75 @@
+"""The catalog: facts given once, by name; a study picks from it and may override."""
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from retscale.checkpoint.config import Checkpoint
+from retscale.errors import UserError
+from retscale.finetune.config import Recipe
+from retscale.icl.config import IclTask
+from retscale.pairs.config import PairsConfig
+from retscale.study import explain, yaml
+from retscale.task.config import RetrievalTask
+from retscale.text.config import TextConfig
+
+FOLDER = Path(__file__).resolve().parents[3] / "config" / "catalog"
+
+# Each kind of entry: the catalog's file and the model that an entry must fit.
+KINDS = {
+    "text": ("texts", TextConfig),
+    "checkpoint": ("checkpoints", Checkpoint),
+    "pairs": ("pairs", PairsConfig),
+    "recipe": ("recipes", Recipe),
+    "task": ("tasks", RetrievalTask),
+    "icl": ("icl", IclTask),
+}
+
+
+@cache
+def entries(kind: str) -> dict[str, dict]:
+    """The catalog's entries of `kind`, as written."""
+    path = FOLDER / f"{KINDS[kind][0]}.yaml"
+    return yaml.read(path) if path.exists() else {}
+
+
+@cache
+def suites() -> dict[str, list[str]]:
+    return yaml.read(FOLDER / "suites.yaml")
+
+
+def model(kind: str) -> type[BaseModel]:
+    return KINDS[kind][1]
+
+
+def resolve(kind: str, entry: str | dict, file: str, where: str) -> tuple[str, dict]:
+    """The id and the complete data of an entry of a study: a name, `use: NAME` with overrides, or all in place."""
+    known = entries(kind)
+    entry = {"use": entry} if isinstance(entry, str) else dict(entry)
+    name = entry.pop("use", None)
+    if name is not None and name not in known:
+        raise explain.unknown(file, where, kind, name, known)
+    id = entry.pop("id", name)
+    if id is None:
+        raise UserError(f"{file}: {where}: give an `id`, or name a {kind} of the catalog with `use`")
+    return str(id), merge(known.get(name, {}), entry)
+
+
+def merge(base: dict, over: dict) -> dict:
+    """`base` with the keys of `over`; mappings of the same kind are merged, anything else is replaced."""
+    both = base | over
+    for key in base.keys() & over.keys():
+        if isinstance(base[key], dict) and isinstance(over[key], dict):
+            same = base[key].get("kind") == over[key].get("kind", base[key].get("kind"))
+            both[key] = merge(base[key], over[key]) if same else over[key]
+    return both
+
+
+def expand(names: list, kind: str) -> list:
+    """The list with each suite's name replaced by its members."""
+    flat = []
+    for name in names:
+        members = suites().get(name) if isinstance(name, str) and name not in entries(kind) else None
+        flat += expand(members, kind) if members else [name]
+    return flat

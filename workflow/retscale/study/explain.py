@@ -1,0 +1,55 @@
+"""Validation errors in words: file, path in it, what was found, what is allowed, the closest known word."""
+
+import difflib
+
+from pydantic import BaseModel, ValidationError
+
+from retscale.errors import UserError
+
+
+def validate(model: type[BaseModel], data: dict, file: str, where: str = "") -> BaseModel:
+    """`data` as a `model`; UserError with one line for each thing that is wrong with it."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        known = fields(model)
+        raise UserError("\n".join(dict.fromkeys(line(item, file, where, known) for item in error.errors()))) from None
+
+
+def line(item: dict, file: str, where: str, known: set[str]) -> str:
+    """One pydantic error as one line."""
+    path = ".".join(str(part) for part in ([where] if where else []) + list(item["loc"]))
+    if item["type"] == "extra_forbidden":
+        return f"{file}: {path}: unknown key{closest(str(item['loc'][-1]), known)}"
+    if item["type"] == "missing":
+        return f"{file}: {path}: this key is required"
+    found = "" if isinstance(item["input"], (dict, list)) else f" (found {item['input']!r})"
+    text = item["msg"].removeprefix("Value error, ")
+    return f"{file}: {path}: {text[0].lower()}{text[1:]}{found}{closest(item['input'], allowed(item))}"
+
+
+def allowed(item: dict) -> list[str]:
+    """The words that a literal or a tagged union would have taken."""
+    text = item.get("ctx", {}).get("expected_tags") or (item.get("ctx", {}).get("expected", "") if item["type"] == "literal_error" else "")
+    return [word.strip("' ") for word in text.replace(" or ", ", ").split(",") if word]
+
+
+def closest(word, known) -> str:
+    """`; did you mean 'x'?`, or nothing when no known word is near."""
+    near = difflib.get_close_matches(str(word), sorted(known), 1, 0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def unknown(file: str, where: str, kind: str, name, known) -> UserError:
+    """A name that the catalog or the study does not have."""
+    hint = closest(name, known) or f"; known: {', '.join(sorted(known)) or 'none'}"
+    return UserError(f"{file}: {where}: unknown {kind} {name!r}{hint}")
+
+
+def fields(model: type[BaseModel]) -> set[str]:
+    """Every key that may stand in `model`, at any depth."""
+    schema = model.model_json_schema()
+    found = set()
+    for part in [schema, *schema.get("$defs", {}).values()]:
+        found |= set(part.get("properties", {}))
+    return found

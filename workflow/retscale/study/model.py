@@ -1,0 +1,45 @@
+"""The study file as it is written: what may stand in it, and where.
+
+An entry is the name of something in the catalog, or a mapping: `use: NAME` with overrides, or all of it in place.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from retscale.evaluate.config import EvaluateConfig
+from retscale.figure.config import FigureConfig
+from retscale.fit.config import FitConfig
+from retscale.mine.config import MineConfig
+
+ID = r"^[a-z0-9][a-z0-9._-]*$"
+Id = Annotated[str, Field(pattern=ID, max_length=80)]
+Entry = str | dict
+
+
+class Study(BaseModel):
+    """checkpoints x recipes x tasks, and how to report them."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    name: Id
+    title: str
+    description: str
+    deviations: list[str] = Field([], description="how this study differs from the paper; the report opens with it")
+    seed: int = Field(1, ge=0, lt=2**31)
+    # fp32 gives the same numbers on every CPU; auto takes bf16 where the hardware has it.
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    # Tokens a forward pass: bounds memory, changes no score beyond rounding.
+    tokens_per_batch: int = Field(16384, ge=128, le=2**22)
+    text: Entry | None = Field(None, description="the text of checkpoints that are pretrained here")
+    checkpoints: list[Entry] = Field(min_length=1)
+    pairs: Entry
+    held_out: list[str] = Field([], description="tests whose texts are left out of the training data")
+    mine: MineConfig
+    recipes: list[Entry] = Field(min_length=1, description="the first is the main one; `checkpoints:` limits one to a part of the ladder")
+    tasks: list[Entry] = Field(min_length=1, description="retrieval tasks or suites of them")
+    icl: list[Entry] = Field([], description="in-context tasks or suites of them")
+    evaluate: EvaluateConfig = EvaluateConfig()
+    fit: FitConfig = FitConfig()
+    figures: list[Literal["1a", "1b", "2", "3", "ablation"]] = ["1a", "1b", "2", "3", "ablation"]
+    style: FigureConfig = FigureConfig()

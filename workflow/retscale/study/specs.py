@@ -1,0 +1,91 @@
+"""The study cut into one spec a job: precisely what that job uses, so that nothing else makes it run again.
+
+Facts that only describe (licence, family, labels) go to `collect` and `report`, never to a job that costs anything.
+"""
+
+from retscale.provenance.record import canonical as dump  # noqa: F401 - the rules write specs with it
+from retscale.study.load import Study
+
+DESCRIPTIVE = {"licence", "origin", "note"}
+
+
+def text(study: Study) -> dict:
+    return plain(study.text)
+
+
+def checkpoint(study: Study, id: str) -> dict:
+    entry = plain(study.checkpoints[id], without=DESCRIPTIVE | {"family", "size", "role"})
+    return {"id": id, "seed": study.file.seed, "precision": study.file.precision, **entry}
+
+
+def pairs(study: Study) -> dict:
+    exclude = [
+        {"name": name, "wheel": task.source.wheel, "files": task.source.files, "field": field}
+        for name, task in study.held_out.items()
+        for field in task.text_fields()
+    ]
+    return {**plain(study.pairs), "exclude": exclude}
+
+
+def mine(study: Study) -> dict:
+    return plain(study.file.mine)
+
+
+def finetune(study: Study, recipe: str) -> dict:
+    return {"recipe": {"id": recipe, **plain(study.recipes[recipe])}, "seed": study.file.seed, "precision": study.file.precision}
+
+
+def task(study: Study, id: str) -> dict:
+    return {"id": id, "seed": study.file.seed, **plain(study.tasks[id], without=DESCRIPTIVE | {"alone"})}
+
+
+def evaluate(batch: str):
+    def cut(study: Study, checkpoint: str, recipe: str) -> dict:
+        return {
+            "checkpoint": checkpoint,
+            "recipe": recipe,
+            "tasks": {id: {} for id in study.batches[batch]},
+            "precision": study.file.precision,
+            "tokens_per_batch": study.file.tokens_per_batch,
+            **plain(study.file.evaluate),
+        }
+
+    return cut
+
+
+def icl(study: Study, checkpoint: str) -> dict:
+    return {
+        "checkpoint": checkpoint,
+        "tasks": {id: plain(task, without=DESCRIPTIVE) for id, task in study.icl.items()},
+        "precision": study.file.precision,
+        "tokens_per_batch": study.file.tokens_per_batch,
+        "seed": study.file.seed,
+    }
+
+
+def collect(study: Study) -> dict:
+    return {
+        "study": study.name,
+        "headline": list(study.tasks),
+        "recipes": list(study.recipes),
+        "main_recipe": next(iter(study.recipes)),
+        "checkpoints": {id: {"family": c.family, "size": c.size, "role": c.role} for id, c in study.checkpoints.items()},
+        "seed": study.file.seed,
+    }
+
+
+def fit(study: Study) -> dict:
+    return {**plain(study.file.fit), "seed": study.file.seed}
+
+
+def figure(study: Study, name: str) -> dict:
+    return {"name": name, **plain(study.file.style)}
+
+
+def report(study: Study) -> dict:
+    return {}
+
+
+def plain(config, without: set[str] = frozenset()) -> dict:
+    """A model as plain JSON types."""
+    return config.model_dump(mode="json", exclude=set(without))

@@ -1,0 +1,27 @@
+"""A pretrained checkpoint, from the hub, a folder, a GGUF file, or pretrained here.
+
+requires: text.json (only what is pretrained here)        writes: card.json, model/
+"""
+
+cards = [f"{out}/checkpoint/{checkpoint}/card.json" for checkpoint in study.checkpoints]
+
+
+def pretraining_text(wildcards):
+    pretrained = study.checkpoints[wildcards.checkpoint].source.kind == "pretrain"
+    return {"text": f"{out}/text/text.json"} if pretrained else {}
+
+
+rule checkpoint:
+    input:
+        unpack(pretraining_text),
+    output:
+        f"{out}/checkpoint/{{checkpoint}}/card.json",
+    params:
+        spec=spec(specs.checkpoint, "checkpoint"),
+        code=digest("checkpoint"),
+    log:
+        f"{logs}/checkpoint/{{checkpoint}}.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "retscale checkpoint --spec {params.spec:q} --text {input:q} --out $(dirname {output:q}) > {log:q} 2>&1"

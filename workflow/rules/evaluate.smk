@@ -1,0 +1,36 @@
+"""Scores and rankings of an encoder on retrieval tasks.
+
+requires: encoder.json, task.json of each task        writes: TASK.json, TASK.parquet
+
+A batch of tasks shares one job, so that the encoder is loaded once; a huge corpus is a batch of its own. The results
+are marked `update`, so Snakemake leaves them in place and the job redoes only what its records do not vouch for:
+a task added to a batch costs that task.
+"""
+
+scores = [
+    f"{out}/evaluate/{checkpoint}/{recipe}/{task}.json"
+    for recipe, trained in study.trained.items()
+    for checkpoint in trained
+    for task in study.tasks
+]
+
+for batch, tasks in study.batches.items():
+
+    rule:
+        name:
+            f"evaluate_{batch}"
+        input:
+            encoder=f"{out}/finetune/{{checkpoint}}/{{recipe}}/encoder.json",
+            tasks=expand(f"{out}/task/{{task}}/task.json", task=tasks),
+        output:
+            update(expand(f"{out}/evaluate/{{{{checkpoint}}}}/{{{{recipe}}}}/{{task}}.json", task=tasks)),
+        params:
+            spec=spec(specs.evaluate(batch), "checkpoint", "recipe"),
+            code=digest("evaluate"),
+        log:
+            f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.log",
+        conda:
+            "../../envs/environment.yaml"
+        shell:
+            "retscale evaluate --spec {params.spec:q} --encoder {input.encoder:q} --tasks {input.tasks:q}"
+            " --out $(dirname {output[0]:q}) > {log:q} 2>&1"

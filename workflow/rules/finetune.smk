@@ -1,0 +1,33 @@
+"""An encoder: a checkpoint fine-tuned by a recipe.
+
+requires: card.json, pairs.json, negatives.parquet        writes: encoder.json, weights, tokenizer, log.jsonl
+"""
+
+encoders = [
+    f"{out}/finetune/{checkpoint}/{recipe}/encoder.json"
+    for recipe, trained in study.trained.items()
+    for checkpoint in trained
+]
+
+
+rule finetune:
+    input:
+        card=f"{out}/checkpoint/{{checkpoint}}/card.json",
+        pairs=rules.pairs.output,
+        negatives=rules.mine.output,
+    output:
+        f"{out}/finetune/{{checkpoint}}/{{recipe}}/encoder.json",
+    params:
+        spec=spec(specs.finetune, "recipe"),
+        code=digest("finetune"),
+    resources:
+        # How the job is started belongs to the machine, so a profile sets it and no result depends on it.
+        accelerate="profiles/local/accelerate.yaml",
+    log:
+        f"{logs}/finetune/{{checkpoint}}/{{recipe}}.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "accelerate launch --config_file {resources.accelerate:q} -m retscale finetune --spec {params.spec:q}"
+        " --card {input.card:q} --pairs {input.pairs:q} --negatives {input.negatives:q}"
+        " --out $(dirname {output:q}) > {log:q} 2>&1"

@@ -1,0 +1,20 @@
+"""Trends, correlations and comparisons.
+
+requires: collect.json        writes: fit.json, a table each as csv and parquet
+"""
+
+
+rule fit:
+    input:
+        collect=rules.collect.output,
+    output:
+        f"{out}/fit/fit.json",
+    params:
+        spec=spec(specs.fit),
+        code=digest("fit"),
+    log:
+        f"{logs}/fit.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "retscale fit --spec {params.spec:q} --collect {input.collect:q} --out $(dirname {output:q}) > {log:q} 2>&1"

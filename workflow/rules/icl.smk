@@ -1,0 +1,23 @@
+"""In-context scores of a checkpoint, before any fine-tuning.
+
+requires: card.json        writes: TASK.json, TASK.parquet; one job a checkpoint, finished tasks are kept
+"""
+
+icl_scores = [f"{out}/icl/{checkpoint}/{task}.json" for checkpoint in study.checkpoints for task in study.icl]
+
+if study.icl:
+
+    rule icl:
+        input:
+            card=f"{out}/checkpoint/{{checkpoint}}/card.json",
+        output:
+            update(expand(f"{out}/icl/{{{{checkpoint}}}}/{{task}}.json", task=study.icl)),
+        params:
+            spec=spec(specs.icl, "checkpoint"),
+            code=digest("icl"),
+        log:
+            f"{logs}/icl/{{checkpoint}}.log",
+        conda:
+            "../../envs/environment.yaml"
+        shell:
+            "retscale icl --spec {params.spec:q} --card {input.card:q} --out $(dirname {output[0]:q}) > {log:q} 2>&1"

@@ -1,0 +1,20 @@
+"""Hard negatives for every training query.
+
+requires: pairs.json        writes: negatives.parquet
+"""
+
+
+rule mine:
+    input:
+        pairs=rules.pairs.output,
+    output:
+        f"{out}/mine/negatives.parquet",
+    params:
+        spec=spec(specs.mine),
+        code=digest("mine"),
+    log:
+        f"{logs}/mine.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "retscale mine --spec {params.spec:q} --pairs {input.pairs:q} --out $(dirname {output:q}) > {log:q} 2>&1"

@@ -1,0 +1,28 @@
+"""report.html: figures, claims, tables, data and provenance in one file.
+
+requires: figures, tables, data facts        writes: report.html
+"""
+
+
+rule report:
+    input:
+        figures=figures,
+        collect=rules.collect.output,
+        fit=rules.fit.output,
+        pairs=rules.pairs.output,
+        negatives=rules.mine.output,
+        tasks=expand(rules.task.output, task=study.tasks),
+        text=rules.text.output if study.text else [],
+    output:
+        report(f"{out}/report.html", caption="../report/report.rst", category="Report"),
+    params:
+        spec=spec(specs.report),
+        code=digest("report"),
+    log:
+        f"{logs}/report.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "retscale report --spec {params.spec:q} --figures {input.figures:q} --collect {input.collect:q} --fit {input.fit:q}"
+        " --pairs {input.pairs:q} --negatives {input.negatives:q} --tasks {input.tasks:q}"
+        " --text {input.text:q} --out $(dirname {output:q}) > {log:q} 2>&1"

