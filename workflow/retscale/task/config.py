@@ -1,0 +1,77 @@
+"""What a study says about a retrieval task."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from retscale.text.wheel import WheelSource
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class RowsSource(WheelSource):
+    """Rows of a data wheel, each naming a query (or a list of queries) and the document that answers it.
+
+    `query`, `document` and `title` name fields. `strip` is a regular expression removed from every text. With `label`,
+    a row is a judgement: relevant if that field equals `relevant`, else judged irrelevant. Queries of fewer than
+    `min_words` words are dropped.
+
+    `ambiguous` says what becomes of a query text that occurs with several documents. `merge` (a question asked twice):
+    one query with several relevant documents, since two copies would each count the other's answer as wrong. `drop`
+    (a description that fits more documents than the rows say): no query at all.
+    """
+
+    query: str
+    document: str
+    title: str | None = None
+    label: str | None = None
+    relevant: str = "True"
+    strip: str | None = None
+    min_words: int = Field(1, ge=1)
+    ambiguous: Literal["merge", "drop"] = "merge"
+
+
+class FolderSource(Strict):
+    """A folder in the BEIR layout: corpus.jsonl, queries.jsonl and qrels/<split>.tsv."""
+
+    kind: Literal["folder"]
+    path: str
+    split: str = "test"
+
+
+class MtebSource(Strict):
+    """A retrieval task of mteb by name; `revision` must be the one that the installed mteb pins."""
+
+    kind: Literal["mteb"]
+    name: str
+    revision: str = Field(pattern="^[0-9a-f]{40}$")
+    split: str = "test"
+    subset: str = "default"
+
+
+class RetrievalTask(Strict):
+    """Queries, corpus and judgements.
+
+    `judged_only`: rank only the documents judged for a query (mteb's top_ranked) instead of the whole corpus.
+    `max_queries`, `max_documents`: a subsample drawn with `seed`; every judged document of a kept query is kept.
+    `ignore_identical_ids`: a document with the query's own id is never retrieved; None asks mteb, and means no
+    elsewhere. `alone`: the corpus is so large that the task deserves a job of its own.
+    """
+
+    source: Annotated[RowsSource | FolderSource | MtebSource, Field(discriminator="kind")]
+    judged_only: bool = False
+    max_queries: int | None = Field(None, ge=1)
+    max_documents: int | None = Field(None, ge=1)
+    ignore_identical_ids: bool | None = None
+    seed: int = Field(0, ge=0)
+    alone: bool = False
+    licence: str
+    origin: str
+
+    @model_validator(mode="after")
+    def _labels_for_judged_only(self) -> "RetrievalTask":
+        if self.judged_only and self.source.kind == "wheel" and not self.source.label:
+            raise ValueError("judged_only needs source.label, the field that holds the judgement")
+        return self

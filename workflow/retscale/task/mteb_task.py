@@ -1,0 +1,62 @@
+"""A collection from a retrieval task of mteb, texts and ids as mteb itself evaluates them."""
+
+import mteb
+import pandas as pd
+
+from retscale.errors import UserError
+from retscale.task.collection import Collection
+from retscale.task.config import MtebSource
+
+
+def collect(source: MtebSource) -> Collection:
+    """Fetches the task's data set at the pinned revision; the network is needed unless it is cached."""
+    try:
+        task = mteb.get_task(source.name)
+    except KeyError as error:
+        raise UserError(f"mteb {mteb.__version__} has no task {source.name!r}: {error}") from None
+    return from_task(task, source)
+
+
+def from_task(task: mteb.AbsTask, source: MtebSource) -> Collection:
+    """The collection that `task` holds for the split and subset of `source`.
+
+    Documents outside the candidates of a query (mteb's `top_ranked`) are not judged here: candidates without a
+    judgement get the score 0, which is what trec_eval makes of them.
+    """
+    pinned = task.metadata.dataset["revision"]
+    if pinned != source.revision:
+        raise UserError(f"mteb {mteb.__version__} evaluates {source.name} at revision {pinned}, not {source.revision}; name that one")
+    if not isinstance(task, mteb.AbsTaskRetrieval):
+        raise UserError(f"{source.name} is a task of mteb, but not a retrieval task")
+    task.load_data()
+    task.convert_v1_dataset_format_to_v2(num_proc=None)
+    try:
+        data = task.dataset[source.subset][source.split]
+    except KeyError:
+        found = ", ".join(f"{subset}/{split}" for subset, splits in task.dataset.items() for split in splits)
+        raise UserError(f"{source.name} has no {source.subset}/{source.split}; it has: {found}") from None
+    relevant = {query: judged for query, judged in data["relevant_docs"].items() if judged}
+    queries, corpus = data["queries"].to_pandas(), data["corpus"].to_pandas()
+    texts = queries["text"]
+    if "instruction" in queries:
+        # mteb's encoders read the instruction after the query.
+        texts = texts.where(queries["instruction"].isna(), texts + " " + queries["instruction"])
+    titles = corpus["title"].fillna("") if "title" in corpus else ""
+    table = pd.DataFrame({"query_id": queries["id"], "text": texts}, dtype="str")
+    return Collection(
+        queries=table[table["query_id"].isin(relevant)].reset_index(drop=True),
+        corpus=pd.DataFrame({"doc_id": corpus["id"], "title": titles, "text": corpus["text"]}, dtype="str"),
+        qrels=pd.DataFrame(_judgements(relevant, data.get("top_ranked"), source), columns=["query_id", "doc_id", "score"]),
+        ignore_identical_ids=task.ignore_identical_ids,
+    )
+
+
+def _judgements(relevant: dict, candidates: dict | None, source: MtebSource) -> list[tuple[str, str, int]]:
+    found = []
+    for query, judged in relevant.items():
+        if candidates is not None:
+            if beyond := set(judged) - set(candidates[query]):
+                raise UserError(f"{source.name}: query {query} judges {min(beyond)}, which is not among its candidates; not supported")
+            judged = {document: judged.get(document, 0) for document in candidates[query]}
+        found += [(query, document, int(score)) for document, score in judged.items()]
+    return found

@@ -1,0 +1,81 @@
+"""A collection from rows that pair queries with documents."""
+
+import re
+from collections import Counter
+
+import pandas as pd
+
+from retscale.errors import UserError
+from retscale.task.collection import Collection
+from retscale.task.config import RowsSource
+from retscale.text.wheel import rows
+
+
+def normalised(text: str) -> str:
+    """What makes two texts the same: case and white space do not tell them apart."""
+    return " ".join(text.lower().split())
+
+
+def collect(source: RowsSource, judged_only: bool) -> Collection:
+    """Documents and queries are unique up to case and white space, numbered in order of appearance."""
+    strip = re.compile(source.strip) if source.strip else None
+    documents: dict[str, dict] = {}
+    queries: dict[str, dict] = {}
+    judgements: dict[tuple[str, str], int] = {}
+    dropped: Counter[str] = Counter()
+    for row in rows(source):
+        title, text = (_text(row, key, source, strip) for key in (source.title, source.document))
+        if not text:
+            dropped["empty document"] += 1
+            continue
+        key = normalised(f"{title} {text}")
+        if key in documents:
+            dropped["duplicate document"] += 1
+        document = documents.setdefault(key, {"doc_id": f"d{len(documents):07d}", "title": title, "text": text})
+        grade = 1 if source.label is None else int(str(_field(row, source.label, source)) == source.relevant)
+        asked = _field(row, source.query, source)
+        for query in asked if isinstance(asked, list) else [asked]:
+            query = _clean(query, strip)
+            if not query:
+                dropped["empty query"] += 1
+            elif len(query.split()) < source.min_words:
+                dropped[f"query of fewer than {source.min_words} words"] += 1
+            else:
+                entry = queries.setdefault(normalised(query), {"query_id": f"q{len(queries):07d}", "text": query})
+                pair = entry["query_id"], document["doc_id"]
+                judgements[pair] = max(grade, judgements.get(pair, 0))
+    qrels = pd.DataFrame([(*pair, grade) for pair, grade in judgements.items()], columns=["query_id", "doc_id", "score"])
+    relevant = qrels[qrels["score"] > 0].groupby("query_id").size()
+    per_query = relevant.reindex([q["query_id"] for q in queries.values()], fill_value=0)
+    keep = per_query > 0
+    dropped["query without a relevant document"] = int((~keep).sum())
+    if judged_only:
+        # Without an irrelevant candidate every ranking is perfect.
+        askable = per_query < qrels.groupby("query_id").size().reindex(per_query.index, fill_value=0)
+        dropped["query without an irrelevant document"] = int((keep & ~askable).sum())
+        keep &= askable
+    if source.ambiguous == "drop":
+        dropped["ambiguous query"] = int((keep & (per_query > 1)).sum())
+        keep &= per_query == 1
+    kept = set(per_query.index[keep])
+    return Collection(
+        queries=pd.DataFrame([q for q in queries.values() if q["query_id"] in kept], columns=["query_id", "text"]),
+        corpus=pd.DataFrame(documents.values(), columns=["doc_id", "title", "text"]),
+        qrels=qrels[qrels["query_id"].isin(kept)].reset_index(drop=True),
+        dropped={reason: count for reason, count in sorted(dropped.items()) if count},
+    )
+
+
+def _field(row: dict, key: str, source: RowsSource) -> object:
+    if key not in row:
+        raise UserError(f"a row of {source.wheel} {source.files} has no field {key!r}; it has: {', '.join(map(str, row))}")
+    return row[key]
+
+
+def _text(row: dict, key: str | None, source: RowsSource, strip: re.Pattern | None) -> str:
+    return _clean(_field(row, key, source), strip) if key else ""
+
+
+def _clean(text: object, strip: re.Pattern | None) -> str:
+    text = "" if text is None else str(text)
+    return (strip.sub("", text) if strip else text).strip()
