@@ -131,7 +131,7 @@ def beir(folder: Path, qrels: str = "query-id\tcorpus-id\tscore\n1\tb\t2\n1\ta\t
 def test_a_beir_folder_is_taken_as_it_is(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    run({"id": "t", **beir(tmp_path)}, {}, out)
+    run({"id": "t", "source": beir(tmp_path)["source"]}, {}, out)
     assert pd.read_parquet(out / "corpus.parquet").values.tolist() == [["a", "T", "x"], ["b", "", "x"]]
     assert pd.read_parquet(out / "queries.parquet").values.tolist() == [["1", "q"]]
     assert pd.read_parquet(out / "qrels.parquet").values.tolist() == [["1", "b", 2], ["1", "a", 0]]

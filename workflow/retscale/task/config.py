@@ -51,13 +51,13 @@ class MtebSource(Strict):
     subset: str = "default"
 
 
-class RetrievalTask(Strict):
-    """Queries, corpus and judgements.
+class TaskData(Strict):
+    """Queries, corpus and judgements: what the task's job uses.
 
     `judged_only`: rank only the documents judged for a query (mteb's top_ranked) instead of the whole corpus.
     `max_queries`, `max_documents`: a subsample drawn with `seed`; every judged document of a kept query is kept.
     `ignore_identical_ids`: a document with the query's own id is never retrieved; None asks mteb, and means no
-    elsewhere. `alone`: the corpus is so large that the task deserves a job of its own.
+    elsewhere.
     """
 
     source: Annotated[RowsSource | FolderSource | MtebSource, Field(discriminator="kind")]
@@ -65,13 +65,25 @@ class RetrievalTask(Strict):
     max_queries: int | None = Field(None, ge=1)
     max_documents: int | None = Field(None, ge=1)
     ignore_identical_ids: bool | None = None
+    # The task's own, not the study's: a test set stays the same when training is repeated with another seed.
     seed: int = Field(0, ge=0)
-    alone: bool = False
-    licence: str
-    origin: str
 
     @model_validator(mode="after")
-    def _labels_for_judged_only(self) -> "RetrievalTask":
+    def _labels_for_judged_only(self) -> "TaskData":
         if self.judged_only and self.source.kind == "wheel" and not self.source.label:
             raise ValueError("judged_only needs source.label, the field that holds the judgement")
         return self
+
+
+class RetrievalTask(TaskData):
+    """An entry of the catalog. `alone`: the corpus is so large that the task deserves an evaluation job of its own."""
+
+    alone: bool = False
+    licence: str
+    origin: str
+    note: str | None = None
+
+    def text_fields(self) -> list[str]:
+        """Fields of a data wheel that hold the texts of this test: training must not see them."""
+        source = self.source
+        return [field for field in (source.query, source.document, source.title) if field] if source.kind == "wheel" else []

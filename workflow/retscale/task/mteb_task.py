@@ -2,6 +2,7 @@
 
 import mteb
 import pandas as pd
+from mteb.abstasks import AbsTask, AbsTaskRetrieval
 
 from retscale.errors import UserError
 from retscale.task.collection import Collection
@@ -17,7 +18,7 @@ def collect(source: MtebSource) -> Collection:
     return from_task(task, source)
 
 
-def from_task(task: mteb.AbsTask, source: MtebSource) -> Collection:
+def from_task(task: AbsTask, source: MtebSource) -> Collection:
     """The collection that `task` holds for the split and subset of `source`.
 
     Documents outside the candidates of a query (mteb's `top_ranked`) are not judged here: candidates without a
@@ -26,7 +27,7 @@ def from_task(task: mteb.AbsTask, source: MtebSource) -> Collection:
     pinned = task.metadata.dataset["revision"]
     if pinned != source.revision:
         raise UserError(f"mteb {mteb.__version__} evaluates {source.name} at revision {pinned}, not {source.revision}; name that one")
-    if not isinstance(task, mteb.AbsTaskRetrieval):
+    if not isinstance(task, AbsTaskRetrieval):
         raise UserError(f"{source.name} is a task of mteb, but not a retrieval task")
     task.load_data()
     task.convert_v1_dataset_format_to_v2(num_proc=None)

@@ -5,34 +5,37 @@ import json
 from pathlib import Path
 
 from retscale.task.collection import Collection, check, sample
-from retscale.task.config import RetrievalTask
+from retscale.task.config import TaskData
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
     """Read the collection, subsample it as asked, write it; returns what was dropped on the way."""
-    task = RetrievalTask.model_validate({key: value for key, value in spec.items() if key != "id"})
+    task = TaskData.model_validate({key: value for key, value in spec.items() if key != "id"})
     found = collect(task)
     check(found, spec["id"])
     found = sample(found, task.max_queries, task.max_documents, task.seed, task.judged_only)
+    if task.ignore_identical_ids is not None:
+        found.ignore_identical_ids = task.ignore_identical_ids
+    write(spec["id"], found, task.judged_only, out)
+    return {"dropped": found.dropped}
+
+
+def write(id: str, found: Collection, judged_only: bool, out: Path) -> None:
+    """The three tables, and task.json with their sizes and hashes."""
     tables = {"queries": found.queries, "corpus": found.corpus, "qrels": found.qrels}
     for name, table in tables.items():
         table.to_parquet(out / f"{name}.parquet", index=False)
-    ignore = found.ignore_identical_ids if task.ignore_identical_ids is None else task.ignore_identical_ids
     facts = {
-        "id": spec["id"],
+        "id": id,
         "queries": len(found.queries),
         "documents": len(found.corpus),
         "judgements": len(found.qrels),
-        "judged_only": task.judged_only,
-        "ignore_identical_ids": ignore,
-        "source": task.source.model_dump(mode="json"),
-        "licence": task.licence,
-        "origin": task.origin,
+        "judged_only": judged_only,
+        "ignore_identical_ids": found.ignore_identical_ids,
         "sha256": {name: sha256(out / f"{name}.parquet") for name in tables},
         "notes": {"dropped": found.dropped},
     }
     (out / "task.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return {"dropped": found.dropped}
 
 
 def sha256(path: Path) -> str:
@@ -40,7 +43,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def collect(task: RetrievalTask) -> Collection:
+def collect(task: TaskData) -> Collection:
     """The whole collection of `task`; only the source that is named is imported."""
     if task.source.kind == "wheel":
         from retscale.task import wheel_rows

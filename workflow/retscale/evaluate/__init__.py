@@ -1,0 +1,1 @@
+"""Evaluate: an encoder on retrieval tasks, by exact cosine search."""
