@@ -1,0 +1,60 @@
+"""What the pairs stage reads of a study."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from retscale.text.wheel import WheelSource
+
+
+class Fields(BaseModel):
+    """The names of a row's fields.
+
+    `negatives` may name a field with one text or a list of texts; they join the passage collection, where mining finds
+    them, and are not used as negatives as such.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    query: str = "query"
+    passage: str = "positive"
+    negatives: str | None = None
+
+
+class WheelPairs(WheelSource, Fields):
+    """Rows of an installed wheel."""
+
+
+class FilePairs(Fields):
+    """A parquet or jsonl file, a row a pair."""
+
+    kind: Literal["folder"]
+    path: str
+
+
+class HubPairs(Fields):
+    """Parquet or jsonl files of a hub data set, pinned to a commit; the only source that needs the network."""
+
+    kind: Literal["hub"]
+    repo: str
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    files: list[str] = Field(min_length=1)
+
+
+class Excluded(WheelSource):
+    """Texts of a test: no training query or passage may equal one of them. `field` holds a text or a list of texts."""
+
+    name: str
+    field: str
+
+
+class PairsConfig(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    source: Annotated[WheelPairs | FilePairs | HubPairs, Field(discriminator="kind")]
+    licence: str
+    origin: str
+    exclude: list[Excluded] = []
+    # 13 words is the customary unit of contamination checks since GPT-3 (Brown et al. 2020, appendix C).
+    near_words: int = Field(13, ge=5)
+    near_share: float = Field(0.5, gt=0, le=1)
+    max_pairs: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0)

@@ -1,0 +1,25 @@
+"""When two texts count as the same."""
+
+import re
+
+# "Title -- " before a passage: BoolQ's training and test files carry it, its dev file does not.
+_HEAD = re.compile(r"^.{1,100}? -- ")
+_WORD = re.compile(r"\w+")
+
+
+def plain(text: str) -> str:
+    """`text` without differences of case and white space: the identity of a query or passage in the collection."""
+    return " ".join(text.casefold().split())
+
+
+def key(text: str) -> str:
+    """The letters and digits of `text` after a leading title: equal for copies that differ in case, white space,
+    punctuation or a "Title -- " head."""
+    return "".join(filter(str.isalnum, _HEAD.sub("", text).casefold())) or plain(text)
+
+
+def runs(text: str, words: int) -> set[int]:
+    """Hashes of all runs of `words` words, after a leading title; empty for a shorter text. Only for use within one
+    process: Python salts them."""
+    found = _WORD.findall(_HEAD.sub("", text).casefold())
+    return {hash(tuple(found[i : i + words])) for i in range(len(found) - words + 1)}

@@ -1,0 +1,102 @@
+"""Source rows -> pairs.parquet, passages.parquet, pairs.json."""
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from retscale.errors import UserError
+from retscale.pairs.config import PairsConfig
+from retscale.pairs.exclude import Excluder
+from retscale.pairs.normalise import plain
+from retscale.pairs.source import read, texts
+from retscale.progress import progress
+from retscale.text.wheel import WheelSource, rows
+
+
+def identifier(letter: str, text: str) -> str:
+    """An id that depends on nothing but the text (up to case and white space): the same in every order and subset."""
+    return letter + hashlib.sha256(plain(text).encode()).hexdigest()[:16]
+
+
+def select(
+    source: list[tuple[str, str, list[str]]], excluder: Excluder
+) -> tuple[pd.DataFrame, dict[str, str], Counter, Counter]:
+    """Usable pairs (query_id, query, passage_id) in the source's order, and the passages {id: text}.
+
+    Texts that differ only in case and white space are one. A row that overlaps a test gives neither a pair nor a
+    passage. Also returns the rows left out by reason (each row under its first reason) and the rows that overlap each
+    test (a row may overlap several).
+    """
+    pairs, passages, queries = {}, {}, {}
+    excluded, overlap = Counter(), Counter()
+    for query, passage, negatives in progress(source, "pairs", unit="row"):
+        query, passage = query.strip(), passage.strip()
+        if not plain(query) or not plain(passage):
+            excluded["empty"] += 1
+            continue
+        ids = identifier("q", query), identifier("p", passage)
+        if ids in pairs:
+            excluded["duplicate"] += 1
+            continue
+        if reasons := excluder.reasons(query, passage):
+            excluded[reasons[0]] += 1
+            overlap.update(reason.split(" in ", 1)[1] for reason in reasons)
+            continue
+        pairs[ids] = None
+        queries.setdefault(ids[0], query)
+        passages.setdefault(ids[1], passage)
+        for negative in filter(plain, negatives):
+            if not excluder.reasons("", negative):
+                passages.setdefault(identifier("p", negative), negative.strip())
+    table = pd.DataFrame(
+        {
+            "query_id": [q for q, _ in pairs],
+            "query": [queries[q] for q, _ in pairs],
+            "passage_id": [p for _, p in pairs],
+        },
+        dtype="str",
+    )
+    return table, passages, excluded, overlap
+
+
+def run(spec: dict, inputs: dict, out: Path) -> dict:
+    config = PairsConfig.model_validate(spec)
+    tests: dict[str, list[str]] = {}
+    for test in config.exclude:
+        found = tests.setdefault(test.name, [])
+        for row in rows(WheelSource(wheel=test.wheel, files=test.files)):
+            if test.field not in row:
+                raise UserError(f"exclude: a row of {test.name} has no field {test.field!r}; it has {', '.join(row)}")
+            found += texts(row[test.field])
+    source = list(read(config.source))
+    pairs, passages, excluded, overlap = select(source, Excluder(tests, config.near_words, config.near_share))
+    if pairs.empty:
+        raise UserError(f"no training pair is left of {len(source)} rows; left out: {dict(excluded)}")
+    usable = len(pairs)
+    if config.max_pairs is not None and config.max_pairs < usable:
+        chosen = np.random.default_rng(config.seed).permutation(usable)[: config.max_pairs]
+        pairs = pairs.iloc[np.sort(chosen)].reset_index(drop=True)
+    collection = pd.DataFrame(sorted(passages.items()), columns=["passage_id", "text"], dtype="str")
+    pairs.to_parquet(out / "pairs.parquet", index=False)
+    collection.to_parquet(out / "passages.parquet", index=False)
+    facts = {
+        "rows": len(source),
+        "excluded": dict(sorted(excluded.items())),
+        "overlap": {name: overlap[name] for name in sorted(tests)},
+        "usable": usable,
+        "pairs": len(pairs),
+        "queries": pairs["query_id"].nunique(),
+        "positives": pairs["passage_id"].nunique(),
+        "passages": len(collection),
+        "licence": config.licence,
+        "origin": config.origin,
+        "files": {
+            name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in ("pairs.parquet", "passages.parquet")
+        },
+    }
+    (out / "pairs.json").write_text(json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    return {name: facts[name] for name in ("rows", "excluded", "overlap", "pairs", "passages")}

@@ -1,0 +1,58 @@
+"""Rows of a pairs source: (query, positive passage, further passages)."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet
+
+from retscale.errors import UserError
+from retscale.pairs.config import FilePairs, HubPairs, WheelPairs
+from retscale.text.wheel import rows
+
+
+def read(source: WheelPairs | FilePairs | HubPairs) -> Iterator[tuple[str, str, list[str]]]:
+    """(query, passage, negatives) a row, in the source's order; UserError if it cannot be read or lacks a field."""
+    for number, row in enumerate(_rows(source), 1):
+        for field in filter(None, (source.query, source.passage, source.negatives)):
+            if field not in row:
+                raise UserError(f"row {number} of the pairs has no field {field!r}; it has {', '.join(map(repr, row))}")
+        yield row[source.query] or "", row[source.passage] or "", texts(row[source.negatives] if source.negatives else [])
+
+
+def texts(value: str | list[str] | None) -> list[str]:
+    """The texts of a field that holds one, several or none."""
+    return [value] if isinstance(value, str) else list(value or [])
+
+
+def _rows(source: WheelPairs | FilePairs | HubPairs) -> Iterator[dict]:
+    if isinstance(source, WheelPairs):
+        return rows(source)
+    if isinstance(source, FilePairs):
+        return _file(Path(source.path))
+    return (row for name in source.files for row in _file(_download(source, name)))
+
+
+def _download(source: HubPairs, name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(source.repo, name, repo_type="dataset", revision=source.revision))
+    except Exception as error:
+        raise UserError(
+            f"cannot fetch {name} of the data set {source.repo} at {source.revision}: {error}; check the name and the network"
+        ) from None
+
+
+def _file(path: Path) -> Iterator[dict]:
+    try:
+        if path.suffix == ".parquet":
+            for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+                yield from batch.to_pylist()
+        elif path.suffix == ".jsonl":
+            with path.open(encoding="utf-8") as lines:
+                yield from (json.loads(line) for line in lines if line.strip())
+        else:
+            raise UserError(f"cannot read pairs from {path}: give a .parquet or .jsonl file")
+    except (OSError, ValueError) as error:  # pyarrow's errors derive from these two
+        raise UserError(f"cannot read pairs from {path}: {error}") from None
