@@ -1,0 +1,140 @@
+"""Collecting: every row traced to a file, nothing stale, double or missing let through."""
+
+import json
+import random
+import shutil
+
+import pandas as pd
+import pytest
+from test_collect_synthetic import write_study
+
+from retscale.collect.run import run
+from retscale.collect.tables import read_table, sha256
+from retscale.errors import UserError
+
+
+@pytest.fixture
+def study(tmp_path):
+    root = tmp_path / "results"
+    spec, inputs = write_study(root, sizes={"40k": 40_000, "160k": 160_000}, levels=(5, 10), queries=12)
+    out = tmp_path / "out"
+    out.mkdir()
+    return spec, inputs, out, root
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_rows_name_the_file_they_come_from(study):
+    spec, inputs, out, root = study
+    run(spec, inputs, out)
+    for name in ("scores", "icl", "checkpoints"):
+        table = read_table(out / "collect.json", name)
+        for row in table.itertuples():
+            assert sha256(root / row.file) == row.sha256
+    scores = read_table(out / "collect.json", "scores")
+    row = scores[(scores.task == "alpha") & (scores.metric == "mrr_at_10")].iloc[0]
+    stored = json.loads((root / row.file).read_text())
+    assert row.value == stored["metrics"]["mrr_at_10"]
+    assert (row.checkpoint, row.recipe) == (stored["checkpoint"], stored["recipe"])
+
+
+def test_order_of_inputs_does_not_matter(study, tmp_path):
+    spec, inputs, out, _ = study
+    run(spec, inputs, out)
+    again = tmp_path / "again"
+    again.mkdir()
+    shuffled = {name: random.Random(1).sample(paths, len(paths)) for name, paths in inputs.items()}
+    run(spec, shuffled, again)
+    for path in out.iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+
+
+def test_roles_come_from_the_study(study):
+    spec, inputs, out, _ = study
+    run(spec | {"roles": {"toy-40k-5": "external"}}, inputs, out)
+    roles = read_table(out / "collect.json", "scores").groupby("checkpoint")["role"].first()
+    assert roles["toy-40k-5"] == "external"
+    assert set(roles.drop("toy-40k-5")) == {"fit"}
+
+
+def test_a_role_of_an_unknown_checkpoint_is_refused(study):
+    spec, inputs, out, _ = study
+    with pytest.raises(UserError, match="toy-9"):
+        run(spec | {"roles": {"toy-9": "external"}}, inputs, out)
+
+
+@pytest.mark.parametrize("kind", ["scores", "icl", "cards"])
+def test_a_duplicate_names_both_files(study, kind):
+    spec, inputs, out, root = study
+    original = inputs[kind][0]
+    copy = root / "stale" / original.name
+    copy.parent.mkdir()
+    shutil.copy(original, copy)
+    if kind == "scores":
+        shutil.copy(original.with_suffix(".parquet"), copy.with_suffix(".parquet"))
+    with pytest.raises(UserError) as error:
+        run(spec, inputs | {kind: [*inputs[kind], copy]}, out)
+    assert str(original) in str(error.value) and str(copy) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metrics": {"ndcg_at_10": 0.1}}, "lacks recall_at_10"),
+        ({"metrics": dict.fromkeys(("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"), float("nan"))}, "finite"),
+        ({"metrics": dict.fromkeys(("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"), 0.99)}, "mean of"),
+        ({"recipe": "other"}, "other"),
+        ({"checkpoint": "ghost"}, "ghost"),
+        ({"n_queries": 5}, "rows"),
+    ],
+)
+def test_a_bad_score_is_refused_by_name(study, change, message):
+    spec, inputs, out, _ = study
+    edit(inputs["scores"][0], **change)
+    with pytest.raises(UserError, match=message) as error:
+        run(spec, inputs, out)
+    assert inputs["scores"][0].stem in str(error.value)
+    assert not list(out.iterdir())
+
+
+def test_nan_among_the_icl_scores_is_refused(study):
+    spec, inputs, out, _ = study
+    edit(inputs["icl"][0], score=float("nan"))
+    with pytest.raises(UserError, match="finite"):
+        run(spec, inputs, out)
+
+
+def test_a_fit_checkpoint_needs_its_compute_and_an_external_one_does_not(study):
+    spec, inputs, out, _ = study
+    edit(inputs["cards"][0], flops=None)
+    with pytest.raises(UserError, match="flops"):
+        run(spec, inputs, out)
+    run(spec | {"roles": {inputs["cards"][0].parent.name: "external"}}, inputs, out)
+
+
+def test_an_encoder_without_a_headline_task_is_refused(study):
+    spec, inputs, out, _ = study
+    with pytest.raises(UserError, match="no result for the headline tasks"):
+        run(spec, inputs | {"scores": inputs["scores"][1:]}, out)
+
+
+def test_different_queries_of_one_task_are_refused(study):
+    spec, inputs, out, _ = study
+    path = inputs["scores"][0].with_suffix(".parquet")
+    table = pd.read_parquet(path)
+    table.loc[0, "query_id"] = "another"
+    table.to_parquet(path, index=False)
+    with pytest.raises(UserError, match="different queries"):
+        run(spec, inputs, out)
+
+
+def test_a_table_edited_after_collect_is_refused(study):
+    spec, inputs, out, _ = study
+    run(spec, inputs, out)
+    table = read_table(out / "collect.json", "scores")
+    table.loc[0, "value"] = 0.5
+    table.to_parquet(out / "scores.parquet", index=False)
+    with pytest.raises(UserError, match=r"scores\.parquet"):
+        read_table(out / "collect.json", "scores")

@@ -1,0 +1,121 @@
+"""Result files of other stages, read and validated into one row each."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from retscale.collect.tables import read_json, sha256
+from retscale.errors import UserError
+
+METRICS = ("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10")
+MEAN_TOLERANCE = 1e-4  # a stored mean against the mean of the stored per-query values (float32 rankings)
+
+
+def need(found: dict, keys: tuple[str, ...], path: Path) -> None:
+    """Refuse a result that lacks one of `keys`."""
+    missing = [key for key in keys if key not in found]
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}; delete it and run again")
+
+
+def number(value: object, what: str, path: Path) -> float:
+    """A finite float; anything else is a result that must not be averaged away."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UserError(f"{path}: {what} is {value!r}, not a finite number; delete it, find out why, and run again")
+    return float(value)
+
+
+def unique(rows: dict[tuple, Path], key: tuple, path: Path) -> None:
+    """Remember where `key` came from; refuse to see it twice."""
+    if key in rows:
+        raise UserError(f"{' / '.join(key)} has two results: {rows[key]} and {path}; keep one of them")
+    rows[key] = path
+
+
+def card_row(path: Path, roles: dict[str, str]) -> dict:
+    """One checkpoint's facts; parameters, tokens and FLOPs may be unknown for checkpoints outside the fits only."""
+    card = read_json(path)
+    need(card, ("id", "family", "size", "source", "n_params", "n_tokens", "flops", "schedule_finished"), path)
+    role = roles.get(card["id"], "fit")
+    params = card["n_params"]
+    known = {
+        "n_params": params["total"],
+        "n_params_non_embedding": params["non_embedding"],
+        "n_params_matmul": params["matmul"],
+        "n_tokens": card["n_tokens"],
+        "flops": card["flops"],
+        "tokens_per_param": card.get("tokens_per_param"),
+    }
+    for name in ("n_params", "n_tokens", "flops"):
+        value = known[name]
+        if role == "fit" and (value is None or number(value, name, path) <= 0):
+            raise UserError(f"{path}: {name} is {value!r}; a checkpoint that enters fits needs a positive number")
+    loss = card.get("loss")
+    losses = {f"loss_{split}": loss.get(split) for split in ("train", "heldout")} if isinstance(loss, dict) else {}
+    return {
+        "checkpoint": card["id"],
+        "family": card["family"],
+        "size": str(card["size"]),
+        **{name: None if value is None else float(value) for name, value in known.items()},
+        "schedule_finished": bool(card["schedule_finished"]),
+        "role": role,
+        "source": card["source"]["kind"],
+        "revision": card.get("revision"),
+        "licence": card.get("licence"),
+        "origin": card.get("origin"),
+        "loss_train": losses.get("train"),
+        "loss_heldout": losses.get("heldout"),
+        "seconds": card.get("seconds"),
+        "sha256": sha256(path),
+    }
+
+
+def score_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:
+    """One evaluation: its identity, a row a metric, and its per-query table (query_id and every metric)."""
+    found = read_json(path)
+    need(found, ("checkpoint", "recipe", "task", "metrics", "n_queries"), path)
+    need(found["metrics"], METRICS, path)
+    identity = {name: found[name] for name in ("checkpoint", "recipe", "task")}
+    rows = []
+    for metric in METRICS:
+        value = number(found["metrics"][metric], metric, path)
+        if not 0 <= value <= 1:
+            raise UserError(f"{path}: {metric} is {value}, outside 0..1; delete it and run again")
+        rows.append(identity | {"metric": metric, "value": value, "n_queries": found["n_queries"]})
+    queries = query_rows(path.with_suffix(".parquet"), found)
+    return identity, rows, queries.assign(**identity)
+
+
+def query_rows(path: Path, found: dict) -> pd.DataFrame:
+    """Per-query values, refused unless they are complete and average to the stored scores."""
+    try:
+        queries = pd.read_parquet(path, columns=["query_id", *METRICS])
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the per-query scores {path}: {error}; delete it and run again") from error
+    if len(queries) != found["n_queries"] or queries["query_id"].duplicated().any():
+        raise UserError(f"{path} holds {len(queries)} rows for {found['n_queries']} distinct queries; delete it and run again")
+    for metric in METRICS:
+        mean = queries[metric].mean()
+        if not abs(mean - found["metrics"][metric]) <= MEAN_TOLERANCE:
+            raise UserError(
+                f"{path}: the mean of {metric} is {mean}, but {path.with_suffix('.json')} says "
+                f"{found['metrics'][metric]}; delete both and run again"
+            )
+    return queries
+
+
+def icl_row(path: Path) -> dict:
+    """One in-context task of one checkpoint."""
+    found = read_json(path)
+    need(found, ("checkpoint", "task", "type", "value", "baseline", "score", "n_items"), path)
+    numbers = {name: number(found[name], name, path) for name in ("value", "baseline", "score")}
+    return {
+        "checkpoint": found["checkpoint"],
+        "task": found["task"],
+        "type": found["type"],
+        **numbers,
+        "n_items": found["n_items"],
+        "stderr": found.get("stderr"),
+        "sha256": sha256(path),
+    }

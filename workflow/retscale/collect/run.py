@@ -1,0 +1,122 @@
+"""All results of a study as tidy tables, every row with the file and the hash that it comes from."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from retscale.collect.config import CollectConfig
+from retscale.collect.results import card_row, icl_row, score_rows, unique
+from retscale.collect.tables import sha256, write_tables
+from retscale.errors import UserError
+from retscale.progress import progress
+
+FACTS = ["checkpoint", "family", "size", "n_params", "n_params_non_embedding", "n_tokens", "flops"]
+FACTS += ["tokens_per_param", "schedule_finished", "role"]
+SCORES = ["recipe", "seed", "task", "metric", "value", "n_queries", "file", "sha256"]
+ICL = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "file", "sha256"]
+
+
+def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
+    """Read `cards`, `scores` and `icl` (lists of JSON files) into `checkpoints`, `scores`, `per_query` and `icl`.
+
+    Rows are sorted, so the tables do not depend on the order of the inputs. `file` is relative to the study's
+    results folder, the deepest folder that holds every input.
+    """
+    config = CollectConfig.model_validate(spec)
+    paths = {name: [Path(path) for path in inputs.get(name, [])] for name in ("cards", "scores", "icl")}
+    if not paths["cards"] or not paths["scores"]:
+        raise UserError("collect needs at least one card and one evaluation: the study names none")
+    root = Path(os.path.commonpath([path.parent for found in paths.values() for path in found]))
+
+    checkpoints = read_cards(config, paths["cards"], root)
+    scores, per_query = read_scores(config, paths["scores"], root, checkpoints)
+    icl = read_icl(paths["icl"], root, checkpoints)
+    complete(config, scores)
+
+    tables = {"checkpoints": checkpoints, "scores": scores, "per_query": per_query, "icl": icl}
+    facts = {name: getattr(config, name) for name in ("study", "headline", "recipes", "main_recipe")}
+    counts = {name: len(table) for name, table in tables.items()}
+    write_tables(out, "collect.json", tables, facts | {"rows": counts})
+    return {"rows": counts}
+
+
+def read_cards(config: CollectConfig, paths: list[Path], root: Path) -> pd.DataFrame:
+    """One row a checkpoint."""
+    seen, rows = {}, []
+    for path in paths:
+        row = card_row(path, config.roles)
+        unique(seen, (row["checkpoint"],), path)
+        rows.append(row | {"file": relative(path, root)})
+    table = pd.DataFrame(rows)
+    unknown = sorted(set(config.roles) - set(table["checkpoint"]))
+    if unknown:
+        raise UserError(f"roles names {', '.join(unknown)}, which no card among the inputs is of")
+    return table.sort_values("checkpoint", ignore_index=True)
+
+
+def read_scores(
+    config: CollectConfig, paths: list[Path], root: Path, checkpoints: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row a checkpoint, recipe, task and metric; and one row a query with all metrics."""
+    seen, rows, queries = {}, [], []
+    for path in progress(paths, "scores", unit="file"):
+        identity, found, per_query = score_rows(path)
+        unique(seen, tuple(identity.values()), path)
+        known(identity["checkpoint"], checkpoints, path)
+        if identity["recipe"] not in config.recipes:
+            raise UserError(f"{path} is of recipe {identity['recipe']!r}; this study has {', '.join(config.recipes)}")
+        source = {"seed": config.seed, "file": relative(path, root), "sha256": sha256(path)}
+        rows += [row | source for row in found]
+        queries.append(per_query)
+    per_query = pd.concat(queries, ignore_index=True)
+    same_queries(per_query, seen)
+    key = ["checkpoint", "recipe", "task"]
+    per_query = per_query.sort_values([*key, "query_id"], ignore_index=True)
+    per_query = per_query[[*key, *(name for name in per_query if name not in key)]]
+    scores = pd.DataFrame(rows).merge(checkpoints[FACTS], on="checkpoint")
+    return scores[FACTS + SCORES].sort_values([*key, "metric"], ignore_index=True), per_query
+
+
+def read_icl(paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.DataFrame:
+    """One row a checkpoint and in-context task."""
+    seen, rows = {}, []
+    for path in paths:
+        row = icl_row(path)
+        unique(seen, (row["checkpoint"], row["task"]), path)
+        known(row["checkpoint"], checkpoints, path)
+        rows.append(row | {"file": relative(path, root)})
+    if not rows:
+        return pd.DataFrame(columns=FACTS + ICL)
+    table = pd.DataFrame(rows).merge(checkpoints[FACTS], on="checkpoint")
+    return table[FACTS + ICL].sort_values(["checkpoint", "task"], ignore_index=True)
+
+
+def relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def known(checkpoint: str, checkpoints: pd.DataFrame, path: Path) -> None:
+    if checkpoint not in set(checkpoints["checkpoint"]):
+        raise UserError(f"{path} is of checkpoint {checkpoint!r}, which has no card among the inputs")
+
+
+def same_queries(per_query: pd.DataFrame, files: dict[tuple, Path]) -> None:
+    """Paired comparisons need every encoder to answer the same queries of a task."""
+    for task, rows in per_query.groupby("task"):
+        first = None
+        for (checkpoint, recipe), group in rows.groupby(["checkpoint", "recipe"]):
+            found = set(group["query_id"])
+            path = files[checkpoint, recipe, task]
+            if first is None:
+                first = (found, path)
+            elif found != first[0]:
+                raise UserError(f"{first[1]} and {path} answer different queries of {task}; delete the stale one and run again")
+
+
+def complete(config: CollectConfig, scores: pd.DataFrame) -> None:
+    """A mean over the headline tasks exists for no encoder that lacks one of them."""
+    for (checkpoint, recipe), rows in scores.groupby(["checkpoint", "recipe"]):
+        missing = sorted(set(config.headline) - set(rows["task"]))
+        if missing:
+            raise UserError(f"{checkpoint} / {recipe} has no result for the headline tasks {', '.join(missing)}")

@@ -1,0 +1,48 @@
+"""Tables on disk: parquet (and CSV) files named and hashed by one primary JSON beside them."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from retscale.errors import UserError
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path) -> dict:
+    """The object in a JSON file; a UserError names the file when there is none."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}; delete it and run again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object; delete it and run again")
+    return value
+
+
+def write_tables(out: Path, primary: str, tables: dict[str, pd.DataFrame], facts: dict, csv: bool = False) -> None:
+    """Write each table as `<name>.parquet` (and `.csv`), then `primary` with the facts and the files' hashes."""
+    files = {}
+    for name, table in sorted(tables.items()):
+        table.to_parquet(out / f"{name}.parquet", index=False)
+        if csv:
+            table.to_csv(out / f"{name}.csv", index=False, lineterminator="\n")
+        for path in sorted(out.glob(f"{name}.*")):
+            files[path.name] = sha256(path)
+    text = json.dumps(facts | {"files": files}, indent=1, sort_keys=True, allow_nan=False)
+    (out / primary).write_text(text + "\n")
+
+
+def read_table(primary: Path, name: str) -> pd.DataFrame:
+    """The table `name` beside a primary JSON, refused when its bytes are not those that the JSON names."""
+    path = primary.parent / f"{name}.parquet"
+    expected = read_json(primary).get("files", {}).get(path.name)
+    if not path.exists() or sha256(path) != expected:
+        raise UserError(f"{path} is not the table that {primary} names; delete {primary} and run again")
+    return pd.read_parquet(path)
