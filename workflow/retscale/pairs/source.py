@@ -1,5 +1,6 @@
 """Rows of a pairs source: (query, positive passage, further passages)."""
 
+import fnmatch
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,18 +31,23 @@ def _rows(source: WheelPairs | FilePairs | HubPairs) -> Iterator[dict]:
         return rows(source)
     if isinstance(source, FilePairs):
         return _file(Path(source.path))
-    return (row for name in source.files for row in _file(_download(source, name)))
+    return (row for path in _download(source) for row in _file(path))
 
 
-def _download(source: HubPairs, name: str) -> Path:
-    from huggingface_hub import hf_hub_download
+def _download(source: HubPairs) -> Iterator[Path]:
+    from huggingface_hub import HfApi
 
+    at = {"repo_id": source.repo, "repo_type": "dataset", "revision": source.revision}
+    where = f"the data set {source.repo} at {source.revision}"
     try:
-        return Path(hf_hub_download(source.repo, name, repo_type="dataset", revision=source.revision))
-    except Exception as error:
-        raise UserError(
-            f"cannot fetch {name} of the data set {source.repo} at {source.revision}: {error}; check the name and the network"
-        ) from None
+        known = sorted(HfApi().list_repo_files(**at))
+        for pattern in source.files:
+            names = [name for name in known if fnmatch.fnmatchcase(name, pattern)]
+            if not names:
+                raise UserError(f"{where} has no file {pattern!r}")
+            yield from (Path(HfApi().hf_hub_download(filename=name, **at)) for name in names)
+    except (OSError, ValueError) as error:  # what the hub's client raises, network errors included
+        raise UserError(f"cannot fetch {where}: {error}; check its name, the revision and the network") from None
 
 
 def _file(path: Path) -> Iterator[dict]:

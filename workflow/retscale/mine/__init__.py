@@ -1,0 +1,1 @@
+"""Mine: hard negatives for each training query from the passage collection."""
