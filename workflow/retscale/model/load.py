@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.errors import UserError
+
+transformers.utils.logging.disable_progress_bar()  # a bar a file would drown a job's own lines
 
 # These have no fused attention in transformers 5.23 and refuse to be asked for one.
 EAGER_ONLY = {"mpt"}

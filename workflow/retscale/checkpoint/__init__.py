@@ -1,0 +1,1 @@
+"""Stage `checkpoint`: a pretrained model from the hub, a folder, a GGUF file, or pretrained here."""

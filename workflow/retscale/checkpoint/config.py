@@ -1,0 +1,109 @@
+"""A pretrained model: where it comes from and what is known about it."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from retscale.text.wheel import WHEELS
+
+
+class Hub(BaseModel):
+    """A repository of the Hugging Face hub."""
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["hub"]
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Annotated[str, Field(min_length=1, description="a commit, or a tag or branch that is resolved to one")]
+
+
+class Local(BaseModel):
+    """A folder with config.json, weights and tokenizer, used in place."""
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["local"]
+    path: Annotated[str, Field(min_length=1)]
+
+
+class Gguf(BaseModel):
+    """One GGUF file, dequantised to float32: below an installed wheel's folder, or at a path."""
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["gguf"]
+    wheel: Literal[tuple(WHEELS)] | None = None  # type: ignore[valid-type]
+    file: Annotated[str, Field(pattern=r"\.gguf$")]
+
+
+class Pretrain(BaseModel):
+    """A decoder of the MPT shape (ALiBi, no biases, tied embeddings, expansion 4), pretrained on the study's text.
+
+    It sees each of the first `tokens` tokens of the text once, in blocks in a seeded order.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    kind: Literal["pretrain"]
+    hidden_size: Annotated[int, Field(ge=8, le=8192)]
+    layers: Annotated[int, Field(ge=1, le=128)]
+    heads: Annotated[int, Field(ge=1, le=128)]
+    tokens: Annotated[int, Field(ge=1024, le=10**12)]
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-3  # the pilot's; cosine to zero at the last step
+    warmup: Annotated[float, Field(ge=0, lt=1, description="share of the steps")] = 0.05
+    weight_decay: Annotated[float, Field(ge=0, lt=1, description="on matrices only")] = 0.1
+    sequences: Annotated[int, Field(ge=1, le=65536, description="blocks a step")] = 16
+    block_length: Annotated[int, Field(ge=16, le=65536)] = 128
+    # What a later stage may feed it: ALiBi reads on past the block.
+    max_length: Annotated[int, Field(ge=16, le=65536)] = 512
+    # The bits of the weights depend on it, and such small matrices gain little from a second thread.
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+
+    @model_validator(mode="after")
+    def _shapes_fit(self):
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+        if self.max_length < self.block_length:
+            raise ValueError(f"max_length {self.max_length} is below block_length {self.block_length}")
+        return self
+
+
+Source = Annotated[Hub | Local | Gguf | Pretrain, Field(discriminator="kind")]
+
+
+class Checkpoint(BaseModel):
+    """One point of a ladder."""
+
+    model_config = ConfigDict(extra="forbid")
+    family: str
+    size: Annotated[str, Field(description="as the family calls it, such as 125M; points of one size are joined")]
+    source: Source
+    tokens: Annotated[int | None, Field(ge=1, le=10**15, description="pretraining tokens; a source `pretrain` has its own")] = None
+    n_params: Annotated[int | None, Field(ge=1, description="all parameters; the loaded model must have as many")] = None
+    schedule_finished: Annotated[bool, Field(description="the learning rate had decayed to its end")] = True
+    role: Annotated[
+        Literal["fit", "reference", "external"],
+        Field(description="fit: enters trends; reference: is shown beside them; external: only in tables"),
+    ] = "fit"
+    licence: str = ""
+    origin: str = ""
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _tokens_stand_in_one_place(self):
+        if (self.tokens is None) != (self.source.kind == "pretrain"):
+            raise ValueError(
+                "tokens: a pretrained-here checkpoint states them once, in its source"
+                if self.tokens is not None
+                else "tokens: the number of pretraining tokens is required, or no FLOPs can be computed"
+            )
+        return self
+
+
+class Job(BaseModel):
+    """What one job of this stage is told: a checkpoint without what only describes it."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+    source: Source
+    tokens: int | None = None
+    n_params: int | None = None
+    schedule_finished: bool = True
+    seed: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -1,0 +1,18 @@
+"""What every source of a checkpoint hands over."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Obtained:
+    """A folder that transformers loads, and what only the source knows.
+
+    `card` goes into card.json: facts of the model that the same job always finds the same. `notes` go into the
+    provenance record: how this run went.
+    """
+
+    folder: Path
+    n_tokens: int
+    card: dict = field(default_factory=dict)
+    notes: dict = field(default_factory=dict)
