@@ -1,0 +1,1 @@
+"""In-context learning: what a pretrained checkpoint can do before any fine-tuning."""

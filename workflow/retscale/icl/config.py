@@ -1,0 +1,113 @@
+"""What a study says about an in-context task."""
+
+from string import Formatter
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from retscale.text.wheel import WheelSource
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Rows(Strict):
+    """Questions with a gold answer, a row each.
+
+    `context` is a template over the row's fields. `options` names the field with the options ("A. one\\nB. two") or maps
+    each value of the field `answer` to the text of its choice ({"True": "yes", "False": "no"}). The field `answer` holds
+    the gold option with or without its letter, or a list whose first entry is the gold option. A task of type
+    language_modeling has no options: the answer itself is the continuation.
+    """
+
+    kind: Literal["rows"]
+    context: str
+    options: str | dict[str, str] | None = None
+    answer: str
+
+    def fields(self) -> list[str]:
+        return [name for _, name, _, _ in Formatter().parse(self.context) if name]
+
+
+class Built(Strict):
+    """Items made from running text in the field `text`, one a document at most; choices are in random order."""
+
+    text: str
+
+    def fields(self) -> list[str]:
+        return [self.text]
+
+
+class FinalWord(Built):
+    """The true last word of a sentence against last words of other sentences.
+
+    All choices are drawn from the same distribution, so that knowing which words are frequent is worth nothing. The
+    context is the up to `context_words` words before it.
+    """
+
+    kind: Literal["final_word"]
+    choices: int = Field(4, ge=2, le=26)
+    context_words: int = Field(40, ge=1)
+
+
+class Continuation(Built):
+    """The true next `words` words of a document against those of other documents, after `context_words` words."""
+
+    kind: Literal["continuation"]
+    choices: int = Field(4, ge=2, le=26)
+    context_words: int = Field(40, ge=1)
+    words: int = Field(12, ge=1)
+
+
+class Shuffle(Built):
+    """A sentence of `min_words` to `max_words` words against the same words in random order, without context."""
+
+    kind: Literal["shuffle"]
+    choices: int = Field(4, ge=2, le=26)
+    min_words: int = Field(8, ge=4)
+    max_words: int = Field(25, ge=4)
+
+
+class Induction(Built):
+    """A random sequence of `words` of the text's `vocabulary` most frequent words, `repeats` times over: the last word of
+    the last repetition is to be continued, which only the earlier repetitions can tell."""
+
+    kind: Literal["induction"]
+    words: int = Field(5, ge=2)
+    repeats: int = Field(4, ge=2)
+    vocabulary: int = Field(200, ge=10)
+    items: int = Field(200, ge=1)
+
+
+class IclTask(Strict):
+    """An in-context task.
+
+    `shots` solved items stand before each item, separated by `example_delimiter`; `delimiter` joins context and choice.
+    `baseline` is what scores 0: a number, `chance` (the mean of 1 / number of choices) or `majority` (the share of the
+    commonest answer, where the answers are always the same few). `max_items`: a sample drawn with `seed`.
+    """
+
+    type: Literal["multiple_choice", "language_modeling"]
+    source: WheelSource
+    items: Annotated[Rows | FinalWord | Continuation | Shuffle | Induction, Field(discriminator="kind")]
+    shots: int = Field(0, ge=0, le=100)
+    delimiter: str = " "
+    example_delimiter: str = "\n"
+    baseline: Annotated[float, Field(ge=0, lt=1)] | Literal["chance", "majority"] = "chance"
+    max_items: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0)
+    licence: str = ""
+    origin: str = ""
+    note: str | None = None
+
+    @model_validator(mode="after")
+    def _type_fits_items(self) -> "IclTask":
+        has_choices = self.items.kind != "induction" and getattr(self.items, "options", True) is not None
+        if has_choices != (self.type == "multiple_choice"):
+            raise ValueError(f"type {self.type} does not fit items of kind {self.items.kind!r} {'with' if has_choices else 'without'} options")
+        return self
+
+    def text_fields(self) -> list[str]:
+        """Fields of the data wheel that hold the texts of this test: training must not see them."""
+        return self.items.fields()

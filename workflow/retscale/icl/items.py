@@ -1,0 +1,109 @@
+"""Items of an in-context task: what is asked, the choices, and which one is right."""
+
+import random
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from retscale.errors import UserError
+from retscale.icl import built
+from retscale.icl.config import IclTask, Rows
+from retscale.text.wheel import WheelSource, rows
+
+
+@dataclass(frozen=True)
+class Item:
+    """A context and its choices; `gold` is the right one. A language_modeling item has one choice, the continuation."""
+
+    context: str
+    choices: tuple[str, ...]
+    gold: int
+
+
+def read(task: IclTask) -> tuple[list[Item], dict[str, int]]:
+    """All items of `task` before sampling, and how many rows were dropped, by reason."""
+    if task.items.kind == "rows":
+        return from_rows(task.source, task.items)
+    texts = [str(row[task.items.text]) for row in rows(task.source)]
+    made = built.BUILDERS[task.items.kind](task.items, texts, random.Random(task.seed))
+    return [Item(*parts) for parts in made], {}
+
+
+def sample(items: list[Item], task: IclTask) -> list[int]:
+    """Indices of the items to score, in order."""
+    if task.max_items is None or task.max_items >= len(items):
+        return list(range(len(items)))
+    return sorted(random.Random(task.seed).sample(range(len(items)), task.max_items))
+
+
+def baseline(items: list[Item], task: IclTask) -> float:
+    """The accuracy that scores 0 on `items`."""
+    if task.baseline == "majority":
+        return max(Counter(item.choices[item.gold] for item in items).values()) / len(items)
+    if task.baseline == "chance":
+        return 0.0 if task.type == "language_modeling" else sum(1 / len(item.choices) for item in items) / len(items)
+    return task.baseline
+
+
+def prompt(items: list[Item], index: int, task: IclTask) -> str:
+    """The context of item `index` behind its solved examples, without trailing white space.
+
+    The examples are drawn from the other items, the same for the same item and seed.
+    """
+    text = ""
+    if task.shots:
+        others = random.Random(f"{task.seed} {index}").sample([i for i in range(len(items)) if i != index], task.shots)
+        for item in (items[i] for i in others):
+            text += f"{item.context}{task.delimiter}".rstrip() + f" {item.choices[item.gold]}{task.example_delimiter}"
+    context = items[index].context
+    return f"{text}{context}{task.delimiter if context else ''}".rstrip()
+
+
+def from_rows(source: WheelSource, config: Rows) -> tuple[list[Item], dict[str, int]]:
+    found: list[Item] = []
+    dropped: Counter[str] = Counter()
+    for row in rows(source):
+        try:
+            context, answer = config.context.format(**row).strip(), row[config.answer]
+            options = row[config.options] if isinstance(config.options, str) else config.options
+        except KeyError as error:
+            raise UserError(f"a row of {source.wheel} {source.files} has no field {error}; it has: {', '.join(row)}") from None
+        if options is None:
+            choices, gold = [str(answer).strip()], 0
+        elif isinstance(options, dict):
+            choices, gold = list(options.values()), _position(list(options), str(answer))
+        else:
+            choices = split_options(options)
+            gold = _gold(choices, answer)
+        if not all(choices):
+            dropped["empty choice"] += 1
+        elif gold is None:
+            dropped["answer is not among the options"] += 1
+        else:
+            found.append(Item(context, tuple(choices), gold))
+    return found, dict(dropped)
+
+
+def split_options(text: str) -> list[str]:
+    """The texts of "A. one\\nB. two"; letters count up from A, each at the start of a line. Empty if there are none."""
+    starts: list[re.Match] = []
+    while match := _option(len(starts)).search(text, starts[-1].end() if starts else 0):
+        starts.append(match)
+    ends = [match.start() for match in starts[1:]] + [len(text)]
+    return [text[match.end() : end].strip() for match, end in zip(starts, ends)]
+
+
+def _option(position: int) -> re.Pattern:
+    return re.compile(rf"^[ \t]*{chr(ord('A') + position)}[.)]", re.MULTILINE)
+
+
+def _gold(choices: list[str], answer: str | list[str]) -> int | None:
+    answer = str(answer[0] if isinstance(answer, list) else answer).strip()
+    letter = ord(answer[0]) - ord("A") if re.match(r"[A-Z][.)]", answer) else None
+    if letter is not None and letter < len(choices) and choices[letter] == answer[2:].strip():
+        return letter
+    return _position(choices, answer)
+
+
+def _position(values: list[str], value: str) -> int | None:
+    return values.index(value) if value in values else None
