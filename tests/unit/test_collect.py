@@ -51,18 +51,24 @@ def test_order_of_inputs_does_not_matter(study, tmp_path):
         assert path.read_bytes() == (again / path.name).read_bytes(), path.name
 
 
-def test_roles_come_from_the_study(study):
-    spec, inputs, out, _ = study
-    run(spec | {"roles": {"toy-40k-5": "external"}}, inputs, out)
-    roles = read_table(out / "collect.json", "scores").groupby("checkpoint")["role"].first()
-    assert roles["toy-40k-5"] == "external"
-    assert set(roles.drop("toy-40k-5")) == {"fit"}
+def relabel(spec, name, **changes):
+    return spec | {"checkpoints": spec["checkpoints"] | {name: spec["checkpoints"][name] | changes}}
 
 
-def test_a_role_of_an_unknown_checkpoint_is_refused(study):
+def test_labels_come_from_the_study(study):
     spec, inputs, out, _ = study
-    with pytest.raises(UserError, match="toy-9"):
-        run(spec | {"roles": {"toy-9": "external"}}, inputs, out)
+    run(relabel(spec, "toy-40k-5", role="external", size="small"), inputs, out)
+    scores = read_table(out / "collect.json", "scores").set_index("checkpoint")
+    assert set(scores.loc["toy-40k-5", "role"]) == {"external"}
+    assert set(scores.loc["toy-40k-5", "size"]) == {"small"}
+    assert set(scores.drop("toy-40k-5")["role"]) == {"fit"}
+
+
+def test_a_card_of_another_study_is_refused(study):
+    spec, inputs, out, _ = study
+    spec["checkpoints"].pop("toy-40k-5")
+    with pytest.raises(UserError, match="toy-40k-5"):
+        run(spec, inputs, out)
 
 
 @pytest.mark.parametrize("kind", ["scores", "icl", "cards"])
@@ -111,7 +117,7 @@ def test_a_fit_checkpoint_needs_its_compute_and_an_external_one_does_not(study):
     edit(inputs["cards"][0], flops=None)
     with pytest.raises(UserError, match="flops"):
         run(spec, inputs, out)
-    run(spec | {"roles": {inputs["cards"][0].parent.name: "external"}}, inputs, out)
+    run(relabel(spec, inputs["cards"][0].parent.name, role="external"), inputs, out)
 
 
 def test_an_encoder_without_a_headline_task_is_refused(study):

@@ -30,6 +30,7 @@ def write_study(
     `ablation` smallest sizes. Returns collect's spec and inputs.
     """
     rng = np.random.default_rng(seed)
+    labels = {}
     cards, scores, icl = [], [], []
     for rank, (size, params) in enumerate(sizes.items()):
         shift = rng.normal(0, noise / 2)
@@ -37,7 +38,8 @@ def write_study(
             tokens = params * level
             flops = 6.0 * params * tokens
             name = f"toy-{size}-{level}"
-            cards.append(write(root / "checkpoint" / name / "card.json", card(name, size, params, tokens, flops)))
+            cards.append(write(root / "checkpoint" / name / "card.json", card(name, params, tokens, flops)))
+            labels[name] = {"family": "toy", "size": size, "role": "fit"}
             growth = np.log10(flops / 1e11)
             for recipe, gain in {"paper": 0.0, "microbatch": 0.03}.items():
                 if recipe == "microbatch" and rank >= ablation:
@@ -53,14 +55,13 @@ def write_study(
                 found |= {"n_items": 300, "seconds": 1.0}
                 icl.append(write(root / "icl" / name / f"{task}.json", found))
     spec = {"study": "toy", "headline": list(tasks), "recipes": ["paper", "microbatch"], "main_recipe": "paper"}
+    spec["checkpoints"] = labels
     return spec, {"cards": cards, "scores": scores, "icl": icl}
 
 
-def card(name: str, size: str, params: int, tokens: int, flops: float) -> dict:
+def card(name: str, params: int, tokens: int, flops: float) -> dict:
     return {
         "id": name,
-        "family": "toy",
-        "size": size,
         "source": {"kind": "pretrain"},
         "revision": None,
         "n_params": {"total": params, "non_embedding": params // 2, "matmul": params // 2},

@@ -1,17 +1,22 @@
-"""What `collect` reads of the study: which recipes and tasks count, and which checkpoints enter fits."""
+"""What `collect` is told: which tasks and recipes count, and what each checkpoint is called."""
 
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Role = Literal["fit", "reference", "external"]
+
+class Labels(BaseModel):
+    """What a study says of a checkpoint besides how to get it. Only the role `fit` enters fits."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    family: str
+    size: str
+    role: Literal["fit", "reference", "external"] = "fit"
 
 
 class CollectConfig(BaseModel):
-    """The study's name, its headline tasks (averaged unweighted) and recipes.
-
-    `roles` names the checkpoints that are not part of the ladder: only `fit` checkpoints (the default) enter fits.
-    """
+    """The study's name, its headline tasks (averaged unweighted), recipes and checkpoints."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -19,7 +24,7 @@ class CollectConfig(BaseModel):
     headline: list[str] = Field(min_length=1)
     recipes: list[str] = Field(min_length=1)
     main_recipe: str
-    roles: dict[str, Role] = {}
+    checkpoints: dict[str, Labels] = Field(min_length=1)
     seed: int = 0
 
     @model_validator(mode="after")

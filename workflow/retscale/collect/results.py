@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from retscale.collect.config import Labels
 from retscale.collect.tables import read_json, sha256
 from retscale.errors import UserError
 
@@ -33,11 +34,13 @@ def unique(rows: dict[tuple, Path], key: tuple, path: Path) -> None:
     rows[key] = path
 
 
-def card_row(path: Path, roles: dict[str, str]) -> dict:
+def card_row(path: Path, labels: dict[str, Labels]) -> dict:
     """One checkpoint's facts; parameters, tokens and FLOPs may be unknown for checkpoints outside the fits only."""
     card = read_json(path)
-    need(card, ("id", "family", "size", "source", "n_params", "n_tokens", "flops", "schedule_finished"), path)
-    role = roles.get(card["id"], "fit")
+    need(card, ("id", "source", "n_params", "n_tokens", "flops", "schedule_finished"), path)
+    if card["id"] not in labels:
+        raise UserError(f"{path} is of checkpoint {card['id']!r}; this study has {', '.join(sorted(labels))}")
+    label = labels[card["id"]]
     params = card["n_params"]
     known = {
         "n_params": params["total"],
@@ -49,21 +52,19 @@ def card_row(path: Path, roles: dict[str, str]) -> dict:
     }
     for name in ("n_params", "n_tokens", "flops"):
         value = known[name]
-        if role == "fit" and (value is None or number(value, name, path) <= 0):
+        if label.role == "fit" and (value is None or number(value, name, path) <= 0):
             raise UserError(f"{path}: {name} is {value!r}; a checkpoint that enters fits needs a positive number")
     loss = card.get("loss")
     losses = {f"loss_{split}": loss.get(split) for split in ("train", "heldout")} if isinstance(loss, dict) else {}
     return {
         "checkpoint": card["id"],
-        "family": card["family"],
-        "size": str(card["size"]),
+        "family": label.family,
+        "size": label.size,
         **{name: None if value is None else float(value) for name, value in known.items()},
         "schedule_finished": bool(card["schedule_finished"]),
-        "role": role,
+        "role": label.role,
         "source": card["source"]["kind"],
         "revision": card.get("revision"),
-        "licence": card.get("licence"),
-        "origin": card.get("origin"),
         "loss_train": losses.get("train"),
         "loss_heldout": losses.get("heldout"),
         "seconds": card.get("seconds"),

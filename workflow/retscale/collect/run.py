@@ -45,13 +45,10 @@ def read_cards(config: CollectConfig, paths: list[Path], root: Path) -> pd.DataF
     """One row a checkpoint."""
     seen, rows = {}, []
     for path in paths:
-        row = card_row(path, config.roles)
+        row = card_row(path, config.checkpoints)
         unique(seen, (row["checkpoint"],), path)
         rows.append(row | {"file": relative(path, root)})
     table = pd.DataFrame(rows)
-    unknown = sorted(set(config.roles) - set(table["checkpoint"]))
-    if unknown:
-        raise UserError(f"roles names {', '.join(unknown)}, which no card among the inputs is of")
     return table.sort_values("checkpoint", ignore_index=True)
 
 
