@@ -5,7 +5,7 @@ import importlib.util
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from retscale.checkpoint.config import Gguf, Job
 from retscale.checkpoint.obtained import Obtained
@@ -25,7 +25,9 @@ def obtain(job: Job, source: Gguf, text: Path | None, out: Path) -> Obtained:
         raise UserError("reading GGUF files needs the package gguf; install it with: pip install gguf")
     folder = out / "model"
     try:
-        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+        )
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     except (ValueError, KeyError, IndexError) as error:
         raise UserError(f"cannot read {path} as GGUF: {error}; get the file again, or take the model's safetensors") from None
