@@ -1,0 +1,48 @@
+"""What the finetune stage reads of a study."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Recipe(BaseModel):
+    """How a checkpoint becomes an encoder.
+
+    The defaults are those of the study of Portes et al. 2025 as far as the paper states them ("paper"); where it is
+    silent they are assumptions, taken from what the authors' public code does ("code": llm-foundry's contrastive
+    trainer) or from common practice, and a study may vary them.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    # paper: "hard negatives as opposed to in-batch", so each query meets its own passages only; the public code scores
+    # all passages of a device's micro-batch (`microbatch`). `global` scores those of all processes.
+    negatives: Literal["own", "microbatch", "global"] = "own"
+    n_negatives: int = Field(15, ge=1, le=1000)  # paper: 15 BM25 negatives
+    temperature: float = Field(0.01, gt=0, le=10)  # not stated; E5 and RepLLaMA use .01, ablate .02 and .05
+    pooling: Literal["mean", "weighted_mean", "last", "cls"] = "mean"  # paper; code
+    append_eos: bool = False  # for `last`, where the end-of-text token gathers the text
+    query_prefix: str = ""  # not stated; code: none
+    passage_prefix: str = ""
+    query_length: int = Field(128, ge=4)  # code: 128 tokens for both
+    passage_length: int = Field(128, ge=4)
+
+    max_pairs: int | None = Field(None, ge=1)  # paper: 500k; None: all pairs there are
+    epochs: int = Field(1, ge=1)  # paper: one epoch
+    batch_queries: int = Field(64, ge=1)  # not stated; 64 as simlm, ablate 32
+    # Queries that are encoded and scored together, None: all that a process has of a batch. With `own` negatives it
+    # only bounds memory, with `microbatch` it is the pool of negatives.
+    microbatch: int | None = Field(None, ge=1)
+    lr: float = Field(2e-5, gt=0, lt=1)  # not stated; simlm and E5 class models, the same at all sizes
+    betas: tuple[float, float] = (0.9, 0.95)  # as in MPT's pretraining
+    weight_decay: float = Field(0.01, ge=0, lt=1)  # matrices only, not norms and biases
+    warmup: float = Field(0.06, ge=0, lt=1)  # share of the steps
+    floor: float = Field(0.02, ge=0, le=1)  # share of the peak at which the cosine ends; code: 2%
+    clip: float = Field(1.0, gt=0)  # norm of the gradient
+    log_every: int = Field(10, ge=1)
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Recipe":
+        if self.microbatch is not None and self.batch_queries % self.microbatch:
+            raise ValueError(f"batch_queries ({self.batch_queries}) must be a multiple of microbatch ({self.microbatch})")
+        return self
