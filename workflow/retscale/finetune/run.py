@@ -99,22 +99,22 @@ def train(
         rate = learning_rate(step, steps, recipe.lr, recipe.warmup, recipe.floor)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        total = 0.0
+        done = torch.zeros(3, dtype=torch.float64, device=accelerator.device)  # loss, tokens, padding
         for start in range(0, share, micro):
             with nullcontext() if start + micro == share else accelerator.no_sync(trained):
                 loss, real, padding = micro_loss(accelerator, trained, data, rows[start : start + micro], recipe, pad_id)
                 accelerator.backward(loss * (micro / share))
-            total += loss.item() * micro / share
-            report.texts(real, padding)
+            done += torch.tensor([loss.item() * micro / share, real, padding], dtype=done.dtype, device=done.device)
         norm = accelerator.clip_grad_norm_(trained.parameters(), recipe.clip).item()
-        if not (math.isfinite(total) and math.isfinite(norm)):
+        loss, real, padding = accelerator.reduce(done, "mean").tolist()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             raise UserError(
-                f"fine-tuning of {name} diverged at step {step} of {steps}: loss {total}, gradient norm {norm}; "
-                f"lower the recipe's lr (now {recipe.lr}) or raise its temperature"
+                f"fine-tuning of {name} diverged at step {step + 1} of {steps}: loss {loss}, gradient norm {norm}; "
+                f"lower the recipe's lr (now {recipe.lr}) or raise its temperature (now {recipe.temperature})"
             )
         optimizer.step()
         optimizer.zero_grad()
-        report.step(total, norm)
+        report.step(loss, norm, real * accelerator.num_processes, padding * accelerator.num_processes)
         if (step + 1) % recipe.log_every == 0 or step + 1 == steps:
             report.write(step + 1, rate)
     return steps
@@ -161,12 +161,10 @@ class Report:
         self.path = path
         self._reset()
 
-    def texts(self, real: int, padding: int) -> None:
-        self.real, self.padding = self.real + real, self.padding + padding
-
-    def step(self, loss: float, norm: float) -> None:
+    def step(self, loss: float, norm: float, real: float, padding: float) -> None:
         self.losses.append(loss)
         self.norms.append(norm)
+        self.real, self.padding = self.real + real, self.padding + padding
 
     def write(self, step: int, rate: float) -> None:
         if self.path is not None:

