@@ -1,5 +1,7 @@
 import json
 import math
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -152,8 +154,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 HUB = {"id": "x", "source": {"kind": "hub", "repo": "some/model", "revision": "v1"}, "tokens": 5}
 
 
-@pytest.fixture
-def offline_cache(made, tmp_path, monkeypatch):
+@pytest.fixture(params=[hub.OfflineModeIsEnabled, hub.httpx2.ConnectError], ids=["offline", "unreachable"])
+def offline_cache(request, made, tmp_path, monkeypatch):
     """The hub's cache as a download leaves it, laid out by hand, and no network."""
     repo = tmp_path / "cache" / "models--some--model"
     snapshot = repo / "snapshots" / COMMIT
@@ -166,7 +168,7 @@ def offline_cache(made, tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "snapshot_download", _with(hub.snapshot_download, cache_dir=tmp_path / "cache"))
 
     def no_network(*args, **kwargs):
-        raise hub.OfflineModeIsEnabled("no network in tests")
+        raise request.param("no network in tests")
 
     monkeypatch.setattr(hub.HfApi, "model_info", no_network)
     return snapshot
@@ -189,6 +191,27 @@ def test_hub_offline_takes_the_cached_snapshot_of_a_tag_or_commit(offline_cache,
 def test_hub_offline_without_the_snapshot_says_what_to_do(offline_cache, tmp_path):
     with pytest.raises(UserError, match="some/model at v2 is not in the cache .*network"):
         stage.run({**HUB, "source": {**HUB["source"], "revision": "v2"}}, {}, tmp_path)
+
+
+def test_hub_online_downloads_only_what_is_needed_at_the_resolved_commit(made, tmp_path, monkeypatch):
+    asked = {}
+
+    def model_info(self, repo, revision):
+        names = ["config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "README.md"]
+        return SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename=n) for n in names], card_data={"license": "mit"})
+
+    def snapshot_download(repo, revision, allow_patterns):
+        asked.update(repo=repo, revision=revision, files=allow_patterns)
+        shutil.copytree(made / "model", tmp_path / COMMIT)
+        return str(tmp_path / COMMIT)
+
+    monkeypatch.setattr(hub.HfApi, "model_info", model_info)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+    (tmp_path / "out").mkdir()
+    stage.run(HUB, {}, tmp_path / "out")
+    card = card_of(tmp_path / "out")
+    assert asked == {"repo": "some/model", "revision": COMMIT, "files": ["config.json", "model.safetensors", "tokenizer.json"]}
+    assert (card["revision"], card["hub_licence"]) == (COMMIT, "mit")
 
 
 @pytest.mark.parametrize(
