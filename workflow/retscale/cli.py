@@ -47,10 +47,13 @@ STAGES = {
     ),
 }
 
+# Commands that ask about a study instead of making a part of it.
+QUESTIONS = {"check": "retscale.study.check", "audit": "retscale.audit.run"}
+
 EXAMPLE = """examples:
   retscale check config/mini.yaml           is this study right, and what would it run?
   retscale audit results/mini/figure/1b.png where does each point of this figure come from?
-  retscale mine --spec '{...}' --pairs results/mini/pairs/boolq/pairs.json --out DIR
+  retscale mine --spec '{...}' --pairs results/mini/pairs/pairs.json --out x/negatives.parquet
 
 The workflow calls the stages; `snakemake --profile local -n -p` prints each command in full.
 """
@@ -63,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         if name in STAGES:
             run_stage(name, arguments)
             return 0
-        return importlib.import_module(f"retscale.{name}.run").main(arguments)
+        return importlib.import_module(QUESTIONS[name]).main(arguments)
     except UserError as error:
         return _fail(name, str(error))
     except KeyboardInterrupt:
@@ -93,7 +96,9 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(f"--{flag}", type=Path, nargs="*", required=True)
         for flag in stage.optional:
             command.add_argument(f"--{flag}", type=Path, nargs="?", help="may be left empty")
-        command.add_argument("--out", type=Path, required=True, help=f"folder of the outputs, {stage.primary or 'TASK.json'} last")
+        command.add_argument(
+            "--out", type=Path, required=True, nargs="+" if stage.batch else None, help=f"{stage.primary or 'a TASK.json for each task'}; all else goes beside"
+        )
     check = commands.add_parser("check", help="validate a study and say what it would run")
     check.add_argument("study", type=Path)
     audit = commands.add_parser("audit", help="trace a figure back to bytes and verify every file on the way")
@@ -109,20 +114,24 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
     spec = read_spec(arguments.spec)
     flags = (*stage.inputs, *stage.many, *stage.optional)
     inputs = {flag: value for flag in flags if (value := getattr(arguments, flag)) is not None}
+    names = [f"{task}.json" for task in spec["tasks"]] if stage.batch else [stage.primary.format(**spec)]
+    targets = arguments.out if stage.batch else [arguments.out]
+    folder, label = targets[0].parent, names[0]
+    if targets != [folder / name for name in names]:
+        raise UserError(f"--out: this spec makes {' '.join(names)}, in one folder")
     run = importlib.import_module(module).run
-    primary = stage.primary.format(**spec) if not stage.batch else "batch"
     if int(os.environ.get("RANK", 0)) > 0:
         # A further process of `accelerate launch`: it computes, and leaves files and records to the first.
-        run(spec, inputs, arguments.out / f".{primary}.tmp")
+        run(spec, inputs, folder / f".{label}.tmp")
         return
     digest = code.digest(module)
-    with publish.workspace(arguments.out, primary) as work:
+    with publish.workspace(folder, label) as work:
         if stage.batch:
-            run_batch(name, run, spec, inputs, work, arguments.out, digest)
+            run_batch(name, run, spec, inputs, work, folder, digest)
             return
-        sources = record.verified_inputs(inputs, arguments.out)
+        sources = record.verified_inputs(inputs, folder)
         notes = run(spec, inputs, work)
-        finish(name, spec, digest, sources, work, arguments.out, primary, notes, started)
+        finish(name, spec, digest, sources, work, folder, names[0], notes, started)
 
 
 def run_batch(name: str, run, spec: dict, inputs: dict, work: Path, out: Path, digest: str) -> None:

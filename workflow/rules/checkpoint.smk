@@ -6,14 +6,9 @@ requires: text.json (only what is pretrained here)        writes: card.json, mod
 cards = [f"{out}/checkpoint/{checkpoint}/card.json" for checkpoint in study.checkpoints]
 
 
-def pretraining_text(wildcards):
-    pretrained = study.checkpoints[wildcards.checkpoint].source.kind == "pretrain"
-    return {"text": f"{out}/text/text.json"} if pretrained else {}
-
-
 rule checkpoint:
     input:
-        unpack(pretraining_text),
+        lambda wildcards: f"{out}/text/text.json" if study.checkpoints[wildcards.checkpoint].source.kind == "pretrain" else [],
     output:
         f"{out}/checkpoint/{{checkpoint}}/card.json",
     params:
@@ -24,4 +19,4 @@ rule checkpoint:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale checkpoint --spec {params.spec:q} --text {input:q} --out $(dirname {output:q}) > {log:q} 2>&1"
+        "retscale checkpoint --spec {params.spec:q} --text {input:q} --out {output:q} > {log:q} 2>&1"

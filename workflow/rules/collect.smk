@@ -20,4 +20,4 @@ rule collect:
         "../../envs/environment.yaml"
     shell:
         "retscale collect --spec {params.spec:q} --cards {input.cards:q} --scores {input.scores:q} --icl {input.icl:q}"
-        " --out $(dirname {output:q}) > {log:q} 2>&1"
+        " --out {output:q} > {log:q} 2>&1"

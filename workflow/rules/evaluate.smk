@@ -33,4 +33,4 @@ for batch, tasks in study.batches.items():
             "../../envs/environment.yaml"
         shell:
             "retscale evaluate --spec {params.spec:q} --encoder {input.encoder:q} --tasks {input.tasks:q}"
-            " --out $(dirname {output[0]:q}) > {log:q} 2>&1"
+            " --out {output:q} > {log:q} 2>&1"

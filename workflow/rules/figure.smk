@@ -26,4 +26,4 @@ rule figure:
         "../../envs/environment.yaml"
     shell:
         "retscale figure --spec {params.spec:q} --collect {input.collect:q} --fit {input.fit:q}"
-        " --out $(dirname {output:q}) > {log:q} 2>&1"
+        " --out {output:q} > {log:q} 2>&1"

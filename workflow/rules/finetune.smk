@@ -30,4 +30,4 @@ rule finetune:
     shell:
         "accelerate launch --config_file {resources.accelerate:q} -m retscale finetune --spec {params.spec:q}"
         " --card {input.card:q} --pairs {input.pairs:q} --negatives {input.negatives:q}"
-        " --out $(dirname {output:q}) > {log:q} 2>&1"
+        " --out {output:q} > {log:q} 2>&1"

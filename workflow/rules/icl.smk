@@ -11,7 +11,7 @@ if study.icl:
         input:
             card=f"{out}/checkpoint/{{checkpoint}}/card.json",
         output:
-            update(expand(f"{out}/icl/{{{{checkpoint}}}}/{{task}}.json", task=study.icl)),
+            update(expand(f"{out}/icl/{{{{checkpoint}}}}/{{task}}.json", task=sorted(study.icl))),
         params:
             spec=spec(specs.icl, "checkpoint"),
             code=digest("icl"),
@@ -20,4 +20,4 @@ if study.icl:
         conda:
             "../../envs/environment.yaml"
         shell:
-            "retscale icl --spec {params.spec:q} --card {input.card:q} --out $(dirname {output[0]:q}) > {log:q} 2>&1"
+            "retscale icl --spec {params.spec:q} --card {input.card:q} --out {output:q} > {log:q} 2>&1"

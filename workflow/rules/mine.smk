@@ -17,4 +17,4 @@ rule mine:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale mine --spec {params.spec:q} --pairs {input.pairs:q} --out $(dirname {output:q}) > {log:q} 2>&1"
+        "retscale mine --spec {params.spec:q} --pairs {input.pairs:q} --out {output:q} > {log:q} 2>&1"

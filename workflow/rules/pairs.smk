@@ -15,4 +15,4 @@ rule pairs:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale pairs --spec {params.spec:q} --out $(dirname {output:q}) > {log:q} 2>&1"
+        "retscale pairs --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"

@@ -25,4 +25,4 @@ rule report:
     shell:
         "retscale report --spec {params.spec:q} --figures {input.figures:q} --collect {input.collect:q} --fit {input.fit:q}"
         " --pairs {input.pairs:q} --negatives {input.negatives:q} --tasks {input.tasks:q}"
-        " --text {input.text:q} --out $(dirname {output:q}) > {log:q} 2>&1"
+        " --text {input.text:q} --out {output:q} > {log:q} 2>&1"

@@ -15,4 +15,4 @@ rule task:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale task --spec {params.spec:q} --out $(dirname {output:q}) > {log:q} 2>&1"
+        "retscale task --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"

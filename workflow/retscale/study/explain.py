@@ -23,6 +23,9 @@ def line(item: dict, file: str, where: str, known: set[str]) -> str:
         return f"{file}: {path}: unknown key{closest(str(item['loc'][-1]), known)}"
     if item["type"] == "missing":
         return f"{file}: {path}: this key is required"
+    if item["type"] == "union_tag_invalid":
+        tags = allowed(item)
+        return f"{file}: {path}: unknown kind {item['ctx']['tag']!r}; known: {', '.join(tags)}{closest(item['ctx']['tag'], tags)}"
     found = "" if isinstance(item["input"], (dict, list)) else f" (found {item['input']!r})"
     text = item["msg"].removeprefix("Value error, ")
     return f"{file}: {path}: {text[0].lower()}{text[1:]}{found}{closest(item['input'], allowed(item))}"

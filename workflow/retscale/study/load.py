@@ -42,8 +42,8 @@ class Study:
 
     @property
     def batches(self) -> dict[str, list[str]]:
-        """Tasks that share an evaluation job: the small ones together, each huge corpus alone."""
-        small = [name for name, task in self.tasks.items() if not task.alone]
+        """Tasks that share an evaluation job, in the order of a spec: the small ones together, each huge corpus alone."""
+        small = sorted(name for name, task in self.tasks.items() if not task.alone)
         return ({"small": small} if small else {}) | {name: [name] for name, task in self.tasks.items() if task.alone}
 
 

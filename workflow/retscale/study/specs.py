@@ -36,7 +36,7 @@ def finetune(study: Study, recipe: str) -> dict:
 
 
 def task(study: Study, id: str) -> dict:
-    return {"id": id, "seed": study.file.seed, **plain(study.tasks[id], without=DESCRIPTIVE | {"alone"})}
+    return {"id": id, **plain(study.tasks[id], without=DESCRIPTIVE | {"alone"})}
 
 
 def evaluate(batch: str):

@@ -1,0 +1,84 @@
+"""What the tests share: the clone, a copy of it to change, and Snakemake in it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Clone:
+    """A copy of the repository that a test may change, and the commands that run in it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            # The copy's package comes before the installed one, also for the `retscale` and `accelerate` commands.
+            "PYTHONPATH": str(folder / "workflow"),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "XDG_CACHE_HOME": str(folder / ".cache"),
+        }
+
+    def run(self, *command: str, status: int | None = 0, **options) -> subprocess.CompletedProcess:
+        """Run a command here; fail the test, showing the output, unless it ends with `status` (None: any)."""
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True, **options)
+        if status is not None and done.returncode != status:
+            pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+        return done
+
+    def snakemake(self, *arguments: str, study: str = "config/smoke.yaml", status: int | None = 0) -> subprocess.CompletedProcess:
+        return self.run("snakemake", "--profile", "local", "--configfile", study, *arguments, status=status)
+
+    def plan(self, *arguments: str, study: str = "config/smoke.yaml") -> dict[str, int]:
+        """Jobs that a dry run counts, by rule; without the target rule."""
+        text = self.run("snakemake", "-n", "--configfile", study, *arguments).stdout
+        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total ", text, re.M | re.S)
+        if not table:
+            assert "Nothing to be done" in text, text
+            return {}
+        return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table[1], re.M) if name != "all"}
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace `old`, which must stand in `file` exactly once."""
+        path = self.folder / file
+        text = path.read_text()
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+        path.write_text(text.replace(old, new))
+
+
+def copy_repository(folder: Path) -> Clone:
+    """The files of the repository that git knows or would know, copied to `folder`."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in listed.stdout.split("\n"):
+        source = ROOT / name
+        if name and (source.is_symlink() or source.is_file()):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, folder / name, follow_symlinks=False)
+    return Clone(folder)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    """A fresh copy of the repository, without results."""
+    return copy_repository(tmp_path / "clone")
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory) -> Clone:
+    """A copy of the repository in which the smoke study has run. Tests must not change it: they take `finished`."""
+    made = copy_repository(tmp_path_factory.mktemp("smoke") / "clone")
+    made.smoke_output = made.snakemake().stdout
+    return made
+
+
+@pytest.fixture
+def finished(smoke: Clone, tmp_path: Path) -> Clone:
+    """A copy, to be changed, of the repository with the finished smoke study, file times kept."""
+    shutil.copytree(smoke.folder, tmp_path / "clone", symlinks=True)
+    return Clone(tmp_path / "clone")

@@ -1,0 +1,43 @@
+"""The JSON schema of a study file, for editors; `python -m retscale.study.schema` writes it, a test compares it.
+
+Entries of the catalog appear in full: where a study names one, it may override any of its keys.
+"""
+
+import json
+from pathlib import Path
+
+from retscale.study import catalog
+from retscale.study.model import Study
+
+FILE = Path(__file__).resolve().parents[2] / "schemas" / "study.schema.json"
+LISTS = {"checkpoints": "checkpoint", "recipes": "recipe", "tasks": "task", "icl": "icl"}
+SINGLE = {"text": "text", "pairs": "pairs"}
+
+
+def schema() -> dict:
+    """Draft 2020-12 schema of the study file."""
+    made = Study.model_json_schema()
+    definitions = made.setdefault("$defs", {})
+    for key, kind in {**LISTS, **SINGLE}.items():
+        entry = catalog.model(kind).model_json_schema()
+        definitions |= entry.pop("$defs", {})
+        # An override gives some keys, so none is required here; the completed entry is checked at load.
+        entry.pop("required", None)
+        extra = {"use": {"type": "string"}, "id": {"type": "string"}} | ({"checkpoints": {"type": "array"}} if kind == "recipe" else {})
+        entry["properties"] = extra | entry["properties"]
+        definitions[f"{kind}-entry"] = entry
+        either = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{kind}-entry"}]}
+        field = made["properties"][key]
+        if key in LISTS:
+            field["items"] = either
+        else:
+            made["properties"][key] = {k: v for k, v in field.items() if k != "anyOf"} | either
+    return made
+
+
+def text() -> str:
+    return json.dumps(schema(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(text(), encoding="utf-8")
