@@ -1,0 +1,170 @@
+"""The fit stage on a made-up study: what enters, what comes out, and that it is repeatable."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_collect_synthetic import TASKS, collected, write_study
+
+from retscale.collect.run import run as collect
+from retscale.collect.tables import read_table
+from retscale.fit.compare import effects, near_pairs
+from retscale.fit.points import MEAN, levels, points, resampled
+from retscale.fit.run import run
+
+SPEC = {"bootstrap": 200, "seed": 1}
+
+
+def fitted(source, out, **spec):
+    out.mkdir()
+    run(SPEC | spec, {"collect": source}, out)
+    return out / "fit.json"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    root = tmp_path_factory.mktemp("study")
+    source = collected(root)
+    return source, fitted(source, root / "fit")
+
+
+def test_the_mean_is_that_of_the_headline_tasks(study):
+    _, fit = study
+    points = read_table(fit, "points")
+    for _, rows in points.groupby(["checkpoint", "recipe"]):
+        mean, tasks = rows[rows.task == MEAN].iloc[0], rows[rows.task != MEAN]
+        assert mean.y == pytest.approx(tasks.y.mean())
+        assert mean.low < mean.y < mean.high
+        assert mean.high - mean.low < (tasks.high - tasks.low).mean()
+
+
+def test_known_slopes_are_recovered(study):
+    trends = read_table(study[1], "trends").query("recipe == 'paper'").set_index("task")
+    for task, slope in TASKS.items():
+        assert trends.loc[task, "slope"] == pytest.approx(slope, abs=0.035)
+    assert trends.loc[MEAN, "low"] > 0
+    assert trends.loc[MEAN, "method"] == "mixed bootstrap"
+
+
+def test_size_and_tokens_each_have_an_effect(study):
+    found = read_table(study[1], "effects").query("recipe == 'paper'").set_index("direction")
+    assert (found["low"] > 0).all() and (found["status"] == "ok").all()
+
+
+def test_icl_follows_retrieval_and_the_partial_correlation_is_marked(study):
+    rows = read_table(study[1], "correlations").query("about == 'icl-retrieval' and x == 'mean'").set_index("method")
+    assert rows.loc["pearson", "low"] > 0.5
+    assert list(rows.index[rows["exploratory"]]) == ["partial pearson given log10 FLOPs"]
+
+
+def test_the_ablation_is_paired(study):
+    rows = read_table(study[1], "ablation")
+    assert rows["checkpoint"].nunique() == 6
+    mean = rows[rows.task == MEAN]
+    assert mean["difference"].mean() == pytest.approx(0.03, abs=0.02)
+    np.testing.assert_allclose(mean["difference"], mean["y"] - mean["y_against"])
+
+
+def test_predictions_flag_what_lies_beyond_the_data(study):
+    rows = read_table(study[1], "predictions").query("task == 'mean' and recipe == 'paper'")
+    last = read_table(study[1], "points")["flops"].max()
+    assert (rows["extrapolated"] == (rows["flops"] > last * (1 + 1e-6))).all()
+    assert 0 < rows["extrapolated"].sum() < len(rows) / 2
+
+
+def test_same_seed_same_bytes_and_another_seed_moves_the_intervals(study, tmp_path):
+    source, first = study
+    again = fitted(source, tmp_path / "again")
+    for path in first.parent.iterdir():
+        assert path.read_bytes() == (again.parent / path.name).read_bytes(), path.name
+    other = read_table(fitted(source, tmp_path / "other", seed=2), "trends")
+    old = read_table(first, "trends")
+    assert (other["slope"] == old["slope"]).all() and not other["low"].equals(old["low"])
+
+
+def test_adding_a_task_leaves_the_other_intervals(tmp_path):
+    trends = []
+    for name in ("few", "more"):
+        spec, inputs = write_study(tmp_path / name, ablation=0)
+        if name == "few":
+            spec["headline"].remove("zeta")
+            inputs["scores"] = [path for path in inputs["scores"] if path.stem != "zeta"]
+        (tmp_path / name / "collect").mkdir()
+        collect(spec, inputs, tmp_path / name / "collect")
+        trends.append(read_table(fitted(tmp_path / name / "collect" / "collect.json", tmp_path / f"{name}-fit"), "trends"))
+    few, more = (table[table.task == "alpha"].reset_index(drop=True) for table in trends)
+    pd.testing.assert_frame_equal(few, more)
+
+
+def test_only_fit_checkpoints_enter_and_undecayed_ones_apart(tmp_path):
+    spec, inputs = write_study(tmp_path)
+    spec["checkpoints"]["toy-40k-5"]["role"] = "external"
+    path = tmp_path / "checkpoint" / "toy-160k-5" / "card.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schedule_finished": False}))
+    (tmp_path / "collect").mkdir()
+    collect(spec, inputs, tmp_path / "collect")
+    fit = fitted(tmp_path / "collect" / "collect.json", tmp_path / "fit")
+    trends = read_table(fit, "trends").query("recipe == 'paper' and task == 'mean'").set_index("schedule")
+    assert trends.loc["finished", "n"] == 10
+    assert (trends.loc["unfinished", "n"], trends.loc["unfinished", "status"]) == (1, "insufficient")
+    assert {"toy-40k-5", "toy-160k-5"} <= set(read_table(fit, "points")["checkpoint"])
+
+
+@pytest.mark.parametrize(("sizes", "levels"), [(1, 1), (1, 2), (1, 3), (2, 1), (3, 1), (1, 12)])
+def test_a_small_study_is_fitted_without_inventing(tmp_path, sizes, levels):
+    names = dict(list({"a": 40_000, "b": 160_000, "c": 640_000}.items())[:sizes])
+    source = collected(tmp_path, sizes=names, levels=tuple(5 * 2**i for i in range(levels)), queries=20)
+    fit = fitted(source, tmp_path / "fit")
+    trends = read_table(fit, "trends")
+    n = trends["n"].max()
+    assert n == sizes * levels
+    if n < 3:
+        assert trends["slope"].isna().all() and (trends["status"] == "insufficient").all()
+        assert len(read_table(fit, "predictions")) == 0
+    assert (trends.loc[trends["status"] != "ok", "reason"] != "").all()
+
+
+def test_a_study_without_icl(tmp_path):
+    spec, inputs = write_study(tmp_path, queries=20)
+    (tmp_path / "collect").mkdir()
+    collect(spec, inputs | {"icl": []}, tmp_path / "collect")
+    fit = fitted(tmp_path / "collect" / "collect.json", tmp_path / "fit")
+    assert set(read_table(fit, "correlations")["about"]) == {"flops-quality"}
+
+
+def test_levels_come_from_numbers_and_keep_200_apart_from_250():
+    found = levels(pd.Series([20.0, 20.1, 50.0, 199.8, 250.0, None]))
+    assert found[0] == found[1] != found[2]
+    assert found[3] != found[4]
+    assert np.isnan(found[5])
+
+
+def near_study(small: float, large: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two checkpoints of equal FLOPs, one task, twenty queries whose values differ by a constant."""
+    facts = {"family": "f", "schedule_finished": True, "role": "fit", "recipe": "paper", "seed": 0, "task": "t"}
+    facts |= {"metric": "ndcg_at_10", "n_queries": 20, "file": "f", "sha256": "s", "n_params_non_embedding": 1.0}
+    base = np.linspace(0, 0.5, 20)
+    scores, queries = [], []
+    for name, params, tokens, shift in (("s", 1e5, 4e6, small), ("l", 2e5, 2e6, large)):
+        ratio = {"n_params": params, "n_tokens": tokens, "flops": 6 * params * tokens, "tokens_per_param": tokens / params}
+        scores.append(facts | ratio | {"checkpoint": name, "size": name, "value": (base + shift).mean()})
+        ids = {"query_id": [str(i) for i in range(20)], "ndcg_at_10": base + shift}
+        queries.append(pd.DataFrame(ids).assign(checkpoint=name, recipe="paper", task="t"))
+    draws = resampled(pd.concat(queries), "ndcg_at_10", ["t"], 200, 0)
+    return points(pd.DataFrame(scores), draws, ["t"], "ndcg_at_10", 0.05), draws
+
+
+def test_equal_compute_pairs_compare_the_same_queries():
+    marks, draws = near_study(0.1, 0.13)
+    pair = near_pairs(marks, draws, 1.25, 0.05).iloc[0]
+    assert (pair.checkpoint_small, pair.checkpoint_large, pair.flops_ratio) == ("s", "l", 1)
+    # The shift is the same for each query, so paired resampling leaves no spread at all.
+    assert (pair.difference, pair.low, pair.high) == pytest.approx((0.03, 0.03, 0.03))
+    doubled = marks.assign(flops=marks["flops"].where(marks["checkpoint"] == "l", marks["flops"] * 2))
+    assert near_pairs(doubled, draws, 1.25, 0.05).empty
+
+
+def test_effects_need_sizes_and_levels():
+    marks, _ = near_study(0.1, 0.13)
+    assert set(effects(marks, 0.05)["status"]) == {"insufficient"}

@@ -1,0 +1,24 @@
+"""What a study says about the analysis."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FitConfig(BaseModel):
+    """How trends are fitted and how sure the intervals have to be."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    metric: Literal["ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"] = "ndcg_at_10"
+    alpha: float = Field(0.05, gt=0, lt=1, description="intervals cover 1 - alpha")
+    # Percentiles at 2.5% rest on 50 replicates; their own error is then below a tenth of the interval.
+    bootstrap: int = Field(2000, ge=200, le=100_000, description="replicates of every bootstrap and permutation test")
+    near: float = Field(1.25, gt=1, description="checkpoints within this ratio of FLOPs count as equal in compute")
+    extend: float = Field(0.5, ge=0, le=2, description="decades of FLOPs that trends are drawn beyond the data")
+
+
+class FitJob(FitConfig):
+    """What one job of this stage is told."""
+
+    seed: int = 0

@@ -1,0 +1,78 @@
+"""The marks that every fit and figure rests on: one score of one encoder, with the uncertainty of its queries."""
+
+import zlib
+
+import numpy as np
+import pandas as pd
+
+MEAN = "mean"  # the unweighted mean over the headline tasks, beside the tasks' own names
+LEVEL_TOLERANCE = 1.1  # tokens per parameter within this ratio are one level: token counts are rounded to batches
+KEY = ["checkpoint", "recipe", "task"]
+
+
+def levels(ratios: pd.Series) -> pd.Series:
+    """Tokens per parameter, each replaced by the geometric mean of the values within 10% above the least of its group."""
+    found, first = {}, None
+    groups = {}
+    for ratio in sorted(set(ratios.dropna())):
+        if first is None or ratio > first * LEVEL_TOLERANCE:
+            first = ratio
+        groups.setdefault(first, []).append(ratio)
+    for members in groups.values():
+        found |= dict.fromkeys(members, float(np.exp(np.mean(np.log(members)))))
+    return ratios.map(found).astype(float)
+
+
+def resampled(per_query: pd.DataFrame, metric: str, headline: list[str], replicates: int, seed: int) -> pd.DataFrame:
+    """Bootstrap over queries: replicates x encoders' scores, one column for each (checkpoint, recipe, task).
+
+    A task's queries are drawn once a replicate and shared by all encoders, so that differences of two columns are
+    paired; tasks are strata of the mean. A task's draws depend on the seed and its own name alone.
+    """
+    parts = []
+    for task, rows in per_query.groupby("task"):
+        table = rows.pivot(index="query_id", columns=["checkpoint", "recipe"], values=metric).sort_index()
+        rng = np.random.default_rng([seed, zlib.crc32(task.encode())])
+        n = len(table)
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=replicates) / n
+        columns = pd.MultiIndex.from_tuples([(*pair, task) for pair in table.columns], names=KEY)
+        parts.append(pd.DataFrame(weights @ table.to_numpy(float), columns=columns))
+    draws = pd.concat(parts, axis=1)
+    chosen = draws.loc[:, draws.columns.get_level_values("task").isin(headline)]
+    mean = chosen.T.groupby(level=["checkpoint", "recipe"]).mean().T
+    mean.columns = pd.MultiIndex.from_tuples([(*pair, MEAN) for pair in mean.columns], names=KEY)
+    return pd.concat([draws, mean], axis=1)
+
+
+def points(
+    scores: pd.DataFrame, draws: pd.DataFrame, headline: list[str], metric: str, alpha: float
+) -> pd.DataFrame:
+    """One row a checkpoint, recipe and task (and `mean`): y, its interval over queries, and the file that it is from."""
+    rows = scores[scores["metric"] == metric].drop(columns=["metric", "n_params_non_embedding"])
+    rows = rows.rename(columns={"value": "y"})
+    facts = [name for name in rows if name not in ("task", "y", "n_queries", "file", "sha256")]
+    chosen = rows[rows["task"].isin(headline)]
+    mean = chosen.groupby(facts, dropna=False, as_index=False).agg(y=("y", "mean"), n_queries=("n_queries", "sum"))
+    table = pd.concat([rows, mean.assign(task=MEAN, file=None, sha256=None)], ignore_index=True)
+    low, high = np.quantile(draws.to_numpy(), [alpha / 2, 1 - alpha / 2], axis=0)
+    ends = pd.DataFrame({"low": low, "high": high}, index=draws.columns).reset_index()
+    table = table.merge(ends, on=KEY, how="left")
+    table["level"] = levels(table["tokens_per_param"])
+    return table.sort_values(KEY, ignore_index=True)
+
+
+def icl_points(icl: pd.DataFrame) -> pd.DataFrame:
+    """One row a checkpoint and in-context task (and `mean` where no task is missing): score and its standard error.
+
+    Scores are baseline-subtracted, (value - baseline) / (1 - baseline), and so are their errors.
+    """
+    rows = icl[["checkpoint", "task", "score", "file", "sha256"]].copy()
+    rows["stderr"] = icl["stderr"].astype(float) / (1 - icl["baseline"].astype(float))
+    every = rows["task"].nunique()
+    means = []
+    for checkpoint, found in rows.groupby("checkpoint"):
+        if len(found) == every:
+            error = float(np.sqrt((found["stderr"] ** 2).sum(skipna=False)) / every)
+            means.append({"checkpoint": checkpoint, "task": MEAN, "score": found["score"].mean(), "stderr": error})
+    mean = pd.DataFrame(means, columns=rows.columns)
+    return pd.concat([rows, mean], ignore_index=True).sort_values(["checkpoint", "task"], ignore_index=True)

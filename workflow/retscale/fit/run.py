@@ -1,0 +1,121 @@
+"""Points, trends, predictions, correlations and paired comparisons, each as CSV and parquet."""
+
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from retscale.collect.tables import read_json, read_table, sha256, write_tables
+from retscale.fit import correlate, trend
+from retscale.fit.compare import ablation, effects, near_pairs
+from retscale.fit.config import FitJob
+from retscale.fit.points import MEAN, icl_points, points, resampled
+from retscale.progress import progress
+
+GRID = 81  # points of a drawn trend
+
+
+def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
+    """Fit what `collect` (collect.json) holds. Only checkpoints of role `fit` with known FLOPs enter estimates.
+
+    Checkpoints whose learning-rate schedule had not finished are fitted apart (`schedule` = unfinished).
+    """
+    job = FitJob.model_validate(spec)
+    source = Path(inputs["collect"])
+    study = read_json(source)
+    headline, main = study["headline"], study["main_recipe"]
+
+    draws = resampled(read_table(source, "per_query"), job.metric, headline, job.bootstrap, job.seed)
+    marks = points(read_table(source, "scores"), draws, headline, job.metric, job.alpha)
+    icl = icl_points(read_table(source, "icl"))
+    trends, predictions = fit_trends(marks, job)
+    tables = {
+        "points": marks,
+        "icl_points": icl,
+        "trends": trends,
+        "predictions": predictions,
+        "correlations": fit_correlations(marks, icl, main, job),
+        "effects": effects(marks, job.alpha),
+        "pairs": near_pairs(marks, draws, job.near, job.alpha),
+        "ablation": ablation(marks, draws, main, job.alpha),
+    }
+    facts = {name: study[name] for name in ("study", "headline", "recipes", "main_recipe")}
+    facts |= {"config": job.model_dump(), "collect_sha256": sha256(source)}
+    write_tables(out, "fit.json", tables, facts, csv=True)
+    return {"rows": {name: len(table) for name, table in tables.items()}}
+
+
+def rng_of(job: FitJob, *words: str) -> np.random.Generator:
+    """A stream of its own for each estimate, so that adding a task leaves the other tasks' intervals as they were."""
+    return np.random.default_rng([job.seed, *(zlib.crc32(word.encode()) for word in words)])
+
+
+def ladder(marks: pd.DataFrame) -> pd.DataFrame:
+    """The rows that enter fits, with `schedule` and log10 FLOPs."""
+    rows = marks[(marks["role"] == "fit") & marks["flops"].notna()]
+    schedule = np.where(rows["schedule_finished"].astype(bool), "finished", "unfinished")
+    return rows.assign(schedule=schedule, log_flops=np.log10(rows["flops"].astype(float)))
+
+
+def fit_trends(marks: pd.DataFrame, job: FitJob) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One trend for each recipe, schedule and task (and the mean), and its bands over a grid of FLOPs."""
+    trends, predictions = [], []
+    groups = list(ladder(marks).groupby(["recipe", "schedule", "task"]))
+    for (recipe, schedule, task), rows in progress(groups, "trends", unit="trend"):
+        key = {"recipe": recipe, "schedule": schedule, "task": task}
+        rng = rng_of(job, "trend", recipe, schedule, task)
+        x = rows["log_flops"].to_numpy()
+        found, draws = trend.fit(x, rows["y"].to_numpy(), list(rows["size"]), job.alpha, job.bootstrap, rng)
+        trends.append(key | asdict(found))
+        if found.status != "ok":
+            continue
+        grid = np.linspace(x.min(), x.max() + job.extend, GRID)
+        band = trend.bands(found, draws, x, grid, job.alpha, rng)
+        # Rounding must not make the last checkpoint an extrapolation.
+        extra = {"flops": 10**grid, **band, "extrapolated": grid > x.max() + 1e-9}
+        predictions.append(pd.DataFrame(extra).assign(**key))
+    columns = ["recipe", "schedule", "task", "flops", "y", "confidence_low", "confidence_high"]
+    columns += ["prediction_low", "prediction_high", "extrapolated"]
+    empty = pd.DataFrame(columns=columns)
+    drawn = pd.concat(predictions, ignore_index=True)[columns] if predictions else empty
+    return pd.DataFrame(trends), drawn
+
+
+def fit_correlations(marks: pd.DataFrame, icl: pd.DataFrame, main: str, job: FitJob) -> pd.DataFrame:
+    """FLOPs with quality for each recipe and task; and in-context learning with retrieval (main recipe).
+
+    Rank and linear coefficients agree in sign, not in what they measure, so all three are given. FLOPs enter as log10.
+    """
+    rows = ladder(marks)
+    rows = rows[rows["schedule"] == "finished"]
+    found = []
+    for (recipe, task), group in rows.groupby(["recipe", "task"]):
+        key = {"about": "flops-quality", "recipe": recipe, "x": "log10 FLOPs", "y": task}
+        found += coefficients(key, group["log_flops"], group["y"], group, job)
+    means = rows[(rows["recipe"] == main) & (rows["task"] == MEAN)]
+    for task, group in icl.groupby("task"):
+        both = means.merge(group[["checkpoint", "score"]], on="checkpoint")
+        key = {"about": "icl-retrieval", "recipe": main, "x": task, "y": MEAN}
+        found += coefficients(key, both["score"], both["y"], both, job)
+        # Exploratory: where either grows along a curve in C, what a line over C leaves is correlated by itself.
+        found += coefficients(key, both["score"], both["y"], both, job, control=both["log_flops"])
+    return pd.DataFrame(found)
+
+
+def coefficients(
+    key: dict, x: pd.Series, y: pd.Series, rows: pd.DataFrame, job: FitJob, control: pd.Series | None = None
+) -> list[dict]:
+    """One row for each method, or for the partial Pearson correlation given log10 FLOPs."""
+    groups = trend.numbered(list(rows["size"]))
+    found = []
+    for method in correlate.METHODS if control is None else ["pearson"]:
+        rng = rng_of(job, method, *key.values())
+        values = (x.to_numpy(float), y.to_numpy(float), groups, method, job.alpha, job.bootstrap, rng)
+        one = correlate.correlate(*values, control=None if control is None else control.to_numpy(float))
+        name = method if control is None else "partial pearson given log10 FLOPs"
+        found.append(key | {"method": name, "exploratory": control is not None} | asdict(one))
+    return found
+
+
