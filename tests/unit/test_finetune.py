@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import socket
 import subprocess
 import sys
 
@@ -12,12 +13,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import MptConfig, MptModel, PreTrainedTokenizerFast
 
 from retscale.errors import UserError
+from retscale.finetune.attention import use_fused
 from retscale.finetune.config import Recipe
 from retscale.finetune.data import Examples, examples, groups, order
 from retscale.finetune.embed import embed
 from retscale.finetune.loss import info_nce, own_mask
 from retscale.finetune.run import run, split
 from retscale.finetune.schedule import learning_rate
+from retscale.model.tokenize import pad
 
 TOPICS = [[f"t{topic}w{i}" for i in range(8)] for topic in range(12)]
 RECIPE = {"n_negatives": 3, "temperature": 0.05, "query_length": 8, "passage_length": 12, "batch_queries": 8, "lr": 0.01, "log_every": 1}
@@ -53,7 +56,7 @@ def inputs(folder):
 
 
 def spec(**recipe):
-    return {"recipe": {"id": "r", **RECIPE, **recipe}, "precision": "fp32", "seed": 3}
+    return {"recipe": {**RECIPE, "id": "r", **recipe}, "precision": "fp32", "seed": 3}
 
 
 def tuned(study, out, **recipe):
@@ -111,18 +114,27 @@ def test_microbatch_and_global_are_one_on_one_process(study, tmp_path):
 
 @pytest.mark.parametrize("negatives", ["own", "global"])
 def test_two_processes_train_as_one(study, tmp_path, negatives):
-    whole, _, whole_log, _ = tuned(study, tmp_path / "whole", negatives=negatives, lr=1e-3, max_pairs=48)
+    job = spec(negatives=negatives, lr=1e-3, max_pairs=48)
+    whole, _, whole_log, _ = tuned(study, tmp_path / "whole", **job["recipe"])
     out = tmp_path / "two"
     out.mkdir()
-    program = tmp_path / "program.py"
-    arguments = (spec(negatives=negatives, lr=1e-3, max_pairs=48), {k: str(v) for k, v in inputs(study).items()})
-    program.write_text(
-        f"from pathlib import Path\nfrom retscale.finetune.run import run\n"
-        f"run({arguments[0]!r}, {{k: Path(v) for k, v in {arguments[1]!r}.items()}}, Path({str(out)!r}))\n"
+    paths = {name: str(path) for name, path in inputs(study).items()}
+    program = (
+        "import sys, json; from pathlib import Path; from retscale.finetune.run import run; "
+        "spec, inputs, out = map(json.loads, sys.argv[1:]); run(spec, {k: Path(v) for k, v in inputs.items()}, Path(out))"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(program)]
-    done = subprocess.run(command, env={**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-c", program, *map(json.dumps, (job, paths, str(out)))]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # What `accelerate launch` sets for each of its processes.
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(command, env={**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
+        for rank in ("0", "1")
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [x["loss"] for x in log] == pytest.approx([x["loss"] for x in whole_log], rel=1e-4)
     torch.testing.assert_close(weights(MptModel.from_pretrained(out)), weights(whole), rtol=0, atol=1e-4)
@@ -163,6 +175,24 @@ def test_embed_puts_every_text_in_its_place(study):
                 torch.testing.assert_close(passages[i, n], alone(data.passage_tokens[data.group[row, n]]), atol=1e-5, rtol=0)
     texts = [data.query_tokens[i] for i in {*data.query[rows]}] + [data.passage_tokens[i] for i in {*data.group[rows].flatten()}]
     assert real == sum(map(len, texts)) and padding >= 0  # a text that occurs twice is encoded once
+
+
+def test_fused_attention_is_the_eager_one():
+    torch.manual_seed(1)
+    config = MptConfig(d_model=48, n_heads=3, n_layers=2, vocab_size=50, max_seq_len=40, attn_config={"clip_qkv": 0.5})
+    eager, fused = MptModel(config), MptModel(config)  # three heads: no power of two, ALiBi's other case
+    for weight in eager.parameters():
+        torch.nn.init.normal_(weight, std=0.3) if weight.dim() > 1 else None
+    fused.load_state_dict(eager.state_dict())
+    use_fused(fused)
+    ids, mask = pad([list(range(1, length)) for length in (33, 8, 2)], 0)
+    outs = []
+    for model in (eager, fused):
+        hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state * mask[:, :, None]
+        hidden.square().sum().backward()
+        outs.append((hidden, torch.cat([p.grad.flatten() for p in model.parameters()])))
+    torch.testing.assert_close(outs[1][0], outs[0][0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(outs[1][1] / outs[0][1].abs().max(), outs[0][1] / outs[0][1].abs().max(), atol=1e-5, rtol=0)
 
 
 def test_texts_are_cut_to_their_lengths(study):

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from retscale.errors import UserError
+from retscale.finetune.attention import use_fused
 from retscale.finetune.config import Recipe
 from retscale.finetune.data import Examples, examples, order
 from retscale.finetune.embed import embed
@@ -35,6 +36,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict | None:
     folder = Path(inputs["card"]).parent / card["model"]
     tokenizer = load_tokenizer(folder)
     model = load_decoder(folder, torch.float32)  # fp32 weights; autocast computes in `precision`
+    use_fused(model)
     longest = max(recipe.query_length, recipe.passage_length)
     if (limit := max_length(model.config)) is not None and longest > limit:
         raise UserError(f"the recipe's texts have up to {longest} tokens but {card['id']} reads {limit}; lower its lengths")
