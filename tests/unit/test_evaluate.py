@@ -129,6 +129,7 @@ def encoder(tmp_path_factory):
     PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<eos>").save_pretrained(folder)
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     facts = {"pooling": "mean", "normalize": True, "query_length": 8, "passage_length": 20, "query_prefix": "query: ", "passage_prefix": ""}
+    facts |= {"append_eos": False}
     (folder / "encoder.json").write_text(json.dumps({**facts, "files": files, "weights_sha256": files["model.safetensors"]}))
     return folder / "encoder.json"
 

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, MptConfig, PreTrainedTokenizerFas
 
 from retscale.errors import UserError
 from retscale.icl import built, items
-from retscale.icl.config import Continuation, FinalWord, IclTask, Induction, Shuffle
+from retscale.icl.config import Continuation, FinalWord, IclTask, Induction, NextWord, Shuffle
 from retscale.icl.items import Item
 from retscale.icl.run import run
 from retscale.icl.score import context_ids, continuation_ids, join, score
@@ -30,9 +30,10 @@ SIZES = {
     "commonsenseqa": (1217, 4),
     "openbookqa": (500, 0),
     "boolq": (3270, 0),
-    "final-word": (453, 0),
-    "continuation": (7673, 0),
+    "final-word": (434, 0),
+    "continuation": (8541, 0),
     "shuffle": (995, 0),
+    "next-word": (990, 0),
     "induction": (200, 0),
 }
 
@@ -57,6 +58,7 @@ def test_every_row_of_the_catalog_parses_and_no_answer_is_given_away(name):
     if config.type == "multiple_choice":
         assert min(len(item.choices) for item in found) >= 2
         share = max(Counter(item.gold for item in found).values()) / len(found)
+        assert config.items.kind == "rows" or all(len(set(item.choices)) == len(item.choices) for item in found)
         assert share < (0.63 if name == "boolq" else 1.25 / len(found[0].choices))
 
 
@@ -131,12 +133,23 @@ def test_continuations_are_the_documents_own():
         assert text.startswith(f"{context} {choices[gold]}") and len(set(choices)) == 3
 
 
-def test_shuffled_sentences_have_the_same_words():
+def test_swapped_sentences_keep_their_words_and_their_ends():
     made = built.shuffle(Shuffle(kind="shuffle", text="t"), TEXT, Random(0))
     assert len(made) == 3
     for text, (context, choices, gold) in zip(TEXT, made):
         assert context == "" and choices[gold] in text and len(set(choices)) == 4
-        assert len({tuple(sorted(choice.split())) for choice in choices}) == 1
+        true = choices[gold].split()
+        for choice in set(choices) - {choices[gold]}:
+            moved = [at for at, (a, b) in enumerate(zip(choice.split(), true)) if a != b]
+            assert sorted(choice.split()) == sorted(true) and moved == [moved[0], moved[0] + 1]
+            assert 0 < moved[0] and moved[1] < len(true) - 1
+
+
+def test_next_words_continue_their_document():
+    made = built.next_word(NextWord(kind="next_word", text="t", context_words=5), TEXT, Random(0))
+    assert len(made) == 3
+    for text, (context, (word,), gold) in zip(TEXT, made):
+        assert f"{context} {word}" in text and len(context.split()) == 5 and gold == 0
 
 
 def test_induction_repeats_and_asks_for_the_last_word():
@@ -190,10 +203,28 @@ def test_scores_equal_a_plain_loop(loaded, tokens_per_batch):
         for context, continuation in parts[:10]:  # some that the model itself would write
             for at in range(len(continuation)):
                 continuation[at] = int(model(input_ids=torch.tensor([context + continuation[:at]])).logits[0, -1].argmax())
+    parts += [(parts[0][0], [token]) for token in (5, 6)] + parts[:1]  # choices that share what is read
     mean, greedy = score(model, [join(*part, 48) for part in parts], 0, tokens_per_batch, "test")
     expected = [plain(model, *part) for part in parts]
-    np.testing.assert_allclose(mean, [m for m, _ in expected], atol=1e-5)
+    np.testing.assert_allclose(mean, [m for m, _ in expected], rtol=1e-6, atol=1e-5)
     assert greedy.tolist() == [g for _, g in expected] and greedy[:10].all() and not greedy.all()
+
+
+def test_logits_that_a_family_changes_after_its_output_matrix_are_honoured(loaded, monkeypatch):
+    model, _ = loaded
+    forward = type(model).forward
+
+    def capped(self, *args, **kwargs):
+        found = forward(self, *args, **kwargs)
+        found.logits = 2 * torch.tanh(found.logits / 2)
+        return found
+
+    parts = [([1, 2, 3], [4, 5]), ([6, 7, 8, 9], [10])]
+    before = score(model, [join(*part, 48) for part in parts], 0, 100, "test")[0]
+    monkeypatch.setattr(type(model), "forward", capped)
+    after = score(model, [join(*part, 48) for part in parts], 0, 100, "test")[0]
+    np.testing.assert_allclose(after, [plain(model, *part)[0] for part in parts], atol=1e-5)
+    assert not np.allclose(before, after)
 
 
 def test_long_contexts_lose_their_beginning():

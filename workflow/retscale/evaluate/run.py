@@ -68,7 +68,7 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Embed:
             texts,
             max_length=facts[f"{side}_length"],
             prefix=facts[f"{side}_prefix"],
-            append_eos=facts.get("append_eos", False),
+            append_eos=facts["append_eos"],
             pooling=facts["pooling"],
             normalize=True,
             tokens_per_batch=tokens_per_batch,

@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from retscale.icl.config import Continuation, FinalWord, Induction, Shuffle
+from retscale.icl.config import Continuation, FinalWord, Induction, NextWord, Shuffle
 
 Made = tuple[str, tuple[str, ...], int]
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
-_PLAIN = re.compile(r"[a-z]{3,}")
+_PLAIN = re.compile(r"[a-z]{2,}")
 
 
 def final_word(config: FinalWord, texts: list[str], random: Random) -> list[Made]:
@@ -26,32 +26,19 @@ def final_word(config: FinalWord, texts: list[str], random: Random) -> list[Made
             found.append((" ".join(words[max(0, at - config.context_words) : at]), words[at][:-1]))
     counts = Counter(word for _, word in found)
     found = [(context, word) for context, word in found if counts[word] > 1]
-    pool = [word for _, word in found]
-    made = []
-    for context, word in found:
-        others: list[str] = []
-        while len(others) < config.choices - 1:
-            other = random.choice(pool)
-            if other != word and other not in others:
-                others.append(other)
-        made.append(_shuffled(context, word, others, random))
-    return made
+    return _against_each_other(found, config.choices, random)
 
 
 def continuation(config: Continuation, texts: list[str], random: Random) -> list[Made]:
     """One item a text that is long enough."""
     need = config.context_words + config.words
     parts = [words[:need] for text in texts if len(words := text.split()) >= need]
-    ends = [" ".join(words[config.context_words :]) for words in parts]
-    made = []
-    for i, words in enumerate(parts):
-        others = [j if j < i else j + 1 for j in random.sample(range(len(parts) - 1), config.choices - 1)]
-        made.append(_shuffled(" ".join(words[: config.context_words]), ends[i], [ends[j] for j in others], random))
-    return made
+    found = [(" ".join(words[: config.context_words]), " ".join(words[config.context_words :])) for words in parts]
+    return _against_each_other(found, config.choices, random)
 
 
 def shuffle(config: Shuffle, texts: list[str], random: Random) -> list[Made]:
-    """One sentence a text, if it has one of the right length whose words can be reordered often enough."""
+    """One sentence a text, if it has one of the right length that can be reordered in enough ways."""
     made = []
     for text in texts:
         sentences = [s for s in _SENTENCE_END.split(text) if config.min_words <= len(s.split()) <= config.max_words]
@@ -61,10 +48,31 @@ def shuffle(config: Shuffle, texts: list[str], random: Random) -> list[Made]:
         true, others = " ".join(words), set()
         for _ in range(10 * config.choices):
             if len(others) < config.choices - 1:
-                others.add(" ".join(random.sample(words, len(words))))
+                others.add(" ".join(_swapped(words, config.swaps, random)))
                 others.discard(true)
         if len(others) == config.choices - 1:
             made.append(_shuffled("", true, sorted(others), random))
+    return made
+
+
+def _swapped(words: list[str], swaps: int, random: Random) -> list[str]:
+    """The first and the last word stay: capital and full stop would give the order away."""
+    words = list(words)
+    for _ in range(swaps):
+        at = random.randrange(1, len(words) - 2)
+        words[at], words[at + 1] = words[at + 1], words[at]
+    return words
+
+
+def next_word(config: NextWord, texts: list[str], random: Random) -> list[Made]:
+    """One word a text that is long enough."""
+    made = []
+    for text in texts:
+        words = text.split()
+        places = [at for at in range(config.context_words, len(words)) if _PLAIN.fullmatch(words[at])]
+        if places:
+            at = random.choice(places)
+            made.append((" ".join(words[at - config.context_words : at]), (words[at],), 0))
     return made
 
 
@@ -79,6 +87,21 @@ def induction(config: Induction, texts: list[str], random: Random) -> list[Made]
     return made
 
 
+def _against_each_other(found: list[tuple[str, str]], n_choices: int, random: Random) -> list[Made]:
+    """Items of (context, right choice) pairs, whose wrong choices are right ones of other items."""
+    pool, made = [true for _, true in found], []
+    if len(set(pool)) < n_choices:
+        return []
+    for context, true in found:
+        others: list[str] = []
+        while len(others) < n_choices - 1:
+            other = random.choice(pool)
+            if other != true and other not in others:
+                others.append(other)
+        made.append(_shuffled(context, true, others, random))
+    return made
+
+
 def _shuffled(context: str, true: str, others: list[str], random: Random) -> Made:
     choices = [true, *others]
     random.shuffle(choices)
@@ -89,5 +112,6 @@ BUILDERS: dict[str, Callable[..., list[Made]]] = {
     "final_word": final_word,
     "continuation": continuation,
     "shuffle": shuffle,
+    "next_word": next_word,
     "induction": induction,
 }

@@ -52,21 +52,33 @@ class FinalWord(Built):
 
 
 class Continuation(Built):
-    """The true next `words` words of a document against those of other documents, after `context_words` words."""
+    """The true next `words` words of a document against those of other documents, after `context_words` words.
+
+    Few words, for what follows later depends less on the context than on how common its own words are.
+    """
 
     kind: Literal["continuation"]
     choices: int = Field(4, ge=2, le=26)
     context_words: int = Field(40, ge=1)
-    words: int = Field(12, ge=1)
+    words: int = Field(3, ge=1)
 
 
 class Shuffle(Built):
-    """A sentence of `min_words` to `max_words` words against the same words in random order, without context."""
+    """A sentence of `min_words` to `max_words` words against copies in which two neighbouring words have changed places,
+    `swaps` times over; without context. Models of 0.2M parameters tell a wholly shuffled sentence almost always."""
 
     kind: Literal["shuffle"]
     choices: int = Field(4, ge=2, le=26)
     min_words: int = Field(8, ge=4)
     max_words: int = Field(25, ge=4)
+    swaps: int = Field(1, ge=1)
+
+
+class NextWord(Built):
+    """A random lower-case word of a document is to be continued from the `context_words` words before it."""
+
+    kind: Literal["next_word"]
+    context_words: int = Field(40, ge=1)
 
 
 class Induction(Built):
@@ -90,7 +102,7 @@ class IclTask(Strict):
 
     type: Literal["multiple_choice", "language_modeling"]
     source: WheelSource
-    items: Annotated[Rows | FinalWord | Continuation | Shuffle | Induction, Field(discriminator="kind")]
+    items: Annotated[Rows | FinalWord | Continuation | Shuffle | NextWord | Induction, Field(discriminator="kind")]
     shots: int = Field(0, ge=0, le=100)
     delimiter: str = " "
     example_delimiter: str = "\n"
@@ -103,7 +115,7 @@ class IclTask(Strict):
 
     @model_validator(mode="after")
     def _type_fits_items(self) -> "IclTask":
-        has_choices = self.items.kind != "induction" and getattr(self.items, "options", True) is not None
+        has_choices = self.items.kind not in ("next_word", "induction") and getattr(self.items, "options", True) is not None
         if has_choices != (self.type == "multiple_choice"):
             raise ValueError(f"type {self.type} does not fit items of kind {self.items.kind!r} {'with' if has_choices else 'without'} options")
         return self

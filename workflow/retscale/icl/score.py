@@ -1,6 +1,6 @@
 """Log-probabilities of continuations under a causal language model, as the MosaicML Evaluation Gauntlet scores them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -9,10 +9,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from retscale.model.tokenize import pad
 from retscale.progress import progress
 from retscale.text.batch import batches
-
-# Logits are float32 and as wide as the vocabulary: this bounds one batch of them to 256 MiB.
-LOGITS_A_BATCH = 2**26
-
 
 def needs_prefix_space(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether a word in mid-text starts with a blank: true of byte-level BPE, false of SentencePiece."""
@@ -56,21 +52,47 @@ def score(
     whether each of them is the most probable one at its place (bool).
 
     Runs where the model is and in the model's dtype; log-probabilities are float32. Padding is on the right, where a
-    causal model does not see it.
+    causal model does not see it. The last token is predicted but never read, so choices of one token share a single
+    pass over their context.
     """
-    mean, greedy = np.empty(len(joined)), np.empty(len(joined), dtype=bool)
-    budget = max(1, min(tokens_per_batch, LOGITS_A_BATCH // model.config.vocab_size))
-    for rows in progress(batches([len(ids) for ids, _ in joined], budget), what, unit="batches"):
-        ids, mask = (x.to(model.device) for x in pad([joined[i][0] for i in rows], pad_id))
-        lengths = mask.sum(1)
-        tails = torch.tensor([joined[i][1] for i in rows], device=model.device)
-        at = torch.arange(ids.shape[1] - 1, device=model.device)
-        wanted = (at >= (lengths - tails - 1)[:, None]) & (at < (lengths - 1)[:, None])
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1][wanted].float()
-        targets = ids[:, 1:][wanted]
-        logprobs = logits.gather(1, targets[:, None]).squeeze(1) - logits.logsumexp(1)
-        owner = wanted.nonzero()[:, 0]
-        total = torch.zeros(len(rows), dtype=torch.float64, device=model.device).index_add_(0, owner, logprobs.double())
-        missed = torch.zeros(len(rows), device=model.device).index_add_(0, owner, (logits.argmax(1) != targets).float())
-        mean[rows], greedy[rows] = (total / tails).cpu().numpy(), (missed == 0).cpu().numpy()
-    return mean, greedy
+    users: dict[tuple[int, ...], list[int]] = {}
+    for i, (ids, _) in enumerate(joined):
+        users.setdefault(tuple(ids[:-1]), []).append(i)
+    read = list(users)
+    logits_at = head(model, read[0])
+    total, greedy = np.zeros(len(joined)), np.ones(len(joined), dtype=bool)
+    for rows in progress(batches([len(text) for text in read], tokens_per_batch), what, unit="batches"):
+        ids, mask = (x.to(model.device) for x in pad([read[row] for row in rows], pad_id))
+        # One line for each predicted token: whose it is, where it is predicted, and which one it is.
+        wanted = [
+            (i, place, len(joined[i][0]) - 1 - back, joined[i][0][-1 - back])
+            for place, row in enumerate(rows)
+            for i in users[read[row]]
+            for back in range(joined[i][1])
+        ]
+        owner, place, at, target = torch.tensor(wanted, device=model.device).T
+        logits = logits_at(ids, mask, place, at - 1)
+        logprobs = logits.gather(1, target[:, None]).squeeze(1) - logits.logsumexp(1)
+        np.add.at(total, owner.cpu().numpy(), logprobs.double().cpu().numpy())
+        np.logical_and.at(greedy, owner.cpu().numpy(), (logits.argmax(1) == target).cpu().numpy())
+    return total / np.array([length for _, length in joined]), greedy
+
+
+def head(model: PreTrainedModel, text: Sequence[int]) -> Callable[..., torch.Tensor]:
+    """logits(ids, mask, rows, columns): float32 (places, vocabulary) at the named places of a padded batch.
+
+    Applies the output matrix to these places only, which saves most of a small model's time. Some families do more than
+    that to their logits (Gemma caps them): where `text` shows a difference, the model computes all of them itself.
+    """
+
+    def at_places(ids, mask, rows, columns):
+        hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        return model.get_output_embeddings()(hidden[rows, columns]).float()
+
+    def everywhere(ids, mask, rows, columns):
+        return model(input_ids=ids, attention_mask=mask, use_cache=False).logits[rows, columns].float()
+
+    ids, mask = (x.to(model.device) for x in pad([text], 0))
+    last = torch.tensor([0], device=model.device), torch.tensor([len(text) - 1], device=model.device)
+    same = torch.allclose(at_places(ids, mask, *last), everywhere(ids, mask, *last), rtol=1e-3, atol=1e-3)
+    return at_places if same else everywhere
