@@ -1,1 +1,27 @@
-def run(spec, inputs, out): raise NotImplementedError
+"""One figure: PDF, SVG, PNG, the marks as CSV, a caption and an alternative text."""
+
+from pathlib import Path
+
+import matplotlib
+
+from retscale.errors import UserError
+from retscale.figure import ablation, fig1a, fig1b, fig2, fig3, style
+from retscale.figure.config import FigureJob
+from retscale.figure.data import Tables
+
+FIGURES = {"1a": fig1a.draw, "1b": fig1b.draw, "2": fig2.draw, "3": fig3.draw, "ablation": ablation.draw}
+
+
+def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
+    """Draw the figure `spec["name"]` from `collect` (collect.json) and `fit` (fit.json) into `out`."""
+    job = FigureJob.model_validate(spec)
+    if job.name not in FIGURES:
+        raise UserError(f"unknown figure {job.name!r}; there are {', '.join(FIGURES)}")
+    tables = Tables(Path(inputs["collect"]), Path(inputs["fit"]))
+    with matplotlib.rc_context(style.rc(job)):
+        drawn = FIGURES[job.name](tables, job)
+        drawn.marks.to_csv(out / f"{job.name}.csv", index=False, lineterminator="\n")
+        (out / f"{job.name}.md").write_text(drawn.caption.strip() + "\n", encoding="utf-8")
+        (out / f"{job.name}.txt").write_text(" ".join(drawn.alt.split()) + "\n", encoding="utf-8")
+        style.save(drawn.figure, out, job.name, drawn.title, tables.stamp())
+    return {"marks": len(drawn.marks)}

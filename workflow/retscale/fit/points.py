@@ -50,6 +50,9 @@ def points(
     """One row a checkpoint, recipe and task (and `mean`): y, its interval over queries, and the file that it is from."""
     rows = scores[scores["metric"] == metric].drop(columns=["metric", "n_params_non_embedding"])
     rows = rows.rename(columns={"value": "y"})
+    if rows["family"].nunique() > 1:
+        # Two families' models of one nominal size are not replicates of a size.
+        rows["size"] = rows["family"] + " " + rows["size"]
     facts = [name for name in rows if name not in ("task", "y", "n_queries", "file", "sha256")]
     chosen = rows[rows["task"].isin(headline)]
     mean = chosen.groupby(facts, dropna=False, as_index=False).agg(y=("y", "mean"), n_queries=("n_queries", "sum"))

@@ -1,0 +1,77 @@
+"""The ablation: another recipe against the main one, on the same checkpoints and queries."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from retscale.figure import style
+from retscale.figure.config import FigureConfig
+from retscale.figure.data import MEAN, Drawn, Tables, interval, marks, number
+
+
+def draw(tables: Tables, config: FigureConfig) -> Drawn:
+    """Left: both recipes' mean scores, joined for each checkpoint. Right: the difference with its paired interval."""
+    rows = tables.table("ablation").query("task == @MEAN and role != 'external'")
+    rows = rows[rows["flops"].notna()].sort_values(["recipe", "flops", "checkpoint"])
+    recipes = sorted(rows["recipe"].unique())
+    looks = style.looks(tables.points, config)
+    shape = {"nrows": max(len(recipes), 1), "ncols": 2, "squeeze": False, "sharex": True}
+    figure, grid = plt.subplots(figsize=(config.width, 0.4 + 2.5 * shape["nrows"]), **shape)
+    drawn = []
+    for (left, right), recipe in zip(grid, recipes, strict=False):
+        part = rows[rows["recipe"] == recipe]
+        pair(left, part, looks, config)
+        difference(right, part, looks, config)
+        left.set_ylabel(f"mean {tables.metric}")
+        right.set_ylabel(f"{recipe} − {tables.main}")
+        style.flops_axis(left, rows["flops"], label=False)
+        both = pd.concat([tables.of(name, MEAN) for name in (tables.main, recipe)])
+        drawn.append(both[both["checkpoint"].isin(part["checkpoint"])])
+    figure.supxlabel("pretraining compute, 6 × parameters × tokens (FLOPs)", fontsize=config.font_size)
+    if recipes:
+        open_mark = {"linestyle": "none", "marker": "o", "color": config.accent, "markersize": 5}
+        handles = [Line2D([], [], **open_mark | {"color": "#444444"}, label=tables.main)]
+        handles += [Line2D([], [], **open_mark, markerfacecolor="white", label=", ".join(recipes))]
+        handles += style.size_legend(looks, list(rows["size"]))
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 8))
+    else:
+        for ax in grid.flat:
+            style.nothing(ax, "no checkpoint was trained\nwith a second recipe")
+
+    words = " ".join(difference_words(rows[rows["recipe"] == recipe], recipe, tables) for recipe in recipes)
+    words = words or "No checkpoint was trained with a second recipe."
+    caption = (
+        f"**Ablation of the negatives.** Mean {tables.metric} of encoders that differ in the recipe only. Left: filled marks "
+        f"`{tables.main}`, open marks the other recipe, joined for each checkpoint. Right: the difference, with its {tables.percent} "
+        f"interval over queries (paired bootstrap). {words}"
+    )
+    alt = f"Two panels against logarithmic FLOPs: mean {tables.metric} of two recipes on the same checkpoints, and their difference. {words}"
+    every = pd.concat(drawn) if drawn else tables.points.head(0)
+    every = every.drop_duplicates(["checkpoint", "recipe"])
+    return Drawn(figure, "Ablation: negatives of the recipe", marks(every), caption, alt)
+
+
+def pair(ax, rows: pd.DataFrame, looks: dict, config: FigureConfig) -> None:
+    """Both scores of each checkpoint."""
+    for row in rows.itertuples():
+        ax.plot([row.flops] * 2, [row.y_against, row.y], color=config.accent, linewidth=0.9, alpha=0.6, zorder=2)
+        style.mark(ax, row, looks[row.size], row.flops, row.y_against)
+        style.mark(ax, row, looks[row.size], row.flops, row.y, hollow=True, markeredgecolor=config.accent)
+
+
+def difference(ax, rows: pd.DataFrame, looks: dict, config: FigureConfig) -> None:
+    """The difference of each checkpoint."""
+    ax.axhline(0, color="#444444", linewidth=0.8, zorder=1)
+    for row in rows.itertuples():
+        ax.plot([row.flops] * 2, [row.low, row.high], color=config.accent, linewidth=1.2, alpha=0.6, zorder=2)
+        style.mark(ax, row, looks[row.size], row.flops, row.difference, hollow=True, markeredgecolor=config.accent)
+
+
+def difference_words(rows: pd.DataFrame, recipe: str, tables: Tables) -> str:
+    """How many checkpoints gain and by how much."""
+    sure, worse = int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
+    each = "; ".join(f"{row.checkpoint} {interval(row.difference, row.low, row.high)}" for row in rows.itertuples())
+    return (
+        f"`{recipe}` scores above `{tables.main}` with its whole interval on {sure} of {len(rows)} checkpoints and below on {worse}; "
+        f"the mean difference is {number(rows['difference'].mean())} ({each})."
+    )

@@ -1,0 +1,123 @@
+"""What figures are drawn from, and the words that their captions share."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from retscale.collect.tables import read_json, read_table, sha256
+
+MEAN = "mean"
+METRIC_NAMES = {"ndcg_at_10": "nDCG@10", "recall_at_10": "Recall@10", "recall_at_100": "Recall@100", "mrr_at_10": "MRR@10"}
+MARK_COLUMNS = ["checkpoint", "recipe", "task", "x", "y", "low", "high", "x_low", "x_high", "file", "sha256"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure with its marks (MARK_COLUMNS, one row a mark), caption and alternative text."""
+
+    figure: Figure
+    title: str
+    marks: pd.DataFrame
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of `collect` and `fit`, read when asked for and refused when their hash is not the recorded one."""
+
+    collect: Path
+    fit: Path
+
+    @cached_property
+    def facts(self) -> dict:
+        return read_json(self.fit)
+
+    @property
+    def main(self) -> str:
+        return self.facts["main_recipe"]
+
+    @property
+    def metric(self) -> str:
+        return METRIC_NAMES[self.facts["config"]["metric"]]
+
+    @property
+    def percent(self) -> str:
+        """Such as `95%`."""
+        return f"{100 * (1 - self.facts['config']['alpha']):g}%"
+
+    def table(self, name: str) -> pd.DataFrame:
+        return read_table(self.fit, name)
+
+    @cached_property
+    def points(self) -> pd.DataFrame:
+        """Marks that may be drawn: `external` ones are in tables only. `hollow` ones enter no fit of the ladder."""
+        rows = self.table("points").query("role != 'external'")
+        hollow = (rows["role"] != "fit") | ~rows["schedule_finished"].astype(bool)
+        return rows.assign(hollow=hollow)
+
+    def of(self, recipe: str, task: str) -> pd.DataFrame:
+        """The points of a recipe and task with known FLOPs, by FLOPs."""
+        rows = self.points.query("recipe == @recipe and task == @task")
+        return rows[rows["flops"].notna()].sort_values(["flops", "checkpoint"])
+
+    def trend(self, recipe: str, task: str) -> pd.Series | None:
+        """The trend of finished checkpoints, whatever its status."""
+        rows = self.table("trends").query("recipe == @recipe and task == @task and schedule == 'finished'")
+        return None if rows.empty else rows.iloc[0]
+
+    def prediction(self, recipe: str, task: str) -> pd.DataFrame:
+        return self.table("predictions").query("recipe == @recipe and task == @task and schedule == 'finished'")
+
+    def stamp(self) -> str:
+        """The hashes of the two tables of contents; each names the hashes of its tables."""
+        return f"collect.json sha256 {sha256(self.collect)}; fit.json sha256 {sha256(self.fit)}"
+
+
+def marks(rows: pd.DataFrame, **columns: pd.Series) -> pd.DataFrame:
+    """Rows of `points` as marks; x is the FLOPs unless given."""
+    table = rows.assign(x=rows["flops"], x_low=None, x_high=None).assign(**columns)
+    return table[MARK_COLUMNS]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """With a true minus sign."""
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def interval(value: float, low: float | None, high: float | None, digits: int = 3) -> str:
+    """`0.041 [0.031, 0.052]`, without brackets where there is no interval."""
+    ends = "" if pd.isna(low) or pd.isna(high) else f" [{number(low, digits)}, {number(high, digits)}]"
+    return f"{number(value, digits)}{ends}"
+
+
+def scientific(value: float) -> str:
+    """`1.2 × 10^12` with superscript digits."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
+def trend_words(trend: pd.Series | None, percent: str, metric: str) -> str:
+    """The trend as a sentence, or why there is none."""
+    if trend is None or trend["status"] != "ok":
+        return f"No trend is fitted: {'there are no checkpoints in the ladder' if trend is None else trend['reason']}."
+    how = "mixed parametric bootstrap, checkpoints nested in sizes" if trend["method"] == "mixed bootstrap" else "Student's t"
+    return (
+        f"Log-linear trend over {trend['n']} checkpoints of {trend['sizes']} sizes: {metric} grows by "
+        f"{interval(trend['slope'], trend['low'], trend['high'])} per decade of FLOPs ({percent} interval, {how})."
+    )
+
+
+def ladder_words(rows: pd.DataFrame) -> str:
+    """What is drawn, for alternative texts."""
+    if rows.empty:
+        return "No checkpoint is drawn."
+    lowest, highest = rows.loc[rows["y"].idxmin()], rows.loc[rows["y"].idxmax()]
+    return (
+        f"{len(rows)} checkpoints of {rows['size'].nunique()} sizes from {scientific(rows['flops'].min())} to "
+        f"{scientific(rows['flops'].max())} FLOPs; lowest {number(lowest['y'])} ({lowest['checkpoint']}), "
+        f"highest {number(highest['y'])} ({highest['checkpoint']})."
+    )

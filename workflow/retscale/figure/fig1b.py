@@ -1,0 +1,99 @@
+"""Figure 1B: every checkpoint against compute, with the trend."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from retscale.figure import style
+from retscale.figure.config import FigureConfig
+from retscale.figure.data import MEAN, Drawn, Tables, ladder_words, marks, trend_words
+
+CONFIDENCE, PREDICTION = 0.30, 0.10  # opacity of the bands
+
+
+def draw(tables: Tables, config: FigureConfig) -> Drawn:
+    """The mean score against FLOPs; lines join the checkpoints of a size, that is, training longer."""
+    rows = tables.of(tables.main, MEAN)
+    unknown = tables.points.query("recipe == @tables.main and task == @MEAN")
+    unknown = unknown[unknown["flops"].isna()].sort_values("checkpoint")
+    band = tables.prediction(tables.main, MEAN)
+    looks = style.looks(tables.points, config)
+    figure, ax = plt.subplots(figsize=(config.width, config.width * 0.5))
+
+    trend_and_bands(ax, band, config)
+    for size, line in rows[~rows["hollow"]].groupby("size"):
+        ax.plot(line["flops"], line["y"], color=looks[size].colour, linewidth=0.9, alpha=0.8, zorder=3)
+    for row in rows.itertuples():
+        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].colour, alpha=0.35, linewidth=1, zorder=4)
+        style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow)
+    for row in unknown.itertuples():
+        ax.axhline(row.y, color=style.GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=2)
+        ax.annotate(row.checkpoint, (0.01, row.y), xycoords=("axes fraction", "data"), va="bottom", color=style.GREY, fontsize="small")
+    if rows.empty:
+        style.nothing(ax, "no checkpoint with known compute")
+    else:
+        style.flops_axis(ax, rows["flops"], to=band["flops"].max() if len(band) else None)
+        ax.set_ylabel(f"mean {tables.metric} over {len(tables.facts['headline'])} tasks")
+        ax.set_ylim(*window(pd.concat([rows, unknown]), band))
+
+    sizes = figure.legend(handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right upper")
+    sizes._legend_box.align = "left"
+    if len(band):
+        figure.legend(handles=band_legend(config, tables.percent), loc="outside right lower", handlelength=1.8)
+
+    note = f" Dotted levels: compute unknown ({', '.join(unknown['checkpoint'])})." if len(unknown) else ""
+    caption = (
+        f"**Figure 1B. Retrieval against pretraining compute, all checkpoints.** Zero-shot mean {tables.metric} over "
+        f"{len(tables.facts['headline'])} tasks, recipe `{tables.main}`; coloured lines join checkpoints of one size, trained on more "
+        f"tokens to the right. {trend_words(tables.trend(tables.main, MEAN), tables.percent, tables.metric)} "
+        + (
+            f"Dark band: {tables.percent} confidence band of the trend; light band: {tables.percent} prediction band for a new "
+            "checkpoint of a new size; dashed over grey: extrapolation. "
+            if len(band)
+            else ""
+        )
+        + f"Vertical bars: {tables.percent} interval over queries. Hollow: not in the fit.{note}"
+    )
+    words = trend_words(tables.trend(tables.main, MEAN), tables.percent, tables.metric)
+    alt = f"Scatter plot, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} {words}"
+    drawn = marks(pd.concat([rows, unknown]))
+    return Drawn(figure, "Figure 1B: retrieval against pretraining FLOPs, all checkpoints", drawn, caption, alt)
+
+
+def trend_and_bands(ax: Axes, band: pd.DataFrame, config: FigureConfig, prediction: bool = True) -> None:
+    """The line, solid over the data and dashed in a shaded extrapolation, with its bands."""
+    if band.empty:
+        return
+    x = band["flops"]
+    fill = {"color": config.trend, "linewidth": 0, "zorder": 1}
+    if prediction:
+        ax.fill_between(x, band["prediction_low"], band["prediction_high"], alpha=PREDICTION, **fill)
+    ax.fill_between(x, band["confidence_low"], band["confidence_high"], alpha=CONFIDENCE, **fill)
+    inside, beyond = band[~band["extrapolated"]], band[band["extrapolated"]]
+    ax.plot(inside["flops"], inside["y"], color=config.trend, zorder=2)
+    if len(beyond):
+        joined = pd.concat([inside.tail(1), beyond])
+        ax.plot(joined["flops"], joined["y"], color=config.trend, linestyle=(0, (4, 2)), zorder=2)
+        ax.axvspan(joined["flops"].iloc[0], joined["flops"].iloc[-1], color="#f3f3f3", linewidth=0, zorder=0)
+
+
+def window(rows: pd.DataFrame, band: pd.DataFrame) -> tuple[float, float]:
+    """Limits of y that show every mark and the line; of wide bands at most half the marks' range more on either side."""
+    low, high = min(rows["low"].min(), rows["y"].min()), max(rows["high"].max(), rows["y"].max())
+    room = max(high - low, 0.02)
+    if len(band):
+        low = min(low, band["y"].min(), max(band["prediction_low"].min(), low - room / 2))
+        high = max(high, band["y"].max(), min(band["prediction_high"].max(), high + room / 2))
+    return max(low - 0.05 * room, 0.0), min(high + 0.05 * room, 1.0)
+
+
+def band_legend(config: FigureConfig, percent: str) -> list:
+    """What line and bands are."""
+    return [
+        Line2D([], [], color=config.trend, label="trend"),
+        Patch(color=config.trend, alpha=CONFIDENCE + PREDICTION, linewidth=0, label=f"{percent} confidence"),
+        Patch(color=config.trend, alpha=PREDICTION, linewidth=0, label=f"{percent} prediction"),
+        Patch(color="#f3f3f3", linewidth=0, label="extrapolation"),
+    ]

@@ -1,0 +1,72 @@
+"""Figure 3: in-context learning against retrieval."""
+
+import matplotlib.pyplot as plt
+
+from retscale.figure import style
+from retscale.figure.config import FigureConfig
+from retscale.figure.data import MEAN, Drawn, Tables, interval, ladder_words, marks, number
+
+
+def draw(tables: Tables, config: FigureConfig) -> Drawn:
+    """Mean in-context score against mean retrieval score, one mark a checkpoint."""
+    icl = tables.table("icl_points")
+    tasks = icl[icl["task"] != MEAN]["task"].nunique()
+    icl = icl[icl["task"] == MEAN][["checkpoint", "score", "stderr"]]
+    rows = tables.of(tables.main, MEAN).merge(icl, on="checkpoint")
+    looks = style.looks(tables.points, config)
+    # The card of a normal approximation: the items of a task are many.
+    half = rows["stderr"].astype(float) * _quantile(tables.facts["config"]["alpha"])
+    rows = rows.assign(x_low=rows["score"] - half, x_high=rows["score"] + half)
+
+    figure, ax = plt.subplots(figsize=(config.width, config.width * 0.5))
+    for row in rows.itertuples():
+        bar = {"color": looks[row.size].colour, "alpha": 0.35, "linewidth": 1, "zorder": 3}
+        ax.plot([row.score] * 2, [row.low, row.high], **bar)
+        ax.plot([row.x_low, row.x_high], [row.y] * 2, **bar)
+        style.mark(ax, row, looks[row.size], row.score, row.y, row.hollow)
+    if rows.empty:
+        style.nothing(ax, "no checkpoint has both scores")
+    else:
+        ax.set_xlabel(f"mean in-context score over {tasks} tasks, (accuracy − baseline) / (1 − baseline)")
+        ax.set_ylabel(f"mean {tables.metric} over {len(tables.facts['headline'])} tasks")
+    legend = figure.legend(handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right upper")
+    legend._legend_box.align = "left"
+
+    words = correlation_words(tables)
+    caption = (
+        f"**Figure 3. In-context learning against retrieval.** Mean baseline-subtracted accuracy of the pretrained checkpoint over {tasks} "
+        f"in-context tasks against mean {tables.metric} of its encoder, recipe `{tables.main}`. {words} Bars: {tables.percent} intervals over "
+        "items (normal) and queries (bootstrap). Both scores grow with compute, so a high correlation by itself does not say that one "
+        "ability predicts the other beyond compute. Hollow: not part of the ladder."
+    )
+    alt = f"Scatter plot of mean in-context score against mean {tables.metric}. {ladder_words(rows)} {words}"
+    drawn = marks(rows, x=rows["score"], x_low=rows["x_low"], x_high=rows["x_high"])
+    return Drawn(figure, "Figure 3: in-context learning against retrieval", drawn, caption, alt)
+
+
+def correlation_words(tables: Tables) -> str:
+    """The coefficients as sentences, or why there are none."""
+    rows = tables.table("correlations").query("about == 'icl-retrieval' and x == @MEAN").set_index("method")
+    if rows.empty:
+        return "No correlation: no checkpoint of the ladder has both scores."
+    if rows.loc["pearson", "status"] != "ok":
+        return f"No correlation: {rows.loc['pearson', 'reason']}."
+    parts = []
+    for method, symbol in {"pearson": "Pearson r", "spearman": "Spearman ρ", "kendall": "Kendall τ"}.items():
+        row = rows.loc[method]
+        parts.append(f"{symbol} = {interval(row['value'], row['low'], row['high'], 2)} (permutation p {_p(row['p'])})")
+    words = f"Over {rows.loc['pearson', 'n']} checkpoints: {', '.join(parts)}; {tables.percent} intervals resample whole sizes."
+    partial = rows[rows["exploratory"]].iloc[0]
+    if partial["status"] == "ok":
+        words += f" Exploratory: given log FLOPs, partial r = {interval(partial['value'], partial['low'], partial['high'], 2)}."
+    return words
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {number(value)}"
+
+
+def _quantile(alpha: float) -> float:
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(1 - alpha / 2)

@@ -1,0 +1,114 @@
+"""How all figures look, and how they are saved so that the same data gives the same bytes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from retscale.figure.config import FigureConfig
+
+MARKERS = "os^DvPX<>ph*d8"
+DASHES = ["-", (0, (5, 2)), (0, (5, 1.5, 1, 1.5)), (0, (1.2, 1.5)), (0, (8, 2, 1, 2, 1, 2))]
+GREY = "#7a7a7a"
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and marker of a size."""
+
+    colour: tuple[float, float, float]
+    marker: str
+
+
+def rc(config: FigureConfig) -> dict:
+    """Matplotlib settings: embedded TrueType in PDF, outlines in SVG, no ids or dates that change between runs."""
+    size = config.font_size
+    return {
+        "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same
+        "font.size": size,
+        "axes.titlesize": size,
+        "axes.labelsize": size,
+        "xtick.labelsize": size - 1,
+        "ytick.labelsize": size - 1,
+        "legend.fontsize": size - 1,
+        "legend.title_fontsize": size - 1,
+        "legend.frameon": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.6,
+        "axes.edgecolor": "#444444",
+        "axes.grid": True,
+        "grid.color": "#e6e6e6",
+        "grid.linewidth": 0.5,
+        "axes.axisbelow": True,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.minor.width": 0.4,
+        "xtick.color": "#444444",
+        "ytick.color": "#444444",
+        "lines.linewidth": 1.1,
+        "pdf.fonttype": 42,
+        "svg.fonttype": "path",
+        "svg.hashsalt": "retscale",
+        "figure.dpi": 100,
+        "savefig.dpi": config.dpi,
+        "figure.constrained_layout.use": True,
+    }
+
+
+def looks(points: pd.DataFrame, config: FigureConfig) -> dict[str, Look]:
+    """Colour and marker of each size, ordered from small to large by parameters."""
+    order = points.groupby("size")["n_params"].median().sort_values(kind="stable").index
+    shades = matplotlib.colormaps[config.palette](np.linspace(config.palette_from, config.palette_to, max(len(order), 2)))
+    return {size: Look(to_rgb(shades[i]), MARKERS[i % len(MARKERS)]) for i, size in enumerate(order)}
+
+
+def mark(ax: Axes, row, look: Look, x: float, y: float, hollow: bool = False, size: float = 5.0, **over) -> None:
+    """One mark; hollow ones enter no fit."""
+    style = {"marker": look.marker, "color": look.colour, "markersize": size, "linestyle": "none", "zorder": 5}
+    face = {"markerfacecolor": "white", "markeredgewidth": 1.0} if hollow else {"markeredgecolor": "white", "markeredgewidth": 0.5}
+    ax.plot([x], [y], **(style | face | over))
+
+
+def size_legend(looks_: dict[str, Look], sizes: list[str]) -> list[Line2D]:
+    """Legend entries of the sizes that are drawn."""
+    style = {"linestyle": "none", "markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.5}
+    return [Line2D([], [], color=looks_[s].colour, marker=looks_[s].marker, label=s, **style) for s in looks_ if s in sizes]
+
+
+def flops_axis(ax: Axes, x: pd.Series, to: float | None = None, label: bool = True) -> None:
+    """A log axis over `x` (FLOPs), widened a little, with at most one tick a decade."""
+    ax.set_xscale("log")
+    if len(x):
+        low, high = float(x.min()), max(float(x.max()), to or 0)
+        room = max((high / low) ** 0.05, 1.25)
+        ax.set_xlim(low / room, high * (room if to is None or to <= x.max() else 1))
+    if label:
+        ax.set_xlabel("pretraining compute, 6 × parameters × tokens (FLOPs)")
+
+
+def nothing(ax: Axes, text: str) -> None:
+    """Say in the axes why they hold no marks."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY, wrap=True)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)
+
+
+def save(figure: Figure, out: Path, name: str, title: str, stamp: str) -> None:
+    """NAME.pdf, NAME.svg and, last, NAME.png, each with title and the hashes of the tables that it was drawn from."""
+    none = {"CreationDate": None, "ModDate": None}
+    figure.savefig(out / f"{name}.pdf", metadata=none | {"Title": title, "Keywords": stamp, "Creator": "retscale"})
+    figure.savefig(out / f"{name}.svg", metadata={"Date": None, "Title": title, "Description": stamp, "Creator": "retscale"})
+    figure.savefig(out / f"{name}.png", metadata={"Software": None, "Title": title, "Source": stamp})
+    plt.close(figure)
