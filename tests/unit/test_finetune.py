@@ -23,7 +23,15 @@ from retscale.finetune.schedule import learning_rate
 from retscale.model.tokenize import pad
 
 TOPICS = [[f"t{topic}w{i}" for i in range(8)] for topic in range(12)]
-RECIPE = {"n_negatives": 3, "temperature": 0.05, "query_length": 8, "passage_length": 12, "batch_queries": 8, "lr": 0.01, "log_every": 1}
+RECIPE = {
+    "n_negatives": 3,
+    "temperature": 0.05,
+    "query_length": 8,
+    "passage_length": 12,
+    "batch_queries": 8,
+    "lr": 0.01,
+    "log_every": 1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +41,24 @@ def study(tmp_path_factory):
     words = ["<eos>", "<unk>", *(word for topic in TOPICS for word in topic)]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", unk_token="<unk>").save_pretrained(folder / "model")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", unk_token="<unk>").save_pretrained(
+        folder / "model"
+    )
     torch.manual_seed(0)
-    MptModel(MptConfig(d_model=16, n_heads=2, n_layers=1, vocab_size=len(words), max_seq_len=32)).save_pretrained(folder / "model")
+    MptModel(MptConfig(d_model=16, n_heads=2, n_layers=1, vocab_size=len(words), max_seq_len=32)).save_pretrained(
+        folder / "model"
+    )
     (folder / "card.json").write_text(json.dumps({"id": "tiny", "model": "model"}))
     random = np.random.default_rng(0)
     text = lambda topic, low, high: " ".join(random.choice(TOPICS[topic], random.integers(low, high)))  # noqa: E731
     passages = {f"p{i:03d}": text(i % 12, 3, 20) for i in range(96)}
     pairs = [(f"q{i:03d}", text(i % 12, 2, 6), f"p{i:03d}") for i in range(96)]
     negatives = [
-        {"query_id": f"q{i:03d}", "negatives": [f"p{j:03d}" for j in random.permutation(96) if j % 12 != i % 12][:4], "scores": [1.0] * 4}
+        {
+            "query_id": f"q{i:03d}",
+            "negatives": [f"p{j:03d}" for j in random.permutation(96) if j % 12 != i % 12][:4],
+            "scores": [1.0] * 4,
+        }
         for i in range(96)
     ]
     pd.DataFrame(pairs, columns=["query_id", "query", "passage_id"]).to_parquet(folder / "pairs.parquet")
@@ -73,7 +89,9 @@ def weights(model):
 def test_the_same_spec_gives_the_same_bytes(study, tmp_path):
     one = tuned(study, tmp_path / "one")[1]
     two = tuned(study, tmp_path / "two")[1]
-    assert one["files"].items() - two["files"].items() <= {("log.jsonl", one["files"]["log.jsonl"])}  # the log has times
+    assert one["files"].items() - two["files"].items() <= {
+        ("log.jsonl", one["files"]["log.jsonl"])
+    }  # the log has times
     assert one["weights_sha256"] == two["weights_sha256"]
     out = tmp_path / "three"
     out.mkdir()
@@ -121,16 +139,25 @@ def test_two_processes_train_as_one(study, tmp_path, negatives):
     paths = {name: str(path) for name, path in inputs(study).items()}
     program = (
         "import sys, json; from pathlib import Path; from retscale.finetune.run import run; "
-        "spec, inputs, out = map(json.loads, sys.argv[1:]); run(spec, {k: Path(v) for k, v in inputs.items()}, Path(out))"
+        "spec, inputs, out = map(json.loads, sys.argv[1:]); "
+        "run(spec, {k: Path(v) for k, v in inputs.items()}, Path(out))"
     )
     command = [sys.executable, "-c", program, *map(json.dumps, (job, paths, str(out)))]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # What `accelerate launch` sets for each of its processes.
-    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    world = {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "ACCELERATE_USE_CPU": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     processes = [
-        subprocess.Popen(command, env={**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command, env={**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True
+        )
         for rank in ("0", "1")
     ]
     errors = [process.communicate(timeout=120)[1] for process in processes]
@@ -154,7 +181,12 @@ def test_gradients_do_not_depend_on_buckets_or_order(study):
         model.zero_grad()
         # pooling is in float32 by design, so the comparison is at its precision
         queries, passages, _, _ = embed(model, data, rows, 0, "mean", budget, torch.device("cpu"))
-        info_nce(queries, passages, own_mask(torch.from_numpy(data.group[rows]), torch.from_numpy(data.positives[rows])), 0.05).backward()
+        info_nce(
+            queries,
+            passages,
+            own_mask(torch.from_numpy(data.group[rows]), torch.from_numpy(data.positives[rows])),
+            0.05,
+        ).backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     scale = gradients[0].abs().max()
     for other in gradients[1:]:
@@ -172,8 +204,12 @@ def test_embed_puts_every_text_in_its_place(study):
         for i, row in enumerate(rows):
             torch.testing.assert_close(queries[i], alone(data.query_tokens[data.query[row]]), atol=1e-5, rtol=0)
             for n in range(4):
-                torch.testing.assert_close(passages[i, n], alone(data.passage_tokens[data.group[row, n]]), atol=1e-5, rtol=0)
-    texts = [data.query_tokens[i] for i in {*data.query[rows]}] + [data.passage_tokens[i] for i in {*data.group[rows].flatten()}]
+                torch.testing.assert_close(
+                    passages[i, n], alone(data.passage_tokens[data.group[row, n]]), atol=1e-5, rtol=0
+                )
+    texts = [data.query_tokens[i] for i in {*data.query[rows]}] + [
+        data.passage_tokens[i] for i in {*data.group[rows].flatten()}
+    ]
     assert real == sum(map(len, texts)) and padding >= 0  # a text that occurs twice is encoded once
 
 
@@ -192,7 +228,9 @@ def test_fused_attention_is_the_eager_one():
         hidden.square().sum().backward()
         outs.append((hidden, torch.cat([p.grad.flatten() for p in model.parameters()])))
     torch.testing.assert_close(outs[1][0], outs[0][0], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(outs[1][1] / outs[0][1].abs().max(), outs[0][1] / outs[0][1].abs().max(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        outs[1][1] / outs[0][1].abs().max(), outs[0][1] / outs[0][1].abs().max(), atol=1e-5, rtol=0
+    )
 
 
 def test_texts_are_cut_to_their_lengths(study):
@@ -226,7 +264,9 @@ def frames(pairs, negatives):
 
 
 def test_groups_start_with_the_pairs_own_positive():
-    made, positives = groups(*frames([("q", "x", "a"), ("q", "x", "b"), ("r", "y", "a")], {"q": ["c", "d", "e"], "r": ["d", "c", "e"]}), 2)
+    made, positives = groups(
+        *frames([("q", "x", "a"), ("q", "x", "b"), ("r", "y", "a")], {"q": ["c", "d", "e"], "r": ["d", "c", "e"]}), 2
+    )
     assert made == [["a", "c", "d"], ["b", "c", "d"], ["a", "d", "c"]]
     assert positives == [["a", "b"], ["a", "b"], ["a"]]
 
@@ -238,7 +278,11 @@ def test_too_few_negatives_is_an_error(negatives, says):
 
 
 def test_empty_or_missing_texts_are_errors(study, tmp_path):
-    for change, says in (("empty", "passage p000 is empty"), ("missing", "passage p000 is not in passages"), ("query", "query q000 is empty")):
+    for change, says in (
+        ("empty", "passage p000 is empty"),
+        ("missing", "passage p000 is not in passages"),
+        ("query", "query q000 is empty"),
+    ):
         folder = tmp_path / change
         folder.mkdir()
         pairs, passages = pd.read_parquet(study / "pairs.parquet"), pd.read_parquet(study / "passages.parquet")

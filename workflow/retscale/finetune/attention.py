@@ -1,4 +1,4 @@
-"""MPT's attention by torch's fused kernel; transformers 5.23 has only the eager form, which takes half as long again."""
+"""MPT's attention by torch's fused kernel, which transformers 5.23 does not use for it: a third less time a step."""
 
 from types import MethodType
 
@@ -25,10 +25,17 @@ def _forward(self, hidden_states, position_bias, past_key_values=None, attention
     mixed = self.Wqkv(hidden_states)
     if self.clip_qkv:
         mixed = mixed.clamp(min=-self.clip_qkv, max=self.clip_qkv)
-    query, key, value = (x.view(batch, tokens, self.n_heads, self.head_dim).transpose(1, 2) for x in mixed.chunk(3, dim=2))
+    query, key, value = (
+        x.view(batch, tokens, self.n_heads, self.head_dim).transpose(1, 2) for x in mixed.chunk(3, dim=2)
+    )
     future = torch.ones(tokens, tokens, dtype=torch.bool, device=mixed.device).triu(1)
     bias = position_bias[:, :, -tokens:].to(mixed.dtype).expand(-1, tokens, -1).masked_fill(future, -torch.inf)
     context = torch.nn.functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=bias[None], dropout_p=self.attn_dropout_p if self.training else 0.0, scale=self.softmax_scale
+        query,
+        key,
+        value,
+        attn_mask=bias[None],
+        dropout_p=self.attn_dropout_p if self.training else 0.0,
+        scale=self.softmax_scale,
     )
     return self.out_proj(context.transpose(1, 2).reshape(batch, tokens, -1)), None

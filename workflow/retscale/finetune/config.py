@@ -44,5 +44,7 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _divides(self) -> "Recipe":
         if self.microbatch is not None and self.batch_queries % self.microbatch:
-            raise ValueError(f"batch_queries ({self.batch_queries}) must be a multiple of microbatch ({self.microbatch})")
+            raise ValueError(
+                f"batch_queries ({self.batch_queries}) must be a multiple of microbatch ({self.microbatch})"
+            )
         return self

@@ -59,7 +59,9 @@ def examples(folder: Path, negatives: Path, recipe: Recipe, tokenizer: PreTraine
     used = sorted({id for ids in group for id in ids})
     for id in used:
         if not texts.get(id, "").strip():
-            raise UserError(f"passage {id} is {'empty' if id in texts else 'not in passages.parquet'}; make the pairs again")
+            raise UserError(
+                f"passage {id} is {'empty' if id in texts else 'not in passages.parquet'}; make the pairs again"
+            )
     number = {id: i for i, id in enumerate(used)}
     queries = dict(zip(pairs["query_id"], pairs["query"]))
     for id, query in queries.items():
@@ -89,5 +91,7 @@ def order(seed: int, step: int, batch: int, pairs: int) -> np.ndarray:
     Steps run through one seeded permutation of the pairs after the other; (batch,) int64.
     """
     places = np.arange(step * batch, (step + 1) * batch)
-    epochs = {epoch: np.random.default_rng([seed, epoch]).permutation(pairs) for epoch in np.unique(places // pairs).tolist()}
+    epochs = {
+        epoch: np.random.default_rng([seed, epoch]).permutation(pairs) for epoch in np.unique(places // pairs).tolist()
+    }
     return np.array([epochs[place // pairs][place % pairs] for place in places.tolist()])

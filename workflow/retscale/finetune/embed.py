@@ -10,7 +10,13 @@ from retscale.text.batch import batches
 
 
 def embed(
-    model: torch.nn.Module, examples: Examples, rows: np.ndarray, pad_id: int, pooling: Pooling, budget: int, device: torch.device
+    model: torch.nn.Module,
+    examples: Examples,
+    rows: np.ndarray,
+    pad_id: int,
+    pooling: Pooling,
+    budget: int,
+    device: torch.device,
 ) -> tuple[torch.Tensor, torch.Tensor, int, int]:
     """Unit vectors of the queries (rows, d) and passage groups (rows, 1 + n, d) of the examples `rows`.
 

@@ -39,7 +39,9 @@ def run(spec: dict, inputs: dict, out: Path) -> dict | None:
     use_fused(model)
     longest = max(recipe.query_length, recipe.passage_length)
     if (limit := max_length(model.config)) is not None and longest > limit:
-        raise UserError(f"the recipe's texts have up to {longest} tokens but {card['id']} reads {limit}; lower its lengths")
+        raise UserError(
+            f"the recipe's texts have up to {longest} tokens but {card['id']} reads {limit}; lower its lengths"
+        )
     data = examples(Path(inputs["pairs"]).parent, Path(inputs["negatives"]), recipe, tokenizer)
     started = time.monotonic()
     steps = train(accelerator, model, data, recipe, spec["seed"], tokenizer.pad_token_id, out / "log.jsonl", card["id"])
@@ -62,7 +64,9 @@ def run(spec: dict, inputs: dict, out: Path) -> dict | None:
         "weights_sha256": files["model.safetensors"],
         "files": files,
     }
-    (out / "encoder.json").write_text(json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "encoder.json").write_text(
+        json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     return {
         "dtype": str(precision).removeprefix("torch."),
         "device": accelerator.device.type,
@@ -75,7 +79,14 @@ def run(spec: dict, inputs: dict, out: Path) -> dict | None:
 
 
 def train(
-    accelerator: Accelerator, model: torch.nn.Module, data: Examples, recipe: Recipe, seed: int, pad_id: int, log: Path, name: str
+    accelerator: Accelerator,
+    model: torch.nn.Module,
+    data: Examples,
+    recipe: Recipe,
+    seed: int,
+    pad_id: int,
+    log: Path,
+    name: str,
 ) -> int:
     """Train `model` in place; returns the number of steps. UserError if batch and data do not fit, or if it diverges.
 
@@ -83,7 +94,9 @@ def train(
     """
     steps = recipe.epochs * len(data) // recipe.batch_queries
     if steps == 0:
-        raise UserError(f"there are {len(data)} pairs, fewer than a batch ({recipe.batch_queries}); lower batch_queries")
+        raise UserError(
+            f"there are {len(data)} pairs, fewer than a batch ({recipe.batch_queries}); lower batch_queries"
+        )
     share, micro = split(recipe, accelerator.num_processes)
     decayed = [p for p in model.parameters() if p.dim() >= 2]
     others = [p for p in model.parameters() if p.dim() < 2]
@@ -95,7 +108,9 @@ def train(
     trained, optimizer = accelerator.prepare(model, optimizer)
     first = accelerator.process_index * share
     report = Report(log if accelerator.is_main_process else None)
-    every_step = progress(range(steps), f"fine-tune {name}", unit="step") if accelerator.is_main_process else range(steps)
+    every_step = (
+        progress(range(steps), f"fine-tune {name}", unit="step") if accelerator.is_main_process else range(steps)
+    )
     for step in every_step:
         rows = order(seed, step, recipe.batch_queries, len(data))[first : first + share]
         rate = learning_rate(step, steps, recipe.lr, recipe.warmup, recipe.floor)
@@ -104,7 +119,9 @@ def train(
         done = torch.zeros(3, dtype=torch.float64, device=accelerator.device)  # loss, tokens, padding
         for start in range(0, share, micro):
             with nullcontext() if start + micro == share else accelerator.no_sync(trained):
-                loss, real, padding = micro_loss(accelerator, trained, data, rows[start : start + micro], recipe, pad_id)
+                loss, real, padding = micro_loss(
+                    accelerator, trained, data, rows[start : start + micro], recipe, pad_id
+                )
                 accelerator.backward(loss * (micro / share))
             done += torch.tensor([loss.item() * micro / share, real, padding], dtype=done.dtype, device=done.device)
         norm = accelerator.clip_grad_norm_(trained.parameters(), recipe.clip).item()
@@ -132,7 +149,8 @@ def split(recipe: Recipe, processes: int) -> tuple[int, int]:
         raise UserError(f"a process has {share} queries of a batch, which is no multiple of microbatch ({micro})")
     if recipe.negatives == "global" and micro != share:
         raise UserError(
-            f"negatives: global needs a process's {share} queries of a batch in one micro-batch; leave out `microbatch` ({micro})"
+            f"negatives: global needs the {share} queries that a process has of a batch in one micro-batch; "
+            f"leave out `microbatch` (now {micro})"
         )
     return share, micro
 

@@ -14,7 +14,9 @@ from retscale.mine.config import MineConfig
 from retscale.pairs.normalise import key
 from retscale.progress import progress
 
-SCHEMA = pa.schema([("query_id", pa.string()), ("negatives", pa.list_(pa.string())), ("scores", pa.list_(pa.float32()))])
+SCHEMA = pa.schema(
+    [("query_id", pa.string()), ("negatives", pa.list_(pa.string())), ("scores", pa.list_(pa.float32()))]
+)
 
 
 def mine(pairs: pd.DataFrame, passages: pd.DataFrame, config: MineConfig) -> tuple[pa.Table, dict]:
@@ -33,12 +35,19 @@ def mine(pairs: pd.DataFrame, passages: pd.DataFrame, config: MineConfig) -> tup
     queries = pairs.groupby("query_id", sort=True).agg(query=("query", "first"), positives=("passage_id", list))
     scored = Index(passages["text"].tolist(), config).scores(queries["query"].tolist())
     found, filled, short = [], 0, 0
-    for query_id, positives, scores in progress(zip(queries.index, queries["positives"], scored), "mine", len(queries), "query"):
+    for query_id, positives, scores in progress(
+        zip(queries.index, queries["positives"], scored), "mine", len(queries), "query"
+    ):
         forbidden = np.unique([i for id in positives for i in copies[keys[row[id]]]])
         candidates = best(scores, forbidden, config.top)
         try:
             chosen = choose(
-                candidates, forbidden, len(ids), config.negatives, config.choose == "random", generator(config.seed, query_id)
+                candidates,
+                forbidden,
+                len(ids),
+                config.negatives,
+                config.choose == "random",
+                generator(config.seed, query_id),
             )
         except ValueError as error:
             raise UserError(f"mine: query {query_id}: {error}; lower mine.negatives or give more passages") from None
@@ -47,7 +56,13 @@ def mine(pairs: pd.DataFrame, passages: pd.DataFrame, config: MineConfig) -> tup
         chosen_scores = scores[chosen]
         chosen_scores[config.negatives - lacking :] = 0
         found.append({"query_id": query_id, "negatives": ids[chosen].tolist(), "scores": chosen_scores.tolist()})
-    facts = {"queries": len(found), "passages": len(ids), "negatives": config.negatives, "short": short, "filled": filled}
+    facts = {
+        "queries": len(found),
+        "passages": len(ids),
+        "negatives": config.negatives,
+        "short": short,
+        "filled": filled,
+    }
     return pa.Table.from_pylist(found, schema=SCHEMA), facts
 
 
@@ -55,7 +70,9 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     """Notes: queries, passages, negatives a query, queries with too few scoring passages, random passages filled in."""
     folder = Path(inputs["pairs"]).parent
     table, facts = mine(
-        pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "passages.parquet"), MineConfig.model_validate(spec)
+        pd.read_parquet(folder / "pairs.parquet"),
+        pd.read_parquet(folder / "passages.parquet"),
+        MineConfig.model_validate(spec),
     )
     pq.write_table(table, out / "negatives.parquet")
     return facts

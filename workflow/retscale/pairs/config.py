@@ -32,7 +32,7 @@ class FilePairs(Fields):
 
 
 class HubPairs(Fields):
-    """Parquet or jsonl files (names or globs) of a hub data set, pinned to a commit; the only source that needs the network."""
+    """Parquet or jsonl files (names or globs) of a hub data set at a commit; the only source that needs the network."""
 
     kind: Literal["hub"]
     repo: str

@@ -95,8 +95,11 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         "licence": config.licence,
         "origin": config.origin,
         "files": {
-            name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in ("pairs.parquet", "passages.parquet")
+            name: hashlib.sha256((out / name).read_bytes()).hexdigest()
+            for name in ("pairs.parquet", "passages.parquet")
         },
     }
-    (out / "pairs.json").write_text(json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "pairs.json").write_text(
+        json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     return {name: facts[name] for name in ("rows", "excluded", "overlap", "pairs", "passages")}

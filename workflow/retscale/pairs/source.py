@@ -18,12 +18,20 @@ def read(source: WheelPairs | FilePairs | HubPairs) -> Iterator[tuple[str, str, 
         for field in filter(None, (source.query, source.passage, source.negatives)):
             if field not in row:
                 raise UserError(f"row {number} of the pairs has no field {field!r}; it has {', '.join(map(repr, row))}")
-        yield row[source.query] or "", row[source.passage] or "", texts(row[source.negatives] if source.negatives else [])
+        yield (
+            row[source.query] or "",
+            row[source.passage] or "",
+            texts(row[source.negatives] if source.negatives else []),
+        )
 
 
 def texts(value: str | list[str] | None) -> list[str]:
     """The texts of a field that holds one, several or none."""
-    return [value] if isinstance(value, str) else list(value or [])
+    if isinstance(value, str):
+        return [value]
+    if not isinstance(value, list | None):
+        raise UserError(f"a field of texts holds {value!r}; name a field with a text or a list of texts")
+    return list(value or [])
 
 
 def _rows(source: WheelPairs | FilePairs | HubPairs) -> Iterator[dict]:
