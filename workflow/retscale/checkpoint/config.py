@@ -45,10 +45,13 @@ class Pretrain(BaseModel):
     layers: Annotated[int, Field(ge=1, le=128)]
     heads: Annotated[int, Field(ge=1, le=128)]
     tokens: Annotated[int, Field(ge=1024, le=10**12)]
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 3e-3  # the pilot's; cosine to zero at the last step
+    # Peak rate, first weights and blocks a step were chosen together by held-out loss (nats; d 64, 2 layers, 1M tokens):
+    # 4.58, against 5.00 with 3e-3, .02 and 16, and 5.08 with 6e-3, .02 and 8. The cosine ends at zero.
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 6e-3
+    initializer_range: Annotated[float, Field(gt=0, lt=1, description="standard deviation of the first weights")] = 0.06
     warmup: Annotated[float, Field(ge=0, lt=1, description="share of the steps")] = 0.05
     weight_decay: Annotated[float, Field(ge=0, lt=1, description="on matrices only")] = 0.1
-    sequences: Annotated[int, Field(ge=1, le=65536, description="blocks a step")] = 16
+    sequences: Annotated[int, Field(ge=1, le=65536, description="blocks a step")] = 8
     block_length: Annotated[int, Field(ge=16, le=65536)] = 128
     # What a later stage may feed it: ALiBi reads on past the block.
     max_length: Annotated[int, Field(ge=16, le=65536)] = 512

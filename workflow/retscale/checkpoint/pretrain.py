@@ -64,6 +64,7 @@ def build(source: Pretrain, vocab_size: int, eos: int) -> MptForCausalLM:
         n_heads=source.heads,
         vocab_size=vocab_size,
         max_seq_len=source.max_length,
+        initializer_range=source.initializer_range,
         learned_pos_emb=False,
         no_bias=True,
         tie_word_embeddings=True,
