@@ -6,7 +6,8 @@ from matplotlib.lines import Line2D
 
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
-from retscale.figure.data import MEAN, Drawn, Tables, interval, marks, number
+from retscale.figure.data import MEAN, Drawn, Tables, marks
+from retscale.figure.words import interval, number
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:

@@ -1,4 +1,4 @@
-"""What figures are drawn from, and the words that their captions share."""
+"""What figures are drawn from."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from retscale.collect.tables import read_json, read_table, sha256
+from retscale.figure.words import METRIC_NAMES
 
 MEAN = "mean"
-METRIC_NAMES = {"ndcg_at_10": "nDCG@10", "recall_at_10": "Recall@10", "recall_at_100": "Recall@100", "mrr_at_10": "MRR@10"}
 MARK_COLUMNS = ["checkpoint", "recipe", "task", "x", "y", "low", "high", "x_low", "x_high", "file", "sha256"]
 
 
@@ -81,43 +81,3 @@ def marks(rows: pd.DataFrame, **columns: pd.Series) -> pd.DataFrame:
     """Rows of `points` as marks; x is the FLOPs unless given."""
     table = rows.assign(x=rows["flops"], x_low=None, x_high=None).assign(**columns)
     return table[MARK_COLUMNS]
-
-
-def number(value: float, digits: int = 3) -> str:
-    """With a true minus sign."""
-    return f"{value:.{digits}f}".replace("-", "−")
-
-
-def interval(value: float, low: float | None, high: float | None, digits: int = 3) -> str:
-    """`0.041 [0.031, 0.052]`, without brackets where there is no interval."""
-    ends = "" if pd.isna(low) or pd.isna(high) else f" [{number(low, digits)}, {number(high, digits)}]"
-    return f"{number(value, digits)}{ends}"
-
-
-def scientific(value: float) -> str:
-    """`1.2 × 10^12` with superscript digits."""
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
-
-
-def trend_words(trend: pd.Series | None, percent: str, metric: str) -> str:
-    """The trend as a sentence, or why there is none."""
-    if trend is None or trend["status"] != "ok":
-        return f"No trend is fitted: {'there are no checkpoints in the ladder' if trend is None else trend['reason']}."
-    how = "mixed parametric bootstrap, checkpoints nested in sizes" if trend["method"] == "mixed bootstrap" else "Student's t"
-    return (
-        f"Log-linear trend over {trend['n']} checkpoints of {trend['sizes']} sizes: {metric} grows by "
-        f"{interval(trend['slope'], trend['low'], trend['high'])} per decade of FLOPs ({percent} interval, {how})."
-    )
-
-
-def ladder_words(rows: pd.DataFrame) -> str:
-    """What is drawn, for alternative texts."""
-    if rows.empty:
-        return "No checkpoint is drawn."
-    lowest, highest = rows.loc[rows["y"].idxmin()], rows.loc[rows["y"].idxmax()]
-    return (
-        f"{len(rows)} checkpoints of {rows['size'].nunique()} sizes from {scientific(rows['flops'].min())} to "
-        f"{scientific(rows['flops'].max())} FLOPs; lowest {number(lowest['y'])} ({lowest['checkpoint']}), "
-        f"highest {number(highest['y'])} ({highest['checkpoint']})."
-    )

@@ -5,7 +5,8 @@ from matplotlib.lines import Line2D
 
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
-from retscale.figure.data import MEAN, Drawn, Tables, ladder_words, marks
+from retscale.figure.data import MEAN, Drawn, Tables, marks
+from retscale.figure.words import ladder_words
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:

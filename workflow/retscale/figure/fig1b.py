@@ -8,7 +8,8 @@ from matplotlib.patches import Patch
 
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
-from retscale.figure.data import MEAN, Drawn, Tables, ladder_words, marks, trend_words
+from retscale.figure.data import MEAN, Drawn, Tables, marks
+from retscale.figure.words import ladder_words, trend_words
 
 CONFIDENCE, PREDICTION = 0.30, 0.10  # opacity of the bands
 

@@ -8,8 +8,9 @@ import pandas as pd
 
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
-from retscale.figure.data import MEAN, Drawn, Tables, interval, ladder_words, marks
+from retscale.figure.data import MEAN, Drawn, Tables, marks
 from retscale.figure.fig1b import trend_and_bands
+from retscale.figure.words import interval, ladder_words
 
 COLUMNS = 4
 

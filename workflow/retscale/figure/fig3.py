@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
-from retscale.figure.data import MEAN, Drawn, Tables, interval, ladder_words, marks, number
+from retscale.figure.data import MEAN, Drawn, Tables, marks
+from retscale.figure.words import interval, ladder_words, number
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:

@@ -1,0 +1,45 @@
+"""Numbers and findings in words, for captions, alternative texts and the report."""
+
+import pandas as pd
+
+METRIC_NAMES = {"ndcg_at_10": "nDCG@10", "recall_at_10": "Recall@10", "recall_at_100": "Recall@100", "mrr_at_10": "MRR@10"}
+
+
+def number(value: float, digits: int = 3) -> str:
+    """With a true minus sign."""
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def interval(value: float, low: float | None, high: float | None, digits: int = 3) -> str:
+    """`0.041 [0.031, 0.052]`, without brackets where there is no interval."""
+    ends = "" if pd.isna(low) or pd.isna(high) else f" [{number(low, digits)}, {number(high, digits)}]"
+    return f"{number(value, digits)}{ends}"
+
+
+def scientific(value: float) -> str:
+    """`1.2 × 10^12` with superscript digits."""
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
+def trend_words(trend: pd.Series | None, percent: str, metric: str) -> str:
+    """The trend as a sentence, or why there is none."""
+    if trend is None or trend["status"] != "ok":
+        return f"No trend is fitted: {'there are no checkpoints in the ladder' if trend is None else trend['reason']}."
+    how = "mixed parametric bootstrap, checkpoints nested in sizes" if trend["method"] == "mixed bootstrap" else "Student's t"
+    return (
+        f"Log-linear trend over {trend['n']} checkpoints of {trend['sizes']} sizes: {metric} grows by "
+        f"{interval(trend['slope'], trend['low'], trend['high'])} per decade of FLOPs ({percent} interval, {how})."
+    )
+
+
+def ladder_words(rows: pd.DataFrame) -> str:
+    """What is drawn, for alternative texts."""
+    if rows.empty:
+        return "No checkpoint is drawn."
+    lowest, highest = rows.loc[rows["y"].idxmin()], rows.loc[rows["y"].idxmax()]
+    return (
+        f"{len(rows)} checkpoints of {rows['size'].nunique()} sizes from {scientific(rows['flops'].min())} to "
+        f"{scientific(rows['flops'].max())} FLOPs; lowest {number(lowest['y'])} ({lowest['checkpoint']}), "
+        f"highest {number(highest['y'])} ({highest['checkpoint']})."
+    )

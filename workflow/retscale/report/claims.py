@@ -1,0 +1,121 @@
+"""The paper's claims (Portes et al. 2025) held against a study, by rules that are stated beside each verdict."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from retscale.figure.words import interval
+
+SUPPORTED, REFUTED, OPEN = "supported", "not supported", "cannot tell"
+MARGIN = 0.01  # of the score: growth per decade, or a difference, below this does not matter
+STRONG = 0.5  # a correlation above this is called strong
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper says, what this study found, and what follows."""
+
+    text: str
+    estimate: str
+    verdict: str
+    rule: str
+
+
+def growth(low: float | None, high: float | None) -> str:
+    """Of an interval of growth per decade."""
+    if low is None or high is None or pd.isna(low) or pd.isna(high):
+        return OPEN
+    return SUPPORTED if low > 0 else REFUTED if high < MARGIN else OPEN
+
+
+GROWTH_RULE = f"supported: the interval lies above 0; not supported: it lies below {MARGIN:g}; else cannot tell"
+
+
+def trend_claim(row: pd.Series | None) -> Claim:
+    """Growth of the mean with FLOPs."""
+    text = "Retrieval quality grows with pretraining FLOPs"
+    if row is None or row["status"] != "ok":
+        return Claim(text, "no trend" if row is None else row["reason"], OPEN, GROWTH_RULE)
+    estimate = f"{interval(row['slope'], row['low'], row['high'])} per decade of FLOPs, {row['n']} checkpoints"
+    return Claim(text, estimate, growth(row["low"], row["high"]), GROWTH_RULE)
+
+
+def effect_claim(row: pd.Series | None, direction: str) -> Claim:
+    """Growth in one direction of the ladder."""
+    text = {
+        "size": "It grows with model size at fixed tokens per parameter",
+        "tokens": "It grows with training duration at fixed size",
+    }[direction]
+    if row is None or row["status"] != "ok":
+        return Claim(text, "no estimate" if row is None else row["reason"], OPEN, GROWTH_RULE)
+    estimate = f"{interval(row['slope'], row['low'], row['high'])} per decade of FLOPs, {row['n']} checkpoints"
+    return Claim(text, estimate, growth(row["low"], row["high"]), GROWTH_RULE)
+
+
+def equal_compute_claim(pairs: pd.DataFrame, near: float) -> Claim:
+    """Small models trained longer against larger ones of nearly equal FLOPs."""
+    text = "At equal FLOPs a small model trained longer retrieves as well as a larger one"
+    rule = (
+        f"supported: each pair's interval lies within ±{MARGIN:g}; not supported: more than half lie wholly outside; else cannot tell"
+    )
+    if pairs.empty:
+        return Claim(text, f"no two sizes within {near:g}× FLOPs", OPEN, rule)
+    inside = ((pairs["low"] > -MARGIN) & (pairs["high"] < MARGIN)).sum()
+    outside = ((pairs["low"] > MARGIN) | (pairs["high"] < -MARGIN)).sum()
+    estimate = (
+        f"{len(pairs)} pairs within {near:g}× FLOPs, larger minus smaller {pairs['difference'].min():+.3f} to "
+        f"{pairs['difference'].max():+.3f}; {inside} equal within the margin, {outside} different"
+    ).replace("-", "−")
+    verdict = SUPPORTED if inside == len(pairs) else REFUTED if outside > len(pairs) / 2 else OPEN
+    return Claim(text, estimate, verdict, rule)
+
+
+def tasks_claim(trends: pd.DataFrame) -> Claim:
+    """Growth on the single tasks."""
+    text = "It grows on most tasks"
+    rule = f"supported: the interval lies above 0 on more than half of the tasks; not supported: below {MARGIN:g} on more than half; else cannot tell"
+    verdicts = [growth(row.low, row.high) for row in trends.itertuples()]
+    grows, flat = verdicts.count(SUPPORTED), verdicts.count(REFUTED)
+    estimate = f"{grows} of {len(verdicts)} tasks grow, {flat} do not, {verdicts.count(OPEN)} cannot be told"
+    half = len(verdicts) / 2
+    return Claim(text, estimate, SUPPORTED if grows > half else REFUTED if flat > half else OPEN, rule)
+
+
+def icl_claim(row: pd.Series | None, partial: pd.Series | None) -> Claim:
+    """In-context learning and retrieval."""
+    text = "In-context learning scores correlate strongly with retrieval scores"
+    rule = f"supported: Pearson's interval lies above {STRONG:g}; not supported: below; else cannot tell (both grow with compute: see figure 3)"
+    if row is None or row["status"] != "ok":
+        return Claim(text, "no checkpoint has both scores" if row is None else row["reason"], OPEN, rule)
+    estimate = f"r = {interval(row['value'], row['low'], row['high'], 2)}, {row['n']} checkpoints"
+    if partial is not None and partial["status"] == "ok":
+        estimate += f"; given log FLOPs (exploratory) {interval(partial['value'], partial['low'], partial['high'], 2)}"
+    if pd.isna(row["low"]):
+        return Claim(text, f"{estimate}; {row['reason']}", OPEN, rule)
+    return Claim(text, estimate, SUPPORTED if row["low"] > STRONG else REFUTED if row["high"] < STRONG else OPEN, rule)
+
+
+def claims(tables: dict[str, pd.DataFrame], main: str, near: float) -> list[Claim]:
+    """All claims, from the tables of `fit`."""
+    trends = tables["trends"].query("recipe == @main and schedule == 'finished'")
+    effects = tables["effects"].query("recipe == @main") if len(tables["effects"]) else tables["effects"]
+    mean = trends.query("task == 'mean'")
+    icl = tables["correlations"]
+    icl = icl.query("about == 'icl-retrieval' and x == 'mean'") if len(icl) else icl
+    found = [trend_claim(_first(mean))]
+    for direction in ("size", "tokens"):
+        rows = effects[effects["direction"] == direction] if len(effects) else effects
+        found.append(effect_claim(_first(rows), direction))
+    pairs = tables["pairs"]
+    found.append(equal_compute_claim(pairs[pairs["recipe"] == main], near))
+    found.append(tasks_claim(trends.query("task != 'mean'")))
+    if len(icl):
+        pearson, partial = icl.query("method == 'pearson'"), icl[icl["exploratory"].astype(bool)]
+        found.append(icl_claim(_first(pearson), _first(partial)))
+    else:
+        found.append(icl_claim(None, None))
+    return found
+
+
+def _first(rows: pd.DataFrame) -> pd.Series | None:
+    return None if rows.empty else rows.iloc[0]

@@ -1,0 +1,190 @@
+"""report.html: figures, claims, tables, data and provenance in one file without JavaScript."""
+
+import base64
+import html
+import math
+import re
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from retscale.collect.tables import read_json, read_table, sha256
+from retscale.errors import UserError
+from retscale.figure.words import METRIC_NAMES, interval, number, scientific, trend_words
+from retscale.report.claims import GROWTH_RULE, claims
+from retscale.report.config import Described, ReportConfig
+
+FIT_TABLES = ("points", "icl_points", "trends", "correlations", "effects", "pairs", "ablation")
+MEAN = "mean"
+
+
+def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
+    """Write report.html from `figures` (PNGs; SVG, caption and alt text beside them), `collect`, `fit`, `tasks` and `pairs`.
+
+    `text` (text.json) is there only when checkpoints were pretrained here. All other inputs are hashed and listed.
+    """
+    config = ReportConfig.model_validate(spec)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "number": _number, "count": count, "scientific": scientific, "short": short, "interval": _interval, "p": p_value,
+        "inline": inline,
+    }  # fmt: skip
+    page = environment.get_template("template.html").render(facts(config, inputs))
+    (out / "report.html").write_text(page, encoding="utf-8")
+    return {"bytes": len(page.encode())}
+
+
+def facts(config: ReportConfig, inputs: dict) -> dict:
+    """Everything that the template shows."""
+    collect, fit = Path(inputs["collect"]), Path(inputs["fit"])
+    study, fitted = read_json(collect), read_json(fit)
+    tables = {name: read_table(fit, name) for name in FIT_TABLES}
+    checkpoints = read_table(collect, "checkpoints").sort_values(["flops", "checkpoint"])
+    main, options = study["main_recipe"], fitted["config"]
+    mean = tables["trends"].query("recipe == @main and task == 'mean' and schedule == 'finished'")
+    metric, percent = METRIC_NAMES[options["metric"]], f"{100 * (1 - options['alpha']):g}%"
+    rank = tables["correlations"]
+    rank = rank.query("about == 'flops-quality' and recipe == @main and y == 'mean' and method == 'spearman'") if len(rank) else rank
+    tasks = [task_facts(Path(path), config) for path in many(inputs, "tasks")]
+    return {
+        "study": study,
+        "config": config,
+        "metric": metric,
+        "percent": percent,
+        "main": main,
+        "options": options,
+        "span": span(checkpoints),
+        "trend": trend_words(mean.iloc[0] if len(mean) else None, percent, metric),
+        "rank": rank.iloc[0].to_dict() if len(rank) and rank.iloc[0]["status"] == "ok" else None,
+        "figures": [figure(Path(path)) for path in many(inputs, "figures")],
+        "claims": claims(tables, main, options["near"]),
+        "growth_rule": GROWTH_RULE,
+        "scores": score_table(checkpoints, tables["points"], study, config),
+        "icl": icl_table(checkpoints, tables["icl_points"], config),
+        "trends": rows(tables["trends"].sort_values(["recipe", "schedule", "slope"], ascending=[True, True, False])),
+        "effects": rows(tables["effects"]),
+        "correlations": rows(tables["correlations"]),
+        "pairs": rows(tables["pairs"]),
+        "tasks": tasks,
+        "text": read_json(Path(inputs["text"])) if inputs.get("text") else None,
+        "training": read_json(Path(inputs["pairs"])),
+        "models": {name: found for name, found in sorted(config.checkpoints.items()) if found.licence or found.origin},
+        "hashes": hashes(inputs),
+    }
+
+
+def many(inputs: dict, name: str) -> list:
+    found = inputs.get(name, [])
+    return list(found) if isinstance(found, list | tuple) else [found]
+
+
+def span(checkpoints: pd.DataFrame) -> dict:
+    """Counts and ranges of the ladder for the first lines."""
+    ladder = checkpoints.query("role == 'fit'")
+    flops = ladder["flops"].astype(float)
+    ends = {name: (ladder[name].min(), ladder[name].max()) for name in ("n_params", "n_tokens", "flops")}
+    decades = math.log10(flops.max() / flops.min()) if len(ladder) else 0.0
+    return {"n": len(ladder), "sizes": ladder.groupby(["family", "size"]).ngroups, "decades": decades, "others": len(checkpoints) - len(ladder), **ends}
+
+
+def figure(png: Path) -> dict:
+    """A figure as a data URI with its caption and alternative text; the SVG, since it prints at any size."""
+    parts = {suffix: png.with_suffix(suffix) for suffix in (".svg", ".md", ".txt")}
+    for path in parts.values():
+        if not path.exists():
+            raise UserError(f"{path} is missing beside {png}; delete {png} and run again")
+    return {
+        "name": png.stem,
+        "uri": "data:image/svg+xml;base64," + base64.b64encode(parts[".svg"].read_bytes()).decode(),
+        "caption": parts[".md"].read_text(encoding="utf-8").strip(),
+        "alt": parts[".txt"].read_text(encoding="utf-8").strip(),
+        "sha256": sha256(png),
+    }
+
+
+def task_facts(path: Path, config: ReportConfig) -> dict:
+    """One retrieval task: counts from its file; licence and origin from the study where the file has none."""
+    found = read_json(path)
+    told = config.tasks.get(found["id"], Described())
+    words = {name: found.get(name) or getattr(told, name) for name in ("licence", "origin")}
+    return found | words | {"note": told.note}
+
+
+def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, config: ReportConfig) -> dict:
+    """One row a checkpoint: facts, the mean of each recipe with its interval, and each task of the main recipe."""
+    values = {(p.checkpoint, p.recipe, p.task): p for p in points.itertuples()}
+    tasks = sorted(set(points["task"]) - {MEAN}, key=lambda task: (task not in study["headline"], task))
+    best = points[points["recipe"] == study["main_recipe"]].groupby("task")["y"].max()
+    table = []
+    for row in checkpoints.to_dict("records"):
+        name = row["checkpoint"]
+        means = [values.get((name, recipe, MEAN)) for recipe in study["recipes"]]
+        scores = [values.get((name, study["main_recipe"], task)) for task in tasks]
+        cells = [{"y": s.y, "best": s.y == best[task]} if s else None for s, task in zip(scores, tasks, strict=True)]
+        table.append(row | {"means": [{"y": m.y, "low": m.low, "high": m.high} if m else None for m in means], "scores": cells})
+    return {"tasks": tasks, "rows": table}
+
+
+def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: ReportConfig) -> dict:
+    """One row a checkpoint: the mean in-context score and each task's."""
+    values = {(p.checkpoint, p.task): p.score for p in icl.itertuples()}
+    tasks = sorted(set(icl["task"]) - {MEAN})
+    found = [name for name in checkpoints["checkpoint"] if any(key[0] == name for key in values)]
+    told = {task: config.icl[task] for task in tasks if task in config.icl}
+    return {"tasks": tasks, "told": told, "rows": [(name, [values.get((name, task)) for task in [MEAN, *tasks]]) for name in found]}
+
+
+def rows(table: pd.DataFrame) -> list[dict]:
+    """Records with None for every missing value."""
+    return [{key: None if pd.isna(value) else value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def hashes(inputs: dict) -> list[tuple[str, str, str]]:
+    """Name, file and sha256 of every input, in the order of their names."""
+    found = []
+    for name in sorted(inputs):
+        for path in sorted(Path(path) for path in many(inputs, name)):
+            found.append((name, f"{path.parent.name}/{path.name}", sha256(path)))
+    return found
+
+
+def inline(text: str) -> str:
+    """The two marks of captions, **bold** and `code`, as HTML; all else escaped."""
+    escaped = html.escape(text, quote=False)
+    escaped = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escaped)
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", escaped))
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None or pd.isna(value) else number(value, digits)
+
+
+def _interval(row: dict, name: str, digits: int = 3) -> str:
+    return "–" if row[name] is None else interval(row[name], row["low"], row["high"], digits)
+
+
+def count(value: float | None) -> str:
+    """With thin spaces between thousands."""
+    return "–" if value is None or pd.isna(value) else f"{int(value):,}".replace(",", "\u202f")
+
+
+def short(value: float | None) -> str:
+    """`1.56M`: three digits and a unit."""
+    if value is None or pd.isna(value):
+        return "–"
+    for unit, size in {"T": 1e12, "B": 1e9, "M": 1e6, "k": 1e3}.items():
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def p_value(value: float | None) -> str:
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
