@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import pytrec_eval
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModel, MptConfig, PreTrainedTokenizerFast, set_seed
 
 from retscale.errors import UserError
 from retscale.evaluate import metrics
 from retscale.evaluate.run import METRICS, per_query, run
-from retscale.evaluate.search import rank_candidates, top_k
+from retscale.evaluate.search import _keys, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
 from retscale.task.run import run as make_task
 
@@ -23,7 +24,11 @@ WORDS = [f"w{i}" for i in range(60)]
 def random_task(rng, n_queries: int = 30, n_documents: int = 200, judged_only: bool = False) -> Task:
     """Judgements of -1 to 3 on a few documents a query; some queries have no relevant document."""
     doc_ids = np.array([f"{'abC'[i % 3]}{i}" for i in rng.permutation(n_documents)], object)
-    judged = [(q, d, int(rng.integers(-1, 4))) for q in range(n_queries) for d in rng.choice(n_documents, rng.integers(1, 30), False)]
+    judged = [
+        (q, d, int(rng.integers(-1, 4)))
+        for q in range(n_queries)
+        for d in rng.choice(n_documents, rng.integers(1, 30), False)
+    ]
     queries, documents, scores = (np.array(column) for column in zip(*judged))
     facts = {"id": "t", "judged_only": judged_only, "ignore_identical_ids": False}
     query_ids = np.array([f"q{i}" for i in range(n_queries)], object)
@@ -93,13 +98,27 @@ def test_search_equals_a_full_sort_by_score_then_id_descending(k):
     expected = by_sorting(task, queries, documents, k)
     for sizes in ((512, 16384), (7, 13), (1, 200), (30, 1)):
         rows, scores = top_k(
-            queries, documents, task.doc_ids, k, exclude=np.full(30, -1), queries_a_block=sizes[0], documents_a_block=sizes[1]
+            queries,
+            documents,
+            task.doc_ids,
+            k,
+            exclude=np.full(30, -1),
+            queries_a_block=sizes[0],
+            documents_a_block=sizes[1],
         )
         assert [task.doc_ids[row].tolist() for row in rows] == expected
         np.testing.assert_array_equal(scores, np.take_along_axis(queries @ documents.T, rows, 1))
     order = rng.permutation(200)
     rows, _ = top_k(queries, documents[order], task.doc_ids[order], k, exclude=np.full(30, -1))
     assert [task.doc_ids[order][row].tolist() for row in rows] == expected
+
+
+def test_keys_order_as_scores_do_and_know_one_zero():
+    scores = torch.tensor([-3.5, -1e-30, -0.0, 0.0, 1e-30, 2.0, 2.0000002])
+    keys = _keys(scores, torch.zeros(len(scores), dtype=torch.int64))
+    assert keys[2] == keys[3] and (keys.diff() >= 0).all() and (keys.diff() == 0).sum() == 1
+    first, second = _keys(torch.tensor([1.0, 1.0]), torch.tensor([4, 5]))
+    assert first > second
 
 
 def test_an_excluded_document_is_never_retrieved():
@@ -123,14 +142,25 @@ def test_ideal_gains_ignore_what_is_not_relevant():
 def encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")
     set_seed(0)
-    AutoModel.from_config(MptConfig(d_model=16, n_heads=2, n_layers=1, vocab_size=64, max_seq_len=32)).save_pretrained(folder)
+    AutoModel.from_config(MptConfig(d_model=16, n_heads=2, n_layers=1, vocab_size=64, max_seq_len=32)).save_pretrained(
+        folder
+    )
     tokens = Tokenizer(models.WordLevel({w: i for i, w in enumerate(["<eos>", "query:", *WORDS])}, unk_token="<eos>"))
     tokens.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<eos>").save_pretrained(folder)
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-    facts = {"pooling": "mean", "normalize": True, "query_length": 8, "passage_length": 20, "query_prefix": "query: ", "passage_prefix": ""}
+    facts = {
+        "pooling": "mean",
+        "normalize": True,
+        "query_length": 8,
+        "passage_length": 20,
+        "query_prefix": "query: ",
+        "passage_prefix": "",
+    }
     facts |= {"append_eos": False}
-    (folder / "encoder.json").write_text(json.dumps({**facts, "files": files, "weights_sha256": files["model.safetensors"]}))
+    (folder / "encoder.json").write_text(
+        json.dumps({**facts, "files": files, "weights_sha256": files["model.safetensors"]})
+    )
     return folder / "encoder.json"
 
 
@@ -141,26 +171,44 @@ def tasks(tmp_path_factory):
     for name in ("one", "two"):
         source, out = tmp_path_factory.mktemp(name), tmp_path_factory.mktemp(f"{name}-out")
         rng = np.random.default_rng(len(found))
-        corpus = [{"_id": f"d{i}", "title": rng.choice(WORDS), "text": " ".join(rng.choice(WORDS, 15))} for i in range(40)]
+        corpus = [
+            {"_id": f"d{i}", "title": rng.choice(WORDS), "text": " ".join(rng.choice(WORDS, 15))} for i in range(40)
+        ]
         queries = [{"_id": f"q{i}", "text": " ".join(rng.choice(WORDS, 5))} for i in range(12)]
         (source / "qrels").mkdir()
         for file, table in (("corpus", corpus), ("queries", queries)):
             (source / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table))
         (source / "qrels/test.tsv").write_text("".join(f"q{i}\td{3 * i}\t1\nq{i}\td{i + 1}\t2\n" for i in range(12)))
-        make_task({"id": name, "source": {"kind": "folder", "path": str(source)}, "judged_only": name == "two"}, {}, out)
+        make_task(
+            {"id": name, "source": {"kind": "folder", "path": str(source)}, "judged_only": name == "two"}, {}, out
+        )
         found.append(out / "task.json")
     return found
 
 
 def spec(names, **more):
-    return {"tasks": {n: {} for n in names}, "k": 100, "tokens_per_batch": 64, "precision": "fp32", "checkpoint": "c", "recipe": "r", **more}
+    return {
+        "tasks": {n: {} for n in names},
+        "k": 100,
+        "tokens_per_batch": 64,
+        "precision": "fp32",
+        "checkpoint": "c",
+        "recipe": "r",
+        **more,
+    }
 
 
 def test_the_stage_scores_each_task_and_repeats_itself(encoder, tasks, tmp_path):
     assert list(run(spec(["one", "two"]), {"encoder": encoder, "tasks": tasks}, tmp_path)) == ["one", "two"]
     for name, path in zip(("one", "two"), tasks):
-        result, table = json.loads((tmp_path / f"{name}.json").read_text()), pd.read_parquet(tmp_path / f"{name}.parquet")
-        assert (result["n_queries"], result["n_documents"]) == (12, len(pd.read_parquet(path.parent / "corpus.parquet")))
+        result, table = (
+            json.loads((tmp_path / f"{name}.json").read_text()),
+            pd.read_parquet(tmp_path / f"{name}.parquet"),
+        )
+        assert (result["n_queries"], result["n_documents"]) == (
+            12,
+            len(pd.read_parquet(path.parent / "corpus.parquet")),
+        )
         assert result["metrics"] == {metric: pytest.approx(table[metric].mean(), abs=1e-12) for metric in METRICS}
         assert table["doc_ids"].str.len().eq(40 if name == "one" else 2).all()
         assert 0 < result["metrics"]["ndcg_at_10"] < 1

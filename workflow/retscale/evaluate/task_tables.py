@@ -28,7 +28,9 @@ class Task:
 
 def read(path: Path) -> Task:
     """The task whose task.json is `path`. A document's text is its title and text joined by a blank, as in mteb."""
-    queries, corpus, qrels = (pd.read_parquet(path.parent / f"{name}.parquet") for name in ("queries", "corpus", "qrels"))
+    queries, corpus, qrels = (
+        pd.read_parquet(path.parent / f"{name}.parquet") for name in ("queries", "corpus", "qrels")
+    )
     return Task(
         facts=json.loads(path.read_text(encoding="utf-8")),
         query_ids=queries["query_id"].to_numpy(object),

@@ -15,9 +15,9 @@ class Strict(BaseModel):
 class Rows(Strict):
     """Questions with a gold answer, a row each.
 
-    `context` is a template over the row's fields. `options` names the field with the options ("A. one\\nB. two") or maps
-    each value of the field `answer` to the text of its choice ({"True": "yes", "False": "no"}). The field `answer` holds
-    the gold option with or without its letter, or a list whose first entry is the gold option. A task of type
+    `context` is a template over the row's fields. `options` names the field with the options ("A. one\\nB. two") or
+    maps each value of the field `answer` to the text of its choice ({"True": "yes", "False": "no"}). The field `answer`
+    holds the gold option with or without its letter, or a list whose first entry is the gold option. A task of type
     language_modeling has no options: the answer itself is the continuation.
     """
 
@@ -64,8 +64,9 @@ class Continuation(Built):
 
 
 class Shuffle(Built):
-    """A sentence of `min_words` to `max_words` words against copies in which two neighbouring words have changed places,
-    `swaps` times over; without context. Models of 0.2M parameters tell a wholly shuffled sentence almost always."""
+    """A sentence of `min_words` to `max_words` words against copies in which `swaps` times two neighbouring words have
+    changed places; without context. A wholly shuffled sentence is told by models of 0.2M parameters already.
+    """
 
     kind: Literal["shuffle"]
     choices: int = Field(4, ge=2, le=26)
@@ -82,8 +83,9 @@ class NextWord(Built):
 
 
 class Induction(Built):
-    """A random sequence of `words` of the text's `vocabulary` most frequent words, `repeats` times over: the last word of
-    the last repetition is to be continued, which only the earlier repetitions can tell."""
+    """A random sequence of `words` words, `repeats` times over, drawn from the `vocabulary` most frequent words of the
+    text: its last word is to be continued the last time, which only the earlier times can tell.
+    """
 
     kind: Literal["induction"]
     words: int = Field(5, ge=2)
@@ -115,9 +117,14 @@ class IclTask(Strict):
 
     @model_validator(mode="after")
     def _type_fits_items(self) -> "IclTask":
-        has_choices = self.items.kind not in ("next_word", "induction") and getattr(self.items, "options", True) is not None
+        has_choices = (
+            self.items.kind not in ("next_word", "induction") and getattr(self.items, "options", True) is not None
+        )
         if has_choices != (self.type == "multiple_choice"):
-            raise ValueError(f"type {self.type} does not fit items of kind {self.items.kind!r} {'with' if has_choices else 'without'} options")
+            found = "with" if has_choices else "without"
+            raise ValueError(
+                f"type {self.type} does not fit items of kind {self.items.kind!r}, which come {found} choices"
+            )
         return self
 
     def text_fields(self) -> list[str]:

@@ -67,7 +67,9 @@ def from_rows(source: WheelSource, config: Rows) -> tuple[list[Item], dict[str, 
             context, answer = config.context.format(**row).strip(), row[config.answer]
             options = row[config.options] if isinstance(config.options, str) else config.options
         except KeyError as error:
-            raise UserError(f"a row of {source.wheel} {source.files} has no field {error}; it has: {', '.join(row)}") from None
+            raise UserError(
+                f"a row of {source.wheel} {source.files} has no field {error}; it has: {', '.join(row)}"
+            ) from None
         if options is None:
             choices, gold = [str(answer).strip()], 0
         elif isinstance(options, dict):

@@ -8,14 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from retscale.errors import UserError
 from retscale.icl import items as icl_items
 from retscale.icl.config import IclTask
+from retscale.icl.items import Item
 from retscale.icl.score import context_ids, continuation_ids, join, score
 from retscale.model.device import device, dtype
 from retscale.model.load import load_causal_lm, load_tokenizer
+
+
+LONGEST_PROMPT = 2048  # tokens, for a model whose configuration names no limit
 
 
 def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
@@ -27,13 +31,20 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     for name, config in spec["tasks"].items():
         started = time.monotonic()
         task = IclTask.model_validate(config)
-        all_items, dropped = icl_items.read(task)
-        chosen = icl_items.sample(all_items, task)
-        if len(chosen) <= task.shots:
-            raise UserError(f"in-context task {name!r} has {len(chosen)} items, too few for {task.shots} shots; look at its source")
-        table, trimmed = answer(model, tokenizer, task, all_items, chosen, card["max_length"], spec["tokens_per_batch"], name)
+        found, dropped = icl_items.read(task)
+        chosen = icl_items.sample(found, task)
+        if len(found) <= task.shots:
+            raise UserError(f"in-context task {name!r} has {len(found)} items, too few for {task.shots} shots")
+        items = [found[i] for i in chosen]
+        prompts = [icl_items.prompt(found, i, task) for i in chosen]
+        owners, joined, trimmed = sequences(tokenizer, prompts, items, card["max_length"] or LONGEST_PROMPT)
+        mean, greedy = score(model, joined, tokenizer.pad_token_id, spec["tokens_per_batch"], name)
+        if not np.isfinite(mean).all():
+            raise UserError(f"{folder}: log-probabilities on {name!r} are not finite; it has diverged, or needs fp32")
+        table = per_item(task.type, items, owners, mean, greedy)
+        table.insert(0, "item", chosen)
         table.to_parquet(out / f"{name}.parquet", index=False)
-        value, baseline = float(table["correct"].mean()), icl_items.baseline([all_items[i] for i in chosen], task)
+        value, baseline = float(table["correct"].mean()), icl_items.baseline(items, task)
         result = {
             "checkpoint": spec["checkpoint"],
             "task": name,
@@ -52,36 +63,32 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
         yield name
 
 
-def answer(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    task: IclTask,
-    items: list[icl_items.Item],
-    chosen: list[int],
-    max_length: int,
-    tokens_per_batch: int,
-    name: str,
-) -> tuple[pd.DataFrame, int]:
-    """One row for each item of `chosen`, and how many texts had to be cut to `max_length` tokens.
+def sequences(
+    tokenizer: PreTrainedTokenizerBase, prompts: list[str], items: list[Item], max_length: int
+) -> tuple[np.ndarray, list[tuple[list[int], int]], int]:
+    """For each choice of each item: the number of its item, and its (ids, length of continuation) behind the prompt.
 
-    The prediction is the choice of lowest perplexity per token, the first one among equals. A language_modeling item is
-    correct if every token of its continuation is the most probable one.
+    Last, how many of them had to be cut to `max_length` tokens.
     """
-    contexts = context_ids(tokenizer, [icl_items.prompt(items, i, task) for i in chosen])
-    owners = np.repeat(np.arange(len(chosen)), [len(items[i].choices) for i in chosen])
-    continuations = continuation_ids(tokenizer, [choice for i in chosen for choice in items[i].choices])
-    joined = [join(contexts[owner], ids, max_length) for owner, ids in zip(owners, continuations)]
-    trimmed = sum(len(contexts[o]) + len(c) > len(ids) for o, c, (ids, _) in zip(owners, continuations, joined))
-    mean, greedy = score(model, joined, tokenizer.pad_token_id, tokens_per_batch, name)
-    if not np.isfinite(mean).all():
-        raise UserError(f"in-context task {name!r}: the model gives log-probabilities that are not finite; it has diverged, or needs fp32")
-    starts = np.searchsorted(owners, np.arange(len(chosen) + 1))
-    logprobs = [mean[a:b].tolist() for a, b in zip(starts[:-1], starts[1:])]
-    gold = np.array([items[i].gold for i in chosen])
-    if task.type == "language_modeling":
-        predicted, correct = np.where(greedy, 0, -1), greedy
+    owners = np.repeat(np.arange(len(items)), [len(item.choices) for item in items])
+    contexts = context_ids(tokenizer, prompts)
+    choices = continuation_ids(tokenizer, [choice for item in items for choice in item.choices])
+    pairs = [(contexts[owner], ids) for owner, ids in zip(owners, choices, strict=True)]
+    joined = [join(*pair, max_length) for pair in pairs]
+    trimmed = sum(len(context) + len(choice) > max_length for context, choice in pairs)
+    return owners, joined, trimmed
+
+
+def per_item(kind: str, items: list[Item], owners: np.ndarray, mean: np.ndarray, greedy: np.ndarray) -> pd.DataFrame:
+    """One row an item: gold, prediction, correct, and the mean log-probability of each choice.
+
+    multiple_choice predicts the choice of lowest perplexity per token, the first one among equals. language_modeling is
+    correct (prediction 0, else -1) if every token of the continuation is the most probable one.
+    """
+    gold = np.array([item.gold for item in items])
+    logprobs = np.split(mean, np.flatnonzero(np.diff(owners)) + 1)
+    if kind == "language_modeling":
+        predicted = np.where(greedy, 0, -1)
     else:
         predicted = np.array([int(np.argmax(row)) for row in logprobs])
-        correct = predicted == gold
-    table = pd.DataFrame({"item": chosen, "gold": gold, "prediction": predicted, "correct": correct, "logprobs": logprobs})
-    return table, int(trimmed)
+    return pd.DataFrame({"gold": gold, "prediction": predicted, "correct": predicted == gold, "logprobs": logprobs})

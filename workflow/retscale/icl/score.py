@@ -10,6 +10,7 @@ from retscale.model.tokenize import pad
 from retscale.progress import progress
 from retscale.text.batch import batches
 
+
 def needs_prefix_space(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether a word in mid-text starts with a blank: true of byte-level BPE, false of SentencePiece."""
     return len(tokenizer(" a", add_special_tokens=False)["input_ids"]) == 1

@@ -1,4 +1,4 @@
-"""A collection from a folder in the BEIR layout, taken as it is: its ids and its duplicates are part of the benchmark."""
+"""A collection from a folder in the BEIR layout, taken as it is: ids and duplicates are part of the benchmark."""
 
 import csv
 import json
@@ -35,7 +35,9 @@ def _lines(path: Path) -> Iterator[dict]:
                     row = json.loads(line)
                     yield {**row, "_id": str(row["_id"]), "text": row["text"] or ""}
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; a BEIR folder holds corpus.jsonl, queries.jsonl, qrels/") from None
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; a BEIR folder holds corpus.jsonl, queries.jsonl, qrels/"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}, line {number}: not an object with _id and text ({error})") from None
 

@@ -32,10 +32,14 @@ def check(found: Collection, task: str) -> None:
             raise UserError(f"task {task!r}: a judgement names the unknown {name} {unknown.iloc[0]!r}; mend the qrels")
     if (twice := found.qrels.duplicated(["query_id", "doc_id"])).any():
         row = found.qrels[twice].iloc[0]
-        raise UserError(f"task {task!r}: query {row.query_id!r}, document {row.doc_id!r} is judged twice; keep one judgement")
+        raise UserError(
+            f"task {task!r}: query {row.query_id!r}, document {row.doc_id!r} is judged twice; keep one judgement"
+        )
 
 
-def sample(found: Collection, max_queries: int | None, max_documents: int | None, seed: int, judged_only: bool) -> Collection:
+def sample(
+    found: Collection, max_queries: int | None, max_documents: int | None, seed: int, judged_only: bool
+) -> Collection:
     """At most `max_queries` queries, and their judged documents filled up at random to `max_documents`.
 
     A larger limit keeps everything that a smaller one keeps. Judged documents are kept even beyond the limit. With

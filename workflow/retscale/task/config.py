@@ -86,4 +86,8 @@ class RetrievalTask(TaskData):
     def text_fields(self) -> list[str]:
         """Fields of a data wheel that hold the texts of this test: training must not see them."""
         source = self.source
-        return [field for field in (source.query, source.document, source.title) if field] if source.kind == "wheel" else []
+        return (
+            [field for field in (source.query, source.document, source.title) if field]
+            if source.kind == "wheel"
+            else []
+        )

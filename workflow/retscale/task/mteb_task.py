@@ -26,7 +26,9 @@ def from_task(task: AbsTask, source: MtebSource) -> Collection:
     """
     pinned = task.metadata.dataset["revision"]
     if pinned != source.revision:
-        raise UserError(f"mteb {mteb.__version__} evaluates {source.name} at revision {pinned}, not {source.revision}; name that one")
+        raise UserError(
+            f"mteb {mteb.__version__} evaluates {source.name} at revision {pinned}, not {source.revision}; name its own"
+        )
     if not isinstance(task, AbsTaskRetrieval):
         raise UserError(f"{source.name} is a task of mteb, but not a retrieval task")
     task.load_data()
@@ -47,7 +49,9 @@ def from_task(task: AbsTask, source: MtebSource) -> Collection:
     return Collection(
         queries=table[table["query_id"].isin(relevant)].reset_index(drop=True),
         corpus=pd.DataFrame({"doc_id": corpus["id"], "title": titles, "text": corpus["text"]}, dtype="str"),
-        qrels=pd.DataFrame(_judgements(relevant, data.get("top_ranked"), source), columns=["query_id", "doc_id", "score"]),
+        qrels=pd.DataFrame(
+            _judgements(relevant, data.get("top_ranked"), source), columns=["query_id", "doc_id", "score"]
+        ),
         ignore_identical_ids=task.ignore_identical_ids,
     )
 
@@ -57,7 +61,9 @@ def _judgements(relevant: dict, candidates: dict | None, source: MtebSource) -> 
     for query, judged in relevant.items():
         if candidates is not None:
             if beyond := set(judged) - set(candidates[query]):
-                raise UserError(f"{source.name}: query {query} judges {min(beyond)}, which is not among its candidates; not supported")
+                raise UserError(
+                    f"{source.name}: query {query} judges {min(beyond)}, which is no candidate of it; not supported"
+                )
             judged = {document: judged.get(document, 0) for document in candidates[query]}
         found += [(query, document, int(score)) for document, score in judged.items()]
     return found

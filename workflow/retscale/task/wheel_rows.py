@@ -44,7 +44,9 @@ def collect(source: RowsSource, judged_only: bool) -> Collection:
                 entry = queries.setdefault(normalised(query), {"query_id": f"q{len(queries):07d}", "text": query})
                 pair = entry["query_id"], document["doc_id"]
                 judgements[pair] = max(grade, judgements.get(pair, 0))
-    qrels = pd.DataFrame([(*pair, grade) for pair, grade in judgements.items()], columns=["query_id", "doc_id", "score"])
+    qrels = pd.DataFrame(
+        [(*pair, grade) for pair, grade in judgements.items()], columns=["query_id", "doc_id", "score"]
+    )
     relevant = qrels[qrels["score"] > 0].groupby("query_id").size()
     per_query = relevant.reindex([q["query_id"] for q in queries.values()], fill_value=0)
     keep = per_query > 0
@@ -68,7 +70,9 @@ def collect(source: RowsSource, judged_only: bool) -> Collection:
 
 def _field(row: dict, key: str, source: RowsSource) -> object:
     if key not in row:
-        raise UserError(f"a row of {source.wheel} {source.files} has no field {key!r}; it has: {', '.join(map(str, row))}")
+        raise UserError(
+            f"a row of {source.wheel} {source.files} has no field {key!r}; it has: {', '.join(map(str, row))}"
+        )
     return row[key]
 
 
