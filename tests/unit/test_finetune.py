@@ -113,7 +113,8 @@ def test_the_loss_falls_and_the_encoder_says_how_to_use_it(study, tmp_path):
 def test_own_negatives_do_not_depend_on_the_split(study, tmp_path):
     whole, _, whole_log, _ = tuned(study, tmp_path / "whole", lr=1e-3)
     split, _, split_log, _ = tuned(study, tmp_path / "split", lr=1e-3, microbatch=2)
-    assert [x["loss"] for x in split_log] == pytest.approx([x["loss"] for x in whole_log], rel=1e-4)
+    for key in ("loss", "grad_norm"):  # the norm, because clipping and Adam hide a wrong scale of the gradient
+        assert [x[key] for x in split_log] == pytest.approx([x[key] for x in whole_log], rel=1e-3)
     torch.testing.assert_close(weights(split), weights(whole), rtol=0, atol=1e-4)
 
 

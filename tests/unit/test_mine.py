@@ -115,6 +115,7 @@ def test_best_keeps_the_lowest_index_of_those_that_tie_at_the_end():
     assert best(np.array([1, 3, 2, 2, 2, 0.0]), np.array([], int), 2).tolist() == [1, 2]
     assert best(np.array([1, 3, 2, 2, 2, 0.0]), np.array([1]), 3).tolist() == [2, 3, 4]
     assert best(np.array([0, 0, 1.0]), np.array([], int), 3).tolist() == [2]
+    assert best(np.array([0, 0, 1.0, 0]), np.array([], int), 2).tolist() == [2]
     assert best(np.array([0, 5, 1.0]), np.array([], int), 100).tolist() == [1, 2]
 
 
