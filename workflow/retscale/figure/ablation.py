@@ -24,7 +24,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         pair(left, part, looks, config)
         difference(right, part, looks, config)
         left.set_ylabel(f"mean {tables.metric}")
-        right.set_ylabel(f"{recipe} − {tables.main}")
+        right.set_ylabel(f"{recipe} − {tables.main}, {tables.metric}")
         style.flops_axis(left, rows["flops"], label=False)
         both = pd.concat([tables.of(name, MEAN) for name in (tables.main, recipe)])
         drawn.append(both[both["checkpoint"].isin(part["checkpoint"])])

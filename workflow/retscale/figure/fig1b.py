@@ -12,6 +12,7 @@ from retscale.figure.data import MEAN, Drawn, Tables, marks
 from retscale.figure.words import ladder_words, trend_words
 
 CONFIDENCE, PREDICTION = 0.30, 0.10  # opacity of the bands
+BEYOND = "#faf4e4"  # a warm ground, since the bands are grey
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
@@ -51,7 +52,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"tokens to the right. {trend_words(tables.trend(tables.main, MEAN), tables.percent, tables.metric)} "
         + (
             f"Dark band: {tables.percent} confidence band of the trend; light band: {tables.percent} prediction band for a new "
-            "checkpoint of a new size; dashed over grey: extrapolation. "
+            "checkpoint of a new size; dashed over yellow: extrapolation. "
             if len(band)
             else ""
         )
@@ -77,7 +78,7 @@ def trend_and_bands(ax: Axes, band: pd.DataFrame, config: FigureConfig, predicti
     if len(beyond):
         joined = pd.concat([inside.tail(1), beyond])
         ax.plot(joined["flops"], joined["y"], color=config.trend, linestyle=(0, (4, 2)), zorder=2)
-        ax.axvspan(joined["flops"].iloc[0], joined["flops"].iloc[-1], color="#f3f3f3", linewidth=0, zorder=0)
+        ax.axvspan(joined["flops"].iloc[0], joined["flops"].iloc[-1], color=BEYOND, linewidth=0, zorder=0)
 
 
 def window(rows: pd.DataFrame, band: pd.DataFrame) -> tuple[float, float]:
@@ -96,5 +97,5 @@ def band_legend(config: FigureConfig, percent: str) -> list:
         Line2D([], [], color=config.trend, label="trend"),
         Patch(color=config.trend, alpha=CONFIDENCE + PREDICTION, linewidth=0, label=f"{percent} confidence"),
         Patch(color=config.trend, alpha=PREDICTION, linewidth=0, label=f"{percent} prediction"),
-        Patch(color="#f3f3f3", linewidth=0, label="extrapolation"),
+        Patch(color=BEYOND, linewidth=0, label="extrapolation"),
     ]

@@ -55,11 +55,11 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     caption = (
         f"**Figure 2. Each retrieval task against pretraining compute.** {tables.metric} of recipe `{tables.main}`, tasks ordered by slope; "
         f"every panel spans {span:.2f} on its own y axis, so that slopes compare by eye and levels by the axis. "
-        f"Numbers: slope per decade of FLOPs with {tables.percent} interval; line and band: trend and its {tables.percent} confidence band. "
+        f"Numbers under each name: slope per decade of FLOPs with {tables.percent} interval; line and band: trend and its {tables.percent} confidence band. "
         "Vertical bars: interval over queries. Hollow: not in the fit."
     )
     alt = f"{len(order)} small scatter plots of {tables.metric} against logarithmic FLOPs, one a task. " + " ".join(
-        f"{task}: {slope_words(found, task)}. {ladder_words(by_task[task])}" for task in order
+        f"{task}: slope per decade {slope_words(found, task)}. {ladder_words(by_task[task])}" for task in order
     )
     return Drawn(figure, "Figure 2: each retrieval task against pretraining FLOPs", marks(every), caption, alt)
 
@@ -78,8 +78,8 @@ def panel(ax, rows: pd.DataFrame, band: pd.DataFrame, span: float, looks: dict, 
 
 
 def slope_words(trends: pd.DataFrame, task: str) -> str:
-    """`+0.041 [0.031, 0.052] per decade`, or the status."""
+    """`0.041 [0.031, 0.052]`, or the status."""
     if task not in trends.index:
         return "no trend"
     row = trends.loc[task]
-    return f"{interval(row['slope'], row['low'], row['high'])}/decade" if row["status"] == "ok" else f"no trend: {row['status']}"
+    return f"{interval(row['slope'], row['low'], row['high'])}" if row["status"] == "ok" else f"no trend: {row['status']}"

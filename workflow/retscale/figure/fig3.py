@@ -15,7 +15,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     icl = icl[icl["task"] == MEAN][["checkpoint", "score", "stderr"]]
     rows = tables.of(tables.main, MEAN).merge(icl, on="checkpoint")
     looks = style.looks(tables.points, config)
-    # The card of a normal approximation: the items of a task are many.
+    # A normal approximation: a mean over many items.
     half = rows["stderr"].astype(float) * _quantile(tables.facts["config"]["alpha"])
     rows = rows.assign(x_low=rows["score"] - half, x_high=rows["score"] + half)
 
@@ -55,7 +55,7 @@ def correlation_words(tables: Tables) -> str:
     parts = []
     for method, symbol in {"pearson": "Pearson r", "spearman": "Spearman ρ", "kendall": "Kendall τ"}.items():
         row = rows.loc[method]
-        parts.append(f"{symbol} = {interval(row['value'], row['low'], row['high'], 2)} (permutation p {_p(row['p'])})")
+        parts.append(f"{symbol} = {interval(row['value'], row['low'], row['high'], 3)} (permutation p {_p(row['p'])})")
     words = f"Over {rows.loc['pearson', 'n']} checkpoints: {', '.join(parts)}; {tables.percent} intervals resample whole sizes."
     partial = rows[rows["exploratory"]].iloc[0]
     if partial["status"] == "ok":

@@ -1,0 +1,158 @@
+"""The report: complete, self-contained, repeatable, and verdicts that follow their rules."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from test_collect_synthetic import collected
+
+from retscale.figure.run import FIGURES
+from retscale.figure.run import run as draw
+from retscale.fit.run import run as fit
+from retscale.report import claims
+from retscale.report.run import run
+
+SPEC = {
+    "title": "A toy <study>",
+    "description": "Made up.",
+    "deviations": ["The models are small."],
+    "machine": "two cores",
+    "tasks": {"alpha": {"licence": "MIT", "origin": "invented here"}},
+}
+
+
+def write(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+    return path
+
+
+def made(root, **options):
+    """The inputs of a report."""
+    source = collected(root, **options)
+    (root / "fit").mkdir()
+    fit({"bootstrap": 200}, {"collect": source}, root / "fit")
+    inputs = {"collect": source, "fit": root / "fit" / "fit.json"}
+    (root / "figure").mkdir()
+    for name in FIGURES:
+        draw({"name": name, "dpi": 72}, inputs, root / "figure")
+    task = {"id": "alpha", "queries": 60, "documents": 1234, "judgements": 70, "judged_only": True}
+    pairs = {"pairs": 900, "passages": 800, "rows": 1000, "excluded": {"passage in boolq": 100}}
+    pairs |= {"overlap": {"alpha": 7}, "licence": "CC0", "origin": "made up"}
+    source = {"name": "speeches", "documents": 3, "tokens": 9999, "licence": "public domain", "origin": "made up"}
+    return inputs | {
+        "figures": [root / "figure" / f"{name}.png" for name in FIGURES],
+        "tasks": [write(root / "task" / "alpha" / "task.json", task)],
+        "pairs": write(root / "pairs" / "pairs.json", pairs),
+        "negatives": write(root / "mine" / "negatives.parquet", {}),
+        "text": write(root / "text" / "text.json", {"tokens": 9999, "sources": [source]}),
+    }
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("study"))
+
+
+def page(inputs, out, spec=SPEC):
+    out.mkdir()
+    run(spec, inputs, out)
+    return (out / "report.html").read_text()
+
+
+class Tags(HTMLParser):
+    """Checks nesting and collects images."""
+
+    VOID = {"meta", "img", "br", "link"}
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.images, self.seen = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        if tag == "img":
+            self.images.append(dict(attrs))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone(inputs, tmp_path):
+    text = page(inputs, tmp_path / "out")
+    tags = Tags()
+    tags.feed(text)
+    assert not tags.open
+    assert not {"script", "link", "iframe"} & set(tags.seen)
+    assert len(tags.images) == len(FIGURES)
+    for image in tags.images:
+        assert image["src"].startswith("data:image/svg+xml;base64,")
+        assert len(image["alt"]) > 80
+    assert not re.search(r"(src|href)=\"http", text)
+
+
+def test_it_opens_with_what_was_run_and_the_figures(inputs, tmp_path):
+    text = page(inputs, tmp_path / "out")
+    assert "A toy &lt;study&gt;" in text
+    words = ["12 checkpoints of 4 sizes", "two cores", "per decade of FLOPs", "The models are small.", "<figure", "The paper’s claims"]
+    places = [text.index(word) for word in words]
+    assert places == sorted(places)
+
+
+def test_data_and_licences_are_listed(inputs, tmp_path):
+    text = page(inputs, tmp_path / "out")
+    for word in ("invented here", "judged only", "1\u202f234", "passage in boolq", "public domain", "CC0", "retscale audit"):
+        assert word in text, word
+
+
+def test_same_inputs_same_bytes(inputs, tmp_path):
+    assert page(inputs, tmp_path / "a") == page(inputs, tmp_path / "b")
+
+
+@pytest.mark.parametrize("sizes", [{"a": 40_000}, {"a": 40_000, "b": 160_000}])
+def test_a_study_of_few_checkpoints_makes_no_claim(tmp_path, sizes):
+    inputs = made(tmp_path, sizes=sizes, levels=(5,), tasks={"alpha": 0.1}, queries=10, ablation=0)
+    text = page({k: v for k, v in inputs.items() if k != "text"}, tmp_path / "out", {})
+    assert text.count(">cannot tell<") == 6
+    assert ">supported<" not in text and ">not supported<" not in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.01, 0.05, "supported"),
+        (0.0001, 0.005, "supported"),
+        (-0.05, -0.01, "not supported"),
+        (-0.01, 0.005, "not supported"),
+        (-0.01, 0.05, "cannot tell"),
+        (None, None, "cannot tell"),
+        (float("nan"), float("nan"), "cannot tell"),
+    ],
+)
+def test_growth_follows_its_rule(low, high, verdict):
+    assert claims.growth(low, high) == verdict
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [
+        ([(-0.005, 0.005)], "supported"),
+        ([(-0.005, 0.005), (-0.02, 0.02)], "cannot tell"),
+        ([(0.02, 0.03)], "not supported"),
+        ([(0.02, 0.03), (-0.005, 0.005)], "cannot tell"),
+        ([], "cannot tell"),
+    ],
+)
+def test_equal_compute_follows_its_rule(ends, verdict):
+    pairs = pd.DataFrame([{"difference": (low + high) / 2, "low": low, "high": high} for low, high in ends])
+    assert claims.equal_compute_claim(pairs, 1.25).verdict == verdict
+
+
+@pytest.mark.parametrize(("low", "high", "verdict"), [(0.7, 0.9, "supported"), (0.1, 0.4, "not supported"), (0.2, 0.9, "cannot tell")])
+def test_correlation_follows_its_rule(low, high, verdict):
+    row = pd.Series({"status": "ok", "value": 0.5, "low": low, "high": high, "n": 9, "reason": ""})
+    assert claims.icl_claim(row, None).verdict == verdict
