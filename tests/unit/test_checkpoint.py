@@ -7,16 +7,25 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from transformers import AutoModelForCausalLM, LlamaConfig
-
-from retscale.checkpoint import files, hub, pretrain, run as stage
+from retscale.checkpoint import files, hub, pretrain
+from retscale.checkpoint import run as stage
 from retscale.checkpoint.config import Checkpoint, Job, Pretrain
 from retscale.errors import UserError
 from retscale.model.load import deterministic, load_causal_lm, load_decoder, load_tokenizer
 from retscale.text.tokenizer import save, train
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 VOCABULARY = 300
-TINY = {"kind": "pretrain", "hidden_size": 16, "layers": 1, "heads": 2, "tokens": 24_000, "block_length": 32, "max_length": 64, "sequences": 8}
+TINY = {
+    "kind": "pretrain",
+    "hidden_size": 16,
+    "layers": 1,
+    "heads": 2,
+    "tokens": 24_000,
+    "block_length": 32,
+    "max_length": 64,
+    "sequences": 8,
+}
 # Embedding, two norms and one block of 12 d^2 with its two: the MPT shape by hand.
 TINY_PARAMS = VOCABULARY * 16 + 12 * 16 * 16 + 3 * 16
 
@@ -59,7 +68,11 @@ def made(text, tmp_path_factory):
 
 def test_pretrained_card_states_what_was_made(made):
     card = card_of(made)
-    assert card["n_params"] == {"total": TINY_PARAMS, "non_embedding": TINY_PARAMS - VOCABULARY * 16, "matmul": VOCABULARY * 16 + 12 * 256}
+    assert card["n_params"] == {
+        "total": TINY_PARAMS,
+        "non_embedding": TINY_PARAMS - VOCABULARY * 16,
+        "matmul": VOCABULARY * 16 + 12 * 256,
+    }
     assert card["n_tokens"] == 24_000 // 32 * 32
     assert card["flops"] == 6 * TINY_PARAMS * card["n_tokens"]
     assert card["tokens_per_param"] == pytest.approx(card["n_tokens"] / TINY_PARAMS)
@@ -198,7 +211,9 @@ def test_hub_online_downloads_only_what_is_needed_at_the_resolved_commit(made, t
 
     def model_info(self, repo, revision):
         names = ["config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "README.md"]
-        return SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename=n) for n in names], card_data={"license": "mit"})
+        return SimpleNamespace(
+            sha=COMMIT, siblings=[SimpleNamespace(rfilename=n) for n in names], card_data={"license": "mit"}
+        )
 
     def snapshot_download(repo, revision, allow_patterns):
         asked.update(repo=repo, revision=revision, files=allow_patterns)
@@ -210,7 +225,11 @@ def test_hub_online_downloads_only_what_is_needed_at_the_resolved_commit(made, t
     (tmp_path / "out").mkdir()
     stage.run(HUB, {}, tmp_path / "out")
     card = card_of(tmp_path / "out")
-    assert asked == {"repo": "some/model", "revision": COMMIT, "files": ["config.json", "model.safetensors", "tokenizer.json"]}
+    assert asked == {
+        "repo": "some/model",
+        "revision": COMMIT,
+        "files": ["config.json", "model.safetensors", "tokenizer.json"],
+    }
     assert (card["revision"], card["hub_licence"]) == (COMMIT, "mit")
 
 
@@ -239,7 +258,9 @@ def test_needed_files_prefer_safetensors_and_leave_the_rest():
     assert files.needed(["config.json", "pytorch_model.bin", "flax_model.msgpack", "tokenizer.model"]) == [
         "config.json", "pytorch_model.bin", "tokenizer.model",
     ]  # fmt: skip
-    assert files.has_weights(["pytorch_model.bin"]) and not files.has_weights(["model.safetensors.index.json", "config.json"])
+    assert files.has_weights(["pytorch_model.bin"]) and not files.has_weights(
+        ["model.safetensors.index.json", "config.json"]
+    )
 
 
 def test_gguf_gives_the_weights_of_the_file(made, tmp_path):
@@ -287,7 +308,11 @@ def _write_gguf(gguf, path, model, tokenizer):
     part = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
             "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
             "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}  # fmt: skip
-    names |= {f"model.layers.{i}.{ours}": f"blk.{i}.{theirs}" for i in range(config.num_hidden_layers) for ours, theirs in part.items()}
+    names |= {
+        f"model.layers.{i}.{ours}": f"blk.{i}.{theirs}"
+        for i in range(config.num_hidden_layers)
+        for ours, theirs in part.items()
+    }
     for name, tensor in weights.items():
         array = tensor.numpy()
         if name.endswith(("q_proj.weight", "k_proj.weight")):  # GGUF interleaves the halves of a rotary pair
@@ -316,14 +341,24 @@ def test_checkpoint_config_states_tokens_once():
         Checkpoint.model_validate({**ENTRY, "tokens": 5})
     with pytest.raises(ValidationError, match="tokens is required"):
         Checkpoint.model_validate({**ENTRY, "source": HUB["source"]})
-    spec = Checkpoint.model_validate(ENTRY).model_dump(mode="json", exclude={"family", "size", "role", "licence", "origin", "note"})
+    spec = Checkpoint.model_validate(ENTRY).model_dump(
+        mode="json", exclude={"family", "size", "role", "licence", "origin", "note"}
+    )
     assert Job.model_validate({"id": "x", "seed": 1, "precision": "fp32", **spec}).source.hidden_size == 16
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"hidden_size": 15}, {"tokens": -1}, {"learning_rate": 0}, {"warmup": 1}, {"max_length": 16}, {"kind": "pretrian"}, {"colour": 1},
-     {"learning_rate": float("nan")}],  # fmt: skip
+    [
+        {"hidden_size": 15},
+        {"tokens": -1},
+        {"learning_rate": 0},
+        {"warmup": 1},
+        {"max_length": 16},
+        {"kind": "pretrian"},
+        {"colour": 1},
+        {"learning_rate": float("nan")},
+    ],  # fmt: skip
 )
 def test_pretrain_config_refuses_nonsense(change):
     with pytest.raises(ValidationError):

@@ -1,9 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MptConfig, PreTrainedTokenizerFast
-from tokenizers import Tokenizer, models, pre_tokenizers
-
 from retscale.errors import UserError
 from retscale.model import device as devices
 from retscale.model.encode import encode, encode_ids
@@ -12,6 +9,8 @@ from retscale.model.params import count_params, flops
 from retscale.model.pool import l2_normalize, pool
 from retscale.model.tokenize import pad, token_ids
 from retscale.text.batch import batches
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MptConfig, PreTrainedTokenizerFast
 
 
 def meta(config):
@@ -30,7 +29,11 @@ def test_params_of_published_models():
     from transformers import GPTNeoXConfig
 
     pythia = GPTNeoXConfig(
-        hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072, vocab_size=50304,
+        hidden_size=768,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        intermediate_size=3072,
+        vocab_size=50304,
         tie_word_embeddings=False,
     )
     counts = count_params(meta(pythia))
@@ -56,7 +59,9 @@ WORDS = [f"w{i}" for i in range(40)]
 def folder(tmp_path_factory):
     where = tmp_path_factory.mktemp("model")
     deterministic(0, threads=1)
-    model = AutoModelForCausalLM.from_config(MptConfig(d_model=16, n_heads=2, n_layers=2, vocab_size=48, max_seq_len=64))
+    model = AutoModelForCausalLM.from_config(
+        MptConfig(d_model=16, n_heads=2, n_layers=2, vocab_size=48, max_seq_len=64)
+    )
     model.save_pretrained(where)
     tokens = Tokenizer(models.WordLevel({w: i for i, w in enumerate(["<eos>", *WORDS])}, unk_token="<eos>"))
     tokens.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -145,7 +150,10 @@ def test_pad():
 def test_pool_against_plain_loops():
     rng = torch.Generator().manual_seed(0)
     hidden = torch.randn(3, 5, 4, generator=rng)
-    for mask in ([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 0, 0, 0, 0]], [[0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 1]]):
+    for mask in (
+        [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 0, 0, 0, 0]],
+        [[0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 1]],
+    ):
         mask = torch.tensor(mask)
         kept = [[hidden[b, t] for t in range(5) if mask[b, t]] for b in range(3)]
         want = {

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from pydantic import ValidationError
-
 from retscale.errors import UserError
 from retscale.model.load import load_tokenizer
 from retscale.text import run as stage
@@ -21,7 +20,10 @@ from retscale.text.tokenizer import EOS, train
 
 
 def test_clean_drops_the_marks_of_a_lost_encoding():
-    assert clean("DeVos\"?highly  con\ufffdtentious\u00a0vote\r\n\r\n\r\n next \n line ") == "DeVos highly contentious vote\n\nnext line"
+    assert (
+        clean('DeVos"?highly  con\ufffdtentious\u00a0vote\r\n\r\n\r\n next \n line ')
+        == "DeVos highly contentious vote\n\nnext line"
+    )
     assert clean('He asked "why?" twice. "Why?"') == 'He asked "why?" twice. "Why?"'
     assert clean("e\u0301") == "\u00e9"
 
@@ -132,7 +134,9 @@ def test_tokenizer_training_does_not_depend_on_threads_or_hash_seed():
         subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "RAYON_NUM_THREADS": n, "PYTHONHASHSEED": n},
-            capture_output=True, text=True, check=True,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for n in ("1", "2", "2")
     }
@@ -154,7 +158,9 @@ def test_wrong_field_and_too_large_a_vocabulary_are_user_errors(small_wheels, tm
         stage.run(spec(vocab_size=60000), {}, tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"vocab_size": 100}, {"vocab_size": 70000}, {"heldout": 1}, {"sources": []}, {"colour": 1}])
+@pytest.mark.parametrize(
+    "change", [{"vocab_size": 100}, {"vocab_size": 70000}, {"heldout": 1}, {"sources": []}, {"colour": 1}]
+)
 def test_config_refuses_nonsense(change):
     with pytest.raises(ValidationError):
         TextConfig.model_validate(spec(**change))

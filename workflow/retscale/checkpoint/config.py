@@ -45,7 +45,7 @@ class Pretrain(BaseModel):
     layers: Annotated[int, Field(ge=1, le=128)]
     heads: Annotated[int, Field(ge=1, le=128)]
     tokens: Annotated[int, Field(ge=1024, le=10**12)]
-    # Peak rate, first weights and blocks a step were chosen together by held-out loss (nats; d 64, 2 layers, 1M tokens):
+    # Peak rate, first weights and blocks a step were chosen together by held-out loss (nats; d 64, 2 layers, 1M):
     # 4.58, against 5.00 with 3e-3, .02 and 16, and 5.08 with 6e-3, .02 and 8. The cosine ends at zero.
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 6e-3
     initializer_range: Annotated[float, Field(gt=0, lt=1, description="standard deviation of the first weights")] = 0.06
@@ -77,8 +77,12 @@ class Checkpoint(BaseModel):
     family: str
     size: Annotated[str, Field(description="as the family calls it, such as 125M; points of one size are joined")]
     source: Source
-    tokens: Annotated[int | None, Field(ge=1, le=10**15, description="pretraining tokens; a source `pretrain` has its own")] = None
-    n_params: Annotated[int | None, Field(ge=1, description="all parameters; the loaded model must have as many")] = None
+    tokens: Annotated[
+        int | None, Field(ge=1, le=10**15, description="pretraining tokens; a source `pretrain` has its own")
+    ] = None
+    n_params: Annotated[int | None, Field(ge=1, description="all parameters; the loaded model must have as many")] = (
+        None
+    )
     schedule_finished: Annotated[bool, Field(description="the learning rate had decayed to its end")] = True
     role: Annotated[
         Literal["fit", "reference", "external"],

@@ -30,7 +30,9 @@ def obtain(job: Job, source: Gguf, text: Path | None, out: Path) -> Obtained:
         )
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     except (ValueError, KeyError, IndexError) as error:
-        raise UserError(f"cannot read {path} as GGUF: {error}; get the file again, or take the model's safetensors") from None
+        raise UserError(
+            f"cannot read {path} as GGUF: {error}; get the file again, or take the model's safetensors"
+        ) from None
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     with path.open("rb") as file:

@@ -31,18 +31,28 @@ def obtain(job: Job, source: Hub, text: Path | None, out: Path) -> Obtained:
     except NO_NETWORK:
         folder, licence = _cached(source, at), None
     except GatedRepoError:
-        raise UserError(f"{source.repo} is gated: accept its terms at {page} and set HF_TOKEN to a token that may read it") from None
+        raise UserError(
+            f"{source.repo} is gated: accept its terms at {page} and set HF_TOKEN to a token that may read it"
+        ) from None
     except RevisionNotFoundError:
-        raise UserError(f"{source.repo} has no revision {source.revision!r}; see the branches and tags at {page}") from None
+        raise UserError(
+            f"{source.repo} has no revision {source.revision!r}; see the branches and tags at {page}"
+        ) from None
     except RepositoryNotFoundError:
-        raise UserError(f"there is no repository {source.repo} on the hub, or it is private and HF_TOKEN is not set") from None
+        raise UserError(
+            f"there is no repository {source.repo} on the hub, or it is private and HF_TOKEN is not set"
+        ) from None
     except LocalEntryNotFoundError as error:  # the download broke off
-        raise UserError(f"the download of {at} broke off ({_first_line(error)}); run this job again, it goes on from there") from None
+        raise UserError(
+            f"the download of {at} broke off ({_first_line(error)}); run this job again, it goes on from there"
+        ) from None
     except HfHubHTTPError as error:
         raise UserError(f"the hub refused {at}: {_first_line(error)}; try again later") from None
     names = [path.name for path in folder.iterdir()]
     if not has_weights(names) or "config.json" not in names:
-        raise UserError(f"{at} has no config.json with weights in safetensors or .bin beside it, so transformers cannot load it")
+        raise UserError(
+            f"{at} has no config.json with weights in safetensors or .bin beside it, so transformers cannot load it"
+        )
     return Obtained(folder, job.tokens, card={"revision": folder.name, "hub_licence": licence})
 
 
@@ -59,7 +69,8 @@ def _cached(source: Hub, at: str) -> Path:
         return Path(snapshot_download(source.repo, revision=source.revision, local_files_only=True))
     except LocalEntryNotFoundError:
         raise UserError(
-            f"{at} is not in the cache {constants.HF_HUB_CACHE} and the hub cannot be reached; run this job once with network access"
+            f"{at} is not in the cache {constants.HF_HUB_CACHE} and the hub cannot be reached; "
+            "run this job once with network access"
         ) from None
 
 

@@ -12,7 +12,9 @@ def obtain(job: Job, source: Local, text: Path | None, out: Path) -> Obtained:
     """The folder, used in place. UserError if it is not there or incomplete."""
     folder = Path(source.path).expanduser().resolve()
     if not folder.is_dir():
-        raise UserError(f"the checkpoint {job.id!r} wants the folder {folder}, which is not there; put it there or correct `path`")
+        raise UserError(
+            f"the checkpoint {job.id!r} wants the folder {folder}, which is not there; put it there or correct `path`"
+        )
     names = [path.name for path in folder.iterdir()]
     if "config.json" not in names or not has_weights(names):
         raise UserError(

@@ -84,14 +84,16 @@ def blocks(stream: np.ndarray, count: int, length: int) -> np.ndarray:
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
-    """Linear warm-up over the first `warmup` of the steps, then a cosine that would reach zero one step after the last."""
+    """Linear warm-up over the share `warmup` of the steps, then a cosine that is zero one step after the last."""
     rising = math.ceil(warmup * steps)
     if step < rising:
         return peak * (step + 1) / rising
     return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
 
 
-def train(model: MptForCausalLM, data: np.ndarray, source: Pretrain, seed: int, dtype: torch.dtype, what: str, log) -> float:
+def train(
+    model: MptForCausalLM, data: np.ndarray, source: Pretrain, seed: int, dtype: torch.dtype, what: str, log
+) -> float:
     """One pass over `data` in a seeded order; the mean loss of the last twentieth of the steps."""
     order = np.random.default_rng(seed).permutation(len(data))
     steps = math.ceil(len(order) / source.sequences)
@@ -115,7 +117,10 @@ def train(model: MptForCausalLM, data: np.ndarray, source: Pretrain, seed: int, 
         optimizer.zero_grad()
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
-            raise UserError(f"pretraining {what} diverged at step {step + 1} (loss {losses[-1]}); lower its learning_rate {source.learning_rate}")
+            raise UserError(
+                f"pretraining {what} diverged at step {step + 1} (loss {losses[-1]}); "
+                f"lower its learning_rate {source.learning_rate}"
+            )
         if (step + 1) % LOG_EVERY == 0 or step + 1 == steps:
             recent = losses[-LOG_EVERY:]
             seen = min((step + 1) * source.sequences, len(data)) * source.block_length

@@ -38,6 +38,7 @@ def dtype(precision: Precision) -> torch.dtype:
         return torch.bfloat16
     if precision == "bf16":
         raise UserError(
-            f"precision bf16 is not supported by this {device().type}; use `precision: fp32`, or `auto` to follow the hardware"
+            f"precision bf16 is not supported by this {device().type}; "
+            "use `precision: fp32`, or `auto` to follow the hardware"
         )
     return torch.float32

@@ -33,7 +33,9 @@ def encode(
     vectors = np.empty((len(ids), model.config.hidden_size), dtype=np.float32)
     plan = batches([len(x) for x in ids], tokens_per_batch)
     for rows in progress(plan, what, unit="batches"):
-        vectors[rows] = encode_ids(model, [ids[i] for i in rows], tokenizer.pad_token_id, pooling, normalize).cpu().numpy()
+        vectors[rows] = (
+            encode_ids(model, [ids[i] for i in rows], tokenizer.pad_token_id, pooling, normalize).cpu().numpy()
+        )
     return vectors
 
 

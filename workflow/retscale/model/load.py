@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from retscale.errors import UserError
 
@@ -36,7 +43,9 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
         raise UserError(f"no tokenizer can be loaded from {folder}: {_first_line(error)}") from None
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
-            raise UserError(f"the tokenizer in {folder} has neither a padding nor an end-of-text token; name one in its files")
+            raise UserError(
+                f"the tokenizer in {folder} has neither a padding nor an end-of-text token; name one in its files"
+            )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
@@ -84,8 +93,8 @@ def _load(auto, folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
     if found["missing_keys"] or found["mismatched_keys"]:
         lacking = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
         raise UserError(
-            f"{folder} lacks {len(lacking)} weights of a {type(model).__name__}, such as {lacking[0]}; they would be random: "
-            "get a complete checkpoint"
+            f"{folder} lacks {len(lacking)} weights of a {type(model).__name__}, such as {lacking[0]}; "
+            "they would be random: get a complete checkpoint"
         )
     return model.eval()
 
@@ -93,7 +102,9 @@ def _load(auto, folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
 def _need(folder: Path | str) -> Path:
     folder = Path(folder)
     if not (folder / "config.json").is_file() and not (folder / "tokenizer_config.json").is_file():
-        raise UserError(f"{folder} is no model folder (it has no config.json); give the folder that holds the model's files")
+        raise UserError(
+            f"{folder} is no model folder (it has no config.json); give the folder that holds the model's files"
+        )
     return folder
 
 

@@ -21,7 +21,12 @@ def token_ids(
     for start in range(0, len(texts), TEXTS_A_CALL):
         chunk = [prefix + text for text in texts[start : start + TEXTS_A_CALL]]
         ids += tokenizer(
-            chunk, truncation=True, max_length=max_length, padding=False, return_attention_mask=False, return_token_type_ids=False
+            chunk,
+            truncation=True,
+            max_length=max_length,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
         )["input_ids"]
     if append_eos:
         if eos is None:

@@ -27,7 +27,7 @@ class TextConfig(BaseModel):
     vocab_size: Annotated[int, Field(ge=257, le=65536)] = 2048  # 256 bytes and end-of-text; ids are uint16
     # Long documents are cut at paragraphs, so that every prefix of the stream mixes all sources.
     words_per_document: Annotated[int, Field(ge=1, le=1_000_000)] = 400
-    # Ends the stream with the document that reaches this many tokens; a study needs no more than its longest pretraining.
+    # The stream ends with the document that reaches this many tokens; no checkpoint may be trained on more.
     max_tokens: Annotated[int | None, Field(ge=1)] = None
     # Documents that no model is trained on: the loss on them goes to the checkpoint's card.
     heldout: Annotated[float, Field(ge=0, lt=1)] = 0.01

@@ -32,7 +32,9 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     texts = [text for text, _ in kept]
     tokenizer = train(texts, config.vocab_size)
     if (size := tokenizer.get_vocab_size()) != config.vocab_size:
-        raise UserError(f"the text yields only {size} tokens for vocab_size {config.vocab_size}; add sources or ask for fewer")
+        raise UserError(
+            f"the text yields only {size} tokens for vocab_size {config.vocab_size}; add sources or ask for fewer"
+        )
     save(tokenizer, out / "tokenizer")
     encoded = _encode(tokenizer, texts, config.max_tokens, "tokenise")
     stream = _join(encoded)
@@ -73,7 +75,9 @@ def _documents(source: TextSource) -> list[str]:
     try:
         return list(documents(rows(source.source), source.fields))
     except KeyError as missing:
-        raise UserError(f"rows of the text source {source.name!r} have no field {missing}; correct its `fields`") from None
+        raise UserError(
+            f"rows of the text source {source.name!r} have no field {missing}; correct its `fields`"
+        ) from None
 
 
 def _encode(tokenizer: Tokenizer, texts: list[str], max_tokens: int | None, what: str) -> list[np.ndarray]:

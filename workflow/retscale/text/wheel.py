@@ -79,7 +79,9 @@ def rows(source: WheelSource) -> Iterator[dict]:
         try:
             yield from READERS[path.suffix](path)
         except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise UserError(f"cannot read {path.name} of the wheel {source.wheel!r}: {error}; reinstall the wheel") from None
+            raise UserError(
+                f"cannot read {path.name} of the wheel {source.wheel!r}: {error}; reinstall the wheel"
+            ) from None
 
 
 def _jsonl(path: Path) -> Iterator[dict]:
