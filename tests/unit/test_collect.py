@@ -64,6 +64,15 @@ def test_labels_come_from_the_study(study):
     assert set(scores.drop("toy-40k-5")["role"]) == {"fit"}
 
 
+def test_losses_come_from_the_card_and_may_be_unknown(study):
+    spec, inputs, out, _ = study
+    edit(inputs["cards"][0], loss=None)
+    run(spec, inputs, out)
+    table = read_table(out / "collect.json", "checkpoints").set_index("checkpoint")
+    assert pd.isna(table.loc[inputs["cards"][0].parent.name, "loss_heldout"])
+    assert set(table.drop(inputs["cards"][0].parent.name)["loss_heldout"]) == {5.1}
+
+
 def test_a_card_of_another_study_is_refused(study):
     spec, inputs, out, _ = study
     spec["checkpoints"].pop("toy-40k-5")

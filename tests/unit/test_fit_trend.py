@@ -89,6 +89,14 @@ def test_a_size_effect_is_found_and_widens_the_interval():
     assert with_effect.high - with_effect.low > 2 * (without.high - without.low)
 
 
+def test_three_sizes_are_enough_for_a_wide_interval_only():
+    x, sizes = ladder(sizes=3)
+    y = 0.05 * x + np.random.default_rng(6).normal(0, 0.01, len(x))
+    found, _ = fit(x, y, sizes)
+    assert found.method == "mixed bootstrap" and "3 sizes" in found.reason
+    assert found.low < found.t_low < found.slope < found.t_high < found.high
+
+
 def test_bands_are_nested_and_grow_outwards():
     x, sizes = ladder()
     y = 0.05 * x + np.random.default_rng(4).normal(0, 0.01, len(x))

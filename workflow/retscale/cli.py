@@ -43,7 +43,7 @@ STAGES = {
     "fit": Stage("fit trends and correlations", ("collect",), primary="fit.json"),
     "figure": Stage("draw one figure", ("collect", "fit"), primary="{name}.png"),
     "report": Stage(
-        "write report.html", ("collect", "fit", "pairs", "negatives"), ("figures", "tasks"), ("text",), primary="report.html"
+        "write report.html", ("collect", "fit", "pairs"), ("figures", "tasks"), ("text",), primary="report.html"
     ),
 }
 

@@ -10,7 +10,6 @@ rule report:
         collect=rules.collect.output,
         fit=rules.fit.output,
         pairs=rules.pairs.output,
-        negatives=rules.mine.output,
         tasks=expand(rules.task.output, task=study.tasks),
         text=rules.text.output if study.text else [],
     output:
@@ -24,5 +23,4 @@ rule report:
         "../../envs/environment.yaml"
     shell:
         "retscale report --spec {params.spec:q} --figures {input.figures:q} --collect {input.collect:q} --fit {input.fit:q}"
-        " --pairs {input.pairs:q} --negatives {input.negatives:q} --tasks {input.tasks:q}"
-        " --text {input.text:q} --out {output:q} > {log:q} 2>&1"
+        " --pairs {input.pairs:q} --tasks {input.tasks:q} --text {input.text:q} --out {output:q} > {log:q} 2>&1"

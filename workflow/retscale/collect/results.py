@@ -54,8 +54,7 @@ def card_row(path: Path, labels: dict[str, Labels]) -> dict:
         value = known[name]
         if label.role == "fit" and (value is None or number(value, name, path) <= 0):
             raise UserError(f"{path}: {name} is {value!r}; a checkpoint that enters fits needs a positive number")
-    loss = card.get("loss")
-    losses = {f"loss_{split}": loss.get(split) for split in ("train", "heldout")} if isinstance(loss, dict) else {}
+    loss = card.get("loss") or {}
     return {
         "checkpoint": card["id"],
         "family": label.family,
@@ -65,9 +64,8 @@ def card_row(path: Path, labels: dict[str, Labels]) -> dict:
         "role": label.role,
         "source": card["source"]["kind"],
         "revision": card.get("revision"),
-        "loss_train": losses.get("train"),
-        "loss_heldout": losses.get("heldout"),
-        "seconds": card.get("seconds"),
+        "loss_train": loss.get("train"),
+        "loss_heldout": loss.get("heldout"),
         "sha256": sha256(path),
     }
 

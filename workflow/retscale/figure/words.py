@@ -6,8 +6,9 @@ METRIC_NAMES = {"ndcg_at_10": "nDCG@10", "recall_at_10": "Recall@10", "recall_at
 
 
 def number(value: float, digits: int = 3) -> str:
-    """With a true minus sign."""
-    return f"{value:.{digits}f}".replace("-", "−")
+    """With a true minus sign, and none before zero."""
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def interval(value: float, low: float | None, high: float | None, digits: int = 3) -> str:

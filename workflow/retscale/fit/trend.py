@@ -23,6 +23,8 @@ class Trend:
     low: float | None = None
     high: float | None = None
     method: str | None = None
+    t_low: float | None = None  # Student's t interval, right only if sizes have no effect of their own: for comparison
+    t_high: float | None = None
     sigma: float | None = None  # between checkpoints of a size
     tau: float | None = None  # between sizes
     r2: float | None = None
@@ -152,16 +154,18 @@ def fit(
         r2=1 - residual / float(((y - y.mean()) ** 2).sum()),
         status="ok",
     )
+    sigma = float(np.sqrt(residual / (n - 2)))
+    half = float(student.ppf(1 - alpha / 2, n - 2)) * sigma / float(np.sqrt(x @ x))
+    base = replace(base, t_low=float(slope - half), t_high=float(slope + half))
     found = components(x, y, groups) if n >= MIXED_FROM else None
     if found is None:
-        sigma = float(np.sqrt(residual / (n - 2)))
-        half = float(student.ppf(1 - alpha / 2, n - 2)) * sigma / float(np.sqrt(x @ x))
         why = f"{n} checkpoints in {base.sizes} sizes: effects of size cannot be told from noise"
-        return replace(base, low=slope - half, high=slope + half, method="t", sigma=sigma, reason=why), None
+        return replace(base, low=base.t_low, high=base.t_high, method="t", sigma=sigma, reason=why), None
     draws = mixed_bootstrap(x, y, groups, found, replicates, rng)
     low, high = np.quantile(draws.slope, [alpha / 2, 1 - alpha / 2])
     spread = {"sigma": float(np.sqrt(found.sigma2())), "tau": float(np.sqrt(found.tau2()))}
-    return replace(base, low=float(low), high=float(high), method="mixed bootstrap", **spread), draws
+    why = "one degree of freedom between 3 sizes makes the interval wide" if found.df_between == 1 else ""
+    return replace(base, low=float(low), high=float(high), method="mixed bootstrap", reason=why, **spread), draws
 
 
 def bands(

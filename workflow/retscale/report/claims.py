@@ -87,7 +87,7 @@ def icl_claim(row: pd.Series | None, partial: pd.Series | None) -> Claim:
     rule = f"supported: Pearson's interval lies above {STRONG:g}; not supported: below; else cannot tell (both grow with compute: see figure 3)"
     if row is None or row["status"] != "ok":
         return Claim(text, "no checkpoint has both scores" if row is None else row["reason"], OPEN, rule)
-    estimate = f"r = {interval(row['value'], row['low'], row['high'], 2)}, {row['n']} checkpoints"
+    estimate = f"r = {interval(row['value'], row['low'], row['high'])}, {row['n']} checkpoints"
     if partial is not None and partial["status"] == "ok":
         estimate += f"; given log FLOPs (exploratory) {interval(partial['value'], partial['low'], partial['high'], 2)}"
     if pd.isna(row["low"]):

@@ -38,7 +38,7 @@ class Study:
 
     @property
     def figures(self) -> list[str]:
-        return self.file.figures
+        return list(self.file.figures)
 
     @property
     def batches(self) -> dict[str, list[str]]:

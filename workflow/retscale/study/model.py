@@ -5,7 +5,7 @@ An entry is the name of something in the catalog, or a mapping: `use: NAME` with
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from retscale.evaluate.config import EvaluateConfig
 from retscale.figure.config import FigureConfig
@@ -26,6 +26,9 @@ class Study(BaseModel):
     title: str
     description: str
     deviations: list[str] = Field([], description="how this study differs from the paper; the report opens with it")
+    machine: str = Field("", description="the kind of machine that it is meant for")
+    # Of training and of the bootstraps. Data sets are drawn with seeds of their own, so that a second training seed
+    # meets the same tests.
     seed: int = Field(1, ge=0, lt=2**31)
     # fp32 gives the same numbers on every CPU; auto takes bf16 where the hardware has it.
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -41,5 +44,12 @@ class Study(BaseModel):
     icl: list[Entry] = Field([], description="in-context tasks or suites of them")
     evaluate: EvaluateConfig = EvaluateConfig()
     fit: FitConfig = FitConfig()
-    figures: list[Literal["1a", "1b", "2", "3", "ablation"]] = ["1a", "1b", "2", "3", "ablation"]
-    style: FigureConfig = FigureConfig()
+    figures: dict[Literal["1a", "1b", "2", "3", "ablation"], FigureConfig] = Field(
+        {name: FigureConfig() for name in ("1a", "1b", "2", "3", "ablation")}, description="how each figure looks"
+    )
+
+    @field_validator("figures", mode="before")
+    @classmethod
+    def _names_are_words(cls, figures):
+        """YAML reads an unquoted `2:` as a number."""
+        return {str(name): style or {} for name, style in figures.items()} if isinstance(figures, dict) else figures

@@ -79,11 +79,19 @@ def fit(study: Study) -> dict:
 
 
 def figure(study: Study, name: str) -> dict:
-    return {"name": name, **plain(study.file.style)}
+    return {"name": name, **plain(study.file.figures[name])}
 
 
 def report(study: Study) -> dict:
-    return {}
+    def described(entries: dict) -> dict:
+        return {id: {key: getattr(entry, key) for key in ("licence", "origin", "note")} for id, entry in entries.items()}
+
+    return {
+        **{key: getattr(study.file, key) for key in ("title", "description", "deviations", "machine")},
+        "checkpoints": described(study.checkpoints),
+        "tasks": described(study.tasks),
+        "icl": described(study.icl),
+    }
 
 
 def plain(config, without: set[str] = frozenset()) -> dict:

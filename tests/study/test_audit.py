@@ -1,0 +1,84 @@
+"""`retscale audit` follows a figure back to bytes and names whoever was changed on the way."""
+
+import json
+
+import pytest
+
+FIGURE = "results/smoke/figure/1b.png"
+
+
+def audit(clone, status: int) -> list[str]:
+    return clone.run("retscale", "audit", FIGURE, status=status).stdout.splitlines()
+
+
+def test_an_untouched_figure_is_verified_point_by_point(smoke):
+    lines = audit(smoke, 0)
+    assert lines[-1].startswith("verdict   verified")
+    points = [line for line in lines if line.startswith("point")]
+    assert {line.split()[1] for line in points} >= {"d16", "d24", "d24-long"}
+    text = "\n".join(lines)
+    for file in ("checkpoint/d24/model/model.safetensors", "finetune/d24/own-mini/encoder.json", "evaluate/d24/own-mini/fiqa.json"):
+        assert f"{file}  sha256 " in text
+    assert "PROBLEM" not in text and "unknown" not in text
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "checkpoint/d16/model/model.safetensors",
+        "finetune/d24/own-mini/model.safetensors",
+        "evaluate/d24/own-mini/fiqa.parquet",
+        "evaluate/d24/own-mini/fiqa.json",
+        "task/fiqa/corpus.parquet",
+        "collect/scores.parquet",
+        "fit/trends.csv",
+        "figure/1b.csv",
+        "pairs/pairs.parquet",
+        "text/tokens.npy",
+    ],
+)
+def test_one_flipped_bit_is_named(finished, file):
+    path = finished.folder / "results/smoke" / file
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    lines = audit(finished, 1)
+    named = {line.split()[1].rstrip(":") for line in lines if line.startswith("PROBLEM")}
+    assert named == {f"results/smoke/{file}"}
+    assert lines[-1].startswith("verdict   NOT verified")
+
+
+def test_a_deleted_record_and_a_deleted_file_are_named(finished):
+    (finished.folder / "results/smoke/mine/negatives.record.json").unlink()
+    (finished.folder / "results/smoke/evaluate/d16/own-mini/fiqa.parquet").unlink()
+    text = "\n".join(audit(finished, 1))
+    assert "negatives.record.json: the record is missing" in text and "fiqa.parquet: the file is missing" in text
+
+
+def test_an_edited_spec_is_named(finished):
+    path = finished.folder / "results/smoke/finetune/d24/own-mini/encoder.record.json"
+    record = json.loads(path.read_text())
+    record["spec"]["recipe"]["temperature"] = 0.01
+    path.write_text(json.dumps(record))
+    assert any("encoder.record.json: the spec was edited" in line for line in audit(finished, 1))
+
+
+def test_a_result_remade_without_its_figure_is_named(finished):
+    """Somebody evaluates again with another encoder and keeps the old figure."""
+    folder = finished.folder / "results/smoke/evaluate"
+    for file in ("fiqa.json", "fiqa.parquet", "fiqa.record.json"):
+        (folder / "d16/own-mini" / file).write_bytes((folder / "d24/own-mini" / file).read_bytes())
+    text = "\n".join(audit(finished, 1))
+    assert "d16/own-mini/fiqa.json: is not what results/smoke/collect/collect.record.json was made from" in text
+
+
+def test_what_is_no_figure_is_refused(smoke):
+    done = smoke.run("retscale", "audit", "README.md", status=1)
+    assert "is not a figure of a study" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_other_code_is_noted(finished):
+    path = finished.folder / "workflow/retscale/mine/run.py"
+    path.write_text(path.read_text() + "\n\nADDED = 1\n")
+    lines = audit(finished, 0)
+    assert any(line.startswith("note") and "negatives.record.json: made by other code" in line for line in lines)

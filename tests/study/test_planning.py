@@ -1,0 +1,95 @@
+"""What a change makes run again: the jobs that a dry run counts after the smoke study is finished."""
+
+import os
+import shutil
+import time
+
+import pytest
+
+ENCODERS = 4
+FIGURES = 5
+
+
+def test_nothing_changed(finished):
+    assert finished.plan() == {}
+
+
+def test_every_file_touched(finished):
+    now = time.time()
+    for path in sorted(finished.folder.rglob("*")):
+        if path.is_file() and ".git/" not in str(path):
+            os.utime(path, (now, now))
+    assert finished.plan() == {}
+
+
+@pytest.mark.parametrize(
+    "file, old, new",
+    [
+        ("workflow/retscale/finetune/loss.py", '"""', '"""New words. '),
+        ("workflow/retscale/fit/trend.py", "\n\n\ndef ", "\n\n\n# a comment\ndef "),
+    ],
+)
+def test_a_comment_or_docstring_edited(finished, file, old, new):
+    path = finished.folder / file
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert finished.plan() == {}
+
+
+def test_a_checkpoint_added(finished):
+    line = "  - {id: d24-long,"
+    text = (finished.folder / "config/smoke.yaml").read_text()
+    row = next(row for row in text.splitlines() if row.startswith(line))
+    finished.edit("config/smoke.yaml", row, row + "\n" + row.replace("d24-long", "d24-longer").replace("131072", "163840"))
+    assert finished.plan() == {
+        "checkpoint": 1, "finetune": 1, "evaluate_small": 1, "icl": 1, "collect": 1, "fit": 1, "figure": FIGURES, "report": 1
+    }  # fmt: skip
+
+
+def test_a_recipe_changed(finished):
+    finished.edit("config/smoke.yaml", "{use: microbatch-mini,", "{use: microbatch-mini, temperature: 0.1,")
+    assert finished.plan() == {"finetune": 1, "evaluate_small": 1, "collect": 1, "fit": 1, "figure": FIGURES, "report": 1}
+
+
+def test_a_colour_of_one_figure_changed(finished):
+    finished.edit("config/smoke.yaml", "fit: {}", "fit: {}\nfigures: {1a: {}, 1b: {}, 2: {}, 3: {}, ablation: {accent: '#aa0000'}}")
+    assert finished.plan() == {"figure": 1, "report": 1}
+
+
+def test_a_module_of_the_analysis_edited(finished):
+    path = finished.folder / "workflow/retscale/fit/trend.py"
+    path.write_text(path.read_text() + "\n\nADDED = 1\n")
+    assert finished.plan() == {"fit": 1, "figure": FIGURES, "report": 1}
+
+
+def test_one_evaluation_deleted_is_made_again_and_only_it(finished):
+    folder = finished.folder / "results/smoke/evaluate/d24/own-mini"
+    kept, lost = folder / "fiqa.json", folder / "consumer-contracts.json"
+    before = kept.read_bytes(), kept.with_name("fiqa.record.json").read_bytes(), lost.read_bytes()
+    lost.unlink()
+    assert finished.plan()["evaluate_small"] == 1
+    finished.snakemake("--until", "evaluate_small")
+    assert (kept.read_bytes(), kept.with_name("fiqa.record.json").read_bytes(), lost.read_bytes()) == before
+    assert finished.plan() in ({}, {"collect": 1, "fit": 1, "figure": FIGURES, "report": 1})
+
+
+def test_a_task_added_redoes_no_finished_task(finished):
+    finished.edit("config/smoke.yaml", "tasks: [fiqa, consumer-contracts]", "tasks: [fiqa, consumer-contracts, privacy-policy]")
+    folder = finished.folder / "results/smoke/evaluate/d24/own-mini"
+    before = (folder / "fiqa.record.json").read_bytes()
+    plan = finished.plan()
+    assert plan["task"] == 1 and plan["evaluate_small"] == ENCODERS and "finetune" not in plan and "checkpoint" not in plan
+    finished.snakemake("results/smoke/evaluate/d24/own-mini/privacy-policy.json")
+    assert (folder / "fiqa.record.json").read_bytes() == before
+    assert (folder / "privacy-policy.json").exists()
+
+
+def test_a_label_changed_costs_only_the_tables(finished):
+    text = (finished.folder / "config/smoke.yaml").read_text()
+    (finished.folder / "config/smoke.yaml").write_text(text.replace("size: d24,", "size: D24,"))
+    assert finished.plan() == {"collect": 1, "fit": 1, "figure": FIGURES, "report": 1}
+
+
+def test_results_of_another_study_do_not_interfere(finished):
+    shutil.copy(finished.folder / "config/smoke.yaml", finished.folder / "config/other.yaml")
+    finished.edit("config/other.yaml", "name: smoke", "name: other")
+    assert finished.plan(study="config/other.yaml")["checkpoint"] == 3

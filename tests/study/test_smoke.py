@@ -1,0 +1,156 @@
+"""The smoke study, end to end: what it leaves, what it shows, and what survives a kill."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.study
+
+# Times are no results: the log of a training and the record of a job hold some, and so may differ between two runs.
+TIMED = (".record.json", "log.jsonl")
+
+
+def outputs(clone, part: str = "") -> dict[str, bytes]:
+    """Every result file of the smoke study but those that hold times."""
+    root = clone.folder / "results/smoke" / part
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file() and not p.name.endswith(TIMED)}
+
+
+def test_it_says_where_the_report_lies(smoke):
+    assert "report   results/smoke/report.html" in smoke.smoke_output
+
+
+def test_the_report_holds_the_four_figures_and_names_every_checkpoint(smoke):
+    html = (smoke.folder / "results/smoke/report.html").read_text()
+    assert "<script" not in html
+    for name in ("1a", "1b", "2", "3"):
+        assert f'id="figure-{name}"' in html
+    for checkpoint in ("d16", "d24", "d24-long"):
+        assert checkpoint in html
+    assert html.index("how it differs" if "how it differs" in html else "differ") < html.index('id="figure-1a"')
+
+
+def test_every_figure_has_its_files(smoke):
+    for name in ("1a", "1b", "2", "3", "ablation"):
+        for suffix in ("png", "pdf", "svg", "csv", "md", "txt"):
+            assert (smoke.folder / f"results/smoke/figure/{name}.{suffix}").stat().st_size > 0
+
+
+def test_every_output_has_a_record_that_names_its_bytes(smoke):
+    root = smoke.folder / "results/smoke"
+    listed = set()
+    for path in root.rglob("*.record.json"):
+        made = json.loads(path.read_text())
+        assert made["packages"]["torch"].startswith("2.13.0") and made["machine"]["cpu"]
+        listed |= {(path.parent / output["path"]).resolve() for output in made["outputs"]}
+    files = {p.resolve() for p in root.rglob("*") if p.is_file() and not p.name.endswith(".record.json")}
+    assert files == listed
+
+
+def test_scores_are_complete_and_in_range(smoke):
+    scores = pd.read_parquet(smoke.folder / "results/smoke/collect/scores.parquet")
+    ndcg = scores[scores["metric"] == "ndcg_at_10"]
+    assert len(ndcg) == 8 and ndcg["value"].between(0, 1).all()
+    per_query = pd.read_parquet(smoke.folder / "results/smoke/collect/per_query.parquet")
+    means = per_query.groupby(["checkpoint", "recipe", "task"])["ndcg_at_10"].mean()
+    for row in ndcg.itertuples():
+        assert means[row.checkpoint, row.recipe, row.task] == pytest.approx(row.value, abs=1e-9)
+
+
+def test_snakemakes_own_report(smoke, tmp_path):
+    smoke.run("snakemake", "--configfile", "config/smoke.yaml", "--report", str(tmp_path / "report.zip"))
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        assert any(name.endswith("1b.png") for name in archive.namelist())
+
+
+def test_a_stage_runs_without_snakemake(smoke, tmp_path):
+    """The command of a job, run by hand elsewhere, gives the same bytes."""
+    root = smoke.folder / "results/smoke"
+    spec = json.loads((root / "mine/negatives.record.json").read_text())["spec"]
+    smoke.run("retscale", "mine", "--spec", json.dumps(spec), "--pairs", "results/smoke/pairs/pairs.json", "--out", str(tmp_path / "negatives.parquet"))
+    assert (tmp_path / "negatives.parquet").read_bytes() == (root / "mine/negatives.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("delay", [6, 14])
+def test_killed_at_any_moment_the_same_command_ends_with_the_same_results(smoke, clone, delay):
+    """SIGKILL of the driver and all its jobs, then the same command."""
+    command = ["snakemake", "--profile", "local", "--configfile", "config/smoke.yaml", "--until", "finetune"]
+    driver = subprocess.Popen(command, cwd=clone.folder, env=clone.environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(delay)
+    assert driver.poll() is None, "the study ended before it could be killed"
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    clone.snakemake("--until", "finetune")
+    for part in ("text", "checkpoint", "pairs", "mine", "finetune"):
+        assert outputs(clone, part) == outputs(smoke, part)
+    assert not list(clone.folder.glob("results/**/.*.tmp"))
+
+
+def test_interrupted_it_says_so_and_leaves_nothing_half_made(finished):
+    record = json.loads((finished.folder / "results/smoke/checkpoint/d24-long/card.record.json").read_text())
+    spec = record["spec"] | {"id": "x"}
+    spec["source"] |= {"tokens": 190_000}
+    command = ["retscale", "checkpoint", "--spec", json.dumps(spec), "--text", "results/smoke/text/text.json", "--out", "x/card.json"]
+    job = subprocess.Popen(command, cwd=finished.folder, env=finished.environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (finished.folder / "x/.card.json.tmp/log.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    job.send_signal(signal.SIGINT)
+    assert "stopped by the user" in job.communicate(timeout=30)[1] and job.returncode == 130
+    assert [p for p in (finished.folder / "x").rglob("*")] == []
+
+
+def test_wrong_bytes_stop_a_job_in_one_line(finished):
+    weights = finished.folder / "results/smoke/finetune/d24/own-mini/model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    (finished.folder / "results/smoke/evaluate/d24/own-mini/fiqa.json").unlink()
+    done = finished.snakemake("--until", "evaluate_small", status=None)
+    assert done.returncode != 0
+    message = next(line for line in (done.stdout + done.stderr).splitlines() if "retscale evaluate: error" in line)
+    assert "model.safetensors is not the file that was made" in message
+
+
+def test_a_full_disk_stops_a_job_in_one_line(smoke, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    try:
+        spec = json.loads((smoke.folder / "results/smoke/pairs/pairs.record.json").read_text())["spec"]
+        done = smoke.run("retscale", "pairs", "--spec", json.dumps(spec), "--out", str(disk / "pairs.json"), status=1)
+        assert done.stderr.strip().splitlines()[-1].startswith("retscale pairs: error: the disk is full")
+        assert "Traceback" not in done.stderr
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_wrong_parameter_count_is_an_error(finished):
+    finished.edit("config/smoke.yaml", "{id: d16, family", "{id: d16, n_params: 5, family")
+    done = finished.snakemake("--until", "checkpoint", status=None)
+    assert done.returncode != 0 and "but its entry says 5" in done.stdout + done.stderr
+
+
+def test_two_processes_train_what_one_trains(smoke, tmp_path):
+    """`own` negatives over two real processes: the same weights to rounding."""
+    from safetensors.numpy import load_file
+
+    root = smoke.folder / "results/smoke"
+    spec = json.dumps(json.loads((root / "finetune/d24/own-mini/encoder.record.json").read_text())["spec"])
+    inputs = ["--card", "results/smoke/checkpoint/d24/card.json", "--pairs", "results/smoke/pairs/pairs.json", "--negatives", "results/smoke/mine/negatives.parquet"]
+    launch = ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "retscale", "finetune"]
+    smoke.run(*launch, "--spec", spec, *inputs, "--out", str(tmp_path / "two/encoder.json"))
+    one, two = load_file(root / "finetune/d24/own-mini/model.safetensors"), load_file(tmp_path / "two/model.safetensors")
+    for name in one:
+        assert abs(one[name] - two[name]).max() < 2e-4, name
+    assert re.fullmatch(r"[0-9a-f]{64}", json.loads((tmp_path / "two/encoder.json").read_text())["weights_sha256"])
