@@ -103,11 +103,28 @@ def test_bands_are_nested_and_grow_outwards():
     grid = np.linspace(x.min(), x.max() + 1, 30)
     for count in (len(x), 4):
         found, draws = fit(x[:: len(x) // count], y[:: len(x) // count], sizes[:: len(x) // count])
-        band = trend.bands(found, draws, x[:: len(x) // count], grid, 0.05, rng())
+        band = trend.bands(found, draws, x[:: len(x) // count], grid, 0.05)
         assert (band["prediction_low"] < band["confidence_low"]).all()
         assert (band["confidence_high"] < band["prediction_high"]).all()
         width = band["confidence_high"] - band["confidence_low"]
         assert width[-1] > width[len(grid) // 2]
+
+
+def test_the_solved_percentiles_are_those_of_a_bootstrap_that_draws_everything():
+    x, sizes = ladder(sizes=5)
+    groups = trend.numbered(sizes)
+    x = x - x.mean()
+    y = 0.05 * x + np.random.default_rng(7).normal(0, 0.01, len(x)) + np.random.default_rng(8).normal(0, 0.01, 5)[groups]
+    draws = trend.mixed_bootstrap(x, groups, trend.components(x, y, groups), 40_000, rng())
+    world = np.random.default_rng(9)
+    effects = draws.tau[:, None] * world.normal(size=(40_000, 5))[:, groups]
+    noise = effects + draws.sigma[:, None] * world.normal(size=(40_000, len(x)))
+    slopes = noise @ x / (x @ x)
+    solved = trend.half_width(draws, x[None] / (x @ x), 0.05)[0]
+    assert np.quantile(slopes, [0.025, 0.975]) == pytest.approx([-solved, solved], rel=0.05)
+    future = noise.mean(1) + draws.tau * world.normal(size=40_000) + draws.sigma * world.normal(size=40_000)
+    solved = trend.half_width(draws, np.full((1, len(x)), 1 / len(x)), 0.05, new=True)[0]
+    assert np.quantile(future, 0.975) == pytest.approx(solved, rel=0.05)
 
 
 def test_the_mixed_bootstrap_covers_and_the_pairs_bootstrap_does_not():
@@ -120,13 +137,9 @@ def test_the_mixed_bootstrap_covers_and_the_pairs_bootstrap_does_not():
     covered = {"mixed": 0, "pairs": 0}
     for _ in range(rounds):
         y = truth * x + world.normal(0, 0.01, 6)[sizes] + world.normal(0, 0.006, len(x))
-        found = trend.components(x, y, sizes)
-        slopes = {
-            "mixed": trend.mixed_bootstrap(x, y, sizes, found, 400, world).slope,
-            "pairs": trend.pairs_bootstrap(x, y, 400, world),
-        }
-        for name, drawn in slopes.items():
-            low, high = np.quantile(drawn, [0.025, 0.975])
-            covered[name] += low <= truth <= high
+        found, _ = trend.fit(x, y, [str(size) for size in sizes], 0.05, 400, world)
+        covered["mixed"] += found.low <= truth <= found.high
+        low, high = np.quantile(trend.pairs_bootstrap(x, y, 400, world), [0.025, 0.975])
+        covered["pairs"] += low <= truth <= high
     assert covered["mixed"] / rounds >= 0.9
     assert covered["pairs"] / rounds < 0.9

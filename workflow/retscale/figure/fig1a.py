@@ -14,7 +14,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     rows = tables.of(tables.main, MEAN)
     looks = style.looks(tables.points, config)
     figure, ax = plt.subplots(figsize=(config.width, config.width * 0.5))
-    shared = rows.groupby("level")["size"].nunique()
+    shared = rows[~rows["hollow"]].groupby("level")["size"].nunique()
     levels = sorted(level for level, sizes in shared.items() if sizes >= 2)
     handles = []
     for i, level in enumerate(levels):
@@ -45,7 +45,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         else "No two sizes share a level of tokens per parameter, so no line is drawn."
     )
     caption = (
-        f"**Figure 1A. Retrieval grows with model size at fixed tokens per parameter.** Zero-shot mean {tables.metric} over "
+        f"**Figure 1A. Retrieval against pretraining compute at fixed tokens per parameter.** Zero-shot mean {tables.metric} over "
         f"{len(tables.facts['headline'])} tasks against pretraining FLOPs (6 × parameters × tokens), recipe `{tables.main}`. {lines} "
         f"Colour and marker: size. Vertical bars: {tables.percent} interval over queries (bootstrap, tasks as strata). "
         "Hollow: not part of the ladder."
@@ -58,7 +58,5 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
 def _rise(rows, level: float, metric: str) -> str:
     line = rows[(rows["level"] == level) & ~rows["hollow"]].sort_values("n_params")
-    if len(line) < 2:
-        return ""
     first, last = line.iloc[0], line.iloc[-1]
     return f"At {level:.3g} tokens per parameter {metric} goes from {first['y']:.3f} ({first['size']}) to {last['y']:.3f} ({last['size']})."

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from retscale.figure.config import FigureConfig
 
@@ -87,14 +88,23 @@ def size_legend(looks_: dict[str, Look], sizes: list[str]) -> list[Line2D]:
 
 
 def flops_axis(ax: Axes, x: pd.Series, to: float | None = None, label: bool = True) -> None:
-    """A log axis over `x` (FLOPs), widened a little, with at most one tick a decade."""
+    """A log axis over `x` (FLOPs), widened a little; numbers at decades, and at 2 and 5 where there are few of them."""
     ax.set_xscale("log")
     if len(x):
         low, high = float(x.min()), max(float(x.max()), to or 0)
         room = max((high / low) ** 0.05, 1.25)
-        ax.set_xlim(low / room, high * (room if to is None or to <= x.max() else 1))
+        low, high = low / room, high * (room if to is None or to <= x.max() else 1)
+        ax.set_xlim(low, high)
+        few = np.floor(np.log10(high)) - np.ceil(np.log10(low)) < 1
+        ax.xaxis.set_minor_formatter(FuncFormatter(_two_or_five) if few else NullFormatter())
     if label:
         ax.set_xlabel("pretraining compute, 6 × parameters × tokens (FLOPs)")
+
+
+def _two_or_five(value: float, _) -> str:
+    exponent = int(np.floor(np.log10(value) + 1e-9))
+    digit = round(value / 10.0**exponent)
+    return rf"${digit}\times10^{{{exponent}}}$" if digit in (2, 5) else ""
 
 
 def nothing(ax: Axes, text: str) -> None:

@@ -14,7 +14,7 @@ from retscale.fit.config import FitJob
 from retscale.fit.points import MEAN, icl_points, points, resampled
 from retscale.progress import progress
 
-GRID = 81  # points of a drawn trend
+GRID = 41  # points of a drawn trend
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
@@ -72,7 +72,7 @@ def fit_trends(marks: pd.DataFrame, job: FitJob) -> tuple[pd.DataFrame, pd.DataF
         if found.status != "ok":
             continue
         grid = np.linspace(x.min(), x.max() + job.extend, GRID)
-        band = trend.bands(found, draws, x, grid, job.alpha, rng)
+        band = trend.bands(found, draws, x, grid, job.alpha)
         # Rounding must not make the last checkpoint an extrapolation.
         extra = {"flops": 10**grid, **band, "extrapolated": grid > x.max() + 1e-9}
         predictions.append(pd.DataFrame(extra).assign(**key))

@@ -51,12 +51,12 @@ class Components:
 
 @dataclass(frozen=True)
 class Draws:
-    """Replicates of the line and, fresh in each, of the two standard deviations."""
+    """Replicates of the two standard deviations, and the checkpoints (x centred, groups) that they belong to."""
 
-    intercept: np.ndarray
-    slope: np.ndarray
     sigma: np.ndarray
     tau: np.ndarray
+    x: np.ndarray
+    groups: np.ndarray
 
 
 def ols(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -93,17 +93,32 @@ def components(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> Components |
 
 
 def mixed_bootstrap(
-    x: np.ndarray, y: np.ndarray, groups: np.ndarray, found: Components, replicates: int, rng: np.random.Generator
+    x: np.ndarray, groups: np.ndarray, found: Components, replicates: int, rng: np.random.Generator
 ) -> Draws:
-    """Parametric bootstrap of the line: new variances, new size effects and new checkpoint noise in each replicate."""
+    """New variances in each replicate: each sum of squares over a fresh chi-square of its degrees of freedom."""
     sigma2 = found.ss_within / rng.chisquare(found.df_within, replicates)
     between = found.ss_between / rng.chisquare(found.df_between, replicates)
-    sigma, tau = np.sqrt(sigma2), np.sqrt(np.maximum(0, (between - sigma2) / found.n0))
-    intercept, slope = ols(x, y)
-    effects = rng.standard_normal((replicates, groups.max() + 1))[:, groups]
-    noise = rng.standard_normal((replicates, len(x)))
-    drawn = intercept + slope * x + tau[:, None] * effects + sigma[:, None] * noise
-    return Draws(*ols(x, drawn), sigma, tau)
+    return Draws(np.sqrt(sigma2), np.sqrt(np.maximum(0, (between - sigma2) / found.n0)), x, groups)
+
+
+def half_width(draws: Draws, weights: np.ndarray, alpha: float, new: bool = False) -> np.ndarray:
+    """Distance from `weights @ y` (rows of weights: (m, n)) to either percentile of its bootstrap distribution (m,).
+
+    A replicate adds size effects and checkpoint noise and refits. Given its variances the refit is exactly normal, so
+    the percentiles of all replicates together are solved for, not drawn. `new` adds a checkpoint of a new size.
+    """
+    from scipy.special import ndtr, ndtri
+
+    by_size = np.stack([weights[:, draws.groups == group].sum(1) for group in range(draws.groups.max() + 1)], axis=1)
+    noise, effect = (weights**2).sum(1) + new, (by_size**2).sum(1) + new
+    scale = np.sqrt(np.outer(draws.sigma**2, noise) + np.outer(draws.tau**2, effect))
+    scale = np.maximum(scale, 1e-300)
+    low, high = np.zeros(len(weights)), ndtri(1 - alpha / 2) * scale.max(0)
+    for _ in range(40):
+        middle = (low + high) / 2
+        short = ndtr(middle / scale).mean(0) < 1 - alpha / 2
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return high
 
 
 def pairs_bootstrap(x: np.ndarray, y: np.ndarray, replicates: int, rng: np.random.Generator) -> np.ndarray:
@@ -161,34 +176,31 @@ def fit(
     if found is None:
         why = f"{n} checkpoints in {base.sizes} sizes: effects of size cannot be told from noise"
         return replace(base, low=base.t_low, high=base.t_high, method="t", sigma=sigma, reason=why), None
-    draws = mixed_bootstrap(x, y, groups, found, replicates, rng)
-    low, high = np.quantile(draws.slope, [alpha / 2, 1 - alpha / 2])
+    draws = mixed_bootstrap(x, groups, found, replicates, rng)
+    half = float(half_width(draws, x[None] / (x @ x), alpha)[0])
     spread = {"sigma": float(np.sqrt(found.sigma2())), "tau": float(np.sqrt(found.tau2()))}
     why = "one degree of freedom between 3 sizes makes the interval wide" if found.df_between == 1 else ""
-    return replace(base, low=float(low), high=float(high), method="mixed bootstrap", reason=why, **spread), draws
+    return replace(base, low=float(slope) - half, high=float(slope) + half, method="mixed bootstrap", reason=why, **spread), draws
 
 
 def bands(
-    trend: Trend, draws: Draws | None, log_flops: np.ndarray, grid: np.ndarray, alpha: float, rng: np.random.Generator
+    trend: Trend, draws: Draws | None, log_flops: np.ndarray, grid: np.ndarray, alpha: float
 ) -> dict[str, np.ndarray]:
     """The line over `grid` (log10 FLOPs), the confidence band of the line and the prediction band of a new checkpoint.
 
     The new checkpoint is one of a new size. `log_flops` are the fitted checkpoints'. The trend must be `ok`.
     """
-    at = grid - trend.centre
+    at, x = grid - trend.centre, log_flops - trend.centre
     line = trend.intercept + trend.slope * at
+    weights = 1 / trend.n + np.outer(at, x) / (x @ x)
     if draws is None:
         from scipy.stats import t as student
 
         factor = student.ppf(1 - alpha / 2, trend.n - 2) * trend.sigma
-        leverage = 1 / trend.n + at**2 / ((log_flops - trend.centre) ** 2).sum()
+        leverage = (weights**2).sum(1)
         confidence, prediction = factor * np.sqrt(leverage), factor * np.sqrt(1 + leverage)
-        ends = [line - confidence, line + confidence, line - prediction, line + prediction]
     else:
-        lines = draws.intercept[:, None] + draws.slope[:, None] * at
-        spread = np.sqrt(draws.tau**2 + draws.sigma**2)
-        new = lines + (spread * rng.standard_normal(len(spread)))[:, None]
-        levels = [alpha / 2, 1 - alpha / 2]
-        ends = [*np.quantile(lines, levels, axis=0), *np.quantile(new, levels, axis=0)]
+        confidence, prediction = half_width(draws, weights, alpha), half_width(draws, weights, alpha, new=True)
+    ends = [line - confidence, line + confidence, line - prediction, line + prediction]
     names = ("confidence_low", "confidence_high", "prediction_low", "prediction_high")
     return {"y": line, **dict(zip(names, ends, strict=True))}
