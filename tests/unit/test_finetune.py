@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import MptConfig, MptModel, PreTrainedTokenizerFast
 
 from retscale.errors import UserError
-from retscale.finetune.attention import use_fused
+from retscale.model.attention import use_fused
 from retscale.finetune.config import Recipe
 from retscale.finetune.data import Examples, examples, groups, order
 from retscale.finetune.embed import embed

@@ -14,6 +14,7 @@ from retscale.checkpoint.config import Job, Pretrain
 from retscale.checkpoint.obtained import Obtained
 from retscale.errors import UserError
 from retscale.model import device as devices
+from retscale.model.attention import use_fused
 from retscale.model.load import deterministic, load_tokenizer
 from retscale.progress import progress
 
@@ -73,7 +74,9 @@ def build(source: Pretrain, vocab_size: int, eos: int) -> MptForCausalLM:
         eos_token_id=eos,
         pad_token_id=eos,
     )
-    return MptForCausalLM(config)
+    model = MptForCausalLM(config)
+    use_fused(model)
+    return model
 
 
 def blocks(stream: np.ndarray, count: int, length: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,8 +25,9 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     k = EvaluateConfig(k=spec["k"]).k
     embed = load_encoder(inputs["encoder"], spec["precision"], spec["tokens_per_batch"])
     for name, path in zip(spec["tasks"], inputs["tasks"], strict=True):
-        started = time.monotonic()
         task = task_tables.read(path)
+        if task.facts["id"] != name:
+            raise UserError(f"{path} is the task {task.facts['id']!r}, where the spec has {name!r}; give --tasks in the order of the spec")
         rows, scores = rank(task, embed, k)
         table = per_query(task, rows, scores)
         table.to_parquet(out / f"{name}.parquet", index=False)
@@ -41,7 +41,6 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             "judged_only": task.facts["judged_only"],
             "ties": int((np.isfinite(scores[:, 1:]) & (scores[:, 1:] == scores[:, :-1])).any(1).sum()),
             "k": k,
-            "seconds": round(time.monotonic() - started, 3),
         }
         (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         yield name

@@ -11,7 +11,6 @@ import torch
 from accelerate import Accelerator
 
 from retscale.errors import UserError
-from retscale.finetune.attention import use_fused
 from retscale.finetune.config import Recipe
 from retscale.finetune.data import Examples, examples, order
 from retscale.finetune.embed import embed
@@ -36,14 +35,12 @@ def run(spec: dict, inputs: dict, out: Path) -> dict | None:
     folder = Path(inputs["card"]).parent / card["model"]
     tokenizer = load_tokenizer(folder)
     model = load_decoder(folder, torch.float32)  # fp32 weights; autocast computes in `precision`
-    use_fused(model)
     longest = max(recipe.query_length, recipe.passage_length)
     if (limit := max_length(model.config)) is not None and longest > limit:
         raise UserError(
             f"the recipe's texts have up to {longest} tokens but {card['id']} reads {limit}; lower its lengths"
         )
     data = examples(Path(inputs["pairs"]).parent, Path(inputs["negatives"]), recipe, tokenizer)
-    started = time.monotonic()
     steps = train(accelerator, model, data, recipe, spec["seed"], tokenizer.pad_token_id, out / "log.jsonl", card["id"])
     accelerator.end_training()
     if not accelerator.is_main_process:
@@ -60,7 +57,6 @@ def run(spec: dict, inputs: dict, out: Path) -> dict | None:
         "n_params": count_params(model),
         "steps": steps,
         "pairs": len(data),
-        "seconds": round(time.monotonic() - started, 3),
         "weights_sha256": files["model.safetensors"],
         "files": files,
     }

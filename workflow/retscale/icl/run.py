@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +28,6 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     model = load_causal_lm(folder, dtype(spec["precision"])).to(device())
     tokenizer = load_tokenizer(folder)
     for name, config in spec["tasks"].items():
-        started = time.monotonic()
         task = IclTask.model_validate(config)
         found, dropped = icl_items.read(task)
         chosen = icl_items.sample(found, task)
@@ -57,7 +55,6 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             "n_items": len(table),
             "trimmed": trimmed,
             "dropped": dropped,
-            "seconds": round(time.monotonic() - started, 3),
         }
         (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         yield name

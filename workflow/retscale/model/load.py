@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from retscale.errors import UserError
+from retscale.model.attention import use_fused
 
 transformers.utils.logging.disable_progress_bar()  # a bar a file would drown a job's own lines
 
@@ -25,7 +26,10 @@ EAGER_ONLY = {"mpt"}
 
 
 def load_decoder(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
-    """The transformer without its language-modelling head, in eval mode on the CPU."""
+    """The transformer without its language-modelling head, in eval mode on the CPU.
+
+    As every model here it is meant for right-padded batches and keeps no cache.
+    """
     return _load(AutoModel, folder, dtype)
 
 
@@ -96,6 +100,7 @@ def _load(auto, folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
             f"{folder} lacks {len(lacking)} weights of a {type(model).__name__}, such as {lacking[0]}; "
             "they would be random: get a complete checkpoint"
         )
+    use_fused(model)
     return model.eval()
 
 

@@ -7,18 +7,20 @@ from transformers import PreTrainedModel
 
 
 def use_fused(model: PreTrainedModel) -> None:
-    """Let the attention of an MPT `model` run fused, in place; other models are left as they are.
+    """Let the attention of an MPT `model`, with or without its head, run fused; other models are left as they are.
 
-    Good for right-padded batches without a cache only: there no token sees padding, so the padding mask is not needed
-    and one (heads, tokens, tokens) bias, ALiBi and causality, serves the whole batch.
+    Without a cache only. In a right-padded batch no token sees padding, so the padding mask is not needed and one
+    (heads, tokens, tokens) bias, ALiBi and causality, serves the whole batch; only left padding needs one for each text.
     """
     if model.config.model_type == "mpt":
-        for block in model.blocks:
+        model.config.use_cache = False
+        for block in model.base_model.blocks:
             block.attn.forward = MethodType(_forward, block.attn)
 
 
 def _forward(self, hidden_states, position_bias, past_key_values=None, attention_mask=None, **_):
-    """As MptAttention.forward: hidden_states (batch, tokens, d), position_bias ALiBi's (heads, 1, longest)."""
+    """As MptAttention.forward: hidden_states (batch, tokens, d), position_bias ALiBi's (heads, 1, longest), attention_mask
+    (batch, 1, tokens, tokens), true where a token must not look."""
     if past_key_values is not None:
         raise ValueError("the fused attention has no cache")
     batch, tokens, _ = hidden_states.shape
@@ -28,13 +30,18 @@ def _forward(self, hidden_states, position_bias, past_key_values=None, attention
     query, key, value = (
         x.view(batch, tokens, self.n_heads, self.head_dim).transpose(1, 2) for x in mixed.chunk(3, dim=2)
     )
-    future = torch.ones(tokens, tokens, dtype=torch.bool, device=mixed.device).triu(1)
-    bias = position_bias[:, :, -tokens:].to(mixed.dtype).expand(-1, tokens, -1).masked_fill(future, -torch.inf)
+    bias = position_bias[:, :, -tokens:].to(mixed.dtype).expand(-1, tokens, -1)[None]
+    if attention_mask is not None and attention_mask[:, 0, -1, 0].any():
+        # A padding token on the left sees nothing: the lowest number keeps its softmax finite where -inf would not.
+        bias = bias.masked_fill(attention_mask, torch.finfo(mixed.dtype).min)
+    else:
+        future = torch.ones(tokens, tokens, dtype=torch.bool, device=mixed.device).triu(1)
+        bias = bias.masked_fill(future, -torch.inf)
     context = torch.nn.functional.scaled_dot_product_attention(
         query,
         key,
         value,
-        attn_mask=bias[None],
+        attn_mask=bias,
         dropout_p=self.attn_dropout_p if self.training else 0.0,
         scale=self.softmax_scale,
     )
