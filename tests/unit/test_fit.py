@@ -71,6 +71,8 @@ def test_predictions_flag_what_lies_beyond_the_data(study):
     last = read_table(study[1], "points")["flops"].max()
     assert (rows["extrapolated"] == (rows["flops"] > last * (1 + 1e-6))).all()
     assert 0 < rows["extrapolated"].sum() < len(rows) / 2
+    # The data end on a point of the grid, so that figures shade from the last checkpoint on.
+    assert rows.loc[~rows["extrapolated"], "flops"].max() == pytest.approx(last)
 
 
 def test_same_seed_same_bytes_and_another_seed_moves_the_intervals(study, tmp_path):

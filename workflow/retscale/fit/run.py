@@ -14,7 +14,7 @@ from retscale.fit.config import FitJob
 from retscale.fit.points import MEAN, icl_points, points, resampled
 from retscale.progress import progress
 
-GRID = 41  # points of a drawn trend
+INSIDE, BEYOND = 33, 9  # points of a drawn trend over the data and after them
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
@@ -71,10 +71,9 @@ def fit_trends(marks: pd.DataFrame, job: FitJob) -> tuple[pd.DataFrame, pd.DataF
         trends.append(key | asdict(found))
         if found.status != "ok":
             continue
-        grid = np.linspace(x.min(), x.max() + job.extend, GRID)
+        grid = np.append(np.linspace(x.min(), x.max(), INSIDE), np.linspace(x.max(), x.max() + job.extend, BEYOND)[1:])
         band = trend.bands(found, draws, x, grid, job.alpha)
-        # Rounding must not make the last checkpoint an extrapolation.
-        extra = {"flops": 10**grid, **band, "extrapolated": grid > x.max() + 1e-9}
+        extra = {"flops": 10**grid, **band, "extrapolated": grid > x.max()}
         predictions.append(pd.DataFrame(extra).assign(**key))
     columns = ["recipe", "schedule", "task", "flops", "y", "confidence_low", "confidence_high"]
     columns += ["prediction_low", "prediction_high", "extrapolated"]
