@@ -98,7 +98,10 @@ def test_a_duplicate_names_both_files(study, kind):
     ("change", "message"),
     [
         ({"metrics": {"ndcg_at_10": 0.1}}, "lacks recall_at_10"),
-        ({"metrics": dict.fromkeys(("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"), float("nan"))}, "finite"),
+        (
+            {"metrics": dict.fromkeys(("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"), float("nan"))},
+            "finite",
+        ),
         ({"metrics": dict.fromkeys(("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"), 0.99)}, "mean of"),
         ({"recipe": "other"}, "other"),
         ({"checkpoint": "ghost"}, "ghost"),

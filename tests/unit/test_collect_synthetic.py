@@ -7,7 +7,16 @@ import numpy as np
 import pandas as pd
 
 TASKS = {"alpha": 0.05, "beta": 0.09, "gamma": 0.02, "delta": 0.12, "epsilon": 0.07, "zeta": 0.0, "eta": 0.04}
-ICL_TASKS = {"copy": 0.2, "induction": 0.1, "cloze": 0.05, "shuffle": 0.04, "order": 0.03, "piqa": 0.01, "siqa": 0.0, "mmlu": 0.0}
+ICL_TASKS = {
+    "copy": 0.2,
+    "induction": 0.1,
+    "cloze": 0.05,
+    "shuffle": 0.04,
+    "order": 0.03,
+    "piqa": 0.01,
+    "siqa": 0.0,
+    "mmlu": 0.0,
+}
 METRICS = ("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10")
 SIZES = {"40k": 40_000, "160k": 160_000, "640k": 640_000, "2.5m": 2_560_000}
 LEVELS = (5, 10, 20)

@@ -75,7 +75,11 @@ def test_the_same_bytes_in_another_process(inputs, drawn, tmp_path):
 
 def test_marks_are_the_points_and_task_marks_name_their_file(inputs, drawn):
     points = read_table(inputs["fit"], "points").set_index(["checkpoint", "recipe", "task"])
-    scores = read_table(inputs["collect"], "scores").query("metric == 'ndcg_at_10'").set_index(["checkpoint", "recipe", "task"])
+    scores = (
+        read_table(inputs["collect"], "scores")
+        .query("metric == 'ndcg_at_10'")
+        .set_index(["checkpoint", "recipe", "task"])
+    )
     for name in FIGURES:
         marks = pd.read_csv(drawn[name]["csv"])
         assert not marks.duplicated(["checkpoint", "recipe", "task"]).any()

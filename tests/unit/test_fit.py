@@ -94,7 +94,9 @@ def test_adding_a_task_leaves_the_other_intervals(tmp_path):
             inputs["scores"] = [path for path in inputs["scores"] if path.stem != "zeta"]
         (tmp_path / name / "collect").mkdir()
         collect(spec, inputs, tmp_path / name / "collect")
-        trends.append(read_table(fitted(tmp_path / name / "collect" / "collect.json", tmp_path / f"{name}-fit"), "trends"))
+        trends.append(
+            read_table(fitted(tmp_path / name / "collect" / "collect.json", tmp_path / f"{name}-fit"), "trends")
+        )
     few, more = (table[table.task == "alpha"].reset_index(drop=True) for table in trends)
     pd.testing.assert_frame_equal(few, more)
 
@@ -149,7 +151,12 @@ def near_study(small: float, large: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     base = np.linspace(0, 0.5, 20)
     scores, queries = [], []
     for name, params, tokens, shift in (("s", 1e5, 4e6, small), ("l", 2e5, 2e6, large)):
-        ratio = {"n_params": params, "n_tokens": tokens, "flops": 6 * params * tokens, "tokens_per_param": tokens / params}
+        ratio = {
+            "n_params": params,
+            "n_tokens": tokens,
+            "flops": 6 * params * tokens,
+            "tokens_per_param": tokens / params,
+        }
         scores.append(facts | ratio | {"checkpoint": name, "size": name, "value": (base + shift).mean()})
         ids = {"query_id": [str(i) for i in range(20)], "ndcg_at_10": base + shift}
         queries.append(pd.DataFrame(ids).assign(checkpoint=name, recipe="paper", task="t"))

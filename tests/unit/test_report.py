@@ -98,14 +98,29 @@ def test_the_page_stands_alone(inputs, tmp_path):
 def test_it_opens_with_what_was_run_and_the_figures(inputs, tmp_path):
     text = page(inputs, tmp_path / "out")
     assert "A toy &lt;study&gt;" in text
-    words = ["12 checkpoints of 4 sizes", "two cores", "per decade of FLOPs", "The models are small.", "<figure", "The paper’s claims"]
+    words = [
+        "12 checkpoints of 4 sizes",
+        "two cores",
+        "per decade of FLOPs",
+        "The models are small.",
+        "<figure",
+        "The paper’s claims",
+    ]
     places = [text.index(word) for word in words]
     assert places == sorted(places)
 
 
 def test_data_and_licences_are_listed(inputs, tmp_path):
     text = page(inputs, tmp_path / "out")
-    for word in ("invented here", "judged only", "1\u202f234", "passage in boolq", "public domain", "CC0", "retscale audit"):
+    for word in (
+        "invented here",
+        "judged only",
+        "1\u202f234",
+        "passage in boolq",
+        "public domain",
+        "CC0",
+        "retscale audit",
+    ):
         assert word in text, word
 
 
@@ -152,7 +167,9 @@ def test_equal_compute_follows_its_rule(ends, verdict):
     assert claims.equal_compute_claim(pairs, 1.25).verdict == verdict
 
 
-@pytest.mark.parametrize(("low", "high", "verdict"), [(0.7, 0.9, "supported"), (0.1, 0.4, "not supported"), (0.2, 0.9, "cannot tell")])
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"), [(0.7, 0.9, "supported"), (0.1, 0.4, "not supported"), (0.2, 0.9, "cannot tell")]
+)
 def test_correlation_follows_its_rule(low, high, verdict):
     row = pd.Series({"status": "ok", "value": 0.5, "low": low, "high": high, "n": 9, "reason": ""})
     assert claims.icl_claim(row, None).verdict == verdict

@@ -93,7 +93,9 @@ def query_rows(path: Path, found: dict) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the per-query scores {path}: {error}; delete it and run again") from error
     if len(queries) != found["n_queries"] or queries["query_id"].duplicated().any():
-        raise UserError(f"{path} holds {len(queries)} rows for {found['n_queries']} distinct queries; delete it and run again")
+        raise UserError(
+            f"{path} holds {len(queries)} rows for {found['n_queries']} distinct queries; delete it and run again"
+        )
     for metric in METRICS:
         mean = queries[metric].mean()
         if not abs(mean - found["metrics"][metric]) <= MEAN_TOLERANCE:

@@ -108,7 +108,9 @@ def same_queries(per_query: pd.DataFrame, files: dict[tuple, Path]) -> None:
             if first is None:
                 first = (found, path)
             elif found != first[0]:
-                raise UserError(f"{first[1]} and {path} answer different queries of {task}; delete the stale one and run again")
+                raise UserError(
+                    f"{first[1]} and {path} answer different queries of {task}; delete the stale one and run again"
+                )
 
 
 def complete(config: CollectConfig, scores: pd.DataFrame) -> None:

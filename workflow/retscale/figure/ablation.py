@@ -12,7 +12,7 @@ from retscale.figure.words import interval, number
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """Left: both recipes' mean scores, joined for each checkpoint. Right: the difference with its paired interval."""
-    rows = tables.table("ablation").query("task == @MEAN and role != 'external'")
+    rows = tables.table("ablation").query(f"task == '{MEAN}' and role != 'external'")
     rows = rows[rows["flops"].notna()].sort_values(["recipe", "flops", "checkpoint"])
     recipes = sorted(rows["recipe"].unique())
     looks = style.looks(tables.points, config)
@@ -42,11 +42,16 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     words = " ".join(difference_words(rows[rows["recipe"] == recipe], recipe, tables) for recipe in recipes)
     words = words or "No checkpoint was trained with a second recipe."
     caption = (
-        f"**Ablation of the negatives.** Mean {tables.metric} of encoders that differ in the recipe only. Left: filled marks "
-        f"`{tables.main}`, open marks the other recipe, joined for each checkpoint. Right: the difference, with its {tables.percent} "
+        f"**Ablation of the negatives.** Mean {tables.metric} of encoders that differ in the recipe only. Left: "
+        "filled marks "
+        f"`{tables.main}`, open marks the other recipe, joined for each checkpoint. Right: the difference, with its "
+        f"{tables.percent} "
         f"interval over queries (paired bootstrap). {words}"
     )
-    alt = f"Two panels against logarithmic FLOPs: mean {tables.metric} of two recipes on the same checkpoints, and their difference. {words}"
+    alt = (
+        f"Two panels against logarithmic FLOPs: mean {tables.metric} of two recipes on the same checkpoints, and "
+        f"their difference. {words}"
+    )
     every = pd.concat(drawn) if drawn else tables.points.head(0)
     every = every.drop_duplicates(["checkpoint", "recipe"])
     return Drawn(figure, "Ablation: negatives of the recipe", marks(every), caption, alt)
@@ -73,6 +78,7 @@ def difference_words(rows: pd.DataFrame, recipe: str, tables: Tables) -> str:
     sure, worse = int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
     each = "; ".join(f"{row.checkpoint} {interval(row.difference, row.low, row.high)}" for row in rows.itertuples())
     return (
-        f"`{recipe}` scores above `{tables.main}` with its whole interval on {sure} of {len(rows)} checkpoints and below on {worse}; "
+        f"`{recipe}` scores above `{tables.main}` with its whole interval on {sure} of {len(rows)} checkpoints and "
+        f"below on {worse}; "
         f"the mean difference is {number(rows['difference'].mean())} ({each})."
     )

@@ -24,7 +24,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         ax.plot(line["flops"], line["y"], color=grey, linestyle=dashes, zorder=2)
         handles.append(Line2D([], [], color=grey, linestyle=dashes, label=f"{level:.3g}"))
     for row in rows.itertuples():
-        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].colour, alpha=0.35, linewidth=1, zorder=3)
+        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].colour, alpha=0.5, linewidth=1, zorder=3)
         style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow)
     if rows.empty:
         style.nothing(ax, "no checkpoint with known compute")
@@ -34,29 +34,43 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     if handles:
         first = figure.legend(handles=handles, title="tokens per\nparameter", loc="outside right upper", handlelength=3)
         first._legend_box.align = "left"
-    sizes = figure.legend(handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right lower")
+    sizes = figure.legend(
+        handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right lower"
+    )
     sizes._legend_box.align = "left"
 
     named = ", ".join(f"{level:.3g}" for level in levels)
     lines = (
-        f"Lines join checkpoints of equal tokens per parameter ({named}; computed from parameters and tokens), so along a line model "
+        f"Lines join checkpoints of equal tokens per parameter ({named}; computed from parameters and tokens), so "
+        "along a line model "
         "and data grow together; checkpoints alone on their level stand without a line."
         if levels
         else "No two sizes share a level of tokens per parameter, so no line is drawn."
     )
     caption = (
-        f"**Figure 1A. Retrieval against pretraining compute at fixed tokens per parameter.** Zero-shot mean {tables.metric} over "
-        f"{len(tables.facts['headline'])} tasks against pretraining FLOPs (6 × parameters × tokens), recipe `{tables.main}`. {lines} "
+        "**Figure 1A. Retrieval against pretraining compute at fixed tokens per parameter.** Zero-shot mean "
+        f"{tables.metric} over "
+        f"{len(tables.facts['headline'])} tasks against pretraining FLOPs (6 × parameters × tokens), recipe "
+        f"`{tables.main}`. {lines} "
         f"Colour and marker: size. Vertical bars: {tables.percent} interval over queries (bootstrap, tasks as strata). "
         "Hollow: not part of the ladder."
     )
     alt = f"Scatter plot with lines, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} " + " ".join(
         _rise(rows, level, tables.metric) for level in levels
     )
-    return Drawn(figure, "Figure 1A: retrieval against pretraining FLOPs at fixed tokens per parameter", marks(rows), caption, alt)
+    return Drawn(
+        figure,
+        "Figure 1A: retrieval against pretraining FLOPs at fixed tokens per parameter",
+        marks(rows),
+        caption,
+        alt,
+    )
 
 
 def _rise(rows, level: float, metric: str) -> str:
     line = rows[(rows["level"] == level) & ~rows["hollow"]].sort_values("n_params")
     first, last = line.iloc[0], line.iloc[-1]
-    return f"At {level:.3g} tokens per parameter {metric} goes from {first['y']:.3f} ({first['size']}) to {last['y']:.3f} ({last['size']})."
+    return (
+        f"At {level:.3g} tokens per parameter {metric} goes from {first['y']:.3f} ({first['size']}) to "
+        f"{last['y']:.3f} ({last['size']})."
+    )

@@ -18,7 +18,7 @@ BEYOND = "#faf4e4"  # a warm ground, since the bands are grey
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """The mean score against FLOPs; lines join the checkpoints of a size, that is, training longer."""
     rows = tables.of(tables.main, MEAN)
-    unknown = tables.points.query("recipe == @tables.main and task == @MEAN")
+    unknown = tables.points.query(f"recipe == @tables.main and task == '{MEAN}'")
     unknown = unknown[unknown["flops"].isna()].sort_values("checkpoint")
     band = tables.prediction(tables.main, MEAN)
     looks = style.looks(tables.points, config)
@@ -28,11 +28,18 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     for size, line in rows[~rows["hollow"]].groupby("size"):
         ax.plot(line["flops"], line["y"], color=looks[size].colour, linewidth=0.9, alpha=0.8, zorder=3)
     for row in rows.itertuples():
-        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].colour, alpha=0.35, linewidth=1, zorder=4)
+        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].colour, alpha=0.5, linewidth=1, zorder=4)
         style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow)
     for row in unknown.itertuples():
         ax.axhline(row.y, color=style.GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=2)
-        ax.annotate(row.checkpoint, (0.01, row.y), xycoords=("axes fraction", "data"), va="bottom", color=style.GREY, fontsize="small")
+        ax.annotate(
+            row.checkpoint,
+            (0.01, row.y),
+            xycoords=("axes fraction", "data"),
+            va="bottom",
+            color=style.GREY,
+            fontsize="small",
+        )
     if rows.empty:
         style.nothing(ax, "no checkpoint with known compute")
     else:
@@ -40,7 +47,9 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         ax.set_ylabel(f"mean {tables.metric} over {len(tables.facts['headline'])} tasks")
         ax.set_ylim(*window(pd.concat([rows, unknown]), band))
 
-    sizes = figure.legend(handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right upper")
+    sizes = figure.legend(
+        handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right upper"
+    )
     sizes._legend_box.align = "left"
     if len(band):
         figure.legend(handles=band_legend(config, tables.percent), loc="outside right lower", handlelength=1.8)
@@ -48,10 +57,12 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     note = f" Dotted levels: compute unknown ({', '.join(unknown['checkpoint'])})." if len(unknown) else ""
     caption = (
         f"**Figure 1B. Retrieval against pretraining compute, all checkpoints.** Zero-shot mean {tables.metric} over "
-        f"{len(tables.facts['headline'])} tasks, recipe `{tables.main}`; coloured lines join checkpoints of one size, trained on more "
+        f"{len(tables.facts['headline'])} tasks, recipe `{tables.main}`; coloured lines join checkpoints of one "
+        "size, trained on more "
         f"tokens to the right. {trend_words(tables.trend(tables.main, MEAN), tables.percent, tables.metric)} "
         + (
-            f"Dark band: {tables.percent} confidence band of the trend; light band: {tables.percent} prediction band for a new "
+            f"Dark band: {tables.percent} confidence band of the trend; light band: {tables.percent} prediction "
+            "band for a new "
             "checkpoint of a new size; dashed over yellow: extrapolation. "
             if len(band)
             else ""
@@ -82,7 +93,7 @@ def trend_and_bands(ax: Axes, band: pd.DataFrame, config: FigureConfig, predicti
 
 
 def window(rows: pd.DataFrame, band: pd.DataFrame) -> tuple[float, float]:
-    """Limits of y that show every mark and the line; of wide bands at most half the marks' range more on either side."""
+    """Limits of y that show every mark and the line; of wide bands at most half as much again."""
     low, high = min(rows["low"].min(), rows["y"].min()), max(rows["high"].max(), rows["y"].max())
     room = max(high - low, 0.02)
     if len(band):

@@ -17,8 +17,8 @@ COLUMNS = 4
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """Small multiples ordered by slope; every panel spans the same range of y, so slopes compare by eye."""
-    trends = tables.table("trends").query("recipe == @tables.main and schedule == 'finished' and task != @MEAN")
-    known = tables.points.query("recipe == @tables.main and task != @MEAN")["task"].unique()
+    trends = tables.table("trends").query(f"recipe == @tables.main and schedule == 'finished' and task != '{MEAN}'")
+    known = tables.points.query(f"recipe == @tables.main and task != '{MEAN}'")["task"].unique()
     # Steepest first, tasks without a trend last.
     order = list(trends.sort_values(["slope", "task"], ascending=[False, True], na_position="last")["task"])
     order += sorted(set(known) - set(order))
@@ -27,14 +27,16 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
     count = math.ceil(max(len(order), 1) / COLUMNS)
     shape = {"nrows": count, "ncols": min(COLUMNS, max(len(order), 1)), "sharex": True, "squeeze": False}
-    figure, grid = plt.subplots(figsize=(config.width, 0.55 + 1.45 * count), **shape)
+    figure, grid = plt.subplots(figsize=(config.width, 0.75 + 1.4 * count), **shape)
     spans = [max(rows["high"].max() - rows["low"].min(), 0.02) for rows in by_task.values() if len(rows)]
     span = 1.12 * max(spans, default=1.0)
     found = trends.set_index("task")
     for ax, task in zip(grid.flat, order, strict=False):
         panel(ax, by_task[task], tables.prediction(tables.main, task), span, looks, config)
         ax.set_title(task, loc="left", pad=12, fontweight="bold", fontsize=config.font_size - 0.5)
-        ax.text(0, 1.025, slope_words(found, task), transform=ax.transAxes, fontsize=config.font_size - 1.8, color="#444444")
+        ax.text(
+            0, 1.025, slope_words(found, task), transform=ax.transAxes, fontsize=config.font_size - 1.8, color="#444444"
+        )
     for ax in grid.flat[len(order) :]:
         ax.set_visible(False)
     # A column whose last row is empty needs its tick labels one row up.
@@ -53,9 +55,11 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     figure.legend(handles=handles, title="parameters", loc="outside upper center", ncols=min(len(handles), 8) or 1)
 
     caption = (
-        f"**Figure 2. Each retrieval task against pretraining compute.** {tables.metric} of recipe `{tables.main}`, tasks ordered by slope; "
+        f"**Figure 2. Each retrieval task against pretraining compute.** {tables.metric} of recipe `{tables.main}`, "
+        "tasks ordered by slope; "
         f"every panel spans {span:.2f} on its own y axis, so that slopes compare by eye and levels by the axis. "
-        f"Numbers under each name: slope per decade of FLOPs with {tables.percent} interval; line and band: trend and its {tables.percent} confidence band. "
+        f"Numbers under each name: slope per decade of FLOPs with {tables.percent} interval; line and band: trend "
+        f"and its {tables.percent} confidence band. "
         "Vertical bars: interval over queries. Hollow: not in the fit."
     )
     alt = f"{len(order)} small scatter plots of {tables.metric} against logarithmic FLOPs, one a task. " + " ".join(
@@ -68,7 +72,7 @@ def panel(ax, rows: pd.DataFrame, band: pd.DataFrame, span: float, looks: dict, 
     """One task."""
     trend_and_bands(ax, band[~band["extrapolated"].astype(bool)], config, prediction=False)
     for row in rows.itertuples():
-        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].colour, alpha=0.35, linewidth=0.8, zorder=3)
+        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].colour, alpha=0.5, linewidth=0.8, zorder=3)
         style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow, size=3.8)
     if len(rows):
         centre = (rows["low"].min() + rows["high"].max()) / 2
@@ -82,4 +86,10 @@ def slope_words(trends: pd.DataFrame, task: str) -> str:
     if task not in trends.index:
         return "no trend"
     row = trends.loc[task]
-    return f"{interval(row['slope'], row['low'], row['high'])}" if row["status"] == "ok" else f"no trend: {row['status']}"
+    return (
+        f"{interval(row['slope'], row['low'], row['high'])}"
+        if row["status"] == "ok"
+        else "no trend: too little data"
+        if row["status"] == "insufficient"
+        else f"no trend: {row['status']}"
+    )

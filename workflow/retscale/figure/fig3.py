@@ -1,6 +1,7 @@
 """Figure 3: in-context learning against retrieval."""
 
 import matplotlib.pyplot as plt
+import pandas as pd
 
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
@@ -21,7 +22,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
     figure, ax = plt.subplots(figsize=(config.width, config.width * 0.5))
     for row in rows.itertuples():
-        bar = {"color": looks[row.size].colour, "alpha": 0.35, "linewidth": 1, "zorder": 3}
+        bar = {"color": looks[row.size].colour, "alpha": 0.45, "linewidth": 1, "zorder": 3}
         ax.plot([row.score] * 2, [row.low, row.high], **bar)
         ax.plot([row.x_low, row.x_high], [row.y] * 2, **bar)
         style.mark(ax, row, looks[row.size], row.score, row.y, row.hollow)
@@ -30,14 +31,19 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     else:
         ax.set_xlabel(f"mean in-context score over {tasks} tasks, (accuracy − baseline) / (1 − baseline)")
         ax.set_ylabel(f"mean {tables.metric} over {len(tables.facts['headline'])} tasks")
-    legend = figure.legend(handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right upper")
+    legend = figure.legend(
+        handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right upper"
+    )
     legend._legend_box.align = "left"
 
     words = correlation_words(tables)
     caption = (
-        f"**Figure 3. In-context learning against retrieval.** Mean baseline-subtracted accuracy of the pretrained checkpoint over {tasks} "
-        f"in-context tasks against mean {tables.metric} of its encoder, recipe `{tables.main}`. {words} Bars: {tables.percent} intervals over "
-        "items (normal) and queries (bootstrap). Both scores grow with compute, so a high correlation by itself does not say that one "
+        "**Figure 3. In-context learning against retrieval.** Mean baseline-subtracted accuracy of the pretrained "
+        f"checkpoint over {tasks} "
+        f"in-context tasks against mean {tables.metric} of its encoder, recipe `{tables.main}`. {words} Bars: "
+        f"{tables.percent} intervals over "
+        "items (normal) and queries (bootstrap). Both scores grow with compute, so a high correlation by itself "
+        "does not say that one "
         "ability predicts the other beyond compute. Hollow: not part of the ladder."
     )
     alt = f"Scatter plot of mean in-context score against mean {tables.metric}. {ladder_words(rows)} {words}"
@@ -47,7 +53,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
 def correlation_words(tables: Tables) -> str:
     """The coefficients as sentences, or why there are none."""
-    rows = tables.table("correlations").query("about == 'icl-retrieval' and x == @MEAN").set_index("method")
+    rows = tables.table("correlations").query(f"about == 'icl-retrieval' and x == '{MEAN}'").set_index("method")
     if rows.empty:
         return "No correlation: no checkpoint of the ladder has both scores."
     if rows.loc["pearson", "status"] != "ok":
@@ -56,10 +62,15 @@ def correlation_words(tables: Tables) -> str:
     for method, symbol in {"pearson": "Pearson r", "spearman": "Spearman ρ", "kendall": "Kendall τ"}.items():
         row = rows.loc[method]
         parts.append(f"{symbol} = {interval(row['value'], row['low'], row['high'], 3)} (permutation p {_p(row['p'])})")
-    words = f"Over {rows.loc['pearson', 'n']} checkpoints: {', '.join(parts)}; {tables.percent} intervals resample whole sizes."
+    bounded = not pd.isna(rows.loc["pearson", "low"])
+    how = f"; {tables.percent} intervals resample whole sizes" if bounded else ", without intervals for lack of sizes"
+    words = f"Over {rows.loc['pearson', 'n']} checkpoints: {', '.join(parts)}{how}."
     partial = rows[rows["exploratory"]].iloc[0]
     if partial["status"] == "ok":
-        words += f" Exploratory: given log FLOPs, partial r = {interval(partial['value'], partial['low'], partial['high'], 2)}."
+        words += (
+            " Exploratory: given log FLOPs, partial r = "
+            f"{interval(partial['value'], partial['low'], partial['high'], 2)}."
+        )
     return words
 
 

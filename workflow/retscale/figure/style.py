@@ -70,21 +70,29 @@ def rc(config: FigureConfig) -> dict:
 def looks(points: pd.DataFrame, config: FigureConfig) -> dict[str, Look]:
     """Colour and marker of each size, ordered from small to large by parameters."""
     order = points.groupby("size")["n_params"].median().sort_values(kind="stable").index
-    shades = matplotlib.colormaps[config.palette](np.linspace(config.palette_from, config.palette_to, max(len(order), 2)))
+    shades = matplotlib.colormaps[config.palette](
+        np.linspace(config.palette_from, config.palette_to, max(len(order), 2))
+    )
     return {size: Look(to_rgb(shades[i]), MARKERS[i % len(MARKERS)]) for i, size in enumerate(order)}
 
 
 def mark(ax: Axes, row, look: Look, x: float, y: float, hollow: bool = False, size: float = 5.0, **over) -> None:
     """One mark; hollow ones enter no fit."""
     style = {"marker": look.marker, "color": look.colour, "markersize": size, "linestyle": "none", "zorder": 5}
-    face = {"markerfacecolor": "white", "markeredgewidth": 1.0} if hollow else {"markeredgecolor": "white", "markeredgewidth": 0.5}
+    face = (
+        {"markerfacecolor": "white", "markeredgewidth": 1.0}
+        if hollow
+        else {"markeredgecolor": "white", "markeredgewidth": 0.5}
+    )
     ax.plot([x], [y], **(style | face | over))
 
 
 def size_legend(looks_: dict[str, Look], sizes: list[str]) -> list[Line2D]:
     """Legend entries of the sizes that are drawn."""
     style = {"linestyle": "none", "markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.5}
-    return [Line2D([], [], color=looks_[s].colour, marker=looks_[s].marker, label=s, **style) for s in looks_ if s in sizes]
+    return [
+        Line2D([], [], color=looks_[s].colour, marker=looks_[s].marker, label=s, **style) for s in looks_ if s in sizes
+    ]
 
 
 def flops_axis(ax: Axes, x: pd.Series, to: float | None = None, label: bool = True) -> None:
@@ -119,6 +127,8 @@ def save(figure: Figure, out: Path, name: str, title: str, stamp: str) -> None:
     """NAME.pdf, NAME.svg and, last, NAME.png, each with title and the hashes of the tables that it was drawn from."""
     none = {"CreationDate": None, "ModDate": None}
     figure.savefig(out / f"{name}.pdf", metadata=none | {"Title": title, "Keywords": stamp, "Creator": "retscale"})
-    figure.savefig(out / f"{name}.svg", metadata={"Date": None, "Title": title, "Description": stamp, "Creator": "retscale"})
+    figure.savefig(
+        out / f"{name}.svg", metadata={"Date": None, "Title": title, "Description": stamp, "Creator": "retscale"}
+    )
     figure.savefig(out / f"{name}.png", metadata={"Software": None, "Title": title, "Source": stamp})
     plt.close(figure)

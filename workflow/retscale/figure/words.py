@@ -2,7 +2,12 @@
 
 import pandas as pd
 
-METRIC_NAMES = {"ndcg_at_10": "nDCG@10", "recall_at_10": "Recall@10", "recall_at_100": "Recall@100", "mrr_at_10": "MRR@10"}
+METRIC_NAMES = {
+    "ndcg_at_10": "nDCG@10",
+    "recall_at_10": "Recall@10",
+    "recall_at_100": "Recall@100",
+    "mrr_at_10": "MRR@10",
+}
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -27,7 +32,11 @@ def trend_words(trend: pd.Series | None, percent: str, metric: str) -> str:
     """The trend as a sentence, or why there is none."""
     if trend is None or trend["status"] != "ok":
         return f"No trend is fitted: {'there are no checkpoints in the ladder' if trend is None else trend['reason']}."
-    how = "mixed parametric bootstrap, checkpoints nested in sizes" if trend["method"] == "mixed bootstrap" else "Student's t"
+    how = (
+        "mixed parametric bootstrap, checkpoints nested in sizes"
+        if trend["method"] == "mixed bootstrap"
+        else "Student's t"
+    )
     return (
         f"Log-linear trend over {trend['n']} checkpoints of {trend['sizes']} sizes: {metric} grows by "
         f"{interval(trend['slope'], trend['low'], trend['high'])} per decade of FLOPs ({percent} interval, {how})."

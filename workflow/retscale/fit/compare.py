@@ -38,7 +38,14 @@ def near_pairs(points: pd.DataFrame, draws: pd.DataFrame, near: float, alpha: fl
     return pd.DataFrame(rows, columns=PAIR_COLUMNS)
 
 
-PAIR_COLUMNS = ["recipe", *(f"{name}_{side}" for side in ("small", "large") for name in ("checkpoint", "size", "flops", "tokens_per_param", "y"))]
+PAIR_COLUMNS = [
+    "recipe",
+    *(
+        f"{name}_{side}"
+        for side in ("small", "large")
+        for name in ("checkpoint", "size", "flops", "tokens_per_param", "y")
+    ),
+]
 PAIR_COLUMNS += ["flops_ratio", "difference", "low", "high"]
 
 
@@ -52,7 +59,20 @@ def ablation(points: pd.DataFrame, draws: pd.DataFrame, main: str, alpha: float)
             facts = {name: getattr(row, name) for name in ("checkpoint", "size", "flops", "role", "recipe", "task")}
             sides = {"against": main, "y": row.y, "y_against": float(y[one])}
             rows.append(facts | sides | difference(y, draws, one, other, alpha))
-    columns = ["checkpoint", "size", "flops", "role", "recipe", "task", "against", "y", "y_against", "difference", "low", "high"]
+    columns = [
+        "checkpoint",
+        "size",
+        "flops",
+        "role",
+        "recipe",
+        "task",
+        "against",
+        "y",
+        "y_against",
+        "difference",
+        "low",
+        "high",
+    ]
     return pd.DataFrame(rows, columns=columns).sort_values(["recipe", "task", "checkpoint"], ignore_index=True)
 
 

@@ -116,7 +116,7 @@ def correlate(
     n, sizes = len(x), int(groups.max()) + 1 if len(groups) else 0
     fewest = FEWEST + (control is not None)
     if n < fewest:
-        return Correlation(n, sizes, reason=f"{n} checkpoints; this coefficient needs {fewest}")
+        return Correlation(n, sizes, reason=f"too few checkpoints ({n}); this coefficient needs {fewest}")
     plain = METHODS[method]
 
     def statistic(a, b, c):
@@ -130,7 +130,14 @@ def correlate(
         return Correlation(n, sizes, status="unidentified", reason="the values of one side are all equal")
     p = permutation_p(plain, *left, replicates, rng)
     if sizes < INTERVAL_SIZES:
-        return Correlation(n, sizes, value, p=p, status="ok", reason=f"{sizes} sizes; an interval needs {INTERVAL_SIZES}")
+        return Correlation(
+            n,
+            sizes,
+            value,
+            p=p,
+            status="ok",
+            reason=f"too few sizes for an interval ({sizes}; it needs {INTERVAL_SIZES})",
+        )
     columns = [x, y] if control is None else [x, y, control]
     drawn = size_bootstrap(plain if control is None else statistic, columns, groups, replicates, rng)
     low, high = np.quantile(drawn, [alpha / 2, 1 - alpha / 2])

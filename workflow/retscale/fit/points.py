@@ -11,7 +11,7 @@ KEY = ["checkpoint", "recipe", "task"]
 
 
 def levels(ratios: pd.Series) -> pd.Series:
-    """Tokens per parameter, each replaced by the geometric mean of the values within 10% above the least of its group."""
+    """Tokens per parameter, each replaced by the geometric mean of its level, which starts at the least of them."""
     found, first = {}, None
     groups = {}
     for ratio in sorted(set(ratios.dropna())):
@@ -44,10 +44,8 @@ def resampled(per_query: pd.DataFrame, metric: str, headline: list[str], replica
     return pd.concat([draws, mean], axis=1)
 
 
-def points(
-    scores: pd.DataFrame, draws: pd.DataFrame, headline: list[str], metric: str, alpha: float
-) -> pd.DataFrame:
-    """One row a checkpoint, recipe and task (and `mean`): y, its interval over queries, and the file that it is from."""
+def points(scores: pd.DataFrame, draws: pd.DataFrame, headline: list[str], metric: str, alpha: float) -> pd.DataFrame:
+    """One row a checkpoint, recipe and task (and `mean`): y, its interval over queries, and its file."""
     rows = scores[scores["metric"] == metric].drop(columns=["metric", "n_params_non_embedding"])
     rows = rows.rename(columns={"value": "y"})
     if rows["family"].nunique() > 1:

@@ -116,5 +116,3 @@ def coefficients(
         name = method if control is None else "partial pearson given log10 FLOPs"
         found.append(key | {"method": name, "exploratory": control is not None} | asdict(one))
     return found
-
-

@@ -151,10 +151,12 @@ def fit(
     n, groups = len(y), numbered(sizes)
     base = Trend(n, int(groups.max()) + 1 if n else 0, float(np.ptp(log_flops)) if n else 0.0)
     if n < FEWEST:
-        return replace(base, reason=f"{n} checkpoints; a trend needs {FEWEST}"), None
+        return replace(base, reason=f"too few checkpoints ({n}); a trend needs {FEWEST}"), None
     # Rounding of 6ND must not turn a decade into less than one.
     if base.decades < DECADES - 1e-6:
-        return replace(base, reason=f"spans {base.decades:.2f} decades of FLOPs; a trend needs {DECADES:g}"), None
+        return replace(
+            base, reason=f"the checkpoints span {base.decades:.2f} decades of FLOPs; a trend needs {DECADES:g}"
+        ), None
     if np.ptp(y) == 0:
         return replace(base, status="unidentified", reason="all values are equal"), None
     centre = float(log_flops.mean())
@@ -174,13 +176,15 @@ def fit(
     base = replace(base, t_low=float(slope - half), t_high=float(slope + half))
     found = components(x, y, groups) if n >= MIXED_FROM else None
     if found is None:
-        why = f"{n} checkpoints in {base.sizes} sizes: effects of size cannot be told from noise"
+        why = f"effects of size cannot be told from noise (checkpoints: {n}, sizes: {base.sizes})"
         return replace(base, low=base.t_low, high=base.t_high, method="t", sigma=sigma, reason=why), None
     draws = mixed_bootstrap(x, groups, found, replicates, rng)
     half = float(half_width(draws, x[None] / (x @ x), alpha)[0])
     spread = {"sigma": float(np.sqrt(found.sigma2())), "tau": float(np.sqrt(found.tau2()))}
     why = "one degree of freedom between 3 sizes makes the interval wide" if found.df_between == 1 else ""
-    return replace(base, low=float(slope) - half, high=float(slope) + half, method="mixed bootstrap", reason=why, **spread), draws
+    return replace(
+        base, low=float(slope) - half, high=float(slope) + half, method="mixed bootstrap", reason=why, **spread
+    ), draws
 
 
 def bands(

@@ -56,7 +56,8 @@ def equal_compute_claim(pairs: pd.DataFrame, near: float) -> Claim:
     """Small models trained longer against larger ones of nearly equal FLOPs."""
     text = "At equal FLOPs a small model trained longer retrieves as well as a larger one"
     rule = (
-        f"supported: each pair's interval lies within ±{MARGIN:g}; not supported: more than half lie wholly outside; else cannot tell"
+        f"supported: each pair's interval lies within ±{MARGIN:g}; not supported: more than half lie wholly "
+        "outside; else cannot tell"
     )
     if pairs.empty:
         return Claim(text, f"no two sizes within {near:g}× FLOPs", OPEN, rule)
@@ -73,7 +74,10 @@ def equal_compute_claim(pairs: pd.DataFrame, near: float) -> Claim:
 def tasks_claim(trends: pd.DataFrame) -> Claim:
     """Growth on the single tasks."""
     text = "It grows on most tasks"
-    rule = f"supported: the interval lies above 0 on more than half of the tasks; not supported: below {MARGIN:g} on more than half; else cannot tell"
+    rule = (
+        f"supported: the interval lies above 0 on more than half of the tasks; not supported: below {MARGIN:g} on "
+        "more than half; else cannot tell"
+    )
     verdicts = [growth(row.low, row.high) for row in trends.itertuples()]
     grows, flat = verdicts.count(SUPPORTED), verdicts.count(REFUTED)
     estimate = f"{grows} of {len(verdicts)} tasks grow, {flat} do not, {verdicts.count(OPEN)} cannot be told"
@@ -84,7 +88,10 @@ def tasks_claim(trends: pd.DataFrame) -> Claim:
 def icl_claim(row: pd.Series | None, partial: pd.Series | None) -> Claim:
     """In-context learning and retrieval."""
     text = "In-context learning scores correlate strongly with retrieval scores"
-    rule = f"supported: Pearson's interval lies above {STRONG:g}; not supported: below; else cannot tell (both grow with compute: see figure 3)"
+    rule = (
+        f"supported: Pearson's interval lies above {STRONG:g}; not supported: below; else cannot tell (both grow "
+        "with compute: see figure 3)"
+    )
     if row is None or row["status"] != "ok":
         return Claim(text, "no checkpoint has both scores" if row is None else row["reason"], OPEN, rule)
     estimate = f"r = {interval(row['value'], row['low'], row['high'])}, {row['n']} checkpoints"

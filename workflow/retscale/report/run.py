@@ -21,7 +21,7 @@ MEAN = "mean"
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
-    """Write report.html from `figures` (PNGs; SVG, caption and alt text beside them), `collect`, `fit`, `tasks` and `pairs`.
+    """Write report.html from `figures` (PNGs with SVG, caption and alt text beside), `collect`, `fit`, `tasks`, `pairs`.
 
     `text` (text.json) is there only when checkpoints were pretrained here. All other inputs are hashed and listed.
     """
@@ -33,10 +33,8 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {
-        "number": _number, "count": count, "scientific": scientific, "short": short, "interval": _interval, "p": p_value,
-        "inline": inline,
-    }  # fmt: skip
+    named = {"number": _number, "interval": _interval, "p": p_value}
+    environment.filters |= named | {filter.__name__: filter for filter in (count, scientific, short, inline)}
     page = environment.get_template("template.html").render(facts(config, inputs))
     (out / "report.html").write_text(page, encoding="utf-8")
     return {"bytes": len(page.encode())}
@@ -52,7 +50,11 @@ def facts(config: ReportConfig, inputs: dict) -> dict:
     mean = tables["trends"].query("recipe == @main and task == 'mean' and schedule == 'finished'")
     metric, percent = METRIC_NAMES[options["metric"]], f"{100 * (1 - options['alpha']):g}%"
     rank = tables["correlations"]
-    rank = rank.query("about == 'flops-quality' and recipe == @main and y == 'mean' and method == 'spearman'") if len(rank) else rank
+    rank = (
+        rank.query("about == 'flops-quality' and recipe == @main and y == 'mean' and method == 'spearman'")
+        if len(rank)
+        else rank
+    )
     tasks = [task_facts(Path(path), config) for path in many(inputs, "tasks")]
     return {
         "study": study,
@@ -92,7 +94,13 @@ def span(checkpoints: pd.DataFrame) -> dict:
     flops = ladder["flops"].astype(float)
     ends = {name: (ladder[name].min(), ladder[name].max()) for name in ("n_params", "n_tokens", "flops")}
     decades = math.log10(flops.max() / flops.min()) if len(ladder) else 0.0
-    return {"n": len(ladder), "sizes": ladder.groupby(["family", "size"]).ngroups, "decades": decades, "others": len(checkpoints) - len(ladder), **ends}
+    return {
+        "n": len(ladder),
+        "sizes": ladder.groupby(["family", "size"]).ngroups,
+        "decades": decades,
+        "others": len(checkpoints) - len(ladder),
+        **ends,
+    }
 
 
 def figure(png: Path) -> dict:
@@ -129,7 +137,9 @@ def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, co
         means = [values.get((name, recipe, MEAN)) for recipe in study["recipes"]]
         scores = [values.get((name, study["main_recipe"], task)) for task in tasks]
         cells = [{"y": s.y, "best": s.y == best[task]} if s else None for s, task in zip(scores, tasks, strict=True)]
-        table.append(row | {"means": [{"y": m.y, "low": m.low, "high": m.high} if m else None for m in means], "scores": cells})
+        table.append(
+            row | {"means": [{"y": m.y, "low": m.low, "high": m.high} if m else None for m in means], "scores": cells}
+        )
     return {"tasks": tasks, "rows": table}
 
 
@@ -139,7 +149,11 @@ def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: ReportConfig
     tasks = sorted(set(icl["task"]) - {MEAN})
     found = [name for name in checkpoints["checkpoint"] if any(key[0] == name for key in values)]
     told = {task: config.icl[task] for task in tasks if task in config.icl}
-    return {"tasks": tasks, "told": told, "rows": [(name, [values.get((name, task)) for task in [MEAN, *tasks]]) for name in found]}
+    return {
+        "tasks": tasks,
+        "told": told,
+        "rows": [(name, [values.get((name, task)) for task in [MEAN, *tasks]]) for name in found],
+    }
 
 
 def rows(table: pd.DataFrame) -> list[dict]:
