@@ -60,6 +60,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"every panel spans {span:.2f} on its own y axis, so that slopes compare by eye and levels by the axis. "
         f"Numbers under each name: slope per decade of FLOPs with {tables.percent} interval; line and band: trend "
         f"and its {tables.percent} confidence band. "
+        "A band that fills its panel means that so few sizes cannot tell the trend from effects of size. "
         "Vertical bars: interval over queries. Hollow: not in the fit."
     )
     alt = f"{len(order)} small scatter plots of {tables.metric} against logarithmic FLOPs, one a task. " + " ".join(

@@ -37,9 +37,10 @@ def trend_words(trend: pd.Series | None, percent: str, metric: str) -> str:
         if trend["method"] == "mixed bootstrap"
         else "Student's t"
     )
+    note = f"; {trend['reason']}" if trend["reason"] else ""
     return (
         f"Log-linear trend over {trend['n']} checkpoints of {trend['sizes']} sizes: {metric} grows by "
-        f"{interval(trend['slope'], trend['low'], trend['high'])} per decade of FLOPs ({percent} interval, {how})."
+        f"{interval(trend['slope'], trend['low'], trend['high'])} per decade of FLOPs ({percent} interval, {how}{note})."
     )
 
 

@@ -21,7 +21,7 @@ MEAN = "mean"
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
-    """Write report.html from `figures` (PNGs with SVG, caption and alt text beside), `collect`, `fit`, `tasks`, `pairs`.
+    """Write report.html from `figures` (PNGs with SVG, caption, alt text beside), `collect`, `fit`, `tasks`, `pairs`.
 
     `text` (text.json) is there only when checkpoints were pretrained here. All other inputs are hashed and listed.
     """
