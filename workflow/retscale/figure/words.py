@@ -40,7 +40,8 @@ def trend_words(trend: pd.Series | None, percent: str, metric: str) -> str:
     note = f"; {trend['reason']}" if trend["reason"] else ""
     return (
         f"Log-linear trend over {trend['n']} checkpoints of {trend['sizes']} sizes: {metric} grows by "
-        f"{interval(trend['slope'], trend['low'], trend['high'])} per decade of FLOPs ({percent} interval, {how}{note})."
+        f"{interval(trend['slope'], trend['low'], trend['high'])} per decade of FLOPs "
+        f"({percent} interval, {how}{note})."
     )
 
 
