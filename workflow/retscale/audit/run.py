@@ -18,8 +18,8 @@ def main(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         for line in points(primary, seen):
             print(line)
-        for note in seen.notes:
-            print(f"note      {note}")
+        for (stage, made_by), count in sorted(seen.other_code.items()):
+            print(f"note      {stage}: {count} made by other code than this clone's ({made_by})")
     for problem in seen.problems:
         print(f"PROBLEM   {problem}")
     ok = not seen.problems
@@ -40,7 +40,8 @@ def points(primary: Path, seen: Walk) -> list[str]:
         names = {key: mark[key] for key in ("checkpoint", "recipe", "task") if mark.get(key)}
         values = "  ".join(f"{key}={mark[key]}" for key in ("x", "y") if key in mark)
         lines.append(f"point     {' / '.join(names.values())}  {values}")
-        lines += [f"          {line}" for line in results(**names)]
+        # Where x has an interval it is measured too: the in-context score.
+        lines += [f"          {line}" for line in results(**names, in_context="x_low" in mark)]
     return lines
 
 
@@ -59,7 +60,7 @@ def _results(primary: Path, seen: Walk):
         digest = seen.hashed.get(path, "")
         return f"{path}  sha256 {digest[:12] or 'unknown'}  {'PROBLEM' if str(path) in bad or not digest else 'ok'}"
 
-    def lines(checkpoint: str = "", recipe: str = "", task: str = "") -> list[str]:
+    def lines(checkpoint: str = "", recipe: str = "", task: str = "", in_context: bool = False) -> list[str]:
         found = []
         card = root / "checkpoint" / checkpoint / "card.json"
         if card.exists():
@@ -69,12 +70,11 @@ def _results(primary: Path, seen: Walk):
             found += [state(card.parent / facts["model"] / name) for name in facts["files"] if name.endswith(".safetensors")]
         if recipe:
             found.append(state(root / "finetune" / checkpoint / recipe / "encoder.json"))
-        for table, wanted in ((scores, {"checkpoint": checkpoint, "recipe": recipe, "task": task}), (icl, {"checkpoint": checkpoint, "task": task})):
-            rows = table
-            for key, value in wanted.items():
-                rows = rows[rows[key] == value] if value else rows
-            if checkpoint:
-                found += [state(root / file) for file in rows["file"]]
+        mine = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]
+        one = mine[mine["task"] == task]
+        found += [state(root / file) for file in (one if len(one) else mine)["file"]]
+        if in_context:
+            found += [state(root / file) for file in icl[icl["checkpoint"] == checkpoint]["file"]]
         return found
 
     return lines

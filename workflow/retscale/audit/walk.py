@@ -16,7 +16,7 @@ class Walk:
     records: dict[Path, dict] = field(default_factory=dict)
     hashed: dict[Path, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    other_code: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 def walk(primary: Path) -> Walk:
@@ -46,7 +46,8 @@ def _visit(path: Path, seen: Walk) -> None:
     if record.spec_sha256(spec) != made["spec_sha256"]:
         seen.problems.append(f"{path}: the spec was edited after the job ran")
     if code.digest(f"retscale.{stage}.run") != made["code_sha256"]:
-        seen.notes.append(f"{path}: made by other code than this clone's (commit {made['git']['commit'][:12]}, dirty: {made['git']['dirty']})")
+        made_by = (stage, f"commit {made['git']['commit'][:12]}" + ", edited" * bool(made["git"]["dirty"]))
+        seen.other_code[made_by] = seen.other_code.get(made_by, 0) + 1
     for output in outputs:
         _compare(path.parent / output["path"], output["sha256"], "differs from its own record", seen)
     for source in inputs:
