@@ -1,14 +1,15 @@
 import json
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from pydantic import ValidationError
 
 from retscale.errors import UserError
-from retscale.pairs.config import PairsConfig
+from retscale.pairs.config import HubPairs, PairsConfig
 from retscale.pairs.exclude import Excluder
 from retscale.pairs.normalise import key, runs
 from retscale.pairs.run import run, select
+from retscale.pairs.source import resolve
 
 LONG = "the quick brown fox jumps over the lazy dog while twenty small birds watch from an old oak tree near the river"
 
@@ -139,15 +140,21 @@ def test_unreadable_files_are_clear_errors(tmp_path):
             )
 
 
-def test_a_hub_revision_must_be_a_commit():
-    with pytest.raises(ValidationError, match="revision"):
-        PairsConfig.model_validate(
-            {
-                "source": {"kind": "hub", "repo": "a/b", "revision": "main", "files": ["x.parquet"]},
-                "licence": "",
-                "origin": "",
-            }
-        )
+def test_a_hub_revision_is_resolved_to_a_commit(monkeypatch):
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.dataset_info", lambda self, repo, revision: SimpleNamespace(sha=f"commit of {revision}")
+    )
+    source = HubPairs(kind="hub", repo="a/b", revision="main", files=["x.parquet"])
+    assert resolve(source) == (source.model_copy(update={"revision": "commit of main"}), "commit of main")
+
+
+def test_a_hub_that_cannot_be_reached_is_an_error(monkeypatch):
+    def refuse(self, repo, revision):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", refuse)
+    with pytest.raises(UserError, match="cannot reach the data set a/b at main: no route"):
+        resolve(HubPairs(kind="hub", repo="a/b", revision="main", files=["x.parquet"]))
 
 
 BOOLQ = {

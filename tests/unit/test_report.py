@@ -19,6 +19,8 @@ SPEC = {
     "description": "Made up.",
     "deviations": ["The models are small."],
     "machine": "two cores",
+    "training": {"licence": "CC0", "origin": "made up"},
+    "text": {"speeches": {"licence": "public domain", "origin": "made up"}},
     "tasks": {"alpha": {"licence": "MIT", "origin": "invented here"}},
 }
 
@@ -40,8 +42,8 @@ def made(root, **options):
         draw({"name": name, "dpi": 72}, inputs, root / "figure")
     task = {"id": "alpha", "queries": 60, "documents": 1234, "judgements": 70, "judged_only": True}
     pairs = {"pairs": 900, "passages": 800, "rows": 1000, "excluded": {"passage in boolq": 100}}
-    pairs |= {"overlap": {"alpha": 7}, "licence": "CC0", "origin": "made up"}
-    source = {"name": "speeches", "documents": 3, "tokens": 9999, "licence": "public domain", "origin": "made up"}
+    pairs |= {"overlap": {"alpha": 7}}
+    source = {"name": "speeches", "documents": 3, "tokens": 9999}
     return inputs | {
         "figures": [root / "figure" / f"{name}.png" for name in FIGURES],
         "tasks": [write(root / "task" / "alpha" / "task.json", task)],

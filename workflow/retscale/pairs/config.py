@@ -32,11 +32,14 @@ class FilePairs(Fields):
 
 
 class HubPairs(Fields):
-    """Parquet or jsonl files (names or globs) of a hub data set at a commit; the only source that needs the network."""
+    """Parquet or jsonl files (names or globs) of a hub data set; the only source that needs the network.
+
+    A `revision` that is a tag or branch is resolved to a commit, which pairs.json states.
+    """
 
     kind: Literal["hub"]
     repo: str
-    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    revision: str = Field(min_length=1)
     files: list[str] = Field(min_length=1)
 
 
@@ -50,8 +53,8 @@ class Excluded(WheelSource):
 class PairsConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
     source: Annotated[WheelPairs | FilePairs | HubPairs, Field(discriminator="kind")]
-    licence: str
-    origin: str
+    licence: str = ""
+    origin: str = ""
     exclude: list[Excluded] = []
     # 13 words is the customary unit of contamination checks since GPT-3 (Brown et al. 2020, appendix C).
     near_words: int = Field(13, ge=5)

@@ -12,7 +12,7 @@ from retscale.errors import UserError
 from retscale.pairs.config import PairsConfig
 from retscale.pairs.exclude import Excluder
 from retscale.pairs.normalise import plain
-from retscale.pairs.source import read, texts
+from retscale.pairs.source import read, resolve, texts
 from retscale.progress import progress
 from retscale.text.wheel import WheelSource, rows
 
@@ -72,7 +72,8 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
             if test.field not in row:
                 raise UserError(f"exclude: a row of {test.name} has no field {test.field!r}; it has {', '.join(row)}")
             found += texts(row[test.field])
-    source = list(read(config.source))
+    origin, revision = resolve(config.source)
+    source = list(read(origin))
     pairs, passages, excluded, overlap = select(source, Excluder(tests, config.near_words, config.near_share))
     if pairs.empty:
         raise UserError(f"no training pair is left of {len(source)} rows; left out: {dict(excluded)}")
@@ -92,8 +93,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         "queries": pairs["query_id"].nunique(),
         "positives": pairs["passage_id"].nunique(),
         "passages": len(collection),
-        "licence": config.licence,
-        "origin": config.origin,
+        "revision": revision,
         "files": {
             name: hashlib.sha256((out / name).read_bytes()).hexdigest()
             for name in ("pairs.parquet", "passages.parquet")

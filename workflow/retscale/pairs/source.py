@@ -25,6 +25,20 @@ def read(source: WheelPairs | FilePairs | HubPairs) -> Iterator[tuple[str, str, 
         )
 
 
+def resolve(source: WheelPairs | FilePairs | HubPairs) -> tuple[WheelPairs | FilePairs | HubPairs, str | None]:
+    """The source with its revision resolved to a commit, and that commit; None for what has no revision."""
+    if not isinstance(source, HubPairs):
+        return source, None
+    from huggingface_hub import HfApi
+
+    try:
+        commit = HfApi().dataset_info(source.repo, revision=source.revision).sha
+    except (OSError, ValueError) as error:  # what the hub's client raises, network errors included
+        where = f"the data set {source.repo} at {source.revision}"
+        raise UserError(f"cannot reach {where}: {error}; check its name, the revision and the network") from None
+    return source.model_copy(update={"revision": commit}), commit
+
+
 def texts(value: str | list[str] | None) -> list[str]:
     """The texts of a field that holds one, several or none."""
     if isinstance(value, str):

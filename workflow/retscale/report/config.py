@@ -23,5 +23,7 @@ class ReportConfig(BaseModel):
     deviations: list[str] = []
     machine: str = ""
     checkpoints: dict[str, Described] = {}
+    training: Described = Described()
+    text: dict[str, Described] = {}
     tasks: dict[str, Described] = {}
     icl: dict[str, Described] = {}

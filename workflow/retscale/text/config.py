@@ -14,8 +14,8 @@ class TextSource(BaseModel):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     source: WheelSource
     fields: Annotated[list[str], Field(min_length=1)] = ["text"]
-    licence: str
-    origin: str
+    licence: str = ""
+    origin: str = ""
 
 
 class TextConfig(BaseModel):

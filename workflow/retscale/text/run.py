@@ -55,8 +55,6 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
             {
                 "name": source.name,
                 "wheel": source.source.wheel,
-                "licence": source.licence,
-                "origin": source.origin,
                 "documents": int((origin == index).sum()),
                 "tokens": int(lengths[origin == index].sum()),
             }
