@@ -33,7 +33,7 @@ class Clone:
         return done
 
     def snakemake(self, *arguments: str, study: str = "config/smoke.yaml", status: int | None = 0) -> subprocess.CompletedProcess:
-        return self.run("snakemake", "--profile", "local", "--configfile", study, *arguments, status=status)
+        return self.run("snakemake", *arguments, "--profile", "local", "--configfile", study, status=status)
 
     def plan(self, *arguments: str, study: str = "config/smoke.yaml") -> dict[str, int]:
         """Jobs that a dry run counts, by rule; without the target rule."""
