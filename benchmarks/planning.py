@@ -56,8 +56,8 @@ def planned(folder: str, study: str) -> list[tuple[str, list[str], list[str]]]:
     command = ["snakemake", "-n", "--forceall", "-s", str(ROOT / "Snakefile"), "--configfile", str(ROOT / study), "-d", folder]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     jobs = []
-    for block in re.split(r"\n(?=(?:local)?rule )", text)[1:]:
-        name = re.match(r"(?:local)?rule (\w+):", block)[1]
+    for block in re.split(r"\n(?=(?:local)?rule [\w.-]+:\n)", text)[1:]:
+        name = re.match(r"(?:local)?rule ([\w.-]+):", block)[1]
         fields = dict(re.findall(r"^    (input|output): (.*)$", block, re.M))
         if "output" in fields:
             jobs.append((name, *(re.sub(r" \([^)]*\)", "", fields.get(key, "")).split(", ") if fields.get(key) else [] for key in ("input", "output"))))
@@ -81,7 +81,7 @@ def bare_snakefile(jobs: list) -> str:
     lines = [f"INPUTS = {inputs!r}", "rule all:", f"    input: {sorted(place.values())!r}"]
     for name, members in kinds.items():
         outputs = [f"{name}/{{k}}.{part}" for part in range(len(members[0][1]))]
-        lines += [f"rule {name}:", f"    input: lambda w: INPUTS['{name}/' + w.k]", f"    output: {outputs!r}", "    shell: 'true'"]
+        lines += ["rule:", f"    name: {name!r}", f"    input: lambda w: INPUTS['{name}/' + w.k]", f"    output: {outputs!r}", "    shell: 'true'"]
     return "\n".join(lines) + "\n"
 
 
