@@ -25,6 +25,14 @@ def test_the_slurm_profile_plans_with_a_gpu_for_training(clone):
     assert "gpu=1" in job and "slurm_partition=gpu" in job and "profiles/slurm/accelerate.yaml" in job
 
 
+def test_the_slurm_profile_gives_every_evaluation_a_gpu(clone):
+    """A huge corpus is a rule of its own, so the profile must name each."""
+    plan = clone.run("snakemake", "--profile", "slurm", "-n", "--configfile", "config/open-ladders.yaml").stdout
+    jobs = [job for job in plan.split("\n[") if "\nrule evaluate_" in job]
+    assert len(jobs) == 140
+    assert [job.splitlines()[1] for job in jobs if "gpu=1" not in job] == []
+
+
 def test_planning_takes_seconds(clone):
     clone.plan(study="config/mini.yaml")  # reads the files once
     start = time.process_time(), time.monotonic()
