@@ -14,7 +14,6 @@ import re
 import resource
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -29,7 +28,18 @@ def main() -> None:
     arguments.add_argument("--json", action="store_true")
     options = arguments.parse_args()
 
-    ours = ["snakemake", "-n", "--forceall", "--quiet", "rules", "--configfile", str(ROOT / options.study), "-s", str(ROOT / "Snakefile"), "-d"]
+    ours = [
+        "snakemake",
+        "-n",
+        "--forceall",
+        "--quiet",
+        "rules",
+        "--configfile",
+        str(ROOT / options.study),
+        "-s",
+        str(ROOT / "Snakefile"),
+        "-d",
+    ]
     with tempfile.TemporaryDirectory() as folder:
         jobs = planned(folder, options.study)
         bare = Path(folder, "Snakefile")
@@ -53,14 +63,32 @@ def main() -> None:
 
 def planned(folder: str, study: str) -> list[tuple[str, list[str], list[str]]]:
     """(rule, inputs, outputs) of every job of the study, from Snakemake's own detailed summary."""
-    command = ["snakemake", "-n", "--forceall", "-s", str(ROOT / "Snakefile"), "--configfile", str(ROOT / study), "-d", folder]
+    command = [
+        "snakemake",
+        "-n",
+        "--forceall",
+        "-s",
+        str(ROOT / "Snakefile"),
+        "--configfile",
+        str(ROOT / study),
+        "-d",
+        folder,
+    ]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     jobs = []
     for block in re.split(r"\n(?=(?:local)?rule [\w.-]+:\n)", text)[1:]:
         name = re.match(r"(?:local)?rule ([\w.-]+):", block)[1]
         fields = dict(re.findall(r"^    (input|output): (.*)$", block, re.M))
         if "output" in fields:
-            jobs.append((name, *(re.sub(r" \([^)]*\)", "", fields.get(key, "")).split(", ") if fields.get(key) else [] for key in ("input", "output"))))
+            jobs.append(
+                (
+                    name,
+                    *(
+                        re.sub(r" \([^)]*\)", "", fields.get(key, "")).split(", ") if fields.get(key) else []
+                        for key in ("input", "output")
+                    ),
+                )
+            )
     return jobs
 
 
@@ -76,12 +104,20 @@ def bare_snakefile(jobs: list) -> str:
         for part, file in enumerate(outputs)
     }
     inputs = {
-        f"{name}/{number}": [place[file] for file in files] for name, members in kinds.items() for number, (files, _) in enumerate(members)
+        f"{name}/{number}": [place[file] for file in files]
+        for name, members in kinds.items()
+        for number, (files, _) in enumerate(members)
     }
     lines = [f"INPUTS = {inputs!r}", "rule all:", f"    input: {sorted(place.values())!r}"]
     for name, members in kinds.items():
         outputs = [f"{name}/{{k}}.{part}" for part in range(len(members[0][1]))]
-        lines += ["rule:", f"    name: {name!r}", f"    input: lambda w: INPUTS['{name}/' + w.k]", f"    output: {outputs!r}", "    shell: 'true'"]
+        lines += [
+            "rule:",
+            f"    name: {name!r}",
+            f"    input: lambda w: INPUTS['{name}/' + w.k]",
+            f"    output: {outputs!r}",
+            "    shell: 'true'",
+        ]
     return "\n".join(lines) + "\n"
 
 

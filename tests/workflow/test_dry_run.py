@@ -18,9 +18,13 @@ def test_every_study_plans(clone, study):
 
 
 def test_the_slurm_profile_plans_with_a_gpu_for_training(clone):
-    done = clone.run("snakemake", "--profile", "slurm", "-n", "--configfile", "config/open-ladders.yaml", "--quiet", "rules")
+    done = clone.run(
+        "snakemake", "--profile", "slurm", "-n", "--configfile", "config/open-ladders.yaml", "--quiet", "rules"
+    )
     assert "finetune" in done.stdout
-    verbose = clone.run("snakemake", "--profile", "slurm", "-n", "--configfile", "config/open-ladders.yaml", "--until", "finetune").stdout
+    verbose = clone.run(
+        "snakemake", "--profile", "slurm", "-n", "--configfile", "config/open-ladders.yaml", "--until", "finetune"
+    ).stdout
     job = verbose[verbose.index("rule finetune:") :].split("\n[")[0]
     assert "gpu=1" in job and "slurm_partition=gpu" in job and "profiles/slurm/accelerate.yaml" in job
 

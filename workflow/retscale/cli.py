@@ -84,7 +84,10 @@ def _fail(name: str, message: str, status: int = 1) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        prog="retscale", description=__doc__.splitlines()[0], epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="retscale",
+        description=__doc__.splitlines()[0],
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, stage in STAGES.items():
@@ -97,7 +100,11 @@ def parser() -> argparse.ArgumentParser:
         for flag in stage.optional:
             command.add_argument(f"--{flag}", type=Path, nargs="?", help="may be left empty")
         command.add_argument(
-            "--out", type=Path, required=True, nargs="+" if stage.batch else None, help=f"{stage.primary or 'a TASK.json for each task'}; all else goes beside"
+            "--out",
+            type=Path,
+            required=True,
+            nargs="+" if stage.batch else None,
+            help=f"{stage.primary or 'a TASK.json for each task'}; all else goes beside",
         )
     check = commands.add_parser("check", help="validate a study and say what it would run")
     check.add_argument("study", type=Path)
@@ -165,11 +172,23 @@ def run_batch(name: str, run, spec: dict, inputs: dict, work: Path, out: Path, d
         started = time.time()
 
 
-def finish(name: str, spec: dict, digest: str, sources: list, work: Path, out: Path, primary: str, notes: dict | None, started: float) -> None:
+def finish(
+    name: str,
+    spec: dict,
+    digest: str,
+    sources: list,
+    work: Path,
+    out: Path,
+    primary: str,
+    notes: dict | None,
+    started: float,
+) -> None:
     """Write the record of the job whose files lie in `work`, then publish: files, record, primary output last."""
     names = sorted(str(p.relative_to(work)) for p in work.rglob("*") if p.is_file())
     if primary not in names:
-        raise UserError(f"the stage ended without writing {primary}; this is a bug in retscale: please report it with the log")
+        raise UserError(
+            f"the stage ended without writing {primary}; this is a bug in retscale: please report it with the log"
+        )
     names.remove(primary)
     made = record.make(name, spec, digest, sources, work, [*names, primary], notes, started)
     path = record.path_of(Path(primary))

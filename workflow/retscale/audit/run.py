@@ -23,7 +23,9 @@ def main(arguments: argparse.Namespace) -> int:
     for problem in seen.problems:
         print(f"PROBLEM   {problem}")
     ok = not seen.problems
-    print(f"verdict   {'verified' if ok else 'NOT verified'}: {len(seen.hashed)} files of {len(seen.records)} records hashed, {len(seen.problems)} problems")
+    print(
+        f"verdict   {'verified' if ok else 'NOT verified'}: {len(seen.hashed)} files of {len(seen.records)} records hashed, {len(seen.problems)} problems"
+    )
     return 0 if ok else 1
 
 
@@ -65,9 +67,13 @@ def _results(primary: Path, seen: Walk):
         card = root / "checkpoint" / checkpoint / "card.json"
         if card.exists():
             facts = json.loads(card.read_text(encoding="utf-8"))
-            found.append(f"{_origin(facts)}  {facts['n_params']['total']:,} parameters x {facts['n_tokens']:,} tokens = {facts['flops']:.3g} FLOPs")
+            found.append(
+                f"{_origin(facts)}  {facts['n_params']['total']:,} parameters x {facts['n_tokens']:,} tokens = {facts['flops']:.3g} FLOPs"
+            )
             found.append(state(card))
-            found += [state(card.parent / facts["model"] / name) for name in facts["files"] if name.endswith(".safetensors")]
+            found += [
+                state(card.parent / facts["model"] / name) for name in facts["files"] if name.endswith(".safetensors")
+            ]
         if recipe:
             found.append(state(root / "finetune" / checkpoint / recipe / "encoder.json"))
         mine = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]
@@ -82,4 +88,12 @@ def _results(primary: Path, seen: Walk):
 
 def _origin(card: dict) -> str:
     source = card["source"]
-    return " ".join(str(part) for part in (source["kind"], source.get("repo") or source.get("path") or source.get("wheel") or "", card.get("revision") or "") if part)
+    return " ".join(
+        str(part)
+        for part in (
+            source["kind"],
+            source.get("repo") or source.get("path") or source.get("wheel") or "",
+            card.get("revision") or "",
+        )
+        if part
+    )

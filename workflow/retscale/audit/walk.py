@@ -74,5 +74,7 @@ def figure(path: Path) -> Path:
     primary = path.with_suffix(".png")
     if not record.path_of(primary).exists():
         names = ", ".join(sorted(str(p) for p in path.parent.glob("*.png"))) or "no figure"
-        raise UserError(f"{path} is not a figure of a study (no {record.path_of(primary).name} beside it); the folder holds {names}")
+        raise UserError(
+            f"{path} is not a figure of a study (no {record.path_of(primary).name} beside it); the folder holds {names}"
+        )
     return primary

@@ -27,7 +27,9 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     for name, path in zip(spec["tasks"], inputs["tasks"], strict=True):
         task = task_tables.read(path)
         if task.facts["id"] != name:
-            raise UserError(f"{path} is the task {task.facts['id']!r}, where the spec has {name!r}; give --tasks in the order of the spec")
+            raise UserError(
+                f"{path} is the task {task.facts['id']!r}, where the spec has {name!r}; give --tasks in the order of the spec"
+            )
         rows, scores = rank(task, embed, k)
         table = per_query(task, rows, scores)
         table.to_parquet(out / f"{name}.parquet", index=False)

@@ -47,7 +47,11 @@ def run(spec: dict, inputs: dict, out: Path) -> dict | None:
         return None
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir()) if path.name != "log.jsonl"}
+    files = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(out.iterdir())
+        if path.name != "log.jsonl"
+    }
     keys = ("pooling", "query_length", "passage_length", "query_prefix", "passage_prefix", "append_eos")
     facts = {
         "checkpoint": card["id"],

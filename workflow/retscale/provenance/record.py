@@ -47,9 +47,13 @@ def read(primary: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{primary} has no provenance record ({path.name}); delete it and run again to remake it") from None
+        raise UserError(
+            f"{primary} has no provenance record ({path.name}); delete it and run again to remake it"
+        ) from None
     except ValueError:
-        raise UserError(f"the provenance record {path} is damaged; delete {primary} and run again to remake it") from None
+        raise UserError(
+            f"the provenance record {path} is damaged; delete {primary} and run again to remake it"
+        ) from None
 
 
 def verified_inputs(inputs: dict, folder: Path) -> list[dict]:
@@ -80,12 +84,25 @@ def verified_inputs(inputs: dict, folder: Path) -> list[dict]:
 def check(path: Path, expected: str) -> None:
     """UserError unless the bytes of `path` have the sha256 `expected`."""
     if not path.is_file():
-        raise UserError(f"{path} is missing, although its provenance record lists it; delete its neighbours and run again")
+        raise UserError(
+            f"{path} is missing, although its provenance record lists it; delete its neighbours and run again"
+        )
     if sha256(path) != expected:
-        raise UserError(f"{path} is not the file that was made (its sha256 differs from its record); delete it and run again")
+        raise UserError(
+            f"{path} is not the file that was made (its sha256 differs from its record); delete it and run again"
+        )
 
 
-def make(stage: str, spec: dict, code: str, inputs: list[dict], work: Path, names: list[str], notes: dict | None, started: float) -> dict:
+def make(
+    stage: str,
+    spec: dict,
+    code: str,
+    inputs: list[dict],
+    work: Path,
+    names: list[str],
+    notes: dict | None,
+    started: float,
+) -> dict:
     """The record of a finished job whose outputs are the files `names` in `work`."""
     return {
         "stage": stage,
@@ -93,7 +110,9 @@ def make(stage: str, spec: dict, code: str, inputs: list[dict], work: Path, name
         "spec_sha256": spec_sha256(spec),
         "code_sha256": code,
         "inputs": inputs,
-        "outputs": [{"path": name, "sha256": sha256(work / name), "bytes": (work / name).stat().st_size} for name in names],
+        "outputs": [
+            {"path": name, "sha256": sha256(work / name), "bytes": (work / name).stat().st_size} for name in names
+        ],
         "notes": notes or {},
         "git": git_state(),
         "packages": versions(),
@@ -119,8 +138,12 @@ def git_state() -> dict:
     """Commit and dirty flag of the code that runs; unknown outside a git clone."""
     here = Path(__file__).parent
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-        status = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=True).stdout
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "unknown", "dirty": None}
     return {"commit": commit, "dirty": bool(status.strip())}
@@ -144,4 +167,9 @@ def machine() -> dict:
         cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    return {"host": socket.gethostname(), "cpu": cpu, "cores": len(os.sched_getaffinity(0)), "system": platform.platform()}
+    return {
+        "host": socket.gethostname(),
+        "cpu": cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "system": platform.platform(),
+    }

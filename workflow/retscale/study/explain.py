@@ -33,7 +33,9 @@ def line(item: dict, file: str, where: str, known: set[str]) -> str:
 
 def allowed(item: dict) -> list[str]:
     """The words that a literal or a tagged union would have taken."""
-    text = item.get("ctx", {}).get("expected_tags") or (item.get("ctx", {}).get("expected", "") if item["type"] == "literal_error" else "")
+    text = item.get("ctx", {}).get("expected_tags") or (
+        item.get("ctx", {}).get("expected", "") if item["type"] == "literal_error" else ""
+    )
     return [word.strip("' ") for word in text.replace(" or ", ", ").split(",") if word]
 
 

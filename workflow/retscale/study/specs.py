@@ -33,7 +33,11 @@ def mine(study: Study) -> dict:
 
 
 def finetune(study: Study, recipe: str) -> dict:
-    return {"recipe": {"id": recipe, **plain(study.recipes[recipe])}, "seed": study.file.seed, "precision": study.file.precision}
+    return {
+        "recipe": {"id": recipe, **plain(study.recipes[recipe])},
+        "seed": study.file.seed,
+        "precision": study.file.precision,
+    }
 
 
 def task(study: Study, id: str) -> dict:
@@ -70,7 +74,9 @@ def collect(study: Study) -> dict:
         "headline": list(study.tasks),
         "recipes": list(study.recipes),
         "main_recipe": next(iter(study.recipes)),
-        "checkpoints": {id: {"family": c.family, "size": c.size, "role": c.role} for id, c in study.checkpoints.items()},
+        "checkpoints": {
+            id: {"family": c.family, "size": c.size, "role": c.role} for id, c in study.checkpoints.items()
+        },
         "seed": study.file.seed,
     }
 

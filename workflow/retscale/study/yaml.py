@@ -15,7 +15,9 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
     seen = set()
     for key, _ in node.value:
         if key.value in seen:
-            raise UserError(f"{key.start_mark.name}, line {key.start_mark.line + 1}: the key {key.value!r} is given twice; keep one")
+            raise UserError(
+                f"{key.start_mark.name}, line {key.start_mark.line + 1}: the key {key.value!r} is given twice; keep one"
+            )
         seen.add(key.value)
     loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
@@ -28,7 +30,7 @@ def read(path: Path) -> dict:
     """The mapping in the file `path`; UserError if there is none."""
     try:
         with path.open(encoding="utf-8") as stream:
-            data = yaml.load(stream, _Loader)  # noqa: S506 - a subclass of the safe loader
+            data = yaml.load(stream, _Loader)
     except FileNotFoundError:
         near = ", ".join(sorted(str(p) for p in path.parent.glob("*.yaml"))) or "no yaml file"
         raise UserError(f"there is no file {path}; its folder holds: {near}") from None
