@@ -48,6 +48,15 @@ class Clone:
             return {}
         return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table[1], re.M) if name != "all"}
 
+    def pretend(self, study: str = "config/smoke.yaml") -> None:
+        """Let Snakemake take the study for finished as it stands, with empty files for results."""
+        table = self.run("snakemake", "--summary", "--configfile", study).stdout
+        for line in table.splitlines()[1:]:
+            path = self.folder / line.split("\t")[0]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        self.run("snakemake", "--touch", "--cores", "1", "--configfile", study)
+
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace `old`, which must stand in `file` exactly once."""
         path = self.folder / file

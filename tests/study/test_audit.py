@@ -37,7 +37,8 @@ def test_an_untouched_figure_is_verified_point_by_point(smoke):
         "collect/scores.parquet",
         "fit/trends.csv",
         "figure/1b.csv",
-        "pairs/pairs.parquet",
+        "pairs/boolq/pairs.parquet",
+        "mine/boolq/negatives.parquet",
         "text/tokens.npy",
     ],
 )
@@ -53,7 +54,7 @@ def test_one_flipped_bit_is_named(finished, file):
 
 
 def test_a_deleted_record_and_a_deleted_file_are_named(finished):
-    (finished.folder / "results/smoke/mine/negatives.record.json").unlink()
+    (finished.folder / "results/smoke/mine/boolq/negatives.record.json").unlink()
     (finished.folder / "results/smoke/evaluate/d16/own-mini/fiqa.parquet").unlink()
     text = "\n".join(audit(finished, 1))
     assert "negatives.record.json: the record is missing" in text and "fiqa.parquet: the file is missing" in text

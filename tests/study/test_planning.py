@@ -61,6 +61,28 @@ def test_a_recipe_changed(finished):
     }
 
 
+DATA = "{use: boolq, max_pairs: 1000}"
+
+
+def test_a_training_data_set_added(finished):
+    """Both recipes take all there are."""
+    finished.edit("config/smoke.yaml", DATA, f"[{DATA}, {{use: boolq, id: also, max_pairs: 500, seed: 1}}]")
+    assert finished.plan() == {
+        "pairs": 1, "mine": 1, "finetune": ENCODERS, "evaluate_small": ENCODERS, "collect": 1, "fit": 1,
+        "figure": FIGURES, "report": 1,
+    }  # fmt: skip
+
+
+def test_a_training_data_set_added_that_no_recipe_names(finished):
+    for recipe in ("own-mini", "microbatch-mini"):
+        finished.edit("config/smoke.yaml", f"{{use: {recipe},", f"{{use: {recipe}, weights: {{boolq: 1}},")
+    assert finished.plan()["finetune"] == ENCODERS
+    finished.run("snakemake", "--touch", "--cores", "1", "--configfile", "config/smoke.yaml")
+    assert finished.plan() == {}
+    finished.edit("config/smoke.yaml", DATA, f"[{DATA}, {{use: boolq, id: also, max_pairs: 500, seed: 1}}]")
+    assert finished.plan() == {"pairs": 1, "report": 1}
+
+
 def test_a_colour_of_one_figure_changed(finished):
     finished.edit(
         "config/smoke.yaml",

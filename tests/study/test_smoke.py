@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 import zipfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -77,18 +78,39 @@ def test_snakemakes_own_report(smoke, tmp_path):
 def test_a_stage_runs_without_snakemake(smoke, tmp_path):
     """The command of a job, run by hand elsewhere, gives the same bytes."""
     root = smoke.folder / "results/smoke"
-    spec = json.loads((root / "mine/negatives.record.json").read_text())["spec"]
+    spec = json.loads((root / "mine/boolq/negatives.record.json").read_text())["spec"]
     smoke.run(
         "retscale",
         "mine",
         "--spec",
         json.dumps(spec),
         "--pairs",
-        "results/smoke/pairs/pairs.json",
+        "results/smoke/pairs/boolq/pairs.json",
         "--out",
         str(tmp_path / "negatives.parquet"),
     )
-    assert (tmp_path / "negatives.parquet").read_bytes() == (root / "mine/negatives.parquet").read_bytes()
+    assert (tmp_path / "negatives.parquet").read_bytes() == (root / "mine/boolq/negatives.parquet").read_bytes()
+
+
+def test_two_training_data_sets_are_read_and_mined_apart(clone):
+    """BoolQ in two samples: each with its own counts, negatives and records, each clear of all that is held out."""
+    clone.edit(
+        "config/smoke.yaml",
+        "pairs: {use: boolq, max_pairs: 1000}",
+        "pairs: [{use: boolq, max_pairs: 300}, {use: boolq, id: also, max_pairs: 200, seed: 1}]",
+    )
+    clone.snakemake("--until", "mine")
+    root = clone.folder / "results/smoke"
+    queries = {}
+    for id, size in {"boolq": 300, "also": 200}.items():
+        facts = json.loads((root / f"pairs/{id}/pairs.json").read_text())
+        assert (facts["id"], facts["pairs"]) == (id, size)
+        assert set(facts["overlap"]) == {"boolq-validation", "boolq-test", "fiqa", "consumer-contracts"}
+        mined = json.loads((root / f"mine/{id}/negatives.record.json").read_text())
+        assert {Path(source["path"]).parent.name for source in mined["inputs"]} == {id}
+        queries[id] = set(pd.read_parquet(root / f"mine/{id}/negatives.parquet")["query_id"])
+        assert queries[id] == set(pd.read_parquet(root / f"pairs/{id}/pairs.parquet")["query_id"])
+    assert queries["boolq"] != queries["also"]
 
 
 @pytest.mark.parametrize("delay", [6, 14])
@@ -154,7 +176,7 @@ def test_a_full_disk_stops_a_job_in_one_line(smoke, tmp_path):
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], capture_output=True).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
-        spec = json.loads((smoke.folder / "results/smoke/pairs/pairs.record.json").read_text())["spec"]
+        spec = json.loads((smoke.folder / "results/smoke/pairs/boolq/pairs.record.json").read_text())["spec"]
         done = smoke.run("retscale", "pairs", "--spec", json.dumps(spec), "--out", str(disk / "pairs.json"), status=1)
         assert done.stderr.strip().splitlines()[-1].startswith("retscale pairs: error: the disk is full")
         assert "Traceback" not in done.stderr
@@ -179,9 +201,9 @@ def test_two_processes_train_what_one_trains(smoke, tmp_path):
         "--card",
         "results/smoke/checkpoint/d24/card.json",
         "--pairs",
-        "results/smoke/pairs/pairs.json",
+        "results/smoke/pairs/boolq/pairs.json",
         "--negatives",
-        "results/smoke/mine/negatives.parquet",
+        "results/smoke/mine/boolq/negatives.parquet",
     ]
     smoke.environment["ACCELERATE_USE_CPU"] = "1"
     launch = ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "retscale", "finetune"]

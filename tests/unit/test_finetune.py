@@ -68,11 +68,11 @@ def study(tmp_path_factory):
 
 
 def inputs(folder):
-    return {"card": folder / "card.json", "pairs": folder / "pairs.json", "negatives": folder / "negatives.parquet"}
+    return {"card": folder / "card.json", "pairs": [folder / "pairs.json"], "negatives": [folder / "negatives.parquet"]}
 
 
 def spec(**recipe):
-    return {"recipe": {**RECIPE, "id": "r", **recipe}, "precision": "fp32", "seed": 3}
+    return {"recipe": {**RECIPE, "id": "r", **recipe}, "pairs": {"topics": None}, "precision": "fp32", "seed": 3}
 
 
 def tuned(study, out, **recipe):
@@ -134,13 +134,12 @@ def test_two_processes_train_as_one(study, tmp_path, negatives):
     whole, _, whole_log, _ = tuned(study, tmp_path / "whole", **job["recipe"])
     out = tmp_path / "two"
     out.mkdir()
-    paths = {name: str(path) for name, path in inputs(study).items()}
     program = (
         "import sys, json; from pathlib import Path; from retscale.finetune.run import run; "
         "spec, inputs, out = map(json.loads, sys.argv[1:]); "
-        "run(spec, {k: Path(v) for k, v in inputs.items()}, Path(out))"
+        "run(spec, inputs, Path(out))"
     )
-    command = [sys.executable, "-c", program, *map(json.dumps, (job, paths, str(out)))]
+    command = [sys.executable, "-c", program, *(json.dumps(part, default=str) for part in (job, inputs(study), out))]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -295,7 +294,7 @@ def test_empty_or_missing_texts_are_errors(study, tmp_path):
         out = folder / "out"
         out.mkdir()
         with pytest.raises(UserError, match=says):
-            run(spec(), {**inputs(study), "pairs": folder / "pairs.json"}, out)
+            run(spec(), {**inputs(study), "pairs": [folder / "pairs.json"]}, out)
 
 
 def test_a_diverging_run_stops_with_its_step(study, tmp_path):
@@ -335,3 +334,9 @@ def test_max_pairs_takes_the_same_spread_of_pairs(study):
     data = loaded(study, max_pairs=10)
     assert len(data) == 10 and isinstance(data, Examples)
     assert [len(x) for x in loaded(study, max_pairs=10).query_tokens] == [len(x) for x in data.query_tokens]
+
+
+def test_several_data_sets_are_refused(study, tmp_path):
+    both = {name: path * 2 if isinstance(path, list) else path for name, path in inputs(study).items()}
+    with pytest.raises(UserError, match="several data sets .a, b. is not possible yet"):
+        run({**spec(), "pairs": {"a": 0.5, "b": 0.5}}, both, tmp_path)

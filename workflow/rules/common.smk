@@ -27,5 +27,6 @@ def digest(stage):
 
 wildcard_constraints:
     checkpoint="[a-z0-9][a-z0-9._-]*",
+    pairs="[a-z0-9][a-z0-9._-]*",
     recipe="[a-z0-9][a-z0-9._-]*",
     task="[a-z0-9][a-z0-9._-]*",

@@ -1,6 +1,7 @@
 """An encoder: a checkpoint fine-tuned by a recipe.
 
-requires: card.json, pairs.json, negatives.parquet        writes: encoder.json, weights, tokenizer, log.jsonl
+requires: card.json, and pairs.json and negatives.parquet of each data set that the recipe trains on
+writes: encoder.json, weights, tokenizer, log.jsonl
 """
 
 encoders = [
@@ -13,8 +14,8 @@ encoders = [
 rule finetune:
     input:
         card=f"{out}/checkpoint/{{checkpoint}}/card.json",
-        pairs=rules.pairs.output,
-        negatives=rules.mine.output,
+        pairs=lambda wildcards: expand(rules.pairs.output, pairs=study.mixture(wildcards.recipe)),
+        negatives=lambda wildcards: expand(rules.mine.output, pairs=study.mixture(wildcards.recipe)),
     output:
         f"{out}/finetune/{{checkpoint}}/{{recipe}}/encoder.json",
     params:

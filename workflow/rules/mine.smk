@@ -1,4 +1,4 @@
-"""Hard negatives for every training query.
+"""Hard negatives for every query of a training data set.
 
 requires: pairs.json        writes: negatives.parquet
 """
@@ -8,12 +8,12 @@ rule mine:
     input:
         pairs=rules.pairs.output,
     output:
-        f"{out}/mine/negatives.parquet",
+        f"{out}/mine/{{pairs}}/negatives.parquet",
     params:
         spec=spec(specs.mine),
         code=digest("mine"),
     log:
-        f"{logs}/mine.log",
+        f"{logs}/mine/{{pairs}}.log",
     conda:
         "../../envs/environment.yaml"
     shell:

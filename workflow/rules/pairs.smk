@@ -1,4 +1,4 @@
-"""Training queries, their positives, and the passage collection.
+"""A training data set: queries, their positives, and the passage collection.
 
 requires: a data source        writes: pairs.json, pairs.parquet, passages.parquet
 """
@@ -6,12 +6,12 @@ requires: a data source        writes: pairs.json, pairs.parquet, passages.parqu
 
 rule pairs:
     output:
-        f"{out}/pairs/pairs.json",
+        f"{out}/pairs/{{pairs}}/pairs.json",
     params:
-        spec=spec(specs.pairs),
+        spec=spec(specs.pairs, "pairs"),
         code=digest("pairs"),
     log:
-        f"{logs}/pairs.log",
+        f"{logs}/pairs/{{pairs}}.log",
     conda:
         "../../envs/environment.yaml"
     shell:

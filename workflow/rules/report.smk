@@ -9,7 +9,7 @@ rule report:
         figures=figures,
         collect=rules.collect.output,
         fit=rules.fit.output,
-        pairs=rules.pairs.output,
+        pairs=expand(rules.pairs.output, pairs=study.pairs),
         tasks=expand(rules.task.output, task=study.tasks),
         text=rules.text.output if study.text else [],
     output:

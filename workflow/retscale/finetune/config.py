@@ -1,6 +1,6 @@
 """What the finetune stage reads of a study."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -27,6 +27,9 @@ class Recipe(BaseModel):
     query_length: int = Field(128, ge=4)  # code: 128 tokens for both
     passage_length: int = Field(128, ge=4)
 
+    # How often each training data set of the study is met, relative to the others that are named; what is not named is
+    # not used. None: every data set, in proportion to its number of pairs.
+    weights: dict[str, Annotated[float, Field(gt=0, le=1e9)]] | None = Field(None, min_length=1)
     max_pairs: int | None = Field(None, ge=1)  # paper: 500k; None: all pairs there are
     epochs: int = Field(1, ge=1)  # paper: one epoch
     batch_queries: int = Field(64, ge=1)  # not stated; 64 as simlm, ablate 32

@@ -40,7 +40,12 @@ def run(spec: dict, inputs: dict, out: Path) -> dict | None:
         raise UserError(
             f"the recipe's texts have up to {longest} tokens but {card['id']} reads {limit}; lower its lengths"
         )
-    data = examples(Path(inputs["pairs"]).parent, Path(inputs["negatives"]), recipe, tokenizer)
+    if not len(spec["pairs"]) == len(inputs["pairs"]) == len(inputs["negatives"]) == 1:
+        raise UserError(
+            f"training on several data sets ({', '.join(spec['pairs'])}) is not possible yet; name one in `weights`"
+        )
+    (pairs,), (negatives,) = inputs["pairs"], inputs["negatives"]
+    data = examples(Path(pairs).parent, Path(negatives), recipe, tokenizer)
     steps = train(accelerator, model, data, recipe, spec["seed"], tokenizer.pad_token_id, out / "log.jsonl", card["id"])
     accelerator.end_training()
     if not accelerator.is_main_process:

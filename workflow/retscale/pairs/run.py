@@ -64,7 +64,7 @@ def select(
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
-    config = PairsConfig.model_validate(spec)
+    config = PairsConfig.model_validate({key: value for key, value in spec.items() if key != "id"})
     tests: dict[str, list[str]] = {}
     for test in config.exclude:
         found = tests.setdefault(test.name, [])
@@ -85,6 +85,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     pairs.to_parquet(out / "pairs.parquet", index=False)
     collection.to_parquet(out / "passages.parquet", index=False)
     facts = {
+        "id": spec["id"],
         "rows": len(source),
         "excluded": dict(sorted(excluded.items())),
         "overlap": {name: overlap[name] for name in sorted(tests)},

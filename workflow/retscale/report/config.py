@@ -14,7 +14,10 @@ class Described(BaseModel):
 
 
 class ReportConfig(BaseModel):
-    """The study's title, description and deviations; `machine` is the kind of machine that it is meant for."""
+    """The study's title, description and deviations; `machine` is the kind of machine that it is meant for.
+
+    `mixtures`: for each recipe its training data sets with their weights, None: in proportion to their pairs.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -23,7 +26,8 @@ class ReportConfig(BaseModel):
     deviations: list[str] = []
     machine: str = ""
     checkpoints: dict[str, Described] = {}
-    training: Described = Described()
+    pairs: dict[str, Described] = {}
+    mixtures: dict[str, dict[str, float | None]] = {}
     text: dict[str, Described] = {}
     tasks: dict[str, Described] = {}
     icl: dict[str, Described] = {}

@@ -55,7 +55,8 @@ def facts(config: ReportConfig, inputs: dict) -> dict:
         if len(rank)
         else rank
     )
-    tasks = [task_facts(Path(path), config) for path in many(inputs, "tasks")]
+    tasks = [described(Path(path), config.tasks) for path in many(inputs, "tasks")]
+    training = [described(Path(path), config.pairs) for path in many(inputs, "pairs")]
     return {
         "study": study,
         "config": config,
@@ -77,7 +78,7 @@ def facts(config: ReportConfig, inputs: dict) -> dict:
         "pairs": rows(tables["pairs"]),
         "tasks": tasks,
         "text": read_json(Path(inputs["text"])) if inputs.get("text") else None,
-        "training": read_json(Path(inputs["pairs"])),
+        "training": training,
         "models": {name: found for name, found in sorted(config.checkpoints.items()) if found.licence or found.origin},
         "hashes": hashes(inputs),
     }
@@ -118,10 +119,10 @@ def figure(png: Path) -> dict:
     }
 
 
-def task_facts(path: Path, config: ReportConfig) -> dict:
-    """One retrieval task: counts from its file; licence and origin from the study where the file has none."""
+def described(path: Path, by_id: dict[str, Described]) -> dict:
+    """One data set: counts from its file; licence and origin from the study where the file has none."""
     found = read_json(path)
-    told = config.tasks.get(found["id"], Described())
+    told = by_id.get(found["id"], Described())
     words = {name: found.get(name) or getattr(told, name) for name in ("licence", "origin")}
     return found | words | {"note": told.note}
 

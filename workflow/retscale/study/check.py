@@ -12,8 +12,10 @@ def main(arguments: argparse.Namespace) -> int:
     encoders = sum(map(len, found.trained.values()))
     print(f"{arguments.study}: {found.file.title}")
     print(f"checkpoints  {len(found.checkpoints)}: {', '.join(found.checkpoints)}")
+    print(f"pairs        {len(found.pairs)}: {', '.join(found.pairs)}")
     for name, trained in found.trained.items():
-        print(f"recipe       {name}: {len(trained)} encoders")
+        mixture = ", ".join(id if w is None else f"{id} ({w:g})" for id, w in found.mixture(name).items())
+        print(f"recipe       {name}: {len(trained)} encoders, trained on {mixture}")
     print(f"tasks        {len(found.tasks)}: {', '.join(found.tasks)}")
     print(f"in context   {len(found.icl)}: {', '.join(found.icl) or 'none'}")
     print(f"evaluations  {encoders * len(found.tasks)} of {encoders} encoders in {encoders * len(found.batches)} jobs")

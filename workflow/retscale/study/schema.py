@@ -10,8 +10,8 @@ from retscale.study import catalog
 from retscale.study.model import Study
 
 FILE = Path(__file__).resolve().parents[2] / "schemas" / "study.schema.json"
-LISTS = {"checkpoints": "checkpoint", "recipes": "recipe", "tasks": "task", "icl": "icl"}
-SINGLE = {"text": "text", "pairs": "pairs"}
+LISTS = {"checkpoints": "checkpoint", "pairs": "pairs", "recipes": "recipe", "tasks": "task", "icl": "icl"}
+SINGLE = {"text": "text"}
 
 
 def schema() -> dict:
@@ -34,6 +34,10 @@ def schema() -> dict:
             field["items"] = either
         else:
             made["properties"][key] = {k: v for k, v in field.items() if k != "anyOf"} | either
+    # A single training data set need not be written as a list.
+    several = made["properties"]["pairs"]
+    about = {key: several.pop(key) for key in ("title", "description")}
+    made["properties"]["pairs"] = about | {"anyOf": [*several["items"]["anyOf"], several]}
     return made
 
 

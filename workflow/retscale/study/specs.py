@@ -18,14 +18,14 @@ def checkpoint(study: Study, id: str) -> dict:
     return {"id": id, "seed": study.file.seed, "precision": study.file.precision, **entry}
 
 
-def pairs(study: Study) -> dict:
-    config = plain(study.pairs, without=DESCRIPTIVE)
+def pairs(study: Study, id: str) -> dict:
+    config = plain(study.pairs[id], without=DESCRIPTIVE)
     held_out = [
         {"name": name, "wheel": task.source.wheel, "files": task.source.files, "field": field}
         for name, task in study.held_out.items()
         for field in task.text_fields()
     ]
-    return {**config, "exclude": config["exclude"] + held_out}
+    return {"id": id, **config, "exclude": config["exclude"] + held_out}
 
 
 def mine(study: Study) -> dict:
@@ -34,7 +34,8 @@ def mine(study: Study) -> dict:
 
 def finetune(study: Study, recipe: str) -> dict:
     return {
-        "recipe": {"id": recipe, **plain(study.recipes[recipe])},
+        "recipe": {"id": recipe, **plain(study.recipes[recipe], without={"weights"})},
+        "pairs": study.mixture(recipe),
         "seed": study.file.seed,
         "precision": study.file.precision,
     }
@@ -96,7 +97,8 @@ def report(study: Study) -> dict:
     return {
         **{key: getattr(study.file, key) for key in ("title", "description", "deviations", "machine")},
         "checkpoints": described(study.checkpoints),
-        "training": described({"": study.pairs})[""],
+        "pairs": described(study.pairs),
+        "mixtures": {recipe: study.mixture(recipe) for recipe in study.recipes},
         "text": described({source.name: source for source in study.text.sources} if study.text else {}),
         "tasks": described(study.tasks),
         "icl": described(study.icl),
