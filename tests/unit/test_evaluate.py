@@ -13,9 +13,13 @@ from transformers import AutoModel, MptConfig, PreTrainedTokenizerFast, set_seed
 
 from retscale.errors import UserError
 from retscale.evaluate import metrics
-from retscale.evaluate.run import METRICS, per_query, run
+from retscale.evaluate.run import METRICS, load_encoder, per_query, run
 from retscale.evaluate.search import _keys, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
+from retscale.model.load import load_tokenizer
+from retscale.model.prompt import Prompt
+from retscale.model.tokenize import fingerprint
+from retscale.study.catalog import merge
 from retscale.task.run import run as make_task
 
 WORDS = [f"w{i}" for i in range(60)]
@@ -138,6 +142,11 @@ def test_ideal_gains_ignore_what_is_not_relevant():
     assert ideal.tolist() == [[3, 1], [0, 0], [2, 0]]
 
 
+def prompted(folder, **prompt) -> dict:
+    prompt = Prompt(**prompt)
+    return {"prompt": prompt.model_dump(), "prompt_sha256": fingerprint(load_tokenizer(folder), prompt)}
+
+
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")
@@ -152,12 +161,8 @@ def encoder(tmp_path_factory):
     facts = {
         "pooling": "mean",
         "normalize": True,
-        "query_length": 8,
-        "passage_length": 20,
-        "query_prefix": "query: ",
-        "passage_prefix": "",
+        **prompted(folder, query_length=8, passage_length=20, query_prefix="query: "),
     }
-    facts |= {"append_eos": False}
     (folder / "encoder.json").write_text(
         json.dumps({**facts, "files": files, "weights_sha256": files["model.safetensors"]})
     )
@@ -228,7 +233,8 @@ def test_scores_come_from_the_encoders_own_lengths_and_prefixes(encoder, tasks, 
         (changed / path.name).write_bytes(path.read_bytes())
     facts = json.loads(encoder.read_text())
     scores = []
-    for change in ({}, {"query_prefix": ""}, {"passage_length": 3}):
+    for change in ({}, {"query_prefix": ""}, {"passage_length": 4}):
+        change = prompted(changed, **facts["prompt"] | change)
         (changed / "encoder.json").write_text(json.dumps(facts | change))
         list(run(spec(["one"]), {"encoder": changed / "encoder.json", "tasks": tasks[:1]}, tmp_path))
         scores.append(np.concatenate(pd.read_parquet(tmp_path / "one.parquet")["scores"]))
@@ -243,3 +249,47 @@ def test_changed_weights_are_refused(encoder, tasks, tmp_path):
             (tmp_path / path.name).write_bytes(path.read_bytes() + b" ")
     with pytest.raises(UserError, match="is not the file that encoder.json lists"):
         list(run(spec(["one"]), {"encoder": tmp_path / "encoder.json", "tasks": tasks[:1]}, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"prompt": {"query_prefix": "search: "}}, "texts become other tokens than in training"),
+        ({"prompt": {"passage_length": 21}}, "texts become other tokens than in training"),
+        ({"prompt": {"eos": "add"}}, "texts become other tokens than in training"),
+        ({"prompt": {"eos": "sometimes"}}, "holds no valid prompt"),
+        ({"prompt": {"suffix": "</s>"}}, "holds no valid prompt"),
+        ({"prompt_sha256": "0" * 64}, "texts become other tokens than in training"),
+    ],
+)
+def test_an_edited_prompt_is_refused(encoder, tmp_path, change, says):
+    for path in encoder.parent.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "encoder.json").write_text(json.dumps(merge(json.loads(encoder.read_text()), change)))
+    with pytest.raises(UserError, match=says) as error:
+        load_encoder(tmp_path / "encoder.json", "fp32", 64)
+    assert "\n" not in str(error.value)
+
+
+def test_an_encoder_without_a_prompt_is_refused(encoder, tmp_path):
+    for path in encoder.parent.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    facts = json.loads(encoder.read_text())
+    del facts["prompt"]
+    (tmp_path / "encoder.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match="holds no valid prompt"):
+        load_encoder(tmp_path / "encoder.json", "fp32", 64)
+
+
+def test_a_tokenizer_that_reads_text_otherwise_is_refused(encoder, tmp_path):
+    """As with another version of its library: the files are the listed ones, the tokens are not."""
+    for path in encoder.parent.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    tokenizer = json.loads((tmp_path / "tokenizer.json").read_text())
+    tokenizer["pre_tokenizer"] = {"type": "Whitespace"}  # which parts words from punctuation
+    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    facts = json.loads(encoder.read_text())
+    facts["files"]["tokenizer.json"] = hashlib.sha256((tmp_path / "tokenizer.json").read_bytes()).hexdigest()
+    (tmp_path / "encoder.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match="texts become other tokens than in training"):
+        load_encoder(tmp_path / "encoder.json", "fp32", 64)

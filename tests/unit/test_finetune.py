@@ -13,21 +13,23 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import MptConfig, MptModel, PreTrainedTokenizerFast
 
 from retscale.errors import UserError
-from retscale.model.attention import use_fused
 from retscale.finetune.config import Recipe
 from retscale.finetune.data import Examples, examples, groups, order
 from retscale.finetune.embed import embed
 from retscale.finetune.loss import info_nce, own_mask
 from retscale.finetune.run import run, split
 from retscale.finetune.schedule import learning_rate
-from retscale.model.tokenize import pad
+from retscale.model.attention import use_fused
+from retscale.model.load import load_tokenizer
+from retscale.model.prompt import Prompt
+from retscale.model.tokenize import fingerprint, pad
+from retscale.study.catalog import merge
 
 TOPICS = [[f"t{topic}w{i}" for i in range(8)] for topic in range(12)]
 RECIPE = {
     "n_negatives": 3,
     "temperature": 0.05,
-    "query_length": 8,
-    "passage_length": 12,
+    "prompt": {"query_length": 8, "passage_length": 12},
     "batch_queries": 8,
     "lr": 0.01,
     "log_every": 1,
@@ -72,7 +74,8 @@ def inputs(folder):
 
 
 def spec(**recipe):
-    return {"recipe": {**RECIPE, "id": "r", **recipe}, "pairs": {"topics": None}, "precision": "fp32", "seed": 3}
+    recipe = {"id": "r", **merge(RECIPE, recipe)}
+    return {"recipe": recipe, "pairs": {"topics": None}, "precision": "fp32", "seed": 3}
 
 
 def tuned(study, out, **recipe):
@@ -97,12 +100,15 @@ def test_the_same_spec_gives_the_same_bytes(study, tmp_path):
 
 
 def test_the_loss_falls_and_the_encoder_says_how_to_use_it(study, tmp_path):
-    model, encoder, log, notes = tuned(study, tmp_path / "out", epochs=4, pooling="weighted_mean", query_prefix="q: ")
+    prefix = {"query_prefix": "t0w0 "}
+    model, encoder, log, notes = tuned(study, tmp_path / "out", epochs=4, pooling="weighted_mean", prompt=prefix)
     losses = [line["loss"] for line in log]
     assert len(log) == 48 and np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
     assert log[-1]["lr"] == pytest.approx(0.01 * 0.02) and all(0 <= line["padding"] < 1 for line in log)
-    assert encoder["pooling"] == "weighted_mean" and encoder["query_prefix"] == "q: " and encoder["normalize"] is True
-    assert (encoder["query_length"], encoder["passage_length"], encoder["steps"], encoder["pairs"]) == (8, 12, 48, 96)
+    assert encoder["pooling"] == "weighted_mean" and encoder["normalize"] is True
+    assert encoder["prompt"] == Prompt(query_length=8, passage_length=12, **prefix).model_dump()
+    assert encoder["prompt_sha256"] == fingerprint(load_tokenizer(tmp_path / "out"), Prompt(**encoder["prompt"]))
+    assert (encoder["steps"], encoder["pairs"]) == (48, 96)
     assert notes["passages_at_length"] > 0 and notes["queries_at_length"] == 0 and notes["dtype"] == "float32"
     assert weights(model).dtype == torch.float32
 
@@ -165,9 +171,7 @@ def test_two_processes_train_as_one(study, tmp_path, negatives):
 
 
 def loaded(study, **recipe):
-    from retscale.model.load import load_tokenizer
-
-    recipe = Recipe.model_validate({**RECIPE, **recipe})
+    recipe = Recipe.model_validate(merge(RECIPE, recipe))
     return examples(study, study / "negatives.parquet", recipe, load_tokenizer(study / "model"))
 
 
@@ -231,7 +235,7 @@ def test_fused_attention_is_the_eager_one():
 
 
 def test_texts_are_cut_to_their_lengths(study):
-    data = loaded(study, query_length=4)
+    data = loaded(study, prompt={"query_length": 4})
     assert max(map(len, data.query_tokens)) == 4 and max(map(len, data.passage_tokens)) == 12
 
 
@@ -327,7 +331,7 @@ def test_what_does_not_fit_is_refused(study, tmp_path):
     with pytest.raises(UserError, match="fewer than a batch"):
         tuned(study, tmp_path / "few", batch_queries=97)
     with pytest.raises(UserError, match="up to 33 tokens but tiny reads 32"):
-        tuned(study, tmp_path / "long", passage_length=33)
+        tuned(study, tmp_path / "long", prompt={"passage_length": 33})
 
 
 def test_max_pairs_takes_the_same_spread_of_pairs(study):

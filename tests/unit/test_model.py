@@ -4,10 +4,11 @@ import torch
 from retscale.errors import UserError
 from retscale.model import device as devices
 from retscale.model.encode import encode, encode_ids
-from retscale.model.load import deterministic, load_causal_lm, load_decoder, load_tokenizer, max_length
+from retscale.model.load import deterministic, load_causal_lm, load_backbone, load_tokenizer, max_length
 from retscale.model.params import count_params, flops
 from retscale.model.pool import l2_normalize, pool
-from retscale.model.tokenize import pad, token_ids
+from retscale.model.prompt import Prompt
+from retscale.model.tokenize import pad
 from retscale.text.batch import batches
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MptConfig, PreTrainedTokenizerFast
@@ -53,6 +54,7 @@ def test_flops_are_6nd():
 
 
 WORDS = [f"w{i}" for i in range(40)]
+PROMPT = Prompt(passage_length=24)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +80,8 @@ def texts():
 def test_load_gives_the_asked_dtype_and_the_same_weights(folder):
     lm = load_causal_lm(folder, torch.float32)
     assert lm.dtype == torch.float32 and not lm.training
-    assert load_decoder(folder, torch.bfloat16).dtype == torch.bfloat16
-    assert torch.equal(load_decoder(folder, torch.float32).wte.weight, lm.lm_head.weight)
+    assert load_backbone(folder, torch.bfloat16).dtype == torch.bfloat16
+    assert torch.equal(load_backbone(folder, torch.float32).wte.weight, lm.lm_head.weight)
     assert max_length(lm.config) == 64
 
 
@@ -108,17 +110,17 @@ def test_a_missing_pad_token_is_set_in_memory_only(folder):
 
 
 def test_encode_equals_one_text_at_a_time(folder, texts):
-    model, tokenizer = load_decoder(folder, torch.float32), load_tokenizer(folder)
+    model, tokenizer = load_backbone(folder, torch.float32), load_tokenizer(folder)
     for pooling in ("mean", "weighted_mean", "last", "cls"):
-        batched = encode(model, tokenizer, texts, max_length=24, pooling=pooling, tokens_per_batch=200)
-        alone = np.stack([encode(model, tokenizer, [t], max_length=24, pooling=pooling)[0] for t in texts])
+        batched = encode(model, tokenizer, texts, PROMPT, "passage", pooling=pooling, tokens_per_batch=200)
+        alone = np.stack([encode(model, tokenizer, [t], PROMPT, "passage", pooling=pooling)[0] for t in texts])
         np.testing.assert_allclose(batched, alone, atol=1e-5)
         np.testing.assert_allclose(np.linalg.norm(batched, axis=1), 1, atol=1e-6)
     assert batched.dtype == np.float32 and batched.shape == (len(texts), 16)
 
 
 def test_encode_does_not_depend_on_the_padding_side(folder):
-    model = load_decoder(folder, torch.float32)
+    model = load_backbone(folder, torch.float32)
     right = torch.tensor([[5, 6, 7, 0, 0]]), torch.tensor([[1, 1, 1, 0, 0]])
     left = torch.tensor([[0, 0, 5, 6, 7]]), torch.tensor([[0, 0, 1, 1, 1]])
     a, b = (pool(model(input_ids=i, attention_mask=m).last_hidden_state, m, "mean") for i, m in (right, left))
@@ -126,20 +128,14 @@ def test_encode_does_not_depend_on_the_padding_side(folder):
 
 
 def test_encode_without_texts(folder):
-    assert encode(load_decoder(folder, torch.float32), load_tokenizer(folder), [], max_length=8).shape == (0, 16)
+    model, tokenizer = load_backbone(folder, torch.float32), load_tokenizer(folder)
+    assert encode(model, tokenizer, [], PROMPT, "query").shape == (0, 16)
 
 
 def test_encode_ids_carries_gradients(folder):
-    model = load_decoder(folder, torch.float32)
+    model = load_backbone(folder, torch.float32)
     encode_ids(model, [[1, 2], [3]], 0, "mean").sum().backward()
     assert model.wte.weight.grad[3].abs().sum() > 0
-
-
-def test_token_ids(folder):
-    tokenizer = load_tokenizer(folder)
-    assert token_ids(tokenizer, ["w0 w1 w2", ""], max_length=2) == [[1, 2], [0]]
-    assert token_ids(tokenizer, ["w1"], max_length=4, prefix="w0 ") == [[1, 2]]
-    assert token_ids(tokenizer, ["w0 w1 w2", "w0"], max_length=2, append_eos=True) == [[1, 0], [1, 0]]
 
 
 def test_pad():

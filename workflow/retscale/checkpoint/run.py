@@ -9,7 +9,7 @@ from retscale.checkpoint import gguf, hub, local, pretrain
 from retscale.checkpoint.config import Job
 from retscale.checkpoint.files import hashes
 from retscale.errors import UserError
-from retscale.model.load import load_causal_lm, load_tokenizer, max_length
+from retscale.model.load import is_causal, load_backbone, load_causal_lm, load_tokenizer, max_length
 from retscale.model.params import count_params, flops
 
 SOURCES = {"hub": hub.obtain, "local": local.obtain, "gguf": gguf.obtain, "pretrain": pretrain.obtain}
@@ -19,7 +19,8 @@ def run(spec: dict, inputs: dict[str, Path], out: Path) -> dict:
     """Write card.json, and model/ where the model does not already lie elsewhere."""
     job = Job.model_validate(spec)
     got = SOURCES[job.source.kind](job, job.source, inputs.get("text"), out)
-    model = load_causal_lm(got.folder, torch.bfloat16)  # to count; half the memory of float32
+    load = load_causal_lm if is_causal(got.folder) else load_backbone
+    model = load(got.folder, torch.bfloat16)  # to count; half the memory of float32
     measured = count_params(model)
     if job.n_params is not None and measured["total"] != job.n_params:
         raise UserError(

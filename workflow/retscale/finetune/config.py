@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from retscale.model.prompt import Prompt
+
 
 class Recipe(BaseModel):
     """How a checkpoint becomes an encoder.
@@ -21,11 +23,7 @@ class Recipe(BaseModel):
     n_negatives: int = Field(15, ge=1, le=1000)  # paper: 15 BM25 negatives
     temperature: float = Field(0.01, gt=0, le=10)  # not stated; E5 and RepLLaMA use .01, ablate .02 and .05
     pooling: Literal["mean", "weighted_mean", "last", "cls"] = "mean"  # paper; code
-    append_eos: bool = False  # for `last`, where the end-of-text token gathers the text
-    query_prefix: str = ""  # not stated; code: none
-    passage_prefix: str = ""
-    query_length: int = Field(128, ge=4)  # code: 128 tokens for both
-    passage_length: int = Field(128, ge=4)
+    prompt: Prompt = Prompt()  # prefixes, lengths and special tokens
 
     # How often each training data set of the study is met, relative to the others that are named; what is not named is
     # not used. None: every data set, in proportion to its number of pairs.

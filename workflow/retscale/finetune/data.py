@@ -72,16 +72,12 @@ def examples(folder: Path, negatives: Path, recipe: Recipe, tokenizer: PreTraine
     for row, ids in zip(padded, positives):
         row[: len(ids)] = [number.get(id, -1) for id in ids]
 
-    def tokens(texts: list[str], length: int, prefix: str) -> list[np.ndarray]:
-        ids = token_ids(tokenizer, texts, max_length=length, prefix=prefix, append_eos=recipe.append_eos)
-        return [np.asarray(x, dtype=np.int32) for x in ids]
-
     return Examples(
         query=pairs["query_id"].map(query_number).to_numpy(),
         group=np.array([[number[id] for id in ids] for ids in group]),
         positives=padded,
-        query_tokens=tokens(list(queries.values()), recipe.query_length, recipe.query_prefix),
-        passage_tokens=tokens([texts[id] for id in used], recipe.passage_length, recipe.passage_prefix),
+        query_tokens=token_ids(tokenizer, list(queries.values()), recipe.prompt, "query").ids,
+        passage_tokens=token_ids(tokenizer, [texts[id] for id in used], recipe.prompt, "passage").ids,
     )
 
 

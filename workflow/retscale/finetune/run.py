@@ -17,8 +17,9 @@ from retscale.finetune.embed import embed
 from retscale.finetune.loss import info_nce, own_mask, pool_mask
 from retscale.finetune.schedule import learning_rate
 from retscale.model.device import dtype
-from retscale.model.load import deterministic, load_decoder, load_tokenizer, max_length
+from retscale.model.load import deterministic, load_backbone, load_tokenizer, max_length
 from retscale.model.params import count_params
+from retscale.model.tokenize import fingerprint
 from retscale.progress import progress
 
 # Tokens a forward, padding included: on a CPU what stays in cache, on an accelerator what fills it.
@@ -34,8 +35,8 @@ def run(spec: dict, inputs: dict, out: Path) -> dict | None:
     card = json.loads(Path(inputs["card"]).read_text(encoding="utf-8"))
     folder = Path(inputs["card"]).parent / card["model"]
     tokenizer = load_tokenizer(folder)
-    model = load_decoder(folder, torch.float32)  # fp32 weights; autocast computes in `precision`
-    longest = max(recipe.query_length, recipe.passage_length)
+    model = load_backbone(folder, torch.float32)  # fp32 weights; autocast computes in `precision`
+    longest = max(recipe.prompt.query_length, recipe.prompt.passage_length)
     if (limit := max_length(model.config)) is not None and longest > limit:
         raise UserError(
             f"the recipe's texts have up to {longest} tokens but {card['id']} reads {limit}; lower its lengths"
@@ -57,12 +58,13 @@ def run(spec: dict, inputs: dict, out: Path) -> dict | None:
         for path in sorted(out.iterdir())
         if path.name != "log.jsonl"
     }
-    keys = ("pooling", "query_length", "passage_length", "query_prefix", "passage_prefix", "append_eos")
     facts = {
         "checkpoint": card["id"],
         "recipe": spec["recipe"],
+        "prompt": recipe.prompt.model_dump(mode="json"),
+        "prompt_sha256": fingerprint(tokenizer, recipe.prompt),
+        "pooling": recipe.pooling,
         "normalize": True,
-        **{key: getattr(recipe, key) for key in keys},
         "n_params": count_params(model),
         "steps": steps,
         "pairs": len(data),
@@ -77,8 +79,8 @@ def run(spec: dict, inputs: dict, out: Path) -> dict | None:
         "device": accelerator.device.type,
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
-        "queries_at_length": sum(len(x) == recipe.query_length for x in data.query_tokens),
-        "passages_at_length": sum(len(x) == recipe.passage_length for x in data.passage_tokens),
+        "queries_at_length": sum(len(x) == recipe.prompt.query_length for x in data.query_tokens),
+        "passages_at_length": sum(len(x) == recipe.prompt.passage_length for x in data.passage_tokens),
         "pairs_unseen": max(0, len(data) - steps * recipe.batch_queries),
     }
 

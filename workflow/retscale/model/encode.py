@@ -5,6 +5,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.model.pool import Pooling, l2_normalize, pool
+from retscale.model.prompt import Prompt, Side
 from retscale.model.tokenize import pad, token_ids
 from retscale.progress import progress
 from retscale.text.batch import batches
@@ -15,21 +16,20 @@ def encode(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: list[str],
+    prompt: Prompt,
+    side: Side,
     *,
-    max_length: int,
-    prefix: str = "",
-    append_eos: bool = False,
     pooling: Pooling = "mean",
     normalize: bool = True,
     tokens_per_batch: int = 8192,
     what: str = "encode",
 ) -> np.ndarray:
-    """Embeddings of `texts` in their order: float32 (texts, d).
+    """Embeddings of `texts`, all of one side of `prompt`, in their order: float32 (texts, d).
 
     Each text is tokenised once; batches gather texts of like length up to `tokens_per_batch` tokens, padding included.
     Runs where the model is and in the model's dtype; pooling and normalisation are in float32.
     """
-    ids = token_ids(tokenizer, texts, max_length=max_length, prefix=prefix, append_eos=append_eos)
+    ids = token_ids(tokenizer, texts, prompt, side).ids
     vectors = np.empty((len(ids), model.config.hidden_size), dtype=np.float32)
     plan = batches([len(x) for x in ids], tokens_per_batch)
     for rows in progress(plan, what, unit="batches"):
@@ -40,7 +40,7 @@ def encode(
 
 
 def encode_ids(
-    model: PreTrainedModel, ids: list[list[int]], pad_id: int, pooling: Pooling, normalize: bool = True
+    model: PreTrainedModel, ids: list[np.ndarray], pad_id: int, pooling: Pooling, normalize: bool = True
 ) -> torch.Tensor:
     """Vectors (texts, d) in float32 of one batch of token ids, with gradients if the caller's mode has them."""
     tokens, mask = (x.to(model.device) for x in pad(ids, pad_id))

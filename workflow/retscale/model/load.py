@@ -1,5 +1,6 @@
 """Load models and tokenizers from a folder: explicit dtype, no remote code, no silent random weights."""
 
+import inspect
 import os
 import random
 from pathlib import Path
@@ -8,10 +9,14 @@ import numpy as np
 import torch
 import transformers
 from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    MODEL_MAPPING,
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForTextEncoding,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -24,18 +29,49 @@ transformers.utils.logging.disable_progress_bar()  # a bar a file would drown a 
 # These have no fused attention in transformers 5.23 and refuse to be asked for one.
 EAGER_ONLY = {"mpt"}
 
+# Encoder and decoder whose encoder half stands alone; its positions are relative, so it reads a text of any length.
+T5 = {"t5", "mt5", "umt5"}
 
-def load_decoder(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
-    """The transformer without its language-modelling head, in eval mode on the CPU.
+# Their first position is the one after the padding token's number, as RoBERTa's.
+POSITIONS_AFTER_PADDING = {
+    "camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm",
+    "xlm-roberta", "xlm-roberta-xl", "xmod",
+}  # fmt: skip
+
+
+def load_backbone(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
+    """What gives a text's token vectors, in eval mode on the CPU: a decoder or an encoder without its head and pooling
+    layer, or the encoder half of a T5.
 
     As every model here it is meant for right-padded batches and keeps no cache.
     """
-    return _load(AutoModel, folder, dtype)
+    config = _config(folder)
+    if config.model_type in T5:
+        return _load(AutoModelForTextEncoding, config, folder, dtype)
+    if config.is_encoder_decoder:
+        raise UserError(
+            f"{folder} holds a {config.model_type}, an encoder with a decoder; of these only the encoder half of "
+            f"{', '.join(sorted(T5))} can be used"
+        )
+    # A checkpoint of masked language modelling lacks the weights of a pooling layer, and nothing here reads its output.
+    pooler = "add_pooling_layer" in inspect.signature(MODEL_MAPPING.get(type(config), object).__init__).parameters
+    return _load(AutoModel, config, folder, dtype, **({"add_pooling_layer": False} if pooler else {}))
 
 
 def load_causal_lm(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
-    """The transformer with its language-modelling head, in eval mode on the CPU."""
-    return _load(AutoModelForCausalLM, folder, dtype)
+    """The transformer with its language-modelling head, in eval mode on the CPU; UserError if it is no decoder."""
+    config = _config(folder)
+    if not _is_causal(config):
+        raise UserError(
+            f"{folder} holds a {config.model_type}, which reads a text in both directions and continues none, so it "
+            "cannot be scored in context; leave `icl` out of its study"
+        )
+    return _load(AutoModelForCausalLM, config, folder, dtype)
+
+
+def is_causal(folder: Path | str) -> bool:
+    """Whether `folder` holds a decoder, which continues a text."""
+    return _is_causal(_config(folder))
 
 
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
@@ -54,8 +90,12 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def max_length(config) -> int | None:
-    """Tokens that a model of this config can read, or None if the config does not say."""
+def max_length(config: PreTrainedConfig) -> int | None:
+    """Tokens that a model of this config can read, or None if it has no limit or the config does not say."""
+    if config.model_type in T5:  # their files state an `n_positions` that only their data had
+        return None
+    if config.model_type in POSITIONS_AFTER_PADDING:
+        return config.max_position_embeddings - config.pad_token_id - 1
     for key in ("max_position_embeddings", "max_seq_len", "n_positions"):
         if isinstance(value := getattr(config, key, None), int):
             return value
@@ -77,11 +117,22 @@ def deterministic(seed: int, threads: int | None = None) -> None:
         torch.set_num_threads(threads)
 
 
-def _load(auto, folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
-    folder = _need(folder)
-    safe = any(folder.glob("*.safetensors"))
+def _config(folder: Path | str) -> PreTrainedConfig:
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        return AutoConfig.from_pretrained(_need(folder), trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"no model can be loaded from {folder}: {_first_line(error)}") from None
+
+
+def _is_causal(config: PreTrainedConfig) -> bool:
+    """BERT and its kin have a class for causal language modelling, which would load and score nonsense."""
+    masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
+    return not (masked or config.is_encoder_decoder or config.model_type in T5)
+
+
+def _load(auto, config: PreTrainedConfig, folder: Path | str, dtype: torch.dtype, **options) -> PreTrainedModel:
+    safe = any(Path(folder).glob("*.safetensors"))
+    try:
         model, found = auto.from_pretrained(
             folder,
             config=config,
@@ -91,6 +142,7 @@ def _load(auto, folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
             trust_remote_code=False,
             attn_implementation="eager" if config.model_type in EAGER_ONLY else None,
             output_loading_info=True,
+            **options,
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"no model can be loaded from {folder}: {_first_line(error)}") from None

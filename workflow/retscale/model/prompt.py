@@ -1,0 +1,33 @@
+"""How a text is put to an encoder: fixed when it is trained, saved with it, and never another afterwards."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Side = Literal["query", "passage"]
+
+# `tokenizer`: what the tokenizer adds of itself (BERT [CLS] and [SEP], Llama BOS, T5 </s>, GPT-NeoX nothing); `add`: its
+# BOS or EOS token precisely once, whatever it adds of itself; `none`: nothing.
+Policy = Literal["tokenizer", "add", "none"]
+
+
+class Prompt(BaseModel):
+    """What stands before a text, where it is cut, and which special tokens enclose it.
+
+    The defaults are those of the authors' public code ("code"), for the paper of Portes et al. 2025 is silent.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    query_prefix: str = ""  # code: none; may be a whole instruction
+    passage_prefix: str = ""
+    query_length: int = Field(128, ge=4)  # code: 128 tokens for both, special tokens included
+    passage_length: int = Field(128, ge=4)
+    bos: Policy = "tokenizer"
+    eos: Policy = "tokenizer"  # `add` for pooling `last`, where the end-of-text token gathers the text
+
+    def prefix(self, side: Side) -> str:
+        return self.query_prefix if side == "query" else self.passage_prefix
+
+    def length(self, side: Side) -> int:
+        return self.query_length if side == "query" else self.passage_length
