@@ -1,115 +1,70 @@
+"""Whole trainings of a tiny decoder."""
+
 import json
-import math
-import os
-import socket
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import MptConfig, MptModel, PreTrainedTokenizerFast
+from safetensors.torch import load_file, save_file
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, MptModel, T5Config, T5EncoderModel
 
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
-from retscale.finetune.data import Examples, examples, groups, order
-from retscale.finetune.embed import embed
-from retscale.finetune.loss import info_nce, own_mask
-from retscale.finetune.run import run, split
-from retscale.finetune.schedule import learning_rate
-from retscale.model.attention import use_fused
-from retscale.model.load import load_tokenizer
+from retscale.finetune.run import run
+from retscale.model.load import load_backbone, load_tokenizer
 from retscale.model.prompt import Prompt
-from retscale.model.tokenize import fingerprint, pad
-from retscale.study.catalog import merge
-
-TOPICS = [[f"t{topic}w{i}" for i in range(8)] for topic in range(12)]
-RECIPE = {
-    "n_negatives": 3,
-    "temperature": 0.05,
-    "prompt": {"query_length": 8, "passage_length": 12},
-    "batch_queries": 8,
-    "lr": 0.01,
-    "log_every": 1,
-}
+from retscale.model.tokenize import fingerprint
+from topics import finished, inputs, log, make, spec, start, tuned, weights
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A tiny random decoder, and pairs whose query and passage share a topic."""
-    folder = tmp_path_factory.mktemp("study")
-    words = ["<eos>", "<unk>", *(word for topic in TOPICS for word in topic)]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", unk_token="<unk>").save_pretrained(
-        folder / "model"
-    )
-    torch.manual_seed(0)
-    MptModel(MptConfig(d_model=16, n_heads=2, n_layers=1, vocab_size=len(words), max_seq_len=32)).save_pretrained(
-        folder / "model"
-    )
-    (folder / "card.json").write_text(json.dumps({"id": "tiny", "model": "model"}))
-    random = np.random.default_rng(0)
-    text = lambda topic, low, high: " ".join(random.choice(TOPICS[topic], random.integers(low, high)))  # noqa: E731
-    passages = {f"p{i:03d}": text(i % 12, 3, 20) for i in range(96)}
-    pairs = [(f"q{i:03d}", text(i % 12, 2, 6), f"p{i:03d}") for i in range(96)]
-    negatives = [
-        {
-            "query_id": f"q{i:03d}",
-            "negatives": [f"p{j:03d}" for j in random.permutation(96) if j % 12 != i % 12][:4],
-            "scores": [1.0] * 4,
-        }
-        for i in range(96)
-    ]
-    pd.DataFrame(pairs, columns=["query_id", "query", "passage_id"]).to_parquet(folder / "pairs.parquet")
-    pd.DataFrame(passages.items(), columns=["passage_id", "text"]).to_parquet(folder / "passages.parquet")
-    pd.DataFrame(negatives).to_parquet(folder / "negatives.parquet")
-    return folder
+    return make(tmp_path_factory.mktemp("study"))
 
 
-def inputs(folder):
-    return {"card": folder / "card.json", "pairs": [folder / "pairs.json"], "negatives": [folder / "negatives.parquet"]}
+def llama(vocabulary):
+    return LlamaModel(
+        LlamaConfig(
+            vocab_size=vocabulary, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+            num_key_value_heads=1, max_position_embeddings=32,
+        )
+    )  # fmt: skip
 
 
-def spec(**recipe):
-    recipe = {"id": "r", **merge(RECIPE, recipe)}
-    return {"recipe": recipe, "pairs": {"topics": None}, "precision": "fp32", "seed": 3}
+def bert(vocabulary):
+    config = BertConfig(
+        vocab_size=vocabulary, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    return BertModel(config, add_pooling_layer=False)
 
 
-def tuned(study, out, **recipe):
-    out.mkdir()
-    notes = run(spec(**recipe), inputs(study), out)
-    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return MptModel.from_pretrained(out), json.loads((out / "encoder.json").read_text()), log, notes
-
-
-def weights(model):
-    return torch.cat([p.detach().flatten() for p in model.parameters()])
+def t5(vocabulary):
+    return T5EncoderModel(T5Config(vocab_size=vocabulary, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2))
 
 
 def test_the_same_spec_gives_the_same_bytes(study, tmp_path):
     one = tuned(study, tmp_path / "one")[1]
     two = tuned(study, tmp_path / "two")[1]
     assert one == two and "log.jsonl" not in one["files"]  # the log has times
-    out = tmp_path / "three"
-    out.mkdir()
-    run({**spec(), "seed": 4}, inputs(study), out)
-    assert json.loads((out / "encoder.json").read_text())["weights_sha256"] != one["weights_sha256"]
+    for name in ("three", "state"):
+        (tmp_path / name).mkdir()
+    run({**spec(), "seed": 4}, inputs(study), tmp_path / "three", tmp_path / "state")
+    assert json.loads((tmp_path / "three/encoder.json").read_text())["weights_sha256"] != one["weights_sha256"]
 
 
 def test_the_loss_falls_and_the_encoder_says_how_to_use_it(study, tmp_path):
     prefix = {"query_prefix": "t0w0 "}
-    model, encoder, log, notes = tuned(study, tmp_path / "out", epochs=4, pooling="weighted_mean", prompt=prefix)
-    losses = [line["loss"] for line in log]
-    assert len(log) == 48 and np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
-    assert log[-1]["lr"] == pytest.approx(0.01 * 0.02) and all(0 <= line["padding"] < 1 for line in log)
+    model, encoder, lines, notes = tuned(study, tmp_path / "out", epochs=4, pooling="weighted_mean", prompt=prefix)
+    losses = [line["loss"] for line in lines]
+    assert len(lines) == 48 and np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+    assert lines[-1]["lr"] == pytest.approx(0.01 * 0.02) and all(0 <= line["padding"] < 1 for line in lines)
     assert encoder["pooling"] == "weighted_mean" and encoder["normalize"] is True
     assert encoder["prompt"] == Prompt(query_length=8, passage_length=12, **prefix).model_dump()
     assert encoder["prompt_sha256"] == fingerprint(load_tokenizer(tmp_path / "out"), Prompt(**encoder["prompt"]))
     assert (encoder["steps"], encoder["pairs"]) == (48, 96)
-    assert notes["passages_at_length"] > 0 and notes["queries_at_length"] == 0 and notes["dtype"] == "float32"
+    assert notes["passages_cut"] > 0 and notes["queries_cut"] == 0 and notes["dtype"] == "float32"
     assert weights(model).dtype == torch.float32
 
 
@@ -121,7 +76,15 @@ def test_own_negatives_do_not_depend_on_the_split(study, tmp_path):
     torch.testing.assert_close(weights(split), weights(whole), rtol=0, atol=1e-4)
 
 
-def test_microbatch_negatives_do(study, tmp_path):
+def test_chunks_of_global_negatives_train_as_one(study, tmp_path):
+    whole, _, whole_log, _ = tuned(study, tmp_path / "whole", lr=1e-3, negatives="global")
+    split, _, split_log, _ = tuned(study, tmp_path / "split", lr=1e-3, negatives="global", microbatch=2)
+    for key in ("loss", "grad_norm"):
+        assert [x[key] for x in split_log] == pytest.approx([x[key] for x in whole_log], rel=1e-3)
+    torch.testing.assert_close(weights(split), weights(whole), rtol=0, atol=1e-4)
+
+
+def test_microbatch_negatives_do_depend_on_it(study, tmp_path):
     whole = tuned(study, tmp_path / "whole", negatives="microbatch")[2]
     split = tuned(study, tmp_path / "split", negatives="microbatch", microbatch=2)[2]
     own = tuned(study, tmp_path / "own")[2]
@@ -134,148 +97,132 @@ def test_microbatch_and_global_are_one_on_one_process(study, tmp_path):
     assert one["weights_sha256"] == two["weights_sha256"]
 
 
-@pytest.mark.parametrize("negatives", ["own", "global"])
-def test_two_processes_train_as_one(study, tmp_path, negatives):
-    job = spec(negatives=negatives, lr=1e-3, max_pairs=48)
-    whole, _, whole_log, _ = tuned(study, tmp_path / "whole", **job["recipe"])
+FSDP = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
+}
+
+
+@pytest.mark.parametrize(
+    "recipe, environment",
+    [
+        ({"negatives": "own"}, {}),
+        ({"negatives": "own", "microbatch": 2}, {}),
+        ({"negatives": "global"}, {}),
+        ({"negatives": "global", "microbatch": 2}, {}),
+        ({"negatives": "own", "microbatch": 2}, FSDP),
+        ({"negatives": "global", "microbatch": 2}, FSDP),
+    ],
+    ids=["own", "own in parts", "global", "global in parts", "own sharded", "global sharded"],
+)
+def test_two_processes_train_as_one(study, tmp_path, recipe, environment):
+    job = spec(**recipe, lr=1e-3, max_pairs=32)
+    whole, _, whole_log, _ = tuned(study, tmp_path / "whole", **job["recipe"] | {"microbatch": None})
     out = tmp_path / "two"
-    out.mkdir()
-    program = (
-        "import sys, json; from pathlib import Path; from retscale.finetune.run import run; "
-        "spec, inputs, out = map(json.loads, sys.argv[1:]); "
-        "run(spec, inputs, Path(out))"
-    )
-    command = [sys.executable, "-c", program, *(json.dumps(part, default=str) for part in (job, inputs(study), out))]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # What `accelerate launch` sets for each of its processes.
-    world = {
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "ACCELERATE_USE_CPU": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    processes = [
-        subprocess.Popen(
-            command, env={**os.environ, **world, "RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True
-        )
-        for rank in ("0", "1")
-    ]
-    errors = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
-    log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    assert [x["loss"] for x in log] == pytest.approx([x["loss"] for x in whole_log], rel=1e-4)
+    finished(start(job, inputs(study), out, tmp_path / "state", processes=2, **environment))
+    for key in ("loss", "grad_norm"):
+        assert [x[key] for x in log(out)] == pytest.approx([x[key] for x in whole_log], rel=1e-3)
     torch.testing.assert_close(weights(MptModel.from_pretrained(out)), weights(whole), rtol=0, atol=1e-4)
 
 
-def loaded(study, **recipe):
-    recipe = Recipe.model_validate(merge(RECIPE, recipe))
-    return examples(study, study / "negatives.parquet", recipe, load_tokenizer(study / "model"))
+def test_gradient_checkpointing_changes_nothing(study, tmp_path):
+    plain = tuned(study, tmp_path / "plain")[1]
+    again = tuned(study, tmp_path / "again", gradient_checkpointing=True)[1]
+    assert again["weights_sha256"] == plain["weights_sha256"]
 
 
-def test_gradients_do_not_depend_on_buckets_or_order(study):
-    data, model = loaded(study), MptModel.from_pretrained(study / "model").double()
-    gradients = []
-    for budget, rows in ((16, np.arange(8)), (10_000, np.arange(8)), (64, np.arange(8)[::-1].copy())):
-        model.zero_grad()
-        # pooling is in float32 by design, so the comparison is at its precision
-        queries, passages, _, _ = embed(model, data, rows, 0, "mean", budget, torch.device("cpu"))
-        info_nce(
-            queries,
-            passages,
-            own_mask(torch.from_numpy(data.group[rows]), torch.from_numpy(data.positives[rows])),
-            0.05,
-        ).backward()
-        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
-    scale = gradients[0].abs().max()
-    for other in gradients[1:]:
-        assert (other - gradients[0]).abs().max() / scale < 1e-5
+@pytest.mark.parametrize("tuning", ["full", "lora"])
+def test_encoders_are_kept_at_named_steps(study, tmp_path, tuning):
+    """A kept encoder does not disturb the training, and is another than the last."""
+    out = tmp_path / "out"
+    last = tuned(study, out, keep=[4, 12], tuning=tuning)[1]
+    assert last["weights_sha256"] == tuned(study, tmp_path / "plain", tuning=tuning)[1]["weights_sha256"]
+    first = json.loads((out / "step-4/encoder.json").read_text())
+    assert first["steps"] == 4 and first["weights_sha256"] != last["weights_sha256"]
+    assert json.loads((out / "step-12/encoder.json").read_text())["weights_sha256"] == last["weights_sha256"]
+    load_backbone(out / "step-4", torch.float32)
 
 
-def test_embed_puts_every_text_in_its_place(study):
-    data, model = loaded(study), MptModel.from_pretrained(study / "model")
-    rows = np.array([7, 2, 2, 40])
-    with torch.no_grad():
-        queries, passages, real, padding = embed(model, data, rows, 0, "mean", 40, torch.device("cpu"))
-        alone = lambda ids: torch.nn.functional.normalize(  # noqa: E731
-            model(torch.from_numpy(ids.astype(np.int64))[None]).last_hidden_state.mean(1), dim=-1
-        )[0]
-        for i, row in enumerate(rows):
-            torch.testing.assert_close(queries[i], alone(data.query_tokens[data.query[row]]), atol=1e-5, rtol=0)
-            for n in range(4):
-                torch.testing.assert_close(
-                    passages[i, n], alone(data.passage_tokens[data.group[row, n]]), atol=1e-5, rtol=0
-                )
-    texts = [data.query_tokens[i] for i in {*data.query[rows]}] + [
-        data.passage_tokens[i] for i in {*data.group[rows].flatten()}
-    ]
-    assert real == sum(map(len, texts)) and padding >= 0  # a text that occurs twice is encoded once
+@pytest.mark.parametrize("kind, tuning", [(llama, "full"), (llama, "lora"), (bert, "bitfit"), (t5, "full")])
+def test_models_of_every_kind_are_trained(tmp_path, kind, tuning):
+    folder, out, state = make(tmp_path / "study", kind), tmp_path / "out", tmp_path / "state"
+    out.mkdir(), state.mkdir()
+    before = load_backbone(folder / "model", torch.float32)
+    run(spec(epochs=4, tuning=tuning, pooling="cls" if kind is bert else "mean"), inputs(folder), out, state)
+    losses, after = [line["loss"] for line in log(out)], load_backbone(out, torch.float32)
+    assert np.mean(losses[-5:]) < (0.95 if tuning == "bitfit" else 0.7) * np.mean(losses[:5])
+    moved = {name for name, weight in after.state_dict().items() if not torch.equal(weight, before.state_dict()[name])}
+    assert moved
+    if tuning == "bitfit":
+        assert all(name.endswith(".bias") for name in moved)
+    if tuning == "lora":
+        assert all("proj" in name for name in moved)  # no norm and no embedding
 
 
-def test_fused_attention_is_the_eager_one():
-    torch.manual_seed(1)
-    config = MptConfig(d_model=48, n_heads=3, n_layers=2, vocab_size=50, max_seq_len=40, attn_config={"clip_qkv": 0.5})
-    eager, fused = MptModel(config), MptModel(config)  # three heads: no power of two, ALiBi's other case
-    for weight in eager.parameters():
-        torch.nn.init.normal_(weight, std=0.3) if weight.dim() > 1 else None
-    fused.load_state_dict(eager.state_dict())
-    use_fused(fused)
-    ids, mask = pad([list(range(1, length)) for length in (33, 8, 2)], 0)
-    outs = []
-    for model in (eager, fused):
-        hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state * mask[:, :, None]
-        hidden.square().sum().backward()
-        outs.append((hidden, torch.cat([p.grad.flatten() for p in model.parameters()])))
-    torch.testing.assert_close(outs[1][0], outs[0][0], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(
-        outs[1][1] / outs[0][1].abs().max(), outs[0][1] / outs[0][1].abs().max(), atol=1e-5, rtol=0
-    )
+def test_merged_adapters_that_differ_are_an_error(study, tmp_path, monkeypatch):
+    monkeypatch.setattr("retscale.finetune.run.merged", lambda model: model.get_base_model().state_dict())
+    monkeypatch.setattr("retscale.finetune.run.load_backbone", load := load_backbone)
+    with pytest.raises(UserError, match="merging the adapters changed the vectors|lacks"):
+        tuned(study, tmp_path / "out", tuning="lora")
+    assert load and not (tmp_path / "out/encoder.json").exists()
 
 
-def test_texts_are_cut_to_their_lengths(study):
-    data = loaded(study, prompt={"query_length": 4})
-    assert max(map(len, data.query_tokens)) == 4 and max(map(len, data.passage_tokens)) == 12
+def test_matryoshka_trains_the_short_vectors(study, tmp_path):
+    """The loss at 4 components, of encoders trained with and without it."""
+    from retscale.finetune.embed import Embedder
+    from retscale.finetune.loss import info_nce, own_mask
+    from retscale.model.pool import l2_normalize
+    from topics import loaded
+
+    found = []
+    for name, dimensions in (("plain", []), ("nested", [4])):
+        model, data = tuned(study, tmp_path / name, epochs=4, dimensions=dimensions)[0], loaded(study)
+        rows = np.arange(96)
+        with torch.no_grad():
+            q, p, _, _ = Embedder(model, data, 0, "mean", 4096, torch.device("cpu"))(rows)
+        masked = own_mask(torch.from_numpy(data.group), torch.from_numpy(data.positives))
+        found.append(info_nce(l2_normalize(q[:, :4]), l2_normalize(p[:, :, :4]), masked, 0.05).item())
+    assert found[1] < 0.8 * found[0]
 
 
-def test_order_is_a_permutation_and_stateless():
-    seen = np.concatenate([order(5, step, 7, 30) for step in range(0, 60)])
-    assert len(seen) == 420
-    for epoch in range(14):
-        assert sorted(seen[epoch * 30 : (epoch + 1) * 30]) == list(range(30))
-    assert order(5, 42, 7, 30).tolist() == seen[42 * 7 : 43 * 7].tolist()
-    assert not np.array_equal(seen[:30], seen[30:60])
-    assert order(6, 0, 7, 30).tolist() != order(5, 0, 7, 30).tolist()
+def test_data_sets_are_mixed_by_their_weights(study, tmp_path):
+    """A data set with a tenth of the weight gives a tenth of the steps."""
+    other = make(tmp_path / "other", passages=48)
+    job = spec(epochs=2) | {"pairs": {"other": 1.0, "topics": 9.0}}
+    given = {
+        name: [inputs(other)[name][0], path[0]] if isinstance(path, list) else path
+        for name, path in inputs(study).items()
+    }
+    (tmp_path / "out").mkdir(), (tmp_path / "state").mkdir()
+    notes = run(job, given, tmp_path / "out", tmp_path / "state")
+    assert len(log(tmp_path / "out")) == 2 * 144 // 8
+    # 36 steps: 4 of `other` (32 of 48 pairs), 32 of `topics`, which is all
+    assert notes["pairs_unseen"] == 16
 
 
-def test_learning_rate_rises_to_the_peak_and_falls_to_the_floor():
-    rates = [learning_rate(step, 100, 1.0, 0.06, 0.02) for step in range(100)]
-    assert rates[0] == pytest.approx(1 / 6) and rates[5] == 1.0 and rates[6] == 1.0
-    assert rates[-1] == pytest.approx(0.02) and all(a >= b for a, b in zip(rates[5:], rates[6:]))
-    assert rates[52] == pytest.approx(0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * 46 / 93)))
-    assert [learning_rate(0, 1, 1.0, 0.0, 0.02)] == [1.0]
+def test_a_diverging_run_stops_with_its_step(study, tmp_path):
+    folder = tmp_path / "broken"
+    (folder / "model").mkdir(parents=True)
+    for path in (study / "model").iterdir():
+        (folder / "model" / path.name).write_bytes(path.read_bytes())
+    broken = load_file(folder / "model" / "model.safetensors")
+    broken["norm_f.weight"][0] = torch.nan
+    save_file(broken, folder / "model" / "model.safetensors", metadata={"format": "pt"})
+    (folder / "card.json").write_text((study / "card.json").read_text())
+    out, state = tmp_path / "out", tmp_path / "state"
+    out.mkdir(), state.mkdir()
+    with pytest.raises(UserError, match="fine-tuning of tiny stops: it diverged at step 1 of 12: loss nan"):
+        run(spec(), {**inputs(study), "card": folder / "card.json"}, out, state)
+    assert not any(out.iterdir())
 
 
-def frames(pairs, negatives):
-    return (
-        pd.DataFrame(pairs, columns=["query_id", "query", "passage_id"]),
-        pd.DataFrame(negatives.items(), columns=["query_id", "negatives"]),
-    )
-
-
-def test_groups_start_with_the_pairs_own_positive():
-    made, positives = groups(
-        *frames([("q", "x", "a"), ("q", "x", "b"), ("r", "y", "a")], {"q": ["c", "d", "e"], "r": ["d", "c", "e"]}), 2
-    )
-    assert made == [["a", "c", "d"], ["b", "c", "d"], ["a", "d", "c"]]
-    assert positives == [["a", "b"], ["a", "b"], ["a"]]
-
-
-@pytest.mark.parametrize("negatives, says", [({"q": ["c"]}, "query q has 1 mined"), ({}, "query q has no mined")])
-def test_too_few_negatives_is_an_error(negatives, says):
-    with pytest.raises(UserError, match=f"{says} negatives but the recipe's n_negatives is 2"):
-        groups(*frames([("q", "x", "a")], negatives), 2)
+def test_a_run_that_learns_nothing_stops(study, tmp_path, monkeypatch):
+    monkeypatch.setattr("retscale.finetune.log.PATIENCE", 20)
+    with pytest.raises(UserError, match="above that of chance .1.39. for 20 steps up to step .*: nothing is learnt"):
+        tuned(study, tmp_path / "out", epochs=4, lr=1e-9, temperature=0.01)
 
 
 def test_empty_or_missing_texts_are_errors(study, tmp_path):
@@ -295,52 +242,51 @@ def test_empty_or_missing_texts_are_errors(study, tmp_path):
             pairs.loc[0, "query"] = ""
         pairs.to_parquet(folder / "pairs.parquet")
         passages.to_parquet(folder / "passages.parquet")
-        out = folder / "out"
-        out.mkdir()
+        (folder / "out").mkdir(), (folder / "state").mkdir()
         with pytest.raises(UserError, match=says):
-            run(spec(), {**inputs(study), "pairs": [folder / "pairs.json"]}, out)
+            run(spec(), {**inputs(study), "pairs": [folder / "pairs.json"]}, folder / "out", folder / "state")
 
 
-def test_a_diverging_run_stops_with_its_step(study, tmp_path):
-    from safetensors.torch import load_file, save_file
+@pytest.mark.parametrize(
+    "recipe, says",
+    [
+        ({"batch_queries": 97}, "there are 96 pairs, fewer than a batch"),
+        ({"prompt": {"passage_length": 33}}, "up to 33 tokens but tiny reads 32"),
+        ({"keep": [13]}, "no step 13; the training has 12"),
+        ({"dimensions": [16]}, "16 is no part of the 16 that tiny has"),
+        ({"tuning": "bitfit"}, "trains biases, but MptModel here has none"),
+        (
+            {"tuning": "lora", "lora": {"targets": ["q_proj"]}},
+            "no linear layer of MptModel is named q_proj; it has Wqkv, ",
+        ),
+        ({"n_negatives": 5}, "query q000 has 4 mined negatives but the recipe's n_negatives is 5"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_the_first_step(study, tmp_path, recipe, says):
+    with pytest.raises(UserError, match=says):
+        tuned(study, tmp_path / "out", **recipe)
+    assert not (tmp_path / "out.state/log.jsonl").exists() and not any((tmp_path / "out").iterdir())
 
-    folder = tmp_path / "broken"
-    (folder / "model").mkdir(parents=True)
-    for path in (study / "model").iterdir():
-        (folder / "model" / path.name).write_bytes(path.read_bytes())
-    state = load_file(folder / "model" / "model.safetensors")
-    state["norm_f.weight"][0] = torch.nan
-    save_file(state, folder / "model" / "model.safetensors", metadata={"format": "pt"})
-    (folder / "card.json").write_text((study / "card.json").read_text())
-    out = tmp_path / "out"
-    out.mkdir()
-    with pytest.raises(UserError, match="fine-tuning of tiny diverged at step 1 of 12"):
-        run(spec(), {**inputs(study), "card": folder / "card.json"}, out)
-    assert not (out / "encoder.json").exists() and not (out / "model.safetensors").exists()
 
-
-def test_what_does_not_fit_is_refused(study, tmp_path):
-    with pytest.raises(UserError, match="batch_queries .8. must be a multiple of the 3 processes"):
-        split(Recipe(batch_queries=8), 3)
-    with pytest.raises(UserError, match="no multiple of microbatch .4."):
-        split(Recipe(batch_queries=12, microbatch=4), 2)
-    with pytest.raises(UserError, match="global needs"):
-        split(Recipe(negatives="global", batch_queries=8, microbatch=4), 1)
+def test_a_batch_that_does_not_divide_is_refused(study, tmp_path):
     with pytest.raises(ValueError, match="multiple of microbatch"):
         Recipe(batch_queries=8, microbatch=3)
-    with pytest.raises(UserError, match="fewer than a batch"):
-        tuned(study, tmp_path / "few", batch_queries=97)
-    with pytest.raises(UserError, match="up to 33 tokens but tiny reads 32"):
-        tuned(study, tmp_path / "long", prompt={"passage_length": 33})
+    for recipe, says in (
+        ({"batch_queries": 9}, "multiple of the 2 processes"),
+        ({"microbatch": 8}, "no multiple of microbatch"),
+    ):
+        started = start(spec(**recipe), inputs(study), tmp_path / "out", tmp_path / "state", processes=2)
+        errors = [process.communicate(timeout=120)[1] for process in started]
+        assert all(says in error for error in errors) and all(process.returncode for process in started)
 
 
-def test_max_pairs_takes_the_same_spread_of_pairs(study):
-    data = loaded(study, max_pairs=10)
-    assert len(data) == 10 and isinstance(data, Examples)
-    assert [len(x) for x in loaded(study, max_pairs=10).query_tokens] == [len(x) for x in data.query_tokens]
+def test_a_model_that_does_not_fit_in_memory_is_refused(study, tmp_path, monkeypatch):
+    monkeypatch.setattr("retscale.finetune.memory.total", lambda device: 2**16)
+    with pytest.raises(UserError, match="needs about .* GiB with 1 queries at once, and this cpu has"):
+        tuned(study, tmp_path / "out")
 
 
-def test_several_data_sets_are_refused(study, tmp_path):
-    both = {name: path * 2 if isinstance(path, list) else path for name, path in inputs(study).items()}
-    with pytest.raises(UserError, match="several data sets .a, b. is not possible yet"):
-        run({**spec(), "pairs": {"a": 0.5, "b": 0.5}}, both, tmp_path)
+def test_memory_decides_how_many_queries_go_together(study, tmp_path, monkeypatch):
+    needs = tuned(study, tmp_path / "all")[3]["peak_memory"]["predicted"]
+    monkeypatch.setattr("retscale.finetune.memory.total", lambda device: round(needs * 0.9))
+    assert tuned(study, tmp_path / "less")[3]["microbatch"] in (1, 2, 4)

@@ -9,6 +9,7 @@ import errno
 import importlib
 import json
 import os
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ from retscale.provenance import code, publish, record
 
 @dataclass(frozen=True)
 class Stage:
-    """How a stage's command is called: its input flags (`many`: one or more files) and its declared output."""
+    """How a stage's command is called: its input flags (`many`: one or more files) and its declared output.
+
+    A `resumable` stage gets a folder for its state, which lasts until the job has ended well.
+    """
 
     does: str
     inputs: tuple[str, ...] = ()
@@ -28,6 +32,7 @@ class Stage:
     optional: tuple[str, ...] = ()
     primary: str = ""
     batch: bool = False
+    resumable: bool = False
 
 
 STAGES = {
@@ -35,7 +40,9 @@ STAGES = {
     "checkpoint": Stage("obtain a pretrained model", optional=("text",), primary="card.json"),
     "pairs": Stage("read training queries, positives and the passage collection", primary="pairs.json"),
     "mine": Stage("find hard negatives for each training query", ("pairs",), primary="negatives.parquet"),
-    "finetune": Stage("turn a checkpoint into an encoder", ("card",), ("pairs", "negatives"), primary="encoder.json"),
+    "finetune": Stage(
+        "turn a checkpoint into an encoder", ("card",), ("pairs", "negatives"), primary="encoder.json", resumable=True
+    ),
     "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json"),
     "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
     "icl": Stage("score a checkpoint on in-context tasks", ("card",), batch=True),
@@ -129,7 +136,8 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
     run = importlib.import_module(module).run
     if int(os.environ.get("RANK", 0)) > 0:
         # A further process of `accelerate launch`: it computes, and leaves files and records to the first.
-        run(spec, inputs, folder / f".{label}.tmp")
+        state = (publish.state_path(folder, label),) if stage.resumable else ()
+        run(spec, inputs, folder / f".{label}.tmp", *state)
         return
     digest = code.digest(module)
     with publish.workspace(folder, label) as work:
@@ -137,8 +145,11 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
             run_batch(name, run, spec, inputs, work, folder, digest)
             return
         sources = record.verified_inputs(inputs, folder)
-        notes = run(spec, inputs, work)
+        state = (publish.state(folder, label, record.identity(spec, digest, sources)),) if stage.resumable else ()
+        notes = run(spec, inputs, work, *state)
         finish(name, spec, digest, sources, work, folder, names[0], notes, started)
+        if stage.resumable:
+            shutil.rmtree(*state)
 
 
 def run_batch(name: str, run, spec: dict, inputs: dict, work: Path, out: Path, digest: str) -> None:

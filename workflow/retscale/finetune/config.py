@@ -7,6 +7,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from retscale.model.prompt import Prompt
 
 
+class Lora(BaseModel):
+    """Low-rank adapters (Hu et al. 2022). The defaults are those of RepLLaMA (Ma et al. 2024), but for the targets."""
+
+    model_config = ConfigDict(extra="forbid")
+    r: int = Field(32, ge=1)
+    alpha: float = Field(64, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    # Last parts of the names of linear layers, such as [q_proj, v_proj]. None: every linear layer, for names differ from
+    # family to family.
+    targets: list[str] | None = Field(None, min_length=1)
+
+
 class Recipe(BaseModel):
     """How a checkpoint becomes an encoder.
 
@@ -21,19 +33,28 @@ class Recipe(BaseModel):
     # all passages of a device's micro-batch (`microbatch`). `global` scores those of all processes.
     negatives: Literal["own", "microbatch", "global"] = "own"
     n_negatives: int = Field(15, ge=1, le=1000)  # paper: 15 BM25 negatives
+    # A query with fewer negatives than that: refuse it, or fill up with random passages, which are counted.
+    too_few: Literal["refuse", "fill"] = "refuse"
     temperature: float = Field(0.01, gt=0, le=10)  # not stated; E5 and RepLLaMA use .01, ablate .02 and .05
     pooling: Literal["mean", "weighted_mean", "last", "cls"] = "mean"  # paper; code
     prompt: Prompt = Prompt()  # prefixes, lengths and special tokens
+    # The loss also counts for the first components of the vectors, at each of these lengths (Matryoshka).
+    dimensions: list[Annotated[int, Field(ge=1)]] = []
+
+    # What is trained: all weights (paper), low-rank adapters, or the biases alone (Ben Zaken et al. 2022).
+    tuning: Literal["full", "lora", "bitfit"] = "full"
+    lora: Lora = Lora()
 
     # How often each training data set of the study is met, relative to the others that are named; what is not named is
     # not used. None: every data set, in proportion to its number of pairs.
     weights: dict[str, Annotated[float, Field(gt=0, le=1e9)]] | None = Field(None, min_length=1)
-    max_pairs: int | None = Field(None, ge=1)  # paper: 500k; None: all pairs there are
-    epochs: int = Field(1, ge=1)  # paper: one epoch
+    max_pairs: int | None = Field(None, ge=1)  # of each data set; paper: 500k; None: all pairs there are
+    epochs: int = Field(1, ge=1)  # paper: one epoch; of all data sets together
     batch_queries: int = Field(64, ge=1)  # not stated; 64 as simlm, ablate 32
-    # Queries that are encoded and scored together, None: all that a process has of a batch. With `own` negatives it
-    # only bounds memory, with `microbatch` it is the pool of negatives.
+    # Queries that are encoded and scored together. With `microbatch` negatives it is the pool; otherwise it only bounds
+    # memory, and None takes as many as an accelerator's memory allows.
     microbatch: int | None = Field(None, ge=1)
+    gradient_checkpointing: bool = False  # less memory for a third more compute, the same result
     lr: float = Field(2e-5, gt=0, lt=1)  # not stated; simlm and E5 class models, the same at all sizes
     betas: tuple[float, float] = (0.9, 0.95)  # as in MPT's pretraining
     weight_decay: float = Field(0.01, ge=0, lt=1)  # matrices only, not norms and biases
@@ -41,6 +62,8 @@ class Recipe(BaseModel):
     floor: float = Field(0.02, ge=0, le=1)  # share of the peak at which the cosine ends; code: 2%
     clip: float = Field(1.0, gt=0)  # norm of the gradient
     log_every: int = Field(10, ge=1)
+    # Steps after which the encoder is kept as well, as step-<n>/encoder.json: points of a learning curve.
+    keep: list[Annotated[int, Field(ge=1)]] = []
 
     @model_validator(mode="after")
     def _divides(self) -> "Recipe":

@@ -1,6 +1,9 @@
 """Training examples as token ids and passage numbers, and the order in which they are seen."""
 
+import hashlib
+from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,80 +17,160 @@ from retscale.model.tokenize import token_ids
 
 @dataclass(frozen=True)
 class Examples:
-    """One example a pair.
+    """One example a pair, data set after data set.
 
-    query: (pairs,) number of the query text; group: (pairs, 1 + n) numbers of its passages, the positive first;
-    positives: (pairs, m) numbers of all known positives of the query, padded with -1.
-    query_tokens, passage_tokens: token ids of each text, by number.
+    sizes: examples of each data set; query: (pairs,) number of the query text; group: (pairs, 1 + n) numbers of its
+    passages, the positive first; positives: (pairs, m) numbers of all known positives of the query, padded with -1;
+    query_tokens, passage_tokens: token ids of each text, by number; facts: what was cut or filled in, counted.
     """
 
+    sizes: tuple[int, ...]
     query: np.ndarray
     group: np.ndarray
     positives: np.ndarray
     query_tokens: list[np.ndarray]
     passage_tokens: list[np.ndarray]
+    facts: dict[str, int]
 
     def __len__(self) -> int:
         return len(self.query)
 
 
-def groups(pairs: pd.DataFrame, negatives: pd.DataFrame, n: int) -> tuple[list[list[str]], list[list[str]]]:
-    """For each pair the passage ids of its group (positive, then its first `n` negatives) and of all its query's
-    positives. UserError for a query without negatives or with fewer than `n`."""
-    mined = dict(zip(negatives["query_id"], negatives["negatives"]))
-    positives = pairs.groupby("query_id")["passage_id"].agg(list).to_dict()
-    found = []
-    for query_id, passage_id in zip(pairs["query_id"], pairs["passage_id"]):
-        own = list(mined.get(query_id, ()))
-        if len(own) < n:
-            raise UserError(
-                f"query {query_id} has {len(own) or 'no'} mined negatives but the recipe's n_negatives is {n}; "
-                "raise mine.negatives or lower n_negatives"
-            )
-        found.append([passage_id, *own[:n]])
-    return found, [positives[query_id] for query_id in pairs["query_id"]]
+def examples(
+    sources: list[tuple[Path, Path]], recipe: Recipe, seed: int, tokenizer: PreTrainedTokenizerBase
+) -> Examples:
+    """The examples of each data set, given as (folder of pairs.parquet and passages.parquet, negatives.parquet).
 
-
-def examples(folder: Path, negatives: Path, recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Examples:
-    """The pairs in `folder` with their negatives; only texts that a group holds are tokenised, each once."""
-    pairs = pd.read_parquet(folder / "pairs.parquet")
-    texts = pd.read_parquet(folder / "passages.parquet").set_index("passage_id")["text"].to_dict()
-    if recipe.max_pairs is not None and recipe.max_pairs < len(pairs):
-        # Spread over the file, which may be sorted; the same pairs for every seed and checkpoint.
-        pairs = pairs.iloc[np.linspace(0, len(pairs) - 1, recipe.max_pairs).round().astype(int)]
-    group, positives = groups(pairs, pd.read_parquet(negatives), recipe.n_negatives)
+    Only texts that an example holds are tokenised, each once: an id stands for the same text in every data set.
+    UserError for an empty text, and for too few negatives if the recipe refuses them.
+    """
+    tables, texts, known, group, filled = [], {}, defaultdict(set), [], 0
+    for folder, negatives in sources:
+        every = pd.read_parquet(folder / "pairs.parquet")
+        for query_id, passage_id in zip(every["query_id"], every["passage_id"]):
+            known[query_id].add(passage_id)
+        pairs = thinned(every, recipe.max_pairs)
+        passages = pd.read_parquet(folder / "passages.parquet").set_index("passage_id")["text"].to_dict()
+        found, added = groups(pairs, known, pd.read_parquet(negatives), recipe, seed, sorted(passages))
+        tables, group, filled = [*tables, pairs], [*group, *found], filled + added
+        texts |= passages
+    pairs = pd.concat(tables, ignore_index=True)
     used = sorted({id for ids in group for id in ids})
-    for id in used:
-        if not texts.get(id, "").strip():
-            raise UserError(
-                f"passage {id} is {'empty' if id in texts else 'not in passages.parquet'}; make the pairs again"
-            )
-    number = {id: i for i, id in enumerate(used)}
     queries = dict(zip(pairs["query_id"], pairs["query"]))
-    for id, query in queries.items():
-        if not query.strip():
-            raise UserError(f"query {id} is empty; make the pairs again")
+    for what, ids, text in (("passage", used, texts), ("query", queries, queries)):
+        for id in ids:
+            if not text.get(id, "").strip():
+                raise UserError(
+                    f"{what} {id} is {'empty' if id in text else 'not in passages.parquet'}; make the pairs again"
+                )
+    number = {id: i for i, id in enumerate(used)}
     query_number = {id: i for i, id in enumerate(queries)}
-    padded = np.full((len(pairs), max(map(len, positives))), -1)
-    for row, ids in zip(padded, positives):
-        row[: len(ids)] = [number.get(id, -1) for id in ids]
-
+    positives = np.full((len(pairs), max(map(len, known.values()))), -1)
+    for row, id in zip(positives, pairs["query_id"]):
+        row[: len(known[id])] = sorted(number.get(passage, -1) for passage in known[id])
+    query_tokens = token_ids(tokenizer, list(queries.values()), recipe.prompt, "query")
+    passage_tokens = token_ids(tokenizer, [texts[id] for id in used], recipe.prompt, "passage")
     return Examples(
+        sizes=tuple(map(len, tables)),
         query=pairs["query_id"].map(query_number).to_numpy(),
         group=np.array([[number[id] for id in ids] for ids in group]),
-        positives=padded,
-        query_tokens=token_ids(tokenizer, list(queries.values()), recipe.prompt, "query").ids,
-        passage_tokens=token_ids(tokenizer, [texts[id] for id in used], recipe.prompt, "passage").ids,
+        positives=positives,
+        query_tokens=query_tokens.ids,
+        passage_tokens=passage_tokens.ids,
+        facts={"queries_cut": query_tokens.cut, "passages_cut": passage_tokens.cut, "negatives_filled": filled},
     )
 
 
-def order(seed: int, step: int, batch: int, pairs: int) -> np.ndarray:
-    """The examples of a step: a function of its arguments alone, so that training can start at any step.
+def thinned(pairs: pd.DataFrame, most: int | None) -> pd.DataFrame:
+    """At most `most` pairs, spread over the table, which may be sorted; the same for every seed and checkpoint."""
+    if most is None or most >= len(pairs):
+        return pairs
+    return pairs.iloc[np.linspace(0, len(pairs) - 1, most).round().astype(int)]
 
-    Steps run through one seeded permutation of the pairs after the other; (batch,) int64.
+
+def groups(
+    pairs: pd.DataFrame,
+    known: dict[str, set[str]],
+    negatives: pd.DataFrame,
+    recipe: Recipe,
+    seed: int,
+    passages: list[str],
+) -> tuple[list[list[str]], int]:
+    """For each pair the passage ids of its group, the positive and then n negatives, and how many were filled in.
+
+    Fillers are drawn from `passages` by (seed, query), whatever else there is; none is a positive (`known`) or a negative
+    of the query already. UserError if negatives lack and the recipe refuses that, or if there are too few passages.
     """
-    places = np.arange(step * batch, (step + 1) * batch)
-    epochs = {
-        epoch: np.random.default_rng([seed, epoch]).permutation(pairs) for epoch in np.unique(places // pairs).tolist()
-    }
-    return np.array([epochs[place // pairs][place % pairs] for place in places.tolist()])
+    n = recipe.n_negatives
+    mined = dict(zip(negatives["query_id"], negatives["negatives"]))
+    found, filled = [], 0
+    for query_id, passage_id in zip(pairs["query_id"], pairs["passage_id"]):
+        own = list(mined.get(query_id, ()))[:n]
+        if (lacking := n - len(own)) and recipe.too_few == "refuse":
+            raise UserError(
+                f"query {query_id} has {len(own) or 'no'} mined negatives but the recipe's n_negatives is {n}; "
+                "raise mine.negatives, lower n_negatives, or let `too_few: fill` add random passages"
+            )
+        if lacking:
+            taken = known[query_id] | set(own)
+            if (free := len(passages) - len(taken)) < lacking:
+                raise UserError(f"query {query_id} lacks {lacking} negatives but only {free} passages can fill in")
+            digest = hashlib.sha256(f"{seed} {query_id}".encode()).digest()
+            generator = np.random.default_rng(int.from_bytes(digest[:8]))
+            while len(own) < n:
+                if (filler := passages[generator.integers(len(passages))]) not in taken:
+                    own.append(filler)
+                    taken.add(filler)
+            filled += lacking
+        found.append([passage_id, *own])
+    return found, filled
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which examples each step sees: a function of (seed, step) alone, so that training can go on at any step.
+
+    Every batch is of one data set, so that negatives of the pool are of its kind. The data sets take turns so that
+    after any number of steps each has had its share, to within a batch. Each runs through one seeded permutation of its
+    examples after the other.
+    """
+
+    seed: int
+    batch: int
+    sizes: tuple[int, ...]
+    turns: np.ndarray  # (steps,) the data set of each step
+    nth: np.ndarray  # (steps,) how many batches that data set has had before
+
+    @classmethod
+    def make(cls, seed: int, batch: int, sizes: tuple[int, ...], weights: list[float | None], steps: int) -> "Order":
+        """`weights`: relative shares of the data sets, or None for each, which stands for its size."""
+        share = np.asarray(sizes if None in weights else weights, dtype=np.float64)
+        share /= share.sum()
+        turns, nth, had = (
+            np.empty(steps, dtype=np.int64),
+            np.empty(steps, dtype=np.int64),
+            np.zeros(len(sizes), dtype=int),
+        )
+        for step in range(steps):
+            turns[step] = np.argmax(share * (step + 1) - had)
+            nth[step] = had[turns[step]]
+            had[turns[step]] += 1
+        return cls(seed, batch, tuple(sizes), turns, nth)
+
+    def rows(self, step: int) -> np.ndarray:
+        """The examples of a step: (batch,) int64."""
+        which = int(self.turns[step])
+        size = self.sizes[which]
+        places = np.arange(self.nth[step] * self.batch, (self.nth[step] + 1) * self.batch)
+        found = [_permutation(self.seed, which, place // size, size)[place % size] for place in places.tolist()]
+        return sum(self.sizes[:which]) + np.array(found)
+
+    def unseen(self) -> int:
+        """Examples that no step sees."""
+        seen = np.bincount(self.turns, minlength=len(self.sizes)) * self.batch
+        return int(np.maximum(0, np.array(self.sizes) - seen).sum())
+
+
+@lru_cache(maxsize=8)
+def _permutation(seed: int, which: int, epoch: int, size: int) -> np.ndarray:
+    return np.random.default_rng([seed, which, epoch]).permutation(size)

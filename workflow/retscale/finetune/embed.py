@@ -1,41 +1,87 @@
 """A micro-batch's texts to vectors, with gradients."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import torch
 
+from retscale.errors import UserError
 from retscale.finetune.data import Examples
 from retscale.model.pool import Pooling, l2_normalize, pool
 from retscale.model.tokenize import pad
 from retscale.text.batch import batches
 
 
-def embed(
-    model: torch.nn.Module,
-    examples: Examples,
-    rows: np.ndarray,
-    pad_id: int,
-    pooling: Pooling,
-    budget: int,
-    device: torch.device,
-) -> tuple[torch.Tensor, torch.Tensor, int, int]:
-    """Unit vectors of the queries (rows, d) and passage groups (rows, 1 + n, d) of the examples `rows`.
+@dataclass(frozen=True)
+class Embedder:
+    """How the texts of examples become vectors.
 
-    Every text is encoded once, however many groups hold it; texts of like length go together, up to `budget` tokens a
-    forward, so that little is padded. Also returns the number of tokens and of padded tokens.
+    budget: tokens a forward, padding included; masked: whether the model must be told where padding is, which a causal
+    one, padded on the right, need not.
     """
-    query, query_at = np.unique(examples.query[rows], return_inverse=True)
-    passage, passage_at = np.unique(examples.group[rows], return_inverse=True)
-    ids = [*(examples.query_tokens[i] for i in query), *(examples.passage_tokens[i] for i in passage)]
-    plan = batches([len(x) for x in ids], budget)
-    vectors, size = [], 0
-    for part in plan:
-        tokens, mask = (x.to(device) for x in pad([ids[i] for i in part], pad_id))
-        vectors.append(pool(model(input_ids=tokens, attention_mask=mask).last_hidden_state, mask, pooling))
-        size += tokens.numel()
-    place = np.argsort(np.concatenate(plan))
-    vectors = l2_normalize(torch.cat(vectors))
-    # A gather, whose gradient adds up over the groups that share a text.
-    queries = vectors[torch.from_numpy(place[query_at]).to(device)]
-    groups = vectors[torch.from_numpy(place[len(query) + passage_at].reshape(len(rows), -1)).to(device)]
-    real = sum(map(len, ids))
-    return queries, groups, real, size - real
+
+    model: torch.nn.Module
+    data: Examples
+    pad_id: int
+    pooling: Pooling
+    budget: int
+    device: torch.device
+    masked: bool = True
+
+    def __call__(self, rows: np.ndarray, forwards: int = 0) -> tuple[torch.Tensor, torch.Tensor, int, int]:
+        """Unit vectors of the queries (rows, d) and passage groups (rows, 1 + n, d) of the examples `rows`.
+
+        Every text is encoded once, however many groups hold it; texts of like length go together, up to the budget, so
+        that little is padded. At least `forwards` forwards are made. Also returns the number of tokens and of padded
+        tokens.
+        """
+        query, query_at, passage, passage_at = self._texts(rows)
+        ids = [*(self.data.query_tokens[i] for i in query), *(self.data.passage_tokens[i] for i in passage)]
+        plan = self._split(batches([len(x) for x in ids], self.budget), forwards)
+        vectors, size = [], 0
+        for part in plan:
+            tokens, mask = (x.to(self.device, non_blocking=True) for x in pad([ids[i] for i in part], self.pad_id))
+            hidden = self.model(input_ids=tokens, attention_mask=mask if self.masked else None).last_hidden_state
+            vectors.append(pool(hidden, mask, self.pooling))
+            size += tokens.numel()
+        place = np.argsort(np.concatenate(plan))
+        vectors = l2_normalize(torch.cat(vectors))
+        # A gather, whose gradient adds up over the groups that share a text.
+        queries = vectors[torch.from_numpy(place[query_at]).to(self.device)]
+        groups = vectors[torch.from_numpy(place[len(query) + passage_at].reshape(len(rows), -1)).to(self.device)]
+        real = sum(map(len, ids))
+        return queries, groups, real, size - real
+
+    def of(self, model: torch.nn.Module) -> "Embedder":
+        """The same with another model, such as this one after accelerate has prepared it."""
+        return replace(self, model=model)
+
+    def forwards(self, rows: np.ndarray) -> int:
+        """How many forwards these examples need."""
+        return len(batches(self._lengths(rows), self.budget))
+
+    def padded(self, rows: np.ndarray) -> int:
+        """Tokens, padding included, that are encoded for these examples."""
+        lengths = np.array(self._lengths(rows))
+        return sum(len(part) * int(lengths[part].max()) for part in batches(lengths, self.budget))
+
+    def _lengths(self, rows: np.ndarray) -> list[int]:
+        query, _, passage, _ = self._texts(rows)
+        return [*(len(self.data.query_tokens[i]) for i in query), *(len(self.data.passage_tokens[i]) for i in passage)]
+
+    def _texts(self, rows: np.ndarray):
+        """The texts of these examples, each once, and where in them each query and passage stands."""
+        query, query_at = np.unique(self.data.query[rows], return_inverse=True)
+        passage, passage_at = np.unique(self.data.group[rows], return_inverse=True)
+        return query, query_at, passage, passage_at
+
+    @staticmethod
+    def _split(plan: list[np.ndarray], forwards: int) -> list[np.ndarray]:
+        """The plan in at least `forwards` parts, if there are as many texts."""
+        while len(plan) < forwards:
+            i = max(range(len(plan)), key=lambda i: len(plan[i]))
+            if len(plan[i]) == 1:
+                raise UserError(f"a process has {len(plan)} texts for {forwards} forwards; take a larger microbatch")
+            half = (len(plan[i]) + 1) // 2
+            plan[i : i + 1] = [plan[i][:half], plan[i][half:]]
+        return plan

@@ -2,6 +2,8 @@
 
 import torch
 
+from retscale.model.pool import l2_normalize
+
 
 def info_nce(
     queries: torch.Tensor, passages: torch.Tensor, masked: torch.Tensor, temperature: float, first: int | None = None
@@ -25,6 +27,23 @@ def info_nce(
         target = (first + torch.arange(len(queries), device=queries.device)) * passages.shape[1]
     logits = (logits / temperature).masked_fill(masked, -torch.inf)
     return torch.nn.functional.cross_entropy(logits, target)
+
+
+def nested(
+    queries: torch.Tensor,
+    passages: torch.Tensor,
+    masked: torch.Tensor,
+    temperature: float,
+    first: int | None = None,
+    dimensions: list[int] = (),
+) -> torch.Tensor:
+    """`info_nce`, averaged over the whole vectors and their first `dimensions` components (Matryoshka representation
+    learning, Kusupati et al. 2022, eq. 1 with equal weights)."""
+    losses = [info_nce(queries, passages, masked, temperature, first)]
+    for d in dimensions:
+        short = l2_normalize(queries[..., :d]), l2_normalize(passages[..., :d])
+        losses.append(info_nce(*short, masked, temperature, first))
+    return torch.stack(losses).mean()
 
 
 def own_mask(ids: torch.Tensor, positives: torch.Tensor) -> torch.Tensor:

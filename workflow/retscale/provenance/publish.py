@@ -26,6 +26,26 @@ def workspace(folder: Path, label: str) -> Iterator[Path]:
         os.close(descriptor)
 
 
+def state(folder: Path, label: str, identity: str) -> Path:
+    """The folder for the state of the job `label`, kept from run to run of the same job; only its owner may call this.
+
+    State that another job left, of another spec, code or input (`identity`), is thrown away.
+    """
+    place = state_path(folder, label)
+    mark = place / "identity"
+    if place.exists() and not (mark.is_file() and mark.read_text() == identity):
+        print(f"{place}: its spec, code or inputs have changed; starting over", file=sys.stderr, flush=True)
+        shutil.rmtree(place)
+    if not place.exists():
+        place.mkdir()
+        mark.write_text(identity)
+    return place
+
+
+def state_path(folder: Path, label: str) -> Path:
+    return folder / f".{label}.state"
+
+
 def _hold(work: Path) -> int:
     """Create the folder `work` and lock it; returns the descriptor that holds the lock."""
     while True:

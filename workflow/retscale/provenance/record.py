@@ -17,7 +17,7 @@ from pathlib import Path
 from retscale.errors import UserError
 
 PACKAGES = [
-    "torch", "transformers", "tokenizers", "accelerate", "datasets", "mteb", "numpy", "scipy", "pandas", "pyarrow",
+    "torch", "transformers", "tokenizers", "accelerate", "peft", "datasets", "mteb", "numpy", "scipy", "pandas", "pyarrow",
     "matplotlib", "seaborn", "bm25s", "snakemake",
 ]  # fmt: skip
 
@@ -34,6 +34,11 @@ def spec_sha256(spec: dict) -> str:
 def canonical(spec: dict) -> str:
     """The one JSON form of a spec: sorted keys, no spaces to spare, plain types only."""
     return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def identity(spec: dict, code: str, inputs: list[dict]) -> str:
+    """sha256 of what a job is: its spec, its code and the bytes of its inputs."""
+    return hashlib.sha256(canonical({"spec": spec, "code": code, "inputs": inputs}).encode()).hexdigest()
 
 
 def path_of(primary: Path) -> Path:

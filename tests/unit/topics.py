@@ -1,0 +1,136 @@
+"""A tiny random decoder and pairs whose query and passage share a topic: what the tests of fine-tuning train on."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import MptConfig, MptModel, PreTrainedTokenizerFast
+
+from retscale.finetune.config import Recipe
+from retscale.finetune.data import Examples, examples
+from retscale.finetune.run import run
+from retscale.model.load import load_tokenizer
+from retscale.study.catalog import merge
+
+TOPICS = [[f"t{topic}w{i}" for i in range(8)] for topic in range(12)]
+RECIPE = {
+    "n_negatives": 3,
+    "temperature": 0.05,
+    "prompt": {"query_length": 8, "passage_length": 12},
+    "batch_queries": 8,
+    "lr": 0.01,
+    "log_every": 1,
+}
+# What `accelerate launch` runs in each process, with a state saved after every step if asked.
+PROGRAM = """
+import sys, json
+from pathlib import Path
+from retscale.finetune import run, state
+from retscale.errors import UserError
+spec, inputs, out, kept, every = map(json.loads, sys.argv[1:])
+state.SAVE_EVERY_S, state.SAVE_SHARE = every, 1e9
+try:
+    run.run(spec, inputs, Path(out), Path(kept))
+except UserError as error:
+    sys.exit(str(error))
+"""
+
+
+def make(folder: Path, model=None, passages: int = 96) -> Path:
+    """card.json, model/, pairs, passages and negatives in `folder`; `model(vocabulary size)` replaces the decoder."""
+    words = ["<eos>", "<unk>", *(word for topic in TOPICS for word in topic)]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", unk_token="<unk>")
+    fast.save_pretrained(folder / "model")
+    torch.manual_seed(0)
+    config = MptConfig(d_model=16, n_heads=2, n_layers=1, vocab_size=len(words), max_seq_len=32)
+    (model(len(words)) if model else MptModel(config)).save_pretrained(folder / "model")
+    (folder / "card.json").write_text(json.dumps({"id": "tiny", "model": "model"}))
+    random = np.random.default_rng(0)
+
+    def text(topic: int, low: int, high: int) -> str:
+        return " ".join(random.choice(TOPICS[topic], random.integers(low, high)))
+
+    texts = {f"p{i:03d}": text(i % 12, 3, 20) for i in range(passages)}
+    pairs = [(f"q{i:03d}", text(i % 12, 2, 6), f"p{i:03d}") for i in range(passages)]
+    negatives = [
+        {
+            "query_id": f"q{i:03d}",
+            "negatives": [f"p{j:03d}" for j in random.permutation(passages) if j % 12 != i % 12][:4],
+            "scores": [1.0] * 4,
+        }
+        for i in range(passages)
+    ]
+    pd.DataFrame(pairs, columns=["query_id", "query", "passage_id"]).to_parquet(folder / "pairs.parquet")
+    pd.DataFrame(texts.items(), columns=["passage_id", "text"]).to_parquet(folder / "passages.parquet")
+    pd.DataFrame(negatives).to_parquet(folder / "negatives.parquet")
+    return folder
+
+
+def inputs(folder: Path) -> dict:
+    return {"card": folder / "card.json", "pairs": [folder / "pairs.json"], "negatives": [folder / "negatives.parquet"]}
+
+
+def spec(**recipe) -> dict:
+    recipe = {"id": "r", **merge(RECIPE, recipe)}
+    return {"recipe": recipe, "pairs": {"topics": None}, "precision": "fp32", "seed": 3}
+
+
+def tuned(folder: Path, out: Path, **recipe):
+    """An encoder made of the study in `folder`: model, encoder.json, log, notes."""
+    state = out.with_name(out.name + ".state")
+    out.mkdir(parents=True)
+    state.mkdir()
+    notes = run(spec(**recipe), inputs(folder), out, state)
+    return MptModel.from_pretrained(out), json.loads((out / "encoder.json").read_text()), log(out), notes
+
+
+def log(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def weights(model) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def loaded(folder: Path, **recipe) -> Examples:
+    recipe = Recipe.model_validate(merge(RECIPE, recipe))
+    return examples([(folder, folder / "negatives.parquet")], recipe, 3, load_tokenizer(folder / "model"))
+
+
+def start(
+    job: dict, given: dict, out: Path, state: Path, processes: int = 1, every: float = 1e9, **environment: str
+) -> list[subprocess.Popen]:
+    """The processes of one training, as `accelerate launch` starts them; `every`: seconds between two states."""
+    for folder in (out, state):
+        folder.mkdir(parents=True, exist_ok=True)
+    arguments = [json.dumps(part, default=str) for part in (job, given, out, state, every)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    world = {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", **environment}
+    if processes > 1:
+        world |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, *arguments],
+            env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(processes)
+    ]
+
+
+def finished(started: list[subprocess.Popen]) -> None:
+    """Wait for all, which must end well."""
+    errors = [process.communicate(timeout=180)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * len(started), errors

@@ -1,0 +1,100 @@
+"""The gradient of one step, in as many parts as memory asks for."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from retscale.finetune.config import Recipe
+from retscale.finetune.embed import Embedder
+from retscale.finetune.loss import nested, own_mask, pool_mask
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Adds the gradient of a process's share of a batch to the weights.
+
+    reseed: called before each part is encoded, so that whatever is random in it (dropout) is so in both passes.
+    """
+
+    accelerator: Accelerator
+    embed: Embedder
+    recipe: Recipe
+    micro: int
+
+    def __call__(self, rows: np.ndarray, reseed: Callable[[int], None]) -> tuple[torch.Tensor, int, int]:
+        """The loss, on the device, and the tokens and padding that were encoded for it; `rows` (share,) examples."""
+        parts = list(rows.reshape(-1, self.micro))
+        if self.recipe.negatives == "global" and len(parts) > 1:
+            return self._cached(rows, parts, reseed)
+        total = torch.zeros((), dtype=torch.float32, device=self.embed.device)
+        real = padding = 0
+        for i, sync in self._syncs(len(parts)):
+            reseed(i)
+            with sync:
+                queries, groups, *sizes = self._encode(parts[i])
+                loss = self._loss(parts[i], queries, groups) / len(parts)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+            real, padding = real + sizes[0], padding + sizes[1]
+        return total, real, padding
+
+    def _cached(self, rows: np.ndarray, parts: list[np.ndarray], reseed) -> tuple[torch.Tensor, int, int]:
+        """The same gradient as in one part, with the memory of one of several (GradCache, Gao et al. 2021).
+
+        The vectors first, without a graph; the gradient of the loss on them; then each part again, with the gradient
+        of its vectors sent through it. Costs a second forward.
+        """
+        found = []
+        with torch.no_grad():
+            for i, part in enumerate(parts):
+                reseed(i)
+                found.append(self._encode(part)[:2])
+        queries, groups = (torch.cat(x).requires_grad_() for x in zip(*found))
+        loss = self._loss(rows, queries, groups)
+        loss.backward()
+        real = padding = done = 0
+        for i, sync in self._syncs(len(parts)):
+            reseed(i)
+            here = slice(done, done := done + len(parts[i]))
+            with sync:
+                again = self._encode(parts[i])
+                surrogate = (again[0] * queries.grad[here]).sum() + (again[1] * groups.grad[here]).sum()
+                self.accelerator.backward(surrogate)
+            real, padding = real + again[2], padding + again[3]
+        return loss.detach(), real, padding
+
+    def _encode(self, rows: np.ndarray):
+        with self.accelerator.autocast():
+            return self.embed(rows, self._forwards(rows))
+
+    def _forwards(self, rows: np.ndarray) -> int:
+        """Under FSDP every forward gathers weights from all processes, so all must make the same number."""
+        if not self.accelerator.is_fsdp2:
+            return 0
+        most = torch.tensor([self.embed.forwards(rows)], device=self.embed.device)
+        return int(self.accelerator.gather(most).max())
+
+    def _syncs(self, parts: int) -> Iterator[tuple[int, AbstractContextManager]]:
+        """The number of each part and the context it is differentiated in: gradients meet after the last one."""
+        for i in range(parts):
+            yield i, nullcontext() if i + 1 == parts else self.accelerator.no_sync(self.embed.model)
+
+    def _loss(self, rows: np.ndarray, queries: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+        """Mean loss of the examples `rows`, given their vectors."""
+        recipe, data = self.recipe, self.embed.data
+        ids, positives = (torch.from_numpy(x[rows]).to(queries.device) for x in (data.group, data.positives))
+        if recipe.negatives == "own":
+            first, masked = None, own_mask(ids, positives)
+        else:
+            first = 0
+            if recipe.negatives == "global" and self.accelerator.num_processes > 1:
+                from torch.distributed.nn.functional import all_gather  # unlike accelerate's gather it has a gradient
+
+                groups, ids = torch.cat(all_gather(groups.contiguous())), self.accelerator.gather(ids)
+                first = self.accelerator.process_index * len(rows)
+            masked = pool_mask(ids, positives, first)
+        return nested(queries, groups, masked, recipe.temperature, first, recipe.dimensions)

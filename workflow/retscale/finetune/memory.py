@@ -1,0 +1,132 @@
+"""Peak memory of a training: what it should be, said before the first step, and what it was."""
+
+import os
+import resource
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from retscale.errors import UserError
+from retscale.finetune.config import Recipe
+from retscale.finetune.data import Order
+from retscale.finetune.embed import Embedder
+
+SAMPLED_STEPS = 20
+USABLE = 0.9  # share of a device's memory; the rest goes to fragments and to what no formula knows
+
+
+def activations(model: nn.Module, dtype: torch.dtype, longest: int) -> tuple[float, float]:
+    """Bytes that a forward keeps for its backward: (whatever the text, for each token), measured on a text of `longest`
+    tokens and one of a quarter of that.
+
+    Nothing but the shapes matters, so it runs where the model is, in the dtype that it will compute in; gradient
+    checkpointing must not be on yet.
+    """
+    device = next(model.parameters()).device
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    found = []
+    for tokens in (longest // 4, longest):
+        kept: dict[int, int] = {}
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        ids = torch.zeros(1, tokens, dtype=torch.long, device=device)
+        with (
+            torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+            torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
+        ):
+            hidden = model(input_ids=ids).last_hidden_state  # held, so that no storage is used twice
+            found.append(sum(kept.values()) + hidden.untyped_storage().nbytes())
+        del hidden
+    slope = (found[1] - found[0]) / (longest - longest // 4)
+    return max(0.0, found[1] - slope * longest), slope
+
+
+def predicted(
+    model: nn.Module, fixed: float, a_token: float, kept: int, forward: int, checkpointing: bool, shards: int = 1
+) -> int:
+    """Bytes at the peak of a step.
+
+    Weights, gradients and both moments of AdamW (4 bytes each; the last three of what is trained), divided by `shards`
+    processes, and the activations of a micro-batch of `kept` tokens. With checkpointing only each layer's input is kept,
+    and one layer at a time has its activations for one forward of `forward` tokens.
+    """
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    if checkpointing:
+        layers, width = model.config.num_hidden_layers, model.config.hidden_size
+        running = 4 * layers * width * kept + a_token * forward / layers
+    else:
+        running = a_token * kept
+    return round((weights + 12 * trained) / shards + fixed + running)
+
+
+def fit(
+    embed: Embedder, recipe: Recipe, order: Order, processes: int, dtype: torch.dtype, shards: int
+) -> tuple[int, int]:
+    """Queries that a process encodes at once, and the bytes that it then needs at the peak.
+
+    The recipe's `microbatch`, or where it leaves that open and the result does not depend on it, the largest part of a
+    process's share of a batch that this device's memory holds. UserError if even that is too much.
+    """
+    fixed, a_token = activations(embed.model, dtype, max(recipe.prompt.query_length, recipe.prompt.passage_length))
+    share = recipe.batch_queries // processes
+    free = recipe.microbatch is None and recipe.negatives != "microbatch"
+    sizes = [m for m in range(share, 0, -1) if share % m == 0] if free else [recipe.microbatch or share]
+    steps = np.unique(np.linspace(0, len(order.turns) - 1, SAMPLED_STEPS).round().astype(int)).tolist()
+    have = total(embed.device)
+    for micro in sizes:
+        kept = max(embed.padded(order.rows(step)[:micro]) for step in steps)
+        forward = min(kept, embed.budget)
+        need = predicted(embed.model, fixed, a_token, kept, forward, recipe.gradient_checkpointing, shards)
+        if need <= USABLE * have:
+            return micro, need
+    raise UserError(
+        f"training needs about {need / 2**30:.1f} GiB with {micro} queries at once, and this {embed.device.type} has "
+        f"{have / 2**30:.1f}; lower `microbatch`, set `gradient_checkpointing: true`, take `tuning: lora`, or spread it "
+        "with profiles/slurm/accelerate-fsdp.yaml"
+    )
+
+
+def total(device: torch.device) -> int:
+    """Bytes of memory that this device has."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+class Peak:
+    """Peak memory since it was made: allocated on an accelerator, resident on a CPU; bytes."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self.start = torch.cuda.memory_allocated(device)
+        else:
+            try:
+                Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark starts anew
+            except OSError:
+                pass
+            self.start = _status("VmRSS")
+
+    def bytes(self) -> int:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) - self.start
+        return _status("VmHWM") - self.start
+
+
+def _status(key: str) -> int:
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{key}:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

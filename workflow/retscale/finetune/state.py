@@ -1,0 +1,102 @@
+"""What a training needs to go on after it was stopped or killed, in a folder that outlives it."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed.checkpoint as dcp
+from accelerate import Accelerator
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+
+from retscale.errors import UserError
+
+SAVE_EVERY_S = 300.0
+# Saving a large model takes minutes: it may take this share of the time.
+SAVE_SHARE = 0.05
+
+# What is trained, in the part that this process holds: the same for one process, for copies, and for FSDP's shards.
+OPTIONS = StateDictOptions(ignore_frozen_params=True)
+
+
+class State:
+    """The newest state is the folder `step-<n>`: weights that are trained, optimizer, and `facts.json`.
+
+    All processes of a training call `load` and `save` together. A state appears by a rename, and the one before it goes
+    afterwards, so there is a whole one at any moment.
+    """
+
+    def __init__(self, folder: Path, accelerator: Accelerator, model: torch.nn.Module, optimizer):
+        self.folder, self.accelerator = folder, accelerator
+        self.model, self.optimizer = model, getattr(optimizer, "optimizer", optimizer)
+        self.saved, self.cost = time.monotonic(), 0.0
+        self.stopped = False
+
+    def __enter__(self) -> "State":
+        """From here on SIGTERM asks for a state to be saved instead of ending the process."""
+        self.former = signal.signal(signal.SIGTERM, self._stop)
+        return self
+
+    def __exit__(self, *_) -> None:
+        signal.signal(signal.SIGTERM, self.former)
+
+    def load(self) -> dict | None:
+        """Go on from the newest state; its facts, or None if there is none. UserError if it is damaged."""
+        newest = max(self.folder.glob("step-*"), key=_number, default=None)
+        if newest is None:
+            return None
+        try:
+            state = self._state()
+            dcp.load(state, checkpoint_id=newest, no_dist=self.accelerator.num_processes == 1)
+            facts = json.loads((newest / "facts.json").read_text(encoding="utf-8"))
+        except Exception as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise UserError(f"the state {newest} is damaged ({reason[0]}); delete it and run again") from error
+        set_state_dict(
+            self.model,
+            self.optimizer,
+            model_state_dict=state["model"],
+            optim_state_dict=state["optimizer"],
+            options=OPTIONS,
+        )
+        return facts
+
+    def due(self) -> bool:
+        """Whether this process wants a state saved now: it has been long enough, or it was told to end."""
+        return self.stopped or time.monotonic() - self.saved > max(SAVE_EVERY_S, self.cost / SAVE_SHARE)
+
+    def save(self, step: int, facts: dict) -> None:
+        """Keep the state after `step` steps, with `facts`, which are plain JSON."""
+        started = time.monotonic()
+        work, place = self.folder / ".saving", self.folder / f"step-{step}"
+        main = self.accelerator.is_main_process
+        if main:
+            shutil.rmtree(work, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        dcp.save(self._state(), checkpoint_id=work, no_dist=self.accelerator.num_processes == 1)
+        if main:
+            (work / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+            for path in work.iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            older = list(self.folder.glob("step-*"))
+            os.replace(work, place)
+            for path in older:
+                shutil.rmtree(path, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self.saved = time.monotonic()
+        self.cost = self.saved - started
+
+    def _state(self) -> dict:
+        model, optimizer = get_state_dict(self.model, self.optimizer, options=OPTIONS)
+        return {"model": model, "optimizer": optimizer}
+
+    def _stop(self, *_) -> None:
+        self.stopped = True
+
+
+def _number(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))

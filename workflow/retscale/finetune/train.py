@@ -1,0 +1,100 @@
+"""The training loop."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from retscale.errors import UserError
+from retscale.finetune.config import Recipe
+from retscale.finetune.data import Order
+from retscale.finetune.embed import Embedder
+from retscale.finetune.gradient import Gradient
+from retscale.finetune.log import Log, Watch
+from retscale.finetune.schedule import learning_rate
+from retscale.finetune.state import State
+from retscale.progress import progress
+
+
+def train(
+    accelerator: Accelerator,
+    embed: Embedder,
+    recipe: Recipe,
+    order: Order,
+    micro: int,
+    seed: int,
+    folder: Path,
+    name: str,
+    keep: Callable[[int, torch.nn.Module], None],
+) -> torch.nn.Module:
+    """Train `embed.model` in place through all steps of `order`; returns it as accelerate has prepared it.
+
+    micro: queries that are encoded together; see Gradient. folder: where state and log.jsonl lie, from which it goes on.
+    keep: called with (steps done, model) after each of the recipe's `keep` and after the last step.
+    UserError if it diverges, learns nothing, or is told to end; the newest state is kept.
+    """
+    steps, main = len(order.turns), accelerator.is_main_process
+    weights = [p for p in embed.model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in weights if p.dim() >= 2], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in weights if p.dim() < 2], "weight_decay": 0.0},
+        ],
+        lr=recipe.lr, betas=recipe.betas, fused=True,
+    )  # fmt: skip
+    model, optimizer = accelerator.prepare(embed.model.to(accelerator.device).train(), optimizer)
+    gradient = Gradient(accelerator, embed.of(model), recipe, micro)
+    share = recipe.batch_queries // accelerator.num_processes
+    mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+    pool = {"own": 1, "microbatch": micro, "global": recipe.batch_queries}[recipe.negatives]
+    chance = math.log(pool * (1 + recipe.n_negatives))
+    log = Log(folder / "log.jsonl" if main else None, recipe.log_every, accelerator.device)
+    watch = Watch(steps, recipe.warmup)
+    with State(folder, accelerator, model, optimizer) as state:
+        start = 0
+        if facts := state.load():
+            start, watch.over = facts["step"], facts["over"]
+            if main:
+                print(f"fine-tune {name}: goes on after step {start} of {steps}", flush=True)
+        log.resume(start, facts["sums"] if facts else None)
+        for step in progress(range(start, steps), f"fine-tune {name}", unit="step") if main else range(start, steps):
+            rate = learning_rate(step, steps, recipe.lr, recipe.warmup, recipe.floor)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss, real, padding = gradient(
+                order.rows(step)[mine], lambda part: reseed(seed, step, accelerator.process_index, part)
+            )
+            norm = accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
+            sums = torch.stack([loss, *(loss.new_tensor(x) for x in (real, padding, state.due(), state.stopped))])
+            total, real, padding, due, stopped = accelerator.reduce(sums.double(), "sum").tolist()
+            loss, norm, step = total / accelerator.num_processes, float(norm), step + 1
+            try:
+                if not (math.isfinite(loss) and math.isfinite(norm)):
+                    raise UserError(f"it diverged at step {step} of {steps}: loss {loss}, gradient norm {norm}")
+                watch.step(step, loss, chance)
+            except UserError as error:
+                raise UserError(
+                    f"fine-tuning of {name} stops: {error}; lower the recipe's lr (now {recipe.lr}) or raise its "
+                    f"temperature (now {recipe.temperature}). The last good state is kept in {folder}"
+                ) from None
+            optimizer.step()
+            optimizer.zero_grad()
+            log.step(step, step == steps, rate, loss, norm, real, padding)
+            if step in recipe.keep or step == steps:
+                keep(step, model)
+            if due and step < steps:
+                state.save(step, {"step": step, "sums": log.sums, "over": watch.over})
+            if stopped and step < steps:
+                raise UserError(
+                    f"told to end (SIGTERM) after step {step} of {steps}; its state is kept in {folder}: "
+                    "run the same command again to go on"
+                )
+    return model
+
+
+def reseed(seed: int, step: int, process: int, part: int) -> None:
+    """Whatever is random in a forward, dropout, is a function of these alone."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, process, part]).generate_state(1, np.uint64)[0]))
