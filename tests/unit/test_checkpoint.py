@@ -97,7 +97,9 @@ def test_pretraining_twice_gives_the_same_bytes(made, text, tmp_path):
 
 def test_the_saved_model_is_the_trained_one_and_loads_as_stock_classes(made, text):
     model, tokenizer = load_causal_lm(made / "model", torch.float32), load_tokenizer(made / "model")
-    assert type(model).__name__ == "MptForCausalLM" and load_backbone(made / "model", torch.float32).config.n_layers == 1
+    assert (
+        type(model).__name__ == "MptForCausalLM" and load_backbone(made / "model", torch.float32).config.n_layers == 1
+    )
     held = np.load(text.parent / "heldout.npy")
     data = pretrain.blocks(held, (len(held) - 1) // 32, 32)
     # Held-out loss by plain transformers, block by block, as an independent check of loss and of the saved weights.

@@ -16,7 +16,7 @@ from retscale.text import wheel
 
 
 def gpt_neox(folder):
-    """Byte-level BPE: <|endoftext|> is 0, then the 256 bytes' characters by code point, then the merges; nothing added."""
+    """Byte-level BPE: <|endoftext|> is 0, then the 256 bytes' characters by code point, then merges; adds none."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [("l", "o"), ("lo", "w"), ("e", "r"), ("Ġ", "low")]
     vocabulary = ["<|endoftext|>", *alphabet, *map("".join, merges)]
