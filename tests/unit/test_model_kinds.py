@@ -200,9 +200,9 @@ def test_what_is_no_decoder_goes_through_the_stages(name, tmp_path, texts):
     prompt = {"query_length": 8, "passage_length": 12, "bos": "add", "eos": "add"}
     finetune.run(
         {"recipe": {"id": "r", "n_negatives": 2, "batch_queries": 8, "lr": 1e-3, "prompt": prompt},
-         "precision": "fp32", "seed": 0},
-        {"card": places["checkpoint"] / "card.json", "pairs": places["data"] / "pairs.json",
-         "negatives": places["data"] / "negatives.parquet"},
+         "pairs": {"random": None}, "precision": "fp32", "seed": 0},
+        {"card": places["checkpoint"] / "card.json", "pairs": [places["data"] / "pairs.json"],
+         "negatives": [places["data"] / "negatives.parquet"]},
         places["encoder"],
     )  # fmt: skip
     embed = load_encoder(places["encoder"] / "encoder.json", "fp32", 100)
