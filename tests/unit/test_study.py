@@ -60,6 +60,11 @@ def test_a_misspelt_key_names_the_closest(tmp_path):
     assert message == f"{tmp_path}/study.yaml: checkpoint: unknown key; did you mean 'checkpoints'?"
 
 
+def test_a_right_key_in_the_wrong_place_is_not_called_misspelt(tmp_path):
+    message = refused(tmp_path, lambda study: study["recipes"][0].update(query_length=64))
+    assert message.endswith(".query_length: unknown key here: it stands under another")
+
+
 def test_a_misspelt_key_deep_inside_is_located(tmp_path):
     def change(study):
         study["checkpoints"][0]["source"]["tokns"] = 5

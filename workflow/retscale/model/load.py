@@ -81,6 +81,10 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UserError(f"no tokenizer can be loaded from {folder}: {_first_line(error)}") from None
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"{folder} holds a {type(tokenizer).__name__}, which is no fast tokenizer; add a tokenizer.json to it"
+        )
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
             raise UserError(

@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Side = Literal["query", "passage"]
 
-# `tokenizer`: what the tokenizer adds of itself (BERT [CLS] and [SEP], Llama BOS, T5 </s>, GPT-NeoX nothing); `add`: its
-# BOS or EOS token precisely once, whatever it adds of itself; `none`: nothing.
+# `tokenizer`: what the tokenizer adds of itself (BERT [CLS] and [SEP], Llama BOS, T5 </s>, GPT-NeoX nothing);
+# `add`: its BOS or EOS token precisely once, whatever it adds of itself; `none`: nothing.
 Policy = Literal["tokenizer", "add", "none"]
 
 

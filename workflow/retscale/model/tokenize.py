@@ -17,7 +17,7 @@ TEXTS_A_CALL = 4096
 # nothing; more tokens than a length.
 PROBES = (
     "What did 2,048 GPUs cost in 1999?  It's (far) too-much\n\tto say...",
-    "Größe cafe\u0301 naïve \ufb01n 検索 поиск بحث \u00a0\u200b🔎",
+    "Größe café cafe\u0301 naïve \ufb01n 検索 поиск بحث \u00a0\u200b🔎",
     "",
     " ".join(map(str, range(10_000))),
 )

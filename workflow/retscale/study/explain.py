@@ -20,7 +20,8 @@ def line(item: dict, file: str, where: str, known: set[str]) -> str:
     """One pydantic error as one line."""
     path = ".".join(str(part) for part in ([where] if where else []) + list(item["loc"]))
     if item["type"] == "extra_forbidden":
-        return f"{file}: {path}: unknown key{closest(str(item['loc'][-1]), known)}"
+        key = str(item["loc"][-1])
+        return f"{file}: {path}: unknown key{' here: it stands under another' if key in known else closest(key, known)}"
     if item["type"] == "missing":
         return f"{file}: {path}: this key is required"
     if item["type"] == "union_tag_invalid":
