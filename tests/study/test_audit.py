@@ -7,8 +7,8 @@ import pytest
 FIGURE = "results/smoke/figure/1b.png"
 
 
-def audit(clone, status: int) -> list[str]:
-    return clone.run("retscale", "audit", FIGURE, status=status).stdout.splitlines()
+def audit(clone, status: int, figure: str = FIGURE) -> list[str]:
+    return clone.run("retscale", "audit", figure, status=status).stdout.splitlines()
 
 
 def test_an_untouched_figure_is_verified_point_by_point(smoke):
@@ -26,11 +26,23 @@ def test_an_untouched_figure_is_verified_point_by_point(smoke):
     assert "PROBLEM" not in text and "unknown" not in text
 
 
+def test_a_curve_is_traced_to_its_log_encoder_and_weights(smoke):
+    lines = audit(smoke, 0, "results/smoke/figure/training.png")
+    assert lines[-1].startswith("verdict   verified")
+    assert [line.split()[1] for line in lines if line.startswith("curve")] == ["d16", "d24", "d24", "d24-long"]
+    start = next(i for i, line in enumerate(lines) if line.startswith("curve     d24 / own-mini  2 points"))
+    behind = "\n".join(lines[start + 1 : start + 6])
+    for file in ("checkpoint/d24/model/model.safetensors", "d24/own-mini/encoder.json", "d24/own-mini/log.jsonl"):
+        assert f"{file}  sha256 " in behind and "PROBLEM" not in behind and "unknown" not in behind
+    assert "evaluate/" not in behind
+
+
 @pytest.mark.parametrize(
     "file",
     [
         "checkpoint/d16/model/model.safetensors",
         "finetune/d24/own-mini/model.safetensors",
+        "finetune/d24/own-mini/log.jsonl",
         "evaluate/d24/own-mini/fiqa.parquet",
         "evaluate/d24/own-mini/fiqa.json",
         "task/fiqa/corpus.parquet",

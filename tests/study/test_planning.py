@@ -8,7 +8,7 @@ import time
 import pytest
 
 ENCODERS = 4
-FIGURES = 5
+FIGURES = 6
 
 
 def test_nothing_changed(finished):
@@ -87,7 +87,7 @@ def test_a_colour_of_one_figure_changed(finished):
     finished.edit(
         "config/smoke.yaml",
         "fit: {}",
-        "fit: {}\nfigures: {1a: {}, 1b: {}, 2: {}, 3: {}, ablation: {accent: '#aa0000'}}",
+        "fit: {}\nfigures: {1a: {}, 1b: {}, 2: {}, 3: {}, ablation: {accent: '#aa0000'}, training: {}}",
     )
     assert finished.plan() == {"figure": 1, "report": 1}
 

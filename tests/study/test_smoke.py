@@ -32,18 +32,18 @@ def test_it_says_where_the_report_lies(smoke):
     assert "report   results/smoke/report.html" in smoke.smoke_output
 
 
-def test_the_report_holds_the_four_figures_and_names_every_checkpoint(smoke):
+def test_the_report_holds_the_figures_in_order_and_names_every_checkpoint(smoke):
     html = (smoke.folder / "results/smoke/report.html").read_text()
     assert "<script" not in html
-    for name in ("1a", "1b", "2", "3"):
-        assert f'id="figure-{name}"' in html
+    places = [html.index(f'id="figure-{name}"') for name in ("1a", "1b", "2", "3", "ablation", "training")]
+    assert places == sorted(places)
     for checkpoint in ("d16", "d24", "d24-long"):
         assert checkpoint in html
     assert html.index("How it deviates from the paper") < html.index('id="figure-1a"')
 
 
 def test_every_figure_has_its_files(smoke):
-    for name in ("1a", "1b", "2", "3", "ablation"):
+    for name in ("1a", "1b", "2", "3", "ablation", "training"):
         for suffix in ("png", "pdf", "svg", "csv", "md", "txt"):
             assert (smoke.folder / f"results/smoke/figure/{name}.{suffix}").stat().st_size > 0
 
@@ -67,6 +67,27 @@ def test_scores_are_complete_and_in_range(smoke):
     means = per_query.groupby(["checkpoint", "recipe", "task"])["ndcg_at_10"].mean()
     for row in ndcg.itertuples():
         assert means[row.checkpoint, row.recipe, row.task] == pytest.approx(row.value, abs=1e-9)
+
+
+def test_the_training_table_holds_every_line_of_every_log(smoke):
+    root = smoke.folder / "results/smoke"
+    table = pd.read_parquet(root / "collect/training.parquet")
+    told = set()
+    for path in root.glob("finetune/*/*/log.jsonl"):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        told |= {(path.relative_to(root).as_posix(), line["step"], line["loss"]) for line in lines}
+    assert (
+        len(told) == len(table) == 8 and set(table[["file", "step", "loss"]].itertuples(index=False, name=None)) == told
+    )
+
+
+def test_collecting_hashes_no_weights(smoke):
+    """They may be tens of gigabytes a checkpoint, and only cards and logs are read."""
+    made = json.loads((smoke.folder / "results/smoke/collect/collect.record.json").read_text())
+    names = {row["name"]: set() for row in made["inputs"]}
+    for row in made["inputs"]:
+        names[row["name"]].add(row["path"].rsplit("/", 1)[1])
+    assert names["cards"] == {"card.json"} and names["encoders"] == {"encoder.json", "log.jsonl"}
 
 
 def test_snakemakes_own_report(smoke, tmp_path):

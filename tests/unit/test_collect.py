@@ -80,7 +80,7 @@ def test_a_card_of_another_study_is_refused(study):
         run(spec, inputs, out)
 
 
-@pytest.mark.parametrize("kind", ["scores", "icl", "cards"])
+@pytest.mark.parametrize("kind", ["scores", "icl", "cards", "encoders"])
 def test_a_duplicate_names_both_files(study, kind):
     spec, inputs, out, root = study
     original = inputs[kind][0]
@@ -89,6 +89,8 @@ def test_a_duplicate_names_both_files(study, kind):
     shutil.copy(original, copy)
     if kind == "scores":
         shutil.copy(original.with_suffix(".parquet"), copy.with_suffix(".parquet"))
+    if kind == "encoders":
+        shutil.copy(original.with_name("log.jsonl"), copy.with_name("log.jsonl"))
     with pytest.raises(UserError) as error:
         run(spec, inputs | {kind: [*inputs[kind], copy]}, out)
     assert str(original) in str(error.value) and str(copy) in str(error.value)

@@ -33,14 +33,14 @@ def write_study(
     ablation: int = 2,
     seed: int = 0,
 ) -> tuple[dict, dict[str, list[Path]]]:
-    """Write cards, evaluations and ICL results of sizes x tokens-per-parameter levels under `root`.
+    """Write cards, encoders, evaluations and ICL results of sizes x tokens-per-parameter levels under `root`.
 
     A task's mean score is 0.1 + slope * weight * log10(C / 1e11) + noise. The recipe `microbatch` covers the
     `ablation` smallest sizes. Returns collect's spec and inputs.
     """
     rng = np.random.default_rng(seed)
     labels = {}
-    cards, scores, icl = [], [], []
+    cards, encoders, scores, icl = [], [], [], []
     for rank, (size, params) in enumerate(sizes.items()):
         shift = rng.normal(0, noise / 2)
         for level in levels:
@@ -53,6 +53,7 @@ def write_study(
             for recipe, gain in {"paper": 0.0, "microbatch": 0.03}.items():
                 if recipe == "microbatch" and rank >= ablation:
                     continue
+                encoders.append(write_encoder(root / "finetune" / name / recipe, name, recipe, growth))
                 for task, weight in tasks.items():
                     mean = 0.1 + slope * weight * growth + gain + shift + rng.normal(0, noise)
                     folder = root / "evaluate" / name / recipe
@@ -65,7 +66,7 @@ def write_study(
                 icl.append(write(root / "icl" / name / f"{task}.json", found))
     spec = {"study": "toy", "headline": list(tasks), "recipes": ["paper", "microbatch"], "main_recipe": "paper"}
     spec["checkpoints"] = labels
-    return spec, {"cards": cards, "scores": scores, "icl": icl}
+    return spec, {"cards": cards, "encoders": encoders, "scores": scores, "icl": icl}
 
 
 def card(name: str, params: int, tokens: int, flops: float) -> dict:
@@ -91,6 +92,20 @@ def card(name: str, params: int, tokens: int, flops: float) -> dict:
 def write(path: Path, value: dict) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value))
+    return path
+
+
+def write_encoder(folder: Path, checkpoint: str, recipe: str, growth: float) -> Path:
+    """One `encoder.json` and its `log.jsonl`: a loss that falls from above guessing, further for more compute."""
+    negatives = {"paper": ("own", 4), "microbatch": ("microbatch", 2)}[recipe]
+    told = {"id": recipe, "negatives": negatives[0], "n_negatives": negatives[1], "log_every": 10}
+    path = write(folder / "encoder.json", {"checkpoint": checkpoint, "recipe": told, "steps": 45})
+    lines = []
+    for step in (10, 20, 30, 40, 45):
+        loss = 0.3 + 2.5 * np.exp(-step / 8) + 1 / (3 + growth)
+        found = {"step": step, "loss": loss, "grad_norm": 2 + 1 / step, "lr": 1e-3 / step, "padding": 0.0213}
+        lines.append(json.dumps(found | {"tokens_per_s": 51234.5 + step, "gpu_memory": 2**30}))
+    (folder / "log.jsonl").write_text("\n".join(lines) + "\n")
     return path
 
 
@@ -121,6 +136,7 @@ def collected(root: Path, **options) -> Path:
 def test_the_study_has_every_cell(tmp_path):
     spec, inputs = write_study(tmp_path)
     assert len(inputs["cards"]) == 12
+    assert len(inputs["encoders"]) == 12 + 6
     assert len(inputs["scores"]) == 12 * 7 + 6 * 7
     assert len(inputs["icl"]) == 12 * 8
     assert set(spec["headline"]) == set(TASKS)

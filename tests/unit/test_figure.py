@@ -1,7 +1,9 @@
 """Figures: the same bytes in every process, every mark in the table, and something sensible from little data."""
 
 import io
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +12,14 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from test_collect_synthetic import collected
+from test_collect_synthetic import collected, write_study
 
 from retscale.collect.run import run as collect
 from retscale.collect.tables import read_json, read_table, sha256
 from retscale.errors import UserError
+from retscale.figure import training
+from retscale.figure.config import FigureConfig
+from retscale.figure.data import Tables
 from retscale.figure.run import FIGURES, run
 from retscale.fit.run import run as fit_run
 
@@ -80,7 +85,7 @@ def test_marks_are_the_points_and_task_marks_name_their_file(inputs, drawn):
         .query("metric == 'ndcg_at_10'")
         .set_index(["checkpoint", "recipe", "task"])
     )
-    for name in FIGURES:
+    for name in FIGURES.keys() - {"training"}:
         marks = pd.read_csv(drawn[name]["csv"])
         assert not marks.duplicated(["checkpoint", "recipe", "task"]).any()
         for mark in marks.itertuples():
@@ -94,6 +99,68 @@ def test_marks_are_the_points_and_task_marks_name_their_file(inputs, drawn):
     marks = pd.read_csv(drawn["3"]["csv"]).set_index("checkpoint")
     icl = read_table(inputs["fit"], "icl_points").query("task == 'mean'").set_index("checkpoint")
     np.testing.assert_allclose(marks["x"], icl.loc[marks.index, "score"])
+
+
+def test_the_curves_are_the_logs(inputs, drawn):
+    """Every line of every log is a mark, number for number, and no mark is anything else."""
+    marks = pd.read_csv(drawn["training"]["csv"])
+    root = inputs["collect"].parents[1]
+    assert set(marks["file"]) == {path.relative_to(root).as_posix() for path in root.glob("finetune/*/*/log.jsonl")}
+    for file, rows in marks.groupby("file"):
+        told = [json.loads(line) for line in (root / file).read_text().splitlines()]
+        assert list(zip(rows["x"], rows["y"])) == [(line["step"], line["loss"]) for line in told]
+        assert set(rows["checkpoint"] + "/" + rows["recipe"]) == {str(Path(file).parent.relative_to("finetune"))}
+
+
+def test_what_is_drawn_of_a_training(inputs):
+    """A panel a recipe, in the study's order; lines as logged; guessing where the queries have their own negatives."""
+    figure = training.draw(Tables(inputs["collect"], inputs["fit"]), FigureConfig()).figure
+    table = read_table(inputs["collect"], "training")
+    paper, pool = figure.axes
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["paper", "microbatch"]
+    for ax, recipe in ((paper, "paper"), (pool, "microbatch")):
+        curves = [line.get_xydata() for line in ax.lines if len(line.get_xdata()) == 5]
+        rows = [group[["step", "loss"]] for _, group in table[table["recipe"] == recipe].groupby("checkpoint")]
+        np.testing.assert_array_equal(curves, [group.to_numpy() for group in rows])
+        assert ax.get_xlim() == (0, 45)
+    levels = {ax: [line for line in ax.lines if list(line.get_xdata()) == [0, 1]] for ax in figure.axes}
+    assert [line.get_ydata()[0] for line in levels[paper]] == pytest.approx([-np.log(1 / 5)])
+    assert levels[pool] == []
+    assert [text.get_text() for ax in figure.axes for text in ax.texts] == ["guessing: ln 5 = 1.61"]
+
+
+@pytest.mark.parametrize("entries", [1, 39, 40, 41, 80, 781, 800])
+def test_a_long_log_is_drawn_as_means_of_all_its_entries(entries):
+    step = np.arange(1, entries + 1) * 10.0
+    log = pd.DataFrame({"step": step, "loss": 1 + 5 / step, "size": "a"})
+    line = training.averaged(log)
+    assert len(line) == min(entries, 40) and list(line.columns) == list(log.columns)
+    if entries <= 40 or entries % 40 == 0:  # of equal parts the mean of means is the mean
+        for name in ("step", "loss"):
+            assert line[name].mean() == pytest.approx(log[name].mean(), rel=1e-12)
+    assert (np.diff(line["loss"]) < 0).all() and (np.diff(line["step"]) > 0).all()
+    flat = training.averaged(log.assign(loss=0.7))
+    np.testing.assert_allclose(flat["loss"], 0.7, rtol=1e-15)
+
+
+def test_the_caption_of_the_curves_counts_who_learnt(tmp_path):
+    source = collected(tmp_path / "a")
+    stale = tmp_path / "b"
+    spec, files = write_study(stale)
+    slow = files["encoders"][0]
+    log = slow.with_name("log.jsonl")
+    last = log.read_text().splitlines()[-1]
+    log.write_text(log.read_text().replace(last, json.dumps(json.loads(last) | {"loss": 1.7})))
+    (stale / "collect").mkdir()
+    collect(spec, files, stale / "collect")
+    counts = {}
+    for root, primary in ((tmp_path / "a", source), (stale, stale / "collect" / "collect.json")):
+        (root / "fit").mkdir()
+        fit_run({"bootstrap": 200}, {"collect": primary}, root / "fit")
+        files = draw("training", {"collect": primary, "fit": root / "fit" / "fit.json"}, root / "out")
+        words = r"`paper`, 12 checkpoints of 45 steps: .* below guessing \(1\.609\) for (\d+) of 12"
+        counts[root.name] = re.search(words, files["md"].read_text())[1]
+    assert counts == {"a": "12", "b": "11"}
 
 
 def test_a_colour_changes_the_picture_and_nothing_else(inputs, drawn, tmp_path):
@@ -129,8 +196,6 @@ def test_few_points_are_drawn_without_a_trend(tmp_path, sizes, levels, ablated):
 
 
 def test_other_models_are_drawn_hollow_or_not_at_all(tmp_path):
-    from test_collect_synthetic import write_study
-
     spec, files = write_study(tmp_path)
     spec["checkpoints"]["toy-40k-5"]["role"] = "external"
     spec["checkpoints"]["toy-160k-5"]["role"] = "reference"
@@ -139,9 +204,10 @@ def test_other_models_are_drawn_hollow_or_not_at_all(tmp_path):
     (tmp_path / "fit").mkdir()
     fit_run({"bootstrap": 200}, {"collect": tmp_path / "collect" / "collect.json"}, tmp_path / "fit")
     inputs = {"collect": tmp_path / "collect" / "collect.json", "fit": tmp_path / "fit" / "fit.json"}
-    marks = pd.read_csv(draw("1b", inputs, tmp_path / "out")["csv"])
-    assert "toy-40k-5" not in set(marks["checkpoint"])
-    assert "toy-160k-5" in set(marks["checkpoint"])
+    for name in ("1b", "training"):
+        marks = pd.read_csv(draw(name, inputs, tmp_path / "out")["csv"])
+        assert "toy-40k-5" not in set(marks["checkpoint"])
+        assert "toy-160k-5" in set(marks["checkpoint"])
     assert read_json(inputs["fit"])["main_recipe"] == "paper"
 
 

@@ -105,6 +105,40 @@ def test_inputs_are_verified_against_the_record_of_their_maker(tmp_path):
         record.verified_inputs({"tasks": [first]}, tmp_path / "b")
 
 
+def test_only_the_files_that_are_read_of_an_input_are_hashed(tmp_path):
+    """An encoder's weights are not hashed again for its log; the record that vouches for both is named."""
+    encoder = tmp_path / "a" / "encoder.json"
+    work = tmp_path / "work"
+    work.mkdir()
+    names = ["log.jsonl", "model.safetensors", "encoder.json"]
+    for name in names:
+        (work / name).write_text(name)
+    made = record.make("finetune", {}, "code", [], work, names, None, time.time())
+    (work / "encoder.record.json").write_text(json.dumps(made))
+    publish.publish(work, encoder.parent, [*names, "encoder.record.json"])
+
+    def rows(*files):
+        return record.verified_inputs({"encoders": [encoder]}, tmp_path / "b", {"encoders": files, "cards": ("x",)})
+
+    (encoder.parent / "model.safetensors").unlink()
+    assert rows("encoder.json", "log.jsonl") == [
+        {
+            "name": "encoders",
+            "path": f"../a/{name}",
+            "sha256": record.sha256(encoder.parent / name),
+            "record": "../a/encoder.record.json",
+        }
+        for name in ("encoder.json", "log.jsonl")
+    ]
+    with pytest.raises(UserError, match=r"model\.safetensors is missing"):
+        rows("model.safetensors")
+    with pytest.raises(UserError, match=r"no notes\.txt was made beside .*encoder\.json"):
+        rows("notes.txt")
+    (encoder.parent / "log.jsonl").write_text("edited")
+    with pytest.raises(UserError, match=r"log\.jsonl is not the file that was made"):
+        rows("encoder.json", "log.jsonl")
+
+
 def test_fresh_means_same_spec_code_inputs_and_bytes(tmp_path):
     made = make(tmp_path / "a", "task.json", "{}", [], {"k": 1})
     assert record.fresh(made, {"k": 1}, "code", [])

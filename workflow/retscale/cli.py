@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from retscale.errors import UserError
@@ -23,13 +23,15 @@ from retscale.provenance import code, publish, record
 class Stage:
     """How a stage's command is called: its input flags (`many`: one or more files) and its declared output.
 
-    A `resumable` stage gets a folder for its state, which lasts until the job has ended well.
+    `reads` names, for an input with big neighbours, the only files that the stage reads of it. A `resumable` stage gets
+    a folder for its state, which lasts until the job has ended well.
     """
 
     does: str
     inputs: tuple[str, ...] = ()
     many: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
     primary: str = ""
     batch: bool = False
     resumable: bool = False
@@ -46,7 +48,12 @@ STAGES = {
     "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json"),
     "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
     "icl": Stage("score a checkpoint on in-context tasks", ("card",), batch=True),
-    "collect": Stage("gather all results into tidy tables", (), ("cards", "scores", "icl"), primary="collect.json"),
+    "collect": Stage(
+        "gather all results into tidy tables",
+        many=("cards", "encoders", "scores", "icl"),
+        reads={"cards": ("card.json",), "encoders": ("encoder.json", "log.jsonl")},
+        primary="collect.json",
+    ),
     "fit": Stage("fit trends and correlations", ("collect",), primary="fit.json"),
     "figure": Stage("draw one figure", ("collect", "fit"), primary="{name}.png"),
     "report": Stage(
@@ -144,7 +151,7 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
         if stage.batch:
             run_batch(name, run, spec, inputs, work, folder, digest)
             return
-        sources = record.verified_inputs(inputs, folder)
+        sources = record.verified_inputs(inputs, folder, stage.reads)
         state = (publish.state(folder, label, record.identity(spec, digest, sources)),) if stage.resumable else ()
         notes = run(spec, inputs, work, *state)
         finish(name, spec, digest, sources, work, folder, names[0], notes, started)

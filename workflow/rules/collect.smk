@@ -1,12 +1,14 @@
 """All results as tidy tables.
 
-requires: every card, evaluation and in-context score        writes: collect.json, scores/per_query/icl/checkpoints.parquet
+requires: every card, encoder, evaluation and in-context score
+writes: collect.json, checkpoints/training/scores/per_query/icl.parquet
 """
 
 
 rule collect:
     input:
         cards=cards,
+        encoders=encoders,
         scores=scores,
         icl=icl_scores,
     output:
@@ -19,5 +21,5 @@ rule collect:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale collect --spec {params.spec:q} --cards {input.cards:q} --scores {input.scores:q} --icl {input.icl:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        "retscale collect --spec {params.spec:q} --cards {input.cards:q} --encoders {input.encoders:q}"
+        " --scores {input.scores:q} --icl {input.icl:q} --out {output:q} > {log:q} 2>&1"

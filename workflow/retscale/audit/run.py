@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import itertools
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from retscale.audit.walk import Walk, figure, walk
+
+NAMES = ("checkpoint", "recipe", "task")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -30,7 +33,10 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def points(primary: Path, seen: Walk) -> list[str]:
-    """Lines that name, for each point of the figure, its checkpoint, encoder and evaluations, each with its verdict."""
+    """Lines that name, for each point of the figure, the files that it comes from, each with its verdict.
+
+    Points of one checkpoint, recipe and task are a curve, which comes from the same files, so these are named once.
+    """
     table = primary.with_suffix(".csv")
     if not table.exists():
         return [f"points    unknown: {table} is missing"]
@@ -38,21 +44,21 @@ def points(primary: Path, seen: Walk) -> list[str]:
         marks = list(csv.DictReader(rows))
     lines = [f"figure    {primary}  ({len(marks)} points in {table.name})"]
     results = _results(primary, seen)
-    for mark in marks:
-        names = {key: mark[key] for key in ("checkpoint", "recipe", "task") if mark.get(key)}
+    for names, group in itertools.groupby(marks, lambda mark: [mark[key] for key in NAMES if mark.get(key)]):
+        mark, *more = group
         values = "  ".join(f"{key}={mark[key]}" for key in ("x", "y") if key in mark)
-        lines.append(f"point     {' / '.join(names.values())}  {values}")
-        # Where x has an interval it is measured too: the in-context score.
-        lines += [f"          {line}" for line in results(**names, in_context="x_low" in mark)]
+        kind, what = ("curve", f"{1 + len(more)} points") if more else ("point", values)
+        lines.append(f"{kind}     {' / '.join(names)}  {what}")
+        lines += [f"          {line}" for line in results(mark)]
     return lines
 
 
 def _results(primary: Path, seen: Walk):
-    """A function from a point's names to lines about the files behind it."""
+    """A function from a point, a row of the figure's table, to lines about the files behind it."""
     bad = {line.split(":")[0] for line in seen.problems}
     collect = next((path for path in seen.records if path.name == "collect.record.json"), None)
     if collect is None:
-        return lambda **_: ["origin unknown: no record of collected results"]
+        return lambda mark: ["origin unknown: no record of collected results"]
     root = collect.parent.parent
     scores = pd.read_parquet(collect.parent / "scores.parquet").drop_duplicates("file")
     icl = pd.read_parquet(collect.parent / "icl.parquet").drop_duplicates("file")
@@ -62,7 +68,8 @@ def _results(primary: Path, seen: Walk):
         digest = seen.hashed.get(path, "")
         return f"{path}  sha256 {digest[:12] or 'unknown'}  {'PROBLEM' if str(path) in bad or not digest else 'ok'}"
 
-    def lines(checkpoint: str = "", recipe: str = "", task: str = "", in_context: bool = False) -> list[str]:
+    def lines(mark: dict[str, str]) -> list[str]:
+        checkpoint, recipe, file = (mark.get(key, "") for key in ("checkpoint", "recipe", "file"))
         found = []
         card = root / "checkpoint" / checkpoint / "card.json"
         if card.exists():
@@ -77,9 +84,10 @@ def _results(primary: Path, seen: Walk):
         if recipe:
             found.append(state(root / "finetune" / checkpoint / recipe / "encoder.json"))
         mine = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]
-        one = mine[mine["task"] == task]
-        found += [state(root / file) for file in (one if len(one) else mine)["file"]]
-        if in_context:
+        # A mark without a file of its own is a mean.
+        found += [state(root / name) for name in ([file] if file else mine["file"])]
+        # Where x has an interval it is measured too: the in-context score.
+        if mark.get("x_low"):
             found += [state(root / file) for file in icl[icl["checkpoint"] == checkpoint]["file"]]
         return found
 

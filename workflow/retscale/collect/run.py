@@ -8,6 +8,7 @@ import pandas as pd
 from retscale.collect.config import CollectConfig
 from retscale.collect.results import card_row, icl_row, score_rows, unique
 from retscale.collect.tables import sha256, write_tables
+from retscale.collect.training import training_rows
 from retscale.errors import UserError
 from retscale.progress import progress
 
@@ -18,23 +19,26 @@ ICL = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "file"
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
-    """Read `cards`, `scores` and `icl` (lists of JSON files) into `checkpoints`, `scores`, `per_query` and `icl`.
+    """Read `cards`, `encoders`, `scores` and `icl` (lists of JSON files) into tables.
+
+    These are `checkpoints`, `training` (the logs beside the encoders), `scores`, `per_query` and `icl`.
 
     Rows are sorted, so the tables do not depend on the order of the inputs. `file` is relative to the study's
     results folder, the deepest folder that holds every input.
     """
     config = CollectConfig.model_validate(spec)
-    paths = {name: [Path(path) for path in inputs.get(name, [])] for name in ("cards", "scores", "icl")}
-    if not paths["cards"] or not paths["scores"]:
-        raise UserError("collect needs at least one card and one evaluation: the study names none")
+    paths = {name: [Path(path) for path in inputs.get(name, [])] for name in ("cards", "encoders", "scores", "icl")}
+    if not (paths["cards"] and paths["encoders"] and paths["scores"]):
+        raise UserError("collect needs at least one card, one encoder and one evaluation: the study names none")
     root = Path(os.path.commonpath([path.parent for found in paths.values() for path in found]))
 
     checkpoints = read_cards(config, paths["cards"], root)
+    training = read_training(config, paths["encoders"], root, checkpoints)
     scores, per_query = read_scores(config, paths["scores"], root, checkpoints)
     icl = read_icl(paths["icl"], root, checkpoints)
     complete(config, scores)
 
-    tables = {"checkpoints": checkpoints, "scores": scores, "per_query": per_query, "icl": icl}
+    tables = {"checkpoints": checkpoints, "training": training, "scores": scores, "per_query": per_query, "icl": icl}
     facts = {name: getattr(config, name) for name in ("study", "headline", "recipes", "main_recipe")}
     counts = {name: len(table) for name, table in tables.items()}
     write_tables(out, "collect.json", tables, facts | {"rows": counts})
@@ -52,6 +56,20 @@ def read_cards(config: CollectConfig, paths: list[Path], root: Path) -> pd.DataF
     return table.sort_values("checkpoint", ignore_index=True)
 
 
+def read_training(config: CollectConfig, paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.DataFrame:
+    """One row a line of each encoder's log.
+
+    `file` is the log; unlike elsewhere its hash is left out, for the log holds times and so differs from run to run.
+    """
+    seen, rows = {}, []
+    for path in paths:
+        identity, log, found = training_rows(path)
+        unique(seen, tuple(identity.values()), path)
+        of_study(identity, config, checkpoints, path)
+        rows += [row | {"file": relative(log, root)} for row in found]
+    return pd.DataFrame(rows).sort_values(["checkpoint", "recipe", "step"], ignore_index=True)
+
+
 def read_scores(
     config: CollectConfig, paths: list[Path], root: Path, checkpoints: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -60,9 +78,7 @@ def read_scores(
     for path in progress(paths, "scores", unit="file"):
         identity, found, per_query = score_rows(path)
         unique(seen, tuple(identity.values()), path)
-        known(identity["checkpoint"], checkpoints, path)
-        if identity["recipe"] not in config.recipes:
-            raise UserError(f"{path} is of recipe {identity['recipe']!r}; this study has {', '.join(config.recipes)}")
+        of_study(identity, config, checkpoints, path)
         source = {"seed": config.seed, "file": relative(path, root), "sha256": sha256(path)}
         rows += [row | source for row in found]
         queries.append(per_query)
@@ -96,6 +112,13 @@ def relative(path: Path, root: Path) -> str:
 def known(checkpoint: str, checkpoints: pd.DataFrame, path: Path) -> None:
     if checkpoint not in set(checkpoints["checkpoint"]):
         raise UserError(f"{path} is of checkpoint {checkpoint!r}, which has no card among the inputs")
+
+
+def of_study(identity: dict, config: CollectConfig, checkpoints: pd.DataFrame, path: Path) -> None:
+    """Refuse a result of a checkpoint or recipe that this study does not have."""
+    known(identity["checkpoint"], checkpoints, path)
+    if identity["recipe"] not in config.recipes:
+        raise UserError(f"{path} is of recipe {identity['recipe']!r}; this study has {', '.join(config.recipes)}")
 
 
 def same_queries(per_query: pd.DataFrame, files: dict[tuple, Path]) -> None:

@@ -52,6 +52,9 @@ class Tables:
     def table(self, name: str) -> pd.DataFrame:
         return read_table(self.fit, name)
 
+    def collected(self, name: str) -> pd.DataFrame:
+        return read_table(self.collect, name)
+
     @cached_property
     def points(self) -> pd.DataFrame:
         """Marks that may be drawn: `external` ones are in tables only. `hollow` ones enter no fit of the ladder."""

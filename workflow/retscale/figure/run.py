@@ -5,11 +5,18 @@ from pathlib import Path
 import matplotlib
 
 from retscale.errors import UserError
-from retscale.figure import ablation, fig1a, fig1b, fig2, fig3, style
+from retscale.figure import ablation, fig1a, fig1b, fig2, fig3, style, training
 from retscale.figure.config import FigureJob
 from retscale.figure.data import Tables
 
-FIGURES = {"1a": fig1a.draw, "1b": fig1b.draw, "2": fig2.draw, "3": fig3.draw, "ablation": ablation.draw}
+FIGURES = {
+    "1a": fig1a.draw,
+    "1b": fig1b.draw,
+    "2": fig2.draw,
+    "3": fig3.draw,
+    "ablation": ablation.draw,
+    "training": training.draw,
+}
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:

@@ -49,8 +49,11 @@ def state_path(folder: Path, label: str) -> Path:
 def _hold(work: Path) -> int:
     """Create the folder `work` and lock it; returns the descriptor that holds the lock."""
     while True:
-        work.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(work, os.O_RDONLY)
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(work, os.O_RDONLY)
+        except (FileExistsError, FileNotFoundError):
+            continue  # the former owner removed it between two looks
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

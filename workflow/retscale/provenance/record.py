@@ -61,25 +61,30 @@ def read(primary: Path) -> dict:
         ) from None
 
 
-def verified_inputs(inputs: dict, folder: Path) -> list[dict]:
+def verified_inputs(inputs: dict, folder: Path, reads: dict[str, tuple[str, ...]] | None = None) -> list[dict]:
     """Each input file and its companions, checked against the record of the job that made it.
 
     `inputs` maps a name to a path or a list of paths; paths in the result are relative to `folder`, the home of the
-    record to be. UserError names the first file whose bytes are not those that were recorded.
+    record to be. `reads` maps a name to the only files that are read of such an input: neither hashed nor listed are
+    the others, say the weights beside a log. Their record is named all the same, so an audit still reaches them.
+    UserError names the first file whose bytes are not those that were recorded.
     """
     rows = []
     for name, value in inputs.items():
         for primary in value if isinstance(value, list) else [value]:
             if not primary.is_file():
                 raise UserError(f"--{name}: there is no file {primary}")
-            for output in read(primary)["outputs"]:
-                path = primary.parent / output["path"]
-                check(path, output["sha256"])
+            made = {output["path"]: output["sha256"] for output in read(primary)["outputs"]}
+            for file in (reads or {}).get(name, made):
+                path = primary.parent / file
+                if file not in made:
+                    raise UserError(f"--{name}: no {file} was made beside {primary}; delete {primary} and run again")
+                check(path, made[file])
                 rows.append(
                     {
                         "name": name,
                         "path": os.path.relpath(path, folder),
-                        "sha256": output["sha256"],
+                        "sha256": made[file],
                         "record": os.path.relpath(path_of(primary), folder),
                     }
                 )

@@ -3,7 +3,7 @@
 An entry is the name of something in the catalog, or a mapping: `use: NAME` with overrides, or all of it in place.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -15,6 +15,7 @@ from retscale.mine.config import MineConfig
 ID = r"^[a-z0-9][a-z0-9._-]*$"
 Id = Annotated[str, Field(pattern=ID, max_length=80)]
 Entry = str | dict
+Figure = Literal["1a", "1b", "2", "3", "ablation", "training"]
 
 
 class Study(BaseModel):
@@ -48,8 +49,8 @@ class Study(BaseModel):
     icl: list[Entry] = Field([], description="in-context tasks or suites of them")
     evaluate: EvaluateConfig = EvaluateConfig()
     fit: FitConfig = FitConfig()
-    figures: dict[Literal["1a", "1b", "2", "3", "ablation"], FigureConfig] = Field(
-        {name: FigureConfig() for name in ("1a", "1b", "2", "3", "ablation")}, description="how each figure looks"
+    figures: dict[Figure, FigureConfig] = Field(
+        {name: FigureConfig() for name in get_args(Figure)}, description="how each figure looks, in the report's order"
     )
 
     @field_validator("pairs", mode="before")

@@ -1,0 +1,147 @@
+"""Fine-tuning: the loss of every training, to see that each learnt and none went astray."""
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+from retscale.figure import style
+from retscale.figure.config import FigureConfig
+from retscale.figure.data import Drawn, Tables
+from retscale.figure.words import number
+
+COLUMNS = 2
+THIN, THICK = 0.6, 1.7  # points, for the fewest and the most tokens per parameter
+WIDTHS = 5  # at most so many line widths in the legend
+STRETCHES = 40  # vertices of a line; a longer log is averaged to so many, over its own faint trace
+SPAN = 1.5  # the top of a panel over its bottom, at least: noise must not look like learning
+GUESS = {"color": "#444444", "linewidth": 1.0, "linestyle": (0, (1, 1.5))}
+
+
+def draw(tables: Tables, config: FigureConfig) -> Drawn:
+    """Training loss against step, one panel a recipe, one line a checkpoint that ends in the mark of its size."""
+    rows = curves(tables)
+    recipes = [recipe for recipe in tables.facts["recipes"] if recipe in set(rows["recipe"])]
+    looks = style.looks(tables.points, config)
+    levels = sorted(rows["level"].dropna().unique())
+    widths = dict(zip(levels, np.linspace(THIN, THICK, len(levels)), strict=True))
+
+    count = math.ceil(max(len(recipes), 1) / COLUMNS)
+    shape = {"nrows": count, "ncols": min(COLUMNS, max(len(recipes), 1)), "squeeze": False}
+    figure, grid = plt.subplots(figsize=(config.width, 0.9 + 2.3 * count), **shape)
+    for ax, recipe in zip(grid.flat, recipes, strict=False):
+        panel(ax, rows[rows["recipe"] == recipe], looks, widths)
+        ax.set_title(recipe, loc="left", fontweight="bold")
+    for ax in grid.flat[max(len(recipes), 1) :]:
+        ax.set_visible(False)
+    if recipes:
+        figure.supylabel("training loss (nats, log scale)", fontsize=config.font_size)
+        legends(figure, looks, list(rows["size"]), widths)
+    else:
+        style.nothing(grid.flat[0], "no training to draw")
+
+    words = " ".join(end_words(rows[rows["recipe"] == recipe], recipe) for recipe in recipes)
+    caption = (
+        "**Fine-tuning.** Training loss against step, a panel a recipe and a line a checkpoint, which ends in the mark "
+        "of its size; the thicker the line, the more tokens per parameter the checkpoint was pretrained on. "
+        f"{averaged_words(rows)}{guessing_words(rows)}"
+        "What to look for: a healthy line falls fast and levels off. One that jumps or climbs was unstable, one that "
+        "still falls steeply was stopped early. Compare heights within a panel only: recipes differ in how many "
+        f"passages the positive competes with. Hollow: not part of the ladder. {words}"
+    )
+    panels = f"{len(recipes)} panel{'s' * (len(recipes) != 1)}"
+    alt = f"{panels} of training loss, on a log scale, against step of fine-tuning, one line a checkpoint. {words}"
+    marks = rows.assign(x=rows["step"], y=rows["loss"])[["checkpoint", "recipe", "x", "y", "chance", "file"]]
+    return Drawn(figure, "Fine-tuning: training loss against step", marks, caption, alt)
+
+
+def curves(tables: Tables) -> pd.DataFrame:
+    """Every line of the logs, with what is known of its checkpoint; by checkpoint, recipe and step."""
+    facts = tables.points.drop_duplicates("checkpoint")[["checkpoint", "size", "level", "hollow"]]
+    return tables.collected("training").merge(facts, on="checkpoint")
+
+
+def averaged(log: pd.DataFrame) -> pd.DataFrame:
+    """The log of one training as it is drawn: the means of STRETCHES equal parts, or itself if it is no longer."""
+    if len(log) <= STRETCHES:
+        return log
+    part = np.arange(len(log)) * STRETCHES // len(log)
+    means = log[["step", "loss"]].groupby(part).mean()
+    return log.groupby(part).last().assign(step=means["step"], loss=means["loss"])
+
+
+def panel(ax: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], widths: dict[float, float]) -> None:
+    """One recipe."""
+    ax.set_yscale("log")
+    for _, log in rows.groupby("checkpoint"):
+        line = averaged(log)
+        last = line.iloc[-1]
+        look = looks[last["size"]]
+        if len(line) < len(log):
+            ax.plot(log["step"], log["loss"], color=look.colour, linewidth=0.4, alpha=0.2, zorder=1)
+        ax.plot(line["step"], line["loss"], color=look.colour, linewidth=widths.get(last["level"], THIN), zorder=3)
+        style.mark(ax, last, look, last["step"], last["loss"], last["hollow"], size=4.2, clip_on=False)
+    guess = rows["chance"].iloc[0]
+    if not math.isnan(guess):
+        ax.axhline(guess, zorder=2, **GUESS)
+        words = f"guessing: ln {math.exp(guess):.0f} = {number(guess, 2)}"
+        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right", "va": "bottom"}
+        behind = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5}
+        ax.annotate(words, (1, guess), (-8, 2), color=GUESS["color"], fontsize="small", bbox=behind, zorder=4, **place)
+    ax.set_xlim(0, rows["steps"].max())
+    ax.set_xlabel("step of fine-tuning")
+    low, high = ax.get_ylim()
+    room = max(SPAN / (high / low), 1) ** 0.5
+    low, high = ax.set_ylim(low / room, high * room)
+    few = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10])
+    ax.yaxis.set_major_locator(few if high < 5 * low else LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def legends(figure: Figure, looks: dict[str, style.Look], sizes: list[str], widths: dict[float, float]) -> None:
+    """Sizes to the right, widths below; of many widths some."""
+    beside = style.size_legend(looks, sizes)
+    figure.legend(handles=beside, title="parameters", loc="outside right upper")._legend_box.align = "left"
+    levels = list(widths)
+    shown = sorted({levels[round(i)] for i in np.linspace(0, len(levels) - 1, min(len(levels), WIDTHS))})
+    below = [Line2D([], [], color="#444444", linewidth=widths[level], label=f"{level:.3g}") for level in shown]
+    if below:
+        title = "tokens per parameter in pretraining"
+        figure.legend(handles=below, title=title, loc="outside lower center", ncols=len(below), handlelength=3)
+
+
+def averaged_words(rows: pd.DataFrame) -> str:
+    """How long logs are drawn, if there are any."""
+    long = (rows.groupby(["checkpoint", "recipe"]).size() > STRETCHES).any()
+    return f"Lines are means over {STRETCHES} parts of a log, faint traces its entries. " if long else ""
+
+
+def guessing_words(rows: pd.DataFrame) -> str:
+    """What the dotted line is, if there is one."""
+    if not rows["chance"].notna().any():
+        return ""
+    return (
+        "Dotted: ln(1 + n), the loss of guessing among a query’s positive and its own n negatives; a line that stays "
+        "there learnt nothing, and one may start above it, being confident and wrong. "
+    )
+
+
+def end_words(rows: pd.DataFrame, recipe: str) -> str:
+    """Where the lines of a recipe end."""
+    ends = pd.DataFrame([averaged(log).iloc[-1] for _, log in rows.groupby("checkpoint")])
+    ends = ends.sort_values(["loss", "checkpoint"])
+    low, high = ends.iloc[0], ends.iloc[-1]
+    words = f"`{recipe}`, {len(ends)} checkpoint{'s' * (len(ends) != 1)} of {ends['steps'].max()} steps: "
+    words += f"the loss ends at {number(low['loss'])} ({low['checkpoint']})"
+    if len(ends) > 1:
+        words += f" to {number(high['loss'])} ({high['checkpoint']})"
+    if ends["chance"].notna().all():
+        below = int((ends["loss"] < ends["chance"]).sum())
+        words += f", below guessing ({number(low['chance'])}) for {below} of {len(ends)}"
+    return words + "."
