@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from retscale.finetune.loss import info_nce, own_mask, pool_mask
+from retscale.finetune.loss import info_nce, nested, own_mask, pool_mask
 
 Q, N, D, T = 5, 4, 8, 0.07
 
@@ -99,3 +99,19 @@ def test_no_mask_ever_hides_a_target():
     assert not own_mask(ids, positives)[:, 0].any()
     masked = pool_mask(ids, positives, 0)
     assert masked.sum() == 15 and not masked[torch.arange(3), torch.arange(3) * 2].any()
+
+
+@pytest.mark.parametrize("first", [None, 0])
+@pytest.mark.parametrize("dimensions", [[], [3, 5]])
+def test_gradients_against_finite_differences(vectors, first, dimensions):
+    queries, passages = (x.clone().requires_grad_() for x in vectors)
+    masked = free(Q, N) if first is None else free(Q, Q * N)
+    masked[1, 2] = True
+    assert torch.autograd.gradcheck(lambda q, p: nested(q, p, masked, T, first, dimensions), (queries, passages))
+
+
+def test_matryoshka_is_the_mean_over_lengths(vectors):
+    queries, passages = vectors
+    short = [(torch.nn.functional.normalize(x[..., :3], dim=-1)) for x in vectors]
+    expected = (info_nce(queries, passages, free(Q, N), T) + info_nce(*short, free(Q, N), T)) / 2
+    torch.testing.assert_close(nested(queries, passages, free(Q, N), T, None, [3]), expected, rtol=1e-6, atol=1e-6)

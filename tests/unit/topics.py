@@ -122,7 +122,7 @@ def start(
     return [
         subprocess.Popen(
             [sys.executable, "-c", PROGRAM, *arguments],
-            env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**os.environ, **world, **({"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {})},
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -29,6 +29,7 @@ rule finetune:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "accelerate launch --config_file {resources.accelerate:q} -m retscale finetune --spec {params.spec:q}"
+        # The launcher must outlive a SIGTERM, as of a preemption, that asks the training to keep its state.
+        "trap '' TERM; accelerate launch --config_file {resources.accelerate:q} -m retscale finetune --spec {params.spec:q}"
         " --card {input.card:q} --pairs {input.pairs:q} --negatives {input.negatives:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -2,8 +2,6 @@
 
 import torch
 
-from retscale.model.pool import l2_normalize
-
 
 def info_nce(
     queries: torch.Tensor, passages: torch.Tensor, masked: torch.Tensor, temperature: float, first: int | None = None
@@ -41,7 +39,7 @@ def nested(
     learning, Kusupati et al. 2022, eq. 1 with equal weights)."""
     losses = [info_nce(queries, passages, masked, temperature, first)]
     for d in dimensions:
-        short = l2_normalize(queries[..., :d]), l2_normalize(passages[..., :d])
+        short = (torch.nn.functional.normalize(x[..., :d], dim=-1) for x in (queries, passages))
         losses.append(info_nce(*short, masked, temperature, first))
     return torch.stack(losses).mean()
 

@@ -37,6 +37,18 @@ def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
     recipe = Recipe.model_validate({key: value for key, value in spec["recipe"].items() if key != "id"})
     precision = dtype(spec["precision"])
     accelerator = Accelerator(mixed_precision="bf16" if precision == torch.bfloat16 else "no")
+    notes = tune(accelerator, recipe, precision, spec, inputs, out, state)
+    # What torch 2.13 keeps for a model on several processes must go before their group does: else it may wait for ever
+    # for a thread of the group, which waits for Python's lock.
+    accelerator.free_memory()
+    accelerator.end_training()
+    return notes
+
+
+def tune(
+    accelerator: Accelerator, recipe: Recipe, precision: torch.dtype, spec: dict, inputs: dict, out: Path, state: Path
+) -> dict | None:
+    """See `run`."""
     deterministic(spec["seed"])
     peak = memory.Peak(accelerator.device)
     card = json.loads(Path(inputs["card"]).read_text(encoding="utf-8"))
@@ -93,7 +105,6 @@ def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
                 embed.of(accelerator.unwrap_model(trained).eval()),
                 load_backbone(state / f"encoder-{steps}", torch.float32),
             )
-    accelerator.end_training()
     if not accelerator.is_main_process:
         return None
     # Links, for the weights may be large, and a job that is killed from here on must find them again.

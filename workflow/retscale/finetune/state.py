@@ -19,7 +19,8 @@ SAVE_EVERY_S = 300.0
 SAVE_SHARE = 0.05
 
 # What is trained, in the part that this process holds: the same for one process, for copies, and for FSDP's shards.
-OPTIONS = StateDictOptions(ignore_frozen_params=True)
+# Not strict, for frozen weights are not there; reading a state fails all the same if it lacks anything that is trained.
+OPTIONS = StateDictOptions(ignore_frozen_params=True, strict=False)
 
 
 class State:
@@ -52,9 +53,9 @@ class State:
             state = self._state()
             dcp.load(state, checkpoint_id=newest, no_dist=self.accelerator.num_processes == 1)
             facts = json.loads((newest / "facts.json").read_text(encoding="utf-8"))
-        except Exception as error:
+        except (Exception, dcp.CheckpointException) as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise UserError(f"the state {newest} is damaged ({reason[0]}); delete it and run again") from error
+            raise UserError(f"the state {newest} is damaged ({reason[0]}); delete it and run again") from None
         set_state_dict(
             self.model,
             self.optimizer,

@@ -1,0 +1,171 @@
+"""Which examples there are, and in which order they are seen."""
+
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from retscale.errors import UserError
+from retscale.finetune.config import Recipe
+from retscale.finetune.data import Order, examples, groups, thinned
+from retscale.finetune.schedule import learning_rate
+from retscale.model.load import load_tokenizer
+from topics import RECIPE, loaded, make
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("study"))
+
+
+def test_texts_are_cut_to_their_lengths_and_counted(study):
+    data = loaded(study, prompt={"query_length": 4})
+    assert max(map(len, data.query_tokens)) == 4 and max(map(len, data.passage_tokens)) == 12
+    passages, queries = pd.read_parquet(study / "passages.parquet"), pd.read_parquet(study / "pairs.parquet")
+    assert data.facts["passages_cut"] == (passages["text"].str.split().str.len() > 12).sum() > 0
+    assert data.facts["queries_cut"] == (queries["query"].str.split().str.len() > 4).sum() > 0
+
+
+def one(seed=5, batch=7, size=30, steps=60):
+    return Order.make(seed, batch, (size,), [None], steps)
+
+
+def test_order_is_a_permutation_and_stateless():
+    seen = np.concatenate([one().rows(step) for step in range(60)])
+    assert len(seen) == 420
+    for epoch in range(14):
+        assert sorted(seen[epoch * 30 : (epoch + 1) * 30]) == list(range(30))
+    assert one().rows(42).tolist() == seen[42 * 7 : 43 * 7].tolist()
+    assert not np.array_equal(seen[:30], seen[30:60])
+    assert one(seed=6).rows(0).tolist() != one().rows(0).tolist()
+
+
+def test_order_does_not_depend_on_how_long_the_training_is():
+    assert [one(steps=9).rows(step).tolist() for step in range(9)] == [one().rows(step).tolist() for step in range(9)]
+
+
+@pytest.mark.parametrize("weights, shares", [([1.0, 3.0, 4.0], [0.125, 0.375, 0.5]), ([None] * 3, [0.5, 0.2, 0.3])])
+def test_data_sets_take_turns_by_their_weights(weights, shares):
+    sizes = (100, 40, 60)
+    order = Order.make(1, 8, sizes, weights, 80)
+    had = np.zeros(3)
+    seen = [[], [], []]
+    for step in range(80):
+        rows = order.rows(step)
+        which = {int(np.searchsorted(np.cumsum(sizes), row, side="right")) for row in rows}
+        assert len(which) == 1  # a batch is of one data set
+        had[which.copy().pop()] += 1
+        seen[which.pop()] += rows.tolist()
+        assert (np.abs(had - np.array(shares) * (step + 1)) < 1.5).all()
+    for rows, size in zip(seen, sizes):
+        epochs = [sorted(rows[i : i + size]) for i in range(0, len(rows) - size + 1, size)]
+        assert all(epoch == sorted(set(rows)) and len(epoch) == size for epoch in epochs)
+    unseen = sum(size - len(set(rows)) for rows, size in zip(seen, sizes))
+    assert order.unseen() == unseen
+
+
+def test_learning_rate_rises_to_the_peak_and_falls_to_the_floor():
+    rates = [learning_rate(step, 100, 1.0, 0.06, 0.02) for step in range(100)]
+    assert rates[0] == pytest.approx(1 / 6) and rates[5] == 1.0 and rates[6] == 1.0
+    assert rates[-1] == pytest.approx(0.02) and all(a >= b for a, b in zip(rates[5:], rates[6:]))
+    assert rates[52] == pytest.approx(0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * 46 / 93)))
+    assert [learning_rate(0, 1, 1.0, 0.0, 0.02)] == [1.0]
+
+
+def grouped(pairs, negatives, n=2, too_few="refuse", passages="abcdefgh", seed=0):
+    known = {}
+    for query, passage in pairs:
+        known.setdefault(query, set()).add(passage)
+    return groups(
+        pd.DataFrame(pairs, columns=["query_id", "passage_id"]),
+        known,
+        pd.DataFrame(negatives.items(), columns=["query_id", "negatives"]),
+        Recipe(n_negatives=n, too_few=too_few),
+        seed,
+        list(passages),
+    )
+
+
+def test_groups_start_with_the_pairs_own_positive():
+    made, filled = grouped([("q", "a"), ("q", "b"), ("r", "a")], {"q": ["c", "d", "e"], "r": ["d", "c", "e"]})
+    assert made == [["a", "c", "d"], ["b", "c", "d"], ["a", "d", "c"]] and filled == 0
+
+
+@pytest.mark.parametrize("negatives, says", [({"q": ["c"]}, "query q has 1 mined"), ({}, "query q has no mined")])
+def test_too_few_negatives_are_refused(negatives, says):
+    with pytest.raises(UserError, match=f"{says} negatives but the recipe's n_negatives is 2"):
+        grouped([("q", "a")], negatives)
+
+
+def test_or_filled_in_from_passages_that_are_neither_positive_nor_negative():
+    pairs = [("q", "a"), ("q", "b"), ("r", "a")]
+    made, filled = grouped(pairs, {"q": ["c"]}, n=5, too_few="fill")
+    assert filled == 4 + 4 + 5
+    for (_, positive), known, group in zip(pairs, ("ab", "ab", "a"), made):
+        assert group[0] == positive and len(set(group)) == 6 and not set(group[1:]) & set(known)
+    assert made[0][1] == made[1][1] == "c" and made[0][2:] == made[1][2:]  # by query
+    assert made != grouped(pairs, {"q": ["c"]}, n=5, too_few="fill", seed=1)[0]
+    alone = grouped(pairs[2:], {}, n=5, too_few="fill")[0]
+    assert alone == made[2:]  # whatever else there is
+    with pytest.raises(UserError, match="query q lacks 6 negatives but only 5 passages can fill in"):
+        grouped(pairs, {"q": ["c"]}, n=7, too_few="fill")
+
+
+def test_max_pairs_takes_the_same_spread_of_pairs(study):
+    table = pd.DataFrame({"x": range(101)})
+    assert thinned(table, 5)["x"].tolist() == [0, 25, 50, 75, 100] and thinned(table, 101) is table
+    assert len(loaded(study, max_pairs=10)) == 10
+
+
+def test_a_positive_that_was_thinned_out_is_known_all_the_same(tmp_path):
+    folder = make(tmp_path)
+    pairs = pd.read_parquet(folder / "pairs.parquet")
+    pairs.loc[1, "query_id"] = "q000"  # two positives, p000 and p001, of which one is left
+    negatives = pd.read_parquet(folder / "negatives.parquet")
+    negatives.at[95, "negatives"] = np.array(["p001", "p002", "p003", "p004"])
+    pairs.to_parquet(folder / "pairs.parquet")
+    negatives.to_parquet(folder / "negatives.parquet")
+    data = loaded(folder, max_pairs=2)
+    assert len(data) == 2
+    assert data.group[1, 1] in data.positives[0] and data.group[0, 0] in data.positives[0]
+
+
+def test_two_data_sets_share_texts_by_id(study):
+    """The same data set twice has twice the examples and no text twice."""
+    recipe = Recipe.model_validate(RECIPE)
+    source = (study, study / "negatives.parquet")
+    once, twice = (examples([source] * n, recipe, 3, load_tokenizer(study / "model")) for n in (1, 2))
+    assert once.sizes == (96,) and twice.sizes == (96, 96)
+    assert len(twice.passage_tokens) == len(once.passage_tokens)
+    assert np.array_equal(twice.group, np.concatenate([once.group] * 2))
+
+
+def test_examples_depend_on_no_hash_seed_and_no_order_of_files(study, tmp_path):
+    program = (
+        "import sys, hashlib; from pathlib import Path; sys.path.insert(0, sys.argv[2]); from topics import loaded; "
+        "d = loaded(Path(sys.argv[1]), too_few='fill', n_negatives=6); "
+        "print(hashlib.sha256(d.group.tobytes() + d.positives.tobytes() + d.query.tobytes()).hexdigest())"
+    )
+    shuffled = tmp_path / "shuffled"
+    shuffled.mkdir()
+    for path in study.iterdir():
+        (shuffled / path.name).symlink_to(path)
+    for name in ("passages", "negatives"):
+        (shuffled / f"{name}.parquet").unlink()
+        table = pd.read_parquet(study / f"{name}.parquet")
+        table.sample(frac=1, random_state=1).to_parquet(shuffled / f"{name}.parquet")
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(folder), os.path.dirname(__file__)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout  # fmt: skip
+        for folder, seed in ((study, "0"), (study, "1"), (shuffled, "2"))
+    }
+    assert len(found) == 1

@@ -1,0 +1,178 @@
+"""A training that is stopped or killed goes on to the same bits."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from retscale.errors import UserError
+from retscale.finetune.log import Log, Watch
+from retscale.finetune.run import run
+from topics import finished, inputs, log, make, spec, start
+
+LORA = {"tuning": "lora", "lora": {"r": 4, "alpha": 8, "dropout": 0.2}}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("study"))
+
+
+def sha(out):
+    return json.loads((out / "encoder.json").read_text())["weights_sha256"]
+
+
+def without_times(out):
+    return [{key: value for key, value in line.items() if key != "tokens_per_s"} for line in log(out)]
+
+
+def states(folder):
+    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*"))
+
+
+def wait_for(folder, step, processes):
+    end = time.monotonic() + 120
+    while not states(folder) or states(folder)[-1] < step:
+        assert time.monotonic() < end, f"no state after step {step}"
+        assert all(process.poll() is None for process in processes), processes[0].communicate()[1]
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize(
+    "signal_number, processes, recipe",
+    [
+        (signal.SIGKILL, 1, {}),
+        (signal.SIGKILL, 1, LORA),
+        (signal.SIGTERM, 1, {"negatives": "global", "microbatch": 4, "log_every": 7}),
+        (signal.SIGTERM, 2, {}),
+    ],
+    ids=["killed", "killed with adapters", "told to end", "one of two told to end"],
+)
+def test_a_resumed_training_gives_the_bits_of_an_unbroken_one(study, tmp_path, signal_number, processes, recipe):
+    job = spec(epochs=40 if processes == 1 else 10, keep=[3], log_every=recipe.pop("log_every", 3), **recipe)
+    finished(start(job, inputs(study), tmp_path / "whole", tmp_path / "whole.state", processes))
+    out, state = tmp_path / "out", tmp_path / "state"
+    stops = 0
+    for step in (5, 60, 100):
+        started = start(job, inputs(study), out, state, processes, every=0 if signal_number == signal.SIGKILL else 1e9)
+        if signal_number == signal.SIGKILL:
+            wait_for(state, step, started)
+            started[0].kill()
+            started[0].wait()
+        else:
+            lines = state / "log.jsonl"
+            end = time.monotonic() + 120
+            while not lines.exists() or len(lines.read_text().splitlines()) < (stops + 1) * 2:
+                assert time.monotonic() < end and started[0].poll() is None
+                time.sleep(0.002)
+            started[-1].send_signal(signal_number)
+            errors = [process.communicate(timeout=120)[1] for process in started]
+            if started[0].returncode == 0:
+                break  # it was faster than the signal
+            assert "told to end (SIGTERM) after step" in errors[0] and "run the same command again" in errors[0]
+            assert all(process.returncode for process in started)
+        stops += 1
+        assert not (out / "encoder.json").exists() and states(state)
+    assert stops
+    finished(start(job, inputs(study), out, state, processes))
+    assert sha(out) == sha(tmp_path / "whole")
+    assert json.loads((out / "step-3/encoder.json").read_text()) == json.loads(
+        (tmp_path / "whole/step-3/encoder.json").read_text()
+    )
+    assert without_times(out) == without_times(tmp_path / "whole")
+
+
+def test_a_damaged_state_is_named(study, tmp_path):
+    out, state = tmp_path / "out", tmp_path / "state"
+    job = spec(epochs=400)
+    (process,) = start(job, inputs(study), out, state, every=0)
+    wait_for(state, 3, [process])
+    process.kill()
+    process.wait()
+    newest = state / f"step-{states(state)[-1]}"
+    shard = next(newest.glob("*.distcp"))
+    shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+    with pytest.raises(UserError, match=f"the state {newest} is damaged .*; delete it and run again"):
+        run(job, inputs(study), out, state)
+
+
+def test_the_log_is_cut_back_to_the_state(tmp_path):
+    import torch
+
+    path = tmp_path / "log.jsonl"
+    path.write_text("".join(json.dumps({"step": step}) + "\n" for step in (2, 4, 6)) + '{"step": 8, "lo')
+    resumed = Log(path, 2, torch.device("cpu"))
+    resumed.resume(5, [1.0, 2.0, 30.0, 10.0])
+    resumed.step(6, False, 0.1, loss=3.0, norm=4.0, real=10.0, padding=0.0)
+    lines = log(tmp_path)
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert (lines[2]["loss"], lines[2]["grad_norm"], lines[2]["padding"]) == (2.0, 3.0, 0.2)
+
+
+def test_the_watch_waits_for_the_warm_up_and_forgives_a_bad_start():
+    watch = Watch(1000, 0.1)
+    for step in range(1, 101):
+        watch.step(step, 50.0, 1.0)  # while the rate rises
+    for step in range(101, 300):
+        watch.step(step, 5.0, 1.0)
+    with pytest.raises(UserError, match="4 above that of chance .1. for 200 steps up to step 300"):
+        watch.step(300, 5.0, 1.0)
+    forgiven = Watch(1000, 0.1)
+    for step in range(1, 1001):
+        forgiven.step(step, 5.0 if step < 199 else 0.5, 1.0)
+
+
+def test_the_command_keeps_its_state_for_the_same_job_only(tmp_path):
+    """Through `retscale finetune`: SIGTERM keeps the state, another spec throws it away, success removes it."""
+    from retscale.provenance import code, record
+
+    study = make(tmp_path / "study")
+    for primary, files in (
+        ("card.json", ["card.json", *(f"model/{path.name}" for path in (study / "model").iterdir())]),
+        ("pairs.json", ["pairs.json", "pairs.parquet", "passages.parquet"]),
+        ("negatives.parquet", ["negatives.parquet"]),
+    ):
+        (study / "pairs.json").touch()
+        made = record.make("test", {}, "", [], study, files, None, time.time())
+        record.path_of(study / primary).write_text(json.dumps(made))
+    assert code.digest("retscale.finetune.run")
+    out, state = tmp_path / "out", tmp_path / "out/.encoder.json.state"
+
+    def command(**recipe):
+        given = [
+            x
+            for name, path in inputs(study).items()
+            for x in (f"--{name}", str(path[0] if isinstance(path, list) else path))
+        ]
+        arguments = [
+            "retscale",
+            "finetune",
+            "--spec",
+            json.dumps(spec(**recipe)),
+            *given,
+            "--out",
+            str(out / "encoder.json"),
+        ]
+        environment = {**os.environ, "ACCELERATE_USE_CPU": "1"}
+        return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def stop(process):
+        end = time.monotonic() + 120
+        while not (state / "log.jsonl").exists():
+            assert time.monotonic() < end and process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        return process.communicate(timeout=120)
+
+    long = stop(command(epochs=400))
+    assert long[1].strip().splitlines()[-1].startswith("retscale finetune: error: told to end (SIGTERM) after step")
+    assert len(states(state)) == 1 and not (out / "encoder.json").exists()
+    again = stop(command(epochs=400))
+    assert "goes on after step" in again[0]
+    other = command(epochs=1)
+    printed = other.communicate(timeout=120)
+    assert other.returncode == 0 and "its spec, code or inputs have changed; starting over" in printed[1], printed
+    assert (out / "encoder.json").exists() and not state.exists()
