@@ -38,6 +38,8 @@ rule all:
         scores,
         encoders,
         cards,
+    message:
+        "{out}/report.html is complete"
 
 
 onsuccess:

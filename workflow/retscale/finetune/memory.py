@@ -102,9 +102,12 @@ def total(device: torch.device) -> int:
 
 
 class Peak:
-    """Peak memory since it was made: allocated on an accelerator, resident on a CPU; bytes."""
+    """Peak memory since it was made: allocated on an accelerator, resident on a CPU; bytes.
 
-    def __init__(self, device: torch.device):
+    held: bytes that are in this process's memory already and belong to what is measured.
+    """
+
+    def __init__(self, device: torch.device, held: int = 0):
         self.device = device
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -114,7 +117,7 @@ class Peak:
                 Path("/proc/self/clear_refs").write_text("5")  # Linux: the high-water mark starts anew
             except OSError:
                 pass
-            self.start = _status("VmRSS")
+            self.start = _status("VmRSS") - held
 
     def bytes(self) -> int:
         if self.device.type == "cuda":

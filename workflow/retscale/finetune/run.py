@@ -50,7 +50,6 @@ def tune(
 ) -> dict | None:
     """See `run`."""
     deterministic(spec["seed"])
-    peak = memory.Peak(accelerator.device)
     card = json.loads(Path(inputs["card"]).read_text(encoding="utf-8"))
     folder = Path(inputs["card"]).parent / card["model"]
     tokenizer = load_tokenizer(folder)
@@ -86,6 +85,7 @@ def tune(
             facts = {"checkpoint": card["id"], "recipe": spec["recipe"], "n_params": n_params, "pairs": len(data)}
             write(state / f"encoder-{step}", plain, weights, tokenizer, recipe, {**facts, "steps": step})
 
+    peak = memory.Peak(device, held=sum(p.numel() * p.element_size() for p in model.parameters()))
     trained = train(accelerator, embed, recipe, order, micro, spec["seed"], state, card["id"], keep)
     notes = {
         "dtype": str(precision).removeprefix("torch."),
