@@ -30,6 +30,6 @@ rule finetune:
         "../../envs/environment.yaml"
     shell:
         # The launcher must outlive a SIGTERM, as of a preemption, that asks the training to keep its state.
-        "trap '' TERM; accelerate launch --config_file {resources.accelerate:q} -m retscale finetune --spec {params.spec:q}"
+        "trap '' TERM; accelerate launch --quiet --config_file {resources.accelerate:q} -m retscale finetune --spec {params.spec:q}"
         " --card {input.card:q} --pairs {input.pairs:q} --negatives {input.negatives:q}"
         " --out {output:q} > {log:q} 2>&1"
