@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain, pairwise
 
 import numpy as np
@@ -74,81 +75,87 @@ class Index:
         """
         if compiled is None:
             compiled = len(queries) * self.count >= COMPILE
-        if not compiled:
-            yield from (self._plain(query, some, k) for query, some in zip(queries, spared, strict=True))
-            return
+        search = partial(self._compiled, block=block) if compiled else self._plain
         threads = threads or int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
         with ThreadPoolExecutor(threads) as pool:
             for first in range(0, len(queries), QUERIES):
                 last = min(first + QUERIES, len(queries))
                 cuts = np.linspace(first, last, threads + 1).astype(int)
                 parts = [slice(a, b) for a, b in pairwise(cuts) if a < b]
-                for found, scores in pool.map(
-                    lambda part: self._compiled(queries[part], spared[part], k, block), parts
-                ):
-                    for n, passages, values in zip((found >= 0).sum(1), found, scores):
-                        yield passages[:n], values[:n]
+                for found in pool.map(lambda part: search(queries[part], spared[part], k), parts):
+                    yield from found
 
     def scores(self, query: str, passages: np.ndarray) -> np.ndarray:
         """The float32 scores of some passages, the same bits as `top` finds."""
         total = np.zeros(len(passages), np.float32)
-        for word, weight in zip(*self._query(query)):
+        _, words, weights = self._asked([query])
+        for word, weight in zip(words, weights):
             some = slice(self.starts[word], self.starts[word + 1])
             at = np.searchsorted(self.passages[some], passages).clip(max=some.stop - some.start - 1)
             there = self.passages[some][at] == passages
             total[there] += weight * self.gains[some][at[there]]
         return total
 
-    def _query(self, query: str) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of the query's known words (int32) and how often it has each (float32), greatest bound first."""
-        counts = Counter(
-            number for word in WORD.findall(query.lower()) if (number := self._words.get(word)) is not None
+    def _asked(self, queries: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """starts, words (int64) and weights (float32): the known words of query q, greatest bound first, and how often
+        it has each are the slice starts[q]:starts[q + 1]."""
+        known = [
+            [self._words[word] for word in WORD.findall(query.lower()) if word in self._words] for query in queries
+        ]
+        sizes = np.fromiter(map(len, known), np.int64, len(known))
+        flat = np.fromiter(chain.from_iterable(known), np.int64, sizes.sum())
+        queried, times = np.unique(
+            np.repeat(np.arange(len(known)), sizes) * len(self.bounds) + flat, return_counts=True
         )
-        words = np.array(sorted(counts), np.int32)
-        weights = np.array([counts[word] for word in words.tolist()], np.float32)
-        order = np.argsort(-weights * self.bounds[words], kind="stable")
-        return words[order], weights[order]
+        query, words = np.divmod(queried, max(len(self.bounds), 1))
+        weights = times.astype(np.float32)
+        order = np.lexsort((words, -weights * self.bounds[words], query))
+        return _starts(np.bincount(query, minlength=len(known))), words[order], weights[order]
 
-    def _plain(self, query: str, spared: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """One query's best passages by numpy: every list is added up."""
-        total = np.zeros(self.count, np.float32)
-        for word, weight in zip(*self._query(query)):
-            some = slice(self.starts[word], self.starts[word + 1])
-            total[self.passages[some]] += weight * self.gains[some]
-        total[spared] = 0
-        found = np.flatnonzero(total).astype(np.int32)
-        if len(found) > k:
-            least = np.partition(total[found], -k)[-k]
-            found = found[total[found] >= least]  # all that tie with the last stay in, to be told apart by number
-        found = found[np.lexsort((found, -total[found]))][:k]
-        return found, total[found]
+    def _plain(self, queries: Sequence[str], spared: Sequence[np.ndarray], k: int) -> list[tuple]:
+        """The search by numpy: every list is added up."""
+        starts, words, weights = self._asked(queries)
+        found = []
+        for q, without in enumerate(spared):
+            total = np.zeros(self.count, np.float32)
+            for word, weight in zip(words[starts[q] : starts[q + 1]], weights[starts[q] : starts[q + 1]]):
+                some = slice(self.starts[word], self.starts[word + 1])
+                total[self.passages[some]] += weight * self.gains[some]
+            total[without] = 0
+            ranked = np.flatnonzero(total).astype(np.int32)
+            if len(ranked) > k:
+                least = np.partition(total[ranked], -k)[-k]
+                ranked = ranked[
+                    total[ranked] >= least
+                ]  # all that tie with the last stay in, to be told apart by number
+            ranked = ranked[np.lexsort((ranked, -total[ranked]))][:k]
+            found.append((ranked, total[ranked]))
+        return found
 
-    def _compiled(
-        self, queries: Sequence[str], spared: Sequence[np.ndarray], k: int, block: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The same for many queries by the compiled search: (queries, k) each, passages -1 where there are fewer."""
+    def _compiled(self, queries: Sequence[str], spared: Sequence[np.ndarray], k: int, block: int) -> list[tuple]:
+        """The same by the compiled search."""
         from retscale.mine import kernel
 
-        asked = [self._query(query) for query in queries]
-        words, weights = (np.concatenate([pair[i] for pair in asked]) for i in range(2))
-        found = np.full((len(queries), k), -1, np.int32)
-        scores = np.zeros((len(queries), k), np.float32)
+        starts, words, weights = self._asked(queries)
+        best = np.zeros((len(queries), min(k, self.count)), np.int64)
         kernel.search(
             self.starts,
             self.passages,
             self.gains,
             self.count,
-            _starts([len(words) for words, _ in asked]),
+            starts,
             words,
             weights,
             weights * self.bounds[words],
             _starts([len(some) for some in spared]),
             np.concatenate([np.sort(some) for some in spared]).astype(np.int32),
             block,
-            found,
-            scores,
+            best,
         )
-        return found, scores
+        best = np.sort(best, axis=1)[:, ::-1]
+        passages = (kernel.ALL - (best & kernel.ALL)).astype(np.int32)
+        scores = (best >> 32).astype(np.int32).view(np.float32)
+        return [(passages[q, :n], scores[q, :n]) for q, n in enumerate((best > 0).sum(1))]
 
 
 def idf(frequency: np.ndarray, count: int, variant: str) -> np.ndarray:
@@ -186,5 +193,5 @@ def _read(texts: Sequence[str], stop: list[str]) -> tuple[list[str], list[tuple]
     return list(numbers)[len(stop) :], parts, lengths
 
 
-def _starts(sizes: list[int]) -> np.ndarray:
+def _starts(sizes: Sequence[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])

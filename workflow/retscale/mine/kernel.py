@@ -8,6 +8,7 @@ long it is not walked, only looked up for the passages that the stronger words l
 import numba
 import numpy as np
 
+ALL = 2**32 - 1
 SMALLEST = np.finfo(np.float32).tiny
 LOOKUP = 32  # looking a passage up in a list costs what walking over about so many does
 FIRST = 512  # passages of the first block; blocks double, so that there soon is a score to beat
@@ -15,21 +16,24 @@ STRIDE = 256  # sums that are compared at a time
 
 
 @numba.njit(nogil=True)
-def search(
-    starts, passages, gains, count, query_starts, words, weights, bounds, spared_starts, spared, block, found, scores
-):
-    """Fill `found` (queries, k) int32 and `scores` (queries, k) float32 with each query's best passages, best first.
+def search(starts, passages, gains, count, query_starts, words, weights, bounds, spared_starts, spared, block, best):
+    """Fill `best` (queries, k) int64 with the keys of each query's best passages, in no order.
+
+    A key holds the bits of the score (float32, above 0) over those of ~passage, so that keys order by score, then by
+    lower passage. `best` comes filled with 0 and keeps it where no further passage scores above 0.
 
     starts, passages, gains: each word's list, sorted by passage; count: number of passages. Of query q the slice
     query_starts[q]:query_starts[q + 1] holds `words`, their `weights` and `bounds` (the most that one adds to a score);
-    its passages spared[spared_starts[q]:spared_starts[q + 1]], sorted, are never found. `found` comes filled with -1 and
-    keeps it where no further passage scores above 0. Scores are summed in the order of the query's words, so neither
-    the block nor what is skipped changes a bit of them.
+    its passages spared[spared_starts[q]:spared_starts[q + 1]], sorted, are never found. Scores are summed in the order
+    of the query's words, so neither the block nor what is skipped changes a bit of them.
     """
     sums = np.zeros(block, np.float32)
     racing = np.empty(block, np.int32)
     totals = np.empty(block, np.float32)
-    for q in range(len(found)):
+    bits = totals.view(np.int32)
+    worst = np.zeros(1, np.float32)
+    for q in range(len(best)):
+        heap = best[q]  # its root is the worst of the `size` best so far
         first, n = query_starts[q], query_starts[q + 1] - query_starts[q]
         at = np.empty(n, np.int64)
         end = starts[words[first : first + n]]
@@ -37,7 +41,7 @@ def search(
         for i in range(n - 1, -1, -1):
             rest[i] = rest[i + 1] + bounds[first + i]
         slack = 1 - (n + 2) * 2.0**-22  # by that share a float32 sum may exceed the exact one
-        size, least = 0, 0.0  # passages found, and what a further one must reach
+        size, least = 0, 0.0  # `least`: what a further passage must reach
         next_spared = spared_starts[q]
         low = high = 0
         while high < count:
@@ -72,11 +76,18 @@ def search(
                     p = _lower(passages, at[i], end[i], passage)
                     if p < end[i] and passages[p] == passage:
                         total += weights[first + i] * gains[p]
-                if total > 0:
-                    size = _offer(found[q], scores[q], size, passage, total)
-                    if size == found.shape[1]:
-                        least = scores[q, 0] * slack
-        _sort(found[q], scores[q], size)
+                totals[r] = total
+                key = (np.int64(bits[r]) << 32) | (ALL - passage)
+                if total > 0 and size < len(heap):
+                    _push(heap, size, key)
+                    size += 1
+                elif key > heap[0]:
+                    _replace(heap, key)
+                else:
+                    continue
+                if size == len(heap):
+                    worst.view(np.int32)[0] = heap[0] >> 32
+                    least = worst[0] * slack
 
 
 @numba.njit(nogil=True)
@@ -131,50 +142,27 @@ def _lower(values, first, last, value):
 
 
 @numba.njit(nogil=True)
-def _worse(score, passage, than_score, than_passage):
-    """The total order: by score, then by lower passage."""
-    return score < than_score or (score == than_score and passage > than_passage)
-
-
-@numba.njit(nogil=True)
-def _offer(passages, scores, size, passage, score):
-    """Offer a passage to the heap, whose root is the worst of its `size` passages; returns the new size."""
-    if size < len(passages):
-        child = size
-        while child:
-            parent = (child - 1) // 2
-            if not _worse(score, passage, scores[parent], passages[parent]):
-                break
-            scores[child], passages[child] = scores[parent], passages[parent]
-            child = parent
-        scores[child], passages[child] = score, passage
-        return size + 1
-    if _worse(scores[0], passages[0], score, passage):
-        _sink(passages, scores, size, passage, score)
-    return size
-
-
-@numba.njit(nogil=True)
-def _sink(passages, scores, size, passage, score):
-    """Replace the root of a heap of `size` passages."""
-    parent = 0
-    while True:
-        child = 2 * parent + 1
-        if child >= size:
+def _push(heap, size, key):
+    """Add a key to a heap of `size` keys, the least at its root."""
+    child = size
+    while child:
+        parent = (child - 1) // 2
+        if heap[parent] <= key:
             break
-        if child + 1 < size and _worse(scores[child + 1], passages[child + 1], scores[child], passages[child]):
-            child += 1
-        if not _worse(scores[child], passages[child], score, passage):
-            break
-        scores[parent], passages[parent] = scores[child], passages[child]
-        parent = child
-    scores[parent], passages[parent] = score, passage
+        heap[child] = heap[parent]
+        child = parent
+    heap[child] = key
 
 
 @numba.njit(nogil=True)
-def _sort(passages, scores, size):
-    """A heap into a list, best first."""
-    for last in range(size - 1, 0, -1):
-        score, passage = scores[last], passages[last]
-        scores[last], passages[last] = scores[0], passages[0]
-        _sink(passages, scores, last, passage, score)
+def _replace(heap, key):
+    """Put a key in place of the root of a full heap."""
+    parent, child = 0, 1
+    while child < len(heap):
+        if child + 1 < len(heap):
+            child += heap[child + 1] < heap[child]
+        if heap[child] >= key:
+            break
+        heap[parent] = heap[child]
+        parent, child = child, 2 * child + 1
+    heap[parent] = key
