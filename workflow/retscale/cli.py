@@ -47,6 +47,7 @@ STAGES = {
     ),
     "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json"),
     "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
+    "leakage": Stage("find texts of tasks in the training data", (), ("pairs", "tasks"), batch=True),
     "icl": Stage("score a checkpoint on in-context tasks", ("card",), batch=True),
     "collect": Stage(
         "gather all results into tidy tables",
@@ -57,7 +58,11 @@ STAGES = {
     "fit": Stage("fit trends and correlations", ("collect",), primary="fit.json"),
     "figure": Stage("draw one figure", ("collect", "fit"), primary="{name}.png"),
     "report": Stage(
-        "write report.html", ("collect", "fit"), ("figures", "pairs", "tasks"), ("text",), primary="report.html"
+        "write report.html",
+        ("collect", "fit"),
+        ("figures", "pairs", "tasks", "leakage"),
+        ("text",),
+        primary="report.html",
     ),
 }
 

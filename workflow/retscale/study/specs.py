@@ -59,6 +59,10 @@ def evaluate(batch: str):
     return cut
 
 
+def leakage(study: Study) -> dict:
+    return {"tasks": {id: {} for id in sorted(study.tasks)}}
+
+
 def icl(study: Study, checkpoint: str) -> dict:
     return {
         "checkpoint": checkpoint,
