@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 from retscale.errors import UserError
+from retscale.mine import dense
 from retscale.mine.bm25 import ENGLISH, WORD, Index
 from retscale.mine.choose import choose, generator, hardest
 from retscale.mine.config import MineConfig
+from retscale.mine.rank import by_encoder, by_given
 from retscale.mine.run import mine
 
 PASSAGES = {
@@ -331,3 +333,85 @@ def test_a_pair_given_twice_and_queries_or_passages_without_words_do_no_harm():
     assert found["q"]["scores"] == [0] and found["r"]["negatives"] == ["p3"] and facts["queries"] == 2
     nothing, facts = mined([("q", "cats", "p0")], {"p0": "", "p1": "?"}, negatives=1)
     assert nothing["q"]["negatives"] == ["p1"] and facts["filled"] == 1
+
+
+def embed(texts, side, what):
+    """An encoder without weights: a text's vector depends on its letters and its side."""
+    counts = np.array([[text.count(letter) for letter in "abcdefghijklmnopqrst"] for text in texts], np.float32)
+    counts[:, 0] += 1 if side == "query" else 2
+    return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+
+def test_an_encoders_ranking_is_that_of_a_full_sort(monkeypatch):
+    random = np.random.default_rng(2)
+    texts = ["".join(random.choice(list("abcdefghijklmnopqrst"), random.integers(1, 12))) for _ in range(300)]
+    texts[50:60] = [texts[7]] * 10  # ties
+    queries = texts[:40] + ["zzz"]
+    positives = [random.choice(300, random.integers(1, 3), replace=False) for _ in queries]
+    spared = [np.unique(np.concatenate([rows, random.choice(300, 9)])) for rows in positives]
+    scores = embed(queries, "query", "").astype(float) @ embed(texts, "passage", "").astype(float).T
+    made = []
+    for chunk, block, top in ((300, 256, 20), (37, 5, 20), (64, 7, 300)):
+        monkeypatch.setattr(dense, "CHUNK", chunk)
+        monkeypatch.setattr(dense, "QUERIES", block)
+        rows, values, positive = dense.nearest(embed, pd.Series(texts), queries, positives, spared, top)
+        made.append((rows[:, :20].tolist(), values[:, :20].tobytes(), positive.tobytes()))
+        for q in range(len(queries)):
+            free = np.setdiff1d(np.arange(300), spared[q])
+            found = rows[q][rows[q] >= 0]
+            assert set(found) <= set(free) and len(found) == len(set(found)) == min(top, len(free))
+            best = np.sort(scores[q, free])[::-1][:top]
+            np.testing.assert_allclose(scores[q, found], best, rtol=1e-6)
+            np.testing.assert_allclose(values[q][: len(found)], best, rtol=1e-6)
+            assert (np.diff(found)[np.diff(values[q][: len(found)]) == 0] > 0).all()
+            assert positive[q] == pytest.approx(scores[q, positives[q]].min(), rel=1e-6)
+    assert made[0] == made[1] == made[2]
+
+
+def test_negatives_of_an_encoder_keep_below_the_positives_score():
+    passages = {"p0": "abc", "p1": "abcd", "p2": "abcde", "p3": "ghi", "p4": "ABC", "p5": "a"}
+    pairs, collection = frames([("q", "abc", "p0")], passages)
+    table, _ = mine(pairs, collection, MineConfig(method="encoder", encoder="x", negatives=2), by_encoder(embed))
+    assert table.to_pylist()[0]["negatives"] == ["p1", "p2"]  # p4 is a copy of the positive
+    close = MineConfig(method="encoder", encoder="x", negatives=2, margin=0.9)
+    row = mine(pairs, collection, close, by_encoder(embed))[0].to_pylist()[0]
+    score = {
+        id: float(embed(["abc"], "query", "")[0] @ embed([text], "passage", "")[0]) for id, text in passages.items()
+    }
+    assert max(row["scores"]) <= 0.9 * score["p0"] < score["p1"] and "p1" not in row["negatives"]
+
+
+@pytest.mark.parametrize("side", ["query", "passage"])
+def test_an_embedding_that_is_no_number_is_named(side):
+    def broken(texts, side_, what):
+        vectors = embed(texts, side_, what)
+        if side_ == side:
+            vectors[-1, 3] = np.nan
+        return vectors
+
+    pairs, collection = frames([("q", "cats", "p0")])
+    culprit = "cats" if side == "query" else "mice fear cats more than dogs fear rain"
+    with pytest.raises(UserError, match=f"1 of . embeddings are not finite, first that of the {side} '{culprit}'"):
+        mine(pairs, collection, MineConfig(method="encoder", encoder="x", negatives=1), by_encoder(broken))
+
+
+def test_given_negatives_keep_their_order_and_no_positive_is_among_them(tmp_path):
+    rows = [("q", "p5"), ("q", "p2"), ("q", "p0"), ("q", "p1"), ("r", "p4")]
+    pd.DataFrame(rows, columns=["query_id", "passage_id"]).to_parquet(tmp_path / "given.parquet")
+    pairs, passages = frames([("q", "cats", "p0"), ("r", "dogs", "p3"), ("s", "rain", "p5")])
+    rank = by_given(tmp_path / "given.parquet")
+    table, facts = mine(pairs, passages, MineConfig(method="given", negatives=2), rank)
+    found = {row["query_id"]: row["negatives"] for row in table.to_pylist()}
+    assert found["q"] == ["p5", "p1"] and found["r"][0] == "p4" and "p3" not in found["r"]  # p2 is a copy of p0
+    assert facts["filled"] == 3 and set(np.concatenate(table["scores"].to_pylist())) == {0}
+
+
+def test_given_negatives_must_be_there(tmp_path):
+    with pytest.raises(UserError, match="`method: given`, but the data set .* gives no negatives"):
+        by_given(tmp_path / "given.parquet")
+
+
+@pytest.mark.parametrize("config", [{"method": "encoder"}, {"encoder": "x"}, {"method": "given", "margin": 0.9}])
+def test_settings_must_fit_the_method(config):
+    with pytest.raises(ValueError, match="goes with `method: encoder`|there can be no `margin`"):
+        MineConfig.model_validate(config)

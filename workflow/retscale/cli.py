@@ -41,7 +41,9 @@ STAGES = {
     "text": Stage("train a tokenizer and tokenise the text that a ladder is pretrained on", primary="text.json"),
     "checkpoint": Stage("obtain a pretrained model", optional=("text",), primary="card.json"),
     "pairs": Stage("read training queries, positives and the passage collection", primary="pairs.json"),
-    "mine": Stage("find hard negatives for each training query", ("pairs",), primary="negatives.parquet"),
+    "mine": Stage(
+        "find hard negatives for each training query", ("pairs",), (), ("encoder",), primary="negatives.parquet"
+    ),
     "finetune": Stage(
         "turn a checkpoint into an encoder", ("card",), ("pairs", "negatives"), primary="encoder.json", resumable=True
     ),

@@ -8,13 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class MineConfig(BaseModel):
     """How negatives are found.
 
-    The passages are ranked for each query without its positives. Of the `top` best, `negatives` are kept: the best, or
+    The passages are ranked for each query without its positives: by BM25, by the cosine of an `encoder` (the folder of
+    one that retscale trained, in this study or another), or as the data set itself gives them. Of the `top` best, `negatives` are kept: the best, or
     a seeded choice (`choose: random`), which trades hardness against unlabelled positives. Two further guards against
     these: `skip` passes over the very best, and `margin` over all that score above that share of the positive's score.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    method: Literal["bm25"] = "bm25"
+    method: Literal["bm25", "encoder", "given"] = "bm25"
+    encoder: str | None = None
     variant: Literal["lucene", "robertson", "atire"] = "lucene"
     # Anserini's defaults, with which the BM25 negatives of MS MARCO are usually made.
     k1: float = Field(0.9, ge=0, le=10)
@@ -26,6 +28,14 @@ class MineConfig(BaseModel):
     negatives: int = Field(15, ge=1, le=1000)  # Portes et al. 2025: 15 BM25 negatives a query
     choose: Literal["best", "random"] = "best"
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits_the_method(self) -> "MineConfig":
+        if (self.method == "encoder") != (self.encoder is not None):
+            raise ValueError("`encoder`, the folder of an encoder, goes with `method: encoder` and with no other")
+        if self.method == "given" and self.margin is not None:
+            raise ValueError("negatives that a data set gives have no scores, so there can be no `margin`")
+        return self
 
     @model_validator(mode="after")
     def _enough(self) -> "MineConfig":

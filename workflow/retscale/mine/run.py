@@ -1,7 +1,6 @@
 """pairs.parquet and passages.parquet -> negatives.parquet."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,29 +9,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retscale.errors import UserError
-from retscale.mine.bm25 import Index
 from retscale.mine.choose import choose, generator, hardest
 from retscale.mine.config import MineConfig
+from retscale.mine.rank import Rank, by_bm25, by_encoder, by_given
 from retscale.pairs.normalise import key
 from retscale.progress import progress
-
-# For each query the passages and scores of its ranking, without its positives, and the lowest score of a positive.
-Ranking = Iterator[tuple[np.ndarray, np.ndarray, float]]
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
     """Notes: queries, passages, negatives a query, queries with too few candidates, random passages filled in."""
+    config = MineConfig.model_validate({key: spec[key] for key in spec if key in MineConfig.model_fields})
     folder = Path(inputs["pairs"]).parent
+    rank = by_bm25
+    if config.method == "given":
+        rank = by_given(folder / "given.parquet")
+    elif config.method == "encoder":
+        if "encoder" not in inputs:
+            raise UserError("mine: `method: encoder` needs --encoder, the encoder.json of an encoder")
+        rank = by_encoder(load_encoder(inputs["encoder"], spec["precision"], spec["tokens_per_batch"]))
     table, facts = mine(
-        pd.read_parquet(folder / "pairs.parquet"),
-        pd.read_parquet(folder / "passages.parquet"),
-        MineConfig.model_validate(spec),
+        pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "passages.parquet"), config, rank
     )
     pq.write_table(table, out / "negatives.parquet")
     return facts
 
 
-def mine(pairs: pd.DataFrame, passages: pd.DataFrame, config: MineConfig) -> tuple[pa.Table, dict]:
+def mine(
+    pairs: pd.DataFrame, passages: pd.DataFrame, config: MineConfig, rank: Rank = by_bm25
+) -> tuple[pa.Table, dict]:
     """Negatives of every query of `pairs` (query_id, query, passage_id) among `passages` (passage_id, text).
 
     Never a negative: a positive of the query, or a copy of one (equal up to case, punctuation and title). A query with
@@ -45,7 +49,7 @@ def mine(pairs: pd.DataFrame, passages: pd.DataFrame, config: MineConfig) -> tup
     number = pd.Index(passages["passage_id"])
     positives = [number.get_indexer(ids) for ids in queries["positives"]]
     spared = copies(passages["text"], positives)
-    ranking = by_bm25(passages["text"], queries["query"].tolist(), positives, spared, config)
+    ranking = rank(passages, queries["query"], positives, spared, config)
 
     found = np.empty((len(queries), config.negatives), np.int32)
     scores = np.zeros(found.shape, np.float32)
@@ -101,14 +105,6 @@ def copies(texts: pd.Series, positives: list[np.ndarray]) -> list[np.ndarray]:
         first, last = (np.searchsorted(ordered, keys[rows], side) for side in ("left", "right"))
         spared.append(np.unique(np.concatenate([order[a:b] for a, b in zip(first, last)])))
     return spared
-
-
-def by_bm25(
-    texts: pd.Series, queries: list[str], positives: list[np.ndarray], spared: list[np.ndarray], config: MineConfig
-) -> Ranking:
-    index = Index(texts, config)
-    for query, rows, (ranked, scores) in zip(queries, positives, index.top(queries, spared, config.top), strict=True):
-        yield ranked, scores, 0.0 if config.margin is None else float(index.scores(query, rows).min())
 
 
 def negatives_table(query_ids: pd.Index, ids: pd.Series, found: np.ndarray, scores: np.ndarray) -> pa.Table:
