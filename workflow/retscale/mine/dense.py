@@ -1,19 +1,15 @@
 """The passages nearest to each query by an encoder, while the passages stream by."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import torch
 
 from retscale.errors import UserError
-from retscale.model.prompt import Side
+from retscale.model.encoder import Embed
 
 CHUNK = 2**16  # passages embedded at a time
 QUERIES = 2**8  # queries compared with them at a time
 SPARE = 16  # candidates beyond the best: what a matrix product's rounding may have put on the wrong side of the cut
-
-Embed = Callable[[list[str], Side, str], np.ndarray]
 
 
 def nearest(

@@ -26,6 +26,8 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     elif config.method == "encoder":
         if "encoder" not in inputs:
             raise UserError("mine: `method: encoder` needs --encoder, the encoder.json of an encoder")
+        from retscale.model.encoder import load_encoder
+
         rank = by_encoder(load_encoder(inputs["encoder"], spec["precision"], spec["tokens_per_batch"]))
     table, facts = mine(
         pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "passages.parquet"), config, rank
