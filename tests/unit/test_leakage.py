@@ -120,7 +120,7 @@ def test_a_passage_that_is_no_positive_is_no_leak(tmp_path):
 
 def test_a_run_does_not_reach_across_texts_or_unknown_words(tmp_path):
     text = " ".join(f"w{i}" for i in range(13))
-    paths = [training(tmp_path, "one", [("q", text)])]
+    paths = [training(tmp_path, "one", [("w6", text)])]  # so w6 is the first word that gets a number
     broken = text.replace("w6", "unknown")
     split = [(text.rsplit(" ", 6)[0]), " ".join(text.split()[-6:])]
     made = task(tmp_path, "t", [*split, broken, f"before {text} after"], [("w0 w1", " ".join(text.split()[2:]))])

@@ -28,7 +28,7 @@ class Marks:
 
 
 class Numbers(defaultdict):
-    """Numbers of words, from 0 in order of appearance; while it is `closed`, an unknown word is -1."""
+    """Numbers of words, from 0 in order of appearance; while it is `closed`, every other word is -1."""
 
     closed = False
 
@@ -56,15 +56,14 @@ def exact(texts: list[str]) -> np.ndarray:
 
 
 def runs(texts: list[str], numbers: Numbers) -> tuple[np.ndarray, np.ndarray]:
-    """The marks (uint64) of all runs of known words, and the row of the text that each is from."""
+    """The marks (uint64) of all runs of words, and the row of the text that each is from."""
     split = [words(text) for text in texts]
     sizes = np.fromiter(map(len, split), np.int64, len(split))
     flat = np.fromiter(map(numbers.__getitem__, chain.from_iterable(split)), np.int64, sizes.sum())
     rows = np.repeat(np.arange(len(split)), sizes)
     if len(flat) < RUN:
         return np.empty(0, np.uint64), np.empty(0, np.int64)
-    unknown = np.concatenate([[0], np.cumsum(flat < 0)])
-    starts = np.flatnonzero((rows[: len(rows) - RUN + 1] == rows[RUN - 1 :]) & (unknown[RUN:] == unknown[:-RUN]))
+    starts = np.flatnonzero(rows[: len(rows) - RUN + 1] == rows[RUN - 1 :])
     found = np.zeros(len(starts), np.uint64)
     for i, salt in enumerate(_SALTS):
         found += _mixed(flat[starts + i].astype(np.uint64) + np.uint64(1)) * salt
