@@ -294,6 +294,17 @@ def test_given_negatives_need_a_field_that_holds_them(tmp_path):
         load.study(path)
 
 
+def test_a_study_cannot_mine_with_what_it_trains(tmp_path):
+    path = tmp_path / "study.yaml"
+    text = (CONFIG / "smoke.yaml").read_text()
+    own = "results/smoke/finetune/d24/own-mini"
+    path.write_text(text.replace("mine: {negatives: 2,", f"mine: {{method: encoder, encoder: {own}, negatives: 2,"))
+    with pytest.raises(UserError, match="which this study trains itself, on what it mines"):
+        load.study(path)
+    path.write_text(path.read_text().replace("name: smoke", "name: dense", 1))
+    assert load.study(path).file.mine.encoder == own
+
+
 def test_only_mining_by_an_encoder_depends_on_its_settings(tmp_path):
     path = tmp_path / "study.yaml"
     text = (CONFIG / "smoke.yaml").read_text()

@@ -9,9 +9,10 @@ class MineConfig(BaseModel):
     """How negatives are found.
 
     The passages are ranked for each query without its positives: by BM25, by the cosine of an `encoder` (the folder of
-    one that retscale trained, in this study or another), or as the data set itself gives them. Of the `top` best, `negatives` are kept: the best, or
-    a seeded choice (`choose: random`), which trades hardness against unlabelled positives. Two further guards against
-    these: `skip` passes over the very best, and `margin` over all that score above that share of the positive's score.
+    one that another study trained), or as the data set itself gives them. Of the `top` best, `negatives` are kept: the
+    best, or a seeded choice (`choose: random`), which trades hardness against unlabelled positives. Two further guards
+    against these: `skip` passes over the very best, and `margin` over all that score above that share of the positive's
+    score; with a `margin` a wide `top` leaves enough below it.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
