@@ -22,6 +22,7 @@ include: "workflow/rules/mine.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/task.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/leakage.smk"
 include: "workflow/rules/icl.smk"
 include: "workflow/rules/collect.smk"
 include: "workflow/rules/fit.smk"
@@ -36,6 +37,7 @@ rule all:
         f"{out}/report.html",
         figures,
         scores,
+        leaks,
         encoders,
         cards,
     message:

@@ -10,8 +10,11 @@ import pandas as pd
 import pytest
 
 from retscale.errors import UserError
-from retscale.mine.choose import best, choose, generator
+from retscale.mine import dense
+from retscale.mine.bm25 import ENGLISH, WORD, Index
+from retscale.mine.choose import choose, generator, hardest
 from retscale.mine.config import MineConfig
+from retscale.mine.rank import by_encoder, by_given
 from retscale.mine.run import mine
 
 PASSAGES = {
@@ -111,14 +114,6 @@ def test_ties_go_by_passage_id():
     assert found["q"]["negatives"] == ["p1", "p2"]
 
 
-def test_best_keeps_the_lowest_index_of_those_that_tie_at_the_end():
-    assert best(np.array([1, 3, 2, 2, 2, 0.0]), np.array([], int), 2).tolist() == [1, 2]
-    assert best(np.array([1, 3, 2, 2, 2, 0.0]), np.array([1]), 3).tolist() == [2, 3, 4]
-    assert best(np.array([0, 0, 1.0]), np.array([], int), 3).tolist() == [2]
-    assert best(np.array([0, 0, 1.0, 0]), np.array([], int), 2).tolist() == [2]
-    assert best(np.array([0, 5, 1.0]), np.array([], int), 100).tolist() == [1, 2]
-
-
 def test_random_choice_is_seeded_and_in_rank_order():
     candidates, none = np.arange(50)[::-1].copy(), np.array([], int)
     one = choose(candidates, none, 50, 10, True, generator(1, "q"))
@@ -128,8 +123,8 @@ def test_random_choice_is_seeded_and_in_rank_order():
 
 
 def test_top_must_cover_the_negatives():
-    with pytest.raises(ValueError, match=r"top \(5\) must be at least negatives \(15\)"):
-        MineConfig(top=5)
+    with pytest.raises(ValueError, match=r"top \(20\) must be at least skip \+ negatives \(10 \+ 15\)"):
+        MineConfig(top=20, skip=10)
 
 
 def test_bytes_depend_on_neither_hash_seed_nor_threads(tmp_path):
@@ -164,3 +159,259 @@ def test_row_order_of_the_files_does_not_matter():
     straight, _ = mine(pairs, passages, config)
     shuffled, _ = mine(pairs[::-1].reset_index(drop=True), passages.sample(frac=1, random_state=1), config)
     assert straight.to_pylist() == shuffled.to_pylist()
+
+
+# A collection with Zipf's law: long lists, short ones, words in a query twice, passages without a word, ties.
+SIZES = {"passages": 5000, "words": 800, "queries": 60}
+
+
+@pytest.fixture(scope="module")
+def zipf():
+    random = np.random.default_rng(7)
+    share = 1 / np.arange(1, SIZES["words"] + 1)
+    names = np.array([f"w{i}" for i in range(SIZES["words"])])
+
+    def texts(count, most):
+        return [" ".join(random.choice(names, random.integers(0, most), p=share / share.sum())) for _ in range(count)]
+
+    passages = texts(SIZES["passages"], 40)
+    passages[100:110] = [passages[99]] * 10
+    queries = [*texts(SIZES["queries"] - 3, 8), "w0", "w1 w1 w500", "unknown"]
+    spared = [np.sort(random.choice(len(passages), random.integers(0, 5), replace=False)) for _ in queries]
+    return passages, queries, spared
+
+
+CONFIGS = [{}, {"variant": "robertson", "k1": 1.5, "b": 0.75}, {"variant": "atire", "stopwords": "english", "b": 0}]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=["lucene", "robertson", "atire"])
+def test_scores_and_ranking_are_those_of_bm25s(zipf, config):
+    import bm25s
+
+    passages, queries, _ = zipf
+    config = MineConfig.model_validate({"stopwords": "none", **config})
+    index = Index(passages, config)
+    stop = "english" if config.stopwords == "english" else None
+    tokens = bm25s.tokenize(passages, stopwords=stop, show_progress=False)
+    peer = bm25s.BM25(k1=config.k1, b=config.b, method=config.variant, backend="numpy")
+    peer.index(tokens, show_progress=False)
+    none = [np.array([], int)] * len(queries)
+    for query, (found, scores) in zip(queries, index.top(queries, none, 100), strict=True):
+        words = [w for w in bm25s.tokenize(query, stopwords=stop, return_ids=False, show_progress=False)[0]]
+        expected = peer.get_scores(words) if any(w in peer.vocab_dict for w in words) else np.zeros(len(passages))
+        order = np.lexsort((np.arange(len(passages)), -expected))[: min(100, (expected > 0).sum())]
+        assert len(found) == len(order)
+        np.testing.assert_allclose(scores, expected[order], rtol=1e-5)
+        np.testing.assert_allclose(scores, expected[found], rtol=1e-5)  # so the ranking differs in ties at most
+        assert (np.diff(scores) <= 0).all() and (np.diff(found)[np.diff(scores) == 0] > 0).all()
+
+
+def test_scores_are_those_of_a_sparse_matrix(zipf):
+    from scipy.sparse import csr_array
+
+    passages, queries, _ = zipf
+    index = Index(passages, MineConfig(stopwords="none"))
+    lists = csr_array((index.gains, index.passages, index.starts), (len(index.bounds), len(passages)), dtype=np.float64)
+    for query in queries:
+        _, words, weights = index._asked([query])
+        expected = (csr_array((weights, words, [0, len(words)]), (1, len(index.bounds)), dtype=float) @ lists).toarray()
+        np.testing.assert_allclose(index.scores(query, np.arange(len(passages))), expected[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("block, threads", [(64, 1), (1000, 3), (2**16, 2)])
+@pytest.mark.parametrize("config", CONFIGS, ids=["lucene", "robertson", "atire"])
+def test_the_compiled_search_finds_the_same_bits_in_any_blocks_and_threads(zipf, config, block, threads):
+    passages, queries, spared = zipf
+    index = Index(passages, MineConfig.model_validate({"stopwords": "none", **config}))
+    for k in (1, 10, 4000):
+        expected = list(index.top(queries, spared, k, compiled=False))
+        found = list(index.top(queries, spared, k, compiled=True, block=block, threads=threads))
+        assert len(found) == len(expected)
+        for (passages_, scores), (expected_passages, expected_scores) in zip(found, expected):
+            assert passages_.tolist() == expected_passages.tolist()
+            assert scores.tobytes() == expected_scores.tobytes()
+
+
+def test_what_is_spared_is_not_found_and_nothing_else_changes(zipf):
+    passages, queries, spared = zipf
+    index = Index(passages, MineConfig(stopwords="none"))
+    with_all = index.top(queries, [np.array([], int)] * len(queries), 2000)
+    for (found, scores), without, (rest, rest_scores) in zip(with_all, spared, index.top(queries, spared, 2000)):
+        keep = ~np.isin(found, without)
+        n = min(keep.sum(), 1990)
+        assert rest[:n].tolist() == found[keep][:n].tolist() and rest_scores[:n].tobytes() == scores[keep][:n].tobytes()
+
+
+def test_lists_are_looked_up_and_scanned_when_they_are_long(zipf):
+    """A rare word beside one that nearly every passage holds: the case that the search cuts short."""
+    passages = [f"{'rare ' if i % 500 == 3 else ''}common {'x ' * (i % 7)}word{i % 13}" for i in range(20_000)]
+    index = Index(passages, MineConfig())
+    queries, none = ["rare common", "common", "rare word3 common common"], [np.array([], int)] * 3
+    expected = list(index.top(queries, none, 10, compiled=False))
+    for (found, scores), (same, same_scores) in zip(index.top(queries, none, 10, compiled=True, block=4096), expected):
+        assert found.tolist() == same.tolist() and scores.tobytes() == same_scores.tobytes()
+
+
+def test_a_passage_holds_no_other_chunks_words(monkeypatch, zipf):
+    passages, _, _ = zipf
+    whole = Index(passages, MineConfig())
+    monkeypatch.setattr("retscale.mine.bm25.CHUNK", 999)
+    for name in ("starts", "passages", "gains", "bounds"):
+        assert getattr(Index(passages, MineConfig()), name).tobytes() == getattr(whole, name).tobytes()
+
+
+def test_words_and_stop_words_are_those_of_bm25s():
+    import bm25s
+    from bm25s.stopwords import STOPWORDS_EN
+
+    text = "The naïve co-op's 3rd re_try: A b cd ÜBER don't, 12 e.g. x1 ΣΊΣΥΦΟΣ 東京都\u200bok"
+    assert set(ENGLISH) == set(STOPWORDS_EN)
+    words = [word for word in WORD.findall(text.lower()) if word not in ENGLISH]
+    assert words == bm25s.tokenize(text, return_ids=False, show_progress=False)[0]
+
+
+def test_skip_passes_over_the_best_also_as_fillers():
+    best = mined([("q", "cats mice dogs", "p4")], negatives=5)[0]["q"]
+    found, facts = mined([("q", "cats mice dogs", "p4")], negatives=3, skip=2)
+    assert found["q"]["negatives"] == best["negatives"][2:5] and facts["filled"] == 0
+    with pytest.raises(UserError, match="only 3 passages may be negatives, 4 are asked for"):
+        mined([("q", "cats mice dogs", "p4")], negatives=4, skip=2)
+
+
+def test_margin_passes_over_what_scores_above_a_share_of_the_lowest_positive():
+    everything = {row: score for query in [mined([("q", "cats mice dogs", "p4")], negatives=5)[0]["q"]]
+                  for row, score in zip(query["negatives"], query["scores"])}  # fmt: skip
+    found, _ = mined([("q", "cats mice dogs", "p5"), ("q", "cats mice dogs", "p1")], negatives=2, margin=0.9)
+    limit = 0.9 * min(everything["p1"], everything["p5"])
+    allowed = [id for id, score in everything.items() if id not in ("p1", "p5") and score <= limit]
+    scoring = [(id, score) for id, score in zip(found["q"]["negatives"], found["q"]["scores"]) if score > 0]
+    assert [id for id, _ in scoring] == allowed[:2] and 0 < len(scoring)
+    assert all(everything.get(id, 0) <= limit for id in found["q"]["negatives"])
+
+
+def test_hardest_by_rank_and_margin():
+    scores = np.array([9.0, 8, 8, 5, 1], np.float32)
+    assert [x.tolist() for x in hardest(scores, 1, None, 0)] == [[1, 2, 3, 4], [0]]
+    assert [x.tolist() for x in hardest(scores, 0, 0.8, 10)] == [[1, 2, 3, 4], [0]]  # 8 is just 80%
+    assert [x.tolist() for x in hardest(scores, 2, 0.7, 10)] == [[3, 4], [0, 1, 2]]
+    assert [x.tolist() for x in hardest(-scores, 0, 0.5, -2)] == [[0, 1, 2, 3], [4]]  # -1 is better than the positive
+
+
+def test_fillers_are_every_free_passage_equally():
+    drawn = Counter()
+    for seed in range(600):
+        found = choose(np.array([4, 0]), np.array([1, 7]), 10, 4, False, np.random.default_rng(seed))
+        assert found[:2].tolist() == [4, 0] and len(set(found.tolist())) == 4
+        drawn.update(found[2:].tolist())
+    assert set(drawn) == {2, 3, 5, 6, 8, 9} and min(drawn.values()) > 150  # 200 each by expectation
+
+
+@pytest.mark.parametrize(
+    "pairs, passages, message",
+    [
+        ([("q", "cats", "p9")], [("p0", "cats")], "query q: its passage p9 is not in passages.parquet"),
+        ([("q", "cats", "p0")], [("p0", "cats"), ("p0", "dogs")], "passage p0 stands twice in passages.parquet"),
+        (
+            [("q", "cats", "p0"), ("q", "dogs", "p0")],
+            [("p0", "cats")],
+            "query q stands in pairs.parquet with two texts",
+        ),
+        ([("q", "a", "p0"), ("q", "a", "p1")], [("p0", "a"), ("p1", "b")], "query q: only 0 passages may be negatives"),
+    ],
+    ids=["unknown passage", "passage twice", "query with two texts", "all passages positive"],
+)
+def test_bad_tables_are_refused(pairs, passages, message):
+    pairs = pd.DataFrame(pairs, columns=["query_id", "query", "passage_id"])
+    passages = pd.DataFrame(passages, columns=["passage_id", "text"])
+    with pytest.raises(UserError, match=message):
+        mine(pairs, passages, MineConfig(negatives=1))
+
+
+def test_a_pair_given_twice_and_queries_or_passages_without_words_do_no_harm():
+    passages = {"p0": "", "p1": "...", "p2": "a", "p3": "cats"}
+    found, facts = mined([("q", "?", "p3"), ("q", "?", "p3"), ("r", "cats", "p0")], passages, negatives=1)
+    assert found["q"]["scores"] == [0] and found["r"]["negatives"] == ["p3"] and facts["queries"] == 2
+    nothing, facts = mined([("q", "cats", "p0")], {"p0": "", "p1": "?"}, negatives=1)
+    assert nothing["q"]["negatives"] == ["p1"] and facts["filled"] == 1
+
+
+def embed(texts, side, what):
+    """An encoder without weights: a text's vector depends on its letters and its side."""
+    counts = np.array([[text.count(letter) for letter in "abcdefghijklmnopqrst"] for text in texts], np.float32)
+    counts[:, 0] += 1 if side == "query" else 2
+    return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+
+def test_an_encoders_ranking_is_that_of_a_full_sort(monkeypatch):
+    random = np.random.default_rng(2)
+    texts = ["".join(random.choice(list("abcdefghijklmnopqrst"), random.integers(1, 12))) for _ in range(300)]
+    texts[50:60] = [texts[7]] * 10  # ties
+    queries = texts[:40] + ["zzz"]
+    positives = [random.choice(300, random.integers(1, 3), replace=False) for _ in queries]
+    spared = [np.unique(np.concatenate([rows, random.choice(300, 9)])) for rows in positives]
+    scores = embed(queries, "query", "").astype(float) @ embed(texts, "passage", "").astype(float).T
+    made = []
+    for chunk, block, top in ((300, 256, 20), (37, 5, 20), (64, 7, 300)):
+        monkeypatch.setattr(dense, "CHUNK", chunk)
+        monkeypatch.setattr(dense, "QUERIES", block)
+        rows, values, positive = dense.nearest(embed, pd.Series(texts), queries, positives, spared, top)
+        made.append((rows[:, :20].tolist(), values[:, :20].tobytes(), positive.tobytes()))
+        for q in range(len(queries)):
+            free = np.setdiff1d(np.arange(300), spared[q])
+            found = rows[q][rows[q] >= 0]
+            assert set(found) <= set(free) and len(found) == len(set(found)) == min(top, len(free))
+            best = np.sort(scores[q, free])[::-1][:top]
+            np.testing.assert_allclose(scores[q, found], best, rtol=1e-6)
+            np.testing.assert_allclose(values[q][: len(found)], best, rtol=1e-6)
+            assert (np.diff(found)[np.diff(values[q][: len(found)]) == 0] > 0).all()
+            assert positive[q] == pytest.approx(scores[q, positives[q]].min(), rel=1e-6)
+    assert made[0] == made[1] == made[2]
+
+
+def test_negatives_of_an_encoder_keep_below_the_positives_score():
+    passages = {"p0": "abc", "p1": "abcd", "p2": "abcde", "p3": "ghi", "p4": "ABC", "p5": "a"}
+    pairs, collection = frames([("q", "abc", "p0")], passages)
+    table, _ = mine(pairs, collection, MineConfig(method="encoder", encoder="x", negatives=2), by_encoder(embed))
+    assert table.to_pylist()[0]["negatives"] == ["p1", "p2"]  # p4 is a copy of the positive
+    close = MineConfig(method="encoder", encoder="x", negatives=2, margin=0.9)
+    row = mine(pairs, collection, close, by_encoder(embed))[0].to_pylist()[0]
+    score = {
+        id: float(embed(["abc"], "query", "")[0] @ embed([text], "passage", "")[0]) for id, text in passages.items()
+    }
+    assert max(row["scores"]) <= 0.9 * score["p0"] < score["p1"] and "p1" not in row["negatives"]
+
+
+@pytest.mark.parametrize("side", ["query", "passage"])
+def test_an_embedding_that_is_no_number_is_named(side):
+    def broken(texts, side_, what):
+        vectors = embed(texts, side_, what)
+        if side_ == side:
+            vectors[-1, 3] = np.nan
+        return vectors
+
+    pairs, collection = frames([("q", "cats", "p0")])
+    culprit = "cats" if side == "query" else "mice fear cats more than dogs fear rain"
+    with pytest.raises(UserError, match=f"1 of . embeddings are not finite, first that of the {side} '{culprit}'"):
+        mine(pairs, collection, MineConfig(method="encoder", encoder="x", negatives=1), by_encoder(broken))
+
+
+def test_given_negatives_keep_their_order_and_no_positive_is_among_them(tmp_path):
+    rows = [("q", "p5"), ("q", "p2"), ("q", "p0"), ("q", "p1"), ("r", "p4")]
+    pd.DataFrame(rows, columns=["query_id", "passage_id"]).to_parquet(tmp_path / "given.parquet")
+    pairs, passages = frames([("q", "cats", "p0"), ("r", "dogs", "p3"), ("s", "rain", "p5")])
+    rank = by_given(tmp_path / "given.parquet")
+    table, facts = mine(pairs, passages, MineConfig(method="given", negatives=2), rank)
+    found = {row["query_id"]: row["negatives"] for row in table.to_pylist()}
+    assert found["q"] == ["p5", "p1"] and found["r"][0] == "p4" and "p3" not in found["r"]  # p2 is a copy of p0
+    assert facts["filled"] == 3 and set(np.concatenate(table["scores"].to_pylist())) == {0}
+
+
+def test_given_negatives_must_be_there(tmp_path):
+    with pytest.raises(UserError, match="`method: given`, but the data set .* gives no negatives"):
+        by_given(tmp_path / "given.parquet")
+
+
+@pytest.mark.parametrize("config", [{"method": "encoder"}, {"encoder": "x"}, {"method": "given", "margin": 0.9}])
+def test_settings_must_fit_the_method(config):
+    with pytest.raises(ValueError, match="goes with `method: encoder`|there can be no `margin`"):
+        MineConfig.model_validate(config)

@@ -117,7 +117,7 @@ def test_near_share_counts_runs():
 
 def test_overlapping_rows_give_neither_pair_nor_passage():
     rows = [("is it so", "kept out too", ["n"]), ("q", "fine", [LONG])]
-    pairs, passages, excluded, overlap = select(rows, Excluder({"a": ["is it so"], "b": ["kept out too", LONG]}))
+    pairs, passages, _, excluded, overlap = select(rows, Excluder({"a": ["is it so"], "b": ["kept out too", LONG]}))
     assert list(passages.values()) == ["fine"] and len(pairs) == 1
     assert excluded == {"query in a": 1} and overlap == {"a": 1, "b": 1}
 
@@ -198,3 +198,28 @@ def test_boolq_pairs_hold_nothing_of_dev_and_test(tmp_path):
     assert not {key(r["passage"]) for r in held_out} & {key(text) for text in passages["text"]}
     assert not {key(r["question"]) for r in held_out} & {key(text) for text in pairs["query"]}
     assert set(pairs["passage_id"]) <= set(passages["passage_id"])
+
+
+def test_given_negatives_are_kept_for_the_queries_that_are_kept(tmp_path):
+    rows = [
+        row("q", "p", bad=["n1", "N1", "n2"]),
+        row("Q", "P", bad="n3"),
+        row("r", "n1", bad=None),
+        row("s", "t", bad="n2"),
+    ]
+    source = {**spec(tmp_path, rows)["source"], "negatives": "bad"}
+    pairs, passages, facts = made(tmp_path, rows, source=source)
+    text = passages.set_index("passage_id")["text"]
+    given = pd.read_parquet(tmp_path / "out" / "given.parquet")
+    found = given.groupby("query_id")["passage_id"].agg(lambda ids: [text[id] for id in ids])
+    queries = pairs.drop_duplicates("query_id").set_index("query_id")["query"]
+    # A row that repeats a pair brings no pair, but its negatives count.
+    assert {queries[id]: texts for id, texts in found.items()} == {"q": ["n1", "n2", "n3"], "s": ["n2"]}
+    assert facts["excluded"] == {"duplicate": 1} and "given.parquet" in facts["files"]
+    some, _, _ = made(tmp_path, rows, "some", source=source, max_pairs=1)
+    assert set(pd.read_parquet(tmp_path / "some" / "given.parquet")["query_id"]) <= set(some["query_id"])
+
+
+def test_no_file_of_negatives_where_none_are_named(tmp_path):
+    made(tmp_path, [row("q", "p")])
+    assert not (tmp_path / "out" / "given.parquet").exists()

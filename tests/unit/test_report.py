@@ -45,11 +45,17 @@ def made(root, **options):
     task = {"id": "alpha", "queries": 60, "documents": 1234, "judgements": 70, "judged_only": True}
     pairs = {"id": "forum", "pairs": 900, "passages": 800, "rows": 1000, "excluded": {"passage in boolq": 100}}
     pairs |= {"overlap": {"alpha": 7}}
+    leaks = [
+        {"part": "queries", "texts": 60, "exact": {"queries": 2, "positives": 0}, "run": {"queries": 1, "positives": 4}},
+        {"part": "documents", "texts": 1234, "exact": {"queries": 0, "positives": 3}, "run": {"queries": 5, "positives": 1000}},
+    ]  # fmt: skip
+    leaks = [row | {"pairs": "forum"} for row in leaks]
     source = {"name": "speeches", "documents": 3, "tokens": 9999}
     return inputs | {
         "figures": [root / "figure" / f"{name}.png" for name in FIGURES],
         "tasks": [write(root / "task" / "alpha" / "task.json", task)],
         "pairs": [write(root / "pairs" / "forum" / "pairs.json", pairs)],
+        "leakage": [write(root / "leakage" / "alpha.json", {"task": "alpha", "words": 13, "overlap": leaks})],
         "text": write(root / "text" / "text.json", {"tokens": 9999, "sources": [source]}),
     }
 
@@ -125,6 +131,13 @@ def test_data_and_licences_are_listed(inputs, tmp_path):
         "retscale audit",
     ):
         assert word in text, word
+
+
+def test_leakage_is_listed_for_each_task_and_side(inputs, tmp_path):
+    text = page(inputs, tmp_path / "out")
+    found = [re.sub(r"\|+", "|", re.sub("<[^>]*>", "|", row)).strip("|") for row in re.findall("<tr>(.*?)</tr>", text)]
+    assert "alpha|queries|60|forum|2|0|1|4" in found
+    assert "alpha|documents|1\u202f234|forum|0|3|5|1\u202f000" in found
 
 
 def test_each_training_data_set_is_listed(inputs, tmp_path):

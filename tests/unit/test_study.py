@@ -284,3 +284,30 @@ def test_huge_corpora_get_a_job_of_their_own():
     study = load.study(CONFIG / "open-ladders.yaml")
     assert study.batches["fever"] == ["fever"] and "fever" not in study.batches["small"]
     assert sorted(task for batch in study.batches.values() for task in batch) == sorted(study.tasks)
+
+
+def test_given_negatives_need_a_field_that_holds_them(tmp_path):
+    path = tmp_path / "study.yaml"
+    text = (CONFIG / "smoke.yaml").read_text()
+    path.write_text(text.replace("mine: {negatives: 2,", "mine: {method: given, negatives: 2,"))
+    with pytest.raises(UserError, match="mine.method is `given`, but the data set 'boolq' gives no negatives"):
+        load.study(path)
+
+
+def test_a_study_cannot_mine_with_what_it_trains(tmp_path):
+    path = tmp_path / "study.yaml"
+    text = (CONFIG / "smoke.yaml").read_text()
+    own = "results/smoke/finetune/d24/own-mini"
+    path.write_text(text.replace("mine: {negatives: 2,", f"mine: {{method: encoder, encoder: {own}, negatives: 2,"))
+    with pytest.raises(UserError, match="which this study trains itself, on what it mines"):
+        load.study(path)
+    path.write_text(path.read_text().replace("name: smoke", "name: dense", 1))
+    assert load.study(path).file.mine.encoder == own
+
+
+def test_only_mining_by_an_encoder_depends_on_its_settings(tmp_path):
+    path = tmp_path / "study.yaml"
+    text = (CONFIG / "smoke.yaml").read_text()
+    path.write_text(text.replace("mine: {negatives: 2,", "mine: {method: encoder, encoder: there, negatives: 2,"))
+    assert specs.mine(load.study(path))["tokens_per_batch"] == 4096
+    assert not {"precision", "tokens_per_batch"} & specs.mine(load.study(CONFIG / "smoke.yaml")).keys()

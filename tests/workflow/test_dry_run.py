@@ -35,7 +35,7 @@ def test_each_training_data_set_has_its_own_jobs_and_each_recipe_its_own_data_se
         assert text.count(job) == 1, job
     for name in ("also", "boolq"):
         assert f" > logs/smoke/pairs/{name}.log " in text and f" > logs/smoke/mine/{name}.log " in text
-        assert f" --pairs results/smoke/pairs/{name}/pairs.json --out results/smoke/mine/{name}/neg" in text
+        assert f" --pairs results/smoke/pairs/{name}/pairs.json --encoder  --out results/smoke/mine/{name}/neg" in text
     assert " --pairs results/smoke/pairs/boolq/pairs.json results/smoke/pairs/also/pairs.json --tasks " in text
 
 
@@ -45,7 +45,8 @@ def test_a_data_set_added_trains_only_the_recipes_that_use_it(clone):
     assert clone.plan() == {}
     clone.edit("config/smoke.yaml", ONE_DATA_SET, TWO_DATA_SETS)
     assert clone.plan() == {
-        "pairs": 1, "mine": 1, "finetune": 1, "evaluate_small": 1, "collect": 1, "fit": 1, "figure": 6, "report": 1
+        "pairs": 1, "mine": 1, "finetune": 1, "evaluate_small": 1, "leakage": 1, "collect": 1, "fit": 1, "figure": 6,
+        "report": 1,
     }  # fmt: skip
 
 

@@ -41,12 +41,15 @@ STAGES = {
     "text": Stage("train a tokenizer and tokenise the text that a ladder is pretrained on", primary="text.json"),
     "checkpoint": Stage("obtain a pretrained model", optional=("text",), primary="card.json"),
     "pairs": Stage("read training queries, positives and the passage collection", primary="pairs.json"),
-    "mine": Stage("find hard negatives for each training query", ("pairs",), primary="negatives.parquet"),
+    "mine": Stage(
+        "find hard negatives for each training query", ("pairs",), (), ("encoder",), primary="negatives.parquet"
+    ),
     "finetune": Stage(
         "turn a checkpoint into an encoder", ("card",), ("pairs", "negatives"), primary="encoder.json", resumable=True
     ),
     "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json"),
     "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
+    "leakage": Stage("find texts of tasks in the training data", (), ("pairs", "tasks"), batch=True),
     "icl": Stage("score a checkpoint on in-context tasks", ("card",), batch=True),
     "collect": Stage(
         "gather all results into tidy tables",
@@ -57,7 +60,11 @@ STAGES = {
     "fit": Stage("fit trends and correlations", ("collect",), primary="fit.json"),
     "figure": Stage("draw one figure", ("collect", "fit"), primary="{name}.png"),
     "report": Stage(
-        "write report.html", ("collect", "fit"), ("figures", "pairs", "tasks"), ("text",), primary="report.html"
+        "write report.html",
+        ("collect", "fit"),
+        ("figures", "pairs", "tasks", "leakage"),
+        ("text",),
+        primary="report.html",
     ),
 }
 

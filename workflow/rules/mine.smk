@@ -1,12 +1,13 @@
 """Hard negatives for every query of a training data set.
 
-requires: pairs.json        writes: negatives.parquet
+requires: pairs.json, and encoder.json of another study if an encoder mines        writes: negatives.parquet
 """
 
 
 rule mine:
     input:
         pairs=rules.pairs.output,
+        encoder=f"{study.file.mine.encoder}/encoder.json" if study.file.mine.encoder else [],
     output:
         f"{out}/mine/{{pairs}}/negatives.parquet",
     params:
@@ -17,4 +18,4 @@ rule mine:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale mine --spec {params.spec:q} --pairs {input.pairs:q} --out {output:q} > {log:q} 2>&1"
+        "retscale mine --spec {params.spec:q} --pairs {input.pairs:q} --encoder {input.encoder:q} --out {output:q} > {log:q} 2>&1"

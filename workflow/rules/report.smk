@@ -1,6 +1,6 @@
 """report.html: figures, claims, tables, data and provenance in one file.
 
-requires: figures, tables, data facts        writes: report.html
+requires: figures, tables, data facts, leakage        writes: report.html
 """
 
 
@@ -11,6 +11,7 @@ rule report:
         fit=rules.fit.output,
         pairs=expand(rules.pairs.output, pairs=study.pairs),
         tasks=expand(rules.task.output, task=study.tasks),
+        leakage=leaks,
         text=rules.text.output if study.text else [],
     output:
         report(f"{out}/report.html", caption="../report/report.rst", category="Report"),
@@ -23,4 +24,5 @@ rule report:
         "../../envs/environment.yaml"
     shell:
         "retscale report --spec {params.spec:q} --figures {input.figures:q} --collect {input.collect:q} --fit {input.fit:q}"
-        " --pairs {input.pairs:q} --tasks {input.tasks:q} --text {input.text:q} --out {output:q} > {log:q} 2>&1"
+        " --pairs {input.pairs:q} --tasks {input.tasks:q} --leakage {input.leakage:q} --text {input.text:q}"
+        " --out {output:q} > {log:q} 2>&1"

@@ -1,23 +1,20 @@
-"""Which of a query's scored passages become its negatives."""
+"""Which of a query's ranked passages become its negatives."""
 
 import hashlib
 
 import numpy as np
 
 
-def best(scores: np.ndarray, forbidden: np.ndarray, top: int) -> np.ndarray:
-    """Indices of the `top` highest positive scores outside `forbidden`, best first, ties by index.
+def hardest(scores: np.ndarray, skip: int, margin: float | None, positive: float) -> tuple[np.ndarray, np.ndarray]:
+    """Split a ranking, given by its scores, into the ranks of candidates and of passages that may be unlabelled positives.
 
-    Passages that score 0 or less are never among them, so there may be fewer.
+    The latter are the best `skip`, and with a `margin` every passage that scores above that share of `positive`, the
+    lowest score of the query's positives (above that score itself, if it is negative).
     """
-    scores = scores.copy()
-    scores[forbidden] = 0
-    if top < len(scores):
-        least = np.partition(scores, -top)[-top]  # all that tie with the last stay in, so that ties are broken by index
-        found = np.flatnonzero((scores >= least) & (scores > 0))
-    else:
-        found = np.flatnonzero(scores > 0)
-    return found[np.lexsort((found, -scores[found]))][:top]
+    trusted = np.arange(len(scores)) >= skip
+    if margin is not None:
+        trusted &= scores <= min(margin * positive, positive)
+    return np.flatnonzero(trusted), np.flatnonzero(~trusted)
 
 
 def choose(
@@ -29,11 +26,13 @@ def choose(
     """
     if len(candidates) >= n:
         return candidates[np.sort(generator.permutation(len(candidates))[:n])] if random else candidates[:n]
-    free = np.setdiff1d(np.arange(passages), np.concatenate([candidates, forbidden]))
-    lacking = n - len(candidates)
-    if len(free) < lacking:
-        raise ValueError(f"only {len(candidates) + len(free)} passages may be negatives, {n} are asked for")
-    return np.concatenate([candidates, generator.choice(free, lacking, replace=False)])
+    taken = np.union1d(candidates, forbidden)
+    free, lacking = passages - len(taken), n - len(candidates)
+    if free < lacking:
+        raise ValueError(f"only {len(candidates) + free} passages may be negatives, {n} are asked for")
+    # The i-th free passage: i plus the taken ones before it; `taken - arange` counts the free ones before each.
+    drawn = generator.choice(free, lacking, replace=False)
+    return np.concatenate([candidates, drawn + np.searchsorted(taken - np.arange(len(taken)), drawn, side="right")])
 
 
 def generator(seed: int, query_id: str) -> np.random.Generator:

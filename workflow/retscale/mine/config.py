@@ -8,24 +8,40 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class MineConfig(BaseModel):
     """How negatives are found.
 
-    Of the `top` best-scoring passages of a query that are not its positives, `negatives` are kept: the best, or a
-    seeded choice (`choose: random`), which trades hardness against unlabelled positives.
+    The passages are ranked for each query without its positives: by BM25, by the cosine of an `encoder` (the folder of
+    one that another study trained), or as the data set itself gives them. Of the `top` best, `negatives` are kept: the
+    best, or a seeded choice (`choose: random`), which trades hardness against unlabelled positives. Two further guards
+    against these: `skip` passes over the very best, and `margin` over all that score above that share of the positive's
+    score; with a `margin` a wide `top` leaves enough below it.
     """
 
-    model_config = ConfigDict(extra="forbid")
-    method: Literal["bm25"] = "bm25"
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    method: Literal["bm25", "encoder", "given"] = "bm25"
+    encoder: str | None = None
     variant: Literal["lucene", "robertson", "atire"] = "lucene"
     # Anserini's defaults, with which the BM25 negatives of MS MARCO are usually made.
     k1: float = Field(0.9, ge=0, le=10)
     b: float = Field(0.4, ge=0, le=1)
     stopwords: Literal["english", "none"] = "english"
     top: int = Field(100, ge=1, le=10_000)
+    skip: int = Field(0, ge=0)
+    margin: float | None = Field(None, gt=0, le=1)
     negatives: int = Field(15, ge=1, le=1000)  # Portes et al. 2025: 15 BM25 negatives a query
     choose: Literal["best", "random"] = "best"
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
+    def _fits_the_method(self) -> "MineConfig":
+        if (self.method == "encoder") != (self.encoder is not None):
+            raise ValueError("`encoder`, the folder of an encoder, goes with `method: encoder` and with no other")
+        if self.method == "given" and self.margin is not None:
+            raise ValueError("negatives that a data set gives have no scores, so there can be no `margin`")
+        return self
+
+    @model_validator(mode="after")
     def _enough(self) -> "MineConfig":
-        if self.top < self.negatives:
-            raise ValueError(f"top ({self.top}) must be at least negatives ({self.negatives})")
+        if self.top < self.skip + self.negatives:
+            raise ValueError(
+                f"top ({self.top}) must be at least skip + negatives ({self.skip} + {self.negatives}); raise it"
+            )
         return self

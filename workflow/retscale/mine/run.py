@@ -1,5 +1,6 @@
 """pairs.parquet and passages.parquet -> negatives.parquet."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -8,71 +9,114 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retscale.errors import UserError
-from retscale.mine.bm25 import Index
-from retscale.mine.choose import best, choose, generator
+from retscale.mine.choose import choose, generator, hardest
 from retscale.mine.config import MineConfig
+from retscale.mine.rank import Rank, by_bm25, by_encoder, by_given
 from retscale.pairs.normalise import key
 from retscale.progress import progress
 
-SCHEMA = pa.schema(
-    [("query_id", pa.string()), ("negatives", pa.list_(pa.string())), ("scores", pa.list_(pa.float32()))]
-)
+
+def run(spec: dict, inputs: dict, out: Path) -> dict:
+    """Notes: queries, passages, negatives a query, queries with too few candidates, random passages filled in."""
+    config = MineConfig.model_validate({key: spec[key] for key in spec if key in MineConfig.model_fields})
+    folder = Path(inputs["pairs"]).parent
+    rank = by_bm25
+    if config.method == "given":
+        rank = by_given(folder / "given.parquet")
+    elif config.method == "encoder":
+        if "encoder" not in inputs:
+            raise UserError("mine: `method: encoder` needs --encoder, the encoder.json of an encoder")
+        from retscale.model.encoder import load_encoder
+
+        rank = by_encoder(load_encoder(inputs["encoder"], spec["precision"], spec["tokens_per_batch"]))
+    table, facts = mine(
+        pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "passages.parquet"), config, rank
+    )
+    pq.write_table(table, out / "negatives.parquet")
+    return facts
 
 
-def mine(pairs: pd.DataFrame, passages: pd.DataFrame, config: MineConfig) -> tuple[pa.Table, dict]:
+def mine(
+    pairs: pd.DataFrame, passages: pd.DataFrame, config: MineConfig, rank: Rank = by_bm25
+) -> tuple[pa.Table, dict]:
     """Negatives of every query of `pairs` (query_id, query, passage_id) among `passages` (passage_id, text).
 
     Never a negative: a positive of the query, or a copy of one (equal up to case, punctuation and title). A query with
-    fewer than `negatives` scoring candidates is filled up with passages drawn at random, whose score is 0.
+    fewer than `negatives` candidates is filled up with passages drawn at random, whose score is 0.
     """
     passages = passages.sort_values("passage_id", ignore_index=True)  # ties go by id
-    row = {id: i for i, id in enumerate(passages["passage_id"])}
-    copies: dict[str, list[int]] = {}
-    keys = [key(text) for text in passages["text"]]
-    for i, text in enumerate(keys):
-        copies.setdefault(text, []).append(i)
-    ids = passages["passage_id"].to_numpy()
-    queries = pairs.groupby("query_id", sort=True).agg(query=("query", "first"), positives=("passage_id", list))
-    scored = Index(passages["text"].tolist(), config).scores(queries["query"].tolist())
-    found, filled, short = [], 0, 0
-    for query_id, positives, scores in progress(
-        zip(queries.index, queries["positives"], scored), "mine", len(queries), "query"
-    ):
-        forbidden = np.unique([i for id in positives for i in copies[keys[row[id]]]])
-        candidates = best(scores, forbidden, config.top)
+    check(pairs, passages)
+    queries = pairs.sort_values(["query_id", "passage_id"]).groupby("query_id")
+    queries = queries.agg(query=("query", "first"), positives=("passage_id", list))
+    number = pd.Index(passages["passage_id"])
+    positives = [number.get_indexer(ids) for ids in queries["positives"]]
+    spared = copies(passages["text"], positives)
+    ranking = rank(passages, queries["query"], positives, spared, config)
+
+    found = np.empty((len(queries), config.negatives), np.int32)
+    scores = np.zeros(found.shape, np.float32)
+    known = np.empty(len(queries), int)  # negatives that are candidates, not fillers
+    for i, (ranked, values, positive) in enumerate(progress(ranking, "mine", len(queries), "query")):
+        query_id = queries.index[i]
+        kept, passed = hardest(values, config.skip, config.margin, positive)
         try:
-            chosen = choose(
-                candidates,
-                forbidden,
-                len(ids),
+            found[i] = choose(
+                ranked[kept],
+                np.union1d(spared[i], ranked[passed]),
+                len(passages),
                 config.negatives,
                 config.choose == "random",
                 generator(config.seed, query_id),
             )
         except ValueError as error:
             raise UserError(f"mine: query {query_id}: {error}; lower mine.negatives or give more passages") from None
-        lacking = max(0, config.negatives - len(candidates))
-        filled, short = filled + lacking, short + (lacking > 0)
-        chosen_scores = scores[chosen]
-        chosen_scores[config.negatives - lacking :] = 0
-        found.append({"query_id": query_id, "negatives": ids[chosen].tolist(), "scores": chosen_scores.tolist()})
+        known[i] = min(len(kept), config.negatives)
+        scores[i, : known[i]] = values[np.isin(ranked, found[i, : known[i]])]  # both in the order of the ranking
+    lacking = config.negatives - known
     facts = {
-        "queries": len(found),
-        "passages": len(ids),
+        "queries": len(queries),
+        "passages": len(passages),
         "negatives": config.negatives,
-        "short": short,
-        "filled": filled,
+        "short": int((lacking > 0).sum()),
+        "filled": int(lacking.sum()),
     }
-    return pa.Table.from_pylist(found, schema=SCHEMA), facts
+    return negatives_table(queries.index, passages["passage_id"], found, scores), facts
 
 
-def run(spec: dict, inputs: dict, out: Path) -> dict:
-    """Notes: queries, passages, negatives a query, queries with too few scoring passages, random passages filled in."""
-    folder = Path(inputs["pairs"]).parent
-    table, facts = mine(
-        pd.read_parquet(folder / "pairs.parquet"),
-        pd.read_parquet(folder / "passages.parquet"),
-        MineConfig.model_validate(spec),
+def check(pairs: pd.DataFrame, passages: pd.DataFrame) -> None:
+    """Refuse tables in which a query, a passage or a pair's passage cannot be told."""
+    if (twice := passages["passage_id"].duplicated()).any():
+        raise UserError(f"mine: passage {passages['passage_id'][twice].iloc[0]} stands twice in passages.parquet")
+    if (unknown := ~pairs["passage_id"].isin(passages["passage_id"])).any():
+        row = pairs[unknown].iloc[0]
+        raise UserError(f"mine: query {row.query_id}: its passage {row.passage_id} is not in passages.parquet")
+    texts = pairs.drop_duplicates(["query_id", "query"])
+    if (twice := texts["query_id"].duplicated()).any():
+        raise UserError(f"mine: query {texts['query_id'][twice].iloc[0]} stands in pairs.parquet with two texts")
+
+
+def copies(texts: pd.Series, positives: list[np.ndarray]) -> list[np.ndarray]:
+    """Each query's positives and all passages equal to one of them, as sorted row numbers."""
+    # 8 bytes a passage: of a hundred million texts two that differ are taken for copies with a chance of one in 4,000.
+    digests = (hashlib.blake2b(key(text).encode(), digest_size=8).digest() for text in texts)
+    keys = np.frombuffer(b"".join(digests), np.uint64)
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    spared = []
+    for rows in positives:
+        first, last = (np.searchsorted(ordered, keys[rows], side) for side in ("left", "right"))
+        spared.append(np.unique(np.concatenate([order[a:b] for a, b in zip(first, last)])))
+    return spared
+
+
+def negatives_table(query_ids: pd.Index, ids: pd.Series, found: np.ndarray, scores: np.ndarray) -> pa.Table:
+    """query_id, negatives (list of passage ids) and scores (list of float32); `found` (queries, n) are row numbers."""
+    starts = np.arange(0, found.size + 1, found.shape[1], dtype=np.int32)
+    named = pa.array(ids, pa.string()).take(pa.array(found.ravel()))
+    return pa.table(
+        {
+            "query_id": pa.array(query_ids, pa.string()),
+            "negatives": pa.ListArray.from_arrays(starts, named),
+            "scores": pa.ListArray.from_arrays(starts, pa.array(scores.ravel())),
+        }
     )
-    pq.write_table(table, out / "negatives.parquet")
-    return facts

@@ -11,7 +11,7 @@ class Fields(BaseModel):
     """The names of a row's fields.
 
     `negatives` may name a field with one text or a list of texts; they join the passage collection, where mining finds
-    them, and are not used as negatives as such.
+    them, and are used as negatives as such with `mine: {method: given}`.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -18,8 +18,13 @@ def key(text: str) -> str:
     return "".join(filter(str.isalnum, _HEAD.sub("", text).casefold())) or plain(text)
 
 
-def runs(text: str, words: int) -> set[int]:
-    """Hashes of all runs of `words` words, after a leading title; empty for a shorter text. Only for use within one
-    process: Python salts them."""
-    found = _WORD.findall(_HEAD.sub("", text).casefold())
-    return {hash(tuple(found[i : i + words])) for i in range(len(found) - words + 1)}
+def words(text: str) -> list[str]:
+    """The words of `text` after a leading title, without case and punctuation."""
+    return _WORD.findall(_HEAD.sub("", text).casefold())
+
+
+def runs(text: str, length: int) -> set[int]:
+    """Hashes of all runs of `length` words; empty for a shorter text. Only for use within one process: Python salts
+    them."""
+    found = words(text)
+    return {hash(tuple(found[i : i + length])) for i in range(len(found) - length + 1)}

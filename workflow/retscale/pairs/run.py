@@ -24,14 +24,15 @@ def identifier(letter: str, text: str) -> str:
 
 def select(
     source: list[tuple[str, str, list[str]]], excluder: Excluder
-) -> tuple[pd.DataFrame, dict[str, str], Counter, Counter]:
-    """Usable pairs (query_id, query, passage_id) in the source's order, and the passages {id: text}.
+) -> tuple[pd.DataFrame, dict[str, str], pd.DataFrame, Counter, Counter]:
+    """Usable pairs (query_id, query, passage_id) in the source's order, the passages {id: text}, and the negatives that
+    the rows give (query_id, passage_id).
 
-    Texts that differ only in case and white space are one. A row that overlaps a test gives neither a pair nor a
-    passage. Also returns the rows left out by reason (each row under its first reason) and the rows that overlap each
+    Texts that differ only in case and white space are one. A row that repeats a pair may give further negatives. A row
+    that overlaps a test gives nothing. Also returns the rows left out by reason (each row under its first reason) and the rows that overlap each
     test (a row may overlap several).
     """
-    pairs, passages, queries = {}, {}, {}
+    pairs, passages, queries, given = {}, {}, {}, {}
     excluded, overlap = Counter(), Counter()
     for query, passage, negatives in progress(source, "pairs", unit="row"):
         query, passage = query.strip(), passage.strip()
@@ -41,8 +42,7 @@ def select(
         ids = identifier("q", query), identifier("p", passage)
         if ids in pairs:
             excluded["duplicate"] += 1
-            continue
-        if reasons := excluder.reasons(query, passage):
+        elif reasons := excluder.reasons(query, passage):
             excluded[reasons[0]] += 1
             overlap.update(reason.split(" in ", 1)[1] for reason in reasons)
             continue
@@ -52,6 +52,7 @@ def select(
         for negative in filter(plain, negatives):
             if not excluder.reasons("", negative):
                 passages.setdefault(identifier("p", negative), negative.strip())
+                given[ids[0], identifier("p", negative)] = None
     table = pd.DataFrame(
         {
             "query_id": [q for q, _ in pairs],
@@ -60,7 +61,13 @@ def select(
         },
         dtype="str",
     )
-    return table, passages, excluded, overlap
+    return (
+        table,
+        passages,
+        pd.DataFrame(list(given), columns=["query_id", "passage_id"], dtype="str"),
+        excluded,
+        overlap,
+    )
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
@@ -74,7 +81,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
             found += texts(row[test.field])
     origin, revision = resolve(config.source)
     source = list(read(origin))
-    pairs, passages, excluded, overlap = select(source, Excluder(tests, config.near_words, config.near_share))
+    pairs, passages, given, excluded, overlap = select(source, Excluder(tests, config.near_words, config.near_share))
     if pairs.empty:
         raise UserError(f"no training pair is left of {len(source)} rows; left out: {dict(excluded)}")
     usable = len(pairs)
@@ -84,6 +91,10 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     collection = pd.DataFrame(sorted(passages.items()), columns=["passage_id", "text"], dtype="str")
     pairs.to_parquet(out / "pairs.parquet", index=False)
     collection.to_parquet(out / "passages.parquet", index=False)
+    names = ["pairs.parquet", "passages.parquet"]
+    if config.source.negatives:
+        given[given["query_id"].isin(pairs["query_id"])].to_parquet(out / "given.parquet", index=False)
+        names.append("given.parquet")
     facts = {
         "id": spec["id"],
         "rows": len(source),
@@ -95,10 +106,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         "positives": pairs["passage_id"].nunique(),
         "passages": len(collection),
         "revision": revision,
-        "files": {
-            name: hashlib.sha256((out / name).read_bytes()).hexdigest()
-            for name in ("pairs.parquet", "passages.parquet")
-        },
+        "files": {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in names},
     }
     (out / "pairs.json").write_text(
         json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"

@@ -18,7 +18,7 @@ from retscale.errors import UserError
 
 PACKAGES = [
     "torch", "transformers", "tokenizers", "accelerate", "peft", "datasets", "mteb", "numpy", "scipy", "pandas", "pyarrow",
-    "matplotlib", "seaborn", "bm25s", "snakemake",
+    "matplotlib", "seaborn", "numba", "snakemake",
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ MEAN = "mean"
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
-    """Write report.html from `figures` (PNGs with SVG, caption, alt text beside), `collect`, `fit`, `tasks`, `pairs`.
+    """Write report.html from `figures` (with SVG, caption, alt text beside), `collect`, `fit`, `tasks`, `pairs`, `leakage`.
 
     `text` (text.json) is there only when checkpoints were pretrained here. All other inputs are hashed and listed.
     """
@@ -79,6 +79,7 @@ def facts(config: ReportConfig, inputs: dict) -> dict:
         "tasks": tasks,
         "text": read_json(Path(inputs["text"])) if inputs.get("text") else None,
         "training": training,
+        "leakage": [read_json(Path(path)) for path in many(inputs, "leakage")],
         "models": {name: found for name, found in sorted(config.checkpoints.items()) if found.licence or found.origin},
         "hashes": hashes(inputs),
     }

@@ -150,6 +150,17 @@ def _check_sense(found: Study, file: str) -> None:
     for id, checkpoint in found.checkpoints.items():
         if checkpoint.source.kind == "pretrain" and found.text is None:
             raise UserError(f"{file}: the checkpoint {id!r} is pretrained here, so the study needs a `text`")
+    if found.file.mine.encoder and Path(found.file.mine.encoder).is_relative_to(f"results/{found.name}"):
+        raise UserError(
+            f"{file}: mine.encoder is {found.file.mine.encoder}, which this study trains itself, on what it mines; train "
+            "it in a study of another name and mine with it here"
+        )
+    for id, pairs in found.pairs.items():
+        if found.file.mine.method == "given" and not pairs.source.negatives:
+            raise UserError(
+                f"{file}: mine.method is `given`, but the data set {id!r} gives no negatives: name the field that holds "
+                "them as `negatives` of its source, or mine by another method"
+            )
     for id, recipe in found.recipes.items():
         if recipe.n_negatives > found.file.mine.negatives:
             raise UserError(

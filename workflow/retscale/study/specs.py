@@ -29,7 +29,11 @@ def pairs(study: Study, id: str) -> dict:
 
 
 def mine(study: Study) -> dict:
-    return plain(study.file.mine)
+    """An encoder's settings only where one is used: BM25 must not run again for another precision."""
+    config = plain(study.file.mine)
+    if config["method"] == "encoder":
+        config |= {"precision": study.file.precision, "tokens_per_batch": study.file.tokens_per_batch}
+    return config
 
 
 def finetune(study: Study, recipe: str) -> dict:
@@ -57,6 +61,10 @@ def evaluate(batch: str):
         }
 
     return cut
+
+
+def leakage(study: Study) -> dict:
+    return {"tasks": {id: {} for id in sorted(study.tasks)}}
 
 
 def icl(study: Study, checkpoint: str) -> dict:

@@ -1,0 +1,1 @@
+"""Leakage: which texts of the retrieval tasks also stand in the training data."""

@@ -1,0 +1,84 @@
+"""Texts as sorted 64-bit marks: one for the whole text, and one for each run of 13 words.
+
+Two texts share a mark if they are equal up to case, punctuation and title, or have a run of words in common; that a mark
+is shared by chance has, for ten million marks on either side, a chance of one in 100,000.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain, islice
+
+import numpy as np
+
+from retscale.pairs.normalise import key, words
+
+RUN = 13  # the customary unit of contamination checks since GPT-3 (Brown et al. 2020, appendix C)
+CHUNK = 2**14  # texts at a time
+_SALTS = np.random.default_rng(0).integers(0, 2**64, RUN, dtype=np.uint64) | np.uint64(1)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The sorted marks of many texts."""
+
+    exact: np.ndarray
+    runs: np.ndarray
+
+
+class Numbers(defaultdict):
+    """Numbers of words, from 0 in order of appearance; while it is `closed`, every other word is -1."""
+
+    closed = False
+
+    def __missing__(self, word: str) -> int:
+        if self.closed:
+            return -1
+        self[word] = number = len(self)
+        return number
+
+
+def marks(texts: Iterable[str], numbers: Numbers) -> Marks:
+    """The marks of all `texts`, whose words join `numbers`."""
+    exacts, found = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+    texts = iter(texts)
+    while some := list(islice(texts, CHUNK)):
+        exacts.append(exact(some))
+        found.append(np.unique(runs(some, numbers)[0]))
+    return Marks(np.unique(np.concatenate(exacts)), np.unique(np.concatenate(found)))
+
+
+def exact(texts: list[str]) -> np.ndarray:
+    """uint64 (texts,)."""
+    digests = (hashlib.blake2b(key(text).encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(b"".join(digests), np.uint64)
+
+
+def runs(texts: list[str], numbers: Numbers) -> tuple[np.ndarray, np.ndarray]:
+    """The marks (uint64) of all runs of words, and the row of the text that each is from."""
+    split = [words(text) for text in texts]
+    sizes = np.fromiter(map(len, split), np.int64, len(split))
+    flat = np.fromiter(map(numbers.__getitem__, chain.from_iterable(split)), np.int64, sizes.sum())
+    rows = np.repeat(np.arange(len(split)), sizes)
+    if len(flat) < RUN:
+        return np.empty(0, np.uint64), np.empty(0, np.int64)
+    starts = np.flatnonzero(rows[: len(rows) - RUN + 1] == rows[RUN - 1 :])
+    found = np.zeros(len(starts), np.uint64)
+    for i, salt in enumerate(_SALTS):
+        found += _mixed(flat[starts + i].astype(np.uint64) + np.uint64(1)) * salt
+    return _mixed(found), rows[starts]
+
+
+def among(found: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Which of the marks `found` are among the sorted marks `known`."""
+    if not len(known):
+        return np.zeros(len(found), bool)
+    return known[np.searchsorted(known, found).clip(max=len(known) - 1)] == found
+
+
+def _mixed(x: np.ndarray) -> np.ndarray:
+    """uint64 -> uint64, one to one, every bit dependent on all (Steele et al. 2014, SplitMix64's finalizer)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,98 @@
+"""The stage `leakage`: for each task TASK.json, how many of its texts stand in the training data, and TASK.parquet, which.
+
+Measured on the training data as they are, after texts of held-out tests were left out, and for every task of the study.
+It is a stage of its own, since what is trained must not depend on which tasks are evaluated.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from retscale.errors import UserError
+from retscale.leakage.marks import CHUNK, RUN, Marks, Numbers, among, exact, marks, runs
+from retscale.progress import progress
+
+PARTS = {"queries": ("query_id", "text"), "documents": ("doc_id", "title", "text")}  # of a task
+FILES = {"queries": "queries.parquet", "documents": "corpus.parquet"}
+SCHEMA = pa.schema(
+    [
+        ("pairs", "string"),
+        ("training", "string"),
+        ("part", "string"),
+        ("id", "string"),
+        ("exact", "bool"),
+        ("run", "bool"),
+    ]
+)
+
+
+def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
+    """Compare each task of `spec` with all training data, yielding its name when its files are written."""
+    numbers = Numbers()
+    training = {key: marks(texts, numbers) for path in inputs["pairs"] for key, texts in read_training(path)}
+    numbers.closed = True
+    for name, path in zip(spec["tasks"], inputs["tasks"], strict=True):
+        facts = read_facts(path)
+        if facts["id"] != name:
+            raise UserError(
+                f"{path} is the task {facts['id']!r}, where the spec has {name!r}; give --tasks in its order"
+            )
+        counts, found = {}, []
+        for part in PARTS:
+            some = progress(chunks(path, part), f"{name}: {part}", unit="chunks")
+            for (pairs, side), table in overlap(some, training, numbers).items():
+                row = counts.setdefault(
+                    (part, pairs), {"part": part, "texts": facts[part], "pairs": pairs, "exact": {}, "run": {}}
+                )
+                row["exact"][side], row["run"][side] = int(table["exact"].sum()), int(table["run"].sum())
+                found.append(table.assign(pairs=pairs, training=side, part=part))
+        pq.write_table(pa.Table.from_pandas(pd.concat(found), SCHEMA, preserve_index=False), out / f"{name}.parquet")
+        made = {"task": name, "words": RUN, "overlap": list(counts.values())}
+        (out / f"{name}.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        yield name
+
+
+def overlap(
+    some: Iterator[tuple[list[str], list[str], list[str]]], training: dict[tuple, Marks], numbers: Numbers
+) -> dict[tuple, pd.DataFrame]:
+    """For each side of each training data set the texts found in it: id, whether `exact`ly, and whether by a `run` of words.
+
+    `some` are chunks of ids, texts, and the same texts after their titles.
+    """
+    tables = {source: [] for source in training}
+    for ids, texts, titled in some:
+        plain, whole, (found, rows) = exact(texts), exact(titled), runs(titled, numbers)
+        for source, known in training.items():
+            same = among(plain, known.exact) | among(whole, known.exact)
+            sharing = np.zeros(len(ids), bool)
+            sharing[rows[among(found, known.runs)]] = True
+            hit = same | sharing
+            tables[source].append(
+                pd.DataFrame({"id": np.array(ids, object)[hit], "exact": same[hit], "run": sharing[hit]})
+            )
+    return {source: pd.concat(found) for source, found in tables.items()}
+
+
+def read_training(path: Path) -> Iterator[tuple[tuple[str, str], list[str]]]:
+    """((data set, side), texts) of the training data set whose pairs.json is `path`."""
+    id = read_facts(path)["id"]
+    pairs = pd.read_parquet(path.parent / "pairs.parquet")
+    yield (id, "queries"), pairs["query"].drop_duplicates().tolist()
+    positives = pairs[["passage_id"]].drop_duplicates()
+    yield (id, "positives"), positives.merge(pd.read_parquet(path.parent / "passages.parquet"))["text"].tolist()
+
+
+def chunks(path: Path, part: str) -> Iterator[tuple[list[str], list[str], list[str]]]:
+    """Ids, texts, and texts after their titles, of a task's queries or documents, some at a time."""
+    for batch in pq.ParquetFile(path.parent / FILES[part]).iter_batches(CHUNK, columns=list(PARTS[part])):
+        ids, *titles, texts = (column.to_pylist() for column in batch.columns)
+        yield ids, texts, [f"{title} {text}".strip() for title, text in zip(*titles, texts)] if titles else texts
+
+
+def read_facts(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,60 @@
+"""Passages ranked for each query, by each of the methods."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from retscale.errors import UserError
+from retscale.mine.bm25 import Index
+from retscale.mine.config import MineConfig
+
+# For each query the row numbers of its best passages without its positives, their scores, and the lowest score of a
+# positive; at most `top` passages, best first.
+Ranking = Iterator[tuple[np.ndarray, np.ndarray, float]]
+# Makes it of the passages, the queries, and for each query the rows of its positives and of these with their copies.
+Rank = Callable[[pd.DataFrame, pd.Series, list[np.ndarray], list[np.ndarray], MineConfig], Ranking]
+
+
+def by_bm25(
+    passages: pd.DataFrame,
+    queries: pd.Series,
+    positives: list[np.ndarray],
+    spared: list[np.ndarray],
+    config: MineConfig,
+) -> Ranking:
+    index, asked = Index(passages["text"], config), queries.tolist()
+    for query, rows, (ranked, scores) in zip(asked, positives, index.top(asked, spared, config.top), strict=True):
+        yield ranked, scores, 0.0 if config.margin is None else float(index.scores(query, rows).min())
+
+
+def by_encoder(embed: Callable) -> Rank:
+    """By the inner product of the vectors that embed(texts, side, what) makes."""
+    from retscale.mine import dense
+
+    def rank(passages, queries, positives, spared, config):
+        found = dense.nearest(embed, passages["text"], queries.tolist(), positives, spared, config.top)
+        for rows, scores, positive in zip(*found, strict=True):
+            yield rows[rows >= 0], scores[rows >= 0], float(positive)
+
+    return rank
+
+
+def by_given(path: Path) -> Rank:
+    """In the order of the data set, without scores."""
+    if not path.exists():
+        raise UserError(
+            f"mine: `method: given`, but the data set {path.parent.name} gives no negatives: name the field that holds "
+            "them as `negatives` of its source, or mine by another method"
+        )
+    given = pd.read_parquet(path).groupby("query_id")["passage_id"].agg(list)
+
+    def rank(passages, queries, positives, spared, config):
+        number = pd.Index(passages["passage_id"])
+        for query_id, without in zip(queries.index, spared, strict=True):
+            rows = number.get_indexer(given.get(query_id, []))
+            rows = rows[~np.isin(rows, without)][: config.top]
+            yield rows, np.zeros(len(rows), np.float32), 0.0
+
+    return rank

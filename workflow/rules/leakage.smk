@@ -1,0 +1,27 @@
+"""Which texts of the tasks also stand in the training data.
+
+requires: pairs.json of each data set, task.json of each task        writes: TASK.json, TASK.parquet
+
+One job for all tasks, since the training data are read once; like those of `evaluate` its results are marked `update`,
+so a task added costs that task, and no training depends on it.
+"""
+
+leaks = expand(f"{out}/leakage/{{task}}.json", task=sorted(study.tasks))
+
+
+rule leakage:
+    input:
+        pairs=expand(rules.pairs.output, pairs=sorted(study.pairs)),
+        tasks=expand(rules.task.output, task=sorted(study.tasks)),
+    output:
+        update(leaks),
+    params:
+        spec=spec(specs.leakage),
+        code=digest("leakage"),
+    log:
+        f"{logs}/leakage.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "retscale leakage --spec {params.spec:q} --pairs {input.pairs:q} --tasks {input.tasks:q} --out {output:q}"
+        " > {log:q} 2>&1"
