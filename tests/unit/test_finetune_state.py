@@ -122,7 +122,7 @@ def test_the_watch_waits_for_the_warm_up_and_forgives_a_bad_start():
         watch.step(300, 5.0, 1.0)
     forgiven = Watch(1000, 0.1)
     for step in range(1, 1001):
-        forgiven.step(step, 5.0 if step < 199 else 0.5, 1.0)
+        forgiven.step(step, 5.0 if step < 110 else 0.5, 1.0)
 
 
 def test_the_command_keeps_its_state_for_the_same_job_only(tmp_path):
@@ -159,9 +159,12 @@ def test_the_command_keeps_its_state_for_the_same_job_only(tmp_path):
         environment = {**os.environ, "ACCELERATE_USE_CPU": "1"}
         return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
+    def lines():
+        return len((state / "log.jsonl").read_text().splitlines()) if (state / "log.jsonl").exists() else 0
+
     def stop(process):
-        end = time.monotonic() + 120
-        while not (state / "log.jsonl").exists():
+        end, before = time.monotonic() + 120, lines()
+        while lines() <= before:
             assert time.monotonic() < end and process.poll() is None, process.communicate()
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
