@@ -1,25 +1,28 @@
 """What fine-tuning costs: retscale's engine against the trainer of sentence-transformers, or on an accelerator.
 
-    python benchmarks/finetune.py [--steps 12] [--batch 8] [--length 128] [--sentences 3] [--repeats 3] [--json]
+    python benchmarks/finetune.py [--steps 5] [--batch 8] [--length 128] [--sentences 2] [--repeats 2] [--json]
     python benchmarks/finetune.py --device cuda [--sizes 125M 350M 1B] [--steps 60] [--batch 64] [--json]
 
 The first form trains a decoder of Llama's shape (4 layers, 256 wide, fresh weights) on the embedded study's questions,
 each with its passage and 15 BM25 negatives, once by each engine in turn, on one thread, fp32, a process a training.
 Data, weights, batches and their order, loss, optimizer and learning rates are the same; the loss of every step is
-compared. No passage stands in two groups, so that both encode every text once. Measured is the CPU time from the texts
-to the last update, tokenising included, without imports, loading and saving. A token is a real one, padding not counted.
+compared. No passage stands in two groups, so that both encode every text once. Measured is the CPU time of the steps,
+without imports, loading, saving, and the first step, in which memory is touched for the first time; tokenising counts
+for both, for ours that of all texts, which comes first. A token is a real one, padding not counted.
 
-`--sentences`: how many of each passage's first sentences are kept, 0 for all. Three give passages of MS MARCO's length
-(63 words on average against 65 here; quartiles 46, 56, 78 against 49, 63, 78); whole ones, of 108 words, fill 128
-tokens nearly up, and then there is little padding to save.
+`--sentences`: how many of each passage's first sentences are kept, 0 for all. What padding can be saved hangs on the
+lengths. Of 128 tokens a text of MS MARCO fills .53 on average (its queries included; a larger tokenizer); two sentences,
+48 words, fill .45, three, 65 words, .62, whole passages, 108 words, about .75.
 
 GEMM is the rate of the matrix products of one forward and backward (x W', g W, g' x for each weight) at the size of the
-engine's token budget and in its dtype, the best of several rounds, measured in the same run. The share of it counts model
-FLOPs on real tokens: 6 a matmul parameter, and causal attention.
+engine's token budget and in its dtype, the best of several rounds, measured in the same run. The share of it counts
+model FLOPs on real tokens: 6 a matmul parameter, and causal attention.
 
 The second form trains decoders of MPT's shape in bf16 with `own` negatives, by the stage's own `run`: model FLOPs
 utilisation in the steady state (by the log, without its first lines) and end to end (the whole process: imports,
-loading, tokenising, saving), and what a second, profiled run says of where the time goes.
+loading, tokenising, saving), and where the time goes: a second, profiled run gives the time of the kernels of a step, the
+first one the time of a whole step, and `idle` is what is left, in which the accelerator waits for the host. `--device cpu
+--sizes tiny` tries the command out; its figures mean nothing.
 """
 
 import argparse
@@ -44,7 +47,12 @@ SIZES = {
     "350M": (24, 1024, 16),
     "1B": (24, 2048, 16),
 }  # fmt: skip
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 PROFILED_STEPS = 3
 
 
@@ -55,8 +63,8 @@ def main() -> None:
     arguments.add_argument("--steps", type=int)
     arguments.add_argument("--batch", type=int, help="queries a step")
     arguments.add_argument("--length", type=int, default=128, help="tokens at which texts are cut")
-    arguments.add_argument("--sentences", type=int, default=3)
-    arguments.add_argument("--repeats", type=int, default=3)
+    arguments.add_argument("--sentences", type=int, default=2)
+    arguments.add_argument("--repeats", type=int, default=2)
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--worker", choices=list(WORKERS), help=argparse.SUPPRESS)
     arguments.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -71,7 +79,7 @@ def main() -> None:
 
 def compared(folder: Path, options: argparse.Namespace) -> dict:
     """Both engines and the GEMM in turn, `repeats` times."""
-    steps, batch = options.steps or 12, options.batch or 8
+    steps, batch = options.steps or 5, options.batch or 8
     recipe = {
         "negatives": "microbatch", "temperature": 0.05, "batch_queries": batch, "log_every": 1, "lr": 1e-4,
         "prompt": {"query_length": options.length, "passage_length": options.length},
@@ -103,9 +111,11 @@ def compared(folder: Path, options: argparse.Namespace) -> dict:
         "share_of_gemm": round(flops / ours_s / gemm, 2),
         "peer_share_of_gemm": round(flops / peer_s / gemm, 2),
         "gemm_gflops": round(gemm / 1e9, 1),
-        "cpu_s": {name: [round(run["seconds"], 2) for run in found] for name, found in (("ours", ours), ("peer", peer))},
+        "cpu_s": {
+            name: [round(run["seconds"], 2) for run in found] for name, found in (("ours", ours), ("peer", peer))
+        },
         "of_which_texts_to_tokens_s": round(statistics.median(run["examples"] for run in ours), 2),
-        "tokens_a_text": round(tokens / (steps * batch * (2 + NEGATIVES)), 1),
+        "tokens_a_text": round(tokens / ((steps - 1) * batch * (2 + NEGATIVES)), 1),
         "padding": {"ours": round(ours[0]["padding"], 3), "peer": round(peer[0]["padding"], 3)},
         "largest_difference_of_losses": float(f"{apart:.1e}"),
         "peak_memory_gib": {name: round(memory[name] / 2**30, 2) for name in memory},
@@ -135,20 +145,20 @@ def accelerated(folder: Path, options: argparse.Namespace) -> dict:
         lines = run["log"][2:] or run["log"][-1:]
         rate = statistics.mean(line["tokens_per_s"] for line in lines)
         a_token = run["flops"] / run["tokens"]
-        step_s = run["tokens"] / steps / rate
+        step_s = run["tokens"] / (steps - 1) / rate
         shares = {name: round(seconds / step_s, 3) for name, seconds in phases.items()}
         found[size] = {
             "parameters": run["parameters"],
             "dtype": run["dtype"],
             "tokens_per_s": round(rate),
             "steady_share_of_gemm": round(rate * a_token / gemm, 3),
-            "whole_share_of_gemm": round(run["flops"] / whole_s / gemm, 3),
+            "whole_share_of_gemm": round(run["all_flops"] / whole_s / gemm, 3),
             "gemm_tflops": round(gemm / 1e12, 3),
-            "share_of_a_step": {**shares, "idle": round(1 - sum(shares.values()), 3)},
+            "share_of_a_step": {**shares, "idle": round(max(0.0, 1 - sum(shares.values())), 3)},
             "padding": round(statistics.mean(line["padding"] for line in lines), 3),
             "queries_at_once": run["microbatch"],
             "whole_s": round(whole_s, 1),
-            "of_which_training_s": round(run["wall"], 1),
+            "of_which_training_s": round(run["training_s"], 1),
             "peak_memory_gib": {name: round(bytes / 2**30, 2) for name, bytes in run["memory"].items()},
         }
     return {
@@ -195,7 +205,9 @@ def prepare_data(folder: Path, sentences: int, most: int, apart: int | None = No
                 taken |= group
                 rows.append(row)
         if len(rows) < apart:
-            raise SystemExit(f"only {len(rows)} questions share no passage, {apart} are wanted: lower --steps or --batch")
+            raise SystemExit(
+                f"only {len(rows)} questions share no passage, {apart} are wanted: lower --steps or --batch"
+            )
         table.iloc[rows].to_parquet(folder / "pairs.parquet", index=False)
     elif len(table) < most:
         raise SystemExit(f"there are {len(table)} pairs, {most} are wanted: lower --steps or --batch")
@@ -248,12 +260,15 @@ def work(name: str, folder: Path, device: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def ours(folder: Path, around=None) -> dict:
-    """A training by the stage's `run`. Seconds are those of reading and tokenising the examples, and of the training
-    without saving; CPU time, and `wall`. around: what to wrap the training in."""
-    import torch
+def ours(folder: Path, watch=iter) -> dict:
+    """A training by the stage's `run`. `seconds`: CPU time of reading and tokenising all examples, and of the steps after
+    the first without saving; `tokens` and `flops` of these steps; `all_flops` and `training_s`, wall time, of all steps.
+    watch: stands between the loop and its steps."""
+    import numpy as np
 
     from retscale.finetune import run as stage
+    from retscale.finetune import train as loop
+    from retscale.finetune.data import Order
     from retscale.model.params import count_params
 
     spent, made = {}, {}
@@ -271,10 +286,22 @@ def ours(folder: Path, around=None) -> dict:
 
     for name in ("load_backbone", "examples", "write", "train"):
         setattr(stage, name, clocked(name))
-    if around:
-        stage.train = around(stage.train)
+    marks = []
+
+    def steps(items, *_, **__):
+        for step in watch(items):
+            if step == 1:
+                marks.append(time.process_time())
+            yield step
+        marks.append(time.process_time())
+
+    loop.progress = steps
     spec = json.loads((folder / "spec.json").read_text())
-    inputs = {"card": folder / "card.json", "pairs": [folder / "pairs.json"], "negatives": [folder / "negatives.parquet"]}
+    inputs = {
+        "card": folder / "card.json",
+        "pairs": [folder / "pairs.json"],
+        "negatives": [folder / "negatives.parquet"],
+    }
     with tempfile.TemporaryDirectory(dir=folder) as work:
         out, state = Path(work, "out"), Path(work, "state")
         out.mkdir()
@@ -282,21 +309,23 @@ def ours(folder: Path, around=None) -> dict:
         notes = stage.run(spec, inputs, out, state)
         lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     data, model = made["examples"], made["load_backbone"]
-    # Every example is met once; a passage that several groups of a step share is read once there, but counted for each,
-    # as a peer reads it: only where groups are kept apart are the counts exact.
-    lengths = [len(data.query_tokens[i]) for i in data.query]
-    lengths += [len(data.passage_tokens[i]) for i in data.group.ravel()]
-    counts = count_params(model)
-    layers, width = model.config.num_hidden_layers, model.config.hidden_size
-    # A token looks at itself and what is before it: two products, forward and twice that backward.
-    attention = sum(6 * layers * width * n * (n + 1) for n in lengths)
-    cpu, wall = ([times[i] for times in (spent["examples"], spent["train"], spent["write"])] for i in (0, 1))
+    # A passage that several groups of a step share is read once there, but counted for each, as a peer reads it: only
+    # where groups are kept apart is the count exact.
+    batch, counts = spec["recipe"]["batch_queries"], count_params(model)
+    order = Order.make(SEED, batch, data.sizes, [None], len(data) // batch)
+    rows = [order.rows(step) for step in range(len(data) // batch)]
+    every, later = (
+        [len(data.query_tokens[i]) for i in data.query[seen]]
+        + [len(data.passage_tokens[i]) for i in data.group[seen].flat]
+        for seen in (np.concatenate(rows), np.concatenate(rows[1:]))
+    )
     return {
-        "seconds": cpu[0] + cpu[1] - cpu[2],
-        "wall": wall[0] + wall[1] - wall[2],
-        "examples": cpu[0],
-        "tokens": sum(lengths),
-        "flops": 6 * counts["matmul"] * sum(lengths) + attention,
+        "seconds": spent["examples"][0] + marks[1] - marks[0] - spent["write"][0],
+        "examples": spent["examples"][0],
+        "tokens": sum(later),
+        "flops": flops(later, counts["matmul"], model.config),
+        "all_flops": flops(every, counts["matmul"], model.config),
+        "training_s": spent["train"][1] - spent["write"][1],
         "parameters": counts["total"],
         "losses": [line["loss"] for line in lines],
         "padding": statistics.mean(line["padding"] for line in lines),
@@ -304,8 +333,14 @@ def ours(folder: Path, around=None) -> dict:
         "memory": notes["peak_memory"],
         "microbatch": notes["microbatch"],
         "dtype": notes["dtype"],
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
+
+
+def flops(lengths: list[int], matmul: int, config) -> float:
+    """Model FLOPs of a forward and its backward, twice the forward's: 2 a token and weight, and in each layer causal
+    attention, where the n-th token's query meets n keys and n values."""
+    attention = sum(2 * config.num_hidden_layers * config.hidden_size * n * (n + 1) for n in lengths)
+    return 3.0 * (2 * matmul * sum(lengths) + attention)
 
 
 def peer(folder: Path) -> dict:
@@ -342,7 +377,9 @@ def peer(folder: Path) -> dict:
 
     transformer = modules.Transformer(str(folder / "model"), max_seq_length=recipe.prompt.passage_length)
     width = transformer.get_embedding_dimension()
-    model = SentenceTransformer(modules=[transformer, modules.Pooling(width, "mean"), modules.Normalize()], device="cpu")
+    model = SentenceTransformer(
+        modules=[transformer, modules.Pooling(width, "mean"), modules.Normalize()], device="cpu"
+    )
     weights = list(model.parameters())
     optimizer = torch.optim.AdamW(
         [
@@ -354,18 +391,15 @@ def peer(folder: Path) -> dict:
     rates = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate(min(step, steps - 1), steps, recipe.lr, recipe.warmup, recipe.floor)
     )
-    sizes, spent = [0, 0], {}
+    sizes, marks = [], []  # of each forward: tokens, and padding included; after each step: forwards so far, CPU time
 
     def count(_, given) -> None:
         mask = given[0]["attention_mask"]
-        sizes[0], sizes[1] = sizes[0] + int(mask.sum()), sizes[1] + mask.numel()
+        sizes.append((int(mask.sum()), mask.numel()))
 
     class Clock(TrainerCallback):
-        def on_train_begin(self, *_, **__):
-            spent["start"] = time.process_time()
-
-        def on_train_end(self, *_, **__):
-            spent["end"] = time.process_time()
+        def on_step_end(self, *_, **__):
+            marks.append((len(sizes), time.process_time()))
 
     model.register_forward_pre_hook(count)
     with tempfile.TemporaryDirectory(dir=folder) as out:
@@ -383,10 +417,11 @@ def peer(folder: Path) -> dict:
             callbacks=[Clock()],
         )  # fmt: skip
         trainer.train()
+    real, padded = (sum(x) for x in zip(*sizes[marks[0][0] :]))
     return {
-        "seconds": spent["end"] - spent["start"],
-        "tokens": sizes[0],
-        "padding": 1 - sizes[0] / sizes[1],
+        "seconds": marks[-1][1] - marks[0][1],
+        "tokens": real,
+        "padding": 1 - real / padded,
         "losses": [float(line["loss"]) for line in trainer.state.log_history if "loss" in line],
     }
 
@@ -415,7 +450,9 @@ def gemm(folder: Path) -> dict:
     def rate() -> float:
         seconds = flops = 0
         for wide, narrow in shapes:
-            x, w, g = (torch.randn(s, device=device, dtype=dtype) for s in ((tokens, narrow), (wide, narrow), (tokens, wide)))
+            x, w, g = (
+                torch.randn(s, device=device, dtype=dtype) for s in ((tokens, narrow), (wide, narrow), (tokens, wide))
+            )
             start = now()
             x @ w.T, g @ w, g.T @ x
             seconds, flops = seconds + now() - start, flops + 6 * tokens * wide * narrow
@@ -432,22 +469,19 @@ def profile(folder: Path) -> dict:
     import torch
     from torch.profiler import ProfilerActivity
 
-    from retscale.finetune import train as loop
-
     cuda = torch.cuda.is_available()
     profiler = torch.profiler.profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])])
 
-    def steps(items, *_, **__):
-        for step in items:
-            if step == len(items) - PROFILED_STEPS:
+    def watch(steps):
+        for step in steps:
+            if step == len(steps) - PROFILED_STEPS:
                 profiler.start()
             yield step
         if cuda:
             torch.cuda.synchronize()
         profiler.stop()
 
-    loop.progress = steps
-    ours(folder)
+    ours(folder, watch)
     found = dict.fromkeys(("forward", "backward", "optimizer", "copies"), 0.0)
     for event in profiler.events():
         if event.device_type == torch.autograd.DeviceType.CPU:
