@@ -7,6 +7,7 @@ import torch
 
 from retscale.errors import UserError
 from retscale.finetune.data import Examples
+from retscale.model.device import to
 from retscale.model.pool import Pooling, l2_normalize, pool
 from retscale.model.tokenize import pad
 from retscale.text.batch import batches
@@ -40,15 +41,15 @@ class Embedder:
         plan = self._split(batches([len(x) for x in ids], self.budget), forwards)
         vectors, size = [], 0
         for part in plan:
-            tokens, mask = (x.to(self.device, non_blocking=True) for x in pad([ids[i] for i in part], self.pad_id))
+            tokens, mask = (to(self.device, x) for x in pad([ids[i] for i in part], self.pad_id))
             hidden = self.model(input_ids=tokens, attention_mask=mask if self.masked else None).last_hidden_state
             vectors.append(pool(hidden, mask, self.pooling))
             size += tokens.numel()
         place = np.argsort(np.concatenate(plan))
         vectors = l2_normalize(torch.cat(vectors))
         # A gather, whose gradient adds up over the groups that share a text.
-        queries = vectors[torch.from_numpy(place[query_at]).to(self.device)]
-        groups = vectors[torch.from_numpy(place[len(query) + passage_at].reshape(len(rows), -1)).to(self.device)]
+        at = place[query_at], place[len(query) + passage_at].reshape(len(rows), -1)
+        queries, groups = (vectors[to(self.device, torch.from_numpy(x))] for x in at)
         real = sum(map(len, ids))
         return queries, groups, real, size - real
 

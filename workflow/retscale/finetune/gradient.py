@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from retscale.finetune.config import Recipe
 from retscale.finetune.embed import Embedder
 from retscale.finetune.loss import nested, own_mask, pool_mask
+from retscale.model.device import to
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Gradient:
     def _loss(self, rows: np.ndarray, queries: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
         """Mean loss of the examples `rows`, given their vectors."""
         recipe, data = self.recipe, self.embed.data
-        ids, positives = (torch.from_numpy(x[rows]).to(queries.device) for x in (data.group, data.positives))
+        ids, positives = (to(queries.device, torch.from_numpy(x[rows])) for x in (data.group, data.positives))
         if recipe.negatives == "own":
             first, masked = None, own_mask(ids, positives)
         else:

@@ -31,7 +31,7 @@ def _forward(self, hidden_states, position_bias, past_key_values=None, attention
         x.view(batch, tokens, self.n_heads, self.head_dim).transpose(1, 2) for x in mixed.chunk(3, dim=2)
     )
     bias = position_bias[:, :, -tokens:].to(mixed.dtype).expand(-1, tokens, -1)[None]
-    if attention_mask is not None and attention_mask[:, 0, -1, 0].any():
+    if attention_mask is not None and _padded_left(attention_mask):
         # A padding token on the left sees nothing: the lowest number keeps its softmax finite where -inf would not.
         bias = bias.masked_fill(attention_mask, torch.finfo(mixed.dtype).min)
     else:
@@ -46,3 +46,11 @@ def _forward(self, hidden_states, position_bias, past_key_values=None, attention
         scale=self.softmax_scale,
     )
     return self.out_proj(context.transpose(1, 2).reshape(batch, tokens, -1)), None
+
+
+def _padded_left(mask: torch.Tensor) -> bool:
+    """Whether a text's last token must not look at its first. Noted on the mask, which all layers are given: to look
+    makes the host wait for an accelerator, and one wait a layer would leave it idle."""
+    if not hasattr(mask, "padded_left"):
+        mask.padded_left = bool(mask[:, 0, -1, 0].any())
+    return mask.padded_left

@@ -14,6 +14,11 @@ def device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
+def to(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
+    """A CPU tensor on `device`, without waiting for what runs there: from memory that is not pinned a copy would."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def has_bf16() -> bool:
     """Whether matrix products in bfloat16 run in hardware here.
 
