@@ -180,7 +180,7 @@ def test_saving_and_loading_changes_no_embedding(kind, texts, tmp_path):
 def test_what_is_no_decoder_goes_through_the_stages(name, tmp_path, texts):
     """Measured, fine-tuned, and loaded as evaluation loads it; MPT's way is that of the study tests."""
     auto, config, limit = KINDS[name]
-    places = {place: tmp_path / place for place in ("pretrained", "checkpoint", "data", "encoder")}
+    places = {place: tmp_path / place for place in ("pretrained", "checkpoint", "data", "encoder", "state")}
     for place in places.values():
         place.mkdir()
     save(places["pretrained"], auto, config)
@@ -204,6 +204,7 @@ def test_what_is_no_decoder_goes_through_the_stages(name, tmp_path, texts):
         {"card": places["checkpoint"] / "card.json", "pairs": [places["data"] / "pairs.json"],
          "negatives": [places["data"] / "negatives.parquet"]},
         places["encoder"],
+        places["state"],
     )  # fmt: skip
     embed = load_encoder(places["encoder"] / "encoder.json", "fp32", 100)
     found = embed(texts, "passage", "test")
