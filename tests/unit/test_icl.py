@@ -17,9 +17,11 @@ from transformers import AutoModelForCausalLM, MptConfig, PreTrainedTokenizerFas
 from retscale.errors import UserError
 from retscale.icl import built, items
 from retscale.icl.config import Continuation, FinalWord, IclTask, Induction, NextWord, Shuffle
-from retscale.icl.items import Item
+from retscale.icl.decoder import Decoder
+from retscale.icl.item import Item
+from retscale.icl.prompt import build, join, shots, tokens
 from retscale.icl.run import run
-from retscale.icl.score import context_ids, continuation_ids, join, score
+from retscale.icl.score import score
 
 CATALOG = yaml.safe_load((Path(__file__).parents[2] / "config/catalog/icl.yaml").read_text())
 
@@ -53,11 +55,11 @@ def task(**more) -> IclTask:
     return IclTask.model_validate(base | more)
 
 
-@pytest.mark.parametrize("name", CATALOG)
+@pytest.mark.parametrize("name", SIZES)
 def test_every_row_of_the_catalog_parses_and_no_answer_is_given_away(name):
     config = IclTask.model_validate(CATALOG[name])
-    found, dropped = items.read(config)
-    assert (len(found), sum(dropped.values())) == SIZES[name]
+    found, facts = items.read(config)
+    assert (len(found), sum(facts["dropped"].values())) == SIZES[name]
     assert all(0 <= item.gold < len(item.choices) and all(item.choices) for item in found)
     if config.type == "multiple_choice":
         assert min(len(item.choices) for item in found) >= 2
@@ -89,9 +91,9 @@ def test_gold_prefers_the_letter_and_takes_lists(monkeypatch):
         {"q": "4", "o": "A. x\nB. ", "a": "x"},
     ]
     monkeypatch.setattr(items, "rows", lambda source: iter(rows))
-    found, dropped = items.read(task())
+    found, facts = items.read(task())
     assert found == [Item("1", ("x", "x"), 1), Item("2", ("x", "y"), 1)]
-    assert dropped == {"answer is not among the options": 1, "empty choice": 1}
+    assert facts["dropped"] == {"answer is not among the options": 1, "empty choice": 1}
     with pytest.raises(UserError, match="no field 'nothing'"):
         items.read(task(items={"kind": "rows", "context": "{nothing}", "options": "o", "answer": "a"}))
 
@@ -115,15 +117,21 @@ def test_baselines():
     assert items.baseline(some, task(baseline=0.3)) == 0.3
 
 
+def prompt(some: list[Item], index: int, config: IclTask) -> str:
+    found = build(some[index], [some[i] for i in shots(some, config)[index]], config)
+    assert len(found.contexts) == 1 and found.ends == some[index].choices
+    return found.examples + found.contexts[0]
+
+
 def test_prompts_have_other_solved_items_and_no_trailing_blank():
     some = [Item(f"question {i}", (f"right {i}", "wrong"), 0) for i in range(6)]
-    assert items.prompt(some, 2, task(delimiter="\nAnswer: ")) == "question 2\nAnswer:"
-    assert items.prompt([Item("", ("a",), 0)], 0, task(delimiter="\nAnswer: ")) == ""
+    assert prompt(some, 2, task(delimiter="\nAnswer: ")) == "question 2\nAnswer:"
+    assert prompt([Item("", ("a",), 0)], 0, task()) == ""
     for i in range(6):
-        shots = items.prompt(some, i, task(delimiter="\nAnswer: ", shots=3, seed=1)).split("\n")
-        assert shots[-2:] == [f"question {i}", "Answer:"] and len(shots) == 8
-        assert f"right {i}" not in " ".join(shots) and shots[1] == "Answer: right " + shots[0][-1]
-    assert items.prompt(some, 0, task(shots=3, seed=1)) == items.prompt(some, 0, task(shots=3, seed=1))
+        lines = prompt(some, i, task(delimiter="\nAnswer: ", shots=3)).split("\n")
+        assert lines[-2:] == [f"question {i}", "Answer:"] and len(lines) == 8
+        assert f"right {i}" not in " ".join(lines) and lines[1] == "Answer: right " + lines[0][-1]
+    assert prompt(some, 0, task(shots=3)) == prompt(some, 0, task(shots=3)) != prompt(some, 0, task(shots=3, shot_seed=1))
 
 
 def test_final_words_share_one_distribution():
@@ -203,7 +211,8 @@ def checkpoint(tmp_path_factory):
 def loaded(checkpoint):
     from retscale.model.load import load_causal_lm, load_tokenizer
 
-    return load_causal_lm(checkpoint.parent / "model", torch.float32), load_tokenizer(checkpoint.parent / "model")
+    tokenizer = load_tokenizer(checkpoint.parent / "model")
+    return Decoder(load_causal_lm(checkpoint.parent / "model", torch.float32), tokenizer.pad_token_id), tokenizer
 
 
 def plain(model, context: list[int], continuation: list[int]) -> tuple[float, bool]:
@@ -217,7 +226,7 @@ def plain(model, context: list[int], continuation: list[int]) -> tuple[float, bo
 
 @pytest.mark.parametrize("tokens_per_batch", [1, 100, 4096])
 def test_scores_equal_a_plain_loop(loaded, tokens_per_batch):
-    model, tokenizer = loaded
+    decoder, model = loaded[0], loaded[0].model
     rng = np.random.default_rng(0)
     parts = [
         (rng.integers(1, 400, rng.integers(1, 30)).tolist(), rng.integers(1, 400, rng.integers(1, 9)).tolist())
@@ -230,14 +239,14 @@ def test_scores_equal_a_plain_loop(loaded, tokens_per_batch):
                     model(input_ids=torch.tensor([context + continuation[:at]])).logits[0, -1].argmax()
                 )
     parts += [(parts[0][0], [token]) for token in (5, 6)] + parts[:1]  # choices that share what is read
-    mean, greedy = score(model, [join(*part, 48) for part in parts], 0, tokens_per_batch, "test")
+    mean, greedy = score(decoder, [join(*part, 48) for part in parts], range(len(parts)), tokens_per_batch, "test")
     expected = [plain(model, *part) for part in parts]
     np.testing.assert_allclose(mean, [m for m, _ in expected], rtol=1e-6, atol=1e-5)
     assert greedy.tolist() == [g for _, g in expected] and greedy[:10].all() and not greedy.all()
 
 
 def test_logits_that_a_family_changes_after_its_output_matrix_are_honoured(loaded, monkeypatch):
-    model, _ = loaded
+    model = loaded[0].model
     forward = type(model).forward
 
     def capped(self, *args, **kwargs):
@@ -246,9 +255,9 @@ def test_logits_that_a_family_changes_after_its_output_matrix_are_honoured(loade
         return found
 
     parts = [([1, 2, 3], [4, 5]), ([6, 7, 8, 9], [10])]
-    before = score(model, [join(*part, 48) for part in parts], 0, 100, "test")[0]
+    before = score(loaded[0], [join(*part, 48) for part in parts], [0, 1], 100, "test")[0]
     monkeypatch.setattr(type(model), "forward", capped)
-    after = score(model, [join(*part, 48) for part in parts], 0, 100, "test")[0]
+    after = score(Decoder(model, 0), [join(*part, 48) for part in parts], [0, 1], 100, "test")[0]
     np.testing.assert_allclose(after, [plain(model, *part)[0] for part in parts], atol=1e-5)
     assert not np.allclose(before, after)
 
@@ -256,13 +265,15 @@ def test_logits_that_a_family_changes_after_its_output_matrix_are_honoured(loade
 def test_long_contexts_lose_their_beginning():
     assert join([1, 2, 3, 4, 5], [6, 7], 4) == ([4, 5, 6, 7], 2)
     assert join([1, 2], [6, 7], 4) == ([1, 2, 6, 7], 2)
-    assert join([1, 2], [5, 6, 7, 8], 4) == ([2, 5, 6, 7], 3)
+    with pytest.raises(UserError, match="4 tokens is to be scored"):
+        join([1, 2], [5, 6, 7, 8], 4)
 
 
 def test_tokens_of_contexts_and_choices(loaded):
     _, tokenizer = loaded
-    assert context_ids(tokenizer, ["", "The house"]) == [[tokenizer.eos_token_id], tokenizer("The house")["input_ids"]]
-    assert tokenizer.decode(continuation_ids(tokenizer, [" house "])[0]) == " house"
+    empty, full = tokens(tokenizer, [build(Item(text, ("house",), 0), [], task()) for text in ("", "The house")])
+    assert empty.contexts == [[tokenizer.eos_token_id]] and full.contexts == [tokenizer("The house")["input_ids"]]
+    assert tokenizer.decode(empty.ends[0]) == " house"
 
 
 def run_task(checkpoint, out: Path, monkeypatch, **more) -> tuple[dict, pd.DataFrame]:
@@ -286,10 +297,10 @@ def test_the_stage_subtracts_the_baseline_and_repeats_itself(checkpoint, loaded,
     assert (result["n_items"], len(table)) == (10, 10) and table["item"].is_monotonic_increasing
     assert result["value"] == table["correct"].mean() and result["baseline"] == pytest.approx(1 / 3)
     assert result["score"] == pytest.approx((result["value"] - 1 / 3) / (2 / 3))
-    model, tokenizer = loaded
-    context = context_ids(tokenizer, [TEXT[table["item"][0] % 3][:60].strip()])[0]
-    choices = continuation_ids(tokenizer, ["house", "the distant town of the king", "dog"])
-    expected = [plain(model, context, choice)[0] for choice in choices]
+    decoder, tokenizer = loaded
+    context = tokenizer(TEXT[table["item"][0] % 3][:60].strip())["input_ids"]
+    choices = [tokenizer(f" {text}")["input_ids"] for text in ("house", "the distant town of the king", "dog")]
+    expected = [plain(decoder.model, context, choice)[0] for choice in choices]
     np.testing.assert_allclose(table["logprobs"][0], expected, atol=1e-5)
     assert table["prediction"][0] == int(np.argmax(expected))
     run_task(checkpoint, tmp_path / "2", monkeypatch, max_items=10)

@@ -5,7 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from retscale.items.config import JsonlSource
 from retscale.text.wheel import WheelSource
+
+TYPES = ("multiple_choice", "language_modeling", "schema", "generation_task_with_answers", "code_evaluation")
 
 
 class Strict(BaseModel):
@@ -94,33 +97,77 @@ class Induction(Built):
     items: int = Field(200, ge=1)
 
 
-class IclTask(Strict):
-    """An in-context task.
+class Released(Strict):
+    """Rows as the MosaicML gauntlet releases them; the type of the task says which fields they have.
 
-    `shots` solved items stand before each item, separated by `example_delimiter`; `delimiter` joins context and choice.
-    `baseline` is what scores 0: a number, `chance` (the mean of 1 / number of choices) or `majority` (the share of the
-    commonest answer, where the answers are always the same few). `max_items`: a sample drawn with `seed`.
+    multiple_choice: query, choices, gold. language_modeling: context, continuation. schema: context_options, continuation,
+    gold. generation_task_with_answers: context, answer, and perhaps aliases and chain_of_thought. code_evaluation: prompt,
+    canonical_solution, entry_point, test_inputs, test_outputs, language. Any of them may have a category.
     """
 
-    type: Literal["multiple_choice", "language_modeling"]
-    source: WheelSource
-    items: Annotated[Rows | FinalWord | Continuation | Shuffle | NextWord | Induction, Field(discriminator="kind")]
+    kind: Literal["released"] = "released"
+
+    def fields(self) -> list[str]:
+        return []
+
+
+class IclTask(Strict):
+    """An in-context task, with the words of the MosaicML gauntlet's yamls where they have one.
+
+    `shots` solved items stand before each item, separated by `example_delimiter`: others of the same data, drawn from one
+    stream of `shot_seed`. `prelimiter` opens each question and `delimiter` joins it to its answer. `categories`: the
+    score is the mean over the items' categories, and shots come from the item's own.
+
+    `baseline` is what scores 0: a number, `chance` (the mean of 1 / number of choices) or `majority` (the share of the
+    commonest answer, where the answers are always the same few). `max_items`: a sample drawn with `seed`.
+    `max_length`: tokens that a prompt may have, if the model can read as many; a longer one loses its beginning.
+
+    A generated answer ends at the first of `stop`; what counts is the text after its last `cot_delimiter`, compared
+    with case, punctuation and articles removed if `normalise`. `execute`: whether generated programs are run, in a sandbox;
+    without it a code_evaluation task has generations but no score.
+    """
+
+    type: Literal[TYPES]  # type: ignore[valid-type]
+    source: Annotated[WheelSource | JsonlSource, Field(discriminator="kind")]
+    items: Annotated[
+        Rows | FinalWord | Continuation | Shuffle | NextWord | Induction | Released, Field(discriminator="kind")
+    ] = Released()
     shots: int = Field(0, ge=0, le=100)
+    shot_seed: int = Field(1234, ge=0)
+    prelimiter: str = ""
     delimiter: str = " "
     example_delimiter: str = "\n"
+    categories: bool = False
+    cot_delimiter: str = ""
+    stop: list[Annotated[str, Field(min_length=1)]] = []
+    normalise: bool = True
+    execute: bool = False
     baseline: Annotated[float, Field(ge=0, lt=1)] | Literal["chance", "majority"] = "chance"
     max_items: int | None = Field(None, ge=1)
+    max_length: int = Field(2048, ge=16)
     seed: int = Field(0, ge=0)
     licence: str = ""
     origin: str = ""
     note: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _wheels_need_no_kind(cls, data):
+        """A source that names a wheel is one."""
+        if isinstance(data, dict) and isinstance(source := data.get("source"), dict) and "wheel" in source:
+            data = data | {"source": {"kind": "wheel"} | source}
+        return data
+
     @model_validator(mode="after")
     def _type_fits_items(self) -> "IclTask":
+        if (self.items.kind == "released") != (self.source.kind == "jsonl"):
+            raise ValueError("items of kind 'released', and only these, are read from a source of kind 'jsonl'")
+        if self.items.kind == "released":
+            return self
         has_choices = (
             self.items.kind not in ("next_word", "induction") and getattr(self.items, "options", True) is not None
         )
-        if has_choices != (self.type == "multiple_choice"):
+        if self.type not in TYPES[:2] or has_choices != (self.type == "multiple_choice"):
             found = "with" if has_choices else "without"
             raise ValueError(
                 f"type {self.type} does not fit items of kind {self.items.kind!r}, which come {found} choices"

@@ -1,32 +1,33 @@
-"""Items of an in-context task: what is asked, the choices, and which one is right."""
+"""The items of an in-context task, wherever they come from, and which of them are scored."""
 
 import random
 import re
 from collections import Counter
-from dataclasses import dataclass
+from pathlib import Path
 
 from retscale.errors import UserError
-from retscale.icl import built
+from retscale.icl import built, released
 from retscale.icl.config import IclTask, Rows
+from retscale.icl.item import Item
 from retscale.text.wheel import WheelSource, rows
 
 
-@dataclass(frozen=True)
-class Item:
-    """A context and its choices; `gold` is the right one. A language_modeling item has one choice, the continuation."""
+def read(task: IclTask, fetched: Path | None = None) -> tuple[list[Item], dict]:
+    """All items of `task` before sampling, and facts about them: rows dropped by reason, or the file's sha256.
 
-    context: str
-    choices: tuple[str, ...]
-    gold: int
-
-
-def read(task: IclTask) -> tuple[list[Item], dict[str, int]]:
-    """All items of `task` before sampling, and how many rows were dropped, by reason."""
+    `fetched` is the items.json of a task whose source has to be fetched. UserError if a category that counts is missing.
+    """
+    if task.items.kind == "released":
+        found, digest = released.read(released.locate(task.source, fetched), task.source, task.type)
+        if task.categories and not all(item.category for item in found):
+            raise UserError(f"{task.source.file}: the task has categories, but some items name no `category`")
+        return found, {"sha256": digest}
     if task.items.kind == "rows":
-        return from_rows(task.source, task.items)
+        found, dropped = from_rows(task.source, task.items)
+        return found, {"dropped": dropped}
     texts = [str(row[task.items.text]) for row in rows(task.source)]
     made = built.BUILDERS[task.items.kind](task.items, texts, random.Random(task.seed))
-    return [Item(*parts) for parts in made], {}
+    return [Item(*parts) for parts in made], {"dropped": {}}
 
 
 def sample(items: list[Item], task: IclTask) -> list[int]:
@@ -41,22 +42,9 @@ def baseline(items: list[Item], task: IclTask) -> float:
     if task.baseline == "majority":
         return max(Counter(item.choices[item.gold] for item in items).values()) / len(items)
     if task.baseline == "chance":
-        return 0.0 if task.type == "language_modeling" else sum(1 / len(item.choices) for item in items) / len(items)
+        guessed = task.type in ("multiple_choice", "schema")
+        return sum(1 / len(item.choices) for item in items) / len(items) if guessed else 0.0
     return task.baseline
-
-
-def prompt(items: list[Item], index: int, task: IclTask) -> str:
-    """The context of item `index` behind its solved examples, without trailing white space.
-
-    The examples are drawn from the other items, the same for the same item and seed.
-    """
-    text = ""
-    if task.shots:
-        others = random.Random(f"{task.seed} {index}").sample([i for i in range(len(items)) if i != index], task.shots)
-        for item in (items[i] for i in others):
-            text += f"{item.context}{task.delimiter}".rstrip() + f" {item.choices[item.gold]}{task.example_delimiter}"
-    context = items[index].context
-    return f"{text}{context}{task.delimiter if context else ''}".rstrip()
 
 
 def from_rows(source: WheelSource, config: Rows) -> tuple[list[Item], dict[str, int]]:

@@ -1,8 +1,8 @@
 """The stage `icl`: one checkpoint on a batch of in-context tasks, <task>.json and <task>.parquet each."""
 
 import json
-import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,81 +11,150 @@ from transformers import PreTrainedTokenizerBase
 
 from retscale.errors import UserError
 from retscale.icl import items as icl_items
+from retscale.icl import sandbox
+from retscale.icl.answer import matches
 from retscale.icl.config import IclTask
-from retscale.icl.items import Item
-from retscale.icl.score import context_ids, continuation_ids, join, score
+from retscale.icl.decoder import Decoder
+from retscale.icl.generate import generate
+from retscale.icl.item import Item
+from retscale.icl.prompt import Tokens, answer_length, build, join, shots, tokens
+from retscale.icl.score import score
+from retscale.icl.summary import accuracy, lengths_matter, oddities
 from retscale.model.device import device, dtype
 from retscale.model.load import load_causal_lm, load_tokenizer
 
+GENERATED = ("generation_task_with_answers", "code_evaluation")
+TEMPERATURE = 0.2  # of programs, as released; all else is the most probable token
 
-LONGEST_PROMPT = 2048  # tokens, for a model whose configuration names no limit
+
+@dataclass(frozen=True)
+class Reader:
+    """A loaded checkpoint and how it is used."""
+
+    decoder: Decoder
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int | None
+    tokens_per_batch: int
+    seed: int
 
 
 def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Score each task of `spec`, yielding its name when its files are written."""
     card = json.loads(inputs["card"].read_text(encoding="utf-8"))
     folder = inputs["card"].parent / card["model"]
-    model = load_causal_lm(folder, dtype(spec["precision"])).to(device())
     tokenizer = load_tokenizer(folder)
+    model = load_causal_lm(folder, dtype(spec["precision"])).to(device())
+    decoder = Decoder(model, tokenizer.pad_token_id)
+    reader = Reader(decoder, tokenizer, card["max_length"], spec["tokens_per_batch"], spec.get("seed", 0))
+    files = {path.parent.name: path for path in inputs.get("tasks", [])}
     for name, config in spec["tasks"].items():
-        task = IclTask.model_validate(config)
-        found, dropped = icl_items.read(task)
-        chosen = icl_items.sample(found, task)
-        if len(found) <= task.shots:
-            raise UserError(f"in-context task {name!r} has {len(found)} items, too few for {task.shots} shots")
-        items = [found[i] for i in chosen]
-        prompts = [icl_items.prompt(found, i, task) for i in chosen]
-        owners, joined, trimmed = sequences(tokenizer, prompts, items, card["max_length"] or LONGEST_PROMPT)
-        mean, greedy = score(model, joined, tokenizer.pad_token_id, spec["tokens_per_batch"], name)
-        if not np.isfinite(mean).all():
-            raise UserError(f"{folder}: log-probabilities on {name!r} are not finite; it has diverged, or needs fp32")
-        table = per_item(task.type, items, owners, mean, greedy)
-        table.insert(0, "item", chosen)
+        try:
+            result, table = evaluate(IclTask.model_validate(config), name, files.get(name), reader)
+        except UserError as error:
+            raise UserError(f"in-context task {name!r} on {folder}: {error}") from None
         table.to_parquet(out / f"{name}.parquet", index=False)
-        value, baseline = float(table["correct"].mean()), icl_items.baseline(items, task)
-        result = {
-            "checkpoint": spec["checkpoint"],
-            "task": name,
-            "type": task.type,
-            "metric": "accuracy",
-            "value": value,
-            "baseline": baseline,
-            "score": (value - baseline) / (1 - baseline),
-            "stderr": math.sqrt(value * (1 - value) / len(table)),
-            "n_items": len(table),
-            "trimmed": trimmed,
-            "dropped": dropped,
-        }
+        result = {"checkpoint": spec["checkpoint"], "task": name, **result}
         (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         yield name
 
 
-def sequences(
-    tokenizer: PreTrainedTokenizerBase, prompts: list[str], items: list[Item], max_length: int
-) -> tuple[np.ndarray, list[tuple[list[int], int]], int]:
-    """For each choice of each item: the number of its item, and its (ids, length of continuation) behind the prompt.
+def evaluate(task: IclTask, name: str, fetched: Path | None, reader: Reader) -> tuple[dict, pd.DataFrame]:
+    """The result of one task, and its table of items."""
+    every, facts = icl_items.read(task, fetched)
+    examples = shots(every, task)
+    chosen = icl_items.sample(every, task)
+    items = [every[i] for i in chosen]
+    parts = tokens(reader.tokenizer, [build(every[i], [every[j] for j in examples[i]], task) for i in chosen])
+    limit = min(task.max_length, reader.max_length or task.max_length)
+    if task.type in GENERATED:
+        table, trimmed = written(task, name, items, parts, answer_length(reader.tokenizer, every, task), limit, reader)
+    else:
+        table, trimmed = likely(task, name, items, parts, limit, reader)
+    table.insert(0, "item", chosen)
+    categories = [item.category if task.categories else "" for item in items]
+    if task.categories:
+        table.insert(1, "category", categories)
+    baseline = icl_items.baseline(items, task)
+    ties = int(table["tied"].sum()) if "tied" in table else 0
+    result = {
+        "type": task.type,
+        "metric": "accuracy",
+        **summarise(table, categories, baseline, reader.seed, name),
+        "n_items": len(table),
+        "shots": task.shots,
+        "max_length": limit,
+        "trimmed": trimmed,
+        **facts,
+        "executed": task.execute if task.type == "code_evaluation" else None,
+        "odd": oddities(items, task, baseline, ties),
+        "whole": reader.decoder.whole,
+    }
+    if task.type == "multiple_choice":
+        result["value_by"] = {"token": result["value"], **lengths_matter(table, items, categories)}
+    return result, table
 
-    Last, how many of them had to be cut to `max_length` tokens.
+
+def summarise(table: pd.DataFrame, categories: list[str], baseline: float, seed: int, name: str) -> dict:
+    """Accuracy and score, (accuracy - baseline) / (1 - baseline); all None where generated programs were not run."""
+    if table["correct"].isna().any():
+        return {"value": None, "stderr": None, "baseline": baseline, "score": None}
+    found = accuracy(table["correct"], categories, seed, name)
+    return found | {"baseline": baseline, "score": (found["value"] - baseline) / (1 - baseline)}
+
+
+def likely(
+    task: IclTask, name: str, items: list[Item], parts: list[Tokens], limit: int, reader: Reader
+) -> tuple[pd.DataFrame, int]:
+    """One row an item: gold, prediction, correct; for each choice its mean log-probability and its number of tokens.
+
+    The choice of lowest perplexity per token is predicted, the first one among equals (`tied`). language_modeling is
+    correct (prediction 0, else -1) if every token of the continuation is the most probable one. And how many texts had
+    to be cut.
     """
-    owners = np.repeat(np.arange(len(items)), [len(item.choices) for item in items])
-    contexts = context_ids(tokenizer, prompts)
-    choices = continuation_ids(tokenizer, [choice for item in items for choice in item.choices])
-    pairs = [(contexts[owner], ids) for owner, ids in zip(owners, choices, strict=True)]
-    joined = [join(*pair, max_length) for pair in pairs]
-    trimmed = sum(len(context) + len(choice) > max_length for context, choice in pairs)
-    return owners, joined, trimmed
-
-
-def per_item(kind: str, items: list[Item], owners: np.ndarray, mean: np.ndarray, greedy: np.ndarray) -> pd.DataFrame:
-    """One row an item: gold, prediction, correct, and the mean log-probability of each choice.
-
-    multiple_choice predicts the choice of lowest perplexity per token, the first one among equals. language_modeling is
-    correct (prediction 0, else -1) if every token of the continuation is the most probable one.
-    """
+    pairs = [[(context, end) for context in part.contexts for end in part.ends] for part in parts]
+    owners = np.repeat(np.arange(len(items)), [len(mine) for mine in pairs])
+    joined = [join(context, end, limit) for mine in pairs for context, end in mine]
+    trimmed = sum(len(context) + len(end) > limit for mine in pairs for context, end in mine)
+    mean, greedy = score(reader.decoder, joined, owners.tolist(), reader.tokens_per_batch, name)
+    if not np.isfinite(mean).all():
+        raise UserError("log-probabilities are not finite; the model has diverged, or needs fp32")
+    cuts = np.flatnonzero(np.diff(owners)) + 1
+    logprobs, lengths = np.split(mean, cuts), np.split(np.array([length for _, length in joined]), cuts)
     gold = np.array([item.gold for item in items])
-    logprobs = np.split(mean, np.flatnonzero(np.diff(owners)) + 1)
-    if kind == "language_modeling":
-        predicted = np.where(greedy, 0, -1)
+    if task.type == "language_modeling":
+        predicted, tied = np.where(greedy, 0, -1), np.zeros(len(items), dtype=bool)
     else:
         predicted = np.array([int(np.argmax(row)) for row in logprobs])
-    return pd.DataFrame({"gold": gold, "prediction": predicted, "correct": predicted == gold, "logprobs": logprobs})
+        tied = np.array([int((row == row.max()).sum() > 1) for row in logprobs], dtype=bool)
+    columns = {"gold": gold, "prediction": predicted, "correct": predicted == gold, "tied": tied}
+    return pd.DataFrame(columns | {"logprobs": logprobs, "tokens": lengths}), trimmed
+
+
+def written(
+    task: IclTask, name: str, items: list[Item], parts: list[Tokens], new_tokens: int, limit: int, reader: Reader
+) -> tuple[pd.DataFrame, int]:
+    """One row an item: the generated text and whether it is correct (missing for programs that are not run)."""
+    room = limit - new_tokens
+    if room < 1:
+        raise UserError(f"answers of {new_tokens} tokens leave no room for a prompt in {limit}; leave the task out")
+    prompts = [part.contexts[0] for part in parts]
+    code = task.type == "code_evaluation"
+    outputs = generate(
+        reader.decoder,
+        reader.tokenizer,
+        [prompt[-room:] for prompt in prompts],
+        new_tokens,
+        reader.tokens_per_batch,
+        name,
+        stop=task.stop,
+        temperature=TEMPERATURE if code else 0.0,
+        seed=reader.seed,
+    )
+    if not code:
+        correct = [matches(output, item.choices, task) for output, item in zip(outputs, items)]
+    elif task.execute:
+        correct = sandbox.passes([(item.context, output, item.program) for output, item in zip(outputs, items)], name)
+    else:
+        correct = [None] * len(items)
+    table = pd.DataFrame({"output": outputs, "correct": pd.array(correct, dtype="boolean")})
+    return table, sum(len(prompt) > room for prompt in prompts)

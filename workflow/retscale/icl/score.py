@@ -1,99 +1,100 @@
-"""Log-probabilities of continuations under a causal language model, as the MosaicML Evaluation Gauntlet scores them."""
+"""Log-probabilities of ends of texts under a causal language model, as the MosaicML Evaluation Gauntlet scores them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from retscale.model.tokenize import pad
+from retscale.icl.decoder import Decoder, Prefix
 from retscale.progress import progress
 from retscale.text.batch import batches
 
-
-def needs_prefix_space(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether a word in mid-text starts with a blank: true of byte-level BPE, false of SentencePiece."""
-    return len(tokenizer(" a", add_special_tokens=False)["input_ids"]) == 1
+WORTH_SHARING = 32  # tokens; for less, a second pass costs more than it saves
 
 
-def context_ids(tokenizer: PreTrainedTokenizerBase, contexts: list[str]) -> list[list[int]]:
-    """Ids with the special tokens that the tokenizer puts before a text, none after it.
-
-    An empty context becomes the token that starts (or separates) texts: something must precede the continuation.
+class Part(NamedTuple):
+    """One forward pass: the rest of each of `reads` after `starts` tokens, which are those of `contexts[rows]`, read
+    before it, or those of `prefix`, read before all parts.
     """
-    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    found = []
-    for ids in tokenizer(contexts)["input_ids"] if contexts else []:
-        while ids and ids[-1] in (tokenizer.eos_token_id, tokenizer.sep_token_id):
-            ids = ids[:-1]
-        found.append(ids or [start])
-    return found
+
+    reads: list[tuple[int, ...]]
+    starts: list[int]
+    contexts: list[list[int]] = []
+    rows: list[int] = []
+    prefix: Prefix | None = None
 
 
-def continuation_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
-    """Ids of stripped texts, behind a blank where the tokenizer needs one."""
-    blank = " " if needs_prefix_space(tokenizer) else ""
-    return tokenizer([blank + text.strip() for text in texts], add_special_tokens=False)["input_ids"] if texts else []
-
-
-def join(context: list[int], continuation: list[int], max_length: int) -> tuple[list[int], int]:
-    """Both in at most `max_length` tokens, and how many of the last ones are the continuation.
-
-    The context loses its beginning, but keeps one token; only a continuation too long for that loses its end.
-    """
-    continuation = continuation[: max_length - 1]
-    return context[-(max_length - len(continuation)) :] + continuation, len(continuation)
-
-
-@torch.inference_mode()
 def score(
-    model: PreTrainedModel, joined: Sequence[tuple[list[int], int]], pad_id: int, tokens_per_batch: int, what: str
+    decoder: Decoder,
+    joined: Sequence[tuple[list[int], int]],
+    owners: Sequence[int],
+    tokens_per_batch: int,
+    what: str,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each (ids, length of continuation): the mean log-probability of the continuation's tokens (float64), and
-    whether each of them is the most probable one at its place (bool).
+    """For each (ids, number of last ones that are scored): the mean of their log-probabilities (float64), and whether
+    each of them is the most probable one at its place (bool). Texts of one owner (ascending) are choices of a question.
 
-    Runs where the model is and in the model's dtype; log-probabilities are float32. Padding is on the right, where a
-    causal model does not see it. The last token is predicted but never read, so choices of one token share a single
-    pass over their context.
+    Runs where the model is and in the model's dtype; log-probabilities are float32. The last token is predicted but
+    never read, so choices of one token share a single pass over their context; the common beginning of a question's other
+    choices is read once as well, and so is that of all texts where no question has several.
     """
     users: dict[tuple[int, ...], list[int]] = {}
     for i, (ids, _) in enumerate(joined):
         users.setdefault(tuple(ids[:-1]), []).append(i)
-    read = list(users)
-    logits_at = head(model, read[0])
     total, greedy = np.zeros(len(joined)), np.ones(len(joined), dtype=bool)
-    for rows in progress(batches([len(text) for text in read], tokens_per_batch), what, unit="batches"):
-        ids, mask = (x.to(model.device) for x in pad([read[row] for row in rows], pad_id))
+    for part in progress(list(_plan(decoder, joined, owners, users, tokens_per_batch)), what, unit="batches"):
+        prefix = part.prefix and part.prefix.select([0] * len(part.reads))
+        if part.contexts:
+            prefix = decoder.read(*decoder.batch(part.contexts, left=True)).select(part.rows)
+        ids, mask = decoder.batch([list(read[start:]) for read, start in zip(part.reads, part.starts)])
         # One line for each predicted token: whose it is, where it is predicted, and which one it is.
         wanted = [
-            (i, place, len(joined[i][0]) - 1 - back, joined[i][0][-1 - back])
-            for place, row in enumerate(rows)
-            for i in users[read[row]]
+            (i, row, len(joined[i][0]) - 2 - back - start, joined[i][0][-1 - back])
+            for row, (read, start) in enumerate(zip(part.reads, part.starts))
+            for i in users[read]
             for back in range(joined[i][1])
         ]
-        owner, place, at, target = torch.tensor(wanted, device=model.device).T
-        logits = logits_at(ids, mask, place, at - 1)
+        owner, row, column, target = torch.tensor(wanted, device=ids.device).T
+        logits = decoder.logits(ids, mask, row, column, prefix)
         logprobs = logits.gather(1, target[:, None]).squeeze(1) - logits.logsumexp(1)
         np.add.at(total, owner.cpu().numpy(), logprobs.double().cpu().numpy())
         np.logical_and.at(greedy, owner.cpu().numpy(), (logits.argmax(1) == target).cpu().numpy())
     return total / np.array([length for _, length in joined]), greedy
 
 
-def head(model: PreTrainedModel, text: Sequence[int]) -> Callable[..., torch.Tensor]:
-    """logits(ids, mask, rows, columns): float32 (places, vocabulary) at the named places of a padded batch.
+def _plan(decoder: Decoder, joined, owners, users, budget: int) -> Iterator[Part]:
+    """Every text once, longest first within each way of sharing."""
+    # The first token that is predicted must follow a token of the same pass.
+    unscored = {read: min(len(joined[i][0]) - joined[i][1] for i in mine) - 1 for read, mine in users.items()}
+    owner = {read: owners[mine[0]] for read, mine in users.items()}
+    apart, joint = [], []
+    for _, group in groupby(users, key=owner.get):
+        reads = list(group)
+        length = min(common(reads), *(unscored[read] for read in reads))
+        if len(reads) > 1 and length >= WORTH_SHARING and decoder.whole is None:
+            joint.append((reads, length))
+        else:
+            apart += reads
+    for chosen in batches([length * len(reads) for reads, length in joint], budget):
+        questions = [joint[q] for q in chosen]
+        yield Part(
+            [read for reads, _ in questions for read in reads],
+            [length for reads, length in questions for _ in reads],
+            contexts=[list(reads[0][:length]) for reads, length in questions],
+            rows=[row for row, (reads, _) in enumerate(questions) for _ in reads],
+        )
+    start, prefix = 0, None
+    if len(apart) > 1 and not joint and decoder.whole is None:
+        start = min(common(apart), *(unscored[read] for read in apart))
+    if start >= WORTH_SHARING:
+        prefix = decoder.read(*decoder.batch([list(apart[0][:start])]))
+    for chosen in batches([len(read) for read in apart], budget):
+        yield Part([apart[i] for i in chosen], [start if prefix else 0] * len(chosen), prefix=prefix)
 
-    Applies the output matrix to these places only, which saves most of a small model's time. Some families do more than
-    that to their logits (Gemma caps them): where `text` shows a difference, the model computes all of them itself.
-    """
 
-    def at_places(ids, mask, rows, columns):
-        hidden = model.base_model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        return model.get_output_embeddings()(hidden[rows, columns]).float()
-
-    def everywhere(ids, mask, rows, columns):
-        return model(input_ids=ids, attention_mask=mask, use_cache=False).logits[rows, columns].float()
-
-    ids, mask = (x.to(model.device) for x in pad([text], 0))
-    last = torch.tensor([0], device=model.device), torch.tensor([len(text) - 1], device=model.device)
-    same = torch.allclose(at_places(ids, mask, *last), everywhere(ids, mask, *last), rtol=1e-3, atol=1e-3)
-    return at_places if same else everywhere
+def common(texts: list[Sequence[int]]) -> int:
+    """How many tokens all of `texts` begin with."""
+    low, high = min(texts), max(texts)
+    return next((at for at, (a, b) in enumerate(zip(low, high)) if a != b), min(len(low), len(high)))

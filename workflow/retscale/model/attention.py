@@ -9,8 +9,9 @@ from transformers import PreTrainedModel
 def use_fused(model: PreTrainedModel) -> None:
     """Let the attention of an MPT `model`, with or without its head, run fused; other models are left as they are.
 
-    Without a cache only. In a right-padded batch no token sees padding, so the padding mask is not needed and one
-    (heads, tokens, tokens) bias, ALiBi and causality, serves the whole batch; only left padding needs one for each text.
+    It keeps a cache only where one is passed. In a right-padded batch no token sees padding, so the padding mask is not
+    needed and one (heads, tokens, keys) bias, ALiBi and causality, serves the whole batch; only left padding needs one
+    for each text.
     """
     if model.config.model_type == "mpt":
         model.config.use_cache = False
@@ -20,9 +21,7 @@ def use_fused(model: PreTrainedModel) -> None:
 
 def _forward(self, hidden_states, position_bias, past_key_values=None, attention_mask=None, **_):
     """As MptAttention.forward: hidden_states (batch, tokens, d), position_bias ALiBi's (heads, 1, longest), attention_mask
-    (batch, 1, tokens, tokens), true where a token must not look."""
-    if past_key_values is not None:
-        raise ValueError("the fused attention has no cache")
+    (batch, 1, tokens, keys), true where a token must not look. With a cache the keys are those of earlier calls as well."""
     batch, tokens, _ = hidden_states.shape
     mixed = self.Wqkv(hidden_states)
     if self.clip_qkv:
@@ -30,12 +29,15 @@ def _forward(self, hidden_states, position_bias, past_key_values=None, attention
     query, key, value = (
         x.view(batch, tokens, self.n_heads, self.head_dim).transpose(1, 2) for x in mixed.chunk(3, dim=2)
     )
-    bias = position_bias[:, :, -tokens:].to(mixed.dtype).expand(-1, tokens, -1)[None]
+    if past_key_values is not None:
+        key, value = past_key_values.update(key, value, self.layer_idx)
+    keys = key.shape[2]
+    bias = position_bias[:, :, -keys:].to(mixed.dtype).expand(-1, tokens, -1)[None]
     if attention_mask is not None and _padded_left(attention_mask):
         # A padding token on the left sees nothing: the lowest number keeps its softmax finite where -inf would not.
         bias = bias.masked_fill(attention_mask, torch.finfo(mixed.dtype).min)
     else:
-        future = torch.ones(tokens, tokens, dtype=torch.bool, device=mixed.device).triu(1)
+        future = torch.ones(tokens, keys, dtype=torch.bool, device=mixed.device).triu(1 + keys - tokens)
         bias = bias.masked_fill(future, -torch.inf)
     context = torch.nn.functional.scaled_dot_product_attention(
         query,

@@ -1,0 +1,107 @@
+"""Texts that a causal language model writes itself, token by token."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from retscale.errors import UserError
+from retscale.icl.decoder import Decoder, Prefix
+from retscale.icl.prompt import needs_prefix_space
+from retscale.icl.score import WORTH_SHARING, common
+from retscale.progress import progress
+
+SPREAD = 16  # tokens by which the prompts of a batch may differ in length
+
+
+def generate(
+    decoder: Decoder,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[list[int]],
+    new_tokens: int,
+    tokens_per_batch: int,
+    what: str,
+    stop: Sequence[str] = (),
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> list[str]:
+    """What follows each prompt: `new_tokens` tokens, or fewer up to the end-of-text token or through one of `stop`.
+
+    Always the most probable token; with a `temperature` tokens are drawn, from a stream of each prompt's own. The common
+    beginning of all prompts is read once. UserError if the model cannot continue from a cache.
+    """
+    if decoder.whole is not None:
+        raise UserError(f"this model cannot generate answers: {decoder.whole}")
+    start = min(common([tuple(prompt) for prompt in prompts]), min(map(len, prompts)) - 1) if len(prompts) > 1 else 0
+    prefix = decoder.read(*decoder.batch([prompts[0][:start]])) if start >= WORTH_SHARING else None
+    found = [""] * len(prompts)
+    for rows in progress(alike([len(prompt) + new_tokens for prompt in prompts], tokens_per_batch), what, unit="batches"):
+        before = prefix.select([0] * len(rows)) if prefix else decoder.nothing(len(rows))
+        pick = Pick(temperature, seed, rows)
+        for row, ids in zip(rows, _together(decoder, tokenizer, [prompts[r] for r in rows], new_tokens, stop, before, pick)):
+            found[row] = text(tokenizer, ids)
+    return found
+
+
+class Pick:
+    """The next token of a row of logits."""
+
+    def __init__(self, temperature: float, seed: int, rows: Sequence[int]):
+        self.temperature = temperature
+        self.streams = [torch.Generator().manual_seed(seed * 2**32 + int(row)) for row in rows]
+
+    def __call__(self, place: int, logits: torch.Tensor) -> int:
+        if not self.temperature:
+            return int(logits.argmax())
+        shares = (logits.double() / self.temperature).softmax(0).cpu()
+        return int(torch.multinomial(shares, 1, generator=self.streams[place]))
+
+
+def _together(
+    decoder: Decoder,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[int]],
+    new_tokens: int,
+    stop: Sequence[str],
+    before: Prefix,
+    pick: Pick,
+) -> list[list[int]]:
+    """The tokens written behind each prompt; `before` holds what all of them begin with.
+
+    Without padding: the prompts are read together up to the end of the shortest, then token by token, for each row the
+    next one of its prompt or, after that, the one that it has just written.
+    """
+    texts, written, done = [list(prompt) for prompt in prompts], [[] for _ in prompts], [False] * len(prompts)
+    start, read = before.mask.shape[1], min(map(len, prompts))
+    while not all(done):
+        chunk = [ids[start:read] if len(ids) >= read else [decoder.pad_id] for ids in texts]
+        logits, before = decoder.step(chunk, before)
+        for row, ids in enumerate(texts):
+            if not done[row] and len(ids) == read:
+                token = pick(row, logits[row])
+                ids.append(token)
+                written[row].append(token)
+                over = token == tokenizer.eos_token_id or len(written[row]) == new_tokens
+                done[row] = over or (bool(stop) and any(end in text(tokenizer, written[row]) for end in stop))
+        start, read = read, read + 1
+    return written
+
+
+def text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    """Without special tokens. SentencePiece swallows the blank before a first word, so it is put back."""
+    found = tokenizer.decode(ids, skip_special_tokens=True)
+    return found if needs_prefix_space(tokenizer) else " " + found
+
+
+def alike(lengths: Sequence[int], budget: int) -> list[np.ndarray]:
+    """Indices in batches of at most `budget` tokens and nearly equal lengths, longest first."""
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    found, first = [], 0
+    for end in range(1, len(order) + 1):
+        longest = lengths[order[first]]
+        full = (end + 1 - first) * longest > budget
+        if end == len(order) or full or longest - lengths[order[end]] > SPREAD:
+            found.append(order[first:end])
+            first = end
+    return found
