@@ -50,7 +50,8 @@ STAGES = {
     "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json"),
     "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
     "leakage": Stage("find texts of tasks in the training data", (), ("pairs", "tasks"), batch=True),
-    "icl": Stage("score a checkpoint on in-context tasks", ("card",), batch=True),
+    "items": Stage("fetch the items of one in-context task", primary="items.json"),
+    "icl": Stage("score a checkpoint on in-context tasks", ("card",), ("tasks",), batch=True),
     "collect": Stage(
         "gather all results into tidy tables",
         many=("cards", "encoders", "scores", "icl"),
@@ -172,10 +173,10 @@ def run_batch(name: str, run, spec: dict, inputs: dict, work: Path, out: Path, d
     The record of a task knows only its own part of spec and inputs, so a batch that grows redoes nothing.
     """
     shared = record.verified_inputs({k: v for k, v in inputs.items() if k != "tasks"}, out)
-    files = dict(zip(spec["tasks"], inputs["tasks"], strict=True)) if "tasks" in inputs else {}
+    files = {path.parent.name: path for path in inputs["tasks"]}  # a task's file lies in a folder of the task's name
     parts = {}
     for task, config in spec["tasks"].items():
-        own = record.verified_inputs({"tasks": [files[task]]}, out) if files else []
+        own = record.verified_inputs({"tasks": [files[task]]}, out) if task in files else []
         parts[task] = ({**spec, "tasks": {task: config}}, shared + own)
     todo = {}
     for task, (part, sources) in parts.items():
@@ -188,8 +189,7 @@ def run_batch(name: str, run, spec: dict, inputs: dict, work: Path, out: Path, d
             todo[task] = spec["tasks"][task]
     if not todo:
         return
-    if files:
-        inputs = {**inputs, "tasks": [files[task] for task in todo]}
+    inputs = {**inputs, "tasks": [files[task] for task in todo if task in files]}
     started = time.time()
     for task in run({**spec, "tasks": todo}, inputs, work):
         part, sources = parts[task]

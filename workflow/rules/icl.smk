@@ -1,6 +1,6 @@
 """In-context scores of a checkpoint, before any fine-tuning.
 
-requires: card.json        writes: TASK.json, TASK.parquet; one job a checkpoint, finished tasks are kept
+requires: card.json, items.json of tasks that are fetched        writes: TASK.json, TASK.parquet; one job a checkpoint, finished tasks are kept
 """
 
 icl_scores = [f"{out}/icl/{checkpoint}/{task}.json" for checkpoint in study.checkpoints for task in study.icl]
@@ -10,6 +10,7 @@ if study.icl:
     rule icl:
         input:
             card=f"{out}/checkpoint/{{checkpoint}}/card.json",
+            tasks=expand(f"{out}/items/{{task}}/items.json", task=study.fetched),
         output:
             update(expand(f"{out}/icl/{{{{checkpoint}}}}/{{task}}.json", task=sorted(study.icl))),
         params:
@@ -20,4 +21,5 @@ if study.icl:
         conda:
             "../../envs/environment.yaml"
         shell:
-            "retscale icl --spec {params.spec:q} --card {input.card:q} --out {output:q} > {log:q} 2>&1"
+            "retscale icl --spec {params.spec:q} --card {input.card:q} --tasks {input.tasks:q} --out {output:q}"
+            " > {log:q} 2>&1"

@@ -35,8 +35,28 @@ def entries(kind: str) -> dict[str, dict]:
 
 
 @cache
-def suites() -> dict[str, list[str]]:
-    return yaml.read(FOLDER / "suites.yaml")
+def gauntlets() -> dict[str, dict]:
+    """The versions of the in-context gauntlet: `categories` of {task: shots} and `averages` of categories."""
+    return yaml.read(FOLDER / "gauntlets.yaml")
+
+
+def gauntlet_id(task: str, shots: int) -> str:
+    """The id of a gauntlet's task in a study: versions that ask it alike share its results."""
+    return f"{task}.{shots}"
+
+
+@cache
+def suites() -> dict[str, list]:
+    """Lists of tasks by name: those of suites.yaml, and every version of the gauntlet."""
+    found = yaml.read(FOLDER / "suites.yaml")
+    for version, parts in gauntlets().items():
+        members = {
+            gauntlet_id(task, shots): {"use": f"gauntlet.{task}", "shots": shots}
+            for category in parts["categories"].values()
+            for task, shots in category.items()
+        }
+        found[version] = [{"id": id, **entry} for id, entry in members.items()]
+    return found
 
 
 def model(kind: str) -> type[BaseModel]:
@@ -67,9 +87,15 @@ def merge(base: dict, over: dict) -> dict:
 
 
 def expand(names: list, kind: str) -> list:
-    """The list with each suite's name replaced by its members."""
+    """The list with each suite's name replaced by its members; `{use: SUITE, ...}` overrides keys of all of them."""
     flat = []
-    for name in names:
+    for entry in names:
+        name, over = (entry, {}) if isinstance(entry, str) else (entry.get("use"), {**entry})
         members = suites().get(name) if isinstance(name, str) and name not in entries(kind) else None
-        flat += expand(members, kind) if members else [name]
+        over.pop("use", None)
+        flat += [_over(member, over) for member in expand(members, kind)] if members else [entry]
     return flat
+
+
+def _over(member: str | dict, over: dict) -> str | dict:
+    return {**({"use": member} if isinstance(member, str) else member), **over} if over else member

@@ -41,6 +41,11 @@ class Study:
         return list(self.file.figures)
 
     @property
+    def fetched(self) -> list[str]:
+        """In-context tasks whose items must be fetched."""
+        return [name for name, task in self.icl.items() if task.source.kind == "jsonl" and task.source.fetched]
+
+    @property
     def batches(self) -> dict[str, list[str]]:
         """Tasks that share an evaluation job, in the order of a spec: the small ones together, each huge corpus alone."""
         small = sorted(name for name, task in self.tasks.items() if not task.alone)
@@ -71,6 +76,9 @@ def study(path: Path) -> Study:
         icl=_all("icl", catalog.expand(data.icl, "icl"), "icl", file),
         held_out={name: _held_out(name, file) for name in data.held_out},
     )
+    for version in data.averages:
+        if version not in catalog.gauntlets():
+            raise explain.unknown(file, "averages", "gauntlet", version, catalog.gauntlets())
     _check_sense(found, file)
     return found
 

@@ -47,6 +47,7 @@ class Study(BaseModel):
     )
     tasks: list[Entry] = Field(min_length=1, description="retrieval tasks or suites of them")
     icl: list[Entry] = Field([], description="in-context tasks or suites of them")
+    averages: list[str] = Field([], description="versions of the in-context gauntlet; the first gives the headline")
     evaluate: EvaluateConfig = EvaluateConfig()
     fit: FitConfig = FitConfig()
     figures: dict[Figure, FigureConfig] = Field(

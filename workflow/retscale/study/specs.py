@@ -4,6 +4,7 @@ Facts that only describe (licence, family, labels) go to `collect` and `report`,
 """
 
 from retscale.provenance.record import canonical as dump  # noqa: F401 - the rules write specs with it
+from retscale.study import catalog
 from retscale.study.load import Study
 
 DESCRIPTIVE = {"licence", "origin", "note"}
@@ -67,6 +68,10 @@ def leakage(study: Study) -> dict:
     return {"tasks": {id: {} for id in sorted(study.tasks)}}
 
 
+def items(study: Study, task: str) -> dict:
+    return {"id": task, "source": study.icl[task].source.model_dump(mode="json")}
+
+
 def icl(study: Study, checkpoint: str) -> dict:
     return {
         "checkpoint": checkpoint,
@@ -86,8 +91,19 @@ def collect(study: Study) -> dict:
         "checkpoints": {
             id: {"family": c.family, "size": c.size, "role": c.role} for id, c in study.checkpoints.items()
         },
+        "averages": {version: gauntlet(version) for version in study.file.averages},
         "seed": study.file.seed,
     }
+
+
+def gauntlet(version: str) -> dict:
+    """A version of the in-context gauntlet with the ids of its tasks."""
+    parts = catalog.gauntlets()[version]
+    categories = {
+        name: [catalog.gauntlet_id(task, shots) for task, shots in tasks.items()]
+        for name, tasks in parts["categories"].items()
+    }
+    return {"averages": parts["averages"], "categories": categories}
 
 
 def fit(study: Study) -> dict:

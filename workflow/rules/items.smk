@@ -1,0 +1,19 @@
+"""The items of one in-context task that does not lie in a wheel or a folder; fetched once.
+
+requires: a repository at a commit        writes: items.json, items.jsonl
+"""
+
+if study.fetched:
+
+    rule items:
+        output:
+            f"{out}/items/{{task}}/items.json",
+        params:
+            spec=spec(specs.items, "task"),
+            code=digest("items"),
+        log:
+            f"{logs}/items/{{task}}.log",
+        conda:
+            "../../envs/environment.yaml"
+        shell:
+            "retscale items --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"
