@@ -15,6 +15,15 @@ class Labels(BaseModel):
     role: Literal["fit", "reference", "external"] = "fit"
 
 
+class Gauntlet(BaseModel):
+    """A version of the in-context gauntlet: the tasks of each category and the categories of each average."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    categories: dict[str, list[str]]
+    averages: dict[str, list[str]]
+
+
 class CollectConfig(BaseModel):
     """The study's name, its headline tasks (averaged unweighted), recipes and checkpoints."""
 
@@ -25,6 +34,7 @@ class CollectConfig(BaseModel):
     recipes: list[str] = Field(min_length=1)
     main_recipe: str
     checkpoints: dict[str, Labels] = Field(min_length=1)
+    averages: dict[str, Gauntlet] = {}
     seed: int = 0
 
     @model_validator(mode="after")

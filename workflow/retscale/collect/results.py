@@ -107,16 +107,25 @@ def query_rows(path: Path, found: dict) -> pd.DataFrame:
 
 
 def icl_row(path: Path) -> dict:
-    """One in-context task of one checkpoint."""
+    """One in-context task of one checkpoint; without numbers if its generated programs were not run."""
     found = read_json(path)
     need(found, ("checkpoint", "task", "type", "value", "baseline", "score", "n_items"), path)
-    numbers = {name: number(found[name], name, path) for name in ("value", "baseline", "score")}
+    numbers = dict.fromkeys(("value", "baseline", "score", "stderr"))
+    if not (found["type"] == "code_evaluation" and found["value"] is None):
+        numbers = {name: number(found[name], name, path) for name in ("value", "baseline", "score")}
+        numbers["stderr"] = found.get("stderr")
     return {
         "checkpoint": found["checkpoint"],
         "task": found["task"],
         "type": found["type"],
         **numbers,
         "n_items": found["n_items"],
-        "stderr": found.get("stderr"),
+        "low": found.get("low"),
+        "high": found.get("high"),
+        "executed": found.get("executed"),
+        "trimmed": found.get("trimmed", 0),
+        "tied": found.get("tied", 0),
+        "odd": "; ".join(found.get("odd", [])),
+        "whole": found.get("whole"),
         "sha256": sha256(path),
     }

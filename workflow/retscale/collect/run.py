@@ -10,18 +10,22 @@ from retscale.collect.results import card_row, icl_row, score_rows, unique
 from retscale.collect.tables import sha256, write_tables
 from retscale.collect.training import training_rows
 from retscale.errors import UserError
+from retscale.icl.average import averages
 from retscale.progress import progress
 
 FACTS = ["checkpoint", "family", "size", "n_params", "n_params_non_embedding", "n_tokens", "flops"]
 FACTS += ["tokens_per_param", "schedule_finished", "role"]
 SCORES = ["recipe", "seed", "task", "metric", "value", "n_queries", "file", "sha256"]
-ICL = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "file", "sha256"]
+ICL = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "low", "high", "executed", "trimmed", "tied"]
+ICL += ["odd", "whole", "file", "sha256"]
+AVERAGES = ["checkpoint", "gauntlet", "kind", "name", "score", "stderr", "missing"]
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     """Read `cards`, `encoders`, `scores` and `icl` (lists of JSON files) into tables.
 
-    These are `checkpoints`, `training` (the logs beside the encoders), `scores`, `per_query` and `icl`.
+    These are `checkpoints`, `training` (the logs beside the encoders), `scores`, `per_query`, `icl`, and `icl_averages`
+    (the averages of in-context scores that the study names).
 
     Rows are sorted, so the tables do not depend on the order of the inputs. `file` is relative to the study's
     results folder, the deepest folder that holds every input.
@@ -39,6 +43,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     complete(config, scores)
 
     tables = {"checkpoints": checkpoints, "training": training, "scores": scores, "per_query": per_query, "icl": icl}
+    tables["icl_averages"] = average_icl(config, icl)
     facts = {name: getattr(config, name) for name in ("study", "headline", "recipes", "main_recipe")}
     counts = {name: len(table) for name, table in tables.items()}
     write_tables(out, "collect.json", tables, facts | {"rows": counts})
@@ -103,6 +108,19 @@ def read_icl(paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.Dat
         return pd.DataFrame(columns=FACTS + ICL)
     table = pd.DataFrame(rows).merge(checkpoints[FACTS], on="checkpoint")
     return table[FACTS + ICL].sort_values(["checkpoint", "task"], ignore_index=True)
+
+
+def average_icl(config: CollectConfig, icl: pd.DataFrame) -> pd.DataFrame:
+    """One row a checkpoint and category or average of each version of the gauntlet; what one of them misses is named."""
+    found = []
+    for checkpoint, rows in icl[icl["score"].notna()].groupby("checkpoint"):
+        errors = rows["stderr"].astype(float) / (1 - rows["baseline"].astype(float))
+        scores = dict(zip(rows["task"], zip(rows["score"].astype(float), errors)))
+        for version, gauntlet in config.averages.items():
+            for one in averages(scores, gauntlet.model_dump()):
+                row = {"checkpoint": checkpoint, "gauntlet": version, **one._asdict()}
+                found.append(row | {"missing": ", ".join(one.missing)})
+    return pd.DataFrame(found, columns=AVERAGES).astype({"score": float, "stderr": float})
 
 
 def relative(path: Path, root: Path) -> str:

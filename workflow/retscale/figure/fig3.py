@@ -12,7 +12,9 @@ from retscale.figure.words import interval, ladder_words, number
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """Mean in-context score against mean retrieval score, one mark a checkpoint."""
     icl = tables.table("icl_points")
-    tasks = icl[icl["task"] != MEAN]["task"].nunique()
+    tasks = icl[(icl["task"] != MEAN) & icl["file"].notna()]["task"].nunique()
+    headline = tables.facts["icl_headline"]
+    what = f"{headline} of the gauntlet" if headline else f"mean in-context score over {tasks} tasks"
     icl = icl[icl["task"] == MEAN][["checkpoint", "score", "stderr"]]
     rows = tables.of(tables.main, MEAN).merge(icl, on="checkpoint")
     looks = style.looks(tables.points, config)
@@ -29,7 +31,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     if rows.empty:
         style.nothing(ax, "no checkpoint has both scores")
     else:
-        ax.set_xlabel(f"mean in-context score over {tasks} tasks, (accuracy − baseline) / (1 − baseline)")
+        ax.set_xlabel(f"{what}, (accuracy − baseline) / (1 − baseline)")
         ax.set_ylabel(f"mean {tables.metric} over {len(tables.facts['headline'])} tasks")
     legend = figure.legend(
         handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right upper"
@@ -38,9 +40,9 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
     words = correlation_words(tables)
     caption = (
-        "**Figure 3. In-context learning against retrieval.** Mean baseline-subtracted accuracy of the pretrained "
-        f"checkpoint over {tasks} "
-        f"in-context tasks against mean {tables.metric} of its encoder, recipe `{tables.main}`. {words} Bars: "
+        "**Figure 3. In-context learning against retrieval.** Baseline-subtracted accuracy of the pretrained "
+        f"checkpoint ({what}) "
+        f"against mean {tables.metric} of its encoder, recipe `{tables.main}`. {words} Bars: "
         f"{tables.percent} intervals over "
         "items (normal) and queries (bootstrap). Both scores grow with compute, so a high correlation by itself "
         "does not say that one "

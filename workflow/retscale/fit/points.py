@@ -62,11 +62,13 @@ def points(scores: pd.DataFrame, draws: pd.DataFrame, headline: list[str], metri
     return table.sort_values(KEY, ignore_index=True)
 
 
-def icl_points(icl: pd.DataFrame) -> pd.DataFrame:
+def icl_points(icl: pd.DataFrame, averages: pd.DataFrame) -> pd.DataFrame:
     """One row a checkpoint and in-context task (and `mean` where no task is missing): score and its standard error.
 
-    Scores are baseline-subtracted, (value - baseline) / (1 - baseline), and so are their errors.
+    Scores are baseline-subtracted, (value - baseline) / (1 - baseline), and so are their errors. Where the study names
+    averages of the gauntlet, `mean` is the first one, and categories and averages follow as VERSION/NAME.
     """
+    icl = icl[icl["score"].notna()]
     rows = icl[["checkpoint", "task", "score", "file", "sha256"]].copy()
     rows["stderr"] = icl["stderr"].astype(float) / (1 - icl["baseline"].astype(float))
     every = rows["task"].nunique()
@@ -76,4 +78,14 @@ def icl_points(icl: pd.DataFrame) -> pd.DataFrame:
             error = float(np.sqrt((found["stderr"] ** 2).sum(skipna=False)) / every)
             means.append({"checkpoint": checkpoint, "task": MEAN, "score": found["score"].mean(), "stderr": error})
     mean = pd.DataFrame(means, columns=rows.columns)
+    if len(averages):
+        known = averages[averages["score"].notna()]
+        named = known.assign(task=known["gauntlet"] + "/" + known["name"], file=None, sha256=None)[list(rows.columns)]
+        mean = pd.concat([named[named["task"] == headline_icl(averages)].assign(task=MEAN), named])
     return pd.concat([rows, mean], ignore_index=True).sort_values(["checkpoint", "task"], ignore_index=True)
+
+
+def headline_icl(averages: pd.DataFrame) -> str | None:
+    """VERSION/NAME of the average that stands for in-context learning as a whole, if the study names one."""
+    named = averages[averages["kind"] == "average"]
+    return None if named.empty else f"{named.iloc[0]['gauntlet']}/{named.iloc[0]['name']}"

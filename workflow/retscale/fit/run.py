@@ -11,7 +11,7 @@ from retscale.collect.tables import read_json, read_table, sha256, write_tables
 from retscale.fit import correlate, trend
 from retscale.fit.compare import ablation, effects, near_pairs
 from retscale.fit.config import FitJob
-from retscale.fit.points import MEAN, icl_points, points, resampled
+from retscale.fit.points import MEAN, headline_icl, icl_points, points, resampled
 from retscale.progress import progress
 
 INSIDE, BEYOND = 33, 9  # points of a drawn trend over the data and after them
@@ -29,7 +29,8 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
 
     draws = resampled(read_table(source, "per_query"), job.metric, headline, job.bootstrap, job.seed)
     marks = points(read_table(source, "scores"), draws, headline, job.metric, job.alpha)
-    icl = icl_points(read_table(source, "icl"))
+    averages = read_table(source, "icl_averages")
+    icl = icl_points(read_table(source, "icl"), averages)
     trends, predictions = fit_trends(marks, job)
     tables = {
         "points": marks,
@@ -42,7 +43,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         "ablation": ablation(marks, draws, main, job.alpha),
     }
     facts = {name: study[name] for name in ("study", "headline", "recipes", "main_recipe")}
-    facts |= {"config": job.model_dump(), "collect_sha256": sha256(source)}
+    facts |= {"config": job.model_dump(), "collect_sha256": sha256(source), "icl_headline": headline_icl(averages)}
     write_tables(out, "fit.json", tables, facts, csv=True)
     return {"rows": {name: len(table) for name, table in tables.items()}}
 

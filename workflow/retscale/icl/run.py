@@ -13,6 +13,7 @@ from retscale.errors import UserError
 from retscale.icl import items as icl_items
 from retscale.icl import sandbox
 from retscale.icl.answer import matches
+from retscale.icl.average import centred
 from retscale.icl.config import IclTask
 from retscale.icl.decoder import Decoder
 from retscale.icl.generate import generate
@@ -75,7 +76,6 @@ def evaluate(task: IclTask, name: str, fetched: Path | None, reader: Reader) -> 
     if task.categories:
         table.insert(1, "category", categories)
     baseline = icl_items.baseline(items, task)
-    ties = int(table["tied"].sum()) if "tied" in table else 0
     result = {
         "type": task.type,
         "metric": "accuracy",
@@ -86,7 +86,8 @@ def evaluate(task: IclTask, name: str, fetched: Path | None, reader: Reader) -> 
         "trimmed": trimmed,
         **facts,
         "executed": task.execute if task.type == "code_evaluation" else None,
-        "odd": oddities(items, task, baseline, ties),
+        "tied": int(table["tied"].sum()) if "tied" in table else 0,
+        "odd": oddities(items, task, baseline),
         "whole": reader.decoder.whole,
     }
     if task.type == "multiple_choice":
@@ -99,7 +100,7 @@ def summarise(table: pd.DataFrame, categories: list[str], baseline: float, seed:
     if table["correct"].isna().any():
         return {"value": None, "stderr": None, "baseline": baseline, "score": None}
     found = accuracy(table["correct"], categories, seed, name)
-    return found | {"baseline": baseline, "score": (found["value"] - baseline) / (1 - baseline)}
+    return found | {"baseline": baseline, "score": centred(found["value"], baseline)}
 
 
 def likely(

@@ -45,8 +45,8 @@ def lengths_matter(table: pd.DataFrame, items: list[Item], categories: list[str]
     return {way: float(pd.Series(hits).groupby(categories).mean().mean()) for way, hits in right.items()}
 
 
-def oddities(items: list[Item], task: IclTask, baseline: float, ties: int) -> list[str]:
-    """What makes a score mean something else than it seems to, in words."""
+def oddities(items: list[Item], task: IclTask, baseline: float) -> list[str]:
+    """What in the data makes a score mean something else than it seems to, in words."""
     found = []
     n = len(items)
     if task.type in ("multiple_choice", "schema"):
@@ -58,8 +58,6 @@ def oddities(items: list[Item], task: IclTask, baseline: float, ties: int) -> li
                 f"choice number {position} is right in {most / n:.0%} of the items: always taking it scores above the "
                 f"baseline of {baseline:.0%}"
             )
-        if ties:
-            found.append(f"the best choice is tied in {ties} of {n} items; the first counts")
     if task.type == "generation_task_with_answers" and task.normalise:
         empty = sum(any(not normalise(answer) for answer in item.choices) for item in items)
         if empty:

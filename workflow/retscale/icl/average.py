@@ -1,0 +1,41 @@
+"""The gauntlet's averages: categories of tasks, and means of categories.
+
+Each is absent, never partial, where something it needs is missing. (The release averages what categories are left.)
+"""
+
+import math
+from typing import NamedTuple
+
+
+class Average(NamedTuple):
+    """`kind` is category or average; score and stderr are None if any of `missing` is not there."""
+
+    kind: str
+    name: str
+    score: float | None
+    stderr: float | None
+    missing: list[str]
+
+
+def centred(value: float, baseline: float) -> float:
+    """The share of the way from the baseline to 1; below the baseline it is negative."""
+    return (value - baseline) / (1 - baseline)
+
+
+def averages(scores: dict[str, tuple[float, float]], gauntlet: dict) -> list[Average]:
+    """Every category and average of `gauntlet`, {"categories": {name: tasks}, "averages": {name: categories}}.
+
+    `scores` gives each task's centred score with its standard error; tasks err independently, so errors add in squares.
+    """
+    categories = {name: _mean("category", name, tasks, scores) for name, tasks in gauntlet["categories"].items()}
+    found = {name: (one.score, one.stderr) for name, one in categories.items() if one.score is not None}
+    named = [_mean("average", name, parts, found) for name, parts in gauntlet["averages"].items()]
+    return [*categories.values(), *named]
+
+
+def _mean(kind: str, name: str, parts: list[str], scores: dict[str, tuple[float, float]]) -> Average:
+    missing = [part for part in parts if part not in scores]
+    if missing:
+        return Average(kind, name, None, None, missing)
+    error = math.sqrt(sum(scores[part][1] ** 2 for part in parts)) / len(parts)
+    return Average(kind, name, sum(scores[part][0] for part in parts) / len(parts), error, [])
