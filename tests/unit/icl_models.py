@@ -27,7 +27,9 @@ def tokenizer(vocabulary: int = 400) -> PreTrainedTokenizerFast:
 def decoder(config, scale: float = 8.0):
     """A random model of `config`, its matrices scaled up so that choices differ and contexts matter."""
     set_seed(0)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager" if config.model_type == "mpt" else None)
+    model = AutoModelForCausalLM.from_config(
+        config, attn_implementation="eager" if config.model_type == "mpt" else None
+    )
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim > 1:

@@ -11,9 +11,6 @@ import pytest
 import torch
 import yaml
 from pydantic import ValidationError
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, MptConfig, PreTrainedTokenizerFast, set_seed
-
 from retscale.errors import UserError
 from retscale.icl import built, items
 from retscale.icl.config import Continuation, FinalWord, IclTask, Induction, NextWord, Shuffle
@@ -22,6 +19,8 @@ from retscale.icl.item import Item
 from retscale.icl.prompt import build, join, shots, tokens
 from retscale.icl.run import run
 from retscale.icl.score import score
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, MptConfig, PreTrainedTokenizerFast, set_seed
 
 CATALOG = yaml.safe_load((Path(__file__).parents[2] / "config/catalog/icl.yaml").read_text())
 
@@ -131,7 +130,9 @@ def test_prompts_have_other_solved_items_and_no_trailing_blank():
         lines = prompt(some, i, task(delimiter="\nAnswer: ", shots=3)).split("\n")
         assert lines[-2:] == [f"question {i}", "Answer:"] and len(lines) == 8
         assert f"right {i}" not in " ".join(lines) and lines[1] == "Answer: right " + lines[0][-1]
-    assert prompt(some, 0, task(shots=3)) == prompt(some, 0, task(shots=3)) != prompt(some, 0, task(shots=3, shot_seed=1))
+    assert (
+        prompt(some, 0, task(shots=3)) == prompt(some, 0, task(shots=3)) != prompt(some, 0, task(shots=3, shot_seed=1))
+    )
 
 
 def test_final_words_share_one_distribution():

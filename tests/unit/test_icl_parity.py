@@ -8,21 +8,20 @@ import numpy as np
 import pytest
 import torch
 from icl_models import TEXT, decoder, tokenizer
-from transformers import LlamaConfig
-
 from retscale.icl import items as icl_items
 from retscale.icl.config import IclTask
 from retscale.icl.decoder import Decoder
 from retscale.icl.prompt import answer_length, build, shots, tokens
 from retscale.icl.run import Reader, evaluate
 from retscale.study import catalog
+from transformers import LlamaConfig
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT.parent / "shared" / "data" / "gauntlet" / "local_data"
 
 pytest.importorskip("lm_eval")
 sys.path.insert(0, str(ROOT / "benchmarks"))
-import harness  # noqa: E402
+import harness
 
 LENGTH = 2048
 PUBLISHED = ["piqa.0", "arc_easy.3", "copa.0", "winograd.3", "lambada_openai.0", "simple_arithmetic_nospaces.5"]
@@ -98,7 +97,9 @@ def agree(name: str, task: IclTask, reader: Reader, peer) -> None:
     assert len(theirs) == len(ours) and result["trimmed"] == 0
     if task.type == "generation_task_with_answers":
         # The harness cuts before the stop, we behind it.
-        cut = [min((output.find(s) for s in task.stop if s in output), default=len(output)) for output in ours["output"]]
+        cut = [
+            min((output.find(s) for s in task.stop if s in output), default=len(output)) for output in ours["output"]
+        ]
         assert [row["resps"][0][0] for row in theirs] == [output[:at] for output, at in zip(ours["output"], cut)]
         return
     sums = [np.array([answer[0][0] for answer in row["resps"]]) for row in theirs]
@@ -122,9 +123,7 @@ def test_gauntlet_tasks_agree_item_by_item(name, reader, peer):
     agree(name, published(name), reader, peer)
 
 
-@pytest.mark.parametrize(
-    "kind", ["multiple_choice", "schema", "language_modeling", "generation_task_with_answers"]
-)
+@pytest.mark.parametrize("kind", ["multiple_choice", "schema", "language_modeling", "generation_task_with_answers"])
 def test_tasks_of_each_type_agree_item_by_item(kind, reader, peer, tmp_path):
     agree(kind, own(kind, tmp_path), reader, peer)
 

@@ -62,7 +62,9 @@ def close_files(folder: str) -> None:
     """Every file system read-only, `folder` an empty one in memory."""
     call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
     attributes = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY, 0, 0, 0)
-    call("syscall", SYS_MOUNT_SETATTR, AT_FDCWD, b"/", AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes))
+    call(
+        "syscall", SYS_MOUNT_SETATTR, AT_FDCWD, b"/", AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes)
+    )
     call("mount", b"tmpfs", folder.encode(), b"tmpfs", MS_NOSUID | MS_NODEV, f"size={DISK},mode=700".encode())
 
 

@@ -1,5 +1,6 @@
 """Texts that a causal language model writes itself, token by token."""
 
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,10 +37,14 @@ def generate(
     start = min(common([tuple(prompt) for prompt in prompts]), min(map(len, prompts)) - 1) if len(prompts) > 1 else 0
     prefix = decoder.read(*decoder.batch([prompts[0][:start]])) if start >= WORTH_SHARING else None
     found = [""] * len(prompts)
-    for rows in progress(alike([len(prompt) + new_tokens for prompt in prompts], tokens_per_batch), what, unit="batches"):
+    for rows in progress(
+        alike([len(prompt) + new_tokens for prompt in prompts], tokens_per_batch), what, unit="batches"
+    ):
         before = prefix.select([0] * len(rows)) if prefix else decoder.nothing(len(rows))
         pick = Pick(temperature, seed, rows)
-        for row, ids in zip(rows, _together(decoder, tokenizer, [prompts[r] for r in rows], new_tokens, stop, before, pick)):
+        for row, ids in zip(
+            rows, _together(decoder, tokenizer, [prompts[r] for r in rows], new_tokens, stop, before, pick)
+        ):
             found[row] = text(tokenizer, ids)
     return found
 
@@ -49,7 +54,8 @@ class Pick:
 
     def __init__(self, temperature: float, seed: int, rows: Sequence[int]):
         self.temperature = temperature
-        self.streams = [torch.Generator().manual_seed(seed * 2**32 + int(row)) for row in rows]
+        # A generator on the CPU keeps 32 bits of its seed.
+        self.streams = [torch.Generator().manual_seed(zlib.crc32(f"{seed} {row}".encode())) for row in rows]
 
     def __call__(self, place: int, logits: torch.Tensor) -> int:
         if not self.temperature:

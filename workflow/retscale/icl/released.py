@@ -104,7 +104,9 @@ def check(row: dict, kind: str, where: str) -> None:
             raise UserError(f"{where}: an item needs two choices or more, none of them empty; found {options!r}")
         gold = row["gold"]
         if isinstance(gold, bool) or not isinstance(gold, int) or not 0 <= gold < len(options):
-            raise UserError(f"{where}: gold is {gold!r}; with {len(options)} choices it must be 0 to {len(options) - 1}")
+            raise UserError(
+                f"{where}: gold is {gold!r}; with {len(options)} choices it must be 0 to {len(options) - 1}"
+            )
     if kind == "code_evaluation" and (not row["test_inputs"] or len(row["test_inputs"]) != len(row["test_outputs"])):
         raise UserError(
             f"{where}: {len(row['test_inputs'])} test_inputs for {len(row['test_outputs'])} test_outputs; give one or more, "

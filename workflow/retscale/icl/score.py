@@ -21,8 +21,8 @@ class Part(NamedTuple):
 
     reads: list[tuple[int, ...]]
     starts: list[int]
-    contexts: list[list[int]] = []
-    rows: list[int] = []
+    contexts: Sequence[list[int]] = ()
+    rows: Sequence[int] = ()
     prefix: Prefix | None = None
 
 
@@ -47,7 +47,7 @@ def score(
     for part in progress(list(_plan(decoder, joined, owners, users, tokens_per_batch)), what, unit="batches"):
         prefix = part.prefix and part.prefix.select([0] * len(part.reads))
         if part.contexts:
-            prefix = decoder.read(*decoder.batch(part.contexts, left=True)).select(part.rows)
+            prefix = decoder.read(*decoder.batch(list(part.contexts), left=True)).select(part.rows)
         ids, mask = decoder.batch([list(read[start:]) for read, start in zip(part.reads, part.starts)])
         # One line for each predicted token: whose it is, where it is predicted, and which one it is.
         wanted = [

@@ -52,7 +52,9 @@ def oddities(items: list[Item], task: IclTask, baseline: float) -> list[str]:
     if task.type in ("multiple_choice", "schema"):
         position, most = Counter(item.gold for item in items).most_common(1)[0]
         if most == n and n > 1:
-            found.append(f"the right choice is always number {position}: whoever ties on every item scores {position == 0:d}")
+            found.append(
+                f"the right choice is always number {position}: whoever ties on every item scores {position == 0:d}"
+            )
         elif most / n > baseline + 3 * math.sqrt(baseline * (1 - baseline) / n):
             found.append(
                 f"choice number {position} is right in {most / n:.0%} of the items: always taking it scores above the "

@@ -24,7 +24,9 @@ class JsonlSource(BaseModel):
     @model_validator(mode="after")
     def _has_a_place(self) -> "JsonlSource":
         if self.folder is None and (self.repo is None or self.revision is None):
-            raise ValueError("name a `folder` that holds the file, or a `repo` and the commit `revision` to fetch it from")
+            raise ValueError(
+                "name a `folder` that holds the file, or a `repo` and the commit `revision` to fetch it from"
+            )
         return self
 
     @property

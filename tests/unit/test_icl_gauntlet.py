@@ -1,0 +1,720 @@
+"""The gauntlet's five task types as released, its averages, and what is refused."""
+
+import csv
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from icl_models import decoder, save, tokenizer
+from pydantic import ValidationError
+from retscale.errors import UserError
+from retscale.icl import items as icl_items
+from retscale.icl import run as icl_run
+from retscale.icl import sandbox
+from retscale.icl.answer import extract, matches, normalise
+from retscale.icl.average import averages, centred
+from retscale.icl.config import IclTask
+from retscale.icl.decoder import Decoder
+from retscale.icl.generate import alike, generate, text
+from retscale.icl.item import Item, Program
+from retscale.icl.prompt import Prompt, answer_length, build, shots, tokens
+from retscale.icl.run import Reader, evaluate, run
+from retscale.icl.score import score
+from retscale.icl.summary import accuracy
+from retscale.items import run as items_run
+from retscale.model.attention import use_fused
+from retscale.study import catalog
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BloomConfig,
+    Gemma2Config,
+    GPT2Config,
+    GPTNeoConfig,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MambaConfig,
+    MptConfig,
+    OPTConfig,
+    Qwen2Config,
+)
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+SMALL = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "vocab_size": 400}
+GROUPED = {**SMALL, "intermediate_size": 64, "num_key_value_heads": 2, "max_position_embeddings": 512}
+FAMILIES = {
+    "llama, smollm2": LlamaConfig(**GROUPED),
+    "pythia": GPTNeoXConfig(**SMALL, intermediate_size=64),
+    "gpt-2, cerebras-gpt": GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=400, n_positions=512),
+    "gpt-neo": GPTNeoConfig(
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        attention_types=[[["global", "local"], 1]],
+        window_size=16,
+        vocab_size=400,
+    ),
+    "mpt": MptConfig(d_model=32, n_heads=4, n_layers=2, vocab_size=400, max_seq_len=512),
+    "bloom": BloomConfig(hidden_size=32, n_layer=2, n_head=4, vocab_size=400),
+    "opt": OPTConfig(**SMALL, ffn_dim=64, word_embed_proj_dim=32),
+    "qwen2": Qwen2Config(**GROUPED),
+    "gemma2": Gemma2Config(**GROUPED, head_dim=8, sliding_window=16),
+}
+
+
+def task(kind: str = "multiple_choice", **more) -> IclTask:
+    source = {"kind": "jsonl", "folder": "nowhere", "file": "x.jsonl"}
+    return IclTask.model_validate({"type": kind, "source": source} | more)
+
+
+def file(folder: Path, rows: list[dict], kind: str, **more) -> IclTask:
+    """A task of `rows`."""
+    (folder / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return task(kind, **more, source={"kind": "jsonl", "folder": str(folder), "file": "x.jsonl"})
+
+
+# --- prompts
+
+
+def test_shots_are_the_released_ones():
+    """Golden lists: llm-foundry's get_fewshot_sample_idxs with random.Random(1234), run apart from this code."""
+    some = [Item(f"q{i}", ("a", "b"), 0) for i in range(8)]
+    expected = [[1, 6, 7], [0, 5, 6], [0, 1, 3], [0, 6, 7], [2, 5, 7], [0, 1, 7], [0, 1, 7], [0, 1, 4]]
+    assert shots(some, task(shots=3)) == expected
+    more = [Item(f"q{i}", ("a", "b"), 0) for i in range(40)]
+    assert shots(more, task(shots=3))[:4] == [[28, 5, 7], [2, 5, 37], [15, 6, 22], [1, 22, 39]]
+
+
+def test_shots_come_from_the_items_own_category_with_a_stream_of_its_own():
+    some = [Item(f"q{i}", ("a", "b"), 0, category="odd" if i % 2 else "even") for i in range(16)]
+    drawn = shots(some, task(shots=3, categories=True))
+    alone = shots(some[::2], task(shots=3))
+    assert drawn[::2] == [[2 * j for j in one] for one in alone] and drawn[1::2] == [
+        [2 * j + 1 for j in o] for o in alone
+    ]
+    with pytest.raises(UserError, match="category 'even' has 8 items, too few for 8 shots"):
+        shots(some, task(shots=8, categories=True))
+
+
+def test_prompts_of_each_type():
+    one, other = Item("Q1", ("a1", "b1"), 1), Item("Q2", ("a2", "b2"), 0)
+    found = build(one, [other, other], task(delimiter="\nAnswer: ", prelimiter="> "))
+    assert found == Prompt("> Q2\nAnswer: a2\n> Q2\nAnswer: a2", ("\n> Q1\nAnswer:",), ("a1", "b1"))
+    assert build(one, [], task()) == Prompt("", ("Q1",), ("a1", "b1"))
+
+    one, other = Item("25 - 7 =", ("-734",), 0), Item("1 + 1 =", ("2",), 0)
+    assert build(one, [other], task("language_modeling")) == Prompt("1 + 1 = 2", ("\n25 - 7 =",), ("-734",))
+
+    one, other = Item("", ("so Sarah", "so Maria"), 1, end="won."), Item("", ("he", "she"), 0, end="lost.")
+    assert build(one, [], task("schema")) == Prompt("", ("so Sarah", "so Maria"), ("won.",))
+    found = build(one, [other], task("schema", prelimiter="> "))  # the two openings stand in the other order
+    assert found == Prompt("> he lost.", ("> \nso Sarah", "> \nso Maria"), ("won.",))
+
+    thought = {"prelimiter": "Question: ", "delimiter": "\n\nA:", "cot_delimiter": "The answer is "}
+    one, other = Item("x", ("1",), 0, thought="t1 "), Item("y", (" 2 ", "two"), 0, thought="t2")
+    found = build(one, [other], task("generation_task_with_answers", **thought))
+    assert found == Prompt("Question: y\n\nA:t2The answer is 2", ("\nQuestion: x\n\nA:",), ())
+    assert build(Item("def f():\n", ("  pass",), 0), [], task("code_evaluation")).contexts == ("def f():\n ",)
+
+
+def test_special_tokens_come_before_the_examples_only():
+    words = tokenizer()
+    words._tokenizer.post_processor = TemplateProcessing(single="<eos> $A <eos>", special_tokens=[("<eos>", 0)])
+
+    def plain(t):
+        return words(t, add_special_tokens=False)["input_ids"]
+
+    with_shots, without = tokens(words, [Prompt("one", ("\ntwo",), ("three",)), Prompt("", ("two",), ("three",))])
+    assert with_shots.contexts == [[0, *plain("one"), *plain("\ntwo")]] and with_shots.ends == [plain(" three")]
+    assert without.contexts == [[0, *plain("two")]]
+    assert tokens(words, [Prompt("", ("x",), (" y",))])[0].ends == [plain(" y")]  # no second blank
+
+
+def test_released_rows_become_items(tmp_path):
+    rows = {
+        "multiple_choice": {"query": " q \n", "choices": [" a", "b"], "gold": 1, "category": "c"},
+        "language_modeling": {"context": " c ", "continuation": " -734"},
+        "schema": {"context_options": ["a ", "b"], "continuation": " end ", "gold": 0},
+        "generation_task_with_answers": {
+            "context": "q ",
+            "answer": "A ",
+            "aliases": ["B", "A "],
+            "chain_of_thought": "t",
+        },
+    }
+    expected = {
+        "multiple_choice": Item("q", (" a", "b"), 1, category="c"),
+        "language_modeling": Item("c", ("-734",), 0),
+        "schema": Item("", ("a ", "b"), 0, end="end"),
+        "generation_task_with_answers": Item("q", ("A ", "B"), 0, thought="t"),
+    }
+    for kind, row in rows.items():
+        assert icl_items.read(file(tmp_path, [row], kind))[0] == [expected[kind]]
+
+
+BAD = {
+    "gold is 2; with 2 choices it must be 0 to 1": (
+        "multiple_choice",
+        {"query": "q", "choices": ["a", "b"], "gold": 2},
+    ),
+    "gold is -1": ("schema", {"context_options": ["a", "b"], "continuation": "c", "gold": -1}),
+    "gold is True": ("multiple_choice", {"query": "q", "choices": ["a", "b"], "gold": True}),
+    "two choices or more, none of them empty": ("multiple_choice", {"query": "q", "choices": ["a", " "], "gold": 0}),
+    "none of them empty; found \\[\\]": ("multiple_choice", {"query": "q", "choices": [], "gold": 0}),
+    "needs the field 'gold'; it has 'query', 'choices'": ("multiple_choice", {"query": "q", "choices": ["a", "b"]}),
+    "query must be a text, found 3": ("multiple_choice", {"query": 3, "choices": ["a", "b"], "gold": 0}),
+    "choices must be a list of texts": ("multiple_choice", {"query": "q", "choices": "ab", "gold": 0}),
+    "continuation is empty": ("language_modeling", {"context": "c", "continuation": " "}),
+    "answer is empty": ("generation_task_with_answers", {"context": "c", "answer": ""}),
+    "aliases must be": ("generation_task_with_answers", {"context": "c", "answer": "a", "aliases": [1]}),
+    "1 test_inputs for 0": (
+        "code_evaluation",
+        {
+            "prompt": "",
+            "canonical_solution": "",
+            "entry_point": "f",
+            "test_inputs": ["1"],
+            "test_outputs": [],
+            "language": "c",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_rows_that_are_no_items_are_refused_with_their_line(message, tmp_path):
+    kind, row = BAD[message]
+    good = {"query": "q", "choices": ["a", "b"], "gold": 0}
+    rows = [good, row] if kind == "multiple_choice" else [row]
+    with pytest.raises(UserError, match=rf"x.jsonl, line {len(rows)}: .*{message}"):
+        icl_items.read(file(tmp_path, rows, kind))
+
+
+def test_files_that_are_missing_broken_or_not_the_pinned_ones_are_refused(tmp_path):
+    there = file(tmp_path, [{"context": "c", "continuation": "d"}], "language_modeling")
+    digest = hashlib.sha256((tmp_path / "x.jsonl").read_bytes()).hexdigest()
+    pinned = there.model_copy(update={"source": there.source.model_copy(update={"sha256": digest})})
+    assert icl_items.read(pinned)[1] == {"sha256": digest}
+    (tmp_path / "x.jsonl").write_text('{"context": "c", "continuation": "e"}\n')
+    with pytest.raises(UserError, match="is pinned; it is not the released file"):
+        icl_items.read(pinned)
+    (tmp_path / "x.jsonl").write_text("{\n")
+    with pytest.raises(UserError, match="line 1: not JSON"):
+        icl_items.read(there)
+    with pytest.raises(UserError, match="there is no x.jsonl below nowhere"):
+        icl_items.read(task())
+    with pytest.raises(ValidationError, match="name a `folder`"):
+        task(source={"kind": "jsonl", "file": "x.jsonl"})
+    with pytest.raises(UserError, match="some items name no `category`"):
+        icl_items.read(file(tmp_path, [{"context": "c", "continuation": "d"}], "language_modeling", categories=True))
+
+
+def test_a_file_is_fetched_at_its_commit_and_must_be_the_pinned_one(tmp_path, monkeypatch):
+    commit, content = "a" * 40, b'{"context": "c", "continuation": "d"}\n'
+    path = tmp_path / "me/repo" / commit / "data/x y.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    monkeypatch.setattr(items_run, "HOST", tmp_path.as_uri())
+    digest = hashlib.sha256(content).hexdigest()
+    source = {
+        "kind": "jsonl",
+        "repo": "me/repo",
+        "revision": commit,
+        "root": "data",
+        "file": "x y.jsonl",
+        "sha256": digest,
+    }
+    out = tmp_path / "items" / "t"
+    out.mkdir(parents=True)
+    items_run.run({"id": "t", "source": source}, {}, out)
+    assert json.loads((out / "items.json").read_text())["sha256"] == digest
+    config = task("language_modeling", source=source)
+    assert icl_items.read(config, out / "items.json")[0] == [Item("c", ("d",), 0)]
+    with pytest.raises(UserError, match="must be fetched first"):
+        icl_items.read(config)
+    with pytest.raises(UserError, match="it is not the released file"):
+        items_run.run({"id": "t", "source": source | {"sha256": "0" * 64}}, {}, out)
+    with pytest.raises(UserError, match="check repository, commit and network"):
+        items_run.run({"id": "t", "source": source | {"file": "no.jsonl"}}, {}, out)
+
+
+# --- the engine
+
+
+def questions(rng, count: int = 8) -> tuple[list, list[int]]:
+    """Texts of several choices a question behind contexts of 20 to 90 tokens."""
+    joined, owners = [], []
+    for question in range(count):
+        context = rng.integers(1, 400, rng.integers(20, 90)).tolist()
+        for _ in range(3):
+            end = rng.integers(1, 400, rng.integers(1, 9)).tolist()
+            joined.append((context + end, len(end)))
+            owners.append(question)
+    return joined, owners
+
+
+def alone(model, joined) -> list[float]:
+    """The mean log-probability of each end, one text at a time, by the model's own forward pass."""
+    found = []
+    for ids, length in joined:
+        with torch.inference_mode():
+            logprobs = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        places = range(len(ids) - length, len(ids))
+        found.append(float(np.mean([logprobs[at - 1, ids[at]] for at in places])))
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shared_prefixes_change_nothing(family):
+    model = decoder(FAMILIES[family])
+    use_fused(model)
+    shared = Decoder(model, 0)
+    assert shared.whole is None
+    joined, owners = questions(np.random.default_rng(0))
+    expected = alone(model, joined)
+    calls = []
+    read, shared.read = shared.read, lambda *batch: calls.append(1) or read(*batch)
+    np.testing.assert_allclose(score(shared, joined, owners, 500, "t")[0], expected, rtol=0, atol=1e-5)
+    assert len(calls) > 1  # questions were read once
+    start = np.random.default_rng(1).integers(1, 400, 60).tolist()
+    longer = [(start + ids, length) for ids, length in joined]
+    calls.clear()
+    mean = score(shared, longer, range(len(longer)), 500, "t")[0]
+    np.testing.assert_allclose(mean, alone(model, longer), rtol=0, atol=1e-5)
+    assert len(calls) == 1 and not np.allclose(mean, expected, atol=1e-3)  # read once, and it matters
+
+
+def test_a_model_that_cannot_continue_from_a_cache_is_read_whole_and_says_why():
+    whole = Decoder(decoder(MambaConfig(hidden_size=32, num_hidden_layers=2, vocab_size=400), scale=1), 0)
+    assert "cannot continue from a cache" in whole.whole
+    joined, owners = questions(np.random.default_rng(0), 2)
+    np.testing.assert_allclose(score(whole, joined, owners, 500, "t")[0], alone(whole.model, joined), atol=1e-5)
+    with pytest.raises(UserError, match="cannot generate answers"):
+        generate(whole, tokenizer(), [[1, 2]], 3, 100, "t")
+
+
+def test_a_wrong_cache_is_noticed(monkeypatch):
+    model, batch = decoder(FAMILIES["mpt"]), Decoder.batch
+    use_fused(model)
+    assert Decoder(model, 0).whole is None
+    # Padding on the other side stands between a prefix and its rest, where ALiBi counts it.
+    monkeypatch.setattr(Decoder, "batch", lambda self, texts, left=False: batch(self, texts))
+    assert Decoder(model, 0).whole == "its logits behind a cache differ from those of a whole text"
+
+
+@pytest.mark.parametrize("family", ["llama, smollm2", "mpt", "gpt-neo"])
+def test_generated_texts_equal_the_models_own_generate(family):
+    model, words = decoder(FAMILIES[family], scale=4), tokenizer()
+    use_fused(model)
+    rng = np.random.default_rng(0)
+    start = rng.integers(1, 400, 40).tolist()
+    prompts = [start + rng.integers(1, 400, n).tolist() for n in (30, 3, 12, 14, 15, 1)]
+    for before, texts in (("alike", prompts), ("apart", [prompt[i:] for i, prompt in enumerate(prompts)])):
+        ours = generate(Decoder(model, 0), words, texts, 12, 300, before)
+        for prompt, output in zip(texts, ours):
+            ids = torch.tensor([prompt])
+            for _ in range(12):
+                with torch.inference_mode():
+                    token = model(input_ids=ids).logits[0, -1].argmax()
+                ids = torch.cat([ids, token.view(1, 1)], 1)
+                if token == words.eos_token_id:
+                    break
+            assert output == words.decode(ids[0, len(prompt) :], skip_special_tokens=True)
+
+
+def test_generation_stops_behind_a_stop_and_draws_the_same_whatever_the_batch():
+    model, words = Decoder(decoder(FAMILIES["llama, smollm2"], scale=2), 0), tokenizer()
+    prompts = [[5, 6, 7], [8, 9], [10, 11, 12, 13]]
+    free = generate(model, words, prompts, 20, 1000, "t")
+    stop = free[0][3]
+    stopped = generate(model, words, prompts, 20, 1000, "t", stop=[stop])
+    assert all(full.startswith(cut) and stop not in cut[:-1] for full, cut in zip(free, stopped))
+    assert len(stopped[0]) < len(free[0])
+    drawn = generate(model, words, prompts, 8, 1000, "t", temperature=1.0, seed=1)
+    assert drawn == generate(model, words, prompts, 8, 10, "t", temperature=1.0, seed=1)
+    assert drawn != generate(model, words, prompts, 8, 1000, "t", temperature=1.0, seed=2)
+
+
+def test_batches_of_like_lengths_hold_every_index_once():
+    lengths = np.random.default_rng(0).integers(1, 100, 200).tolist()
+    found = alike(lengths, 400)
+    assert sorted(int(i) for rows in found for i in rows) == list(range(200))
+    for rows in found:
+        own = [lengths[i] for i in rows]
+        assert max(own) - min(own) <= 16 and (len(own) == 1 or max(own) * len(own) <= 400)
+
+
+def test_sentencepiece_gets_its_first_blank_back():
+    class Sentencepiece:
+        def __call__(self, text, **_):
+            return {"input_ids": [1, 2]}
+
+        def decode(self, ids, **_):
+            return "house"
+
+    assert text(Sentencepiece(), [3]) == " house" and text(tokenizer(), tokenizer()(" house")["input_ids"]) == " house"
+
+
+# --- answers
+
+
+@pytest.mark.parametrize(
+    ("output", "accepted", "options", "right"),
+    [
+        (" The Onion, of course", ("onion",), {}, True),
+        ("red onion", ("onion",), {}, False),
+        (" a_b's", ("a b s",), {}, True),
+        ("‘Onion’´`!", ("Onion",), {}, True),
+        (" 18", ("18",), {"normalise": False}, False),
+        ("so 9 * 2. The answer is 18.\n\nQ: next. The answer is 3", ("18",), {"normalise": False, "cot": True}, True),
+        ("The answer is 1. The answer is 18", ("18",), {"normalise": False, "cot": True}, True),
+        ("The answer is 180", ("18",), {"normalise": False, "cot": True}, True),  # a beginning is enough, as released
+        ("it is 18", ("18",), {"normalise": False, "cot": True}, False),
+        ("Question: 18", ("18",), {"normalise": False, "cot": True}, False),
+    ],
+)
+def test_answers_are_cut_normalised_and_compared(output, accepted, options, right):
+    cot = {"cot_delimiter": "The answer is ", "stop": ["\n\n", "Question:"]} if options.pop("cot", False) else {}
+    assert matches(output, accepted, task("generation_task_with_answers", **options, **cot)) is right
+
+
+def test_the_earliest_stop_counts_and_articles_go():
+    assert extract("a Question: b\n\nc", task("generation_task_with_answers", stop=["\n\n", "Question:"])) == "a "
+    assert normalise("The  Answer, an (Apple)_pie") == "answer apple pie"
+
+
+def test_answers_may_be_as_long_as_the_longest_of_the_data():
+    words = tokenizer()
+    some = [Item("q", ("house", "the distant town"), 0, thought="wars and kings"), Item("q", ("dog",), 0, thought="")]
+    plain = len(words("wars and kings" + "the distant town")["input_ids"])
+    assert answer_length(words, some, task("generation_task_with_answers")) == plain
+    longer = len(words("wars and kings => the distant town")["input_ids"]) + 10
+    assert answer_length(words, some, task("generation_task_with_answers", cot_delimiter=" => ")) == longer
+
+
+# --- programs
+
+
+def program(language: str, given: list[str], expected: list[str]) -> Program:
+    return Program("f", tuple(given), tuple(expected), language)
+
+
+needs_namespaces = pytest.mark.skipif(
+    not Path("/proc/self/ns/user").exists() or sandbox.run("x", "", ["true"])[0] != 0 if sandbox else True,
+    reason="this machine gives its users no namespaces",
+)
+
+
+@needs_namespaces
+def test_programs_are_cut_where_their_function_ends_and_tested():
+    head, tests = "def f(x):\n", program("python", ["(1,)", "(2,)"], ["2", "3"])
+    outputs = ["    return x + 1\nprint('next')", "    return 2\n", "    return y\n", "    return (\n", "    exit(0)"]
+    found = sandbox.passes([(head, output, tests) for output in outputs], "t")
+    assert found == [True, False, False, False, False]
+    assert sandbox.ended("  a\n  b\n\n# c\nd") == "  a\n  b\n"
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    ("language", "needed", "head", "right"),
+    [
+        ("javascript", "node", "const f = (x) => {\n", "  return [x + 1, 1]\n}"),
+        ("cpp", "g++", "vector<int> f(int x) {\n", "  return {x + 1, 1};\n}"),
+    ],
+)
+def test_programs_in_other_languages(language, needed, head, right):
+    if shutil.which(needed) is None:
+        pytest.skip(f"{needed} is not installed")
+    tests = program(language, ["1"], ["[2, 1]" if language == "javascript" else "{2, 1}"])
+    assert sandbox.passes([(head, right, tests), (head, "  return 3\n}", tests)], "t") == [True, False]
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "import socket; socket.create_connection(('127.0.0.1', {port}), 2)",
+        "open('{canary}', 'w')",
+        "import os; os.remove('{canary}')",
+        "import os; os.kill({pid}, 0)",
+        "bytearray(3 * 2**30)",
+        "open('big', 'wb').write(bytes(2**25))",
+    ],
+)
+def test_generated_programs_can_do_no_harm(harm, tmp_path):
+    canary = tmp_path / "canary"
+    canary.write_text("alive")
+    with sandbox_listener() as port:
+        harm = harm.format(canary=canary, port=port, pid=sandbox.os.getpid())
+        code = f"try:\n    {harm}\n    print('done')\nexcept BaseException as error:\n    print(type(error).__name__)\n"
+        status, output = sandbox.run("t.py", code, [sandbox.sys.executable, "-I", "t.py"])
+    assert status == 0 and output.strip() and "done" not in output and canary.read_text() == "alive"
+
+
+def sandbox_listener():
+    """A port of this machine that would answer."""
+    import contextlib
+    import socket
+
+    @contextlib.contextmanager
+    def listening():
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            yield server.getsockname()[1]
+
+    return listening()
+
+
+@needs_namespaces
+def test_programs_that_never_end_are_ended():
+    status, _ = sandbox.run("t.py", "while True: pass", [sandbox.sys.executable, "-I", "t.py"], seconds=1)
+    assert status != 0
+
+
+def test_a_machine_without_namespaces_runs_no_program(monkeypatch, tmp_path):
+    refuses = tmp_path / "refuses.py"
+    refuses.write_text(
+        "import sys; sys.path.insert(0, sys.path[0]); import confine\n"
+        "def refused(function, *_): raise PermissionError(1, 'unshare: not permitted')\n"
+        "confine.call = refused\n"
+        "confine.main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])\n"
+    )
+    shutil.copy(sandbox.CONFINE, tmp_path)
+    refuses.write_text(refuses.read_text().replace("sys.path[0]", repr(str(tmp_path)), 1))
+    monkeypatch.setattr(sandbox, "CONFINE", str(refuses))
+    with pytest.raises(UserError, match="cannot be run safely here.*not permitted.*leave `execute` off"):
+        sandbox.run("x", "", ["true"])
+    with pytest.raises(UserError, match="programs in 'cobol' cannot be run"):
+        sandbox.passes([("", "", program("cobol", ["1"], ["1"]))], "t")
+
+
+# --- the stage
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    words = tokenizer()
+    return Reader(Decoder(decoder(FAMILIES["llama, smollm2"]), words.pad_token_id), words, 64, 512, 1)
+
+
+def test_categories_count_alike_whatever_their_size(reader, tmp_path):
+    rows = [
+        {"query": f"the {i} house", "choices": ["dog", "king", "war"], "gold": i % 3, "category": "ab"[i > 8]}
+        for i in range(12)
+    ]
+    result, table = evaluate(file(tmp_path, rows, "multiple_choice", categories=True, shots=1), "t", None, reader)
+    means = table.groupby("category")["correct"].mean()
+    assert result["value"] == means.mean() and result["categories"] == means.to_dict()
+    sizes = np.array([9, 3])
+    assert result["stderr"] == pytest.approx(np.sqrt((means * (1 - means) / sizes).sum()) / 2)
+    assert result["score"] == pytest.approx((means.mean() - 1 / 3) / (2 / 3))
+
+
+def test_the_interval_is_that_of_a_bootstrap_over_items():
+    rng = np.random.default_rng(0)
+    correct, categories = rng.random(90) < 0.7, ["a"] * 60 + ["b"] * 30
+    found = accuracy(correct, categories, 1, "t")
+    parts = [correct[:60], correct[60:]]
+    draws = [np.mean([rng.choice(part, len(part)).mean() for part in parts]) for _ in range(4000)]
+    np.testing.assert_allclose([found["low"], found["high"]], np.quantile(draws, [0.025, 0.975]), atol=0.015)
+    np.testing.assert_allclose(found["stderr"], np.std(draws), rtol=0.05)
+    assert found == accuracy(correct, categories, 1, "t") != accuracy(correct, categories, 2, "t")
+
+
+def test_odd_data_is_named(reader, tmp_path):
+    same = [{"query": f"q {i}", "choices": ["dog", "dog"], "gold": 0} for i in range(5)]
+    result, table = evaluate(file(tmp_path, [*same, same[0]], "multiple_choice"), "t", None, reader)
+    assert result["value"] == 1 and result["tied"] == 6 and table["tied"].all()  # the first of equals
+    assert result["odd"][0] == "the right choice is always number 0: whoever ties on every item scores 1"
+    assert result["odd"][1] == "1 of 6 items stand in the data twice"
+    rows = [{"query": f"q {i}", "choices": ["dog", "king"], "gold": int(i % 5 > 0)} for i in range(60)]
+    result, _ = evaluate(file(tmp_path, rows, "multiple_choice", baseline=0.5), "t", None, reader)
+    assert result["odd"] == [
+        "choice number 1 is right in 80% of the items: always taking it scores above the baseline of 50%"
+    ]
+    rows = [{"context": "q", "answer": "The"}, {"context": "r", "answer": "dog"}]
+    result, _ = evaluate(file(tmp_path, rows, "generation_task_with_answers"), "t", None, reader)
+    assert "1 of 2 items accept an answer that is empty once normalised" in result["odd"][0] and result["value"] >= 0.5
+
+
+def test_long_prompts_are_trimmed_on_the_left_and_counted(reader, tmp_path):
+    rows = [{"query": "house " * n, "choices": ["dog", "king"], "gold": 0} for n in (3, 80)]
+    result, table = evaluate(file(tmp_path, rows, "multiple_choice"), "t", None, reader)
+    assert result["trimmed"] == 2 and result["max_length"] == 64
+    ids = reader.tokenizer(("house " * 80).strip())["input_ids"]
+    end = reader.tokenizer(" king")["input_ids"]
+    expected = alone(reader.decoder.model, [((ids + end)[-64:], len(end))])[0]
+    assert table["logprobs"][1][1] == pytest.approx(expected, abs=1e-5)
+    assert evaluate(file(tmp_path, rows, "multiple_choice", max_length=32), "t", None, reader)[0]["max_length"] == 32
+    with pytest.raises(UserError, match="only 64 tokens fit"):
+        evaluate(
+            file(tmp_path, [{"context": "q", "continuation": "dog " * 99}], "language_modeling"), "t", None, reader
+        )
+    rows = [{"context": "q", "answer": "dog " * 99}]
+    with pytest.raises(UserError, match="leave no room"):
+        evaluate(file(tmp_path, rows, "generation_task_with_answers"), "t", None, reader)
+
+
+CODE = {
+    "prompt": "def f(x):\n",
+    "canonical_solution": "    return x\n",
+    "entry_point": "f",
+    "test_inputs": ["(1,)"],
+    "test_outputs": ["1"],
+    "language": "python",
+}
+
+
+def test_programs_are_not_run_unless_the_study_says_so(reader, tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "run", lambda *_: pytest.fail("a program was run"))
+    config = file(tmp_path, [CODE, CODE | {"prompt": "def f(y):\n"}], "code_evaluation")
+    result, table = evaluate(config, "t", None, reader)
+    assert result["value"] is None and result["score"] is None and result["executed"] is False
+    assert table["output"].str.len().gt(0).all() and table["correct"].isna().all()
+    monkeypatch.setattr(sandbox, "passes", lambda programs, what: [True, False])
+    result, _ = evaluate(config.model_copy(update={"execute": True}), "t", None, reader)
+    assert result["value"] == 0.5 and result["executed"] is True
+
+
+def test_the_stage_runs_every_type_from_one_load_and_repeats_itself(tmp_path, monkeypatch):
+    folder = save(decoder(FAMILIES["llama, smollm2"]), tmp_path / "model")
+    (tmp_path / "card.json").write_text(json.dumps({"model": "model", "max_length": 64}))
+    rows = {
+        "multiple_choice": {"query": "q", "choices": ["a", "b"], "gold": 0},
+        "schema": {"context_options": ["a", "b"], "continuation": "c", "gold": 0},
+        "language_modeling": {"context": "c", "continuation": "d"},
+        "generation_task_with_answers": {"context": "c", "answer": "d"},
+        "code_evaluation": CODE,
+    }
+    tasks = {}
+    for kind, row in rows.items():
+        (tmp_path / kind).mkdir()
+        tasks[kind] = file(tmp_path / kind, [row], kind).model_dump(mode="json")
+    loads, load = [], icl_run.load_causal_lm
+    monkeypatch.setattr(icl_run, "load_causal_lm", lambda *args: loads.append(1) or load(*args))
+    spec = {"checkpoint": "c", "precision": "fp32", "tokens_per_batch": 256, "seed": 1, "tasks": tasks}
+    for out in (tmp_path / "1", tmp_path / "2"):
+        out.mkdir()
+        assert list(run(spec, {"card": tmp_path / "card.json", "tasks": []}, out)) == list(rows)
+    assert len(loads) == 2
+    for kind in rows:
+        assert (tmp_path / "1" / f"{kind}.parquet").read_bytes() == (tmp_path / "2" / f"{kind}.parquet").read_bytes()
+        assert (tmp_path / "1" / f"{kind}.json").read_bytes() == (tmp_path / "2" / f"{kind}.json").read_bytes()
+    bert = BertForMaskedLM(BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=400))
+    save(bert, folder.with_name("bert"))
+    (tmp_path / "card.json").write_text(json.dumps({"model": "bert", "max_length": 64}))
+    with pytest.raises(UserError, match="reads a text in both directions"):
+        list(run(spec, {"card": tmp_path / "card.json", "tasks": []}, tmp_path / "1"))
+
+
+# --- averages
+
+VERSION = {"categories": {"one": ["a", "b"], "two": ["c"]}, "averages": {"core": ["one", "two"], "first": ["one"]}}
+
+
+def test_averages_are_means_of_means_with_their_errors():
+    found = {one.name: one for one in averages({"a": (0.2, 0.03), "b": (0.4, 0.04), "c": (-0.1, 0.02)}, VERSION)}
+    assert found["one"].score == pytest.approx(0.3) and found["one"].stderr == pytest.approx(0.025)
+    assert found["core"].score == pytest.approx(0.1) and found["core"].kind == "average"
+    assert found["core"].stderr == pytest.approx(np.hypot(0.025, 0.02) / 2)
+    assert centred(0.25, 0.5) == -0.5 and centred(1, 0.25) == 1
+
+
+def test_a_category_with_a_missing_benchmark_is_absent_and_so_is_what_rests_on_it():
+    found = {one.name: one for one in averages({"a": (0.2, 0.03), "c": (0.5, 0.0)}, VERSION)}
+    assert found["one"].score is None and found["one"].missing == ["b"] and found["two"].score == 0.5
+    assert found["core"].score is None and found["core"].missing == ["one"]
+
+
+def test_every_version_of_the_gauntlet_has_its_tasks():
+    counts = {name: len(catalog.suites()[name]) for name in catalog.gauntlets()}
+    assert counts == {
+        "gauntlet-v0": 33, "gauntlet-v0.1": 49, "gauntlet-v0.2": 33, "gauntlet-v0.3": 31, "gauntlet-v0.3-code": 39
+    }  # fmt: skip
+    for version, parts in catalog.gauntlets().items():
+        assert all(set(names) <= set(parts["categories"]) for names in parts["averages"].values()), version
+        for entry in catalog.expand([version], "icl"):
+            IclTask.model_validate(catalog.resolve("icl", entry, "", "")[1])
+    assert len(catalog.gauntlets()["gauntlet-v0.3"]["averages"]["core_average"]) == 5
+
+
+def test_a_suite_may_be_taken_with_other_settings():
+    entries = catalog.expand([{"use": "gauntlet-v0.3", "max_items": 5, "source": {"folder": "/x"}}, "piqa"], "icl")
+    id, data = catalog.resolve("icl", entries[0], "", "")
+    assert (
+        id == "jeopardy.3" and data["max_items"] == 5 and data["source"]["folder"] == "/x" and data["source"]["sha256"]
+    )
+    assert entries[-1] == "piqa" and len(entries) == 32
+
+
+def test_the_catalog_says_what_the_released_yamls_say():
+    """Type, shots, chance level, delimiters of every benchmark of every version, and the hashes of the files at hand."""
+    if not (SHARED / "gauntlet").is_dir():
+        pytest.skip(f"no gauntlet at {SHARED}")
+    versions = {"v0.3_with_code": "v0.3-code"}
+    with (SHARED / "gauntlet/task_table.csv").open() as lines:
+        for row in csv.DictReader(lines):
+            name = {"human_eval_ccp": "human_eval_cpp"}.get(row["task"], row["task"])
+            category = catalog.gauntlets()["gauntlet-" + versions.get(row["version"], row["version"])]["categories"]
+            stem = {"svamp": "svamp_thought", "gsm8k": "gsm8k_prepended"}.get(name)
+            found = name if name in category[row["category"]] else stem
+            assert category[row["category"]][found] == int(row["num_fewshot"])
+            if not row["icl_task_type"]:
+                continue  # the table could not look the misspelt one up
+            config = IclTask.model_validate(catalog.entries("icl")[f"gauntlet.{found}"])
+            kind = row["icl_task_type"].replace("question_answering", "generation_task_with_answers")
+            assert (config.type, config.baseline) == (kind, float(row["random_baseline"]))
+            words = (config.delimiter, config.prelimiter, config.cot_delimiter)
+            assert words == tuple(
+                json.loads(row[k]) for k in ("continuation_delimiter", "question_prelimiter", "cot_delimiter")
+            )
+            assert config.categories is (row["has_categories"] == "True")
+            path = SHARED / "gauntlet/local_data" / config.source.file
+            if path.exists():
+                assert len(icl_items.read(at(config, path.parents[1]))[0]) == int(row["n_examples"])
+
+
+def at(config: IclTask, folder: Path) -> IclTask:
+    return config.model_copy(update={"source": config.source.model_copy(update={"folder": str(folder)})})
+
+
+def test_published_accuracies_give_the_published_averages():
+    """DCLM's 30 models: (accuracy - baseline) / (1 - baseline) by category and over all 53 tasks, to 1e-9."""
+    folder = SHARED / "dclm-icl"
+    if not folder.is_dir():
+        pytest.skip(f"no published accuracies at {folder}")
+    tasks = pd.read_csv(folder / "eval_meta_data_v1.csv").set_index("Eval Task")
+    models = pd.read_csv(folder / "DCLM_model_database_30.csv")
+    written = pd.read_csv(folder / "DCLM_model_database_30.csv", dtype=str)
+    categories = {name: list(rows.index) for name, rows in tasks.groupby("Task Category")}
+    version = {"categories": {**categories, "all": list(tasks.index)}, "averages": {}}
+    assert len(models) == 30 and len(tasks) == 53 and len(categories) == 6
+    for row, model in models.iterrows():
+        scores = {name: (centred(model[name], tasks["Random baseline"][name] / 100), 0.0) for name in tasks.index}
+        found = {one.name: one.score for one in averages(scores, version)}
+        assert found.pop("all") == pytest.approx(model["Extended"], abs=1e-9)
+        for name, value in found.items():
+            column = f"aggregated_task_categories_centered.{name}"
+            exact = "E" not in written[column][row]  # one value is published with three digits, -2.85E-05
+            assert value == pytest.approx(model[column], abs=1e-9 if exact else 5e-8)
+
+
+def test_degenerate_tasks_of_the_gauntlet_are_named():
+    folder = SHARED / "gauntlet/local_data"
+    if not folder.is_dir():
+        pytest.skip(f"no gauntlet at {folder}")
+    from retscale.icl.summary import oddities
+
+    for name, words in {
+        "bigbench_strange_stories": "always number 0",
+        "boolq": "right in 62%",
+        "siqa": "12 of 1954",
+    }.items():
+        config = at(IclTask.model_validate(catalog.entries("icl")[f"gauntlet.{name}"]), folder)
+        items, _ = icl_items.read(config)
+        assert words in "; ".join(oddities(items, config, config.baseline)), name
