@@ -110,7 +110,7 @@ def icl_row(path: Path) -> dict:
     """One in-context task of one checkpoint; without numbers if its generated programs were not run."""
     found = read_json(path)
     need(found, ("checkpoint", "task", "type", "value", "baseline", "score", "n_items"), path)
-    numbers = dict.fromkeys(("value", "baseline", "score", "stderr"))
+    numbers = {"value": None, "baseline": number(found["baseline"], "baseline", path), "score": None, "stderr": None}
     if not (found["type"] == "code_evaluation" and found["value"] is None):
         numbers = {name: number(found[name], name, path) for name in ("value", "baseline", "score")}
         numbers["stderr"] = found.get("stderr")
@@ -126,6 +126,5 @@ def icl_row(path: Path) -> dict:
         "trimmed": found.get("trimmed", 0),
         "tied": found.get("tied", 0),
         "odd": "; ".join(found.get("odd", [])),
-        "whole": found.get("whole"),
         "sha256": sha256(path),
     }

@@ -17,7 +17,7 @@ FACTS = ["checkpoint", "family", "size", "n_params", "n_params_non_embedding", "
 FACTS += ["tokens_per_param", "schedule_finished", "role"]
 SCORES = ["recipe", "seed", "task", "metric", "value", "n_queries", "file", "sha256"]
 ICL = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "low", "high", "executed", "trimmed", "tied"]
-ICL += ["odd", "whole", "file", "sha256"]
+ICL += ["odd", "file", "sha256"]
 AVERAGES = ["checkpoint", "gauntlet", "kind", "name", "score", "stderr", "missing"]
 
 

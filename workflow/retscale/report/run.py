@@ -72,6 +72,8 @@ def facts(config: ReportConfig, inputs: dict) -> dict:
         "growth_rule": GROWTH_RULE,
         "scores": score_table(checkpoints, tables["points"], study, config),
         "icl": icl_table(checkpoints, tables["icl_points"], config),
+        "icl_tasks": icl_tasks(read_table(collect, "icl"), config),
+        "icl_averages": icl_averages(checkpoints, read_table(collect, "icl_averages")),
         "trends": rows(tables["trends"].sort_values(["recipe", "schedule", "slope"], ascending=[True, True, False])),
         "effects": rows(tables["effects"]),
         "correlations": rows(tables["correlations"]),
@@ -148,14 +150,55 @@ def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, co
 def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: ReportConfig) -> dict:
     """One row a checkpoint: the mean in-context score and each task's."""
     values = {(p.checkpoint, p.task): p.score for p in icl.itertuples()}
-    tasks = sorted(set(icl["task"]) - {MEAN})
+    tasks = sorted(set(icl[icl["file"].notna()]["task"]))
     found = [name for name in checkpoints["checkpoint"] if any(key[0] == name for key in values)]
-    told = {task: config.icl[task] for task in tasks if task in config.icl}
     return {
         "tasks": tasks,
-        "told": told,
         "rows": [(name, [values.get((name, task)) for task in [MEAN, *tasks]]) for name in found],
     }
+
+
+def icl_tasks(icl: pd.DataFrame, config: ReportConfig) -> list[dict]:
+    """One row an in-context task: size, baseline, the widest interval of its score, what is odd about it, its source."""
+    found = []
+    for task, rows in icl.groupby("task"):
+        notes = [note for odd in dict.fromkeys(rows["odd"]) for note in odd.split("; ") if note]
+        counted = {"tied": "best choices tie in up to {} items", "trimmed": "up to {} texts were cut to fit"}
+        notes += [words.format(int(rows[name].max())) for name, words in counted.items() if rows[name].max() > 0]
+        if rows["type"].iloc[0] == "code_evaluation":
+            run = bool(rows["executed"].iloc[0])
+            notes.append(
+                "generated programs were run, in a sandbox without network and with limits of time, memory and files"
+                if run
+                else "generated programs were not run, so it has no score"
+            )
+        half = (rows["high"].astype(float) - rows["low"].astype(float)).max() / 2
+        baseline = rows["baseline"].astype(float).iloc[0]
+        told = config.icl.get(task, Described())
+        found.append(
+            {
+                "task": task,
+                "items": rows["n_items"].iloc[0],
+                "baseline": baseline,
+                "half": half / (1 - baseline),
+                "notes": list(dict.fromkeys(notes)),
+                "told": told,
+            }
+        )
+    return found
+
+
+def icl_averages(checkpoints: pd.DataFrame, averages: pd.DataFrame) -> list[dict]:
+    """One entry a version of the gauntlet: its categories and averages by checkpoint, and why some are absent."""
+    found = []
+    for version, rows in averages.groupby("gauntlet", sort=False):
+        names = list(dict.fromkeys(rows["name"]))
+        cells = {(row["checkpoint"], row["name"]): row for row in rows.to_dict("records")}
+        known = [name for name in checkpoints["checkpoint"] if (name, names[0]) in cells]
+        absent = {row["name"]: row["missing"] for row in cells.values() if row["missing"]}
+        table = [(name, [cells[name, column] for column in names]) for name in known]
+        found.append({"version": version, "names": names, "rows": table, "absent": absent})
+    return found
 
 
 def rows(table: pd.DataFrame) -> list[dict]:
