@@ -11,7 +11,7 @@ from retscale.icl.decoder import Decoder, Prefix
 from retscale.progress import progress
 from retscale.text.batch import batches
 
-WORTH_SHARING = 32  # tokens; for less, a second pass costs more than it saves
+WORTH_SHARING = 16  # tokens; for less, a second pass costs more than it saves
 
 
 class Part(NamedTuple):

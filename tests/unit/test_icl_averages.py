@@ -1,0 +1,83 @@
+"""Averages of the gauntlet from results to report: the second axis, what is absent, and what the report says of tasks."""
+
+import json
+
+import pytest
+from test_collect_synthetic import ICL_TASKS, write_study
+from test_report import SPEC, made, page
+
+from retscale.collect.run import run as collect
+from retscale.collect.tables import read_table
+from retscale.errors import UserError
+from retscale.fit.points import icl_points
+from retscale.fit.run import run as fit
+
+FIRST, SECOND, *REST = ICL_TASKS
+VERSION = {
+    "categories": {"knowing": [FIRST, SECOND], "reading": REST, "coding": ["human_eval.0"]},
+    "averages": {"core_average": ["knowing", "reading"], "with_code": ["knowing", "reading", "coding"]},
+}
+
+
+@pytest.fixture
+def study(tmp_path):
+    spec, inputs = write_study(tmp_path / "results")
+    (tmp_path / "collect").mkdir()
+    return spec | {"averages": {"v": VERSION}}, inputs, tmp_path / "collect"
+
+
+def unscored(path):
+    """The result of programs that were generated and not run."""
+    found = json.loads(path.read_text())
+    found |= {"task": "human_eval.0", "type": "code_evaluation", "value": None, "score": None, "stderr": None}
+    other = path.with_name("human_eval.0.json")
+    other.write_text(json.dumps(found | {"executed": False, "odd": [], "baseline": 0}))
+    return other
+
+
+def test_the_core_average_is_the_second_axis_and_a_missing_benchmark_makes_absent(study):
+    spec, inputs, out = study
+    inputs = inputs | {"icl": [*inputs["icl"], unscored(inputs["icl"][0])]}
+    collect(spec, inputs, out)
+    icl, averages = (read_table(out / "collect.json", name) for name in ("icl", "icl_averages"))
+    checkpoint = json.loads(inputs["icl"][0].read_text())["checkpoint"]
+    own = averages[averages["checkpoint"] == checkpoint].set_index("name")
+    scores = icl[icl["checkpoint"] == checkpoint].set_index("task")["score"]
+    knowing, reading = scores[[FIRST, SECOND]].mean(), scores[REST].mean()
+    assert own.loc["core_average", "score"] == pytest.approx((knowing + reading) / 2)
+    assert own.loc["coding", "missing"] == "human_eval.0" and own.loc["with_code", "missing"] == "coding"
+    assert own["score"].isna().sum() == 2
+    points = icl_points(icl, averages).set_index(["checkpoint", "task"])["score"]
+    assert points[checkpoint, "mean"] == points[checkpoint, "v/core_average"] == own.loc["core_average", "score"]
+    assert (checkpoint, "human_eval.0") not in points.index
+    (out.parent / "fit").mkdir()
+    fit({"bootstrap": 200}, {"collect": out / "collect.json"}, out.parent / "fit")
+    assert json.loads((out.parent / "fit" / "fit.json").read_text())["icl_headline"] == "v/core_average"
+
+
+def test_only_programs_may_go_without_a_score(study):
+    spec, inputs, out = study
+    path = inputs["icl"][0]
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"value": None}))
+    with pytest.raises(UserError, match="value is None, not a finite number"):
+        collect(spec, inputs, out)
+
+
+def test_the_report_names_what_is_absent_odd_and_not_run(tmp_path, monkeypatch):
+
+    def with_averages(root, **options):
+        spec, inputs = write_study(root / "results", **options)
+        path = inputs["icl"][0]
+        odd = {"odd": ["the right choice is always number 0: whoever ties on every item scores 1"], "tied": 7}
+        path.write_text(json.dumps(json.loads(path.read_text()) | odd))
+        (root / "collect").mkdir()
+        inputs = inputs | {"icl": [*inputs["icl"], unscored(path)]}
+        collect(spec | {"averages": {"v": VERSION}}, inputs, root / "collect")
+        return root / "collect" / "collect.json"
+
+    monkeypatch.setattr("test_report.collected", with_averages)
+    text = page(made(tmp_path), tmp_path / "out", SPEC)
+    assert "Averages of v, with standard errors" in text
+    assert "coding (human_eval.0); with code (coding)." in text and ">absent<" in text
+    assert "whoever ties on every item scores 1" in text and "best choices tie in up to 7 items" in text
+    assert "generated programs were not run, so it has no score" in text
