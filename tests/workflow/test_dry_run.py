@@ -15,6 +15,9 @@ def test_every_study_plans(clone, study):
     plan = clone.plan(study=f"config/{study}.yaml")
     assert plan["report"] == 1 and plan["figure"] == 6 and plan["finetune"] >= plan["checkpoint"]
     assert plan["collect"] == plan["fit"] == plan["pairs"] == plan["mine"] == 1
+    # The gauntlet's files are fetched once for all checkpoints; wheels are read in place.
+    assert plan.get("items", 0) == (39 if study in ("portes2025", "open-ladders") else 0)
+    assert plan["icl"] == plan["checkpoint"]
 
 
 ONE_DATA_SET = "pairs: {use: boolq, max_pairs: 1000}"
