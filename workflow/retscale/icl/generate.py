@@ -13,7 +13,7 @@ from retscale.icl.prompt import needs_prefix_space
 from retscale.icl.score import WORTH_SHARING, common
 from retscale.progress import progress
 
-SPREAD = 16  # tokens by which the prompts of a batch may differ in length
+SPREAD = 16  # tokens by which the prompts of a batch may differ in length at least
 
 
 def generate(
@@ -37,9 +37,10 @@ def generate(
     start = min(common([tuple(prompt) for prompt in prompts]), min(map(len, prompts)) - 1) if len(prompts) > 1 else 0
     prefix = decoder.read(*decoder.batch([prompts[0][:start]])) if start >= WORTH_SHARING else None
     found = [""] * len(prompts)
-    for rows in progress(
-        alike([len(prompt) + new_tokens for prompt in prompts], tokens_per_batch), what, unit="batches"
-    ):
+    # A row that waits for the longest prompt costs a step a token, a batch of its own as many steps as there are new tokens.
+    spread = max(SPREAD, new_tokens // 2)
+    plan = alike([len(prompt) + new_tokens for prompt in prompts], tokens_per_batch, spread)
+    for rows in progress(plan, what, unit="batches"):
         before = prefix.select([0] * len(rows)) if prefix else decoder.nothing(len(rows))
         pick = Pick(temperature, seed, rows)
         for row, ids in zip(
@@ -100,14 +101,14 @@ def text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     return found if needs_prefix_space(tokenizer) else " " + found
 
 
-def alike(lengths: Sequence[int], budget: int) -> list[np.ndarray]:
-    """Indices in batches of at most `budget` tokens and nearly equal lengths, longest first."""
+def alike(lengths: Sequence[int], budget: int, spread: int) -> list[np.ndarray]:
+    """Indices in batches of at most `budget` tokens, lengths at most `spread` apart, longest first."""
     order = np.argsort(-np.asarray(lengths), kind="stable")
     found, first = [], 0
     for end in range(1, len(order) + 1):
         longest = lengths[order[first]]
         full = (end + 1 - first) * longest > budget
-        if end == len(order) or full or longest - lengths[order[end]] > SPREAD:
+        if end == len(order) or full or longest - lengths[order[end]] > spread:
             found.append(order[first:end])
             first = end
     return found
