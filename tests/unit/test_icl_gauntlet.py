@@ -15,6 +15,7 @@ import pytest
 import torch
 from icl_models import decoder, save, tokenizer
 from pydantic import ValidationError
+from retscale import cli
 from retscale.errors import UserError
 from retscale.icl import items as icl_items
 from retscale.icl import run as icl_run
@@ -605,6 +606,45 @@ def test_the_stage_runs_every_type_from_one_load_and_repeats_itself(tmp_path, mo
     (tmp_path / "card.json").write_text(json.dumps({"model": "bert", "max_length": 64}))
     with pytest.raises(UserError, match="reads a text in both directions"):
         list(run(spec, {"card": tmp_path / "card.json", "tasks": []}, tmp_path / "1"))
+
+
+def test_the_command_takes_fetched_tasks_and_keeps_finished_ones(tmp_path, monkeypatch):
+    """Through the command line: a task added to a batch, or changed, costs that task alone."""
+    folder = save(decoder(FAMILIES["llama, smollm2"]), tmp_path / "model")
+    card, fetched = tmp_path / "checkpoint/c/card.json", tmp_path / "items/far/items.json"
+    near = file(
+        tmp_path, [{"query": f"q {i}", "choices": ["dog", "king"], "gold": 0} for i in range(4)], "multiple_choice"
+    )
+    path = tmp_path / "web/me/repo" / ("a" * 40) / "far.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"context": "c", "continuation": "d"}) + "\n")
+    monkeypatch.setattr(items_run, "HOST", (tmp_path / "web").as_uri())
+    far = task(
+        "language_modeling", source={"kind": "jsonl", "repo": "me/repo", "revision": "a" * 40, "file": "far.jsonl"}
+    )
+    tasks = {"far": far.model_dump(mode="json"), "near": near.model_dump(mode="json")}
+    local = {"id": "c", "source": {"kind": "local", "path": str(folder)}, "tokens": 1000, "precision": "fp32"}
+    assert cli.main(["checkpoint", "--spec", json.dumps(local), "--out", str(card)]) == 0
+    spec = {"id": "far", "source": tasks["far"]["source"]}
+    assert cli.main(["items", "--spec", json.dumps(spec), "--out", str(fetched)]) == 0
+
+    def scored() -> dict[str, int]:
+        spec = {"checkpoint": "c", "precision": "fp32", "tokens_per_batch": 256, "seed": 1, "tasks": tasks}
+        out = [str(tmp_path / "icl/c" / f"{name}.json") for name in tasks]
+        call = ["icl", "--spec", json.dumps(spec), "--card", str(card), "--tasks", str(fetched), "--out", *out]
+        assert cli.main(call) == 0
+        return {name: (tmp_path / "icl/c" / f"{name}.record.json").stat().st_mtime_ns for name in tasks}
+
+    first = scored()
+    record = json.loads((tmp_path / "icl/c/far.record.json").read_text())
+    assert {row["name"] for row in record["inputs"]} == {"card", "tasks"} and list(record["spec"]["tasks"]) == ["far"]
+    assert scored() == first
+    tasks["more"] = tasks["near"] | {"max_items": 2}
+    second = scored()
+    assert second["far"] == first["far"] and second["near"] == first["near"] and "more" in second
+    tasks["near"]["shots"] = 1
+    third = scored()
+    assert third["near"] != second["near"] and third["far"] == second["far"] and third["more"] == second["more"]
 
 
 # --- averages
