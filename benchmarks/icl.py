@@ -2,8 +2,8 @@
 
     python benchmarks/icl.py [--items 16] [--folder GAUNTLET/local_data] [--json]
 
-SmolLM2-135M from its wheel (envs/smollm2.txt). Without a folder with the gauntlet's files the tasks are those of the data
-wheels, with three shots. Items per CPU-second, tokenisation included, loading not; both must agree on every prediction.
+SmolLM2-135M from its wheel (envs/smollm2.txt). Without a folder with the gauntlet's files the tasks are those of the
+data wheels, with three shots. Items per CPU-second, tokenisation included, loading not; both must agree on every prediction.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Averages of the gauntlet from results to report: the second axis, what is absent, and what the report says of tasks."""
+"""Averages of the gauntlet from results to report: the second axis, what is absent, what is said of tasks."""
 
 import json
 

@@ -688,7 +688,7 @@ def test_a_suite_may_be_taken_with_other_settings():
 
 
 def test_the_catalog_says_what_the_released_yamls_say():
-    """Type, shots, chance level, delimiters of every benchmark of every version, and the hashes of the files at hand."""
+    """Type, shots, chance level and delimiters of every benchmark of every version; hashes of the files at hand."""
     if not (SHARED / "gauntlet").is_dir():
         pytest.skip(f"no gauntlet at {SHARED}")
     versions = {"v0.3_with_code": "v0.3-code"}

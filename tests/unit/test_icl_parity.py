@@ -1,4 +1,4 @@
-"""Per-item agreement with lm-evaluation-harness on the same prompts and model, and where the gauntlet differs by design."""
+"""Per-item agreement with lm-evaluation-harness on the same prompts and model, and where the gauntlet differs."""
 
 import json
 import sys

@@ -111,7 +111,7 @@ def read_icl(paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.Dat
 
 
 def average_icl(config: CollectConfig, icl: pd.DataFrame) -> pd.DataFrame:
-    """One row a checkpoint and category or average of each version of the gauntlet; what one of them misses is named."""
+    """One row a checkpoint and category or average of each version of the gauntlet, naming what an absent one lacks."""
     found = []
     for checkpoint, rows in icl[icl["score"].notna()].groupby("checkpoint"):
         errors = rows["stderr"].astype(float) / (1 - rows["baseline"].astype(float))

@@ -100,9 +100,10 @@ class Induction(Built):
 class Released(Strict):
     """Rows as the MosaicML gauntlet releases them; the type of the task says which fields they have.
 
-    multiple_choice: query, choices, gold. language_modeling: context, continuation. schema: context_options, continuation,
-    gold. generation_task_with_answers: context, answer, and perhaps aliases and chain_of_thought. code_evaluation: prompt,
-    canonical_solution, entry_point, test_inputs, test_outputs, language. Any of them may have a category.
+    multiple_choice: query, choices, gold. language_modeling: context, continuation. schema: context_options,
+    continuation, gold. generation_task_with_answers: context, answer, and perhaps aliases and chain_of_thought.
+    code_evaluation: prompt, canonical_solution, entry_point, test_inputs, test_outputs, language. Any of them may have a
+    category.
     """
 
     kind: Literal["released"] = "released"
@@ -114,8 +115,8 @@ class Released(Strict):
 class IclTask(Strict):
     """An in-context task, with the words of the MosaicML gauntlet's yamls where they have one.
 
-    `shots` solved items stand before each item, separated by `example_delimiter`: others of the same data, drawn from one
-    stream of `shot_seed`. `prelimiter` opens each question and `delimiter` joins it to its answer. `categories`: the
+    `shots` solved items stand before each item, separated by `example_delimiter`: others of the same data, drawn from
+    one stream of `shot_seed`. `prelimiter` opens each question and `delimiter` joins it to its answer. `categories`: the
     score is the mean over the items' categories, and shots come from the item's own.
 
     `baseline` is what scores 0: a number, `chance` (the mean of 1 / number of choices) or `majority` (the share of the
@@ -123,8 +124,8 @@ class IclTask(Strict):
     `max_length`: tokens that a prompt may have, if the model can read as many; a longer one loses its beginning.
 
     A generated answer ends at the first of `stop`; what counts is the text after its last `cot_delimiter`, compared
-    with case, punctuation and articles removed if `normalise`. `execute`: whether generated programs are run, in a sandbox;
-    without it a code_evaluation task has generations but no score.
+    with case, punctuation and articles removed if `normalise`. `execute`: whether generated programs are run, in a
+    sandbox; without it a code_evaluation task has generations but no score.
     """
 
     type: Literal[TYPES]  # type: ignore[valid-type]

@@ -29,15 +29,15 @@ def generate(
 ) -> list[str]:
     """What follows each prompt: `new_tokens` tokens, or fewer up to the end-of-text token or through one of `stop`.
 
-    Always the most probable token; with a `temperature` tokens are drawn, from a stream of each prompt's own. The common
-    beginning of all prompts is read once. UserError if the model cannot continue from a cache.
+    Always the most probable token; with a `temperature` tokens are drawn, from a stream of each prompt's own. The
+    common beginning of all prompts is read once. UserError if the model cannot continue from a cache.
     """
     if decoder.whole is not None:
         raise UserError(f"this model cannot generate answers: {decoder.whole}")
     start = min(common([tuple(prompt) for prompt in prompts]), min(map(len, prompts)) - 1) if len(prompts) > 1 else 0
     prefix = decoder.read(*decoder.batch([prompts[0][:start]])) if start >= WORTH_SHARING else None
     found = [""] * len(prompts)
-    # A row that waits for the longest prompt costs a step a token, a batch of its own as many steps as there are new tokens.
+    # A row behind the others costs a step for each token it lacks, a batch of its own as many steps as new tokens.
     spread = max(SPREAD, new_tokens // 2)
     plan = alike([len(prompt) + new_tokens for prompt in prompts], tokens_per_batch, spread)
     for rows in progress(plan, what, unit="batches"):

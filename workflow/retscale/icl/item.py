@@ -17,8 +17,8 @@ class Program:
 class Item:
     """A context and its choices, of which `gold` is right.
 
-    language_modeling: one choice, the continuation. schema: the choices are contexts of the one `end`. Where answers are
-    generated: the choices are the accepted ones, the first of them the answer; `thought` leads to it.
+    language_modeling: one choice, the continuation. schema: the choices are contexts of the one `end`. Where answers
+    are generated: the choices are the accepted ones, the first of them the answer; `thought` leads to it.
     """
 
     context: str

@@ -15,7 +15,7 @@ from retscale.text.wheel import WheelSource, rows
 def read(task: IclTask, fetched: Path | None = None) -> tuple[list[Item], dict]:
     """All items of `task` before sampling, and facts about them: rows dropped by reason, or the file's sha256.
 
-    `fetched` is the items.json of a task whose source has to be fetched. UserError if a category that counts is missing.
+    `fetched` is the items.json of a task whose source has to be fetched. UserError if a category is missing.
     """
     if task.items.kind == "released":
         found, digest = released.read(released.locate(task.source, fetched), task.source, task.type)

@@ -155,7 +155,7 @@ def join(context: list[int], end: list[int], max_length: int) -> tuple[list[int]
 
 
 def answer_length(tokenizer: PreTrainedTokenizerBase, items: list[Item], task: IclTask) -> int:
-    """Tokens to generate: those of the longest accepted answer of the whole data set, and some more behind a thought."""
+    """Tokens to generate: those of the longest accepted answer of the data set, and some more behind a thought."""
     if task.type == "code_evaluation":
         texts = {item.choices[0] for item in items}
         return max(map(len, _ids(tokenizer, texts).values())) + MORE_THAN_A_THOUGHT

@@ -27,7 +27,7 @@ FIELDS = {
 
 
 def locate(source: JsonlSource, fetched: Path | None) -> Path:
-    """The file of `source`: `fetched` (an items.json of the stage `items`) or below its folder; UserError if not there."""
+    """The file of `source`: `fetched` (an items.json of the stage `items`) or below its folder; UserError if absent."""
     if source.fetched:
         if fetched is None:
             raise UserError(f"{source.file} must be fetched first; give its items.json with --tasks")
@@ -109,6 +109,6 @@ def check(row: dict, kind: str, where: str) -> None:
             )
     if kind == "code_evaluation" and (not row["test_inputs"] or len(row["test_inputs"]) != len(row["test_outputs"])):
         raise UserError(
-            f"{where}: {len(row['test_inputs'])} test_inputs for {len(row['test_outputs'])} test_outputs; give one or more, "
-            "as many of each"
+            f"{where}: {len(row['test_inputs'])} test_inputs for {len(row['test_outputs'])} test_outputs; give one or "
+            "more, as many of each"
         )

@@ -37,8 +37,8 @@ def score(
     each of them is the most probable one at its place (bool). Texts of one owner (ascending) are choices of a question.
 
     Runs where the model is and in the model's dtype; log-probabilities are float32. The last token is predicted but
-    never read, so choices of one token share a single pass over their context; the common beginning of a question's other
-    choices is read once as well, and so is that of all texts where no question has several.
+    never read, so choices of one token share a single pass over their context; the common beginning of a question's
+    other choices is read once as well, and so is that of all texts where no question has several.
     """
     users: dict[tuple[int, ...], list[int]] = {}
     for i, (ids, _) in enumerate(joined):

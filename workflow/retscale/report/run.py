@@ -159,7 +159,7 @@ def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: ReportConfig
 
 
 def icl_tasks(icl: pd.DataFrame, config: ReportConfig) -> list[dict]:
-    """One row an in-context task: size, baseline, the widest interval of its score, what is odd about it, its source."""
+    """One row an in-context task: size, baseline, widest interval of its score, what is odd about it, its source."""
     found = []
     for task, rows in icl.groupby("task"):
         notes = [note for odd in dict.fromkeys(rows["odd"]) for note in odd.split("; ") if note]
