@@ -1,0 +1,101 @@
+"""An encoder as it was trained: the files, the prompt and the pooling that encoder.json vouches for."""
+
+import copy
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from retscale.errors import UserError
+from retscale.model.device import device, dtype
+from retscale.model.encode import encode
+from retscale.model.load import load_backbone, load_tokenizer
+from retscale.model.pool import Pooling
+from retscale.model.prompt import Prompt, Side
+from retscale.model.tokenize import fingerprint, token_ids
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """`models` are replicas, one a device. `reads` is the same for encoders that make the same tokens of every text, and
+    `sha256` for those that make the same vectors."""
+
+    models: list[PreTrainedModel]
+    tokenizer: PreTrainedTokenizerBase
+    prompt: Prompt
+    pooling: Pooling
+    normalize: bool
+    tokens_per_batch: int
+    reads: str
+    sha256: str
+
+    def tokens(self, texts: list[str], side: Side) -> list[np.ndarray]:
+        return token_ids(self.tokenizer, texts, self.prompt, side).ids
+
+    def embed(self, ids: list[np.ndarray], what: str, replica: int = 0) -> np.ndarray:
+        """Vectors of token ids: float32 (texts, d)."""
+        return encode(
+            self.models[replica],
+            ids,
+            self.tokenizer.pad_token_id,
+            pooling=self.pooling,
+            normalize=self.normalize,
+            tokens_per_batch=self.tokens_per_batch,
+            what=what,
+        )
+
+
+def load(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
+    """The encoder whose encoder.json is `path`, once on every accelerator of this process, or on the CPU.
+
+    Prompt and pooling are those that it was trained with, and cannot be others. UserError if its files are not the ones
+    that encoder.json lists, or if texts would become other tokens than in training.
+    """
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    for name, expected in facts["files"].items():
+        with (path.parent / name).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != expected:
+                raise UserError(
+                    f"{path.parent / name} is not the file that {path.name} lists; fine-tune this encoder again"
+                )
+    tokenizer = load_tokenizer(path.parent)
+    prompt = trained_prompt(facts, tokenizer, path)
+    model = load_backbone(path.parent, dtype(precision)).to(device())
+    others = [copy.deepcopy(model).to(f"cuda:{i}") for i in range(torch.cuda.device_count()) if i != model.device.index]
+    reads = [sorted(x for x in facts["files"].items() if x[0].startswith("tokenizer")), facts["prompt_sha256"]]
+    made = [facts["files"], facts["pooling"], facts["normalize"], str(model.dtype), tokens_per_batch, model.device.type]
+    return Encoder(
+        [model, *others],
+        tokenizer,
+        prompt,
+        facts["pooling"],
+        facts["normalize"],
+        tokens_per_batch,
+        reads=sha256(reads),
+        sha256=sha256([reads, made]),
+    )
+
+
+def sha256(facts: list) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def trained_prompt(facts: dict, tokenizer: PreTrainedTokenizerBase, path: Path) -> Prompt:
+    """The prompt in encoder.json; UserError unless it makes of texts the tokens that it made in training."""
+    try:
+        prompt = Prompt.model_validate(facts["prompt"])
+        same = fingerprint(tokenizer, prompt) == facts["prompt_sha256"]
+    except (KeyError, ValidationError):
+        raise UserError(f"{path} holds no valid prompt; fine-tune this encoder again") from None
+    if not same:
+        raise UserError(
+            f"{path}: with this prompt and tokenizer texts become other tokens than in training (prompt_sha256 "
+            f"differs); undo the edit, install the tokenizers and transformers that {path.parent.name} was trained "
+            "with, or fine-tune it again"
+        )
+    return prompt
