@@ -22,8 +22,11 @@ from retscale.model.tokenize import fingerprint, token_ids
 
 @dataclass(frozen=True)
 class Encoder:
-    """`models` are replicas, one a device. `reads` is the same for encoders that make the same tokens of every text, and
-    `sha256` for those that make the same vectors."""
+    """`models` are replicas, one a device.
+
+    `reads` is the same for encoders that make the same tokens of every text, `sha256` for those that make the same
+    vectors.
+    """
 
     models: list[PreTrainedModel]
     tokenizer: PreTrainedTokenizerBase

@@ -35,7 +35,8 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
         task = task_tables.read(path)
         if task.facts["id"] != name:
             raise UserError(
-                f"{path} is the task {task.facts['id']!r}, where the spec has {name!r}; give --tasks in the order of the spec"
+                f"{path} is the task {task.facts['id']!r}, where the spec has {name!r}; "
+                "give --tasks in the order of the spec"
             )
         kept = STATE / "vectors" / encoders.sha256([encoder.sha256, corpora[number], config.storage, made_by])
         rows, scores = rank(task, encoder, config, kept)

@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pandas as pd
 
@@ -17,7 +16,8 @@ def main(arguments: argparse.Namespace) -> int:
         run = pd.read_parquet(arguments.run, columns=["query_id", "doc_ids", "scores"])
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{arguments.run} is no run of `retscale evaluate` ({error}); give a TASK.parquet under results/<study>/evaluate"
+            f"{arguments.run} is no run of `retscale evaluate` ({error}); give a TASK.parquet under "
+            "results/<study>/evaluate"
         ) from None
     try:
         sys.stdout.writelines(lines(run, "retscale"))
