@@ -10,6 +10,7 @@ import numpy as np
 
 _ROWS = 64  # rankings looked up at a time, so that they stay in a core's cache
 _BITS = 22
+_MASK = 2**_BITS - 1
 
 
 @dataclass(frozen=True)
@@ -45,27 +46,25 @@ def found(ranked: np.ndarray, queries: np.ndarray, documents: np.ndarray, scores
     stride = max(int(ranked.max(initial=0)), int(documents.max(initial=0))) + 1
     keys = queries * stride + documents
     order = np.argsort(keys)
+    keys = keys[order]
     # Nearly every ranked document is unjudged: a table of hashes passes over it, an exact look-up settles the rest.
+    salt = np.arange(len(ranked), dtype=np.int64) * 0x9E3779B1
     maybe = np.zeros(2**_BITS, bool)
-    maybe[_hash(keys)] = True
-    rows, ranks, gains = [], [], []
+    maybe[(documents ^ salt[queries]) & _MASK] = True
+    rows, ranks = [], []
     for first in range(0, len(ranked), _ROWS) if len(keys) else ():
         block = ranked[first : first + _ROWS]
-        wanted = (np.arange(first, first + len(block)) * stride)[:, None] + block
-        row, rank = np.nonzero(maybe[_hash(wanted)])
-        rank_of, key = block[row, rank], wanted[row, rank]
-        at = np.searchsorted(keys, key, sorter=order).clip(max=len(keys) - 1)
-        real = (keys[order[at]] == key) & (rank_of >= 0)
-        rows.append(first + row[real])
-        ranks.append(rank[real])
-        gains.append(scores[order[at[real]]])
+        hashes = block ^ salt[first : first + _ROWS, None]
+        hashes &= _MASK
+        row, rank = np.divmod(np.flatnonzero(maybe.take(hashes, mode="clip")), block.shape[1])
+        rows.append(first + row)
+        ranks.append(rank)
+    row, rank = (np.concatenate(part) if part else np.empty(0, np.int64) for part in (rows, ranks))
+    wanted = row * stride + ranked[row, rank]
+    at = np.searchsorted(keys, wanted).clip(max=max(len(keys) - 1, 0))
+    real = (keys[at] == wanted) & (ranked[row, rank] >= 0)
     best_first = np.lexsort((-scores, queries))
-    return Found(
-        len(ranked),
-        *(np.concatenate(part) if part else np.empty(0, np.int64) for part in (rows, ranks, gains)),
-        queries[best_first],
-        scores[best_first],
-    )
+    return Found(len(ranked), row[real], rank[real], scores[order[at[real]]], queries[best_first], scores[best_first])
 
 
 def ndcg(found: Found, k: int) -> np.ndarray:
@@ -116,7 +115,3 @@ def _position(row: np.ndarray) -> np.ndarray:
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
-
-
-def _hash(keys: np.ndarray) -> np.ndarray:
-    return (keys ^ (keys >> _BITS)) & (2**_BITS - 1)
