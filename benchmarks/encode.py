@@ -32,7 +32,7 @@ from retscale.model.prompt import Prompt
 from retscale.model.tokenize import token_ids
 
 TEXTS, LONGEST, VOCABULARY = 4000, 128, 4096
-BUDGET = {"cpu": 1024, "cuda": 2**17}
+BUDGET = {"cpu": 512, "cuda": 2**17}
 
 
 def main() -> None:
