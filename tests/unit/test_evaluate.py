@@ -11,8 +11,8 @@ from transformers import AutoModel, MptConfig, PreTrainedTokenizerFast, set_seed
 
 from retscale.errors import UserError
 from retscale.evaluate.config import METRICS
-from retscale.evaluate.encoder import load as load_encoder
 from retscale.evaluate.run import run
+from retscale.model.encoder import load_encoder
 from retscale.model.load import load_tokenizer
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import fingerprint

@@ -9,7 +9,7 @@ from test_evaluate import elsewhere, encoder, spec, tasks  # noqa: F401
 
 from retscale.errors import UserError
 from retscale.evaluate import run as stage
-from retscale.evaluate.encoder import Encoder
+from retscale.model.encoder import Encoder
 from retscale.task.run import run as make_task
 
 DOCUMENTS = [("a", "w1 w2 w3"), ("A", "w4 w5 w6"), ("a ", "w7 w8 w9"), ("empty", ""), ("blank", "  "), ("b", "w1 w9")]

@@ -14,8 +14,8 @@ from test_evaluate import encoder, spec, tasks  # noqa: F401
 
 from retscale.evaluate import run as stage
 from retscale.evaluate import vectors
-from retscale.evaluate.encoder import Encoder
 from retscale.evaluate.tokens import tokens as stored
+from retscale.model.encoder import Encoder
 
 TEXTS = ["one two", "", "three", "four five six"] * 5
 
@@ -155,14 +155,14 @@ def test_a_corpus_that_tasks_share_is_encoded_once(whole, encoder, tasks, tmp_pa
 
 
 def test_two_devices_give_what_one_gives(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
-    load, used = stage.encoders.load, set()
+    load, used = stage.encoders.load_encoder, set()
 
     def twice(*arguments):
         found = load(*arguments)
         return Encoder(**{**vars(found), "models": found.models * 2})
 
     embed = Encoder.embed
-    monkeypatch.setattr(stage.encoders, "load", twice)
+    monkeypatch.setattr(stage.encoders, "load_encoder", twice)
     monkeypatch.setattr(
         Encoder, "embed", lambda self, ids, what, replica=0: used.add(replica) or embed(self, ids, what, replica)
     )

@@ -26,7 +26,7 @@ from transformers import (
 
 from retscale.checkpoint import run as checkpoint
 from retscale.errors import UserError
-from retscale.evaluate import encoder as encoders
+from retscale.model import encoder as encoders
 from retscale.finetune import run as finetune
 from retscale.model import encode as encoding
 from retscale.model.encode import encode_ids
@@ -212,7 +212,7 @@ def test_what_is_no_decoder_goes_through_the_stages(name, tmp_path, texts):
         places["encoder"],
         places["state"],
     )  # fmt: skip
-    trained = encoders.load(places["encoder"] / "encoder.json", "fp32", 100)
+    trained = encoders.load_encoder(places["encoder"] / "encoder.json", "fp32", 100)
     found = trained.embed(trained.tokens(texts, "passage"), "test")
     tokenizer = load_tokenizer(places["encoder"])
     assert found.shape == (len(texts), 32)

@@ -1,6 +1,6 @@
 """Our encoding and search behind mteb's SearchProtocol: mteb evaluates any of its retrieval tasks with them.
 
-    mteb.evaluate(MtebSearch(encoder.load(path, "auto", 16384)), mteb.get_task("SciFact"))
+    mteb.evaluate(MtebSearch(load_encoder(path, "auto", 16384)), mteb.get_task("SciFact"))
 
 The stage `evaluate` needs no mteb and gives the same scores; this is for what mteb alone computes, such as p-MRR and
 robustness, and for checking one against the other.
@@ -13,8 +13,8 @@ import pandas as pd
 from mteb.models import ModelMeta
 
 from retscale.evaluate import search
-from retscale.evaluate.encoder import Encoder
 from retscale.model.device import device
+from retscale.model.encoder import Encoder
 
 DOCUMENTS_AT_A_TIME = 2**16
 

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 
 from retscale.errors import UserError
-from retscale.evaluate import encoder as encoders
 from retscale.evaluate import metrics, task_tables
 from retscale.evaluate.config import EvaluateConfig
-from retscale.evaluate.encoder import Encoder
 from retscale.evaluate.search import check_finite, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
 from retscale.evaluate.tokens import tokens
 from retscale.evaluate.vectors import shards
+from retscale.model import encoder as encoders
 from retscale.model.device import device
+from retscale.model.encoder import Encoder
 from retscale.provenance import code
 
 # Tokens of corpora and unfinished work, shared by all studies run in this folder. May be deleted when no job runs.
@@ -27,7 +27,7 @@ STATE = Path(".state/evaluate")
 def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Score each task of `spec`, yielding its name when its files are written."""
     config = EvaluateConfig(**{key: spec[key] for key in EvaluateConfig.model_fields})
-    encoder = encoders.load(inputs["encoder"], spec["precision"], spec["tokens_per_batch"])
+    encoder = encoders.load_encoder(inputs["encoder"], spec["precision"], spec["tokens_per_batch"])
     made_by = code.digest(__name__)
     left = list(zip(spec["tasks"], inputs["tasks"], strict=True))
     corpora = [json.loads(path.read_text(encoding="utf-8"))["sha256"]["corpus"] for _, path in left]
