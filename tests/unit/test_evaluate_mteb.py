@@ -1,8 +1,12 @@
 """A task of mteb gives the tables that mteb evaluates, and our scores are those that mteb itself computes."""
 
+import sys
+import types
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 mteb = pytest.importorskip("mteb")
 
@@ -10,12 +14,16 @@ from datasets import Dataset
 from mteb._evaluators import RetrievalEvaluator
 from mteb.abstasks import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
-from mteb.models import SearchEncoderWrapper
+from mteb.models import ModelMeta, SearchEncoderWrapper
+from mteb.tasks.instruction_reranking.eng.core17_instruction_retrieval import Core17InstructionRetrieval
+from mteb.tasks.instruction_retrieval.eng.instruct_ir import InstructIR
 from mteb.timing import TimingStack
 
 from retscale.errors import UserError
 from retscale.evaluate import run as evaluate
 from retscale.evaluate import task_tables
+from retscale.evaluate.config import METRICS, EvaluateConfig
+from retscale.evaluate.mteb_search import MtebSearch
 from retscale.task import mteb_task
 from retscale.task.config import MtebSource
 from retscale.task.run import write
@@ -59,29 +67,39 @@ def tiny(ignore_identical_ids: bool = False, candidates: bool = False):
     return task
 
 
-def embed(texts, side="", what="") -> np.ndarray:
-    """Unit vectors of letter counts."""
-    counts = np.array([[text.count(c) for c in "abcdefgh"] for text in texts], np.float32) + 0.01
-    return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+def letter_counts(texts: list[str]) -> np.ndarray:
+    """Small integers: scores are exact in any order of summation, and often tie."""
+    return np.array([[text.count(c) for c in "abcdefgh"] for text in texts], np.float32)
+
+
+class Letters:
+    """An encoder of ours: vectors of letter counts; the tokens of a text are its bytes."""
+
+    models, reads, sha256 = [None], "letters", "letters"
+
+    def tokens(self, texts, side):
+        return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) for text in texts]
+
+    def embed(self, ids, what, replica=0):
+        return letter_counts([bytes(x.tolist()).decode() for x in ids])
 
 
 class Encoder:
-    """The same vectors behind mteb's protocol."""
+    """The same vectors behind mteb's own protocol."""
 
-    mteb_model_meta = None
+    mteb_model_meta = ModelMeta.create_empty({"name": "tests/letters", "revision": "1"})
 
     def encode(self, inputs, **_):
-        return embed([text for batch in inputs for text in batch["text"]])
+        return letter_counts([text for batch in inputs for text in batch["text"]])
 
     def similarity(self, a, b):
-        import torch
-
         return torch.as_tensor(a) @ torch.as_tensor(b).T
 
     similarity_pairwise = similarity
 
 
 def mtebs_scores(task) -> dict[str, dict]:
+    """Per query, by mteb's own search and trec_eval."""
     task.load_data()
     data = task.dataset["default"]["test"]
     evaluator = RetrievalEvaluator(
@@ -96,20 +114,75 @@ def mtebs_scores(task) -> dict[str, dict]:
     )
     found = evaluator(SearchEncoderWrapper(Encoder()), encode_kwargs={})
     found = {query: ranking for query, ranking in found.items() if query in data["relevant_docs"]}
-    return evaluator.evaluate(data["relevant_docs"], found, [10, 100], task.ignore_identical_ids).all_scores
+    return evaluator.evaluate(data["relevant_docs"], found, [5, 10, 100], task.ignore_identical_ids).all_scores
 
 
-@pytest.mark.parametrize(("identical", "candidates"), [(False, False), (True, False), (False, True)])
-def test_our_scores_are_mtebs_own(identical, candidates, tmp_path):
+def evaluated(model, task) -> dict:
+    """All scores that mteb reports."""
+    return mteb.evaluate(model, task, cache=None, co2_tracker=False)[0].scores["test"][0]
+
+
+KINDS = pytest.mark.parametrize(("identical", "candidates"), [(False, False), (True, False), (False, True)])
+
+
+@KINDS
+def test_our_scores_are_mtebs_own(identical, candidates, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     write("tiny", mteb_task.from_task(tiny(identical, candidates), SOURCE), candidates, tmp_path)
     task = task_tables.read(tmp_path / "task.json")
-    ours = evaluate.per_query(task, *evaluate.rank(task, embed, 100)).set_index("query_id")
+    ranked = evaluate.rank(task, Letters(), EvaluateConfig(), tmp_path / "kept")
+    ours = evaluate.per_query(task, *ranked, METRICS).set_index("query_id")
     theirs = pd.DataFrame(mtebs_scores(tiny(identical, candidates))).T.loc[ours.index]
     assert len(ours) == 14 and 0 < ours["ndcg_at_10"].mean() < 1
-    for name, other in (("ndcg_at_10", "ndcg_cut_10"), ("recall_at_10", "recall_10"), ("recall_at_100", "recall_100")):
+    names = {"recall_at_10": "recall_10", "recall_at_100": "recall_100", "map_at_100": "map_cut_100"}
+    for name, other in ({"ndcg_at_10": "ndcg_cut_10", "precision_at_10": "P_10"} | names).items():
         np.testing.assert_allclose(ours[name], theirs[other], atol=1e-6, err_msg=name)
     if identical:
         assert not any(id in ranking for id, ranking in ours["doc_ids"].items())
+    whole = evaluated(Encoder(), tiny(identical, candidates))
+    for name in METRICS:
+        assert ours[name].mean() == pytest.approx(whole[name], abs=1e-5)  # mteb rounds to five digits
+
+
+@KINDS
+def test_mteb_reports_the_same_with_our_search_as_with_its_own(identical, candidates):
+    ours = evaluated(MtebSearch(Letters()), tiny(identical, candidates))
+    theirs = evaluated(Encoder(), tiny(identical, candidates))
+    # nAUC is left out: it asks for the whole ranking's scores, and rounds.
+    for name in (name for name in theirs if "_at_" in name and "nauc" not in name):
+        assert ours[name] == pytest.approx(theirs[name], abs=1e-5), name
+
+
+def instructed(specific: type) -> AbsTaskRetrieval:
+    """The tiny task with an instruction to each query, scored as `specific`, a task of mteb, is."""
+    task = tiny()
+    task.load_data()
+    data = task.dataset["default"]["test"]
+    of = (
+        (lambda i: f"x{i // 2}-{('og', 'changed')[i % 2]}")
+        if specific is not InstructIR
+        else (lambda i: f"x{i // 2}_{i}")
+    )
+    queries = [{**row, "id": of(i), "instruction": "a b" * (i % 3)} for i, row in enumerate(data["queries"]) if i < 14]
+    judged = list(data["relevant_docs"].values())
+    data |= {
+        "queries": Dataset.from_list(queries),
+        "relevant_docs": {q["id"]: judged[i] for i, q in enumerate(queries)},
+    }
+    data["top_ranked"] = {q["id"]: sorted({*judged[i], *judged[i - 1], "x1"}) for i, q in enumerate(queries)}
+    task.task_specific_scores = types.MethodType(specific.task_specific_scores, task)
+    task.load_data = lambda **_: None
+    return task
+
+
+@pytest.mark.parametrize(
+    ("specific", "name"), [(Core17InstructionRetrieval, "p-MRR"), (InstructIR, "robustness_at_10")]
+)
+def test_instruction_tasks_are_scored_by_mteb_on_our_search(specific, name, monkeypatch):
+    changed = [{"query-id": f"x{i}", "corpus-ids": ["x1", "x2"]} for i in range(7)]
+    monkeypatch.setattr(sys.modules[Core17InstructionRetrieval.__module__], "load_dataset", lambda *_, **__: changed)
+    ours, theirs = (evaluated(model, instructed(specific))[name] for model in (MtebSearch(Letters()), Encoder()))
+    assert ours == pytest.approx(theirs, abs=1e-6) and ours != 0
 
 
 def test_a_revision_or_split_that_mteb_does_not_evaluate_is_refused():

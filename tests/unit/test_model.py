@@ -8,7 +8,7 @@ from retscale.model.load import deterministic, load_causal_lm, load_backbone, lo
 from retscale.model.params import count_params, flops
 from retscale.model.pool import l2_normalize, pool
 from retscale.model.prompt import Prompt
-from retscale.model.tokenize import pad
+from retscale.model.tokenize import pad, token_ids
 from retscale.text.batch import batches
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MptConfig, PreTrainedTokenizerFast
@@ -112,8 +112,9 @@ def test_a_missing_pad_token_is_set_in_memory_only(folder):
 def test_encode_equals_one_text_at_a_time(folder, texts):
     model, tokenizer = load_backbone(folder, torch.float32), load_tokenizer(folder)
     for pooling in ("mean", "weighted_mean", "last", "cls"):
-        batched = encode(model, tokenizer, texts, PROMPT, "passage", pooling=pooling, tokens_per_batch=200)
-        alone = np.stack([encode(model, tokenizer, [t], PROMPT, "passage", pooling=pooling)[0] for t in texts])
+        ids = token_ids(tokenizer, texts, PROMPT, "passage").ids
+        batched = encode(model, ids, tokenizer.pad_token_id, pooling=pooling, tokens_per_batch=200)
+        alone = np.stack([encode(model, [x], tokenizer.pad_token_id, pooling=pooling)[0] for x in ids])
         np.testing.assert_allclose(batched, alone, atol=1e-5)
         np.testing.assert_allclose(np.linalg.norm(batched, axis=1), 1, atol=1e-6)
     assert batched.dtype == np.float32 and batched.shape == (len(texts), 16)
@@ -128,8 +129,7 @@ def test_encode_does_not_depend_on_the_padding_side(folder):
 
 
 def test_encode_without_texts(folder):
-    model, tokenizer = load_backbone(folder, torch.float32), load_tokenizer(folder)
-    assert encode(model, tokenizer, [], PROMPT, "query").shape == (0, 16)
+    assert encode(load_backbone(folder, torch.float32), [], 0).shape == (0, 16)
 
 
 def test_encode_ids_carries_gradients(folder):

@@ -26,12 +26,14 @@ from transformers import (
 
 from retscale.checkpoint import run as checkpoint
 from retscale.errors import UserError
-from retscale.evaluate.run import load_encoder
+from retscale.model import encoder as encoders
 from retscale.finetune import run as finetune
-from retscale.model.encode import encode, encode_ids
+from retscale.model import encode as encoding
+from retscale.model.encode import encode_ids
 from retscale.model.load import is_causal, load_backbone, load_causal_lm, load_tokenizer, max_length
 from retscale.model.pool import pool
 from retscale.model.prompt import Prompt
+from retscale.model.tokenize import token_ids
 
 WORDS = [f"w{i}" for i in range(40)]
 POOLINGS = ("mean", "weighted_mean", "last", "cls")
@@ -59,6 +61,10 @@ KINDS = {
     "t5-v1.1": (BOTH, T5Config(**T5_SHAPE, feed_forward_proj="gated-gelu", tie_word_embeddings=False), None),
     "umt5": (BOTH, UMT5Config(**T5_SHAPE), None),
 }
+
+
+def encode(model, tokenizer, texts, prompt, side, **how) -> np.ndarray:
+    return encoding.encode(model, token_ids(tokenizer, texts, prompt, side).ids, tokenizer.pad_token_id, **how)
 
 
 def save(folder, auto, config):
@@ -206,8 +212,8 @@ def test_what_is_no_decoder_goes_through_the_stages(name, tmp_path, texts):
         places["encoder"],
         places["state"],
     )  # fmt: skip
-    embed = load_encoder(places["encoder"] / "encoder.json", "fp32", 100)
-    found = embed(texts, "passage", "test")
+    trained = encoders.load_encoder(places["encoder"] / "encoder.json", "fp32", 100)
+    found = trained.embed(trained.tokens(texts, "passage"), "test")
     tokenizer = load_tokenizer(places["encoder"])
     assert found.shape == (len(texts), 32)
     assert np.abs(found - encode(backbone, tokenizer, texts, Prompt(**prompt), "passage")).max() > 1e-3

@@ -280,9 +280,10 @@ def test_an_override_changes_the_named_key_only():
     assert catalog.merge({"source": {"kind": "x", "n": 1}}, {"source": {"kind": "y"}}) == {"source": {"kind": "y"}}
 
 
-def test_huge_corpora_get_a_job_of_their_own():
+def test_huge_corpora_get_a_job_of_their_own_which_tasks_of_the_same_corpus_share():
     study = load.study(CONFIG / "open-ladders.yaml")
-    assert study.batches["fever"] == ["fever"] and "fever" not in study.batches["small"]
+    assert study.batches["dbpedia"] == ["dbpedia"] and "dbpedia" not in study.batches["small"]
+    assert study.batches["fever"] == ["climate-fever", "fever"]
     assert sorted(task for batch in study.batches.values() for task in batch) == sorted(study.tasks)
 
 

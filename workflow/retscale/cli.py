@@ -70,7 +70,7 @@ STAGES = {
 }
 
 # Commands that ask about a study instead of making a part of it.
-QUESTIONS = {"check": "retscale.study.check", "audit": "retscale.audit.run"}
+QUESTIONS = {"check": "retscale.study.check", "audit": "retscale.audit.run", "trec": "retscale.evaluate.trec"}
 
 EXAMPLE = """examples:
   retscale check config/mini.yaml           is this study right, and what would it run?
@@ -133,6 +133,8 @@ def parser() -> argparse.ArgumentParser:
     audit = commands.add_parser("audit", help="trace a figure back to bytes and verify every file on the way")
     audit.add_argument("figure", type=Path, help="a figure file, such as results/mini/figure/1b.png")
     audit.add_argument("--quiet", action="store_true", help="print only what is wrong, and the verdict")
+    trec = commands.add_parser("trec", help="print the run of an evaluation in TREC's format")
+    trec.add_argument("run", type=Path, help="such as results/mini/evaluate/d24-10/own-mini/fiqa.parquet")
     return top
 
 

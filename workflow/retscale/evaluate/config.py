@@ -1,10 +1,31 @@
 """What a study says about evaluation."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+METRICS = ("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10", "map_at_100", "precision_at_10")
+METRIC = r"^(ndcg|recall|mrr|map|precision)_at_[1-9][0-9]{0,3}$"
 
 
 class EvaluateConfig(BaseModel):
-    """`k`: documents kept for each query; Recall@100 needs 100."""
+    """`k`: documents kept for each query. `metrics`: beside the standard ones, such as recall_at_1000 with k: 1000.
+
+    `storage`: the format in which vectors of documents are held; float16 halves memory and disk. Scores are float32.
+    """
 
     model_config = ConfigDict(extra="forbid")
-    k: int = Field(100, ge=100)
+    k: int = Field(100, ge=100, le=9999)
+    metrics: list[Annotated[str, Field(pattern=METRIC)]] = []
+    storage: Literal["float32", "float16"] = "float32"
+
+    @model_validator(mode="after")
+    def _deep_enough(self) -> "EvaluateConfig":
+        if deep := [name for name in self.metrics if int(name.rpartition("_")[2]) > self.k]:
+            raise ValueError(f"{', '.join(deep)} needs more documents than k: {self.k}; raise k")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics to compute: the standard ones first."""
+        return list(dict.fromkeys((*METRICS, *self.metrics)))

@@ -1,57 +1,117 @@
-"""Retrieval metrics as trec_eval defines them, vectorised over queries.
+"""Retrieval metrics as trec_eval defines them, vectorised over queries, by the names that mteb gives them.
 
-All functions take `gains` (queries, k), the judged score of each ranked document in rank order: 0 where the document is
-unjudged, or where the ranking is shorter than k. Each returns one float64 a query; a query without a relevant document
-scores 0. A document is relevant if its score is above 0.
+A ranking is first reduced to the relevant documents in it, which are few; every metric is a sum over those. A document
+is relevant if its judged score is above 0. A query without a relevant document scores 0.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
-
-def ndcg(gains: np.ndarray, ideal: np.ndarray, k: int) -> np.ndarray:
-    """nDCG@k with linear gains (trec_eval's ndcg_cut); `ideal` (queries, any) as `ideal_gains` returns it."""
-    best = _dcg(ideal, k)
-    return np.divide(_dcg(gains, k), best, out=np.zeros(len(gains)), where=best > 0)
+_ROWS = 64  # rankings looked up at a time, so that they stay in a core's cache
+_BITS = 22
+_MASK = 2**_BITS - 1
 
 
-def recall(gains: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """Share of the `relevant` (queries,) documents that is among the first k."""
-    found = (gains[:, :k] > 0).sum(1)
-    return np.divide(found, relevant, out=np.zeros(len(gains)), where=relevant > 0)
+@dataclass(frozen=True)
+class Found:
+    """Relevant documents found: parallel arrays `row` of the query, `rank` from 0 and `gain`, sorted by row and rank.
 
-
-def mrr(gains: np.ndarray, k: int) -> np.ndarray:
-    """Reciprocal rank of the first relevant document, 0 beyond rank k."""
-    hits = gains[:, :k] > 0
-    return np.where(hits.any(1), 1.0 / (hits.argmax(1) + 1.0), 0.0)
-
-
-def ranked_gains(ranked: np.ndarray, queries: np.ndarray, documents: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Gains (queries, k) of `ranked` (queries, k), row numbers of documents with -1 for none.
-
-    The judgements are parallel arrays: row numbers of query and document, and an integer score; at least one.
+    `judged_row` and `judged_gain` are all relevant documents, best first within a query.
     """
+
+    queries: int
+    row: np.ndarray
+    rank: np.ndarray
+    gain: np.ndarray
+    judged_row: np.ndarray
+    judged_gain: np.ndarray
+
+    def metric(self, name: str) -> np.ndarray:
+        """One float64 a query; `name` is a measure and a cut-off, such as ndcg_at_10."""
+        measure, k = name.split("_at_")
+        return _MEASURES[measure](self, int(k))
+
+    def count(self, k: int) -> np.ndarray:
+        return np.bincount(self.row[self.rank < k], minlength=self.queries)
+
+
+def found(ranked: np.ndarray, queries: np.ndarray, documents: np.ndarray, scores: np.ndarray) -> Found:
+    """The relevant documents in `ranked` (queries, k): row numbers of documents in rank order, -1 for none.
+
+    The judgements are parallel arrays: row numbers of query and document, and an integer score.
+    """
+    relevant = scores > 0
+    queries, documents, scores = queries[relevant].astype(np.int64), documents[relevant], scores[relevant]
     stride = max(int(ranked.max(initial=0)), int(documents.max(initial=0))) + 1
-    keys = queries.astype(np.int64) * stride + documents
+    keys = queries * stride + documents
     order = np.argsort(keys)
-    keys, scores = keys[order], scores[order]
-    wanted = np.arange(len(ranked), dtype=np.int64)[:, None] * stride + ranked
-    at = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-    return np.where((ranked >= 0) & (keys[at] == wanted), scores[at], 0)
+    keys = keys[order]
+    # Nearly every ranked document is unjudged: a table of hashes passes over it, an exact look-up settles the rest.
+    salt = np.arange(len(ranked), dtype=np.int64) * 0x9E3779B1
+    maybe = np.zeros(2**_BITS, bool)
+    maybe[(documents ^ salt[queries]) & _MASK] = True
+    rows, ranks = [], []
+    for first in range(0, len(ranked), _ROWS) if len(keys) else ():
+        block = ranked[first : first + _ROWS]
+        hashes = block ^ salt[first : first + _ROWS, None]
+        hashes &= _MASK
+        row, rank = np.divmod(np.flatnonzero(maybe.take(hashes, mode="clip")), block.shape[1])
+        rows.append(first + row)
+        ranks.append(rank)
+    row, rank = (np.concatenate(part) if part else np.empty(0, np.int64) for part in (rows, ranks))
+    wanted = row * stride + ranked[row, rank]
+    at = np.searchsorted(keys, wanted).clip(max=max(len(keys) - 1, 0))
+    real = (keys[at] == wanted) & (ranked[row, rank] >= 0)
+    best_first = np.lexsort((-scores, queries))
+    return Found(len(ranked), row[real], rank[real], scores[order[at[real]]], queries[best_first], scores[best_first])
 
 
-def ideal_gains(n_queries: int, queries: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
-    """The k best positive scores of each query (n_queries, k), best first, padded with 0."""
-    positive = scores > 0
-    queries, scores = queries[positive], scores[positive]
-    order = np.lexsort((-scores, queries))
-    queries, scores = queries[order], scores[order]
-    rank = np.arange(len(queries)) - np.searchsorted(queries, queries)
-    ideal = np.zeros((n_queries, k))
-    ideal[queries[rank < k], rank[rank < k]] = scores[rank < k]
-    return ideal
+def ndcg(found: Found, k: int) -> np.ndarray:
+    """nDCG@k with linear gains (trec_eval's ndcg_cut)."""
+    best = _dcg(found.judged_row, _position(found.judged_row), found.judged_gain, found.queries, k)
+    return _ratio(_dcg(found.row, found.rank, found.gain, found.queries, k), best)
 
 
-def _dcg(gains: np.ndarray, k: int) -> np.ndarray:
-    gains = np.maximum(gains[:, :k], 0)
-    return gains @ (1.0 / np.log2(np.arange(2, gains.shape[1] + 2)))
+def recall(found: Found, k: int) -> np.ndarray:
+    """Share of the relevant documents that is among the first k."""
+    return _ratio(found.count(k), _relevant(found))
+
+
+def precision(found: Found, k: int) -> np.ndarray:
+    """Share of relevant documents in the first k; ranks that a short ranking leaves empty count as not relevant."""
+    return found.count(k) / k
+
+
+def mrr(found: Found, k: int) -> np.ndarray:
+    """Reciprocal rank of the first relevant document, 0 beyond rank k."""
+    first = (_position(found.row) == 0) & (found.rank < k)
+    return np.bincount(found.row[first], 1 / (found.rank[first] + 1), found.queries)
+
+
+def average_precision(found: Found, k: int) -> np.ndarray:
+    """Precision at each relevant document among the first k, summed and divided by all the relevant (map_cut)."""
+    some = found.rank < k
+    precisions = (_position(found.row) + 1) / (found.rank + 1)
+    return _ratio(np.bincount(found.row[some], precisions[some], found.queries), _relevant(found))
+
+
+_MEASURES = {"ndcg": ndcg, "recall": recall, "mrr": mrr, "map": average_precision, "precision": precision}
+
+
+def _dcg(row: np.ndarray, rank: np.ndarray, gain: np.ndarray, queries: int, k: int) -> np.ndarray:
+    some = rank < k
+    return np.bincount(row[some], gain[some] / np.log2(rank[some] + 2), queries)
+
+
+def _relevant(found: Found) -> np.ndarray:
+    return np.bincount(found.judged_row, minlength=found.queries)
+
+
+def _position(row: np.ndarray) -> np.ndarray:
+    """How many entries of the same row stand before each; `row` is sorted."""
+    return np.arange(len(row)) - np.searchsorted(row, row)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)

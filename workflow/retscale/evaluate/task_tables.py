@@ -1,25 +1,37 @@
 """A retrieval task as its stage left it, ready to be searched."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
+
+TEXTS_AT_A_TIME = 2**16
 
 
 @dataclass(frozen=True)
 class Task:
-    """Ids and texts of queries and documents, and the judgements as row numbers of both with a score."""
+    """Ids of queries and documents, and the judgements as row numbers of both with a score.
+
+    Documents may be too many for their texts to be held in memory: `corpus` is the file to stream them from.
+    """
 
     facts: dict
     query_ids: np.ndarray
     queries: list[str]
     doc_ids: np.ndarray
-    documents: list[str]
+    corpus: Path
     judged_queries: np.ndarray
     judged_documents: np.ndarray
     scores: np.ndarray
+
+    def texts(self) -> Iterator[list[str]]:
+        """The documents' texts in order, some at a time: title and text joined by a blank, as in mteb."""
+        for some in pq.ParquetFile(self.corpus).iter_batches(TEXTS_AT_A_TIME, columns=["title", "text"]):
+            yield [f"{title} {text}".strip() for title, text in zip(*(some[x].to_pylist() for x in ("title", "text")))]
 
     def own_document(self) -> np.ndarray:
         """For each query the row of the document with the query's own id, or -1."""
@@ -27,17 +39,17 @@ class Task:
 
 
 def read(path: Path) -> Task:
-    """The task whose task.json is `path`. A document's text is its title and text joined by a blank, as in mteb."""
-    queries, corpus, qrels = (
-        pd.read_parquet(path.parent / f"{name}.parquet") for name in ("queries", "corpus", "qrels")
-    )
+    """The task whose task.json is `path`."""
+    corpus = path.parent / "corpus.parquet"
+    queries, qrels = (pd.read_parquet(path.parent / f"{name}.parquet") for name in ("queries", "qrels"))
+    doc_ids = pd.read_parquet(corpus, columns=["doc_id"])["doc_id"]
     return Task(
         facts=json.loads(path.read_text(encoding="utf-8")),
         query_ids=queries["query_id"].to_numpy(object),
         queries=queries["text"].tolist(),
-        doc_ids=corpus["doc_id"].to_numpy(object),
-        documents=[f"{title} {text}".strip() for title, text in zip(corpus["title"], corpus["text"])],
+        doc_ids=doc_ids.to_numpy(object),
+        corpus=corpus,
         judged_queries=pd.Index(queries["query_id"]).get_indexer(qrels["query_id"]),
-        judged_documents=pd.Index(corpus["doc_id"]).get_indexer(qrels["doc_id"]),
+        judged_documents=pd.Index(doc_ids).get_indexer(qrels["doc_id"]),
         scores=qrels["score"].to_numpy(),
     )

@@ -28,7 +28,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
             raise UserError("mine: `method: encoder` needs --encoder, the encoder.json of an encoder")
         from retscale.model.encoder import load_encoder
 
-        rank = by_encoder(load_encoder(inputs["encoder"], spec["precision"], spec["tokens_per_batch"]))
+        rank = by_encoder(load_encoder(inputs["encoder"], spec["precision"], spec["tokens_per_batch"]).embed_texts)
     table, facts = mine(
         pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "passages.parquet"), config, rank
     )

@@ -1,26 +1,67 @@
 """An encoder as it was trained: the files, the prompt and the pooling that encoder.json vouches for."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from pydantic import ValidationError
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.errors import UserError
 from retscale.model.device import device, dtype
 from retscale.model.encode import encode
 from retscale.model.load import load_backbone, load_tokenizer
+from retscale.model.pool import Pooling
 from retscale.model.prompt import Prompt, Side
-from retscale.model.tokenize import fingerprint
+from retscale.model.tokenize import fingerprint, token_ids
+
 
 Embed = Callable[[list[str], Side, str], np.ndarray]
 
 
-def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Embed:
-    """embed(texts, side, what) of the encoder whose encoder.json is `path`.
+@dataclass(frozen=True)
+class Encoder:
+    """`models` are replicas, one a device.
+
+    `reads` is the same for encoders that make the same tokens of every text, `sha256` for those that make the same
+    vectors.
+    """
+
+    models: list[PreTrainedModel]
+    tokenizer: PreTrainedTokenizerBase
+    prompt: Prompt
+    pooling: Pooling
+    normalize: bool
+    tokens_per_batch: int
+    reads: str
+    sha256: str
+
+    def tokens(self, texts: list[str], side: Side) -> list[np.ndarray]:
+        return token_ids(self.tokenizer, texts, self.prompt, side).ids
+
+    def embed_texts(self, texts: list[str], side: Side, what: str) -> np.ndarray:
+        return self.embed(self.tokens(texts, side), what)
+
+    def embed(self, ids: list[np.ndarray], what: str, replica: int = 0) -> np.ndarray:
+        """Vectors of token ids: float32 (texts, d)."""
+        return encode(
+            self.models[replica],
+            ids,
+            self.tokenizer.pad_token_id,
+            pooling=self.pooling,
+            normalize=self.normalize,
+            tokens_per_batch=self.tokens_per_batch,
+            what=what,
+        )
+
+
+def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
+    """The encoder whose encoder.json is `path`, once on every accelerator of this process, or on the CPU.
 
     Prompt and pooling are those that it was trained with, and cannot be others. UserError if its files are not the ones
     that encoder.json lists, or if texts would become other tokens than in training.
@@ -35,28 +76,23 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Embed:
     tokenizer = load_tokenizer(path.parent)
     prompt = trained_prompt(facts, tokenizer, path)
     model = load_backbone(path.parent, dtype(precision)).to(device())
+    others = [copy.deepcopy(model).to(f"cuda:{i}") for i in range(torch.cuda.device_count()) if i != model.device.index]
+    reads = [sorted(x for x in facts["files"].items() if x[0].startswith("tokenizer")), facts["prompt_sha256"]]
+    made = [facts["files"], facts["pooling"], facts["normalize"], str(model.dtype), tokens_per_batch, model.device.type]
+    return Encoder(
+        [model, *others],
+        tokenizer,
+        prompt,
+        facts["pooling"],
+        facts["normalize"],
+        tokens_per_batch,
+        reads=sha256(reads),
+        sha256=sha256([reads, made]),
+    )
 
-    def embed(texts: list[str], side: Side, what: str) -> np.ndarray:
-        vectors = encode(
-            model,
-            tokenizer,
-            texts,
-            prompt,
-            side,
-            pooling=facts["pooling"],
-            normalize=facts["normalize"],
-            tokens_per_batch=tokens_per_batch,
-            what=what,
-        )
-        bad = np.flatnonzero(~np.isfinite(vectors).all(1))
-        if len(bad):
-            raise UserError(
-                f"{path.parent}: {len(bad)} of {len(texts)} embeddings are not finite ({what}), first that of "
-                f"{texts[bad[0]][:80]!r}; the encoder has diverged: fine-tune it with a lower learning rate"
-            )
-        return vectors
 
-    return embed
+def sha256(facts: list) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def trained_prompt(facts: dict, tokenizer: PreTrainedTokenizerBase, path: Path) -> Prompt:

@@ -47,9 +47,11 @@ class Study:
 
     @property
     def batches(self) -> dict[str, list[str]]:
-        """Tasks that share an evaluation job, in the order of a spec: the small ones together, each huge corpus alone."""
-        small = sorted(name for name, task in self.tasks.items() if not task.alone)
-        return ({"small": small} if small else {}) | {name: [name] for name, task in self.tasks.items() if task.alone}
+        """Tasks that share an evaluation job, in the order of a spec: the small ones, and those of each huge corpus."""
+        found: dict[str, list[str]] = {}
+        for name, task in sorted(self.tasks.items()):
+            found.setdefault((task.corpus or name) if task.alone else "small", []).append(name)
+        return found
 
     def mixture(self, recipe: str) -> dict[str, float | None]:
         """The training data sets of a recipe, in the order of their ids, with its weights; None: by number of pairs."""

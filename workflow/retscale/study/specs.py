@@ -47,7 +47,7 @@ def finetune(study: Study, recipe: str) -> dict:
 
 
 def task(study: Study, id: str) -> dict:
-    return {"id": id, **plain(study.tasks[id], without=DESCRIPTIVE | {"alone"})}
+    return {"id": id, **plain(study.tasks[id], without=DESCRIPTIVE | {"alone", "corpus"})}
 
 
 def evaluate(batch: str):

@@ -76,9 +76,14 @@ class TaskData(Strict):
 
 
 class RetrievalTask(TaskData):
-    """An entry of the catalog. `alone`: the corpus is so large that the task deserves an evaluation job of its own."""
+    """An entry of the catalog.
+
+    `alone`: the corpus is so large that the task deserves an evaluation job of its own. `corpus` names one that other
+    tasks have as well: they share a job, which encodes it once.
+    """
 
     alone: bool = False
+    corpus: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]*$")
     licence: str
     origin: str
     note: str | None = None

@@ -1,0 +1,248 @@
+"""Exact search against a full sort, metrics against pytrec_eval, however the work is cut."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import pytrec_eval
+from threadpoolctl import threadpool_limits
+
+from retscale.errors import UserError
+from retscale.evaluate import metrics, search
+from retscale.evaluate.config import METRICS
+from retscale.evaluate.run import per_query
+from retscale.evaluate.search import _keys, rank_candidates, top_k
+from retscale.evaluate.task_tables import Task
+from retscale.evaluate.trec import lines
+
+
+# Our names and trec_eval's; a reciprocal rank cut at 10 it has not.
+THEIRS = {
+    "ndcg_at_10": "ndcg_cut.10",
+    "ndcg_at_100": "ndcg_cut.100",
+    "recall_at_10": "recall.10",
+    "recall_at_100": "recall.100",
+    "map_at_100": "map_cut.100",
+    "map_at_5": "map_cut.5",
+    "precision_at_10": "P.10",
+    "precision_at_100": "P.100",
+}
+NAMES = [*THEIRS, "mrr_at_10"]
+NONE = np.full(30, -1)
+
+
+def random_task(rng, n_queries: int = 30, n_documents: int = 200, judged_only: bool = False) -> Task:
+    """Judgements of -1 to 3 on a few documents a query; some queries have no relevant document."""
+    doc_ids = np.array([f"{'abC'[i % 3]}{i}" for i in rng.permutation(n_documents)], object)
+    judged = [
+        (q, d, int(rng.integers(-1, 4)))
+        for q in range(n_queries)
+        for d in rng.choice(n_documents, rng.integers(1, 30), False)
+    ]
+    queries, documents, scores = (np.array(column) for column in zip(*judged))
+    facts = {"id": "t", "judged_only": judged_only, "ignore_identical_ids": False}
+    query_ids = np.array([f"q{i}" for i in range(n_queries)], object)
+    return Task(facts, query_ids, [""] * n_queries, doc_ids, Path("unused"), queries, documents, scores)
+
+
+def vectors(rng, n: int, d: int = 6) -> np.ndarray:
+    """Small integers: inner products are exact in any order of summation, and often tie."""
+    return rng.integers(-2, 3, (n, d)).astype(np.float32)
+
+
+def trec_eval(task: Task, run: dict) -> pd.DataFrame:
+    qrels = {}
+    for q, d, s in zip(task.judged_queries, task.judged_documents, task.scores):
+        qrels.setdefault(task.query_ids[q], {})[task.doc_ids[d]] = int(s)
+    found = pytrec_eval.RelevanceEvaluator(qrels, {*THEIRS.values(), "recip_rank"}).evaluate(run)
+    return pd.DataFrame(found).T.loc[task.query_ids]
+
+
+def whole_run(task: Task, queries: np.ndarray, documents: np.ndarray) -> dict:
+    scores = queries @ documents.T
+    return {id: {d: float(s) for d, s in zip(task.doc_ids, row)} for id, row in zip(task.query_ids, scores)}
+
+
+def check_against_trec_eval(task: Task, found: pd.DataFrame, run: dict) -> None:
+    expected = trec_eval(task, run)
+    for ours, theirs in THEIRS.items():
+        np.testing.assert_allclose(found[ours], expected[theirs.replace(".", "_")], atol=1e-12, err_msg=ours)
+    reciprocal = expected["recip_rank"].to_numpy()
+    np.testing.assert_allclose(found["mrr_at_10"], np.where(reciprocal >= 0.1, reciprocal, 0), atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_metrics_equal_pytrec_eval_with_ties_and_unjudged_documents(seed):
+    rng = np.random.default_rng(seed)
+    task = random_task(rng)
+    queries, documents = vectors(rng, 30), vectors(rng, 200)
+    rows, scores = top_k(queries, [documents], task.doc_ids, 100, exclude=NONE)
+    assert (scores[:, 1:] == scores[:, :-1]).any()
+    check_against_trec_eval(task, per_query(task, rows, scores, NAMES), whole_run(task, queries, documents))
+
+
+def test_candidates_only_equal_pytrec_eval_on_the_candidates():
+    rng = np.random.default_rng(7)
+    task = random_task(rng, judged_only=True)
+    queries, documents = vectors(rng, 30), vectors(rng, 200)
+    pairs = task.judged_queries, task.judged_documents
+    rows, scores = rank_candidates(queries, [documents[:90], documents[90:]], task.doc_ids, pairs, 100)
+    found = per_query(task, rows, scores, NAMES)
+    judged = pd.DataFrame({"q": task.query_ids[pairs[0]], "d": task.doc_ids[pairs[1]]}).groupby("q")["d"].agg(set)
+    whole = whole_run(task, queries, documents)
+    check_against_trec_eval(task, found, {q: {d: s for d, s in whole[q].items() if d in judged[q]} for q in whole})
+    assert all(set(row.doc_ids) == judged[row.query_id] for row in found.itertuples())
+
+
+def by_sorting(task: Task, queries: np.ndarray, documents: np.ndarray, k: int) -> list[list[str]]:
+    scores = queries @ documents.T
+    ranked = [sorted(zip(row.tolist(), task.doc_ids), reverse=True)[:k] for row in scores]
+    return [[id for _, id in row] for row in ranked]
+
+
+def cut(documents: np.ndarray, size: int) -> list[np.ndarray]:
+    return [documents[i : i + size] for i in range(0, len(documents), size)]
+
+
+@pytest.mark.parametrize("k", [1, 17, 200, 500])
+def test_search_equals_a_full_sort_by_score_then_id_descending(k):
+    rng = np.random.default_rng(k)
+    task = random_task(rng)
+    queries, documents = vectors(rng, 30), vectors(rng, 200)
+    expected = by_sorting(task, queries, documents, k)
+    for size in (200, 64, 13, 1):
+        rows, scores = top_k(queries, cut(documents, size), task.doc_ids, k, exclude=NONE)
+        assert [task.doc_ids[row].tolist() for row in rows] == expected
+        np.testing.assert_array_equal(scores, np.take_along_axis(queries @ documents.T, rows, 1))
+    order = rng.permutation(200)
+    rows, _ = top_k(queries, [documents[order]], task.doc_ids[order], k, exclude=NONE)
+    assert [task.doc_ids[order][row].tolist() for row in rows] == expected
+
+
+def copies(n: int = 3000, d: int = 48) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Real vectors, whose products round, a fifth of the documents copies of one and a fifth of another."""
+    rng = np.random.default_rng(0)
+    queries, documents = (rng.standard_normal((m, d)).astype(np.float32) for m in (30, n))
+    documents[::5], documents[1::5] = documents[3], queries[0]
+    queries, documents = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, documents))
+    return queries, documents, rng.permutation([f"d{i}" for i in range(n)]).astype(object)
+
+
+def test_the_same_bits_however_the_work_is_cut(monkeypatch):
+    queries, documents, ids = copies()
+    exclude = np.where(np.arange(30) % 3, -1, np.arange(30) * 100)
+    whole = top_k(queries, [documents], ids, 100, exclude=exclude)
+    exact = queries.astype(np.float64) @ documents.T.astype(np.float64)
+    exact[exclude >= 0, exclude[exclude >= 0]] = -np.inf
+    np.testing.assert_allclose(whole[1], -np.sort(-exact, axis=1)[:, :100], atol=1e-6)
+    # Copies tie to the bit, and stand in the order of their ids.
+    tied = whole[1][:, 1:] == whole[1][:, :-1]
+    names = ids[whole[0]]
+    assert tied[0].sum() > 90 and (names[:, :-1] > names[:, 1:])[tied].all()
+
+    def check(found):
+        np.testing.assert_array_equal(found[0], whole[0])
+        np.testing.assert_array_equal(found[1], whole[1])
+
+    for size in (1, 64, 1000, 2999):
+        check(top_k(queries, cut(documents, size), ids, 100, exclude=exclude))
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            check(top_k(queries, [documents], ids, 100, exclude=exclude))
+    check([np.concatenate(x) for x in zip(*(top_k(q, [documents], ids, 100, exclude=e) for q, e in
+          ((queries[:7], exclude[:7]), (queries[7:8], exclude[7:8]), (queries[8:], exclude[8:]))))])  # fmt: skip
+    monkeypatch.setattr(search, "_nearest", search._nearest_on)  # as on an accelerator
+    monkeypatch.setattr(search, "CELLS", 4 * 3000)
+    check(top_k(queries, [documents], ids, 100, exclude=exclude))
+    check(top_k(queries, cut(documents, 64), ids, 100, exclude=exclude))
+
+
+def test_search_equals_faiss_where_nothing_ties():
+    faiss = pytest.importorskip("faiss")
+    rng = np.random.default_rng(5)
+    queries, documents = (rng.standard_normal((m, 32)).astype(np.float32) for m in (30, 5000))
+    index = faiss.IndexFlatIP(32)
+    index.add(documents)
+    scores, rows = index.search(queries, 100)
+    ours = top_k(queries, cut(documents, 999), np.array([f"{i}" for i in range(5000)], object), 100, exclude=NONE)
+    np.testing.assert_array_equal(ours[0], rows)
+    np.testing.assert_allclose(ours[1], scores, rtol=1e-5)
+
+
+def test_half_precision_vectors_are_scored_in_single():
+    queries, documents, ids = copies()
+    half = documents.astype(np.float16)
+    found = top_k(queries, cut(half, 700), ids, 100, exclude=NONE)
+    expected = top_k(queries, [half.astype(np.float32)], ids, 100, exclude=NONE)
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert found[1].dtype == np.float32
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_embedding_that_is_not_finite_is_named(bad):
+    queries, documents, ids = copies()
+    documents[2345, 7] = bad
+    with pytest.raises(UserError, match=f"first that of the document '{ids[2345]}'"):
+        top_k(queries, cut(documents, 1000), ids, 10, exclude=NONE)
+    with pytest.raises(UserError, match=f"first that of the document '{ids[2345]}'"):
+        rank_candidates(queries, cut(documents, 1000), ids, (np.array([0]), np.array([5])), 10)
+
+
+def test_keys_order_as_scores_do_and_know_one_zero():
+    scores = np.array([-3.5, -1e-30, -0.0, 0.0, 1e-30, 2.0, 2.0000002], np.float32)
+    keys = _keys(scores, np.zeros(len(scores), np.int64))
+    assert keys[2] == keys[3] and (np.diff(keys) >= 0).all() and (np.diff(keys) == 0).sum() == 1
+    first, second = _keys(np.ones(2, np.float32), np.array([4, 5]))
+    assert first > second
+
+
+def test_an_excluded_document_is_never_retrieved():
+    rng = np.random.default_rng(3)
+    documents, ids = vectors(rng, 20), np.array([f"d{i:02d}" for i in range(20)], object)
+    exclude = np.array([4, -1, 0, 19])
+    rows, scores = top_k(documents[[4, 1, 0, 19]], cut(documents, 7), ids, 20, exclude=exclude)
+    for row, score, own in zip(rows, scores, exclude):
+        kept = set(range(20)) - {own}
+        assert set(row.tolist()) - {-1} == kept
+        assert np.isneginf(score).sum() == 20 - len(kept)
+    assert (rows[[0, 2, 3], -1] == -1).all()
+
+
+def test_a_metric_counts_what_is_relevant_and_nothing_else():
+    ranked = np.array([[4, 2, 9], [2, 4, -1], [0, 1, 2]])
+    judged = np.array([0, 0, 0, 1]), np.array([2, 9, 5, 7]), np.array([1, -1, 3, 0])
+    found = metrics.found(ranked, *judged)
+    assert (found.row.tolist(), found.rank.tolist(), found.gain.tolist()) == ([0], [1], [1])
+    assert found.metric("recall_at_1").tolist() == [0, 0, 0]
+    assert found.metric("recall_at_2").tolist() == [0.5, 0, 0]
+    assert found.metric("mrr_at_10").tolist() == [0.5, 0, 0]
+    assert found.metric("precision_at_10").tolist() == [0.1, 0, 0]
+    best = 3 + 1 / np.log2(3)
+    np.testing.assert_allclose(found.metric("ndcg_at_10"), [1 / np.log2(3) / best, 0, 0])
+
+
+def test_a_ranking_without_any_judgement_scores_nothing():
+    empty = np.empty(0, np.int64)
+    found = metrics.found(np.array([[1, 2]]), empty, empty, empty)
+    assert [found.metric(name).tolist() for name in METRICS] == [[0.0]] * len(METRICS)
+
+
+def test_a_trec_run_gives_the_same_scores(tmp_path):
+    rng = np.random.default_rng(11)
+    task = random_task(rng)
+    queries, documents = vectors(rng, 30) + np.float32(0.1), vectors(rng, 200)
+    table = per_query(task, *top_k(queries, [documents], task.doc_ids, 100, exclude=NONE), NAMES)
+    run = {}
+    for line in lines(table, "tag"):
+        query, _, document, rank, score, _ = line.split(" ")
+        run.setdefault(query, {})[document] = float(score)
+        assert int(rank) == len(run[query])
+    assert all(np.float32(s) == t for q, ss in zip(table.query_id, table.scores) for s, t in zip(run[q].values(), ss))
+    check_against_trec_eval(task, table, run)
+
+
+def test_an_id_that_a_trec_run_cannot_hold_is_refused():
+    table = pd.DataFrame({"query_id": ["q 1"], "doc_ids": [["d"]], "scores": [[1.0]]})
+    with pytest.raises(UserError, match="'q 1' holds white space"):
+        list(lines(table, "tag"))

@@ -1,0 +1,176 @@
+"""What evaluation keeps on disk: tokens shared by encoders and tasks, and shards that outlive a killed job."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_evaluate import encoder, spec, tasks  # noqa: F401
+
+from retscale.evaluate import run as stage
+from retscale.evaluate import vectors
+from retscale.evaluate.tokens import tokens as stored
+from retscale.model.encoder import Encoder
+
+TEXTS = ["one two", "", "three", "four five six"] * 5
+
+
+def tokenize(texts: list[str]) -> list[np.ndarray]:
+    return [np.array([len(word) for word in text.split()] or [0], np.int32) for text in texts]
+
+
+def in_parts():
+    return iter([TEXTS[:7], TEXTS[7:]])
+
+
+def refuse(texts):
+    raise AssertionError("tokenised again")
+
+
+def same(found, expected) -> bool:
+    return len(found) == len(expected) and all(map(np.array_equal, found, expected))
+
+
+def test_tokens_are_made_once_and_read_as_they_were(tmp_path):
+    folder = tmp_path / "deep" / "store"
+    for make in (tokenize, refuse):
+        found = stored(folder, len(TEXTS), in_parts(), make)
+        assert len(found) == 20 and same(found[0:20], tokenize(TEXTS)) and same(found[3:9], tokenize(TEXTS[3:9]))
+    assert [path.name for path in folder.parent.iterdir()] == ["store"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "longer", "no ends", "half ends", "other count"])
+def test_tokens_that_are_not_whole_are_made_again(tmp_path, damage):
+    folder = tmp_path / "store"
+    stored(folder, len(TEXTS), in_parts(), tokenize)
+    ids, ends = folder / "ids.int32", folder / "ends.npy"
+    if damage == "cut":
+        ids.write_bytes(ids.read_bytes()[:-4])
+    elif damage == "longer":
+        ids.write_bytes(ids.read_bytes() + b"0000")
+    elif damage == "no ends":
+        ends.unlink()
+    elif damage == "half ends":
+        ends.write_bytes(ends.read_bytes()[:-9])
+    else:
+        np.save(ends, np.load(ends)[:-1])
+    assert same(stored(folder, len(TEXTS), in_parts(), tokenize)[0:20], tokenize(TEXTS))
+
+
+def test_a_failing_tokenizer_leaves_nothing(tmp_path):
+    with pytest.raises(AssertionError):
+        stored(tmp_path / "store", len(TEXTS), in_parts(), refuse)
+    assert not list(tmp_path.iterdir())
+
+
+def test_parallel_writers_agree(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: stored(tmp_path / "store", len(TEXTS), in_parts(), tokenize), range(32)):
+            assert same(found[0:20], tokenize(TEXTS))
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+@pytest.fixture
+def whole(encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+    """The results of a job that nothing disturbs, its corpus of 40 documents in shards of 8."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(vectors, "DOCUMENTS_A_SHARD", 8)
+    return evaluated(encoder, tasks[:1], tmp_path / "whole")
+
+
+def evaluated(encoder, tasks, out: Path, **more) -> dict[str, bytes]:  # noqa: F811
+    out.mkdir()
+    names = [json.loads(path.read_text())["id"] for path in tasks]
+    list(stage.run(spec(names, **more), {"encoder": encoder, "tasks": tasks}, out))
+    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+
+
+def test_a_second_job_tokenises_no_corpus(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+    read = Encoder.tokens
+    monkeypatch.setattr(
+        Encoder, "tokens", lambda self, texts, side: refuse(0) if side == "passage" else read(self, texts, side)
+    )
+    assert evaluated(encoder, tasks[:1], tmp_path / "again") == whole
+    with pytest.raises(AssertionError, match="tokenised again"):
+        evaluated(encoder, tasks[1:], tmp_path / "other")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from retscale.evaluate import run, vectors
+vectors.DOCUMENTS_A_SHARD = 8
+save, saved = vectors._save, []
+def one(*arguments):
+    save(*arguments)
+    saved.append(1)
+    if len(saved) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+vectors._save = one
+list(run.run({spec}, {{"encoder": Path({encoder!r}), "tasks": [Path({task!r})]}}, Path(".")))
+"""
+
+
+def test_a_killed_job_goes_on_at_the_last_finished_shard(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+    code = KILLED.format(spec=spec(["one"]), encoder=str(encoder), task=str(tasks[0]))
+    path = str(Path(stage.__file__).parents[2])
+    killed = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    (kept,) = (stage.STATE / "vectors").iterdir()
+    assert sorted(p.name for p in kept.glob("*.npy")) == ["0000000000.npy", "0000000008.npy", "0000000016.npy"]
+    (kept / "0000000016.npy").write_bytes(b"half")  # as a full disk might leave it
+    encoded, embed = [], Encoder.embed
+    monkeypatch.setattr(Encoder, "embed", lambda self, ids, *rest: encoded.append(len(ids)) or embed(self, ids, *rest))
+    assert evaluated(encoder, tasks[:1], tmp_path / "resumed") == whole
+    assert encoded == [12, 8, 8, 8]  # the queries and the last three of five shards
+    assert not list((stage.STATE / "vectors").iterdir())
+
+
+def test_shards_of_another_encoder_are_not_taken(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+    keys = []
+    monkeypatch.setattr(stage.shutil, "rmtree", lambda path, **_: keys.append(path))
+    evaluated(encoder, tasks[:1], tmp_path / "a")
+    evaluated(encoder, tasks[:1], tmp_path / "b", tokens_per_batch=128)
+    evaluated(encoder, tasks[:1], tmp_path / "c", storage="float16")
+    assert len(set(keys)) == len(keys) == 3
+
+
+def test_a_corpus_that_tasks_share_is_encoded_once(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+    again = tmp_path / "twin"
+    again.mkdir()
+    for path in tasks[0].parent.iterdir():
+        (again / path.name).write_bytes(path.read_bytes())
+    (again / "task.json").write_text(json.dumps(json.loads(tasks[0].read_text()) | {"id": "twin"}))
+    encoded, embed = [], Encoder.embed
+    monkeypatch.setattr(Encoder, "embed", lambda self, ids, *rest: encoded.append(len(ids)) or embed(self, ids, *rest))
+    found = evaluated(encoder, [tasks[0], again / "task.json"], tmp_path / "both")
+    assert found["one.parquet"] == found["twin.parquet"] == whole["one.parquet"]
+    assert encoded == [12, 8, 8, 8, 8, 8, 12]
+    assert not list((stage.STATE / "vectors").iterdir())
+
+
+def test_two_devices_give_what_one_gives(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+    load, used = stage.encoders.load_encoder, set()
+
+    def twice(*arguments):
+        found = load(*arguments)
+        return Encoder(**{**vars(found), "models": found.models * 2})
+
+    embed = Encoder.embed
+    monkeypatch.setattr(stage.encoders, "load_encoder", twice)
+    monkeypatch.setattr(
+        Encoder, "embed", lambda self, ids, what, replica=0: used.add(replica) or embed(self, ids, what, replica)
+    )
+    assert evaluated(encoder, tasks[:1], tmp_path / "two") == whole
+    assert used == {0, 1}
+
+
+def test_shards_change_no_ranking(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(vectors, "DOCUMENTS_A_SHARD", 2**16)
+    once = evaluated(encoder, tasks[:1], tmp_path / "once")
+    assert json.loads(once["one.json"])["metrics"] == json.loads(whole["one.json"])["metrics"]

@@ -1,0 +1,38 @@
+"""`retscale trec TASK.parquet`: the run of an evaluation in TREC's format, for trec_eval and its kin."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+
+import pandas as pd
+
+from retscale.errors import UserError
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the run; UserError if the file is none, or holds what the format cannot."""
+    try:
+        run = pd.read_parquet(arguments.run, columns=["query_id", "doc_ids", "scores"])
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{arguments.run} is no run of `retscale evaluate` ({error}); give a TASK.parquet under "
+            "results/<study>/evaluate"
+        ) from None
+    try:
+        sys.stdout.writelines(lines(run, "retscale"))
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def lines(run: pd.DataFrame, tag: str) -> Iterator[str]:
+    """`query Q0 document rank score tag`, ranks from 1; scores are written so that they read back as the same float32."""
+    for query, documents, scores in zip(run["query_id"], run["doc_ids"], run["scores"]):
+        for rank, (document, score) in enumerate(zip(documents, scores), 1):
+            for id in (query, document):
+                if not id or len(id.split()) != 1 or id != id.strip():
+                    raise UserError(
+                        f"the id {id!r} holds white space, which separates the columns of a TREC run; rename it"
+                    )
+            yield f"{query} Q0 {document} {rank} {score!s} {tag}\n"

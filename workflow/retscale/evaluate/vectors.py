@@ -1,0 +1,48 @@
+"""The vectors of a corpus, shard by shard: a job that is killed goes on at the last finished shard."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+DOCUMENTS_A_SHARD = 2**16
+
+
+def shards(
+    count: int, embed: Callable[[slice, int], np.ndarray], devices: int, storage: np.dtype, folder: Path
+) -> Iterator[np.ndarray]:
+    """Vectors of documents 0 to `count`, in order, DOCUMENTS_A_SHARD at a time, in the format `storage`.
+
+    `embed(rows, device)` makes them; each device works on a shard of its own. Finished shards are kept in `folder`,
+    unless there is but one, and taken from there; each appears whole or not at all.
+    """
+    parts = [slice(a, min(a + DOCUMENTS_A_SHARD, count)) for a in range(0, count, DOCUMENTS_A_SHARD)]
+    if len(parts) == 1:
+        yield embed(parts[0], 0).astype(storage, copy=False)
+        return
+
+    def shard(rows: slice, device: int) -> np.ndarray:
+        path = folder / f"{rows.start:010d}.npy"
+        try:
+            return np.load(path)
+        except (OSError, ValueError, EOFError):
+            pass  # not there, or not whole
+        vectors = embed(rows, device).astype(storage, copy=False)
+        _save(vectors, path)
+        return vectors
+
+    with ThreadPoolExecutor(devices) as pool:
+        for first in range(0, len(parts), devices):
+            yield from pool.map(shard, parts[first : first + devices], range(devices))
+
+
+def _save(vectors: np.ndarray, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, beside = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(descriptor, "wb") as file:
+        np.save(file, vectors)
+        os.fsync(file.fileno())
+    os.replace(beside, path)
