@@ -1,6 +1,6 @@
 """What fine-tuning costs: retscale's engine against the trainer of sentence-transformers, or on an accelerator.
 
-    python benchmarks/finetune.py [--steps 5] [--batch 8] [--length 128] [--sentences 2] [--repeats 2] [--json]
+    python benchmarks/finetune.py [--steps 5] [--batch 16] [--length 128] [--sentences 2.5] [--repeats 2] [--json]
     python benchmarks/finetune.py --device cuda [--sizes 125M 350M 1B] [--steps 60] [--batch 64] [--json]
 
 The first form trains a decoder of Llama's shape (4 layers, 256 wide, fresh weights) on the embedded study's questions,
@@ -10,9 +10,9 @@ compared. No passage stands in two groups, so that both encode every text once. 
 without imports, loading, saving, and the first step, in which memory is touched for the first time; tokenising counts
 for both, for ours that of all texts, which comes first. A token is a real one, padding not counted.
 
-`--sentences`: how many of each passage's first sentences are kept, 0 for all. What padding can be saved hangs on the
-lengths. Of 128 tokens a text of MS MARCO fills .53 on average (its queries included; a larger tokenizer); two sentences,
-48 words, fill .45, three, 65 words, .62, whole passages, 108 words, about .75.
+`--sentences`: how many of each passage's first sentences are kept, 0 for all; 2.5 keeps two and three in turn. What
+padding can be saved hangs on the lengths. Of 128 tokens a text of MS MARCO fills .53 on average (its queries included; a
+larger tokenizer), which is what 2.5 comes closest to: two sentences fill .45, three .62, whole passages about .75.
 
 GEMM is the rate of the matrix products of one forward and backward (x W', g W, g' x for each weight) at the size of the
 engine's token budget and in its dtype, the best of several rounds, measured in the same run. The share of it counts
@@ -63,7 +63,7 @@ def main() -> None:
     arguments.add_argument("--steps", type=int)
     arguments.add_argument("--batch", type=int, help="queries a step")
     arguments.add_argument("--length", type=int, default=128, help="tokens at which texts are cut")
-    arguments.add_argument("--sentences", type=int, default=2)
+    arguments.add_argument("--sentences", type=float, default=2.5)
     arguments.add_argument("--repeats", type=int, default=2)
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--worker", choices=list(WORKERS), help=argparse.SUPPRESS)
@@ -79,7 +79,7 @@ def main() -> None:
 
 def compared(folder: Path, options: argparse.Namespace) -> dict:
     """Both engines and the GEMM in turn, `repeats` times."""
-    steps, batch = options.steps or 5, options.batch or 8
+    steps, batch = options.steps or 5, options.batch or 16
     recipe = {
         "negatives": "microbatch", "temperature": 0.05, "batch_queries": batch, "log_every": 1, "lr": 1e-4,
         "prompt": {"query_length": options.length, "passage_length": options.length},
@@ -102,7 +102,7 @@ def compared(folder: Path, options: argparse.Namespace) -> dict:
     memory = ours[0]["memory"]
     return {
         "name": f"fine-tuning, {steps} steps of {batch} x {2 + NEGATIVES} texts cut at {options.length} tokens"
-        + (f", {options.sentences} sentences" if options.sentences else "")
+        + (f", {options.sentences:g} sentences" if options.sentences else "")
         + " (real tokens per CPU s)",
         "ours": round(tokens / ours_s),
         "peer": round(tokens / peer_s),
@@ -176,7 +176,7 @@ def accelerated(folder: Path, options: argparse.Namespace) -> dict:
 # What both forms train
 
 
-def prepare_data(folder: Path, sentences: int, most: int, apart: int | None = None) -> None:
+def prepare_data(folder: Path, sentences: float, most: int, apart: int | None = None) -> None:
     """pairs.parquet, passages.parquet, negatives.parquet and a tokenizer, by the functions of the study's own stages.
 
     most: pairs that are made; apart: keep this many whose groups share no passage.
@@ -192,7 +192,10 @@ def prepare_data(folder: Path, sentences: int, most: int, apart: int | None = No
     pairs.run({"id": "boolq", "source": catalog["boolq"]["source"], "max_pairs": most, "seed": SEED}, {}, folder)
     passages = pd.read_parquet(folder / "passages.parquet")
     if sentences:
-        passages["text"] = [" ".join(re.split(r"(?<=[.!?])\s+", text)[:sentences]) for text in passages["text"]]
+        kept = [int(sentences * (i + 1)) - int(sentences * i) for i in range(len(passages))]
+        passages["text"] = [
+            " ".join(re.split(r"(?<=[.!?])\s+", text)[:n]) for text, n in zip(passages["text"], kept, strict=True)
+        ]
         passages.to_parquet(folder / "passages.parquet", index=False)
     mine.run({"negatives": NEGATIVES, "top": 100}, {"pairs": folder / "pairs.json"}, folder)
     table = pd.read_parquet(folder / "pairs.parquet")
