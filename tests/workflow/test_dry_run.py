@@ -81,7 +81,7 @@ def test_the_slurm_profile_gives_every_evaluation_a_gpu(clone):
     """A huge corpus is a rule of its own, so the profile must name each."""
     plan = clone.run("snakemake", "--profile", "slurm", "-n", "--configfile", "config/open-ladders.yaml").stdout
     jobs = [job for job in plan.split("\n[") if "\nrule evaluate_" in job]
-    assert len(jobs) == 140
+    assert len(jobs) == 120
     assert [job.splitlines()[1] for job in jobs if "gpu=1" not in job] == []
 
 

@@ -76,7 +76,7 @@ def tune(
     if accelerator.is_main_process:
         print(f"fine-tune {card['id']}: {bytes_needed / 2**30:.2f} GiB predicted, {micro} queries at once", flush=True)
     if recipe.gradient_checkpointing:
-        plain.gradient_checkpointing_enable({"use_reentrant": False})
+        plain.activation_checkpointing_enable({"use_reentrant": False})
 
     def keep(step: int, trained: torch.nn.Module) -> None:
         spread = accelerator.get_state_dict(trained) if accelerator.is_fsdp2 else None  # all processes take part

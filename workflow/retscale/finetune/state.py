@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -21,6 +22,9 @@ SAVE_SHARE = 0.05
 # What is trained, in the part that this process holds: the same for one process, for copies, and for FSDP's shards.
 # Not strict, for frozen weights are not there; reading a state fails all the same if it lacks anything that is trained.
 OPTIONS = StateDictOptions(ignore_frozen_params=True, strict=False)
+
+# That there is but one process is no news.
+warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
 
 
 class State:
@@ -51,7 +55,7 @@ class State:
             return None
         try:
             state = self._state()
-            dcp.load(state, checkpoint_id=newest, no_dist=self.accelerator.num_processes == 1)
+            dcp.load(state, checkpoint_id=newest)
             facts = json.loads((newest / "facts.json").read_text(encoding="utf-8"))
         except (Exception, dcp.CheckpointException) as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -77,7 +81,7 @@ class State:
         if main:
             shutil.rmtree(work, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-        dcp.save(self._state(), checkpoint_id=work, no_dist=self.accelerator.num_processes == 1)
+        dcp.save(self._state(), checkpoint_id=work)
         if main:
             (work / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
             for path in work.iterdir():
