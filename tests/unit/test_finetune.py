@@ -163,11 +163,26 @@ def test_models_of_every_kind_are_trained(tmp_path, kind, tuning):
 
 
 def test_merged_adapters_that_differ_are_an_error(study, tmp_path, monkeypatch):
-    monkeypatch.setattr("retscale.finetune.run.merged", lambda model: model.get_base_model().state_dict())
-    monkeypatch.setattr("retscale.finetune.run.load_backbone", load := load_backbone)
-    with pytest.raises(UserError, match="merging the adapters changed the vectors|lacks"):
+    """As if the adapters had been left out of the merged weights."""
+
+    def bare(model):
+        state = model.get_base_model().state_dict()
+        return {name.replace(".base_layer", ""): weight for name, weight in state.items() if ".lora_" not in name}
+
+    monkeypatch.setattr("retscale.finetune.run.merged", bare)
+    with pytest.raises(UserError, match="merging the adapters changed the vectors by up to"):
         tuned(study, tmp_path / "out", tuning="lora")
-    assert load and not (tmp_path / "out/encoder.json").exists()
+    assert not (tmp_path / "out/encoder.json").exists()
+
+
+def test_without_links_between_folders_the_encoder_is_copied(study, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    linked = tuned(study, tmp_path / "linked", keep=[4])[1]
+    monkeypatch.setattr("os.link", refuse)
+    assert tuned(study, tmp_path / "copied", keep=[4])[1] == linked
+    assert (tmp_path / "copied/step-4/model.safetensors").is_file() and (tmp_path / "copied/log.jsonl").is_file()
 
 
 def test_matryoshka_trains_the_short_vectors(study, tmp_path):

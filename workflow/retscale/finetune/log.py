@@ -14,7 +14,7 @@ PATIENCE, PATIENCE_SHARE = 100, 0.2
 
 
 class Log:
-    """Means since the last line; `facts` and `resume` carry them over a stop, so that the lines are the same.
+    """Means since the last line; `sums`, kept in the state, and `resume` carry them over a stop: the lines are the same.
 
     Only a process that has a path writes. Times and memory are those of this run.
     """
@@ -57,8 +57,8 @@ class Log:
 class Watch:
     """Stops a run that learns nothing: one whose loss stays above that of chance.
 
-    `over`: sum of the last steps' loss minus that of chance, which is the logarithm of the number of passages that a
-    query chooses from.
+    `over`: the last steps' loss, each minus that of chance, which is the logarithm of the number of passages that a query
+    chooses from.
     """
 
     def __init__(self, steps: int, warmup: float):

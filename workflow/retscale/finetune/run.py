@@ -107,12 +107,19 @@ def tune(
             )
     if not accelerator.is_main_process:
         return None
-    # Links, for the weights may be large, and a job that is killed from here on must find them again.
-    os.link(state / "log.jsonl", out / "log.jsonl")
+    link(state / "log.jsonl", out / "log.jsonl")
     for step in recipe.keep:
-        shutil.copytree(state / f"encoder-{step}", out / f"step-{step}", copy_function=os.link)
-    shutil.copytree(state / f"encoder-{steps}", out, copy_function=os.link, dirs_exist_ok=True)
+        shutil.copytree(state / f"encoder-{step}", out / f"step-{step}", copy_function=link)
+    shutil.copytree(state / f"encoder-{steps}", out, copy_function=link, dirs_exist_ok=True)
     return notes
+
+
+def link(source: Path, target: Path) -> None:
+    """The file `source` at `target` as well: weights may be large, and a job killed from here on must find them again."""
+    try:
+        os.link(source, target)
+    except OSError:  # some cluster file systems have no links from folder to folder
+        shutil.copy2(source, target)
 
 
 def check(recipe: Recipe, model: PreTrainedModel, name: str, accelerator: Accelerator) -> None:
@@ -151,7 +158,10 @@ def write(
     shutil.rmtree(out, ignore_errors=True)
     model.save_pretrained(out, state_dict=weights, max_shard_size="1TB")
     tokenizer.save_pretrained(out)
-    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}
+    files = {}
+    for path in sorted(out.iterdir()):
+        with path.open("rb") as file:
+            files[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     facts = {
         **facts,
         "prompt": recipe.prompt.model_dump(mode="json"),
