@@ -12,6 +12,7 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, MptMode
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.finetune.run import run
+from retscale.model.device import has_bf16
 from retscale.model.load import load_backbone, load_tokenizer
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import fingerprint
@@ -232,6 +233,38 @@ def test_a_diverging_run_stops_with_its_step(study, tmp_path):
     with pytest.raises(UserError, match="fine-tuning of tiny stops: it diverged at step 1 of 12: loss nan"):
         run(spec(), {**inputs(study), "card": folder / "card.json"}, out, state)
     assert not any(out.iterdir())
+
+
+def test_a_diverging_run_keeps_its_last_good_state(study, tmp_path, monkeypatch):
+    """What is kept goes on to the bits of a run that never diverged."""
+    from retscale.finetune.gradient import Gradient
+
+    whole = tuned(study, tmp_path / "whole")[1]
+    plain, calls = Gradient.__call__, []
+
+    def sixth_is_nan(self, *arguments):
+        calls.append(1)
+        loss, real, padding = plain(self, *arguments)
+        return (loss * torch.nan if len(calls) == 6 else loss), real, padding
+
+    monkeypatch.setattr(Gradient, "__call__", sixth_is_nan)
+    out, state = tmp_path / "out", tmp_path / "state"
+    out.mkdir(), state.mkdir()
+    with pytest.raises(UserError, match="diverged at step 6 of 12: .* The state after step 5 is kept in"):
+        run(spec(), inputs(study), out, state)
+    assert (state / "step-5").is_dir()
+    run(spec(), inputs(study), out, state)
+    assert json.loads((out / "encoder.json").read_text())["weights_sha256"] == whole["weights_sha256"]
+
+
+@pytest.mark.skipif(not has_bf16(), reason="this processor has no bf16")
+def test_bf16_computes_over_weights_in_float32(study, tmp_path):
+    out = tmp_path / "out"
+    finished(start(spec(lr=1e-3) | {"precision": "bf16"}, inputs(study), out, tmp_path / "state"))
+    full = tuned(study, tmp_path / "full", lr=1e-3)
+    assert {weight.dtype for weight in load_file(out / "model.safetensors").values()} == {torch.float32}
+    losses = [[line["loss"] for line in lines] for lines in (log(out), full[2])]
+    assert losses[0] == pytest.approx(losses[1], rel=0.1) and losses[0] != losses[1]
 
 
 def test_a_run_that_learns_nothing_stops(study, tmp_path, monkeypatch):

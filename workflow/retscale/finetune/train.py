@@ -76,9 +76,11 @@ def train(
                     raise UserError(f"it diverged at step {step} of {steps}: loss {loss}, gradient norm {norm}")
                 watch.step(step, loss, chance)
             except UserError as error:
+                if step - 1 > start:  # this step has changed nothing yet
+                    state.save(step - 1, {"step": step - 1, "sums": log.sums, "over": watch.over})
                 raise UserError(
                     f"fine-tuning of {name} stops: {error}; lower the recipe's lr (now {recipe.lr}) or raise its "
-                    f"temperature (now {recipe.temperature}). The last good state is kept in {folder}"
+                    f"temperature (now {recipe.temperature}). The state after step {step - 1} is kept in {folder}"
                 ) from None
             optimizer.step()
             optimizer.zero_grad()
