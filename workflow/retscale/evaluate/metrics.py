@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 _ROWS = 64  # rankings looked up at a time, so that they stay in a core's cache
-_BITS = 22
+_BITS = 16
 _MASK = 2**_BITS - 1
+_SALT = 0x9E3779B1
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,16 @@ def found(ranked: np.ndarray, queries: np.ndarray, documents: np.ndarray, scores
     order = np.argsort(keys)
     keys = keys[order]
     # Nearly every ranked document is unjudged: a table of hashes passes over it, an exact look-up settles the rest.
-    salt = np.arange(len(ranked), dtype=np.int64) * 0x9E3779B1
     maybe = np.zeros(2**_BITS, bool)
-    maybe[(documents ^ salt[queries]) & _MASK] = True
     rows, ranks = [], []
-    for first in range(0, len(ranked), _ROWS) if len(keys) else ():
-        block = ranked[first : first + _ROWS]
-        hashes = block ^ salt[first : first + _ROWS, None]
+    for first in range(0, len(ranked), _ROWS):
+        a, b = np.searchsorted(keys, [first * stride, (first + _ROWS) * stride])
+        own = (keys[a:b] % stride ^ keys[a:b] // stride * _SALT) & _MASK
+        maybe[own] = True
+        hashes = ranked[first : first + _ROWS] ^ np.arange(first, min(first + _ROWS, len(ranked)))[:, None] * _SALT
         hashes &= _MASK
-        row, rank = np.divmod(np.flatnonzero(maybe.take(hashes, mode="clip")), block.shape[1])
+        row, rank = np.divmod(np.flatnonzero(maybe.take(hashes, mode="clip")), ranked.shape[1])
+        maybe[own] = False
         rows.append(first + row)
         ranks.append(rank)
     row, rank = (np.concatenate(part) if part else np.empty(0, np.int64) for part in (rows, ranks))
