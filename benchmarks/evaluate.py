@@ -53,8 +53,8 @@ def main() -> None:
         os.chdir(temporary)
         encoder = minilm(Path("encoder"), small=options.folder is None)
         folder = options.folder or synthetic(Path("synthetic"), options.documents)
-        first, table = ours(folder, encoder, 16384)
-        second = None if options.folder else ours(folder, encoder, 16000)[0]  # other batches: no vector is shared
+        first, table = ours(folder, encoder, 4096)
+        second = None if options.folder else ours(folder, encoder, 4000)[0]  # other batches: no vector is shared
         peer, theirs = mtebs(encoder)
     difference = float(np.abs(table["ndcg_at_10"] - theirs.loc[table.index]).max())
     result = {
