@@ -1,13 +1,16 @@
+import hashlib
+import io
 import json
 import math
-import shutil
-from types import SimpleNamespace
+import os
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+from huggingface_hub import constants as hub_constants
 from pydantic import ValidationError
-from retscale.checkpoint import files, hub, pretrain
+from retscale.checkpoint import files, pretrain
 from retscale.checkpoint import run as stage
 from retscale.checkpoint.config import Checkpoint, Job, Pretrain
 from retscale.errors import UserError
@@ -165,91 +168,79 @@ def test_a_missing_or_incomplete_local_folder_is_named(tmp_path):
         stage.run({"id": "x", "source": {"kind": "local", "path": str(tmp_path / "empty")}, "tokens": 1}, {}, tmp_path)
 
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 HUB = {"id": "x", "source": {"kind": "hub", "repo": "some/model", "revision": "v1"}, "tokens": 5}
+CARD = b"---\nlicense: mit\n---\nA model.\n"
 
 
-@pytest.fixture(params=[hub.OfflineModeIsEnabled, hub.httpx2.ConnectError], ids=["offline", "unreachable"])
-def offline_cache(request, made, tmp_path, monkeypatch):
-    """The hub's cache as a download leaves it, laid out by hand, and no network."""
-    repo = tmp_path / "cache" / "models--some--model"
-    snapshot = repo / "snapshots" / COMMIT
-    snapshot.mkdir(parents=True)
-    for file in (made / "model").iterdir():
-        (snapshot / file.name).write_bytes(file.read_bytes())
-    (repo / "refs").mkdir()
-    (repo / "refs" / "v1").write_text(COMMIT)
-    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(hub, "snapshot_download", _with(hub.snapshot_download, cache_dir=tmp_path / "cache"))
-
-    def no_network(*args, **kwargs):
-        raise request.param("no network in tests")
-
-    monkeypatch.setattr(hub.HfApi, "model_info", no_network)
-    return snapshot
+@pytest.fixture(scope="module")
+def llama(made):
+    """The files of a tiny Llama with a tokenizer, as a repository has them: with formats that nobody here needs."""
+    deterministic(0, threads=1)
+    config = LlamaConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
+        vocab_size=VOCABULARY, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    folder = made.parent / "llama"
+    model = AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(folder)
+    load_tokenizer(made / "model").save_pretrained(folder)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    weights = io.BytesIO()
+    torch.save(model.state_dict(), weights)
+    return files | {"pytorch_model.bin": weights.getvalue(), "onnx/model.onnx": b"x", "README.md": CARD}
 
 
-def _with(function, **more):
-    return lambda *args, **kwargs: function(*args, **kwargs, **more)
+def obtained(out, **source):
+    out.mkdir(parents=True)
+    stage.run({**HUB, "source": {**HUB["source"], **source}}, {}, out)
+    return card_of(out)
 
 
-def test_hub_offline_takes_the_cached_snapshot_of_a_tag_or_commit(offline_cache, made, tmp_path):
-    for revision in ("v1", COMMIT):
-        out = tmp_path / f"out-{revision}"
-        out.mkdir()
-        stage.run({**HUB, "source": {**HUB["source"], "revision": revision}}, {}, out)
-        card = card_of(out)
-        assert card["revision"] == COMMIT and card["model"] == str(offline_cache)
-        assert card["files"] == card_of(made)["files"] and not (out / "model").exists()
-
-
-def test_hub_offline_without_the_snapshot_says_what_to_do(offline_cache, tmp_path):
+def test_a_model_of_the_hub_becomes_a_card_and_loads(loopback, llama, tmp_path, monkeypatch):
+    commit = loopback.publish("some/model", llama, branch="v1")
+    card = obtained(tmp_path / "out")
+    assert card["revision"] == commit and card["hub_licence"] == "mit"
+    needed = sorted(set(llama) - {"pytorch_model.bin", "onnx/model.onnx", "README.md"})
+    assert card["files"] == {name: hashlib.sha256(llama[name]).hexdigest() for name in needed}
+    assert not loopback.bodies("pytorch_model.bin") and not loopback.bodies("model.onnx")
+    model = load_causal_lm(card["model"], torch.float32)
+    assert sum(p.numel() for p in model.parameters()) == card["n_params"]["total"]
+    saved = safetensors.torch.load(llama["model.safetensors"])
+    torch.testing.assert_close(model.state_dict()["model.embed_tokens.weight"], saved["model.embed_tokens.weight"])
+    # Without network the cache gives the same card, of the branch and of the commit.
+    monkeypatch.setattr(hub_constants, "HF_HUB_OFFLINE", True)
+    assert obtained(tmp_path / "again") == card
+    assert obtained(tmp_path / "commit", revision=commit) == card | {"source": {**card["source"], "revision": commit}}
     with pytest.raises(UserError, match="some/model at v2 is not in the cache .*network"):
-        stage.run({**HUB, "source": {**HUB["source"], "revision": "v2"}}, {}, tmp_path)
+        obtained(tmp_path / "absent", revision="v2")
 
 
-def test_hub_online_downloads_only_what_is_needed_at_the_resolved_commit(made, tmp_path, monkeypatch):
-    asked = {}
-
-    def model_info(self, repo, revision):
-        names = ["config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "README.md"]
-        return SimpleNamespace(
-            sha=COMMIT, siblings=[SimpleNamespace(rfilename=n) for n in names], card_data={"license": "mit"}
-        )
-
-    def snapshot_download(repo, revision, allow_patterns):
-        asked.update(repo=repo, revision=revision, files=allow_patterns)
-        shutil.copytree(made / "model", tmp_path / COMMIT)
-        return str(tmp_path / COMMIT)
-
-    monkeypatch.setattr(hub.HfApi, "model_info", model_info)
-    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
-    (tmp_path / "out").mkdir()
-    stage.run(HUB, {}, tmp_path / "out")
-    card = card_of(tmp_path / "out")
-    assert asked == {
-        "repo": "some/model",
-        "revision": COMMIT,
-        "files": ["config.json", "model.safetensors", "tokenizer.json"],
-    }
-    assert (card["revision"], card["hub_licence"]) == (COMMIT, "mit")
+def test_weights_in_bin_are_taken_where_there_are_no_safetensors(loopback, llama, tmp_path):
+    old = {name: data for name, data in llama.items() if name != "model.safetensors"}
+    loopback.publish("some/model", old, branch="v1")
+    card = obtained(tmp_path / "old")
+    assert "pytorch_model.bin" in card["files"] and card["n_params"]["total"] > 0
 
 
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (hub.GatedRepoError, "some/model is gated: accept its terms"),
-        (hub.RepositoryNotFoundError, "there is no repository some/model"),
-        (hub.RevisionNotFoundError, "some/model has no revision 'v1'"),
-    ],
-)
-def test_hub_refusals_in_words(monkeypatch, tmp_path, error, message):
-    def refuse(*args, **kwargs):
-        raise error.__new__(error)
+def test_a_pickle_that_runs_code_is_refused(loopback, llama, tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "ran"),)
 
-    monkeypatch.setattr(hub.HfApi, "model_info", refuse)
-    with pytest.raises(UserError, match=message):
-        stage.run(HUB, {}, tmp_path)
+    bad = io.BytesIO()
+    torch.save({"model.embed_tokens.weight": Payload()}, bad)
+    files = {name: data for name, data in llama.items() if name != "model.safetensors"}
+    loopback.publish("some/model", files | {"pytorch_model.bin": bad.getvalue()}, branch="v1")
+    with pytest.raises(UserError, match="no model can be loaded .* more than tensors"):
+        obtained(tmp_path / "out")
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "out" / "card.json").exists()
+
+
+def test_a_repository_without_weights_is_refused_before_anything_comes(loopback, llama, tmp_path):
+    loopback.publish("some/model", {"config.json": llama["config.json"], "README.md": CARD}, branch="v1")
+    with pytest.raises(UserError, match="some/model at v1 has no config.json with weights"):
+        obtained(tmp_path / "out")
+    assert not loopback.bodies("config.json")
 
 
 def test_needed_files_prefer_safetensors_and_leave_the_rest():

@@ -9,10 +9,11 @@ class Obtained:
     """A folder that transformers loads, and what only the source knows.
 
     `card` goes into card.json: facts of the model that the same job always finds the same. `notes` go into the
-    provenance record: how this run went.
+    provenance record: how this run went. `sha256` holds the needed files' hashes where the source has taken them anyway.
     """
 
     folder: Path
     n_tokens: int
     card: dict = field(default_factory=dict)
     notes: dict = field(default_factory=dict)
+    sha256: dict[str, str] | None = None

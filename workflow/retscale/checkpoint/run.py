@@ -39,7 +39,7 @@ def run(spec: dict, inputs: dict[str, Path], out: Path) -> dict:
         "schedule_finished": job.schedule_finished,
         "max_length": max_length(model.config),
         "model": "model" if got.folder.parent == out else str(got.folder),
-        "files": hashes(got.folder),
+        "files": got.sha256 or hashes(got.folder),
         "loss": None,
         **got.card,
     }

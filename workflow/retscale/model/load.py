@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import pickle
 import random
 from pathlib import Path
 
@@ -148,6 +149,11 @@ def _load(auto, config: PreTrainedConfig, folder: Path | str, dtype: torch.dtype
             output_loading_info=True,
             **options,
         )
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"no model can be loaded from {folder}: its .bin weights hold more than tensors, and reading that could run "
+            "any code; name a revision that has safetensors"
+        ) from None
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"no model can be loaded from {folder}: {_first_line(error)}") from None
     if found["missing_keys"] or found["mismatched_keys"]:

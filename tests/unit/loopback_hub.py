@@ -1,0 +1,292 @@
+"""A Hugging Face hub on loopback: what huggingface_hub 2.4 asks of the real one, and the faults that one may have.
+
+Two servers on 127.0.0.1: the hub, which answers the API and small files, and its file server, to which it redirects for
+large ones (those that git LFS would hold), as the real hub does.
+"""
+
+import hashlib
+import json
+import socket
+import struct
+import threading
+import time
+import urllib.parse
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import PurePosixPath
+
+LARGE = {".safetensors", ".bin", ".parquet", ".gz"}
+KINDS = {"models": "model", "datasets": "dataset"}
+
+
+@dataclass
+class Fault:
+    """What goes wrong with requests whose path contains `path`, the next `times` times.
+
+    `status` answers so (with `headers`); `cut` sends that many bytes and breaks the connection (`reset`: with a TCP
+    reset); `flip` inverts the byte at that place; `slow` waits so many seconds before the body.
+    """
+
+    path: str
+    times: int = 1
+    method: str = "GET"
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: int | None = None
+    reset: bool = False
+    flip: int | None = None
+    slow: float = 0
+
+
+@dataclass
+class Repository:
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    gated: bool = False  # its files are only for the token "accepted"
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    status: int
+    range: str | None
+    authorization: str | None
+
+
+class LoopbackHub:
+    def __init__(self):
+        self.repositories: dict[tuple[str, str], Repository] = {}
+        self.faults: list[Fault] = []
+        self.requests: list[Request] = []
+        self.lock = threading.Lock()
+        self.servers = [ThreadingHTTPServer(("127.0.0.1", 0), self._handler(part)) for part in ("hub", "files")]
+        self.endpoint, self.file_server = (f"http://127.0.0.1:{server.server_port}" for server in self.servers)
+
+    def publish(
+        self, repo: str, files: dict[str, bytes], kind: str = "model", branch: str = "main", commit: str | None = None
+    ) -> str:
+        """A commit at the tip of `branch`; returns its hash."""
+        found = self.repositories.setdefault((kind, repo), Repository())
+        if commit is None:
+            parts = [repo, branch, *(f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in files.items())]
+            commit = hashlib.sha1("\n".join(parts).encode()).hexdigest()
+        found.commits[commit] = files
+        found.branches[branch] = commit
+        return commit
+
+    def fail(self, path: str, **fault) -> None:
+        self.faults.append(Fault(path, **fault))
+
+    def bodies(self, name: str) -> list[Request]:
+        """The requests that were sent (part of) the bytes of a file of this name."""
+        digests = {
+            etag(name, data) for r in self.repositories.values() for c in r.commits.values() for n, data in c.items() if n == name
+        }  # fmt: skip
+        return [
+            r
+            for r in self.requests
+            if r.method == "GET" and r.status in (200, 206) and (r.path.endswith(f"/{name}") or r.path[7:] in digests)
+        ]
+
+    def counts(self) -> Counter:
+        return Counter((r.method, r.status) for r in self.requests)
+
+    def _handler(self, part: str):
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 30  # an idle connection ends its thread
+
+            def log_message(self, *_):
+                pass
+
+            def do_GET(self):
+                self.answer()
+
+            def do_HEAD(self):
+                self.answer()
+
+            def answer(self):
+                url = urllib.parse.urlsplit(self.path)
+                self.fault = hub._fault(self.command, url.path)
+                if self.fault and self.fault.status:
+                    return self.reply(self.fault.status, b"{}", self.fault.headers)
+                if part == "files":
+                    return self.send_file(hub._blob(PurePosixPath(url.path).name), {})
+                path = urllib.parse.unquote(url.path).strip("/").split("/")
+                raw = url.path.strip("/").split("/")
+                if path[0] == "api" and path[1] in KINDS and len(path) >= 4:
+                    return self.api(KINDS[path[1]], "/".join(path[2:4]), [urllib.parse.unquote(p) for p in raw[4:]])
+                kind = KINDS[raw.pop(0)] if raw[0] in KINDS else "model"
+                if len(raw) >= 5 and raw[2] == "resolve":
+                    revision, name = urllib.parse.unquote(raw[3]), urllib.parse.unquote("/".join(raw[4:]))
+                    return self.resolve(kind, "/".join(raw[:2]), revision, name)
+                self.reply(404, b"", {})
+
+            def api(self, kind: str, repo: str, rest: list[str]):
+                found = hub.repositories.get((kind, repo))
+                if found is None:
+                    return self.reply(401, b"", {"X-Error-Code": "RepoNotFound"})
+                if rest == ["refs"]:
+                    return self.json(
+                        {
+                            name: [{"name": n, "ref": f"refs/{name}/{n}", "targetCommit": c} for n, c in items.items()]
+                            for name, items in (("branches", found.branches), ("tags", found.tags), ("converts", {}))
+                        }
+                    )
+                commit = hub._commit(found, rest[1] if len(rest) > 1 else "main")
+                if commit is None:
+                    return self.reply(404, b"", {"X-Error-Code": "RevisionNotFound"})
+                if rest and rest[0] == "tree":
+                    return self.json([entry(name, data) for name, data in found.commits[commit].items()])
+                self.json(
+                    {
+                        "id": repo,
+                        "sha": commit,
+                        "private": False,
+                        "gated": "manual" if found.gated else False,
+                        "tags": [],
+                        "downloads": 0,
+                        "siblings": [sibling(*file) for file in found.commits[commit].items()],
+                    }  # fmt: skip
+                )
+
+            def resolve(self, kind: str, repo: str, revision: str, name: str):
+                found = hub.repositories.get((kind, repo))
+                if found is None:
+                    return self.reply(401, b"", {"X-Error-Code": "RepoNotFound"})
+                token = self.headers.get("Authorization")
+                if found.gated and token != "Bearer accepted":
+                    return self.reply(403 if token else 401, b"", {"X-Error-Code": "GatedRepo"})
+                commit = hub._commit(found, revision)
+                if commit is None:
+                    return self.reply(404, b"", {"X-Error-Code": "RevisionNotFound"})
+                data = found.commits[commit].get(name)
+                if data is None:
+                    return self.reply(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
+                stated = etag(name, data)
+                headers = {"X-Repo-Commit": commit, "ETag": f'"{stated}"'}
+                if not large(name):
+                    return self.send_file(data, headers)
+                headers |= {"X-Linked-Etag": f'"{stated}"', "X-Linked-Size": str(len(data))}
+                self.reply(302, b"", headers | {"Location": f"{hub.file_server}/files/{stated}?signature=secret"})
+
+            def send_file(self, data: bytes, headers: dict[str, str]):
+                start, status, asked = 0, 200, self.headers.get("Range")
+                total = len(data)
+                if asked:
+                    start, status = int(asked.removeprefix("bytes=").split("-")[0]), 206
+                    headers = headers | {"Content-Range": f"bytes {start}-{total - 1}/{total}"}
+                if self.fault and self.fault.flip is not None:
+                    data = bytearray(data)
+                    data[self.fault.flip] ^= 255
+                self.reply(status, bytes(data[start:]), headers | {"Accept-Ranges": "bytes"})
+
+            def json(self, value):
+                self.reply(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+            def reply(self, status: int, body: bytes, headers: dict[str, str]):
+                with hub.lock:
+                    hub.requests.append(
+                        Request(
+                            self.command,
+                            self.path.split("?")[0],
+                            status,
+                            self.headers.get("Range"),
+                            self.headers.get("Authorization"),
+                        )
+                    )
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if self.command == "HEAD":
+                    return
+                if self.fault and self.fault.slow:
+                    time.sleep(self.fault.slow)
+                cut = self.fault.cut if self.fault else None
+                self.wfile.write(body if cut is None else body[:cut])
+                if cut is not None:
+                    self.close_connection = True
+                    if self.fault.reset:
+                        self.wfile.flush()
+                        time.sleep(0.2)  # let the first bytes arrive: a reset overtakes them
+                        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        self.connection.close()
+
+        return Handler
+
+    def _fault(self, method: str, path: str) -> Fault | None:
+        with self.lock:
+            for fault in self.faults:
+                if fault.times > 0 and fault.method == method and fault.path in path:
+                    fault.times -= 1
+                    return fault
+        return None
+
+    def _commit(self, found: Repository, revision: str) -> str | None:
+        commit = found.branches.get(revision) or found.tags.get(revision) or revision
+        return commit if commit in found.commits else None
+
+    def _blob(self, digest: str) -> bytes:
+        for found in self.repositories.values():
+            for files in found.commits.values():
+                for data in files.values():
+                    if hashlib.sha256(data).hexdigest() == digest:
+                        return data
+        raise KeyError(digest)
+
+
+def large(name: str) -> bool:
+    return PurePosixPath(name).suffix in LARGE
+
+
+def git_id(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+def etag(name: str, data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest() if large(name) else git_id(data)
+
+
+def entry(name: str, data: bytes) -> dict:
+    """A file as the tree of the hub's API lists it."""
+    found = {"type": "file", "path": name, "size": len(data), "oid": git_id(data)}
+    if large(name):
+        pointer = (
+            f"version https://git-lfs.github.com/spec/v1\noid sha256:{etag(name, data)}\nsize {len(data)}\n".encode()
+        )
+        found["oid"] = git_id(pointer)
+        found["lfs"] = {"oid": etag(name, data), "size": len(data), "pointerSize": len(pointer)}
+    return found
+
+
+def sibling(name: str, data: bytes) -> dict:
+    """The same as the information on a repository states it."""
+    found = entry(name, data)
+    lfs = {"lfs": found["lfs"] | {"sha256": found["lfs"]["oid"]}} if large(name) else {}
+    return {"rfilename": name, "size": len(data), "blobId": found["oid"], **lfs}
+
+
+@contextmanager
+def running() -> Iterator[LoopbackHub]:
+    hub = LoopbackHub()
+    threads = [threading.Thread(target=s.serve_forever, kwargs={"poll_interval": 0.05}) for s in hub.servers]
+    for server, thread in zip(hub.servers, threads, strict=True):
+        server.daemon_threads = True
+        server.block_on_close = False
+        thread.start()
+    try:
+        yield hub
+    finally:
+        for server, thread in zip(hub.servers, threads, strict=True):
+            server.shutdown()
+            server.server_close()
+            thread.join(timeout=10)

@@ -1,0 +1,258 @@
+"""Fetching from a hub on loopback, with every fault that the real one may have."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from huggingface_hub import RepoFile, constants
+
+from retscale.errors import UserError
+from retscale.hub import client, names
+from retscale.hub.snapshot import check_room, download_bytes, refs, snapshot
+
+WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
+FILES = {"config.json": b'{"a": 1}', "model.safetensors": WEIGHTS, "README.md": b"# a model", "old/model.bin": b"x"}
+REPO = "some/model"
+
+
+def choose(found: list[str]) -> list[str]:
+    return [name for name in found if name in ("config.json", "model.safetensors")]
+
+
+@pytest.fixture
+def waits(monkeypatch) -> list[float]:
+    """The waits of the client, which pass at once."""
+    found = []
+    monkeypatch.setattr(client.time, "sleep", found.append)
+    return found
+
+
+@pytest.fixture
+def hub(loopback):
+    """The loopback hub with one model, and an empty cache."""
+    loopback.commit = loopback.publish(REPO, FILES)
+    return loopback
+
+
+def blobs(tmp_path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in tmp_path.glob("cache/*/blobs/*")}
+
+
+def test_only_the_chosen_files_come_at_the_resolved_commit_and_their_hashes_are_right(hub, tmp_path):
+    found = snapshot(REPO, "main", choose)
+    assert found.commit == hub.commit == found.folder.name
+    assert {name: (found.folder / name).read_bytes() for name in found.sha256} == {n: FILES[n] for n in found.sha256}
+    assert found.sha256 == {n: hashlib.sha256(FILES[n]).hexdigest() for n in ("config.json", "model.safetensors")}
+    assert sorted(path.name for path in found.folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert not hub.bodies("README.md") and not hub.bodies("old/model.bin") and len(hub.bodies("model.safetensors")) == 1
+
+
+def test_what_is_cached_needs_no_hub(hub, monkeypatch):
+    first = snapshot(REPO, "main", choose)
+    hub.requests.clear()
+    assert snapshot(REPO, hub.commit, choose) == first and not hub.requests  # a commit never changes
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert snapshot(REPO, "main", choose) == first and not hub.requests
+    with pytest.raises(UserError, match="some/model at main is not in the cache .*network"):
+        snapshot(REPO, "main", lambda found: [*choose(found), "README.md"])
+    with pytest.raises(UserError, match="some/model at v2 is not in the cache .*network"):
+        snapshot(REPO, "v2", choose)
+
+
+def test_an_unreachable_hub_is_no_network(hub, monkeypatch):
+    first = snapshot(REPO, "main", choose)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert snapshot(REPO, "main", choose) == first
+    with pytest.raises(UserError, match="the hub cannot be reached"):
+        snapshot("some/other", "main", choose)
+
+
+def test_a_branch_that_moved_is_fetched_again_and_the_rest_is_not(hub):
+    snapshot(REPO, "main", choose)
+    moved = hub.publish(REPO, FILES | {"config.json": b'{"a": 2}'})
+    found = snapshot(REPO, "main", choose)
+    assert found.commit == moved and (found.folder / "config.json").read_bytes() == b'{"a": 2}'
+    assert len(hub.bodies("model.safetensors")) == 1  # the same bytes
+
+
+@pytest.mark.parametrize("path", ["/api/models/", "/resolve/", "/files/"], ids=["api", "small file", "large file"])
+@pytest.mark.parametrize(
+    ("status", "headers", "waited"),
+    [
+        (429, {"Retry-After": "7"}, 7),
+        (429, {"RateLimit": '"api";r=0;t=42', "RateLimit-Policy": '"fixed window";"api";q=500;w=300'}, 42),
+        (429, {}, 1),
+        (503, {}, 1),
+        (500, {}, 1),
+    ],
+)
+def test_a_refusal_for_now_is_asked_again(hub, waits, capsys, path, status, headers, waited):
+    hub.fail(path, status=status, headers=headers)
+    assert snapshot(REPO, "main", choose).sha256["model.safetensors"] == hashlib.sha256(WEIGHTS).hexdigest()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("the hub:")]
+    assert waits == [waited] and len(lines) == 1 and f"HTTP {status}; retry 1 in {waited} s" in lines[0]
+
+
+def test_a_head_refused_for_now_is_asked_again(hub, waits):
+    hub.fail("/resolve/", method="HEAD", status=503, times=2)
+    snapshot(REPO, "main", choose)
+    assert waits == [1, 2] or waits == [1, 1]  # one file twice, or two files once
+
+
+def test_refused_for_ever_gives_up_with_one_clear_line(hub, waits):
+    hub.fail("/api/", status=429, times=1000)
+    with pytest.raises(
+        UserError, match=r"^the hub: GET /api/\S+: HTTP 429; gave up after 8 tries; run .* later$"
+    ) as error:
+        snapshot(REPO, "main", choose)
+    assert "\n" not in str(error.value)
+    assert waits == [1, 2, 4, 8, 16, 32, 60] and len(hub.requests) == 8  # no second policy on top of this one
+    hub.requests.clear()
+    hub.faults[:] = []
+    hub.fail("/files/", status=503, times=1000)
+    with pytest.raises(UserError, match="HTTP 503; gave up after 8 tries"):
+        snapshot(REPO, "main", choose)
+    assert hub.counts()["GET", 503] == 8
+
+
+def test_a_wait_beyond_patience_is_not_waited_for(hub, waits):
+    hub.fail("/api/", status=429, headers={"Retry-After": "86400"}, times=1000)
+    with pytest.raises(UserError, match="HTTP 429 and asks to wait 86400 s; gave up after 1 tries"):
+        snapshot(REPO, "main", choose)
+    assert not waits
+
+
+def test_the_asked_wait_by_each_header():
+    assert client.asked_wait({"retry-after": "30"}, 0) == 30
+    assert client.asked_wait({"retry-after": "Thu, 01 Jan 1970 00:02:00 GMT"}, 90) == 30
+    assert client.asked_wait({"retry-after": "Thu, 01 Jan 1970 00:02:00 GMT"}, 500) == 0
+    assert client.asked_wait({"retry-after": "soon", "ratelimit": '"api";r=0;t=5'}, 0) == 5
+    assert client.asked_wait({}, 0) is None
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+def test_a_cut_download_goes_on_where_it_broke(hub, capsys, monkeypatch, reset):
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 2**16)  # 10 MiB: the client keeps whole pieces of it
+    hub.fail("/files/", cut=300_000, reset=reset)
+    found = snapshot(REPO, "main", choose)
+    assert found.sha256["model.safetensors"] == hashlib.sha256(WEIGHTS).hexdigest()
+    first, second = hub.bodies("model.safetensors")
+    assert (first.range, second.range, second.status) == (None, f"bytes={4 * 2**16}-", 206)
+    assert "after 300,000 bytes; going on" in capsys.readouterr().err
+
+
+def test_a_cut_listing_is_asked_again(hub, waits):
+    hub.fail("/tree/", cut=10)
+    assert snapshot(REPO, "main", choose).commit == hub.commit and waits[:1] == [1]
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_wrong_byte_is_refused_and_not_kept(hub, tmp_path, name):
+    hub.fail(name if name == "config.json" else "/files/", flip=5)
+    with pytest.raises(UserError, match=f"{name} of some/model at main is damaged.*run this job again"):
+        snapshot(REPO, "main", choose)
+    assert FILES[name] not in blobs(tmp_path).values() and not list(tmp_path.glob(f"cache/*/snapshots/*/{name}"))
+    assert snapshot(REPO, "main", choose).sha256[name] == hashlib.sha256(FILES[name]).hexdigest()
+
+
+def test_a_cache_damaged_later_is_noticed_without_network(hub, monkeypatch):
+    found = snapshot(REPO, "main", choose)
+    blob = (found.folder / "model.safetensors").resolve()
+    blob.write_bytes(WEIGHTS[:-1] + b"!")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="model.safetensors of some/model at main is damaged"):
+        snapshot(REPO, "main", choose)
+    assert not blob.exists()
+
+
+def test_a_missing_revision_names_the_nearest(hub):
+    for step in (1000, 172000, 173000, 175000, 400000):
+        hub.publish(REPO, FILES, branch=f"stage1-step{step}-tokens{step * 4 // 1000}B")
+    with pytest.raises(UserError) as error:
+        snapshot(REPO, "stage1-step174000-tokens730B", choose)
+    assert "some/model has no revision 'stage1-step174000-tokens730B'; the nearest that exist: " in str(error.value)
+    assert str(error.value).split("exist: ")[1].split(", ")[:2] == [
+        "stage1-step175000-tokens700B",
+        "stage1-step173000-tokens692B",
+    ]
+
+
+def test_nearest_names():
+    steps = [f"step{n}" for n in (0, 1, 2, 4, 8, 16, 1000, 2000, 3000)]
+    assert names.nearest("step1900", [*steps, "main"]) == "the nearest that exist: step2000, step1000, step3000, step16"
+    assert names.nearest("mian", ["main", "dev"]) == "the nearest that exist: main"
+    assert names.nearest("v9", ["main", "seed"]) == "the nearest that exist: main, seed"
+    assert names.nearest("v9", []) == "it has no branches and no tags"
+
+
+def test_a_gated_repository_says_what_to_accept_and_where_the_token_goes(hub, monkeypatch, capsys, tmp_path):
+    hub.repositories["model", REPO].gated = True
+    page = f"{hub.endpoint}/{REPO}"
+    with pytest.raises(UserError, match=f"is gated: accept its terms at {page} and set HF_TOKEN to a token"):
+        snapshot(REPO, "main", choose)
+    monkeypatch.setenv("HF_TOKEN", "hf_not_yet_accepted")
+    with pytest.raises(UserError, match=f"is gated: accept its terms at {page} with the account of HF_TOKEN") as error:
+        snapshot(REPO, "main", choose)
+    monkeypatch.setenv("HF_TOKEN", "accepted")
+    hub.fail("/files/", cut=100)
+    found = snapshot(REPO, "main", choose)
+    printed = capsys.readouterr()
+    assert "hf_not" not in f"{error.value}{printed}" and "accepted" not in f"{printed}" and "secret" not in f"{printed}"
+    assert not any(b"accepted" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    # The token goes to the hub and never to the server of large files.
+    assert {r.authorization for r in hub.bodies("model.safetensors")} == {None}
+    assert {r.authorization for r in hub.bodies("config.json")} == {"Bearer accepted"} and found.commit == hub.commit
+
+
+def test_an_unknown_repository_and_a_bad_token(hub, monkeypatch):
+    with pytest.raises(UserError, match="there is no model some/typo on the hub, or it is private and HF_TOKEN"):
+        snapshot("some/typo", "main", choose)
+    with pytest.raises(UserError, match="there is no dataset some/model"):
+        snapshot(REPO, "main", choose, "dataset")
+    message = {"X-Error-Message": "Invalid credentials in Authorization header"}
+    hub.fail("/api/", status=401, headers=message)
+    with pytest.raises(UserError, match="does not accept the token in HF_TOKEN"):
+        snapshot(REPO, "main", choose)
+    hub.fail("/api/", status=451)
+    with pytest.raises(UserError, match="the hub refused some/model at main with HTTP 451"):
+        snapshot(REPO, "main", choose)
+
+
+def test_room_on_the_disk_is_checked_before_a_byte_comes(hub, monkeypatch):
+    usage = type("Usage", (), {"free": 1_000_000})
+    monkeypatch.setattr("retscale.hub.snapshot.shutil.disk_usage", lambda path: usage)
+    with pytest.raises(UserError, match=r"some/model at main wants 0.0 GB more .* has 0.0 GB free; .*HF_HOME"):
+        snapshot(REPO, "main", choose)
+    assert not hub.bodies("model.safetensors") and not hub.bodies("config.json")
+    usage.free = 2_000_000
+    snapshot(REPO, "main", choose)
+    usage.free = 0  # what is there already needs no room
+    snapshot(REPO, "main", choose)
+    with pytest.raises(UserError, match="x wants 14.5 GB more and the disk of /no/such/folder has 0.0 GB free"):
+        check_room(14_500_000_000, Path("/no/such/folder"), "x")
+
+
+def test_the_size_of_a_download_counts_large_files_whole():
+    files = [RepoFile(path="a", size=10, oid="x"), RepoFile(path="b", size=130, oid="y", lfs={"size": 7_000, "oid": "z", "pointerSize": 130})]  # fmt: skip
+    assert download_bytes(files) == 7_010
+
+
+def test_two_jobs_fetch_a_file_once(hub):
+    hub.fail("/files/", slow=2, times=10)
+    script = (
+        "from retscale.hub.snapshot import snapshot; "
+        f"found = snapshot({REPO!r}, 'main', lambda names: ['config.json', 'model.safetensors']);"
+        "print(found.sha256['model.safetensors'])"
+    )
+    jobs = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [job.communicate(timeout=60)[0].strip() for job in jobs] == [hashlib.sha256(WEIGHTS).hexdigest()] * 2
+    assert len(hub.bodies("model.safetensors")) == 1
+    asked = [r for r in hub.requests if r.method == "HEAD" and r.path.endswith("/model.safetensors")]
+    assert len(asked) == 2  # neither found it in the cache
+
+
+def test_refs_are_branches_and_tags(hub):
+    hub.repositories["model", REPO].tags["v1"] = hub.commit
+    assert refs(REPO) == ["main", "v1"]

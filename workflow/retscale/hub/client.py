@@ -1,0 +1,100 @@
+"""How the hub is asked: one policy of retries for every request, one line a retry, no secret in any line."""
+
+import email.utils
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+import httpx2
+from huggingface_hub import constants, set_client_factory
+from huggingface_hub.utils import disable_progress_bars, logging
+from huggingface_hub.utils._http import hf_request_event_hook
+
+from retscale.errors import UserError
+
+AGAIN = {408, 429, 500, 502, 503, 504}
+BROKEN = (httpx2.ReadError, httpx2.ReadTimeout, httpx2.RemoteProtocolError)
+FIRST_WAIT_S, LONGEST_WAIT_S, PATIENCE_S = 1, 60, 900  # the hub counts requests in windows of 300 s
+TRIES = 8
+
+
+@cache
+def prepare() -> None:
+    """Let huggingface_hub send with `Client`, over plain HTTP.
+
+    Xet, the hub's other protocol, has retries and connections of its own, out of reach of this policy and of any test
+    without a storage service; plain HTTP reaches the same bytes (files up to 50 GB). The hub's own warnings are off:
+    they print addresses, of which those of its file servers are signed.
+    """
+    constants.HF_HUB_DISABLE_XET = True
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    set_client_factory(
+        lambda: Client(event_hooks={"request": [hf_request_event_hook]}, follow_redirects=True, timeout=None)
+    )
+
+
+class Client(httpx2.Client):
+    """Sends again, with longer and longer waits, what the server could not answer now; UserError when that is in vain.
+
+    Without a connection it fails at once, so that a machine without network soon turns to the cache.
+    """
+
+    def send(self, request: httpx2.Request, **options) -> httpx2.Response:
+        what, waited = f"the hub: {request.method} {request.url.path}", 0.0
+        for attempt in range(1, TRIES + 1):
+            wait = float(min(FIRST_WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S))
+            try:
+                response = super().send(request, **options)
+            except BROKEN as error:
+                trouble = f"the connection broke ({type(error).__name__})"
+            else:
+                if response.status_code not in AGAIN:
+                    response.stream = Body(response.stream, what)
+                    return response
+                response.close()
+                trouble = f"HTTP {response.status_code}"
+                wait = asked_wait(response.headers, time.time()) or wait
+            if attempt == TRIES or waited + wait > PATIENCE_S:
+                later = f" and asks to wait {wait:.0f} s" if wait > LONGEST_WAIT_S else ""
+                raise UserError(f"{what}: {trouble}{later}; gave up after {attempt} tries; run this job again later")
+            print(f"{what}: {trouble}; retry {attempt} in {wait:.0f} s", file=sys.stderr, flush=True)
+            time.sleep(wait)
+            waited += wait
+
+
+class Body(httpx2.SyncByteStream):
+    """The bytes of an answer. A break is told, and passed on as the one error that the hub's client goes on after, from
+    the byte where it broke."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, what: str):
+        self._stream, self._what = stream, what
+
+    def __iter__(self) -> Iterator[bytes]:
+        count = 0
+        try:
+            for chunk in self._stream:
+                yield chunk
+                count += len(chunk)
+        except BROKEN as error:
+            trouble = f"the connection broke ({type(error).__name__}) after {count:,} bytes"
+            print(f"{self._what}: {trouble}; going on", file=sys.stderr, flush=True)
+            raise httpx2.RemoteProtocolError(trouble) from None
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def asked_wait(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that an answer asks to wait, by Retry-After (seconds or a date) or the hub's RateLimit; None if it does
+    not. `now` is in seconds since the epoch."""
+    text = headers.get("retry-after", "").strip()
+    if text.isdigit():
+        return float(text)
+    if date := email.utils.parsedate_tz(text):
+        return max(0.0, email.utils.mktime_tz(date) - now)
+    left = re.search(r"\bt\s*=\s*(\d+)", headers.get("ratelimit", ""))
+    return float(left[1]) if left else None

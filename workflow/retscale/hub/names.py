@@ -1,0 +1,25 @@
+"""Which names of revisions are meant, where one does not exist."""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+_NUMBER = re.compile(r"\d+")
+
+
+def nearest(name: str, known: Iterable[str], count: int = 4) -> str:
+    """`the nearest that exist: a, b`: names that differ in their numbers only, by how much, or else in their letters."""
+    known = sorted(set(known))
+    alike = [other for other in known if _NUMBER.sub("#", other) == _NUMBER.sub("#", name)]
+    found = sorted(alike, key=lambda other: _distance(name, other)) or difflib.get_close_matches(
+        name, known, count, 0.4
+    )
+    if not found:
+        found = known
+    more = f" and {len(known) - count} more" if len(found) > count and not alike else ""
+    return f"the nearest that exist: {', '.join(found[:count])}{more}" if found else "it has no branches and no tags"
+
+
+def _distance(name: str, other: str) -> list[int]:
+    """How far apart the numbers of two names are, the first number first."""
+    return [abs(int(a) - int(b)) for a, b in zip(_NUMBER.findall(name), _NUMBER.findall(other), strict=True)]
