@@ -1,15 +1,15 @@
+import gzip
+import io
 import json
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from retscale.errors import UserError
-from retscale.pairs.config import HubPairs
+from retscale.mine import run as mine
 from retscale.pairs.exclude import Excluder
 from retscale.pairs.normalise import key, runs
 from retscale.pairs.run import run, select
-from retscale.pairs.source import resolve
 
 LONG = "the quick brown fox jumps over the lazy dog while twenty small birds watch from an old oak tree near the river"
 
@@ -146,21 +146,117 @@ def test_unreadable_files_are_clear_errors(tmp_path):
             )
 
 
-def test_a_hub_revision_is_resolved_to_a_commit(monkeypatch):
-    monkeypatch.setattr(
-        "huggingface_hub.HfApi.dataset_info", lambda self, repo, revision: SimpleNamespace(sha=f"commit of {revision}")
-    )
-    source = HubPairs(kind="hub", repo="a/b", revision="main", files=["x.parquet"])
-    assert resolve(source) == (source.model_copy(update={"revision": "commit of main"}), "commit of main")
+def parquet(rows) -> bytes:
+    out = io.BytesIO()
+    pd.DataFrame(rows).to_parquet(out, index=False)
+    return out.getvalue()
 
 
-def test_a_hub_that_cannot_be_reached_is_an_error(monkeypatch):
-    def refuse(self, repo, revision):
-        raise ConnectionError("no route")
+def bm25_rows(count: int) -> list[dict]:
+    """Rows as sentence-transformers/msmarco-bm25 has them: a query, its positive and 50 negatives, each in a column."""
+    return [
+        {"query": f"query {i}", "positive": f"answer {i}"} | {f"negative_{n}": f"other {i} {n}" for n in range(1, 51)}
+        for i in range(count)
+    ]
 
-    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", refuse)
-    with pytest.raises(UserError, match="cannot reach the data set a/b at main: no route"):
-        resolve(HubPairs(kind="hub", repo="a/b", revision="main", files=["x.parquet"]))
+
+def hub_spec(**more) -> dict:
+    source = {"kind": "hub", "repo": "some/msmarco-bm25", "revision": "main", "files": ["triplet-50/*.parquet"]}
+    return {"id": "msmarco", "source": {**source, "negatives": "negative_*"}, **more}
+
+
+def ran(out, spec) -> dict:
+    out.mkdir()
+    run(spec, {}, out)
+    return json.loads((out / "pairs.json").read_text())
+
+
+def test_parquet_of_the_hub_with_fifty_negatives_gives_fifteen_of_them(loopback, tmp_path, monkeypatch):
+    rows = bm25_rows(12)
+    parts = {f"triplet-50/train-0000{i}-of-00002.parquet": parquet(rows[i * 6 : i * 6 + 6]) for i in range(2)}
+    others = {"triplet/train.parquet": b"not asked for", "README.md": b"# data"}
+    commit = loopback.publish("some/msmarco-bm25", parts | others, kind="dataset")
+    facts = ran(tmp_path / "pairs", hub_spec())
+    assert (facts["revision"], facts["pairs"], facts["passages"]) == (commit, 12, 12 * 51)
+    assert not loopback.bodies("triplet/train.parquet")
+    (tmp_path / "mine").mkdir()
+    config = {"method": "given", "negatives": 15, "choose": "random", "top": 50, "seed": 3}
+    mine.run(config, {"pairs": tmp_path / "pairs" / "pairs.json"}, tmp_path / "mine")
+    text = pd.read_parquet(tmp_path / "pairs" / "passages.parquet").set_index("passage_id")["text"]
+    query = pd.read_parquet(tmp_path / "pairs" / "pairs.parquet").set_index("query_id")["query"]
+    chosen = {
+        query[id]: [text[n] for n in negatives]
+        for id, negatives in pd.read_parquet(tmp_path / "mine" / "negatives.parquet")[["query_id", "negatives"]].values
+    }
+    for row in rows:
+        own = [row[f"negative_{n}"] for n in range(1, 51)]
+        assert len(set(chosen[row["query"]])) == 15 and set(chosen[row["query"]]) < set(own)
+    assert len({tuple(text.split()[2] for text in found) for found in chosen.values()}) > 1  # a choice for each query
+    # Without network, from the cache, the same.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert ran(tmp_path / "again", hub_spec()) == facts
+
+
+def test_a_corpus_joins_the_collection_that_is_mined(loopback, tmp_path):
+    loopback.publish("some/msmarco-bm25", {"triplet-50/a.parquet": parquet(bm25_rows(2))}, kind="dataset")
+    corpus = parquet([{"pid": i, "text": text} for i, text in enumerate(["answer 0", "Answer  1", "far away", " "])])
+    commit = loopback.publish("some/corpus", {"passage/a.parquet": corpus}, kind="dataset", branch="v1")
+    collection = {"kind": "hub", "repo": "some/corpus", "revision": "v1", "files": ["passage/*.parquet"]}
+    facts = ran(tmp_path / "pairs", hub_spec(collection=collection))
+    found = set(pd.read_parquet(tmp_path / "pairs" / "passages.parquet")["text"])
+    assert {"answer 0", "answer 1", "far away"} < found and len(found) == 2 * 51 + 1
+    assert facts["collection_revision"] == commit and facts["pairs"] == 2
+    given = pd.read_parquet(tmp_path / "pairs" / "given.parquet")
+    assert len(given) == 100  # the corpus gives none
+    with pytest.raises(UserError, match="no field 'passage'; it has 'pid', 'text'"):
+        ran(tmp_path / "typo", hub_spec(collection={**collection, "text": "passage"}))
+
+
+def test_tevatron_jsonl_is_read_without_its_script(loopback, tmp_path):
+    def passage(i, title="-"):
+        return {"docid": str(i), "title": title, "text": f"text {i}"}
+
+    rows = [
+        {"query_id": "1", "query": "a", "positive_passages": [passage(1), passage(2, "")], "negative_passages": [passage(3), passage(4)]},
+        {"query_id": "2", "query": "b", "positive_passages": [passage(3)], "negative_passages": []},
+        {"query_id": "3", "query": "c", "positive_passages": [], "negative_passages": [passage(5)]},
+    ]  # fmt: skip
+    packed = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+    loopback.publish("Tevatron/some", {"train.jsonl.gz": packed, "some.py": b"raise SystemExit('run')"}, kind="dataset")
+    source = {
+        "kind": "hub", "repo": "Tevatron/some", "revision": "main", "files": ["train.jsonl.gz"],
+        "passage": "positive_passages", "negatives": "negative_passages",
+    }  # fmt: skip
+    facts = ran(tmp_path / "pairs", {"id": "t", "source": source})
+    pairs, passages = (pd.read_parquet(tmp_path / "pairs" / f"{name}.parquet") for name in ("pairs", "passages"))
+    text = passages.set_index("passage_id")["text"]
+    assert [(q, text[p]) for q, p in pairs[["query", "passage_id"]].values] == [
+        ("a", "- text 1"),
+        ("a", "text 2"),
+        ("b", "- text 3"),
+    ]
+    given = pd.read_parquet(tmp_path / "pairs" / "given.parquet")
+    assert [text[p] for p in given["passage_id"]] == ["- text 3", "- text 4"]
+    assert facts["excluded"] == {"empty": 1} and not loopback.bodies("some.py")
+
+
+def test_a_cut_or_broken_jsonl_names_the_line(tmp_path):
+    whole = gzip.compress(b"".join(b'{"query": "%d", "positive": "p"}\n' % i for i in range(9000)))
+    for name, content, line in (
+        ("cut.jsonl.gz", whole[: len(whole) // 2], r"line \d+: Compressed file ended"),
+        ("bad.jsonl", b'{"query": "q", "positive": "p"}\n{"query"\n', "line 2: "),
+        ("utf8.jsonl", b'{"query": "\xff", "positive": "p"}\n', "'utf-8' codec can't decode"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"cannot read pairs from .*{name}.*{line}"):
+            ran(tmp_path / f"{name}.out", {"id": "x", "source": {"kind": "folder", "path": str(tmp_path / name)}})
+
+
+def test_files_that_the_data_set_lacks_are_named_before_anything_comes(loopback, tmp_path):
+    loopback.publish("some/msmarco-bm25", {"triplet/a.parquet": b"x"}, kind="dataset")
+    with pytest.raises(UserError, match=r"some/msmarco-bm25 at main has no file 'triplet-50/\*.parquet'"):
+        ran(tmp_path / "out", hub_spec())
+    assert not loopback.bodies("triplet/a.parquet")
 
 
 BOOLQ = {

@@ -8,10 +8,11 @@ from retscale.text.wheel import WheelSource
 
 
 class Fields(BaseModel):
-    """The names of a row's fields.
+    """The names of a row's fields. A passage is a text, or an object of `title` and `text`, which are joined.
 
-    `negatives` may name a field with one text or a list of texts; they join the passage collection, where mining finds
-    them, and are used as negatives as such with `mine: {method: given}`.
+    `passage` names a field with one positive or a list of them, each of which makes a pair. `negatives` names a field
+    with one passage or a list, or is a glob of several such (`negative_*`); they join the passage collection, where
+    mining finds them, and are used as negatives as such with `mine: {method: given}`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -20,27 +21,52 @@ class Fields(BaseModel):
     negatives: str | None = None
 
 
-class WheelPairs(WheelSource, Fields):
-    """Rows of an installed wheel."""
+class Text(BaseModel):
+    """The name of the field that holds a passage: a text, or an object of `title` and `text`."""
+
+    model_config = ConfigDict(extra="forbid")
+    text: str = "text"
 
 
-class FilePairs(Fields):
-    """A parquet or jsonl file, a row a pair."""
+class File(BaseModel):
+    """A parquet or jsonl file (.gz too), a row a line."""
 
+    model_config = ConfigDict(extra="forbid")
     kind: Literal["folder"]
     path: str
 
 
-class HubPairs(Fields):
-    """Parquet or jsonl files (names or globs) of a hub data set; the only source that needs the network.
+class HubFiles(BaseModel):
+    """Parquet or jsonl files (.gz too; names or globs) of a hub data set; the only source that needs the network.
 
     A `revision` that is a tag or branch is resolved to a commit, which pairs.json states.
     """
 
+    model_config = ConfigDict(extra="forbid")
     kind: Literal["hub"]
     repo: str
     revision: str = Field(min_length=1)
     files: list[str] = Field(min_length=1)
+
+
+class WheelPairs(WheelSource, Fields):
+    """Rows of an installed wheel."""
+
+
+class FilePairs(File, Fields):
+    """Rows of a file, a row a query."""
+
+
+class HubPairs(HubFiles, Fields):
+    """Rows of files of the hub, a row a query."""
+
+
+class FilePassages(File, Text):
+    """Passages of a file."""
+
+
+class HubPassages(HubFiles, Text):
+    """Passages of files of the hub."""
 
 
 class Excluded(WheelSource):
@@ -53,6 +79,8 @@ class Excluded(WheelSource):
 class PairsConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
     source: Annotated[WheelPairs | FilePairs | HubPairs, Field(discriminator="kind")]
+    # Further passages for mining to find, beside those of the rows: a whole corpus, say.
+    collection: Annotated[FilePassages | HubPassages, Field(discriminator="kind")] | None = None
     licence: str = ""
     origin: str = ""
     exclude: list[Excluded] = []

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from retscale.errors import UserError
 from retscale.pairs.config import PairsConfig
 from retscale.pairs.exclude import Excluder
 from retscale.pairs.normalise import plain
-from retscale.pairs.source import read, resolve, texts
+from retscale.pairs.source import open_rows, passages_in, texts, triples
 from retscale.progress import progress
 from retscale.text.wheel import WheelSource, rows
 
@@ -23,17 +24,31 @@ def identifier(letter: str, text: str) -> str:
 
 
 def select(
-    source: list[tuple[str, str, list[str]]], excluder: Excluder
+    source: Iterable[tuple[str, str, list[str]]], excluder: Excluder, further: Iterable[str] = ()
 ) -> tuple[pd.DataFrame, dict[str, str], pd.DataFrame, Counter, Counter]:
-    """Usable pairs (query_id, query, passage_id) in the source's order, the passages {id: text}, and the negatives that
-    the rows give (query_id, passage_id).
+    """Usable pairs (query_id, query, passage_id) in the source's order, the passages {id: text} with those of `further`,
+    and the negatives that the rows give (query_id, passage_id).
 
     Texts that differ only in case and white space are one. A row that repeats a pair may give further negatives. A row
-    that overlaps a test gives nothing. Also returns the rows left out by reason (each row under its first reason) and the rows that overlap each
-    test (a row may overlap several).
+    that overlaps a test gives nothing. Also returns the rows left out by reason (each row under its first reason) and
+    the rows that overlap each test (a row may overlap several).
     """
     pairs, passages, queries, given = {}, {}, {}, {}
     excluded, overlap = Counter(), Counter()
+    refused: set[str] = set()
+
+    def keep(text: str) -> str | None:
+        """The id of a passage beside the positives, if it may be used; each is looked at once, however often it comes."""
+        if not plain(text):
+            return None
+        id = identifier("p", text)
+        if id not in passages and id not in refused:
+            if excluder.reasons("", text):
+                refused.add(id)
+            else:
+                passages[id] = text.strip()
+        return id if id in passages else None
+
     for query, passage, negatives in progress(source, "pairs", unit="row"):
         query, passage = query.strip(), passage.strip()
         if not plain(query) or not plain(passage):
@@ -49,10 +64,9 @@ def select(
         pairs[ids] = None
         queries.setdefault(ids[0], query)
         passages.setdefault(ids[1], passage)
-        for negative in filter(plain, negatives):
-            if not excluder.reasons("", negative):
-                passages.setdefault(identifier("p", negative), negative.strip())
-                given[ids[0], identifier("p", negative)] = None
+        given.setdefault(ids[0], {}).update(dict.fromkeys(filter(None, map(keep, negatives))))
+    for text in progress(further, "passages", unit="passage") if further else ():
+        keep(text)
     table = pd.DataFrame(
         {
             "query_id": [q for q, _ in pairs],
@@ -61,13 +75,10 @@ def select(
         },
         dtype="str",
     )
-    return (
-        table,
-        passages,
-        pd.DataFrame(list(given), columns=["query_id", "passage_id"], dtype="str"),
-        excluded,
-        overlap,
+    negatives = pd.DataFrame({"query_id": list(given), "passage_id": [list(ids) for ids in given.values()]}).explode(
+        "passage_id"
     )
+    return table, passages, negatives.dropna().astype("str"), excluded, overlap
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
@@ -79,11 +90,16 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
             if test.field not in row:
                 raise UserError(f"exclude: a row of {test.name} has no field {test.field!r}; it has {', '.join(row)}")
             found += texts(row[test.field])
-    origin, revision = resolve(config.source)
-    source = list(read(origin))
-    pairs, passages, given, excluded, overlap = select(source, Excluder(tests, config.near_words, config.near_share))
+    rows_of_pairs, revision = open_rows(config.source)
+    further, collection_revision = open_rows(config.collection) if config.collection else ((), None)
+    if config.collection:
+        further = passages_in(further, config.collection)
+    pairs, passages, given, excluded, overlap = select(
+        triples(rows_of_pairs, config.source), Excluder(tests, config.near_words, config.near_share), further
+    )
+    read = len(pairs) + sum(excluded.values())
     if pairs.empty:
-        raise UserError(f"no training pair is left of {len(source)} rows; left out: {dict(excluded)}")
+        raise UserError(f"no training pair is left of {read} rows; left out: {dict(excluded)}")
     usable = len(pairs)
     if config.max_pairs is not None and config.max_pairs < usable:
         chosen = np.random.default_rng(config.seed).permutation(usable)[: config.max_pairs]
@@ -97,7 +113,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         names.append("given.parquet")
     facts = {
         "id": spec["id"],
-        "rows": len(source),
+        "rows": read,
         "excluded": dict(sorted(excluded.items())),
         "overlap": {name: overlap[name] for name in sorted(tests)},
         "usable": usable,
@@ -106,6 +122,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         "positives": pairs["passage_id"].nunique(),
         "passages": len(collection),
         "revision": revision,
+        "collection_revision": collection_revision,
         "files": {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in names},
     }
     (out / "pairs.json").write_text(

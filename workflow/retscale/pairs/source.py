@@ -1,86 +1,98 @@
-"""Rows of a pairs source: (query, positive passage, further passages)."""
+"""Rows of a pairs source: (query, positive passage, further passages), and of a collection: passages."""
 
 import fnmatch
+import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet
 
 from retscale.errors import UserError
-from retscale.pairs.config import FilePairs, HubPairs, WheelPairs
-from retscale.text.wheel import rows
+from retscale.pairs.config import Fields, File, HubFiles, Text
+from retscale.text.wheel import WheelSource, rows
 
 
-def read(source: WheelPairs | FilePairs | HubPairs) -> Iterator[tuple[str, str, list[str]]]:
-    """(query, passage, negatives) a row, in the source's order; UserError if it cannot be read or lacks a field."""
-    for number, row in enumerate(_rows(source), 1):
-        for field in filter(None, (source.query, source.passage, source.negatives)):
-            if field not in row:
-                raise UserError(f"row {number} of the pairs has no field {field!r}; it has {', '.join(map(repr, row))}")
-        yield (
-            row[source.query] or "",
-            row[source.passage] or "",
-            texts(row[source.negatives] if source.negatives else []),
-        )
+def open_rows(source: WheelSource | File | HubFiles) -> tuple[Iterator[dict], str | None]:
+    """The rows of a source, in its order, and the commit they are of; None where there is none.
+
+    Only the hub needs the network, here and not while the rows are read.
+    """
+    if isinstance(source, WheelSource):
+        return rows(source), None
+    if isinstance(source, File):
+        return _file(Path(source.path)), None
+    from retscale.hub.snapshot import snapshot
+
+    found = snapshot(source.repo, source.revision, lambda names: _named(source, names), kind="dataset")
+    return (row for name in _named(source, found.sha256) for row in _file(found.folder / name)), found.commit
 
 
-def resolve(source: WheelPairs | FilePairs | HubPairs) -> tuple[WheelPairs | FilePairs | HubPairs, str | None]:
-    """The source with its revision resolved to a commit, and that commit; None for what has no revision."""
-    if not isinstance(source, HubPairs):
-        return source, None
-    from huggingface_hub import HfApi
+def triples(source: Iterable[dict], fields: Fields) -> Iterator[tuple[str, str, list[str]]]:
+    """(query, positive, negatives) for each positive of each row; UserError if a row lacks a field."""
+    for number, row in enumerate(source, 1):
+        _need(row, number, fields.query, fields.passage)
+        further = []
+        if fields.negatives:
+            named = fnmatch.filter(row, fields.negatives)
+            if not named:
+                _need(row, number, fields.negatives)
+            further = [text for name in named for text in texts(row[name])]
+        for positive in texts(row[fields.passage]) or [""]:
+            yield row[fields.query] or "", positive, further
 
-    try:
-        commit = HfApi().dataset_info(source.repo, revision=source.revision).sha
-    except (OSError, ValueError) as error:  # what the hub's client raises, network errors included
-        where = f"the data set {source.repo} at {source.revision}"
-        raise UserError(f"cannot reach {where}: {error}; check its name, the revision and the network") from None
-    return source.model_copy(update={"revision": commit}), commit
+
+def passages_in(source: Iterable[dict], fields: Text) -> Iterator[str]:
+    """The passage of each row; UserError if a row lacks the field."""
+    for number, row in enumerate(source, 1):
+        _need(row, number, fields.text)
+        yield from texts(row[fields.text])
 
 
-def texts(value: str | list[str] | None) -> list[str]:
-    """The texts of a field that holds one, several or none."""
+def texts(value: str | dict | list | None) -> list[str]:
+    """The texts of a field that holds one, several or none; a title stands before its text."""
     if isinstance(value, str):
         return [value]
+    if isinstance(value, dict) and isinstance(value.get("text"), str):
+        return [" ".join(part for part in ((value.get("title") or "").strip(), value["text"].strip()) if part)]
     if not isinstance(value, list | None):
-        raise UserError(f"a field of texts holds {value!r}; name a field with a text or a list of texts")
-    return list(value or [])
+        raise UserError(
+            f"a field of texts holds {value!r}; name a field with a text, {{title, text}} or a list of such"
+        )
+    return [text for part in value or [] for text in texts(part)]
 
 
-def _rows(source: WheelPairs | FilePairs | HubPairs) -> Iterator[dict]:
-    if isinstance(source, WheelPairs):
-        return rows(source)
-    if isinstance(source, FilePairs):
-        return _file(Path(source.path))
-    return (row for path in _download(source) for row in _file(path))
+def _need(row: dict, number: int, *fields: str) -> None:
+    for field in fields:
+        if field not in row:
+            raise UserError(f"row {number} of the pairs has no field {field!r}; it has {', '.join(map(repr, row))}")
 
 
-def _download(source: HubPairs) -> Iterator[Path]:
-    from huggingface_hub import HfApi
-
-    at = {"repo_id": source.repo, "repo_type": "dataset", "revision": source.revision}
-    where = f"the data set {source.repo} at {source.revision}"
-    try:
-        known = sorted(HfApi().list_repo_files(**at))
-        for pattern in source.files:
-            names = [name for name in known if fnmatch.fnmatchcase(name, pattern)]
-            if not names:
-                raise UserError(f"{where} has no file {pattern!r}")
-            yield from (Path(HfApi().hf_hub_download(filename=name, **at)) for name in names)
-    except (OSError, ValueError) as error:  # what the hub's client raises, network errors included
-        raise UserError(f"cannot fetch {where}: {error}; check its name, the revision and the network") from None
+def _named(source: HubFiles, names: Iterable[str]) -> list[str]:
+    """Those of `names` that the source means, in its order; UserError if one of its patterns fits none."""
+    found = []
+    for pattern in source.files:
+        fitting = sorted(fnmatch.filter(names, pattern))
+        if not fitting:
+            raise UserError(f"the data set {source.repo} at {source.revision} has no file {pattern!r}")
+        found += [name for name in fitting if name not in found]
+    return found
 
 
 def _file(path: Path) -> Iterator[dict]:
+    kind = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:])
+    number = 0
     try:
-        if path.suffix == ".parquet":
+        if kind == ".parquet":
             for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
                 yield from batch.to_pylist()
-        elif path.suffix == ".jsonl":
-            with path.open(encoding="utf-8") as lines:
-                yield from (json.loads(line) for line in lines if line.strip())
+        elif kind in (".jsonl", ".jsonl.gz"):
+            with (gzip.open if kind.endswith(".gz") else open)(path, "rt", encoding="utf-8") as lines:
+                for number, line in enumerate(lines, 1):
+                    if line.strip():
+                        yield json.loads(line)
         else:
-            raise UserError(f"cannot read pairs from {path}: give a .parquet or .jsonl file")
-    except (OSError, ValueError) as error:  # pyarrow's errors derive from these two
-        raise UserError(f"cannot read pairs from {path}: {error}") from None
+            raise UserError(f"cannot read pairs from {path}: give a .parquet, .jsonl or .jsonl.gz file")
+    except (OSError, EOFError, ValueError) as error:  # pyarrow's errors derive from these
+        line = f", line {number + isinstance(error, (EOFError, UnicodeError))}" if number else ""
+        raise UserError(f"cannot read pairs from {path}{line}: {error}") from None
