@@ -1,5 +1,6 @@
 """A task of mteb gives the tables that mteb evaluates, and our scores are those that mteb itself computes."""
 
+import socket
 import sys
 import types
 
@@ -26,6 +27,7 @@ from retscale.evaluate.config import METRICS, EvaluateConfig
 from retscale.evaluate.mteb_search import MtebSearch
 from retscale.task import mteb_task
 from retscale.task.config import MtebSource
+from retscale.task.run import run as run_task
 from retscale.task.run import write
 
 REVISION = "0" * 40
@@ -192,3 +194,97 @@ def test_a_revision_or_split_that_mteb_does_not_evaluate_is_refused():
         mteb_task.from_task(tiny(), SOURCE.model_copy(update={"split": "dev"}))
     with pytest.raises(UserError, match="no task 'NoSuchTask'"):
         mteb_task.collect(SOURCE.model_copy(update={"name": "NoSuchTask"}))
+
+
+LAYOUT = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: qrels/train.EXT
+  - split: test
+    path: qrels/test.EXT
+- config_name: corpus
+  data_files:
+  - split: corpus
+    path: corpus.EXT
+- config_name: queries
+  data_files:
+  - split: queries
+    path: queries.EXT
+---
+"""
+
+
+def published(ending: str) -> dict[str, bytes]:
+    """The tiny task as the repositories of mteb's BEIR tasks hold theirs."""
+    task = tiny()
+    task.load_data()
+    data = task.dataset["default"]["test"]
+    judged = [(q, d, s) for q, scores in data["relevant_docs"].items() for d, s in scores.items()]
+    qrels = pd.DataFrame(judged, columns=["query-id", "corpus-id", "score"])
+    tables = {
+        "corpus": data["corpus"].to_pandas().rename(columns={"id": "_id"}),
+        "queries": data["queries"].to_pandas().rename(columns={"id": "_id"}),
+        "qrels/test": qrels,
+        "qrels/train": qrels.iloc[:3],
+    }
+    write = {
+        "jsonl": lambda table: table.to_json(orient="records", lines=True).encode(),
+        "parquet": lambda table: table.to_parquet(index=False),
+    }[ending]
+    files = {f"{name}.{ending}": write(table) for name, table in tables.items()}
+    return files | {
+        "README.md": LAYOUT.replace("EXT", ending).encode(),
+        "scifact.py": b"raise SystemExit",
+        "x.png": b"",
+    }
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_task_of_mteb_by_name_from_the_hub_to_scores(loopback, tmp_path, monkeypatch, ending):
+    """SciFact by name, its repository replaced: fetched at the revision that mteb pins, then scored as mteb scores."""
+    metadata = mteb.get_task("SciFact").metadata.dataset
+    loopback.publish(metadata["path"], published(ending), kind="dataset", commit=metadata["revision"])
+    loopback.publish(metadata["path"], {"README.md": b"a later commit"}, kind="dataset")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    spec = {"id": "scifact", "source": {"kind": "mteb", "name": "SciFact", "revision": metadata["revision"]}}
+    reached = []
+    monkeypatch.setattr("socket.socket.connect", recorded(reached))
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        run_task(spec, {}, tmp_path / name)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    servers = {("127.0.0.1", server.server_port) for server in loopback.servers}
+    assert reached and set(reached) <= servers
+    assert not loopback.bodies("scifact.py") and not loopback.bodies("x.png")
+    for name in ("task.json", "corpus.parquet", "queries.parquet", "qrels.parquet"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    task = task_tables.read(tmp_path / "one" / "task.json")
+    ranked = evaluate.rank(task, Letters(), EvaluateConfig(), tmp_path / "kept")
+    ours = evaluate.per_query(task, *ranked, METRICS).set_index("query_id")
+    theirs = pd.DataFrame(mtebs_scores(tiny())).T.loc[ours.index]
+    assert len(ours) == 14 and 0 < ours["ndcg_at_10"].mean() < 1
+    np.testing.assert_allclose(ours["ndcg_at_10"], theirs["ndcg_cut_10"], atol=1e-6)
+
+
+def recorded(found: list):
+    """`socket.connect` that notes the addresses."""
+    real = socket.socket.connect
+
+    def connect(self, address):
+        if self.family != socket.AF_UNIX:
+            found.append(address)
+        return real(self, address)
+
+    return connect
+
+
+def test_a_damaged_file_of_a_task_is_refused_before_mteb_reads_it(loopback, tmp_path, monkeypatch):
+    metadata = mteb.get_task("SciFact").metadata.dataset
+    loopback.publish(metadata["path"], published("jsonl"), kind="dataset", commit=metadata["revision"])
+    loopback.fail("corpus.jsonl", flip=20)
+    source = MtebSource(kind="mteb", name="SciFact", revision=metadata["revision"])
+    monkeypatch.setattr("mteb.abstasks.AbsTaskRetrieval.load_data", lambda *_, **__: pytest.fail("was read"))
+    with pytest.raises(UserError, match="corpus.jsonl of mteb/scifact at d56462d0.* is damaged"):
+        mteb_task.collect(source)

@@ -1,21 +1,45 @@
 """A collection from a retrieval task of mteb, texts and ids as mteb itself evaluates them."""
 
+import sys
+
+import datasets
 import mteb
 import pandas as pd
 from mteb.abstasks import AbsTask, AbsTaskRetrieval
 
 from retscale.errors import UserError
+from retscale.hub.snapshot import snapshot
 from retscale.task.collection import Collection
 from retscale.task.config import MtebSource
 
+DATA = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".arrow", ".gz", ".zst", ".zip")
+
 
 def collect(source: MtebSource) -> Collection:
-    """Fetches the task's data set at the pinned revision; the network is needed unless it is cached."""
+    """Fetches the files of the task's data set at the pinned revision, verified; then mteb reads that folder."""
     try:
         task = mteb.get_task(source.name)
     except KeyError as error:
         raise UserError(f"mteb {mteb.__version__} has no task {source.name!r}: {error}") from None
+    check_pin(task, source)
+    found = snapshot(task.metadata.dataset["path"], source.revision, data_files, kind="dataset")
+    dataset = task.metadata.dataset | {"path": str(found.folder)}
+    task.metadata = task.metadata.model_copy(update={"dataset": dataset})
     return from_task(task, source)
+
+
+def check_pin(task: AbsTask, source: MtebSource) -> None:
+    """UserError unless `source` names the revision that the installed mteb evaluates."""
+    pinned = task.metadata.dataset["revision"]
+    if pinned != source.revision:
+        raise UserError(
+            f"mteb {mteb.__version__} evaluates {source.name} at revision {pinned}, not {source.revision}; name its own"
+        )
+
+
+def data_files(names: list[str]) -> list[str]:
+    """Those of a data set's files that are data, or say which of them belong to which part of it (README.md)."""
+    return [name for name in names if name.endswith(DATA) or name == "README.md"]
 
 
 def from_task(task: AbsTask, source: MtebSource) -> Collection:
@@ -24,13 +48,11 @@ def from_task(task: AbsTask, source: MtebSource) -> Collection:
     Documents outside the candidates of a query (mteb's `top_ranked`) are not judged here: candidates without a
     judgement get the score 0, which is what trec_eval makes of them.
     """
-    pinned = task.metadata.dataset["revision"]
-    if pinned != source.revision:
-        raise UserError(
-            f"mteb {mteb.__version__} evaluates {source.name} at revision {pinned}, not {source.revision}; name its own"
-        )
+    check_pin(task, source)
     if not isinstance(task, AbsTaskRetrieval):
         raise UserError(f"{source.name} is a task of mteb, but not a retrieval task")
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
     task.load_data()
     task.convert_v1_dataset_format_to_v2(num_proc=None)
     try:
@@ -66,4 +88,4 @@ def _judgements(relevant: dict, candidates: dict | None, source: MtebSource) -> 
                 )
             judged = {document: judged.get(document, 0) for document in candidates[query]}
         found += [(query, document, int(score)) for document, score in judged.items()]
-    return found
+    return sorted(found)  # mteb's own order changes from run to run
