@@ -26,9 +26,10 @@ def prepare() -> None:
 
     Xet, the hub's other protocol, has retries and connections of its own, out of reach of this policy and of any test
     without a storage service; plain HTTP reaches the same bytes (files up to 50 GB). The hub's own warnings are off:
-    they print addresses, of which those of its file servers are signed.
+    they print addresses, of which those of its file servers are signed. So is what it would say of this machine.
     """
     constants.HF_HUB_DISABLE_XET = True
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     logging.set_verbosity_error()
     if not sys.stderr.isatty():
         disable_progress_bars()

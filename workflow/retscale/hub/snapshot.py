@@ -71,11 +71,35 @@ def snapshot(repo: str, revision: str, choose: Callable[[list[str]], list[str]],
     return Snapshot(folder, folder.name, {name: verified(folder / name, f"{repo} at {revision}") for name in names})
 
 
+def missing(repo: str, revisions: Iterable[str], kind: str = "model") -> list[str]:
+    """What is wrong with each of the revisions of a repository that does not exist; NO_NETWORK where nobody can tell."""
+    prepare()
+    try:
+        with in_words(repo, "any revision", kind):
+            known = refs(repo, kind)
+    except UserError as error:
+        return [str(error)]
+    wanted = dict.fromkeys(name for name in revisions if name not in known)
+    return [unknown(repo, name, known) for name in wanted if not (COMMIT.fullmatch(name) and _exists(repo, name, kind))]
+
+
 def refs(repo: str, kind: str = "model") -> list[str]:
     """Names of the branches and tags of a repository."""
     prepare()
     found = HfApi().list_repo_refs(repo, repo_type=kind)
     return [ref.name for ref in (*found.branches, *found.tags)]
+
+
+def unknown(repo: str, revision: str, known: Iterable[str]) -> str:
+    return f"{repo} has no revision {revision!r}; {nearest(revision, known)}"
+
+
+def _exists(repo: str, commit: str, kind: str) -> bool:
+    try:
+        HfApi().repo_info(repo, repo_type=kind, revision=commit)
+    except RevisionNotFoundError:
+        return False
+    return True
 
 
 def download_bytes(files: Iterable[RepoFile | RepoSibling]) -> int:
@@ -167,7 +191,7 @@ def in_words(repo: str, revision: str, kind: str) -> Iterator[None]:
         whose = "with the account of HF_TOKEN" if get_token() else "and set HF_TOKEN to a token of that account"
         raise UserError(f"{repo} is gated: accept its terms at {page} {whose}, then run this job again") from None
     except RevisionNotFoundError:
-        raise UserError(f"{repo} has no revision {revision!r}; {nearest(revision, refs(repo, kind))}") from None
+        raise UserError(unknown(repo, revision, refs(repo, kind))) from None
     except RepositoryNotFoundError:
         raise UserError(
             f"there is no {kind} {repo} on the hub, or it is private and HF_TOKEN holds no token that may read it"

@@ -2,6 +2,8 @@
 
 import argparse
 
+from retscale.errors import UserError
+from retscale.progress import progress
 from retscale.study import load
 
 
@@ -19,4 +21,35 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"tasks        {len(found.tasks)}: {', '.join(found.tasks)}")
     print(f"in context   {len(found.icl)}: {', '.join(found.icl) or 'none'}")
     print(f"evaluations  {encoders * len(found.tasks)} of {encoders} encoders in {encoders * len(found.batches)} jobs")
+    if asked := revisions(found):
+        print(f"revisions    {check_revisions(asked)}")
     return 0
+
+
+def revisions(found: load.Study) -> dict[tuple[str, str], list[str]]:
+    """(kind, repository) of the hub -> its revisions that checkpoints and training data want.
+
+    Those of mteb's tasks are mteb's own, which the stage `task` compares.
+    """
+    sources = [("model", checkpoint.source) for checkpoint in found.checkpoints.values()]
+    sources += [("dataset", source) for pairs in found.pairs.values() for source in (pairs.source, pairs.collection)]
+    asked: dict[tuple[str, str], list[str]] = {}
+    for kind, source in sources:
+        if source is not None and source.kind == "hub":
+            asked.setdefault((kind, source.repo), []).append(source.revision)
+    return asked
+
+
+def check_revisions(asked: dict[tuple[str, str], list[str]]) -> str:
+    """One line on whether all exist, each repository asked once; UserError names those that do not."""
+    from retscale.hub.snapshot import NO_NETWORK, missing
+
+    wrong = []
+    try:
+        for (kind, repo), names in progress(asked.items(), "revisions", len(asked), "repository"):
+            wrong += missing(repo, names, kind)
+    except NO_NETWORK:
+        return "not looked up: the hub cannot be reached"
+    if wrong:
+        raise UserError("\n".join(wrong))
+    return f"all {sum(len(set(names)) for names in asked.values())} exist, in {len(asked)} repositories"
