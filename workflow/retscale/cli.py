@@ -12,10 +12,12 @@ import os
 import shutil
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from retscale.errors import UserError
+from retscale.offline import offline
 from retscale.provenance import code, publish, record
 
 
@@ -24,7 +26,7 @@ class Stage:
     """How a stage's command is called: its input flags (`many`: one or more files) and its declared output.
 
     `reads` names, for an input with big neighbours, the only files that the stage reads of it. A `resumable` stage gets
-    a folder for its state, which lasts until the job has ended well.
+    a folder for its state, which lasts until the job has ended well. Only a stage that `fetches` reaches the network.
     """
 
     does: str
@@ -35,22 +37,23 @@ class Stage:
     primary: str = ""
     batch: bool = False
     resumable: bool = False
+    fetches: bool = False
 
 
 STAGES = {
     "text": Stage("train a tokenizer and tokenise the text that a ladder is pretrained on", primary="text.json"),
-    "checkpoint": Stage("obtain a pretrained model", optional=("text",), primary="card.json"),
-    "pairs": Stage("read training queries, positives and the passage collection", primary="pairs.json"),
+    "checkpoint": Stage("obtain a pretrained model", optional=("text",), primary="card.json", fetches=True),
+    "pairs": Stage("read training queries, positives and the passage collection", primary="pairs.json", fetches=True),
     "mine": Stage(
         "find hard negatives for each training query", ("pairs",), (), ("encoder",), primary="negatives.parquet"
     ),
     "finetune": Stage(
         "turn a checkpoint into an encoder", ("card",), ("pairs", "negatives"), primary="encoder.json", resumable=True
     ),
-    "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json"),
+    "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json", fetches=True),
     "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
     "leakage": Stage("find texts of tasks in the training data", (), ("pairs", "tasks"), batch=True),
-    "items": Stage("fetch the items of one in-context task", primary="items.json"),
+    "items": Stage("fetch the items of one in-context task", primary="items.json", fetches=True),
     "icl": Stage("score a checkpoint on in-context tasks", ("card",), ("tasks",), batch=True),
     "collect": Stage(
         "gather all results into tidy tables",
@@ -86,7 +89,8 @@ def main(argv: list[str] | None = None) -> int:
     name = arguments.command
     try:
         if name in STAGES:
-            run_stage(name, arguments)
+            with nullcontext() if STAGES[name].fetches else offline(name):
+                run_stage(name, arguments)
             return 0
         return importlib.import_module(QUESTIONS[name]).main(arguments)
     except UserError as error:

@@ -1,0 +1,88 @@
+"""Stages that compute reach no network, in this process and as commands."""
+
+import importlib
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from retscale import cli
+
+FETCHING = {"checkpoint", "pairs", "task", "items"}
+
+
+def called(name: str, tmp_path) -> list[str]:
+    """A call of the stage `name` whose inputs nobody reads."""
+    stage = cli.STAGES[name]
+    spec = {"tasks": {"t": {}}} if stage.batch else {"name": "x"}
+    out = tmp_path / ("t.json" if stage.batch else stage.primary.format(**spec))
+    flags = [part for flag in (*stage.inputs, *stage.many) for part in (f"--{flag}", str(tmp_path / "t" / "in"))]
+    return [name, "--spec", json.dumps(spec), *flags, "--out", str(out)]
+
+
+@pytest.mark.parametrize("name", cli.STAGES)
+def test_only_stages_that_fetch_reach_a_socket(loopback, name, tmp_path, monkeypatch):
+    seen = []
+
+    def probe(spec, inputs, out, *state):
+        seen.append(os.environ.get("HF_HUB_OFFLINE"))
+        try:
+            socket.create_connection(("127.0.0.1", loopback.servers[0].server_port), timeout=5).close()
+            seen.append("reached")
+        except OSError as error:
+            seen.append(str(error))
+        return []
+
+    monkeypatch.setattr(importlib.import_module(f"retscale.{name}.run"), "run", probe)
+    monkeypatch.setattr("retscale.provenance.record.verified_inputs", lambda *_: [])
+    cli.main(called(name, tmp_path))
+    if name in FETCHING:
+        assert seen == [None, "reached"]
+    else:
+        assert seen[0] == "1" and f"retscale {name} works offline and may not reach ('127.0.0.1'," in seen[1]
+    # Afterwards the process is as it was.
+    assert "HF_HUB_OFFLINE" not in os.environ
+    socket.create_connection(("127.0.0.1", loopback.servers[0].server_port), timeout=5).close()
+
+
+PROBE = """
+import os, sys, urllib.request
+import retscale.{stage}.run as stage
+from retscale import cli
+from retscale.provenance import record
+
+def run(spec, inputs, out, *state):
+    from huggingface_hub import HfApi, snapshot_download
+    for ask in (
+        lambda: HfApi().model_info("some/model"),
+        lambda: snapshot_download("some/model"),
+        lambda: urllib.request.urlopen(os.environ["HF_ENDPOINT"] + "/api/models/some/model"),
+    ):
+        try:
+            ask()
+            print("reached")
+        except Exception as error:
+            print(type(error).__name__)
+    sys.exit(0)
+
+stage.run = run
+record.verified_inputs = lambda *_: []
+cli.main(sys.argv[1:])
+"""
+
+
+def test_the_hubs_libraries_are_offline_in_a_stage_that_computes(loopback, tmp_path):
+    loopback.publish("some/model", {"config.json": b"{}"})
+    found = {}
+    for stage in ("mine", "task"):
+        command = [sys.executable, "-c", PROBE.format(stage=stage), *called(stage, tmp_path)]
+        found[stage] = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout.split()
+        if stage == "mine":
+            assert not loopback.requests
+    assert found == {
+        "mine": ["OfflineModeIsEnabled", "LocalEntryNotFoundError", "URLError"],
+        "task": ["reached"] * 3,
+    }

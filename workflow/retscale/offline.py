@@ -1,0 +1,44 @@
+"""No network for the stages that compute: an unpinned fetch would be no part of any record."""
+
+import errno
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+VARIABLES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+_stages: list[str] = []  # that are at work offline in this process
+
+
+@contextmanager
+def offline(stage: str) -> Iterator[None]:
+    """Within, the hub's libraries take what is cached, and no socket of this process reaches an internet address.
+
+    To Python code it looks like a machine without network. The processes of a distributed training do not speak through
+    sockets of Python, so they still find each other.
+    """
+    before = {name: os.environ.get(name) for name in VARIABLES}
+    os.environ.update(dict.fromkeys(VARIABLES, "1"))
+    _watch()
+    _stages.append(stage)
+    try:
+        yield
+    finally:
+        _stages.remove(stage)
+        for name in VARIABLES:
+            del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+
+
+@cache  # once a process: a hook cannot be taken away
+def _watch() -> None:
+    sys.addaudithook(_refuse)
+
+
+def _refuse(event: str, arguments: tuple) -> None:
+    if event == "socket.connect" and _stages and arguments[0].family in (socket.AF_INET, socket.AF_INET6):
+        raise ConnectionRefusedError(
+            errno.ECONNREFUSED, f"retscale {_stages[-1]} works offline and may not reach {arguments[1]}"
+        )
