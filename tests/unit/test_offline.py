@@ -86,3 +86,29 @@ def test_the_hubs_libraries_are_offline_in_a_stage_that_computes(loopback, tmp_p
         "mine": ["OfflineModeIsEnabled", "LocalEntryNotFoundError", "URLError"],
         "task": ["reached"] * 3,
     }
+
+
+PROCESS = """
+import sys, torch
+from retscale.offline import offline
+with offline("finetune"):
+    from accelerate import Accelerator
+    ours = Accelerator(cpu=True)
+    print(ours.num_processes, ours.reduce(torch.tensor(ours.process_index + 1)).item())
+"""
+
+
+def test_the_processes_of_a_training_find_each_other_offline():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS],
+            env={**os.environ, **world, "ACCELERATE_USE_CPU": "1", "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    assert [process.communicate(timeout=120)[0].split()[-2:] for process in started] == [["2", "3"]] * 2
