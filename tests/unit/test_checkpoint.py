@@ -3,6 +3,8 @@ import io
 import json
 import math
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -213,6 +215,25 @@ def test_a_model_of_the_hub_becomes_a_card_and_loads(loopback, llama, tmp_path, 
     assert obtained(tmp_path / "commit", revision=commit) == card | {"source": {**card["source"], "revision": commit}}
     with pytest.raises(UserError, match="some/model at v2 is not in the cache .*network"):
         obtained(tmp_path / "absent", revision="v2")
+
+
+def test_the_command_uses_the_token_and_writes_it_nowhere(loopback, llama, tmp_path, monkeypatch):
+    loopback.publish("some/model", llama, branch="v1")
+    loopback.repositories["model", "some/model"].gated = True
+    command = [sys.executable, "-m", "retscale", "checkpoint", "--spec", json.dumps(HUB), "--out", str(tmp_path / "x" / "card.json")]  # fmt: skip
+    without = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert without.returncode == 1 and without.stderr.count("error: some/model is gated: accept its terms at") == 1
+    assert "Traceback" not in without.stderr and not (tmp_path / "x" / "card.json").exists()
+    monkeypatch.setenv("HF_TOKEN", "accepted")
+    loopback.fail("/files/", cut=1000)
+    loopback.fail("/api/", status=429, headers={"Retry-After": "2"})
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "HTTP 429; retry 1 in 2 s" in done.stderr and "going on" in done.stderr
+    record = json.loads((tmp_path / "x" / "card.record.json").read_text())
+    assert record["outputs"] and card_of(tmp_path / "x")["revision"] == loopback.repositories["model", "some/model"].branches["v1"]  # fmt: skip
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(b"accepted" in data for data in [*written, done.stdout.encode(), done.stderr.encode()])
+    assert {r.authorization for r in loopback.bodies("config.json")} == {"Bearer accepted"}
 
 
 def test_weights_in_bin_are_taken_where_there_are_no_safetensors(loopback, llama, tmp_path):

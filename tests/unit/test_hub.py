@@ -104,7 +104,7 @@ def test_a_head_refused_for_now_is_asked_again(hub, waits):
 def test_refused_for_ever_gives_up_with_one_clear_line(hub, waits):
     hub.fail("/api/", status=429, times=1000)
     with pytest.raises(
-        UserError, match=r"^the hub: GET /api/\S+: HTTP 429; gave up after 8 tries; run .* later$"
+        UserError, match=r"^the hub: GET /api/\S+: HTTP 429; gave up after 8 tries; run .* later, or with HF_HUB_OFFLINE=1 .*$"
     ) as error:
         snapshot(REPO, "main", choose)
     assert "\n" not in str(error.value)
@@ -119,7 +119,7 @@ def test_refused_for_ever_gives_up_with_one_clear_line(hub, waits):
 
 def test_a_wait_beyond_patience_is_not_waited_for(hub, waits):
     hub.fail("/api/", status=429, headers={"Retry-After": "86400"}, times=1000)
-    with pytest.raises(UserError, match="HTTP 429 and asks to wait 86400 s; gave up after 1 tries"):
+    with pytest.raises(UserError, match="HTTP 429 and asks to wait 86400 s; gave up after 1 try;"):
         snapshot(REPO, "main", choose)
     assert not waits
 
@@ -143,9 +143,52 @@ def test_a_cut_download_goes_on_where_it_broke(hub, capsys, monkeypatch, reset):
     assert "after 300,000 bytes; going on" in capsys.readouterr().err
 
 
+def test_a_long_download_tells_how_much_has_come(hub, capsys, monkeypatch):
+    monkeypatch.setattr("retscale.progress.LOG_EVERY_S", 0)
+    monkeypatch.setattr(client.sys.stderr, "isatty", lambda: False, raising=False)
+    snapshot(REPO, "main", choose)
+    lines = [
+        line for line in capsys.readouterr().err.splitlines() if line.startswith("some/model at main: 0.00 of 0.00 GB")
+    ]
+    assert lines and lines[-1].endswith(" MB/s, 0 s left")
+
+
 def test_a_cut_listing_is_asked_again(hub, waits):
     hub.fail("/tree/", cut=10)
     assert snapshot(REPO, "main", choose).commit == hub.commit and waits[:1] == [1]
+
+
+def test_cuts_for_ever_are_told_as_such(hub, waits, tmp_path):
+    hub.fail("/files/", cut=100, times=1000)
+    with pytest.raises(UserError, match="the connection broke again and again while some/model at main came"):
+        snapshot(REPO, "main", choose)
+    assert len(hub.bodies("model.safetensors")) == 6 and set(blobs(tmp_path).values()) == {FILES["config.json"]}
+
+
+def test_a_cache_without_a_listing_is_completed_where_there_is_a_network(hub, monkeypatch, tmp_path):
+    """As transformers leaves it, which asks for single files."""
+    from huggingface_hub import hf_hub_download
+
+    hf_hub_download(REPO, "config.json", revision=hub.commit)
+    assert set(snapshot(REPO, hub.commit, choose).sha256) == {"config.json", "model.safetensors"}
+    for listing in tmp_path.glob("cache/*/trees/*"):
+        listing.unlink()
+    monkeypatch.setattr("huggingface_hub._tree_cache._IN_MEMORY_TREE_CACHE", {})
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert set(snapshot(REPO, hub.commit, choose).sha256) == {"config.json", "model.safetensors"}
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name(hub):
+    hub.publish("some/odd", {"a[1].json": b"{}", "a1.json": b"[]"})
+    found = snapshot("some/odd", "main", lambda names: ["a[1].json"])
+    assert (found.folder / "a[1].json").read_bytes() == b"{}" and not (found.folder / "a1.json").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_named(hub, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(UserError, match="some/model at main could not be fetched .*file"):
+        snapshot(REPO, "main", choose)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])

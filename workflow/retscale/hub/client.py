@@ -3,8 +3,10 @@
 import email.utils
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 
 import httpx2
@@ -12,6 +14,7 @@ from huggingface_hub import constants, set_client_factory
 from huggingface_hub.utils import disable_progress_bars, logging
 from huggingface_hub.utils._http import hf_request_event_hook
 
+from retscale import progress
 from retscale.errors import UserError
 
 AGAIN = {408, 429, 500, 502, 503, 504}
@@ -58,13 +61,50 @@ class Client(httpx2.Client):
                     return response
                 response.close()
                 trouble = f"HTTP {response.status_code}"
-                wait = asked_wait(response.headers, time.time()) or wait
+                wait = max(wait, asked_wait(response.headers, time.time()) or 0.0)
             if attempt == TRIES or waited + wait > PATIENCE_S:
                 later = f" and asks to wait {wait:.0f} s" if wait > LONGEST_WAIT_S else ""
-                raise UserError(f"{what}: {trouble}{later}; gave up after {attempt} tries; run this job again later")
+                raise UserError(
+                    f"{what}: {trouble}{later}; gave up after {attempt} {'tries' if attempt > 1 else 'try'}; run this job again "
+                    "later, or with HF_HUB_OFFLINE=1 if the cache has it all"
+                )
             print(f"{what}: {trouble}; retry {attempt} in {wait:.0f} s", file=sys.stderr, flush=True)
             time.sleep(wait)
             waited += wait
+
+
+class Meter:
+    """Tells a log every so often how many of the wanted bytes have come; on a terminal the hub's own bars do."""
+
+    def __init__(self, what: str, wanted: int):
+        self.what, self.wanted, self.came = what, wanted, 0
+        self.start = self.told = time.monotonic()
+        self.lock = threading.Lock()
+
+    def add(self, count: int) -> None:
+        with self.lock:
+            self.came, now = self.came + count, time.monotonic()
+            if now - self.told >= progress.LOG_EVERY_S and not sys.stderr.isatty():
+                self.told, rate = now, self.came / (now - self.start)
+                left = f"{self.came / 1e9:.2f} of {self.wanted / 1e9:.2f} GB, {rate / 1e6:.1f} MB/s"
+                print(
+                    f"{self.what}: {left}, {max(0, self.wanted - self.came) / rate:.0f} s left",
+                    file=sys.stderr,
+                    flush=True,
+                )
+
+
+_meters: list[Meter] = []
+
+
+@contextmanager
+def metered(what: str, wanted: int) -> Iterator[None]:
+    """Count the bytes of all answers within."""
+    _meters.append(Meter(what, wanted))
+    try:
+        yield
+    finally:
+        _meters.pop()
 
 
 class Body(httpx2.SyncByteStream):
@@ -80,6 +120,8 @@ class Body(httpx2.SyncByteStream):
             for chunk in self._stream:
                 yield chunk
                 count += len(chunk)
+                for meter in _meters:
+                    meter.add(len(chunk))
         except BROKEN as error:
             trouble = f"the connection broke ({type(error).__name__}) after {count:,} bytes"
             print(f"{self._what}: {trouble}; going on", file=sys.stderr, flush=True)

@@ -1,5 +1,7 @@
 """Files of a hub repository at one commit: fetched once into the hub's cache, and verified whenever they are used."""
 
+import errno
+import glob
 import hashlib
 import re
 import shutil
@@ -29,7 +31,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile, RepoSibling
 
 from retscale.errors import UserError
-from retscale.hub.client import prepare
+from retscale.hub.client import BROKEN, metered, prepare
 from retscale.hub.names import nearest
 
 NO_NETWORK = (OfflineModeIsEnabled, httpx2.TransportError, ConnectionError)
@@ -55,13 +57,13 @@ def snapshot(repo: str, revision: str, choose: Callable[[list[str]], list[str]],
     says what is missing, refused or damaged.
     """
     prepare()
-    found = _cached(repo, revision, choose, kind) if COMMIT.fullmatch(revision) else None
+    found = _cached(repo, revision, choose, kind, certain=True) if COMMIT.fullmatch(revision) else None
     if found is None:
         try:
             with in_words(repo, revision, kind):
                 found = _online(repo, revision, choose, kind)
         except NO_NETWORK:
-            found = _cached(repo, revision, choose, kind)
+            found = _cached(repo, revision, choose, kind, certain=False)
     if found is None:
         raise UserError(
             f"{repo} at {revision} is not in the cache {constants.HF_HUB_CACHE} and the hub cannot be reached; "
@@ -112,31 +114,38 @@ def _online(repo: str, revision: str, choose, kind: str) -> tuple[Path, list[str
     info = HfApi().repo_info(repo, repo_type=kind, revision=revision, files_metadata=True)
     files = {file.rfilename: file for file in info.siblings}
     names = choose(sorted(files))
-    missing = [name for name in names if not _in_cache(repo, name, info.sha, kind)]
-    check_room(download_bytes(files[name] for name in missing), Path(constants.HF_HUB_CACHE), f"{repo} at {revision}")
-    # Asked by the revision's own name, it notes the commit, and a run without network finds it.
-    folder = Path(snapshot_download(repo, repo_type=kind, revision=revision, allow_patterns=names))
+    lacking = [name for name in names if not _in_cache(repo, name, info.sha, kind)]
+    wanted, at = download_bytes(files[name] for name in lacking), f"{repo} at {revision}"
+    check_room(wanted, Path(constants.HF_HUB_CACHE), at)
+    with metered(at, wanted):
+        # Asked by the revision's own name, it notes the commit, and a run without network finds it.
+        folder = Path(_fetch(repo, revision, names, kind))
     if folder.name != info.sha:
         raise UserError(f"{revision} of {repo} moved from {info.sha} to {folder.name} meanwhile; run this job again")
     return folder, names
 
 
-def _cached(repo: str, revision: str, choose, kind: str) -> tuple[Path, list[str]] | None:
-    """The same from the cache alone; None if a file is not there."""
+def _cached(repo: str, revision: str, choose, kind: str, certain: bool) -> tuple[Path, list[str]] | None:
+    """The same from the cache alone; None if a file is not there, or, with `certain`, if nothing says which should be."""
     try:
         tree = get_cached_repo_tree(repo, repo_type=kind, revision=revision)
         names = choose(sorted(file.path for file in tree))
     except CachedRepoTreeNotFoundError:  # the cache was filled by other means, which may keep no listing
+        if certain:
+            return None
         names = None
     try:
-        folder = Path(
-            snapshot_download(repo, repo_type=kind, revision=revision, allow_patterns=names, local_files_only=True)
-        )
+        folder = Path(_fetch(repo, revision, names, kind, local_files_only=True))
     except LocalEntryNotFoundError:
         return None
     if names is None:
         names = choose(sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()))
     return folder, names
+
+
+def _fetch(repo: str, revision: str, names: list[str] | None, kind: str, **options) -> str:
+    patterns = None if names is None else list(map(glob.escape, names))
+    return snapshot_download(repo, repo_type=kind, revision=revision, allow_patterns=patterns, **options)
 
 
 def _in_cache(repo: str, name: str, commit: str, kind: str) -> bool:
@@ -200,11 +209,18 @@ def in_words(repo: str, revision: str, kind: str) -> Iterator[None]:
         if error.response.status_code == 401:
             raise UserError(f"the hub does not accept the token in HF_TOKEN (asked for {at}); renew it") from None
         raise UserError(f"the hub refused {at} with HTTP {error.response.status_code}; look at {page}") from None
-    except LocalEntryNotFoundError as error:
-        cause = error.__cause__
-        if isinstance(cause, NO_NETWORK):
-            raise cause from None
-        raise UserError(f"{at} could not be fetched ({_first_line(cause or error)}); run this job again") from None
+    except BROKEN:
+        raise UserError(
+            f"the connection broke again and again while {at} came; run this job again: whole files are kept"
+        ) from None
+    except NO_NETWORK:
+        raise
+    except OSError as error:
+        if isinstance(error.__cause__, NO_NETWORK):  # lost after the listing came
+            raise error.__cause__ from None
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UserError(f"{at} could not be fetched ({_first_line(error)}); run this job again") from None
 
 
 def _first_line(error: BaseException) -> str:
