@@ -174,7 +174,8 @@ class LoopbackHub:
                 headers = {"X-Repo-Commit": commit, "ETag": f'"{stated}"'}
                 if not large(name):
                     return self.send_file(data, headers)
-                headers |= {"X-Linked-Etag": f'"{stated}"', "X-Linked-Size": str(len(data))}
+                headers |= {"X-Linked-Etag": f'"{stated}"', "X-Linked-Size": str(len(data)), "X-Xet-Hash": stated}
+                headers["X-Xet-Refresh-Route"] = f"{hub.endpoint}/api/{kind}s/{repo}/xet-read-token/{commit}"
                 self.reply(302, b"", headers | {"Location": f"{hub.file_server}/files/{stated}?signature=secret"})
 
             def send_file(self, data: bytes, headers: dict[str, str]):
@@ -265,6 +266,7 @@ def entry(name: str, data: bytes) -> dict:
         )
         found["oid"] = git_id(pointer)
         found["lfs"] = {"oid": etag(name, data), "size": len(data), "pointerSize": len(pointer)}
+        found["xetHash"] = etag(name, data)  # as of today's large files; this hub has no such storage
     return found
 
 
