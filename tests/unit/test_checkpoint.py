@@ -255,6 +255,8 @@ def test_a_pickle_that_runs_code_is_refused(loopback, llama, tmp_path):
     with pytest.raises(UserError, match="no model can be loaded .* more than tensors"):
         obtained(tmp_path / "out")
     assert not (tmp_path / "ran").exists() and not (tmp_path / "out" / "card.json").exists()
+    torch.load(io.BytesIO(bad.getvalue()), weights_only=False)
+    assert (tmp_path / "ran").exists()  # it would have run
 
 
 def test_a_repository_without_weights_is_refused_before_anything_comes(loopback, llama, tmp_path):
