@@ -104,7 +104,8 @@ def test_a_head_refused_for_now_is_asked_again(hub, waits):
 def test_refused_for_ever_gives_up_with_one_clear_line(hub, waits):
     hub.fail("/api/", status=429, times=1000)
     with pytest.raises(
-        UserError, match=r"^the hub: GET /api/\S+: HTTP 429; gave up after 8 tries; run .* later, or with HF_HUB_OFFLINE=1 .*$"
+        UserError,
+        match=r"^the hub: GET /api/\S+: HTTP 429; gave up after 8 tries; run .* later, or with HF_HUB_OFFLINE=1 .*$",
     ) as error:
         snapshot(REPO, "main", choose)
     assert "\n" not in str(error.value)
@@ -151,6 +152,13 @@ def test_a_long_download_tells_how_much_has_come(hub, capsys, monkeypatch):
         line for line in capsys.readouterr().err.splitlines() if line.startswith("some/model at main: 0.00 of 0.00 GB")
     ]
     assert lines and lines[-1].endswith(" MB/s, 0 s left")
+
+
+def test_a_hub_that_falls_silent_is_asked_again(hub, waits, monkeypatch, capsys):
+    monkeypatch.setattr(client, "SILENCE_S", 0.5)
+    hub.fail("/api/models/", slow=5)
+    assert snapshot(REPO, "main", choose).commit == hub.commit
+    assert waits == [1] and "the connection broke (ReadTimeout); retry 1" in capsys.readouterr().err
 
 
 def test_a_cut_listing_is_asked_again(hub, waits):

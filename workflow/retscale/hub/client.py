@@ -21,6 +21,7 @@ AGAIN = {408, 429, 500, 502, 503, 504}
 BROKEN = (httpx2.ReadError, httpx2.ReadTimeout, httpx2.RemoteProtocolError)
 FIRST_WAIT_S, LONGEST_WAIT_S, PATIENCE_S = 1, 60, 900  # the hub counts requests in windows of 300 s
 TRIES = 8
+SILENCE_S = 30  # a firewall may swallow what is sent, and most calls of the hub's client set no limit
 
 
 @cache
@@ -48,6 +49,10 @@ class Client(httpx2.Client):
     """
 
     def send(self, request: httpx2.Request, **options) -> httpx2.Response:
+        limits = request.extensions.get("timeout") or {}
+        request.extensions["timeout"] = {
+            part: limits.get(part) or SILENCE_S for part in ("connect", "read", "write", "pool")
+        }
         what, waited = f"the hub: {request.method} {request.url.path}", 0.0
         for attempt in range(1, TRIES + 1):
             wait = float(min(FIRST_WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S))

@@ -9,7 +9,6 @@ import json
 import socket
 import struct
 import threading
-import time
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterator
@@ -211,14 +210,14 @@ class LoopbackHub:
                 if self.command == "HEAD":
                     return
                 if self.fault and self.fault.slow:
-                    time.sleep(self.fault.slow)
+                    threading.Event().wait(self.fault.slow)  # tests replace time.sleep
                 cut = self.fault.cut if self.fault else None
                 self.wfile.write(body if cut is None else body[:cut])
                 if cut is not None:
                     self.close_connection = True
                     if self.fault.reset:
                         self.wfile.flush()
-                        time.sleep(0.2)  # let the first bytes arrive: a reset overtakes them
+                        threading.Event().wait(0.2)  # let the first bytes arrive: a reset overtakes them
                         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         self.connection.close()
 
