@@ -1,15 +1,17 @@
 """Where the items of an in-context task are read: one jsonl file."""
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class JsonlSource(BaseModel):
-    """One jsonl file, an item a line: `file` below `folder`, or else below `root` of a GitHub repository at a commit.
+    """One jsonl file, an item a line: `file` below `folder`, or else below `root` of the git repository `repo`.
 
-    `sha256` pins its bytes. In a folder the file may also lie without its own folders: folder/piqa.jsonl.
+    `repo` is OWNER/NAME on GitHub, or else the URL (https, http, file) or the absolute path of any clone. The commit
+    `revision` pins the bytes of whatever is fetched; `sha256` pins them wherever they come from. In a folder the file
+    may also lie without its own folders: folder/piqa.jsonl.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -17,7 +19,7 @@ class JsonlSource(BaseModel):
     file: Annotated[str, Field(pattern=r"\.jsonl$")]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     folder: str | None = None
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    repo: Annotated[str, Field(pattern=r"^([\w.-]+/[\w.-]+|(https?|file)://[^@\s]+|[/~].*)$")] | None = None
     revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None
     root: str = ""
 
@@ -33,6 +35,12 @@ class JsonlSource(BaseModel):
     def fetched(self) -> bool:
         """Whether it must be fetched before it can be read."""
         return self.folder is None
+
+    def url(self) -> str:
+        """Where git finds the repository."""
+        if self.repo.startswith(("/", "~")):
+            return str(Path(self.repo).expanduser())
+        return self.repo if "://" in self.repo else f"https://github.com/{self.repo}"
 
     def path_in_repo(self) -> str:
         return str(PurePosixPath(self.root, self.file))
