@@ -1,6 +1,7 @@
 """The gauntlet's five task types as released, its averages, and what is refused."""
 
 import csv
+import ctypes
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -437,6 +439,29 @@ def test_programs_in_other_languages(language, needed, head, right):
     assert sandbox.passes([(head, right, tests), (head, "  return 3\n}", tests)], "t") == [True, False]
 
 
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """What lies outside the sandbox, by name: a file, a place on a file system of its own, a port that answers, a
+    process, shared memory and a secret of the environment.
+    """
+    (tmp_path / "canary").write_text("alive")
+    monkeypatch.setenv("SECRET", "known")
+    library = ctypes.CDLL(None)
+    segment = library.shmget(0, 16, 0o666)
+    elsewhere = Path("/dev/shm", tmp_path.name)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield {
+            "canary": tmp_path / "canary",
+            "elsewhere": elsewhere,
+            "port": server.getsockname()[1],
+            "pid": os.getpid(),
+            "segment": segment,
+        }
+    elsewhere.unlink(missing_ok=True)
+    library.shmctl(segment, 0, None)
+    assert (tmp_path / "canary").read_text() == "alive"
+
+
 @needs_namespaces
 @pytest.mark.parametrize(
     "harm",
@@ -444,25 +469,33 @@ def test_programs_in_other_languages(language, needed, head, right):
         "import socket; socket.create_connection(('127.0.0.1', {port}), 2)",
         "open('{canary}', 'w')",
         "import os; os.remove('{canary}')",
+        "open('{elsewhere}', 'w')",
+        "import ctypes; ctypes.CDLL(None).mount(None, b'/', None, 32 | 4096, None) == 0 or 1 / 0",  # writable again
         "import os; os.kill({pid}, 0)",
+        "import ctypes; ctypes.CDLL(None).shmctl({segment}, 0, None) == 0 or 1 / 0",
+        "import os; os.environ['SECRET']",
         "bytearray(3 * 2**30)",
         "open('big', 'wb').write(bytes(2**25))",
+        "[open(str(i), 'wb').write(bytes(15 * 2**20)) for i in range(6)]",
+        "[open('/dev/null') for _ in range(500)]",
     ],
 )
-def test_generated_programs_can_do_no_harm(harm, tmp_path):
-    canary = tmp_path / "canary"
-    canary.write_text("alive")
-    with socket.create_server(("127.0.0.1", 0)) as server:  # a port that would answer
-        harm = harm.format(canary=canary, port=server.getsockname()[1], pid=os.getpid())
-        code = f"try:\n    {harm}\n    print('done')\nexcept BaseException as error:\n    print(type(error).__name__)\n"
-        status, output = sandbox.run("t.py", code, [sys.executable, "-I", "t.py"])
-    assert status == 0 and output.strip() and "done" not in output and canary.read_text() == "alive"
+def test_generated_programs_can_do_no_harm(harm, outside):
+    harm = harm.format(**outside)
+    code = f"try:\n    {harm}\n    print('done')\nexcept BaseException as error:\n    print(type(error).__name__)\n"
+    status, output = sandbox.run("t.py", code, [sys.executable, "-I", "t.py"])
+    assert status == 0 and output.strip() and "done" not in output
 
 
 @needs_namespaces
-def test_programs_that_never_end_are_ended():
-    status, _ = sandbox.run("t.py", "while True: pass", [sys.executable, "-I", "t.py"], seconds=1)
-    assert status != 0
+@pytest.mark.parametrize("limit", ["processor", "clock"])
+def test_programs_that_never_end_are_ended(monkeypatch, limit):
+    seconds, wall = (1, 60) if limit == "processor" else (60, 2)
+    monkeypatch.setattr(sandbox, "WALL_SECONDS", wall)
+    code = "while True: pass" if limit == "processor" else "import time; time.sleep(30)"
+    started = time.monotonic()
+    status, _ = sandbox.run("t.py", code, [sys.executable, "-I", "t.py"], seconds=seconds)
+    assert status != 0 and time.monotonic() - started < 25
 
 
 def test_a_machine_without_namespaces_runs_no_program(monkeypatch, tmp_path):
