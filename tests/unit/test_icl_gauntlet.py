@@ -488,6 +488,14 @@ def test_generated_programs_can_do_no_harm(harm, outside):
 
 
 @needs_namespaces
+@pytest.mark.skipif(os.getuid() == 0, reason="the kernel does not count root's processes")
+def test_programs_cannot_multiply():
+    code = "import os, time\nfor i in range(200):\n    if not os.fork():\n        time.sleep(9)\n    print(i, flush=True)\n"
+    status, output = sandbox.run("t.py", code, [sys.executable, "-I", "t.py"])
+    assert status != 0 and 10 < len(output.split()) < 64
+
+
+@needs_namespaces
 @pytest.mark.parametrize("limit", ["processor", "clock"])
 def test_programs_that_never_end_are_ended(monkeypatch, limit):
     seconds, wall = (1, 60) if limit == "processor" else (60, 2)

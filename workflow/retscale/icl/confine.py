@@ -2,8 +2,9 @@
 
 In namespaces of its own for users, network, processes and mounts: without any network, out of reach of any other
 process, with every file system read-only but FOLDER, which becomes an empty one in memory and receives standard input
-as NAME. Time on the processor (s), memory (bytes), processes, and sizes and numbers of files are limited. A program by
-itself and not a function, since nothing else may run between leaving the old namespaces and starting the command.
+as NAME. Time on the processor (s), memory (bytes), processes (unless root starts it, whose processes the kernel does not
+count), and sizes and numbers of files are limited. A program by itself and not a function, since nothing else may run
+between leaving the old namespaces and starting the command.
 
 Status UNCONFINED: some protection cannot be had on this machine, and the command was not run.
 """
