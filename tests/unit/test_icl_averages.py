@@ -1,11 +1,14 @@
 """Averages of the gauntlet from results to report: the second axis, what is absent, what is said of tasks."""
 
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 from test_collect_synthetic import ICL_TASKS, write_study
 from test_report import SPEC, made, page
 
+from retscale import cli
 from retscale.collect.run import run as collect
 from retscale.collect.tables import read_table
 from retscale.errors import UserError
@@ -63,7 +66,8 @@ def test_only_programs_may_go_without_a_score(study):
         collect(spec, inputs, out)
 
 
-def test_the_report_names_what_is_absent_odd_and_not_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("executed", [False, True])
+def test_the_report_names_what_is_absent_odd_and_run_or_not(tmp_path, monkeypatch, executed):
 
     def with_averages(root, **options):
         spec, inputs = write_study(root / "results", **options)
@@ -72,6 +76,9 @@ def test_the_report_names_what_is_absent_odd_and_not_run(tmp_path, monkeypatch):
         path.write_text(json.dumps(json.loads(path.read_text()) | odd))
         (root / "collect").mkdir()
         inputs = inputs | {"icl": [*inputs["icl"], unscored(path)]}
+        if executed:
+            program = json.loads(inputs["icl"][-1].read_text()) | {"executed": True, "value": 0.5, "score": 0.5}
+            inputs["icl"][-1].write_text(json.dumps(program))
         collect(spec | {"averages": {"v": VERSION}}, inputs, root / "collect")
         return root / "collect" / "collect.json"
 
@@ -80,4 +87,28 @@ def test_the_report_names_what_is_absent_odd_and_not_run(tmp_path, monkeypatch):
     assert "Averages of v, with standard errors" in text
     assert "coding (human_eval.0); with code (coding)." in text and ">absent<" in text
     assert "whoever ties on every item scores 1" in text and "best choices tie in up to 7 items" in text
-    assert "generated programs were not run, so it has no score" in text
+    assert ("generated programs were not run, so it has no score" in text) is not executed
+    assert ("generated programs were run, in a sandbox without network" in text) is executed
+
+
+def test_check_names_what_a_requested_average_lacks_before_anything_runs(tmp_path, capsys):
+    written = yaml.safe_load((Path(__file__).parents[2] / "config/smoke.yaml").read_text())
+    programs = ["human_eval", "human_eval_cpp", "human_eval_js", "human_eval_return_simple"]
+    programs += ["human_eval_return_complex", "human_eval_25", "human_eval_50", "human_eval_75"]
+    all_programs = f"coding (no {', '.join(f'{name}.0' for name in programs)}); core_average (no coding)"
+
+    def said(**more) -> list[str]:
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(written | more))
+        assert cli.main(["check", str(tmp_path / "study.yaml")]) == 0
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith("averages")]
+
+    both = {"averages": ["gauntlet-v0.3", "gauntlet-v0.3-code"]}
+    assert said(icl=["gauntlet-v0.3-code"], **both) == [
+        "averages     gauntlet-v0.3",
+        f"averages     gauntlet-v0.3-code, without {all_programs}",
+    ]
+    run = [{"use": "gauntlet-v0.3-code", "execute": True}]
+    assert said(icl=run, averages=["gauntlet-v0.3-code"]) == ["averages     gauntlet-v0.3-code"]
+    (line,) = said(icl=[{"use": "gauntlet.piqa", "id": "piqa.0"}], averages=["gauntlet-v0.3"])
+    assert "commonsense_reasoning (no copa.0, siqa.3, commonsense_qa.0, openbook_qa.10, bigbench_strange" in line
+    assert said() == []

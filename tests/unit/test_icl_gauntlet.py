@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -674,6 +675,45 @@ def test_the_command_takes_fetched_tasks_and_keeps_finished_ones(tmp_path, monke
     tasks["near"]["shots"] = 1
     third = scored()
     assert third["near"] != second["near"] and third["far"] == second["far"] and third["more"] == second["more"]
+
+
+def test_a_killed_job_keeps_the_tasks_that_were_finished(tmp_path):
+    """kill -9 after the first task: the next run takes up the others, and ends with the bytes of an unbroken one."""
+    folder, card = save(decoder(FAMILIES["llama, smollm2"]), tmp_path / "model"), tmp_path / "checkpoint/c/card.json"
+    local = {"id": "c", "source": {"kind": "local", "path": str(folder)}, "tokens": 1000, "precision": "fp32"}
+    assert cli.main(["checkpoint", "--spec", json.dumps(local), "--out", str(card)]) == 0
+    rows = {
+        "quick": [{"query": f"q {i}", "choices": ["dog", "king"], "gold": 0} for i in range(4)],
+        "slow": [{"context": f"the {i} house", "answer": "a distant town " * 9} for i in range(200)],
+        "last": [{"context": f"c {i}", "continuation": "d"} for i in range(4)],
+    }
+    kinds = dict(zip(rows, ("multiple_choice", "generation_task_with_answers", "language_modeling")))
+    tasks = {}
+    for name in rows:
+        (tmp_path / name).mkdir()
+        tasks[name] = file(tmp_path / name, rows[name], kinds[name]).model_dump(mode="json")
+    spec = {"checkpoint": "c", "precision": "fp32", "tokens_per_batch": 256, "seed": 1, "tasks": tasks}
+
+    def call(out: Path) -> list[str]:
+        places = [str(tmp_path / out / f"{name}.json") for name in tasks]
+        return ["icl", "--spec", json.dumps(spec), "--card", str(card), "--tasks", "--out", *places]
+
+    broken = subprocess.Popen([sys.executable, "-m", "retscale", *call("broken")], start_new_session=True)
+    while not (tmp_path / "broken/quick.json").exists():
+        assert broken.poll() is None
+        time.sleep(0.02)
+    os.killpg(broken.pid, signal.SIGKILL)
+    broken.wait()
+    assert not (tmp_path / "broken/slow.json").exists()
+    finished = (tmp_path / "broken/quick.record.json").stat().st_mtime_ns
+    assert cli.main(call("broken")) == cli.main(call("whole")) == 0
+    assert (tmp_path / "broken/quick.record.json").stat().st_mtime_ns == finished
+    names = sorted(f"{name}{suffix}" for name in tasks for suffix in (".json", ".parquet"))
+    for out in ("broken", "whole"):
+        left = sorted(path.name for path in (tmp_path / out).iterdir() if not path.name.endswith(".record.json"))
+        assert left == names
+    for name in names:
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 # --- averages

@@ -166,7 +166,7 @@ def icl_tasks(icl: pd.DataFrame, config: ReportConfig) -> list[dict]:
         counted = {"tied": "best choices tie in up to {} items", "trimmed": "up to {} texts were cut to fit"}
         notes += [words.format(int(rows[name].max())) for name, words in counted.items() if rows[name].max() > 0]
         if rows["type"].iloc[0] == "code_evaluation":
-            run = bool(rows["executed"].iloc[0])
+            run = bool(rows["executed"].any())
             notes.append(
                 "generated programs were run, in a sandbox without network and with limits of time, memory and files"
                 if run

@@ -3,8 +3,9 @@
 import argparse
 
 from retscale.errors import UserError
+from retscale.icl.average import averages
 from retscale.progress import progress
-from retscale.study import load
+from retscale.study import load, specs
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -20,10 +21,22 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"recipe       {name}: {len(trained)} encoders, trained on {mixture}")
     print(f"tasks        {len(found.tasks)}: {', '.join(found.tasks)}")
     print(f"in context   {len(found.icl)}: {', '.join(found.icl) or 'none'}")
+    for version in found.file.averages:
+        print(f"averages     {version}{', without ' * bool(lost := absent(found, version))}{lost}")
     print(f"evaluations  {encoders * len(found.tasks)} of {encoders} encoders in {encoders * len(found.batches)} jobs")
     if asked := revisions(found):
         print(f"revisions    {check_revisions(asked)}")
     return 0
+
+
+def absent(study: load.Study, version: str) -> str:
+    """Categories and averages of a gauntlet that will be absent, and the tasks or categories for want of which.
+
+    Programs that are not run have no score.
+    """
+    scored = [id for id, task in study.icl.items() if task.type != "code_evaluation" or task.execute]
+    found = averages(dict.fromkeys(scored, (0.0, 0.0)), specs.gauntlet(version))
+    return "; ".join(f"{one.name} (no {', '.join(one.missing)})" for one in found if one.missing)
 
 
 def revisions(found: load.Study) -> dict[tuple[str, str], list[str]]:
