@@ -2,6 +2,7 @@
 
 import csv
 import ctypes
+import dataclasses
 import hashlib
 import json
 import os
@@ -32,7 +33,7 @@ from retscale.icl.decoder import Decoder
 from retscale.icl.generate import alike, generate, text
 from retscale.icl.item import Item, Program
 from retscale.icl.prompt import Prompt, answer_length, build, shots, tokens
-from retscale.icl.run import Reader, evaluate, run
+from retscale.icl.run import GENERATED, Reader, evaluate, run
 from retscale.icl.score import score
 from retscale.icl.summary import accuracy
 from retscale.items import run as items_run
@@ -801,6 +802,45 @@ def test_the_catalog_pins_every_file_whose_hash_is_known():
     assert {Path(source.file).stem for source in sources if source.sha256 is None} == {
         "mmlu", "hellaswag", "squad", "coqa", "bbq", "bigbench_elementary_math_qa"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "fixture", "category"),
+    [
+        ("mmlu", "mmlu_small", "computer_security"),
+        ("hellaswag", "hellaswag_small", ""),
+        ("piqa", "piqa_small", ""),
+        ("winograd", "winograd_small", ""),
+        ("lambada_openai", "lambada_small", ""),
+        ("pubmed_qa_labeled", "pubmed_sm", ""),
+        ("triviaqa_sm_sub", "triviaqa_small", ""),
+        ("gsm8k", "gsm8k_small", ""),
+        ("human_eval", "human_eval_small", ""),
+    ],
+)
+def test_the_releases_own_samples_are_read_and_scored(reader, name, fixture, category):
+    """Four items each, of files too big to be at hand (mmlu, hellaswag) and of others, as their entries ask them."""
+    path = SHARED / f"gauntlet/tests_local_data/{fixture}.jsonl"
+    if not path.is_file():
+        pytest.skip(f"no sample at {path}")
+    entry = catalog.entries("icl")[f"gauntlet.{name}"]
+    source = {"kind": "jsonl", "folder": str(path.parent), "file": path.name}
+    config = IclTask.model_validate(entry | {"source": source, "shots": 1})
+    items, rows = icl_items.read(config)[0], [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(items) == len(rows) == 4 and {item.category for item in items} == {category}
+    longer = dataclasses.replace(reader, max_length=512)
+    if config.type in GENERATED:
+        assert [item.choices[0] for item in items] == [row.get("answer", row.get("canonical_solution")) for row in rows]
+        return  # the tiny model's tokens are too many for their answers
+    result, table = evaluate(config, name, None, longer)
+    assert result["n_items"] == 4 and result["baseline"] == entry["baseline"]
+    assert table["gold"].tolist() == [row.get("gold", 0) for row in rows]
+    if config.type == "multiple_choice":
+        asked = build(items[0], [items[1]], config)
+        right = rows[1]["choices"][rows[1]["gold"]]
+        assert asked.examples == rows[1]["query"].strip() + config.delimiter + right
+        assert asked.contexts == (("\n" + rows[0]["query"].strip() + config.delimiter).rstrip(),)
+        assert asked.ends == tuple(rows[0]["choices"])
 
 
 def at(config: IclTask, folder: Path) -> IclTask:
