@@ -804,6 +804,11 @@ def test_the_catalog_pins_every_file_whose_hash_is_known():
     }  # fmt: skip
 
 
+def test_every_task_names_its_origin_and_its_licence_or_that_none_is_known():
+    for name, entry in catalog.entries("icl").items():
+        assert entry["licence"].startswith(("upstream: ", "unknown", "Apache-2.0")) and entry["origin"], name
+
+
 @pytest.mark.parametrize(
     ("name", "fixture", "category"),
     [
