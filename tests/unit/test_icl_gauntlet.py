@@ -42,17 +42,27 @@ from retscale.study import catalog
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     BertConfig,
-    BertForMaskedLM,
     BloomConfig,
+    ElectraConfig,
     Gemma2Config,
+    GemmaConfig,
     GPT2Config,
+    GPTJConfig,
     GPTNeoConfig,
     GPTNeoXConfig,
     LlamaConfig,
     MambaConfig,
+    MistralConfig,
+    ModernBertConfig,
     MptConfig,
+    Olmo2Config,
+    OlmoConfig,
     OPTConfig,
+    PhiConfig,
     Qwen2Config,
+    Qwen3Config,
+    RobertaConfig,
+    T5Config,
 )
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -74,7 +84,22 @@ FAMILIES = {
     "bloom": BloomConfig(hidden_size=32, n_layer=2, n_head=4, vocab_size=400),
     "opt": OPTConfig(**SMALL, ffn_dim=64, word_embed_proj_dim=32),
     "qwen2": Qwen2Config(**GROUPED),
+    "gemma": GemmaConfig(**GROUPED, head_dim=8),
     "gemma2": Gemma2Config(**GROUPED, head_dim=8, sliding_window=16),
+    "gpt-j": GPTJConfig(n_embd=32, n_layer=2, n_head=4, rotary_dim=8, vocab_size=400, n_positions=512),
+    "mistral": MistralConfig(**GROUPED, sliding_window=128),
+    "olmo": OlmoConfig(**GROUPED),
+    "olmo2": Olmo2Config(**GROUPED),
+    "phi": PhiConfig(**SMALL, intermediate_size=64, max_position_embeddings=512),
+    "qwen3": Qwen3Config(**GROUPED, head_dim=8),
+}
+SMALL_ENCODER = {**SMALL, "intermediate_size": 64, "pad_token_id": 0}
+ENCODERS = {
+    "bert": BertConfig(**SMALL_ENCODER),
+    "roberta": RobertaConfig(**SMALL_ENCODER),
+    "electra": ElectraConfig(**SMALL_ENCODER),
+    "modernbert": ModernBertConfig(**SMALL_ENCODER),
+    "t5": T5Config(vocab_size=400, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4),
 }
 
 
@@ -637,11 +662,17 @@ def test_the_stage_runs_every_type_from_one_load_and_repeats_itself(tmp_path, mo
     for kind in rows:
         assert (tmp_path / "1" / f"{kind}.parquet").read_bytes() == (tmp_path / "2" / f"{kind}.parquet").read_bytes()
         assert (tmp_path / "1" / f"{kind}.json").read_bytes() == (tmp_path / "2" / f"{kind}.json").read_bytes()
-    bert = BertForMaskedLM(BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=400))
-    save(bert, folder.with_name("bert"))
-    (tmp_path / "card.json").write_text(json.dumps({"model": "bert", "max_length": 64}))
-    with pytest.raises(UserError, match="reads a text in both directions"):
-        list(run(spec, {"card": tmp_path / "card.json", "tasks": []}, tmp_path / "1"))
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_encoders_are_refused_with_a_reason(tmp_path, kind):
+    ENCODERS[kind].save_pretrained(tmp_path / "model")
+    tokenizer().save_pretrained(tmp_path / "model")
+    (tmp_path / "card.json").write_text(json.dumps({"model": "model", "max_length": 64}))
+    config = file(tmp_path, [{"context": "c", "continuation": "d"}], "language_modeling")
+    spec = {"checkpoint": "c", "precision": "fp32", "tokens_per_batch": 256, "tasks": {"t": config.model_dump()}}
+    with pytest.raises(UserError, match=f"holds a {kind}, which .* cannot be scored in context; leave `icl` out"):
+        list(run(spec, {"card": tmp_path / "card.json", "tasks": []}, tmp_path))
 
 
 def test_the_command_takes_fetched_tasks_and_keeps_finished_ones(tmp_path, monkeypatch):
