@@ -639,7 +639,7 @@ def test_programs_are_not_run_unless_the_study_says_so(reader, tmp_path, monkeyp
 
 
 def test_the_stage_runs_every_type_from_one_load_and_repeats_itself(tmp_path, monkeypatch):
-    folder = save(decoder(FAMILIES["llama, smollm2"]), tmp_path / "model")
+    save(decoder(FAMILIES["llama, smollm2"]), tmp_path / "model")
     (tmp_path / "card.json").write_text(json.dumps({"model": "model", "max_length": 64}))
     rows = {
         "multiple_choice": {"query": "q", "choices": ["a", "b"], "gold": 0},

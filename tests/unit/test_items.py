@@ -224,7 +224,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
         }
         sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        answer = subprocess.run([BACKEND], input=sent, env=environment, capture_output=True).stdout
+        answer = subprocess.run([BACKEND], input=sent, env=environment, capture_output=True, check=True).stdout
         head, body = answer.split(b"\r\n\r\n", 1)
         fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
         self.send_response(int(fields.pop("Status", "200").split()[0]))
@@ -254,7 +254,7 @@ def test_busy_servers_and_broken_connections_are_tried_again(clone, tmp_path, ca
 
 @needs_backend
 def test_a_server_that_stays_busy_is_named_and_one_that_knows_nothing_is_not_asked_again(clone, tmp_path):
-    folder, first = clone
+    _, first = clone
     with Server(tmp_path, *[503] * 9) as server, pytest.raises(UserError, match="returned error: 503; check"):
         fetched(tmp_path / "out", source(f"{server.url}/clone/.git", first))
     assert len(server.requests) == 3
@@ -313,7 +313,7 @@ def test_jobs_at_once_do_not_meet(clone, tmp_path):
 
 @needs_backend
 def test_a_killed_job_leaves_nothing_that_looks_finished(clone, tmp_path):
-    folder, first = clone
+    _, first = clone
     with Server(tmp_path) as server:
         server.hold.clear()
         call = command(tmp_path, source(f"{server.url}/clone/.git", first))

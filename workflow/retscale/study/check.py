@@ -22,7 +22,8 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"tasks        {len(found.tasks)}: {', '.join(found.tasks)}")
     print(f"in context   {len(found.icl)}: {', '.join(found.icl) or 'none'}")
     for version in found.file.averages:
-        print(f"averages     {version}{', without ' * bool(lost := absent(found, version))}{lost}")
+        lost = absent(found, version)
+        print(f"averages     {version}, without {lost}" if lost else f"averages     {version}")
     print(f"evaluations  {encoders * len(found.tasks)} of {encoders} encoders in {encoders * len(found.batches)} jobs")
     if asked := revisions(found):
         print(f"revisions    {check_revisions(asked)}")
