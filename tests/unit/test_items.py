@@ -176,13 +176,15 @@ BACKEND = Path(git(Path("."), "--exec-path")) / "git-http-backend"
 needs_backend = pytest.mark.skipif(not BACKEND.is_file(), reason="git is installed without git-http-backend")
 
 
-CUT = -1
+CUT, STALL = -1, -2
 
 
 class Server(http.server.ThreadingHTTPServer):
     """Serves the repositories below `root` as a forge does. Each of `troubles` befalls one request: the status of a
-    refusal, CUT for an answer that breaks off, or None. Answers wait until `hold` is set.
+    refusal, CUT for an answer that breaks off, STALL for none, or None. Answers wait until `hold` is set.
     """
+
+    daemon_threads = True
 
     def __init__(self, root: Path, *troubles: int | None):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -210,6 +212,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.requests.append(path)
         self.server.hold.wait()
         trouble = self.server.troubles.pop(0) if self.server.troubles else None
+        if trouble == STALL:
+            return time.sleep(60)
         if trouble not in (None, CUT):
             return self.send_error(trouble)
         environment = {
@@ -250,6 +254,16 @@ def test_busy_servers_and_broken_connections_are_tried_again(clone, tmp_path, ca
         assert fetched(tmp_path / "out", source(f"{server.url}/clone/.git", first)) == CONTENT
         assert not server.troubles
     assert capfd.readouterr().err.count("trying again") == len([one for one in troubles if one])
+
+
+@needs_backend
+def test_a_server_that_stalls_is_asked_again(clone, tmp_path, monkeypatch, capfd):
+    monkeypatch.setitem(repository.SETTINGS, "http.lowSpeedTime", 1)
+    folder, first = clone
+    started = time.monotonic()
+    with Server(tmp_path, STALL) as server:
+        assert fetched(tmp_path / "out", source(f"{server.url}/clone/.git", first)) == CONTENT
+    assert capfd.readouterr().err.count("trying again") == 1 and time.monotonic() - started < 30
 
 
 @needs_backend
