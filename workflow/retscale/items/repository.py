@@ -17,7 +17,8 @@ WAITS_S = (5, 30)  # before the second and the third try
 SETTINGS = {"protocol.version": 2, "http.lowSpeedLimit": 1000, "http.lowSpeedTime": 60}
 # The repository is public, so nobody is asked for a name or a password.
 ENVIRONMENT = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": ""}
-ALTERED = "bad (object|revision)|did not send all necessary"  # what arrived has other ids than those that were asked for
+# How git puts it that what arrived has other ids than what was asked for; and what a second try would not change.
+ALTERED = "bad (object|revision)|did not send all necessary"
 FINAL = f"{ALTERED}|not our ref|unadvertised|not found|not appear to be a git|dubious ownership|not read Username"
 
 
