@@ -285,6 +285,12 @@ def test_room_on_the_disk_is_checked_before_a_byte_comes(hub, monkeypatch):
         check_room(14_500_000_000, Path("/no/such/folder"), "x")
 
 
+def test_a_file_too_large_for_plain_http_is_refused_in_words(hub, monkeypatch):
+    monkeypatch.setattr(constants, "MAX_HTTP_DOWNLOAD_SIZE", 1_000_000)
+    with pytest.raises(UserError, match="model.safetensors of some/model at main is larger than .*hf download"):
+        snapshot(REPO, "main", choose)
+
+
 def test_the_size_of_a_download_counts_large_files_whole():
     files = [RepoFile(path="a", size=10, oid="x"), RepoFile(path="b", size=130, oid="y", lfs={"size": 7_000, "oid": "z", "pointerSize": 130})]  # fmt: skip
     assert download_bytes(files) == 7_010

@@ -12,7 +12,7 @@ from functools import cache
 import httpx2
 from huggingface_hub import constants, set_client_factory
 from huggingface_hub.utils import disable_progress_bars, logging
-from huggingface_hub.utils._http import hf_request_event_hook
+from huggingface_hub.utils._http import hf_request_event_hook  # private; it is what refuses to send when offline
 
 from retscale import progress
 from retscale.errors import UserError

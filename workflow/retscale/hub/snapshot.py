@@ -116,6 +116,11 @@ def _online(repo: str, revision: str, choose, kind: str) -> tuple[Path, list[str
     names = choose(sorted(files))
     lacking = [name for name in names if not _in_cache(repo, name, info.sha, kind)]
     wanted, at = download_bytes(files[name] for name in lacking), f"{repo} at {revision}"
+    if huge := [name for name in lacking if download_bytes([files[name]]) > constants.MAX_HTTP_DOWNLOAD_SIZE]:
+        raise UserError(
+            f"{huge[0]} of {at} is larger than the {constants.MAX_HTTP_DOWNLOAD_SIZE / 1e9:.0f} GB that the hub gives over "
+            "plain HTTP; fetch the repository with `hf download`, and name the folder as the source"
+        )
     check_room(wanted, Path(constants.HF_HUB_CACHE), at)
     with metered(at, wanted):
         # Asked by the revision's own name, it notes the commit, and a run without network finds it.
