@@ -1,6 +1,8 @@
 """Fetching from a hub on loopback, with every fault that the real one may have."""
 
+import errno
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import RepoFile, constants
 
+from retscale import cli
 from retscale.errors import UserError
 from retscale.hub import client, names
 from retscale.hub.snapshot import check_room, download_bytes, refs, snapshot
@@ -216,6 +219,30 @@ def test_a_cache_damaged_later_is_noticed_without_network(hub, monkeypatch):
     with pytest.raises(UserError, match="model.safetensors of some/model at main is damaged"):
         snapshot(REPO, "main", choose)
     assert not blob.exists()
+
+
+def test_a_damaged_file_in_a_cache_of_others_is_named(hub, monkeypatch):
+    blob = (snapshot(REPO, "main", choose).folder / "config.json").resolve()
+    blob.write_bytes(b"{}")
+
+    def refuse(self, missing_ok=False):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(UserError, match=f"config.json .* is damaged.*take {blob} out of the cache.*Permission denied"):
+        snapshot(REPO, hub.commit, choose)
+
+
+def test_a_disk_that_fills_up_on_the_way_is_told(hub, monkeypatch, capsys, tmp_path):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    source = {"kind": "hub", "repo": REPO, "revision": "main", "files": ["*"]}
+    hub.publish(REPO, {"a.jsonl": b"{}"}, kind="dataset")
+    spec = json.dumps({"id": "x", "source": source})
+    assert cli.main(["pairs", "--spec", spec, "--out", str(tmp_path / "out" / "pairs.json")]) == 1
+    assert "error: the disk is full" in capsys.readouterr().err and not list(tmp_path.rglob("pairs.json"))
 
 
 def test_a_missing_revision_names_the_nearest(hub):

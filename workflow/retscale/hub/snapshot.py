@@ -185,11 +185,17 @@ def verified(path: Path, what: str) -> str:
             if len(stated) == GIT_ID:
                 git.update(block)
     if stated not in (sha256.hexdigest(), git.hexdigest()):
-        path.unlink(missing_ok=True)
-        blob.unlink(missing_ok=True)
+        damaged = f"{path.name} of {what} is damaged: its bytes do not have the hash that the hub states, {stated}"
+        try:
+            path.unlink(missing_ok=True)
+            blob.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{damaged}; take {blob} out of the cache, which this job may not ({error.strerror})"
+            ) from None
         raise UserError(
-            f"{path.name} of {what} is damaged: its bytes do not have the hash that the hub states, {stated}; it was taken "
-            "out of the cache, so run this job again; should it come damaged again, suspect the disk or a proxy"
+            f"{damaged}; it was taken out of the cache, so run this job again; should it come damaged again, suspect the "
+            "disk or a proxy"
         )
     return sha256.hexdigest()
 
