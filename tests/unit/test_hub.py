@@ -3,8 +3,10 @@
 import errno
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from huggingface_hub import RepoFile, constants
 from retscale import cli
 from retscale.errors import UserError
 from retscale.hub import client, names
-from retscale.hub.snapshot import check_room, download_bytes, refs, snapshot
+from retscale.hub.cache import check_room
+from retscale.hub.snapshot import download_bytes, snapshot
 
 WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
 FILES = {"config.json": b'{"a": 1}', "model.safetensors": WEIGHTS, "README.md": b"# a model", "old/model.bin": b"x"}
@@ -245,6 +248,16 @@ def test_a_disk_that_fills_up_on_the_way_is_told(hub, monkeypatch, capsys, tmp_p
     assert "error: the disk is full" in capsys.readouterr().err and not list(tmp_path.rglob("pairs.json"))
 
 
+def test_what_a_killed_job_left_half_fetched_goes_after_a_day(hub, tmp_path):
+    folder = tmp_path / "cache" / "models--some--model" / "blobs"
+    folder.mkdir(parents=True)
+    for name, age in (("old", 25 * 3600), ("young", 3600)):
+        (folder / f"{name}.1234abcd.incomplete").write_bytes(b"half")
+        os.utime(folder / f"{name}.1234abcd.incomplete", (time.time() - age,) * 2)
+    snapshot(REPO, "main", choose)
+    assert [path.name for path in folder.glob("*.incomplete")] == ["young.1234abcd.incomplete"]
+
+
 def test_a_missing_revision_names_the_nearest(hub):
     for step in (1000, 172000, 173000, 175000, 400000):
         hub.publish(REPO, FILES, branch=f"stage1-step{step}-tokens{step * 4 // 1000}B")
@@ -300,7 +313,7 @@ def test_an_unknown_repository_and_a_bad_token(hub, monkeypatch):
 
 def test_room_on_the_disk_is_checked_before_a_byte_comes(hub, monkeypatch):
     usage = type("Usage", (), {"free": 1_000_000})
-    monkeypatch.setattr("retscale.hub.snapshot.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("retscale.hub.cache.shutil.disk_usage", lambda path: usage)
     with pytest.raises(UserError, match=r"some/model at main wants 0.0 GB more .* has 0.0 GB free; .*HF_HOME"):
         snapshot(REPO, "main", choose)
     assert not hub.bodies("model.safetensors") and not hub.bodies("config.json")
@@ -339,4 +352,4 @@ def test_two_jobs_fetch_a_file_once(hub):
 
 def test_refs_are_branches_and_tags(hub):
     hub.repositories["model", REPO].tags["v1"] = hub.commit
-    assert refs(REPO) == ["main", "v1"]
+    assert names.refs(REPO) == ["main", "v1"]

@@ -1,10 +1,25 @@
-"""Which names of revisions are meant, where one does not exist."""
+"""Names of revisions: those that exist, and which are meant where one does not."""
 
 import difflib
 import re
 from collections.abc import Iterable
 
+from huggingface_hub import HfApi
+
+from retscale.hub.client import prepare
+
 _NUMBER = re.compile(r"\d+")
+
+
+def refs(repo: str, kind: str = "model") -> list[str]:
+    """Names of the branches and tags of a repository."""
+    prepare()
+    found = HfApi().list_repo_refs(repo, repo_type=kind)
+    return [ref.name for ref in (*found.branches, *found.tags)]
+
+
+def unknown(repo: str, revision: str, known: Iterable[str]) -> str:
+    return f"{repo} has no revision {revision!r}; {nearest(revision, known)}"
 
 
 def nearest(name: str, known: Iterable[str], count: int = 4) -> str:

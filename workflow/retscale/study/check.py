@@ -56,7 +56,8 @@ def revisions(found: load.Study) -> dict[tuple[str, str], list[str]]:
 
 def check_revisions(asked: dict[tuple[str, str], list[str]]) -> str:
     """One line on whether all exist, each repository asked once; UserError names those that do not."""
-    from retscale.hub.snapshot import NO_NETWORK, missing
+    from retscale.hub.refusals import NO_NETWORK
+    from retscale.hub.revisions import missing
 
     wrong = []
     try:

@@ -1,0 +1,65 @@
+"""The hub's cache on this machine's disk: room in it, what killed jobs left in it, and whether its files are right."""
+
+import hashlib
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from retscale.errors import UserError
+
+# The cache names a blob by what the hub states of its content: the sha256 of a large file, the git id of a small one.
+GIT_ID, SHA256 = 40, 64
+BLOCK = 2**20
+ABANDONED_S = 24 * 3600
+
+
+def check_room(wanted: int, folder: Path, what: str) -> None:
+    """UserError unless the disk that `folder` is or will be on has `wanted` bytes free."""
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if wanted > free:
+        raise UserError(
+            f"{what} wants {wanted / 1e9:,.1f} GB more and the disk of {folder} has {free / 1e9:,.1f} GB free; make room "
+            "there, or set HF_HOME to a folder on a larger disk"
+        )
+
+
+def sweep(blobs: Path) -> None:
+    """Delete what killed jobs left half fetched, a day after its last byte: the hub's client never goes on with it."""
+    for left in blobs.glob("*.incomplete"):
+        with suppress(OSError):  # another job was faster, or it is not ours
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                left.unlink()
+
+
+def verified(path: Path, what: str) -> str:
+    """The sha256 of a cached file; UserError, and no such file any more, unless its bytes are those the hub states."""
+    blob = path.resolve()
+    stated = blob.name
+    if len(stated) not in (GIT_ID, SHA256):
+        raise UserError(
+            f"{path} does not say its hash: the hub's cache keeps files under their hash and links to them, so it needs a "
+            "file system with symbolic links, and HF_HUB_DISABLE_SYMLINKS must not be set"
+        )
+    sha256 = hashlib.sha256()
+    git = hashlib.sha1(f"blob {blob.stat().st_size}\0".encode(), usedforsecurity=False)
+    with blob.open("rb") as file:
+        while block := file.read(BLOCK):
+            sha256.update(block)
+            if len(stated) == GIT_ID:
+                git.update(block)
+    if stated not in (sha256.hexdigest(), git.hexdigest()):
+        damaged = f"{path.name} of {what} is damaged: its bytes do not have the hash that the hub states, {stated}"
+        try:
+            path.unlink(missing_ok=True)
+            blob.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"{damaged}; take {blob} out of the cache, which this job may not ({error.strerror})"
+            ) from None
+        raise UserError(
+            f"{damaged}; it was taken out of the cache, so run this job again; should it come damaged again, suspect the "
+            "disk or a proxy"
+        )
+    return sha256.hexdigest()

@@ -1,0 +1,59 @@
+"""What the hub's client raises, in words; the lack of a network apart."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx2
+from huggingface_hub import constants, get_token
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from retscale.errors import UserError
+from retscale.hub.client import BROKEN
+from retscale.hub.names import refs, unknown
+
+NO_NETWORK = (OfflineModeIsEnabled, httpx2.TransportError, ConnectionError)
+
+
+@contextmanager
+def in_words(repo: str, revision: str, kind: str) -> Iterator[None]:
+    """Turn what the hub's client raises into what to do about it. The lack of a network passes through."""
+    at = f"{repo} at {revision}"
+    page = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repo}"
+    try:
+        yield
+    except GatedRepoError:
+        whose = "with the account of HF_TOKEN" if get_token() else "and set HF_TOKEN to a token of that account"
+        raise UserError(f"{repo} is gated: accept its terms at {page} {whose}, then run this job again") from None
+    except RevisionNotFoundError:
+        raise UserError(unknown(repo, revision, refs(repo, kind))) from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"there is no {kind} {repo} on the hub, or it is private and HF_TOKEN holds no token that may read it"
+        ) from None
+    except HfHubHTTPError as error:
+        if error.response.status_code == 401:
+            raise UserError(f"the hub does not accept the token in HF_TOKEN (asked for {at}); renew it") from None
+        raise UserError(f"the hub refused {at} with HTTP {error.response.status_code}; look at {page}") from None
+    except BROKEN:
+        raise UserError(
+            f"the connection broke again and again while {at} came; run this job again: whole files are kept"
+        ) from None
+    except NO_NETWORK:
+        raise
+    except OSError as error:
+        if isinstance(error.__cause__, NO_NETWORK):  # lost after the listing came
+            raise error.__cause__ from None
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UserError(f"{at} could not be fetched ({_first_line(error)}); run this job again") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,32 @@
+"""Whether revisions exist, before a job wants them."""
+
+from collections.abc import Iterable
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import RevisionNotFoundError
+
+from retscale.errors import UserError
+from retscale.hub.client import prepare
+from retscale.hub.names import refs, unknown
+from retscale.hub.refusals import in_words
+from retscale.hub.snapshot import COMMIT
+
+
+def missing(repo: str, revisions: Iterable[str], kind: str = "model") -> list[str]:
+    """What is wrong with each of the revisions of a repository that does not exist; NO_NETWORK where nobody can tell."""
+    prepare()
+    try:
+        with in_words(repo, "any revision", kind):
+            known = refs(repo, kind)
+    except UserError as error:
+        return [str(error)]
+    wanted = dict.fromkeys(name for name in revisions if name not in known)
+    return [unknown(repo, name, known) for name in wanted if not (COMMIT.fullmatch(name) and _exists(repo, name, kind))]
+
+
+def _exists(repo: str, commit: str, kind: str) -> bool:
+    try:
+        HfApi().repo_info(repo, repo_type=kind, revision=commit)
+    except RevisionNotFoundError:
+        return False
+    return True
