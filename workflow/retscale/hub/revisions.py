@@ -18,10 +18,14 @@ def missing(repo: str, revisions: Iterable[str], kind: str = "model") -> list[st
     try:
         with in_words(repo, "any revision", kind):
             known = refs(repo, kind)
+            absent = dict.fromkeys(name for name in revisions if name not in known)
+            return [
+                unknown(repo, name, known)
+                for name in absent
+                if not (COMMIT.fullmatch(name) and _exists(repo, name, kind))
+            ]
     except UserError as error:
         return [str(error)]
-    wanted = dict.fromkeys(name for name in revisions if name not in known)
-    return [unknown(repo, name, known) for name in wanted if not (COMMIT.fullmatch(name) and _exists(repo, name, kind))]
 
 
 def _exists(repo: str, commit: str, kind: str) -> bool:
