@@ -64,7 +64,12 @@ def write_study(
                 found |= {"value": value, "baseline": 0.5, "score": (value - 0.5) / 0.5, "stderr": 0.02}
                 found |= {"n_items": 300, "seconds": 1.0}
                 icl.append(write(root / "icl" / name / f"{task}.json", found))
-    spec = {"study": "toy", "headline": list(tasks), "recipes": ["paper", "microbatch"], "main_recipe": "paper"}
+    spec = {
+        "study": "toy",
+        "headline": {task: [task] for task in tasks},
+        "recipes": ["paper", "microbatch"],
+        "main_recipe": "paper",
+    }
     spec["checkpoints"] = labels
     return spec, {"cards": cards, "encoders": encoders, "scores": scores, "icl": icl}
 

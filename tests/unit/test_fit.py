@@ -90,7 +90,7 @@ def test_adding_a_task_leaves_the_other_intervals(tmp_path):
     for name in ("few", "more"):
         spec, inputs = write_study(tmp_path / name, ablation=0)
         if name == "few":
-            spec["headline"].remove("zeta")
+            del spec["headline"]["zeta"]
             inputs["scores"] = [path for path in inputs["scores"] if path.stem != "zeta"]
         (tmp_path / name / "collect").mkdir()
         collect(spec, inputs, tmp_path / name / "collect")
@@ -160,8 +160,8 @@ def near_study(small: float, large: float) -> tuple[pd.DataFrame, pd.DataFrame]:
         scores.append(facts | ratio | {"checkpoint": name, "size": name, "value": (base + shift).mean()})
         ids = {"query_id": [str(i) for i in range(20)], "ndcg_at_10": base + shift}
         queries.append(pd.DataFrame(ids).assign(checkpoint=name, recipe="paper", task="t"))
-    draws = resampled(pd.concat(queries), "ndcg_at_10", ["t"], 200, 0)
-    return points(pd.DataFrame(scores), draws, ["t"], "ndcg_at_10", 0.05), draws
+    draws = resampled(pd.concat(queries), "ndcg_at_10", {"t": ["t"]}, 200, 0)
+    return points(pd.DataFrame(scores), draws, {"t": ["t"]}, "ndcg_at_10", 0.05), draws
 
 
 def test_equal_compute_pairs_compare_the_same_queries():

@@ -193,3 +193,5 @@ def test_catalog_revisions_are_those_of_mteb():
             metadata = mteb.get_task(entry["source"]["name"]).metadata
             assert metadata.dataset["revision"] == entry["source"]["revision"], name
             assert metadata.eval_splits == [entry["source"].get("split", "test")], name
+    forums = {entry["source"]["name"] for entry in CATALOG.values() if entry.get("group") == "cqadupstack"}
+    assert forums == {task.metadata.name for task in mteb.get_task("CQADupstackRetrieval").metadata.tasks}

@@ -62,6 +62,7 @@ def _results(primary: Path, seen: Walk):
     root = collect.parent.parent
     scores = pd.read_parquet(collect.parent / "scores.parquet").drop_duplicates("file")
     icl = pd.read_parquet(collect.parent / "icl.parquet").drop_duplicates("file")
+    headline = json.loads((collect.parent / "collect.json").read_text(encoding="utf-8"))["headline"]
 
     def state(path: Path) -> str:
         path = Path(os.path.normpath(path))
@@ -84,7 +85,9 @@ def _results(primary: Path, seen: Walk):
         if recipe:
             found.append(state(root / "finetune" / checkpoint / recipe / "encoder.json"))
         mine = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]
-        # A mark without a file of its own is a mean.
+        # A mark without a file of its own is a mean: over a group of tasks, or over all.
+        if mark.get("task") in headline:
+            mine = mine[mine["task"].isin(headline[mark["task"]])]
         found += [state(root / name) for name in ([file] if file else mine["file"])]
         # Where x has an interval it is measured too: the in-context score.
         if mark.get("x_low"):

@@ -25,12 +25,15 @@ class Gauntlet(BaseModel):
 
 
 class CollectConfig(BaseModel):
-    """The study's name, its headline tasks (averaged unweighted), recipes and checkpoints."""
+    """The study's name, recipes and checkpoints, and the `headline`: what the mean over tasks is taken of, unweighted.
+
+    Each entry is a task, {NAME: [NAME]}, or a group that counts as one, {NAME: [TASK, ...]}.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     study: str
-    headline: list[str] = Field(min_length=1)
+    headline: dict[str, list[str]] = Field(min_length=1)
     recipes: list[str] = Field(min_length=1)
     main_recipe: str
     checkpoints: dict[str, Labels] = Field(min_length=1)

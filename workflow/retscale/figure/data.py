@@ -58,7 +58,7 @@ class Tables:
     @cached_property
     def points(self) -> pd.DataFrame:
         """Marks that may be drawn: `external` ones are in tables only. `hollow` ones enter no fit of the ladder."""
-        rows = self.table("points").query("role != 'external'")
+        rows = self.table("points").query("role != 'external' and y.notna()")
         hollow = (rows["role"] != "fit") | ~rows["schedule_finished"].astype(bool)
         return rows.assign(hollow=hollow)
 

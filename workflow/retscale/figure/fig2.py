@@ -8,7 +8,7 @@ import pandas as pd
 
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
-from retscale.figure.data import MEAN, Drawn, Tables, marks
+from retscale.figure.data import Drawn, Tables, marks
 from retscale.figure.fig1b import trend_and_bands
 from retscale.figure.words import interval, ladder_words
 
@@ -17,8 +17,9 @@ COLUMNS = 4
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """Small multiples ordered by slope; every panel spans the same range of y, so slopes compare by eye."""
-    trends = tables.table("trends").query(f"recipe == @tables.main and schedule == 'finished' and task != '{MEAN}'")
-    known = tables.points.query(f"recipe == @tables.main and task != '{MEAN}'")["task"].unique()
+    headline = list(tables.facts["headline"])
+    trends = tables.table("trends").query("recipe == @tables.main and schedule == 'finished' and task in @headline")
+    known = tables.points.query("recipe == @tables.main and task in @headline")["task"].unique()
     # Steepest first, tasks without a trend last.
     order = list(trends.sort_values(["slope", "task"], ascending=[False, True], na_position="last")["task"])
     order += sorted(set(known) - set(order))

@@ -29,18 +29,19 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
 
     draws = resampled(read_table(source, "per_query"), job.metric, headline, job.bootstrap, job.seed)
     marks = points(read_table(source, "scores"), draws, headline, job.metric, job.alpha)
+    known = marks[marks["y"].notna()]
     averages = read_table(source, "icl_averages")
     icl = icl_points(read_table(source, "icl"), averages)
-    trends, predictions = fit_trends(marks, job)
+    trends, predictions = fit_trends(known, job)
     tables = {
         "points": marks,
         "icl_points": icl,
         "trends": trends,
         "predictions": predictions,
-        "correlations": fit_correlations(marks, icl, main, job),
-        "effects": effects(marks, job.alpha),
-        "pairs": near_pairs(marks, draws, job.near, job.alpha),
-        "ablation": ablation(marks, draws, main, job.alpha),
+        "correlations": fit_correlations(known, icl, main, job),
+        "effects": effects(known, job.alpha),
+        "pairs": near_pairs(known, draws, job.near, job.alpha),
+        "ablation": ablation(known, draws, main, job.alpha),
     }
     facts = {name: study[name] for name in ("study", "headline", "recipes", "main_recipe")}
     facts |= {"config": job.model_dump(), "collect_sha256": sha256(source), "icl_headline": headline_icl(averages)}

@@ -102,8 +102,8 @@ def icl_claim(row: pd.Series | None, partial: pd.Series | None) -> Claim:
     return Claim(text, estimate, SUPPORTED if row["low"] > STRONG else REFUTED if row["high"] < STRONG else OPEN, rule)
 
 
-def claims(tables: dict[str, pd.DataFrame], main: str, near: float) -> list[Claim]:
-    """All claims, from the tables of `fit`."""
+def claims(tables: dict[str, pd.DataFrame], main: str, near: float, headline: list[str]) -> list[Claim]:
+    """All claims, from the tables of `fit`; the single tasks are those of the headline, a group as one."""
     trends = tables["trends"].query("recipe == @main and schedule == 'finished'")
     effects = tables["effects"].query("recipe == @main") if len(tables["effects"]) else tables["effects"]
     mean = trends.query("task == 'mean'")
@@ -115,7 +115,7 @@ def claims(tables: dict[str, pd.DataFrame], main: str, near: float) -> list[Clai
         found.append(effect_claim(_first(rows), direction))
     pairs = tables["pairs"]
     found.append(equal_compute_claim(pairs[pairs["recipe"] == main], near))
-    found.append(tasks_claim(trends.query("task != 'mean'")))
+    found.append(tasks_claim(trends.query("task in @headline")))
     if len(icl):
         pearson, partial = icl.query("method == 'pearson'"), icl[icl["exploratory"].astype(bool)]
         found.append(icl_claim(_first(pearson), _first(partial)))

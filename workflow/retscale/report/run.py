@@ -45,6 +45,7 @@ def facts(config: ReportConfig, inputs: dict) -> dict:
     collect, fit = Path(inputs["collect"]), Path(inputs["fit"])
     study, fitted = read_json(collect), read_json(fit)
     tables = {name: read_table(fit, name) for name in FIT_TABLES}
+    known = tables["points"][tables["points"]["y"].notna()]
     checkpoints = read_table(collect, "checkpoints").sort_values(["flops", "checkpoint"])
     main, options = study["main_recipe"], fitted["config"]
     mean = tables["trends"].query("recipe == @main and task == 'mean' and schedule == 'finished'")
@@ -68,9 +69,10 @@ def facts(config: ReportConfig, inputs: dict) -> dict:
         "trend": trend_words(mean.iloc[0] if len(mean) else None, percent, metric),
         "rank": rank.iloc[0].to_dict() if len(rank) and rank.iloc[0]["status"] == "ok" else None,
         "figures": [figure(Path(path)) for path in many(inputs, "figures")],
-        "claims": claims(tables, main, options["near"]),
+        "claims": claims(tables, main, options["near"], list(study["headline"])),
         "growth_rule": GROWTH_RULE,
-        "scores": score_table(checkpoints, tables["points"], study, config),
+        "scores": score_table(checkpoints, known, study, config),
+        "absent": rows(tables["points"].query("missing != ''")),
         "icl": icl_table(checkpoints, tables["icl_points"], config),
         "icl_tasks": icl_tasks(read_table(collect, "icl"), config),
         "icl_averages": icl_averages(checkpoints, read_table(collect, "icl_averages")),

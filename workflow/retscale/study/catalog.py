@@ -35,6 +35,16 @@ def entries(kind: str) -> dict[str, dict]:
 
 
 @cache
+def grouped_tasks() -> dict[str, list[str]]:
+    """The retrieval tasks of each group."""
+    found: dict[str, list[str]] = {}
+    for name, entry in entries("task").items():
+        if "group" in entry:
+            found.setdefault(entry["group"], []).append(name)
+    return found
+
+
+@cache
 def gauntlets() -> dict[str, dict]:
     """The versions of the in-context gauntlet: `categories` of {task: shots} and `averages` of categories."""
     return yaml.read(FOLDER / "gauntlets.yaml")

@@ -20,6 +20,11 @@ def main(arguments: argparse.Namespace) -> int:
         mixture = ", ".join(id if w is None else f"{id} ({w:g})" for id, w in found.mixture(name).items())
         print(f"recipe       {name}: {len(trained)} encoders, trained on {mixture}")
     print(f"tasks        {len(found.tasks)}: {', '.join(found.tasks)}")
+    for name, parts in found.headline.items():
+        if parts != [name]:
+            lacking = [part for part in parts if part not in found.tasks]
+            without = f"no score, nor a mean over all tasks, without {', '.join(lacking)}"
+            print(f"group        {name}: {without if lacking else f'the mean of {len(parts)} tasks, counted as one'}")
     print(f"in context   {len(found.icl)}: {', '.join(found.icl) or 'none'}")
     for version in found.file.averages:
         lost = absent(found, version)

@@ -53,6 +53,18 @@ class Study:
             found.setdefault((task.corpus or name) if task.alone else "small", []).append(name)
         return found
 
+    @property
+    def headline(self) -> dict[str, list[str]]:
+        """What the mean over tasks is taken of: every task outside a group by its own name, and every group.
+
+        A group's tasks are the study's and all that the catalog puts into it, so that one left out is missed.
+        """
+        catalogued = catalog.grouped_tasks()
+        found: dict[str, list[str]] = {}
+        for name, task in self.tasks.items():
+            found.setdefault(task.group or name, []).append(name)
+        return {name: list(dict.fromkeys([*parts, *catalogued.get(name, [])])) for name, parts in found.items()}
+
     def mixture(self, recipe: str) -> dict[str, float | None]:
         """The training data sets of a recipe, in the order of their ids, with its weights; None: by number of pairs."""
         weights = self.recipes[recipe].weights or dict.fromkeys(self.pairs)
@@ -157,6 +169,8 @@ def _check_sense(found: Study, file: str) -> None:
         raise UserError(
             f"{file}: {', '.join(sorted(both))}: the same id for a retrieval and an in-context task; ids must differ"
         )
+    if both := found.tasks.keys() & {task.group for task in found.tasks.values()}:
+        raise UserError(f"{file}: {', '.join(sorted(both))}: the name of a task and of a group of tasks; rename one")
     for id, checkpoint in found.checkpoints.items():
         if checkpoint.source.kind == "pretrain" and found.text is None:
             raise UserError(f"{file}: the checkpoint {id!r} is pretrained here, so the study needs a `text`")

@@ -47,7 +47,7 @@ def finetune(study: Study, recipe: str) -> dict:
 
 
 def task(study: Study, id: str) -> dict:
-    return {"id": id, **plain(study.tasks[id], without=DESCRIPTIVE | {"alone", "corpus"})}
+    return {"id": id, **plain(study.tasks[id], without=DESCRIPTIVE | {"alone", "corpus", "group"})}
 
 
 def evaluate(batch: str):
@@ -85,7 +85,7 @@ def icl(study: Study, checkpoint: str) -> dict:
 def collect(study: Study) -> dict:
     return {
         "study": study.name,
-        "headline": list(study.tasks),
+        "headline": study.headline,
         "recipes": list(study.recipes),
         "main_recipe": next(iter(study.recipes)),
         "checkpoints": {

@@ -79,11 +79,13 @@ class RetrievalTask(TaskData):
     """An entry of the catalog.
 
     `alone`: the corpus is so large that the task deserves an evaluation job of its own. `corpus` names one that other
-    tasks have as well: they share a job, which encodes it once.
+    tasks have as well: they share a job, which encodes it once. Tasks of one `group` count as one task: its score is
+    the unweighted mean of theirs, and there is none unless the study has all that the catalog puts into the group.
     """
 
     alone: bool = False
     corpus: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    group: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]*$")
     licence: str
     origin: str
     note: str | None = None

@@ -1,0 +1,144 @@
+"""Tasks of a group, such as the forums of CQADupstack, count as one task, which has no score unless it has all of them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_collect_synthetic import write_study
+
+from retscale.collect.run import run as collect
+from retscale.collect.tables import read_table
+from retscale.errors import UserError
+from retscale.figure.run import FIGURES
+from retscale.figure.run import run as draw
+from retscale.fit.points import MEAN, points, resampled
+from retscale.fit.run import run as fit
+from retscale.report.run import run as report
+from retscale.study import catalog, load
+
+SMOKE = Path(__file__).parents[2] / "config" / "smoke.yaml"
+HEADLINE = {"alone": ["alone"], "group": ["g1", "g2", "g3"]}
+VALUES = {"alone": [0.7, 0.9], "g1": [0.1, 0.3], "g2": [0.4, 0.4, 0.4], "g3": [0.0, 1.0, 0.8]}
+
+
+def tables(lacking: tuple[str, str] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores and per-query values of two checkpoints, the second .1 higher, but for a (checkpoint, task)."""
+    facts = {"recipe": "r", "family": "f", "size": "s", "role": "fit", "schedule_finished": True, "seed": 0}
+    facts |= {"metric": "ndcg_at_10", "n_params": 1.0, "n_params_non_embedding": 1.0, "n_tokens": 2.0, "flops": 12.0}
+    facts |= {"tokens_per_param": 2.0, "file": "f", "sha256": "s"}
+    scores, queries = [], []
+    for checkpoint, more in (("a", 0.0), ("b", 0.1)):
+        for task, values in VALUES.items():
+            if (checkpoint, task) != lacking:
+                identity = {"checkpoint": checkpoint, "recipe": "r", "task": task}
+                values = np.array(values) + more
+                scores.append(facts | identity | {"value": values.mean(), "n_queries": len(values)})
+                ids = [str(i) for i in range(len(values))]
+                queries.append(pd.DataFrame({"query_id": ids, "ndcg_at_10": values}).assign(**identity))
+    return pd.DataFrame(scores), pd.concat(queries)
+
+
+def marks(lacking=None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    scores, queries = tables(lacking)
+    draws = resampled(queries, "ndcg_at_10", HEADLINE, 300, 0)
+    found = points(scores, draws, HEADLINE, "ndcg_at_10", 0.05)
+    return found.set_index(["checkpoint", "task"]), draws
+
+
+def test_a_group_is_the_mean_of_its_tasks_and_counts_once():
+    found, _ = marks()
+    # alone .8; g1 .2, g2 .4, g3 .6: the group .4 whatever the number of queries, and the mean (.8 + .4) / 2
+    assert found.loc["a"]["y"].round(12).to_dict() == {
+        "alone": 0.8, "g1": 0.2, "g2": 0.4, "g3": 0.6, "group": 0.4, MEAN: 0.6,
+    }  # fmt: skip
+    assert found.loc[("b", MEAN), "y"] == pytest.approx(0.7)
+    assert found.loc["a"]["n_queries"].to_dict()["group"] == 8 and found.loc[("a", MEAN), "n_queries"] == 10
+    assert (found["missing"] == "").all()
+
+
+def test_the_bootstrap_takes_the_group_as_one():
+    _, draws = marks()
+    one = draws["a"]["r"]
+    np.testing.assert_allclose(one["group"], (one["g1"] + one["g2"] + one["g3"]) / 3)
+    np.testing.assert_allclose(one[MEAN], (one["alone"] + one["group"]) / 2)
+    assert one["group"].std() > 0 and one["g2"].std() == pytest.approx(0)
+
+
+def test_without_one_of_its_tasks_a_group_and_the_mean_are_null_and_name_it():
+    found, draws = marks(lacking=("b", "g2"))
+    for task in ("group", MEAN):
+        assert found.loc[("a", task), "y"] > 0 and np.isfinite(found.loc[("a", task), "high"])
+        assert found.loc[("b", task), ["y", "low", "high"]].isna().all()
+        assert found.loc[("b", task), "missing"] == "g2"
+        assert ("b", "r", task) not in draws.columns
+    assert found.loc[("b", "g3"), "y"] == pytest.approx(0.7)
+
+
+def whole_study(root, lacking: list[str]):
+    """fit.json, collect.json and the report of a study whose group lacks evaluations of some checkpoints."""
+    spec, inputs = write_study(root, sizes={"40k": 40_000, "160k": 160_000}, queries=12)
+    names = list(spec["headline"])
+    spec["headline"] = {name: [name] for name in names[:2]} | {"group": names[2:]}
+    inputs["scores"] = [p for p in inputs["scores"] if not (p.stem == names[3] and p.parts[-3] in lacking)]
+    for stage in ("collect", "fit", "figure", "report"):
+        (root / stage).mkdir()
+    collect(spec, inputs, root / "collect")
+    given = {"collect": root / "collect" / "collect.json", "fit": root / "fit" / "fit.json"}
+    fit({"bootstrap": 200}, given, root / "fit")
+    for name in FIGURES:
+        draw({"name": name, "dpi": 72}, given, root / "figure")
+    given |= {"figures": [root / "figure" / f"{name}.png" for name in FIGURES], "tasks": [], "pairs": []}
+    report({}, given, root / "report")
+    return given, names, (root / "report" / "report.html").read_text()
+
+
+def test_from_results_to_the_report_one_encoder_without_a_task(tmp_path):
+    given, names, page = whole_study(tmp_path, lacking=["toy-40k-5"])
+    found = read_table(given["fit"], "points").query("recipe == 'paper'").set_index(["checkpoint", "task"])
+    assert found["missing"].ne("").sum() == 2 and found.loc[("toy-40k-5", "group"), "missing"] == names[3]
+    trends = read_table(given["fit"], "trends").query("recipe == 'paper'").set_index("task")
+    assert (trends.loc["group", "n"], trends.loc[MEAN, "n"], trends.loc[names[2], "n"]) == (5, 5, 6)
+    drawn = {name: set(pd.read_csv(tmp_path / "figure" / f"{name}.csv")["task"]) for name in ("1b", "2")}
+    assert drawn == {"1b": {MEAN}, "2": {*names[:2], "group"}}
+    assert f"group of toy-40k-5 / paper ({names[3]})" in page and "3 retrieval tasks with" in page
+    assert "group, the mean of 5" in page and "over 3 tasks" in page and "of 3 tasks grow" in page
+    assert ">nan<" not in page
+
+
+def test_from_results_to_the_report_no_encoder_with_all_tasks(tmp_path):
+    every = [f"toy-{size}-{level}" for size in ("40k", "160k") for level in (5, 10, 20)]
+    given, names, page = whole_study(tmp_path, lacking=every)
+    assert read_table(given["fit"], "points").query("task in ['group', 'mean']")["y"].isna().all()
+    assert all(f"mean of {name} / paper ({names[3]})" in page for name in every)
+
+
+def study(tmp_path, tasks: str):
+    text = SMOKE.read_text().replace("tasks: [fiqa, consumer-contracts]", f"tasks: {tasks}")
+    assert tasks in text
+    (tmp_path / "study.yaml").write_text(text)
+    return load.study(tmp_path / "study.yaml")
+
+
+def test_beir_is_fifteen_tasks_and_cqadupstack_the_mean_of_twelve(tmp_path):
+    found = study(tmp_path, "[beir]")
+    assert len(found.tasks) == 26 and len(found.headline) == 15
+    assert [len(parts) for parts in found.headline.values() if len(parts) > 1] == [12]
+    assert set(found.headline["cqadupstack"]) == {name for name in catalog.entries("task") if "cqadupstack" in name}
+
+
+def test_a_forum_left_out_of_the_study_is_missed(tmp_path):
+    forums = [name for name in catalog.suites()["cqadupstack"] if not name.endswith("gis")]
+    found = study(tmp_path, json.dumps(["fiqa", *forums]))
+    assert set(found.headline["cqadupstack"]) - set(found.tasks) == {"cqadupstack-gis"}
+
+
+def test_a_forum_may_leave_its_group(tmp_path):
+    found = study(tmp_path, "[{use: cqadupstack-gis, group: null}]")
+    assert found.headline == {"cqadupstack-gis": ["cqadupstack-gis"]}
+
+
+def test_a_group_has_a_name_of_its_own(tmp_path):
+    with pytest.raises(UserError, match="fiqa: the name of a task and of a group"):
+        study(tmp_path, "[fiqa, {use: consumer-contracts, group: fiqa}]")
