@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import pytrec_eval
 from test_evaluate import elsewhere, encoder, spec, tasks  # noqa: F401
 
 from retscale.errors import UserError
@@ -15,7 +16,7 @@ from retscale.task.run import run as make_task
 DOCUMENTS = [("a", "w1 w2 w3"), ("A", "w4 w5 w6"), ("a ", "w7 w8 w9"), ("empty", ""), ("blank", "  "), ("b", "w1 w9")]
 
 
-def collection(folder, documents=DOCUMENTS, queries=(("q", "w4 w5 w6"),), judgements=(("q", "A", 1),)):
+def collection(folder, documents=DOCUMENTS, queries=(("q", "w4 w5 w6"),), judgements=(("q", "A", 1),), **more):
     """task.json of a collection in the BEIR layout."""
     source, out = folder / "source", folder / "task"
     (source / "qrels").mkdir(parents=True)
@@ -24,7 +25,7 @@ def collection(folder, documents=DOCUMENTS, queries=(("q", "w4 w5 w6"),), judgem
         lines = [json.dumps({"_id": id, "title": "", "text": text}) + "\n" for id, text in rows]
         (source / f"{name}.jsonl").write_text("".join(lines))
     (source / "qrels/test.tsv").write_text("".join("\t".join(map(str, row)) + "\n" for row in judgements))
-    make_task({"id": "bad", "source": {"kind": "folder", "path": str(source)}}, {}, out)
+    make_task({"id": "bad", "source": {"kind": "folder", "path": str(source)}, **more}, {}, out)
     return out / "task.json"
 
 
@@ -58,9 +59,23 @@ def test_a_query_judged_irrelevant_only_scores_nothing_and_counts(encoder, tmp_p
     assert json.loads((tmp_path / "bad.json").read_text())["metrics"]["recall_at_100"] == 0.5
 
 
-def test_a_judgement_of_an_unknown_document_is_refused(tmp_path):
-    with pytest.raises(UserError, match="a judgement names the unknown document 'nowhere'"):
-        collection(tmp_path, judgements=(("q", "A", 1), ("q", "nowhere", 1)))
+@pytest.mark.parametrize("judged_only", [False, True])
+def test_judgements_of_unknown_documents_count_as_in_trec_eval(encoder, tmp_path, judged_only):  # noqa: F811
+    """A document that is not there cannot be found: recall, MAP and the ideal ranking of nDCG know of it."""
+    judgements = [("q", "A", 1), ("q", "nowhere", 3), ("q", "b", 0), ("q", "gone", 0), ("p", "b", 2), ("p", "no", 1)]
+    queries = (("o", "w1"), ("p", "w1 w9"), ("q", "w4 w5 w6"))
+    task = collection(tmp_path, queries=queries, judgements=[("o", "a", 1), *judgements], judged_only=judged_only)
+    found = evaluated(encoder, task, tmp_path)
+    qrels = {"o": {"a": 1}, "p": {"b": 2, "no": 1}, "q": {"A": 1, "nowhere": 3, "b": 0, "gone": 0}}
+    run = {q: dict(zip(row.doc_ids, map(float, row.scores))) for q, row in found.iterrows()}
+    names = {"ndcg_at_10": "ndcg_cut_10", "recall_at_10": "recall_10", "map_at_100": "map_cut_100"}
+    theirs = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "recall.10", "map_cut.100"}).evaluate(run)
+    for name, other in names.items():
+        for query in qrels:
+            assert found.loc[query, name] == pytest.approx(theirs[query][other], abs=1e-9), (name, query)
+    assert sorted(found.loc["q", "doc_ids"]) == (["A", "b"] if judged_only else sorted(id for id, _ in DOCUMENTS))
+    assert found.loc["p", "recall_at_10"] == 0.5 and found.loc["q", "ndcg_at_10"] < 0.5
+    assert json.loads(task.read_text())["notes"]["kept"]["judgement of an unknown document"] == 3
 
 
 @pytest.mark.parametrize(("side", "culprit"), [("queries", "the query 'q'"), ("documents", "the document 'a '")])

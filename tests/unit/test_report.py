@@ -43,6 +43,7 @@ def made(root, **options):
     for name in FIGURES:
         draw({"name": name, "dpi": 72}, inputs, root / "figure")
     task = {"id": "alpha", "queries": 60, "documents": 1234, "judgements": 70, "judged_only": True}
+    task["notes"] = {"dropped": {"query without judgement": 4}, "kept": {"empty document": 2, "empty query": 1}}
     pairs = {"id": "forum", "pairs": 900, "passages": 800, "rows": 1000, "excluded": {"passage in boolq": 100}}
     pairs |= {"overlap": {"alpha": 7}}
     leaks = [
@@ -91,7 +92,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_stands_alone(inputs, tmp_path):
+def test_the_textstands_alone(inputs, tmp_path):
     text = page(inputs, tmp_path / "out")
     tags = Tags()
     tags.feed(text)
@@ -102,6 +103,11 @@ def test_the_page_stands_alone(inputs, tmp_path):
         assert image["src"].startswith("data:image/svg+xml;base64,")
         assert len(image["alt"]) > 80
     assert not re.search(r"(src|href)=\"http", text)
+
+
+def test_it_tells_what_was_odd_in_a_task(inputs, tmp_path):
+    text = page(inputs, tmp_path / "out")
+    assert "kept: empty document 2, empty query 1; dropped: query without judgement 4" in text
 
 
 def test_it_opens_with_what_was_run_and_the_figures(inputs, tmp_path):

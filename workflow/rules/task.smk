@@ -1,10 +1,16 @@
 """One retrieval task: queries, corpus, judgements; fetched once.
 
-requires: a data source        writes: task.json, queries.parquet, corpus.parquet, qrels.parquet
+requires: a data source, of which a folder is watched for changes        writes: task.json, queries.parquet, corpus.parquet, qrels.parquet
 """
 
 
+def folder_of(source):
+    return [str(path) for path in source.files()] if source.kind == "folder" else []
+
+
 rule task:
+    input:
+        lambda wildcards: folder_of(study.tasks[wildcards.task].source),
     output:
         f"{out}/task/{{task}}/task.json",
     params:

@@ -76,7 +76,7 @@ def rank(task: Task, encoder: Encoder, config: EvaluateConfig, kept: Path) -> tu
     documents = shards(len(passages), embed, len(encoder.models), np.dtype(config.storage), kept)
     own = task.own_document() if task.facts["ignore_identical_ids"] else np.full(len(queries), -1)
     if task.facts["judged_only"]:
-        offered = task.judged_documents != own[task.judged_queries]
+        offered = (task.judged_documents != own[task.judged_queries]) & (task.judged_documents < len(task.doc_ids))
         pairs = task.judged_queries[offered], task.judged_documents[offered]
         return rank_candidates(queries, documents, task.doc_ids, pairs, config.k)
     return top_k(queries, documents, task.doc_ids, config.k, exclude=own, device=device())

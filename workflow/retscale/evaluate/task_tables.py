@@ -16,6 +16,7 @@ TEXTS_AT_A_TIME = 2**16
 class Task:
     """Ids of queries and documents, and the judgements as row numbers of both with a score.
 
+    A judged document that is not in the corpus has the number of documents for its row, which no ranking holds.
     Documents may be too many for their texts to be held in memory: `corpus` is the file to stream them from.
     """
 
@@ -43,6 +44,7 @@ def read(path: Path) -> Task:
     corpus = path.parent / "corpus.parquet"
     queries, qrels = (pd.read_parquet(path.parent / f"{name}.parquet") for name in ("queries", "qrels"))
     doc_ids = pd.read_parquet(corpus, columns=["doc_id"])["doc_id"]
+    judged = pd.Index(doc_ids).get_indexer(qrels["doc_id"])
     return Task(
         facts=json.loads(path.read_text(encoding="utf-8")),
         query_ids=queries["query_id"].to_numpy(object),
@@ -50,6 +52,6 @@ def read(path: Path) -> Task:
         doc_ids=doc_ids.to_numpy(object),
         corpus=corpus,
         judged_queries=pd.Index(queries["query_id"]).get_indexer(qrels["query_id"]),
-        judged_documents=pd.Index(doc_ids).get_indexer(qrels["doc_id"]),
+        judged_documents=np.where(judged < 0, len(doc_ids), judged),
         scores=qrels["score"].to_numpy(),
     )

@@ -129,7 +129,13 @@ def described(path: Path, by_id: dict[str, Described]) -> dict:
     found = read_json(path)
     told = by_id.get(found["id"], Described())
     words = {name: found.get(name) or getattr(told, name) for name in ("licence", "origin")}
-    return found | words | {"note": told.note}
+    return found | words | {"note": told.note, "odd": odd(found.get("notes", {}))}
+
+
+def odd(notes: dict[str, dict[str, int]]) -> str:
+    """`kept: empty document 2; dropped: ...`, what a task's stage counted."""
+    parts = {name: ", ".join(f"{what} {n}" for what, n in notes.get(name, {}).items()) for name in ("kept", "dropped")}
+    return "; ".join(f"{name}: {words}" for name, words in parts.items() if words)
 
 
 def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, config: ReportConfig) -> dict:

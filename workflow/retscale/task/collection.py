@@ -8,32 +8,88 @@ import pandas as pd
 from retscale.errors import UserError
 
 
+LONG = 10**6  # characters
+
+
 @dataclass
 class Collection:
-    """queries (query_id, text), corpus (doc_id, title, text), qrels (query_id, doc_id, score) and what was left out."""
+    """queries (query_id, text), corpus (doc_id, title, text), qrels (query_id, doc_id, score).
+
+    `dropped`: how many of what were left out; `kept`: how many of what is odd were not.
+    """
 
     queries: pd.DataFrame
     corpus: pd.DataFrame
     qrels: pd.DataFrame
     dropped: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
     ignore_identical_ids: bool = False
 
 
+def judged(queries: pd.DataFrame, corpus: pd.DataFrame, qrels: pd.DataFrame, **more) -> Collection:
+    """The collection without what no score depends on: queries without judgement, and judgements of unknown queries."""
+    once = qrels.drop_duplicates()
+    known, asked = once["query_id"].isin(queries["query_id"]), queries["query_id"].isin(once["query_id"])
+    dropped = {
+        "query without judgement": int((~asked).sum()),
+        "judgement of an unknown query": int((~known).sum()),
+        "repeated judgement": len(qrels) - len(once),
+    }
+    return Collection(
+        queries[asked].reset_index(drop=True),
+        corpus,
+        once[known].reset_index(drop=True),
+        {reason: count for reason, count in dropped.items() if count},
+        **more,
+    )
+
+
+def odd(found: Collection) -> dict[str, int]:
+    """What a reader of the scores should know of: it is kept, as trec_eval and mteb keep it.
+
+    A judged document that is not in the corpus can never be found, so it lowers recall and nDCG. Empty texts are
+    encoded as any others. Ids are compared byte by byte, so those that look alike are different.
+    """
+    queries, corpus, qrels = found.queries, found.corpus, found.qrels
+    relevant = qrels["query_id"][qrels["score"] > 0]
+    counts = {
+        "judgement of an unknown document": ~qrels["doc_id"].isin(corpus["doc_id"]),
+        "query without a relevant document": ~queries["query_id"].isin(relevant),
+        "empty document": (corpus["title"].str.strip() == "") & (corpus["text"].str.strip() == ""),
+        "empty query": queries["text"].str.strip() == "",
+        f"text of more than {LONG:,} characters": corpus["text"].str.len() > LONG,
+        "query id like another but for case or blanks": _alike(queries["query_id"]),
+        "document id like another but for case or blanks": _alike(corpus["doc_id"]),
+    }
+    return {what: int(rows.sum()) for what, rows in counts.items() if rows.any()}
+
+
+def _alike(ids: pd.Series) -> pd.Series:
+    return ids.str.strip().str.lower().duplicated()
+
+
 def check(found: Collection, task: str) -> None:
-    """UserError if ids repeat, a judgement points nowhere, or nothing is left to ask."""
+    """UserError if ids repeat, a query is judged twice on a document, or nothing is left to ask or to find."""
     for name, table, key in (("query", found.queries, "query_id"), ("document", found.corpus, "doc_id")):
         if table.empty:
-            raise UserError(f"task {task!r} has no {name} left; look at the fields and limits of its source")
+            gone = f" ({found.dropped})" if found.dropped else ""
+            raise UserError(f"task {task!r} has no {name} left{gone}; look at the fields and limits of its source")
         twice = table[key][table[key].duplicated()]
         if len(twice):
             raise UserError(f"task {task!r}: the {name} id {twice.iloc[0]!r} occurs more than once; make ids unique")
-        unknown = found.qrels[key][~found.qrels[key].isin(table[key])]
-        if len(unknown):
-            raise UserError(f"task {task!r}: a judgement names the unknown {name} {unknown.iloc[0]!r}; mend the qrels")
     if (twice := found.qrels.duplicated(["query_id", "doc_id"])).any():
         row = found.qrels[twice].iloc[0]
         raise UserError(
             f"task {task!r}: query {row.query_id!r}, document {row.doc_id!r} is judged twice; keep one judgement"
+        )
+    relevant = found.qrels["doc_id"][found.qrels["score"] > 0]
+    if relevant.empty:
+        raise UserError(f"task {task!r}: no judgement is above 0, so no document is relevant; mend the judgements")
+    if not relevant.isin(found.corpus["doc_id"]).any():
+        raise UserError(
+            f"task {task!r}: none of the {len(relevant)} relevant documents is in the corpus, which begins with "
+            f"{found.corpus['doc_id'].iloc[0]!r}, while they begin with {relevant.iloc[0]!r}; the judgements seem to be of "
+            "another collection"
         )
 
 
@@ -58,6 +114,7 @@ def sample(
         found.corpus[keep].reset_index(drop=True),
         qrels.reset_index(drop=True),
         found.dropped,
+        found.kept,
         found.ignore_identical_ids,
     )
 

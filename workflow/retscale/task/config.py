@@ -1,5 +1,6 @@
 """What a study says about a retrieval task."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -34,11 +35,21 @@ class RowsSource(WheelSource):
 
 
 class FolderSource(Strict):
-    """A folder in the BEIR layout: corpus.jsonl, queries.jsonl and qrels/<split>.tsv."""
+    """A folder in the BEIR layout: corpus.jsonl, queries.jsonl and qrels/<split>.tsv, each also with .gz.
+
+    Judgements are query, document and score, or TREC's four columns; a header may stand above them. `path` is absolute
+    or from where the study is run.
+    """
 
     kind: Literal["folder"]
     path: str
     split: str = "test"
+
+    def files(self) -> list[Path]:
+        """Those that the task is read from and that are there."""
+        names = ("corpus.jsonl", "queries.jsonl", f"qrels/{self.split}.tsv")
+        found = [Path(self.path) / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
+        return [path for path in found if path.exists()]
 
 
 class MtebSource(Strict):
@@ -86,8 +97,8 @@ class RetrievalTask(TaskData):
     alone: bool = False
     corpus: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]*$")
     group: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    licence: str
-    origin: str
+    licence: str = ""
+    origin: str = ""
     note: str | None = None
 
     def text_fields(self) -> list[str]:

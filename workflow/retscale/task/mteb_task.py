@@ -9,7 +9,7 @@ from mteb.abstasks import AbsTask, AbsTaskRetrieval
 
 from retscale.errors import UserError
 from retscale.hub.snapshot import snapshot
-from retscale.task.collection import Collection
+from retscale.task.collection import Collection, judged
 from retscale.task.config import MtebSource
 
 DATA = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".arrow", ".gz", ".zst", ".zip")
@@ -67,9 +67,8 @@ def from_task(task: AbsTask, source: MtebSource) -> Collection:
         # mteb's encoders read the instruction after the query.
         texts = texts.where(queries["instruction"].isna(), texts + " " + queries["instruction"])
     titles = corpus["title"].fillna("") if "title" in corpus else ""
-    table = pd.DataFrame({"query_id": queries["id"], "text": texts}, dtype="str")
-    return Collection(
-        queries=table[table["query_id"].isin(relevant)].reset_index(drop=True),
+    return judged(
+        queries=pd.DataFrame({"query_id": queries["id"], "text": texts}, dtype="str"),
         corpus=pd.DataFrame({"doc_id": corpus["id"], "title": titles, "text": corpus["text"]}, dtype="str"),
         qrels=pd.DataFrame(
             _judgements(relevant, data.get("top_ranked"), source), columns=["query_id", "doc_id", "score"]

@@ -4,20 +4,22 @@ import hashlib
 import json
 from pathlib import Path
 
-from retscale.task.collection import Collection, check, sample
+from retscale.task.collection import Collection, check, odd, sample
 from retscale.task.config import TaskData
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
-    """Read the collection, subsample it as asked, write it; returns what was dropped on the way."""
+    """Read the collection, subsample it as asked, write it; returns what was dropped on the way, and what is odd."""
     task = TaskData.model_validate({key: value for key, value in spec.items() if key != "id"})
     found = collect(task)
     check(found, spec["id"])
     found = sample(found, task.max_queries, task.max_documents, task.seed, task.judged_only)
     if task.ignore_identical_ids is not None:
         found.ignore_identical_ids = task.ignore_identical_ids
+    found.kept = odd(found)
     write(spec["id"], found, task.judged_only, out)
-    return {"dropped": found.dropped}
+    read = {path.name: sha256(path) for path in task.source.files()} if task.source.kind == "folder" else {}
+    return {"dropped": found.dropped, "kept": found.kept, "read": read}
 
 
 def write(id: str, found: Collection, judged_only: bool, out: Path) -> None:
@@ -33,7 +35,7 @@ def write(id: str, found: Collection, judged_only: bool, out: Path) -> None:
         "judged_only": judged_only,
         "ignore_identical_ids": found.ignore_identical_ids,
         "sha256": {name: sha256(out / f"{name}.parquet") for name in tables},
-        "notes": {"dropped": found.dropped},
+        "notes": {"dropped": found.dropped, "kept": found.kept},
     }
     (out / "task.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -1,0 +1,172 @@
+"""A folder in the BEIR layout: every way in which it is written or spoilt is read, counted, or refused by name."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from retscale.errors import UserError
+from retscale.task import beir_folder
+from retscale.task.config import FolderSource
+from retscale.task.run import run
+
+CORPUS = '{"_id": "a", "title": "T", "text": "é x"}\n{"_id": "b", "text": "y"}\n'
+QUERIES = '{"_id": "1", "text": "q"}\n{"_id": "2", "text": "unjudged"}\n'
+QRELS = "query-id\tcorpus-id\tscore\n1\tb\t2\n1\ta\t0\n"
+
+
+def folder(at: Path, corpus=CORPUS, queries=QUERIES, qrels=QRELS, suffix="") -> Path:
+    (at / "qrels").mkdir(parents=True)
+    for name, text in {"corpus.jsonl": corpus, "queries.jsonl": queries, "qrels/test.tsv": qrels}.items():
+        data = text if isinstance(text, bytes) else text.encode()
+        (at / f"{name}{suffix}").write_bytes(gzip.compress(data) if suffix else data)
+    return at
+
+
+def made(at: Path, **spec) -> dict:
+    """task.json, with the three tables under their names."""
+    out = at / "out"
+    out.mkdir()
+    notes = run({"id": "t", "source": {"kind": "folder", "path": str(at)}, **spec}, {}, out)
+    tables = {name: pd.read_parquet(out / f"{name}.parquet") for name in ("corpus", "queries", "qrels")}
+    return json.loads((out / "task.json").read_text()) | tables | {"record": notes}
+
+
+def values(found: dict) -> list:
+    return [found[name].values.tolist() for name in ("corpus", "queries", "qrels")]
+
+
+PLAIN = [[["a", "T", "é x"], ["b", "", "y"]], [["1", "q"]], [["1", "b", 2], ["1", "a", 0]]]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {},
+        {"suffix": ".gz"},
+        {"corpus": "\n" + CORPUS.replace("\n", "\n\n"), "qrels": QRELS + "\n"},
+        {"corpus": CORPUS.replace("\n", "\r\n"), "queries": QUERIES.replace("\n", "\r\n"), "qrels": QRELS.replace("\n", "\r\n")},
+        {"corpus": b"\xef\xbb\xbf" + CORPUS.encode(), "queries": "\ufeff" + QUERIES, "qrels": "\ufeff" + QRELS},
+        {"qrels": QRELS.split("\n", 1)[1]},
+        {"qrels": "1 0 b 2\n1 0 a 0\n"},
+        {"qrels": "1\tQ0\tb\t2.0\n1\tQ0\ta\t0.0"},
+        {"qrels": "qid\tdocid\trelevance\n1\tb\t2\n1\ta\t0\n"},
+        {"corpus": CORPUS.replace('"T"', '"T", "metadata": {"year": 3}').replace('"b",', '"b", "title": null,')},
+        {"queries": QUERIES.replace('"1"', "1")},
+    ],
+    ids=["plain", "gz", "blank lines", "crlf", "byte-order mark", "no header", "trec", "trec by tabs", "other header", "metadata", "number"],
+)  # fmt: skip
+def test_however_it_is_written_it_is_the_same_collection(tmp_path, written):
+    found = made(folder(tmp_path / "x", **written))
+    assert values(found) == PLAIN
+    assert found["notes"]["dropped"] == {"query without judgement": 1} and found["notes"]["kept"] == {}
+
+
+def bad(text: str, **part) -> pytest.param:
+    return pytest.param(part, text, id=text)
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        bad("corpus.jsonl, line 3: not UTF-8, byte 0xe9 at 25", corpus=CORPUS.encode() + b'{"_id": "c", "text": "caf\xe9"}'),
+        bad("corpus.jsonl, line 2: not an object with _id and text", corpus=CORPUS.replace('"text": "y"', '"txt": "y"')),
+        bad("corpus.jsonl, line 2: not an object with _id", corpus=CORPUS.replace('"_id": "b", ', "")),
+        bad("line 2: not an object with _id and text (the id None is", corpus=CORPUS.replace('"b"', "null")),
+        bad("line 2: not an object with _id and text (the id '' is", corpus=CORPUS.replace('"b"', '""')),
+        bad("title and text must be strings", corpus=CORPUS.replace('"y"', '["y"]')),
+        bad("line 2: not an object with _id and text ('utf-8' codec can't encode", corpus=CORPUS.replace('"y"', r'"\ud800"')),
+        bad("line 3: not an object", corpus=CORPUS + "[1, 2]\n"),
+        bad("line 2: not an object", queries=QUERIES.replace("}\n", "}\n{", 1)),
+        bad("line 1: longer than 100 bytes", corpus=f'[{CORPUS.replace(chr(10), " ")}{" " * 100}]'),
+        bad("line 2: expected query, document and score by tabs (the score 1.5", qrels="1\tb\t2\n1\ta\t1.5\n"),
+        bad("line 1: expected query, document and score by tabs (could not", qrels="1\tb\tmany\n"),
+        bad("line 2: expected query, document and score", qrels="1\tb\t2\nb\n"),
+        bad("the document id 'a' occurs more than once", corpus=CORPUS.replace('"b"', '"a"')),
+        bad("the query id '1' occurs more than once", queries=QUERIES.replace('"2"', '"1"')),
+        bad("query '1', document 'b' is judged twice", qrels=QRELS + "1\tb\t1\n"),
+        bad("none of the 1 relevant documents is in the corpus, which begins with 'a', while they begin with 'B'", qrels="1\tB\t1\n"),
+        bad("no judgement is above 0", qrels="1\tb\t0\n"),
+        bad("has no query left ({'query without judgement': 2, 'judgement of an unknown query': 1})", qrels="9\tb\t1\n"),
+        bad("has no document left", corpus=""),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused(tmp_path, part, says, monkeypatch):
+    monkeypatch.setattr(beir_folder, "LINE", 100)
+    with pytest.raises(UserError, match=re.escape(says)) as error:
+        made(folder(tmp_path / "x", **part))
+    assert "\n" not in str(error.value)
+
+
+def test_a_cut_or_false_gzip_is_refused(tmp_path):
+    at = folder(tmp_path / "x", suffix=".gz")
+    path = at / "corpus.jsonl.gz"
+    for spoilt in (path.read_bytes()[:-6], path.read_bytes()[:10] + b"\xff" * 20, CORPUS.encode()):
+        path.write_bytes(spoilt)
+        with pytest.raises(UserError, match=r"cannot read .*corpus\.jsonl\.gz beyond line"):
+            beir_folder.collect(FolderSource(kind="folder", path=str(at)))
+
+
+def test_a_file_twice_or_missing_is_named(tmp_path):
+    at = folder(tmp_path / "x")
+    source = FolderSource(kind="folder", path=str(at))
+    (at / "corpus.jsonl.gz").write_bytes(gzip.compress(CORPUS.encode()))
+    with pytest.raises(UserError, match=r"both .*corpus\.jsonl and corpus\.jsonl\.gz"):
+        beir_folder.collect(source)
+    for name in ("corpus.jsonl.gz", "corpus.jsonl"):
+        (at / name).unlink()
+    with pytest.raises(UserError, match=r"neither .*corpus\.jsonl nor corpus\.jsonl\.gz"):
+        beir_folder.collect(source)
+    with pytest.raises(UserError, match=r"no .*dev\.tsv, nor with \.gz; splits there: test"):
+        beir_folder.collect(source.model_copy(update={"split": "dev"}))
+
+
+def test_what_is_odd_is_kept_and_counted_and_what_no_score_needs_is_left_out_and_counted(tmp_path):
+    corpus = ["a", "A", "a ", "empty", "blank", "long"]
+    texts = ["x", "y", "z", "", " \n", "w" * (10**6 + 1)]
+    corpus = "".join(json.dumps({"_id": id, "text": text}) + "\n" for id, text in zip(corpus, texts))
+    queries = "".join(f'{{"_id": "{id}", "text": "{text}"}}\n' for id, text in (("1", "q"), ("2", ""), ("3", "r")))
+    qrels = "1\ta\t1\n1\ta\t1\n1\tgone\t1\n1\tlost\t0\n2\tA\t0\n9\ta\t1\n9\tb\t1\n"
+    found = made(folder(tmp_path / "x", corpus, queries, qrels))
+    assert found["corpus"]["doc_id"].tolist() == ["a", "A", "a ", "empty", "blank", "long"]
+    assert found["queries"]["query_id"].tolist() == ["1", "2"]
+    assert found["notes"] == {
+        "dropped": {
+            "query without judgement": 1,
+            "judgement of an unknown query": 2,
+            "repeated judgement": 1,
+        },
+        "kept": {
+            "judgement of an unknown document": 2,
+            "query without a relevant document": 1,
+            "empty document": 2,
+            "empty query": 1,
+            "text of more than 1,000,000 characters": 1,
+            "document id like another but for case or blanks": 2,
+        },
+    }
+    assert found["record"]["dropped"] == found["notes"]["dropped"] and found["record"]["kept"] == found["notes"]["kept"]
+    assert set(found["record"]["read"]) == {"corpus.jsonl", "queries.jsonl", "test.tsv"}
+
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+SIZES = {  # documents, queries with judgements, judgements, empty documents: of their PROVENANCE and of SciFact's paper
+    "ir-classic/cranfield": (1400, 225, 1837, 2),
+    "ir-classic/cisi": (1460, 76, 3114, 0),
+    "ir-classic/med": (1033, 30, 696, 0),
+    "beir-scifact": (5183, 300, 339, 0),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_real_collections_have_their_published_sizes(name, tmp_path):
+    if not (DATA / name).is_dir():
+        pytest.skip(f"no collection at {DATA / name}")
+    run({"id": "t", "source": {"kind": "folder", "path": str(DATA / name)}}, {}, tmp_path)
+    facts = json.loads((tmp_path / "task.json").read_text())
+    empty = facts["notes"]["kept"].pop("empty document", 0)
+    assert (facts["documents"], facts["queries"], facts["judgements"], empty) == SIZES[name]
+    assert facts["notes"]["kept"] == {}
