@@ -158,3 +158,20 @@ def test_a_table_edited_after_collect_is_refused(study):
     table.to_parquet(out / "scores.parquet", index=False)
     with pytest.raises(UserError, match=r"scores\.parquet"):
         read_table(out / "collect.json", "scores")
+
+
+@pytest.mark.parametrize(("metric", "value", "fine"), [
+    ("p_mrr", -0.3, True), ("p_mrr", None, True), ("robustness_at_10", 0.2, True),
+    ("p_mrr", -1.1, False), ("robustness_at_10", -0.1, False),
+])  # fmt: skip
+def test_what_tasks_with_instructions_have_besides_is_collected(study, metric, value, fine):
+    spec, inputs, out, _ = study
+    path = next(path for path in inputs["scores"] if path.stem == "alpha")
+    edit(path, metrics=json.loads(path.read_text())["metrics"] | {metric: value})
+    if not fine:
+        with pytest.raises(UserError, match=f"{metric} is {value}, outside"):
+            run(spec, inputs, out)
+        return
+    run(spec, inputs, out)
+    scores = read_table(out / "collect.json", "scores")
+    assert scores[scores["metric"] == metric]["value"].tolist() == ([] if value is None else [value])

@@ -130,7 +130,7 @@ KINDS = pytest.mark.parametrize(("identical", "candidates"), [(False, False), (T
 @KINDS
 def test_our_scores_are_mtebs_own(identical, candidates, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write("tiny", mteb_task.from_task(tiny(identical, candidates), SOURCE), candidates, tmp_path)
+    write("tiny", mteb_task.from_task(tiny(identical, candidates), SOURCE), tmp_path)
     task = task_tables.read(tmp_path / "task.json")
     ranked = evaluate.rank(task, Letters(), EvaluateConfig(), tmp_path / "kept")
     ours = evaluate.per_query(task, *ranked, METRICS).set_index("query_id")
@@ -174,12 +174,44 @@ def instructed(specific: type) -> AbsTaskRetrieval:
     data["top_ranked"] = {q["id"]: sorted({*judged[i], *judged[i - 1], "x1"}) for i, q in enumerate(queries)}
     task.task_specific_scores = types.MethodType(specific.task_specific_scores, task)
     task.load_data = lambda **_: None
+    task.metadata = task.metadata.model_copy(update={"main_score": specific.metadata.main_score})
     return task
 
 
-@pytest.mark.parametrize(
+FOLLOWING = pytest.mark.parametrize(
     ("specific", "name"), [(Core17InstructionRetrieval, "p-MRR"), (InstructIR, "robustness_at_10")]
 )
+
+
+@FOLLOWING
+@pytest.mark.parametrize("candidates", ["few", "judged beyond them", "whole corpus"])
+def test_the_stages_score_instruction_tasks_as_mteb_does(specific, name, candidates, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    changed = [{"query-id": f"x{i}", "corpus-ids": [f"x{i}", "x1", "x2"]} for i in range(6)]
+    changed += [{"query-id": "nobody", "corpus-ids": ["x1"]}, {"query-id": "x6", "corpus-ids": ["gone", "x3"]}]
+    for module in (sys.modules[Core17InstructionRetrieval.__module__], mteb_task.datasets):
+        monkeypatch.setattr(module, "load_dataset", lambda *_, **__: changed)
+    task = instructed(specific)
+    data = task.dataset["default"]["test"]
+    if candidates == "judged beyond them":
+        data["top_ranked"] = {query: ids[::2] for query, ids in data["top_ranked"].items()}
+    if candidates == "whole corpus":
+        data["top_ranked"] = None
+    made = mteb_task.from_task(task, SOURCE)
+    write("tiny", made, tmp_path)
+    assert made.judged_only == (candidates != "whole corpus")
+    read = task_tables.read(tmp_path / "task.json")
+    config = EvaluateConfig().model_copy(update={"k": 5 if name == "p-MRR" else 100})  # p-MRR ranks more than k
+    ours = evaluate.per_query(read, *evaluate.rank(read, Letters(), config, tmp_path / "kept"), METRICS)
+    theirs = evaluated(Encoder(), task)
+    measure = mteb_task.FOLLOWS[name]
+    assert ours[measure].mean() == pytest.approx(theirs[name], abs=1e-5) and ours[measure].notna().sum() == 7
+    assert abs(theirs[name]) > 1e-3 and ours[measure].std() > 0.05
+    for metric in METRICS:
+        assert ours[metric].mean() == pytest.approx(theirs[metric], abs=1e-5), metric
+
+
+@FOLLOWING
 def test_instruction_tasks_are_scored_by_mteb_on_our_search(specific, name, monkeypatch):
     changed = [{"query-id": f"x{i}", "corpus-ids": ["x1", "x2"]} for i in range(7)]
     monkeypatch.setattr(sys.modules[Core17InstructionRetrieval.__module__], "load_dataset", lambda *_, **__: changed)

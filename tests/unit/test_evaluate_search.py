@@ -41,9 +41,12 @@ def random_task(rng, n_queries: int = 30, n_documents: int = 200, judged_only: b
         for d in rng.choice(n_documents, rng.integers(1, 30), False)
     ]
     queries, documents, scores = (np.array(column) for column in zip(*judged))
-    facts = {"id": "t", "judged_only": judged_only, "ignore_identical_ids": False}
+    facts = {"id": "t", "judged_only": judged_only, "ignore_identical_ids": False, "follows": None}
     query_ids = np.array([f"q{i}" for i in range(n_queries)], object)
-    return Task(facts, query_ids, [""] * n_queries, doc_ids, Path("unused"), queries, documents, scores)
+    candidate = np.ones(len(queries), bool)
+    return Task(
+        facts, query_ids, [""] * n_queries, doc_ids, Path("unused"), queries, documents, scores, candidate, None
+    )
 
 
 def vectors(rng, n: int, d: int = 6) -> np.ndarray:

@@ -10,6 +10,7 @@ from retscale.collect.tables import read_json, sha256
 from retscale.errors import UserError
 
 METRICS = ("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10")
+FOLLOWING = {"p_mrr": -1, "robustness_at_10": 0}  # of tasks with instructions, and their least value
 MEAN_TOLERANCE = 1e-4  # a stored mean against the mean of the stored per-query values (float32 rankings)
 
 
@@ -77,10 +78,10 @@ def score_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:
     need(found["metrics"], METRICS, path)
     identity = {name: found[name] for name in ("checkpoint", "recipe", "task")}
     rows = []
-    for metric in METRICS:
-        value = number(found["metrics"][metric], metric, path)
-        if not 0 <= value <= 1:
-            raise UserError(f"{path}: {metric} is {value}, outside 0..1; delete it and run again")
+    for metric in (*METRICS, *(name for name in FOLLOWING if found["metrics"].get(name) is not None)):
+        value, least = number(found["metrics"][metric], metric, path), FOLLOWING.get(metric, 0)
+        if not least <= value <= 1:
+            raise UserError(f"{path}: {metric} is {value}, outside {least}..1; delete it and run again")
         rows.append(identity | {"metric": metric, "value": value, "n_queries": found["n_queries"]})
     queries = query_rows(path.with_suffix(".parquet"), found)
     return identity, rows, queries.assign(**identity)

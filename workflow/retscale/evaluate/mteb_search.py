@@ -2,8 +2,8 @@
 
     mteb.evaluate(MtebSearch(load_encoder(path, "auto", 16384)), mteb.get_task("SciFact"))
 
-The stage `evaluate` needs no mteb and gives the same scores; this is for what mteb alone computes, such as p-MRR and
-robustness, and for checking one against the other.
+The stage `evaluate` needs no mteb and gives the same scores, p-MRR and robustness@10 among them; this is for what mteb
+alone computes, and for checking one against the other.
 """
 
 from collections.abc import Iterator

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from retscale.errors import UserError
-from retscale.evaluate import metrics, task_tables
+from retscale.evaluate import instructions, metrics, task_tables
 from retscale.evaluate.config import EvaluateConfig
 from retscale.evaluate.search import check_finite, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
@@ -46,7 +46,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             "checkpoint": spec["checkpoint"],
             "recipe": spec["recipe"],
             "task": name,
-            "metrics": {metric: float(table[metric].mean()) for metric in config.names},
+            "metrics": {metric: mean(table[metric]) for metric in [*config.names, *follows(task)]},
             "n_queries": len(task.queries),
             "n_documents": len(task.doc_ids),
             "judged_only": task.facts["judged_only"],
@@ -60,7 +60,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
 
 
 def rank(task: Task, encoder: Encoder, config: EvaluateConfig, kept: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers and cosine scores (queries, at most k) of each query's best documents.
+    """Row numbers and cosine scores (queries, at most k) of each query's best documents; p-MRR wants more than k.
 
     Vectors of documents are kept in the folder `kept` until the caller has published what they are for.
     """
@@ -74,22 +74,34 @@ def rank(task: Task, encoder: Encoder, config: EvaluateConfig, kept: Path) -> tu
         return encoder.embed(passages[rows], f"{name}: documents {rows.start + 1} to {rows.stop}", replica)
 
     documents = shards(len(passages), embed, len(encoder.models), np.dtype(config.storage), kept)
+    k = max(config.k, instructions.DEPTH) if "p_mrr" in follows(task) else config.k
     own = task.own_document() if task.facts["ignore_identical_ids"] else np.full(len(queries), -1)
     if task.facts["judged_only"]:
-        offered = (task.judged_documents != own[task.judged_queries]) & (task.judged_documents < len(task.doc_ids))
+        offered = (task.judged_documents != own[task.judged_queries]) & task.candidate
         pairs = task.judged_queries[offered], task.judged_documents[offered]
-        return rank_candidates(queries, documents, task.doc_ids, pairs, config.k)
-    return top_k(queries, documents, task.doc_ids, config.k, exclude=own, device=device())
+        return rank_candidates(queries, documents, task.doc_ids, pairs, k)
+    return top_k(queries, documents, task.doc_ids, k, exclude=own, device=device())
+
+
+def follows(task: Task) -> list[str]:
+    """The measure of a task with instructions, if it is one."""
+    return [name for name in [task.facts["follows"]] if name]
+
+
+def mean(values: pd.Series) -> float | None:
+    """Over the queries at which a value stands; None if there is none."""
+    return None if values.isna().all() else float(values.mean())
 
 
 def per_query(task: Task, rows: np.ndarray, scores: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """One row a query: the metrics `names`, and the ranking they were computed from."""
+    """One row a query: the metrics `names`, that of instructions, and the ranking they were computed from."""
     found = metrics.found(rows, task.judged_queries, task.judged_documents, task.scores)
     there = rows >= 0
     return pd.DataFrame(
         {
             "query_id": task.query_ids,
             **{name: found.metric(name) for name in names},
+            **{name: instructions.scores(name, task, rows, found.metric("ndcg_at_10")) for name in follows(task)},
             "doc_ids": [task.doc_ids[row[has]].tolist() for row, has in zip(rows, there)],
             "scores": [row[has] for row, has in zip(scores, there)],
         }

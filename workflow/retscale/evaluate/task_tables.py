@@ -17,6 +17,8 @@ class Task:
     """Ids of queries and documents, and the judgements as row numbers of both with a score.
 
     A judged document that is not in the corpus has the number of documents for its row, which no ranking holds.
+    `candidate` says of each judgement whether its document is ranked where only those judged are. `changed`: see
+    evaluate/instructions.py.
     Documents may be too many for their texts to be held in memory: `corpus` is the file to stream them from.
     """
 
@@ -28,6 +30,8 @@ class Task:
     judged_queries: np.ndarray
     judged_documents: np.ndarray
     scores: np.ndarray
+    candidate: np.ndarray
+    changed: pd.DataFrame | None
 
     def texts(self) -> Iterator[list[str]]:
         """The documents' texts in order, some at a time: title and text joined by a blank, as in mteb."""
@@ -54,4 +58,6 @@ def read(path: Path) -> Task:
         judged_queries=pd.Index(queries["query_id"]).get_indexer(qrels["query_id"]),
         judged_documents=np.where(judged < 0, len(doc_ids), judged),
         scores=qrels["score"].to_numpy(),
+        candidate=np.asarray((judged >= 0) & qrels.get("candidate", True)),
+        changed=pd.read_parquet(changed) if (changed := path.parent / "changed.parquet").exists() else None,
     )

@@ -18,6 +18,7 @@ from retscale.report.config import Described, ReportConfig
 
 FIT_TABLES = ("points", "icl_points", "trends", "correlations", "effects", "pairs", "ablation")
 MEAN = "mean"
+FOLLOWING = {"p_mrr": "p-MRR", "robustness_at_10": "robustness@10"}
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
@@ -73,6 +74,8 @@ def facts(config: ReportConfig, inputs: dict) -> dict:
         "growth_rule": GROWTH_RULE,
         "scores": score_table(checkpoints, known, study, config),
         "absent": rows(tables["points"].query("missing != ''")),
+        "following_names": FOLLOWING,
+        "following": rows(read_table(collect, "scores").query("metric in @FOLLOWING")),
         "icl": icl_table(checkpoints, tables["icl_points"], config),
         "icl_tasks": icl_tasks(read_table(collect, "icl"), config),
         "icl_averages": icl_averages(checkpoints, read_table(collect, "icl_averages")),

@@ -1,6 +1,6 @@
 """A retrieval collection in memory, and the subsample a study may ask for."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,9 @@ LONG = 10**6  # characters
 class Collection:
     """queries (query_id, text), corpus (doc_id, title, text), qrels (query_id, doc_id, score).
 
-    `dropped`: how many of what were left out; `kept`: how many of what is odd were not.
+    `dropped`: how many of what were left out; `kept`: how many of what is odd were not. With `judged_only` a query ranks
+    its judged documents, or those of them that `qrels` marks as `candidate`. `follows` names the measure, p_mrr or
+    robustness_at_10, of a task with instructions; p-MRR looks at the documents `changed` (query_id, doc_id).
     """
 
     queries: pd.DataFrame
@@ -24,6 +26,9 @@ class Collection:
     dropped: dict[str, int] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
     ignore_identical_ids: bool = False
+    judged_only: bool = False
+    follows: str | None = None
+    changed: pd.DataFrame | None = None
 
 
 def judged(queries: pd.DataFrame, corpus: pd.DataFrame, qrels: pd.DataFrame, **more) -> Collection:
@@ -109,13 +114,11 @@ def sample(
         others = np.flatnonzero(~judged)
         room = None if max_documents is None else max(0, max_documents - int(judged.sum()))
         keep[others[_chosen(len(others), room, seed + 1)]] = True
-    return Collection(
-        queries.reset_index(drop=True),
-        found.corpus[keep].reset_index(drop=True),
-        qrels.reset_index(drop=True),
-        found.dropped,
-        found.kept,
-        found.ignore_identical_ids,
+    return replace(
+        found,
+        queries=queries.reset_index(drop=True),
+        corpus=found.corpus[keep].reset_index(drop=True),
+        qrels=qrels.reset_index(drop=True),
     )
 
 

@@ -13,6 +13,8 @@ from retscale.task.collection import Collection, judged
 from retscale.task.config import MtebSource
 
 DATA = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".arrow", ".gz", ".zst", ".zip")
+# Measures of tasks with instructions, by mteb's names.
+FOLLOWS = {"p-MRR": "p_mrr", "robustness_at_10": "robustness_at_10"}
 
 
 def collect(source: MtebSource) -> Collection:
@@ -45,8 +47,8 @@ def data_files(names: list[str]) -> list[str]:
 def from_task(task: AbsTask, source: MtebSource) -> Collection:
     """The collection that `task` holds for the split and subset of `source`.
 
-    Documents outside the candidates of a query (mteb's `top_ranked`) are not judged here: candidates without a
-    judgement get the score 0, which is what trec_eval makes of them.
+    Where mteb gives each query its candidates (`top_ranked`), a candidate without a judgement gets the score 0, which is
+    what trec_eval makes of it, and a judged document that is no candidate is marked.
     """
     check_pin(task, source)
     if not isinstance(task, AbsTaskRetrieval):
@@ -70,21 +72,34 @@ def from_task(task: AbsTask, source: MtebSource) -> Collection:
     return judged(
         queries=pd.DataFrame({"query_id": queries["id"], "text": texts}, dtype="str"),
         corpus=pd.DataFrame({"doc_id": corpus["id"], "title": titles, "text": corpus["text"]}, dtype="str"),
-        qrels=pd.DataFrame(
-            _judgements(relevant, data.get("top_ranked"), source), columns=["query_id", "doc_id", "score"]
-        ),
+        qrels=_judgements(relevant, data.get("top_ranked")),
         ignore_identical_ids=task.ignore_identical_ids,
+        judged_only=data.get("top_ranked") is not None,
+        follows=(follows := FOLLOWS.get(task.metadata.main_score)),
+        changed=changed(task, source.subset) if follows == "p_mrr" else None,
     )
 
 
-def _judgements(relevant: dict, candidates: dict | None, source: MtebSource) -> list[tuple[str, str, int]]:
+def _judgements(relevant: dict, candidates: dict | None) -> pd.DataFrame:
+    """query_id, doc_id and score, sorted, for mteb's own order changes; with `candidates` also whether it is one."""
+    if candidates is None:
+        found = [
+            (query, document, int(score)) for query, judged in relevant.items() for document, score in judged.items()
+        ]
+        return pd.DataFrame(sorted(found), columns=["query_id", "doc_id", "score"])
     found = []
     for query, judged in relevant.items():
-        if candidates is not None:
-            if beyond := set(judged) - set(candidates[query]):
-                raise UserError(
-                    f"{source.name}: query {query} judges {min(beyond)}, which is no candidate of it; not supported"
-                )
-            judged = {document: judged.get(document, 0) for document in candidates[query]}
-        found += [(query, document, int(score)) for document, score in judged.items()]
-    return sorted(found)  # mteb's own order changes from run to run
+        offered = set(candidates.get(query) or ())
+        found += [
+            (query, document, int(judged.get(document, 0)), document in offered) for document in {*judged, *offered}
+        ]
+    return pd.DataFrame(sorted(found), columns=["query_id", "doc_id", "score", "candidate"])
+
+
+def changed(task: AbsTask, subset: str) -> pd.DataFrame:
+    """query_id and doc_id of the documents that a changed instruction makes irrelevant, which mteb reads when it scores."""
+    name = "qrel_diff" if subset == "default" else f"qrel_diff-{subset.removeprefix('eng-')}"
+    data = task.metadata.dataset
+    rows = datasets.load_dataset(data["path"], name, split="qrel_diff", revision=data["revision"])
+    pairs = [(row["query-id"], document) for row in rows for document in row["corpus-ids"]]
+    return pd.DataFrame(pairs, columns=["query_id", "doc_id"], dtype="str")

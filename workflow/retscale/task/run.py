@@ -13,18 +13,21 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     task = TaskData.model_validate({key: value for key, value in spec.items() if key != "id"})
     found = collect(task)
     check(found, spec["id"])
-    found = sample(found, task.max_queries, task.max_documents, task.seed, task.judged_only)
+    found.judged_only |= task.judged_only
+    found = sample(found, task.max_queries, task.max_documents, task.seed, found.judged_only)
     if task.ignore_identical_ids is not None:
         found.ignore_identical_ids = task.ignore_identical_ids
     found.kept = odd(found)
-    write(spec["id"], found, task.judged_only, out)
+    write(spec["id"], found, out)
     read = {path.name: sha256(path) for path in task.source.files()} if task.source.kind == "folder" else {}
     return {"dropped": found.dropped, "kept": found.kept, "read": read}
 
 
-def write(id: str, found: Collection, judged_only: bool, out: Path) -> None:
-    """The three tables, and task.json with their sizes and hashes."""
+def write(id: str, found: Collection, out: Path) -> None:
+    """The three tables, for p-MRR a fourth, and task.json with their sizes and hashes."""
     tables = {"queries": found.queries, "corpus": found.corpus, "qrels": found.qrels}
+    if found.changed is not None:
+        tables["changed"] = found.changed
     for name, table in tables.items():
         table.to_parquet(out / f"{name}.parquet", index=False)
     facts = {
@@ -32,8 +35,9 @@ def write(id: str, found: Collection, judged_only: bool, out: Path) -> None:
         "queries": len(found.queries),
         "documents": len(found.corpus),
         "judgements": len(found.qrels),
-        "judged_only": judged_only,
+        "judged_only": found.judged_only,
         "ignore_identical_ids": found.ignore_identical_ids,
+        "follows": found.follows,
         "sha256": {name: sha256(out / f"{name}.parquet") for name in tables},
         "notes": {"dropped": found.dropped, "kept": found.kept},
     }

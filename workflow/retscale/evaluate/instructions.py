@@ -1,0 +1,49 @@
+"""What tasks whose queries carry instructions are scored by besides: does the ranking follow the instruction?
+
+Both are defined over several queries that ask the same thing under other instructions. Each value stands at one of
+them, and the score is the mean of the values.
+"""
+
+import numpy as np
+import pandas as pd
+
+DEPTH = 1000  # documents that p-MRR ranks, as mteb does; one that is not among them ranks behind the last
+
+
+def scores(name: str, task, rows: np.ndarray, ndcg_at_10: np.ndarray) -> np.ndarray:
+    """p_mrr or robustness_at_10: one float64 a query of `task`, NaN where none stands; `rows` (queries, k) as ranked."""
+    if name == "p_mrr":
+        return p_mrr(task.query_ids, task.doc_ids, rows, task.changed)
+    return robustness(task.query_ids, ndcg_at_10)
+
+
+def robustness(query_ids: np.ndarray, ndcg_at_10: np.ndarray) -> np.ndarray:
+    """Robustness@10 (Oh et al. 2024, InstructIR): the least nDCG@10 of the queries QUESTION_... that ask the same."""
+    question = [id.split("_")[0] for id in query_ids]
+    least = pd.Series(ndcg_at_10).groupby(question).idxmin()
+    found = np.full(len(query_ids), np.nan)
+    found[least] = ndcg_at_10[least]
+    return found
+
+
+def p_mrr(query_ids: np.ndarray, doc_ids: np.ndarray, rows: np.ndarray, changed: pd.DataFrame) -> np.ndarray:
+    """p-MRR (Weller et al. 2024, FollowIR), at each query ID-changed whose first form is ID-og.
+
+    `changed` (query_id: ID, doc_id) are the documents that the changed instruction makes irrelevant. One that falls
+    from rank a to b > a counts 1 - a / b, one that rises b / a - 1; a query counts their mean.
+    """
+    place = pd.Index(query_ids)
+    first, second = (place.get_indexer(changed["query_id"] + form) for form in ("-og", "-changed"))
+    both = (first >= 0) & (second >= 0)
+    documents = pd.Index(doc_ids).get_indexer(changed["doc_id"])[both]
+    a, b = (_ranks(rows[queries[both]], documents) for queries in (first, second))
+    values = pd.Series(np.where(a >= b, b / a - 1, 1 - a / b)).groupby(second[both]).mean()
+    found = np.full(len(query_ids), np.nan)
+    found[values.index.to_numpy()] = values
+    return found
+
+
+def _ranks(ranked: np.ndarray, documents: np.ndarray) -> np.ndarray:
+    """The rank, from 1, of each of `documents` (n) in its own row of `ranked` (n, k); behind the last if not there."""
+    at = (ranked == documents[:, None]) & (ranked >= 0)
+    return np.where(at.any(1), at.argmax(1), (ranked >= 0).sum(1)) + 1
