@@ -9,10 +9,11 @@ class MineConfig(BaseModel):
     """How negatives are found.
 
     The passages are ranked for each query without its positives: by BM25, by the cosine of an `encoder` (the folder of
-    one that another study trained), or as the data set itself gives them. Of the `top` best, `negatives` are kept: the
-    best, or a seeded choice (`choose: random`), which trades hardness against unlabelled positives. Two further guards
-    against these: `skip` passes over the very best, and `margin` over all that score above that share of the positive's
-    score; with a `margin` a wide `top` leaves enough below it.
+    one that another study trained), or as the data set itself gives them. Only the first `top` ranks are looked at. Of
+    these, `skip` passes over the very best, and `margin` over all that score above that share of the lowest score of a
+    positive: both may be positives that nobody labelled. Of what is left of the `top`, `negatives` are kept: the best, or
+    a seeded choice (`choose: random`). Neither guard reaches beyond `top`, as in NV-Retriever and sentence-transformers,
+    so a `margin` wants a wide one; a query left with too few is filled up at random, and counted.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)

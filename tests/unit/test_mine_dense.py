@@ -1,0 +1,105 @@
+"""Negatives mined by an encoder, from its files to negatives.parquet, and what no number of threads changes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from test_evaluate import WORDS, elsewhere, encoder  # noqa: F401
+from transformers import AutoModel, AutoTokenizer
+
+from retscale.mine.config import MineConfig
+from retscale.mine.run import mine, run
+
+QUERIES, PASSAGES, NEGATIVES = 30, 200, 5
+SPEC = {"negatives": NEGATIVES, "top": 50, "precision": "fp32", "tokens_per_batch": 64}
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from retscale.mine.run import run
+spec, folder, encoder, out = json.loads(sys.argv[1]), *map(Path, sys.argv[2:])
+out.mkdir()
+run(spec, {"pairs": folder / "pairs.json", "encoder": encoder}, out)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Pairs whose texts are random words of the encoder; some passages stand twice."""
+    made = tmp_path_factory.mktemp("pairs")
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(WORDS, random.integers(3, 25))) for _ in range(PASSAGES)]
+    texts[100:110] = texts[:10]
+    pairs = [(f"q{i:02d}", " ".join(random.choice(WORDS, 4)), f"p{i:03d}") for i in range(QUERIES)]
+    pd.DataFrame(pairs, columns=["query_id", "query", "passage_id"]).to_parquet(made / "pairs.parquet")
+    passages = {"passage_id": [f"p{i:03d}" for i in range(PASSAGES)], "text": texts}
+    pd.DataFrame(passages).to_parquet(made / "passages.parquet")
+    return made
+
+
+def vectors(path, texts: list[str], prefix: str, length: int) -> np.ndarray:
+    """By transformers alone, a text at a time: the mean of the last hidden states, of length 1."""
+    model, tokenizer = AutoModel.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+    found = []
+    for text in texts:
+        ids = tokenizer(prefix + text, truncation=True, max_length=length, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            found.append(model(input_ids=ids).last_hidden_state[0].mean(0).double().numpy())
+    found = np.array(found)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def test_the_stage_mines_what_lies_nearest_by_the_encoder(folder, encoder, tmp_path):  # noqa: F811
+    spec = SPEC | {"method": "encoder", "encoder": str(encoder.parent)}
+    facts = run(spec, {"pairs": folder / "pairs.json", "encoder": encoder}, tmp_path)
+    assert facts == {"queries": QUERIES, "passages": PASSAGES, "negatives": NEGATIVES, "short": 0, "filled": 0}
+    found = pd.read_parquet(tmp_path / "negatives.parquet").set_index("query_id")
+    pairs, passages = (pd.read_parquet(folder / f"{name}.parquet") for name in ("pairs", "passages"))
+    asked = vectors(encoder.parent, pairs["query"].tolist(), "query: ", 8)
+    held = vectors(encoder.parent, passages["text"].tolist(), "", 20)
+    for i, row in pairs.iterrows():
+        scores = pd.Series(asked[i] @ held.T, passages["passage_id"])
+        same = passages["passage_id"][passages["text"] == passages["text"][i]]  # the positive and its copy
+        best = scores.drop(same).sort_values(ascending=False)[:NEGATIVES]
+        mined = found.loc[row.query_id]
+        np.testing.assert_allclose(mined["scores"], best, atol=1e-5)
+        np.testing.assert_allclose(scores[list(mined["negatives"])], best, atol=1e-5)
+        assert not set(mined["negatives"]) & set(same)
+
+
+@pytest.mark.parametrize("method", ["bm25", "encoder"])
+def test_bytes_do_not_depend_on_the_number_of_threads(folder, encoder, tmp_path, method):  # noqa: F811
+    spec = SPEC | {"method": method, "choose": "random", "margin": 0.95, "stopwords": "none"}
+    spec |= {"encoder": str(encoder.parent)} if method == "encoder" else {}
+    made = set()
+    for threads in ("1", "3"):
+        out = tmp_path / threads
+        arguments = [json.dumps(spec), str(folder), str(encoder), str(out)]
+        environment = {**os.environ, "OMP_NUM_THREADS": threads}
+        subprocess.run([sys.executable, "-c", PROGRAM, *arguments], env=environment, check=True, capture_output=True)
+        made.add((out / "negatives.parquet").read_bytes())
+    assert len(made) == 1
+
+
+def test_the_margin_acts_within_the_top():
+    """Ranks 0 to 3 score too high; of the others only 4 to 6 lie within the first seven."""
+    ranked, scores = np.arange(1, 11), np.linspace(1, 0.1, 10, dtype=np.float32)
+    pairs = pd.DataFrame([(f"q{i}", "q", "p00") for i in range(60)], columns=["query_id", "query", "passage_id"])
+    passages = pd.DataFrame({"passage_id": [f"p{i:02d}" for i in range(11)], "text": [f"t{i}" for i in range(11)]})
+
+    def rank(passages, queries, positives, spared, config):
+        for _ in queries:
+            yield ranked[: config.top], scores[: config.top], 0.8
+
+    config = MineConfig(top=7, negatives=2, margin=0.8, choose="random")
+    table, facts = mine(pairs, passages, config, rank)
+    assert {id for row in table.to_pylist() for id in row["negatives"]} == {"p05", "p06", "p07"}
+    assert facts["short"] == 0
+    table, facts = mine(pairs, passages, MineConfig(top=5, negatives=2, margin=0.8), rank)
+    assert facts["short"] == facts["filled"] == 60
+    negatives = np.array([row["negatives"] for row in table.to_pylist()])
+    assert set(negatives[:, 0]) == {"p05"} and set(negatives[:, 1]) == {f"p{i:02d}" for i in range(6, 11)}
