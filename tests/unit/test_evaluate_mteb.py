@@ -320,3 +320,41 @@ def test_a_damaged_file_of_a_task_is_refused_before_mteb_reads_it(loopback, tmp_
     monkeypatch.setattr("mteb.abstasks.AbsTaskRetrieval.load_data", lambda *_, **__: pytest.fail("was read"))
     with pytest.raises(UserError, match="corpus.jsonl of mteb/scifact at d56462d0.* is damaged"):
         mteb_task.collect(source)
+
+
+@FOLLOWING
+def test_an_instruction_task_of_mteb_by_name_from_the_hub_to_scores(loopback, tmp_path, monkeypatch, specific, name):
+    """As the test above; candidates, instructions and changed documents lie in parts of the repository of their own."""
+    data = instructed(specific).dataset["default"]["test"]
+    queries = data["queries"].to_pandas()
+    judged = [(q, d, s) for q, scores in data["relevant_docs"].items() for d, s in scores.items()]
+    tables = {
+        "corpus": data["corpus"].to_pandas().rename(columns={"id": "_id"}),
+        "queries": queries[["id", "text"]].rename(columns={"id": "_id"}),
+        "default": pd.DataFrame(judged, columns=["query-id", "corpus-id", "score"]),
+        "instruction": queries[["id", "instruction"]].rename(columns={"id": "query-id"}),
+    }
+    if specific is not InstructIR:
+        tables["top_ranked"] = pd.DataFrame(data["top_ranked"].items(), columns=["query-id", "corpus-ids"])
+        changed = [(f"x{i}", [f"x{i}", "x1", "x2"]) for i in range(7)]
+        tables["qrel_diff"] = pd.DataFrame(changed, columns=["query-id", "corpus-ids"])
+    part = "- config_name: {0}\n  data_files:\n  - split: {1}\n    path: {0}.jsonl\n"
+    parts = "".join(part.format(table, "test" if table == "default" else table) for table in tables)
+    files = {f"{table}.jsonl": rows.to_json(orient="records", lines=True).encode() for table, rows in tables.items()}
+    files["README.md"] = f"---\nconfigs:\n{parts}---\n".encode()
+    task = mteb.get_task(specific.metadata.name)
+    dataset = task.metadata.dataset
+    loopback.publish(dataset["path"], files, kind="dataset", commit=dataset["revision"])
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.chdir(tmp_path)
+    source = {"kind": "mteb", "name": specific.metadata.name, "revision": dataset["revision"]}
+    run_task({"id": "t", "source": source}, {}, tmp_path)
+    for file, content in files.items():
+        (tmp_path / "repository" / file).parent.mkdir(exist_ok=True)
+        (tmp_path / "repository" / file).write_bytes(content)
+    task.metadata = task.metadata.model_copy(update={"dataset": dataset | {"path": str(tmp_path / "repository")}})
+    theirs = evaluated(Encoder(), task)
+    read = task_tables.read(tmp_path / "task.json")
+    ours = evaluate.per_query(read, *evaluate.rank(read, Letters(), EvaluateConfig(), tmp_path / "kept"), METRICS)
+    for measure, other in {mteb_task.FOLLOWS[name]: name, "ndcg_at_10": "ndcg_at_10"}.items():
+        assert ours[measure].mean() == pytest.approx(theirs[other], abs=1e-5) and theirs[other] != 0, measure
