@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from test_collect_synthetic import write_study
 
+from retscale.audit import run as audit
 from retscale.collect.run import run as collect
 from retscale.collect.tables import read_table
 from retscale.errors import UserError
@@ -146,3 +148,14 @@ def test_a_forum_may_leave_its_group(tmp_path):
 def test_a_group_has_a_name_of_its_own(tmp_path):
     with pytest.raises(UserError, match="fiqa: the name of a task and of a group"):
         study(tmp_path, "[fiqa, {use: consumer-contracts, group: fiqa}]")
+
+
+def test_the_audit_of_a_group_names_the_files_of_its_tasks(tmp_path):
+    _, names, _ = whole_study(tmp_path, lacking=[])
+    walked = SimpleNamespace(records=[tmp_path / "collect" / "collect.record.json"], hashed={}, problems=[])
+    files = audit._results(tmp_path / "figure" / "2.png", walked)
+    for task, behind in {"group": names[2:], MEAN: names, names[0]: names[:1]}.items():
+        mark = {"checkpoint": "toy-40k-5", "recipe": "paper", "task": task}
+        mark["file"] = f"evaluate/toy-40k-5/paper/{task}.json" if task == names[0] else ""
+        found = {line.split()[0].rpartition("/")[2] for line in files(mark) if "/evaluate/" in line}
+        assert found == {f"{name}.json" for name in behind}, task
