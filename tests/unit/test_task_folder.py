@@ -133,6 +133,7 @@ def test_what_is_odd_is_kept_and_counted_and_what_no_score_needs_is_left_out_and
     found = made(folder(tmp_path / "x", corpus, queries, qrels))
     assert found["corpus"]["doc_id"].tolist() == ["a", "A", "a ", "empty", "blank", "long"]
     assert found["queries"]["query_id"].tolist() == ["1", "2"]
+    assert found["qrels"]["query_id"].tolist() == ["1", "1", "1", "2"]
     assert found["notes"] == {
         "dropped": {
             "query without judgement": 1,
