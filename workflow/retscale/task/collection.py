@@ -60,8 +60,8 @@ def odd(found: Collection) -> dict[str, int]:
     counts = {
         "judgement of an unknown document": ~qrels["doc_id"].isin(corpus["doc_id"]),
         "query without a relevant document": ~queries["query_id"].isin(relevant),
-        "empty document": (corpus["title"].str.strip() == "") & (corpus["text"].str.strip() == ""),
-        "empty query": queries["text"].str.strip() == "",
+        "empty document": ~(corpus["title"].str.contains(r"\S") | corpus["text"].str.contains(r"\S")),
+        "empty query": ~queries["text"].str.contains(r"\S"),
         f"text of more than {LONG:,} characters": corpus["text"].str.len() > LONG,
         "query id like another but for case or blanks": _alike(queries["query_id"]),
         "document id like another but for case or blanks": _alike(corpus["doc_id"]),
