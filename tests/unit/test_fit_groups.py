@@ -18,7 +18,7 @@ from retscale.figure.run import run as draw
 from retscale.fit.points import MEAN, points, resampled
 from retscale.fit.run import run as fit
 from retscale.report.run import run as report
-from retscale.study import catalog, load
+from retscale.study import catalog, check, load
 
 SMOKE = Path(__file__).parents[2] / "config" / "smoke.yaml"
 HEADLINE = {"alone": ["alone"], "group": ["g1", "g2", "g3"]}
@@ -138,6 +138,19 @@ def test_a_forum_left_out_of_the_study_is_missed(tmp_path):
     forums = [name for name in catalog.suites()["cqadupstack"] if not name.endswith("gis")]
     found = study(tmp_path, json.dumps(["fiqa", *forums]))
     assert set(found.headline["cqadupstack"]) - set(found.tasks) == {"cqadupstack-gis"}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "says"),
+    [
+        ("[fiqa, cqadupstack]", "the mean of 12 tasks, counted as one"),
+        ("[fiqa, cqadupstack-tex]", "no score, nor a mean over all tasks, without cqadupstack-android, "),
+    ],
+)
+def test_check_says_what_a_group_lacks(tmp_path, capsys, tasks, says):
+    study(tmp_path, tasks)
+    check.main(SimpleNamespace(study=tmp_path / "study.yaml"))
+    assert f"group        cqadupstack: {says}" in capsys.readouterr().out
 
 
 def test_a_forum_may_leave_its_group(tmp_path):
