@@ -4,13 +4,9 @@ requires: a data source, of which a folder is watched for changes        writes:
 """
 
 
-def folder_of(source):
-    return [str(path) for path in source.files()] if source.kind == "folder" else []
-
-
 rule task:
     input:
-        lambda wildcards: folder_of(study.tasks[wildcards.task].source),
+        lambda wildcards: study.tasks[wildcards.task].watched(),
     output:
         f"{out}/task/{{task}}/task.json",
     params:

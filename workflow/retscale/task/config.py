@@ -101,6 +101,10 @@ class RetrievalTask(TaskData):
     origin: str = ""
     note: str | None = None
 
+    def watched(self) -> list[str]:
+        """Files that are no result of the workflow and whose change makes the task be read again."""
+        return [str(path) for path in self.source.files()] if self.source.kind == "folder" else []
+
     def text_fields(self) -> list[str]:
         """Fields of a data wheel that hold the texts of this test: training must not see them."""
         source = self.source
