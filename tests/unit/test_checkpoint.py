@@ -17,6 +17,7 @@ from retscale.checkpoint import run as stage
 from retscale.checkpoint.config import Checkpoint, Job, Pretrain
 from retscale.errors import UserError
 from retscale.model.load import deterministic, load_causal_lm, load_backbone, load_tokenizer
+from retscale.study import specs
 from retscale.text.tokenizer import save, train
 from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -292,7 +293,10 @@ def test_gguf_gives_the_weights_of_the_file(made, tmp_path):
     _write_gguf(gguf, path, model, load_tokenizer(made / "model"))
     out = tmp_path / "out"
     out.mkdir()
-    stage.run({"id": "g", "source": {"kind": "gguf", "file": str(path)}, "tokens": 7}, {}, out)
+    spec = {"id": "g", "source": {"kind": "gguf", "file": str(path)}, "tokens": 7}
+    with pytest.raises(UserError, match="'g' has no padding token and its entry names none; say what pads"):
+        stage.run(spec, {}, out)
+    stage.run({**spec, "tokenizer": {"pad": "eos"}}, {}, out)
     card, loaded = card_of(out), load_causal_lm(out / "model", torch.float32)
     ids = torch.arange(12).unsqueeze(0)
     with torch.no_grad():
@@ -357,9 +361,7 @@ def test_checkpoint_config_states_tokens_once():
         Checkpoint.model_validate({**ENTRY, "tokens": 5})
     with pytest.raises(ValidationError, match="tokens is required"):
         Checkpoint.model_validate({**ENTRY, "source": HUB["source"]})
-    spec = Checkpoint.model_validate(ENTRY).model_dump(
-        mode="json", exclude={"family", "size", "role", "licence", "origin", "note"}
-    )
+    spec = Checkpoint.model_validate(ENTRY).model_dump(mode="json", exclude=specs.DESCRIPTIVE | specs.LABELS)
     assert Job.model_validate({"id": "x", "seed": 1, "precision": "fp32", **spec}).source.hidden_size == 16
 
 

@@ -92,11 +92,16 @@ def _bodies(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[i
     )["input_ids"]
 
 
-def _ends(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> tuple[list[int], list[int]]:
-    """The ids before and after every text."""
+def own_ends(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The ids that a tokenizer puts before and after a text by itself."""
     probe = tokenizer("a", padding=False, return_special_tokens_mask=True)
     ids, added = probe["input_ids"], probe["special_tokens_mask"]
-    head, tail = ids[: added.index(0)], ids[len(ids) - added[::-1].index(0) :]
+    return ids[: added.index(0)], ids[len(ids) - added[::-1].index(0) :]
+
+
+def _ends(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> tuple[list[int], list[int]]:
+    """The ids before and after every text."""
+    head, tail = own_ends(tokenizer)
     return (
         _end("bos", prompt.bos, head, tokenizer.bos_token_id),
         _end("eos", prompt.eos, tail, tokenizer.eos_token_id),

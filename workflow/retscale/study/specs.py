@@ -8,6 +8,7 @@ from retscale.study import catalog
 from retscale.study.load import Study
 
 DESCRIPTIVE = {"licence", "origin", "note"}
+LABELS = {"family", "size", "role", "gated", "unsupported", "evidence"}
 
 
 def text(study: Study) -> dict:
@@ -15,7 +16,7 @@ def text(study: Study) -> dict:
 
 
 def checkpoint(study: Study, id: str) -> dict:
-    entry = plain(study.checkpoints[id], without=DESCRIPTIVE | {"family", "size", "role"})
+    entry = plain(study.checkpoints[id], without=DESCRIPTIVE | LABELS)
     return {"id": id, "seed": study.file.seed, "precision": study.file.precision, **entry}
 
 
