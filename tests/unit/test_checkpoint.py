@@ -163,6 +163,50 @@ def test_a_contradicted_parameter_count_is_refused(made, tmp_path):
     assert card["files"] == card_of(made)["files"]
 
 
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"vocab_size": 301}, f"has {VOCABULARY} rows of token embedding but its entry says 301; correct vocab_size"),
+        ({"max_length": 128}, "has 64 tokens of context but its entry says 128; correct max_length"),
+        ({"tokenizer": {"before": [1]}}, r"has before \[\] but its entry says \[1\]; correct tokenizer.before"),
+        ({"tokenizer": {"after": [0]}}, r"has after \[\] but its entry says \[0\]; correct tokenizer.after"),
+        ({"tokenizer": {"eos": 2}}, "has eos 0 but its entry says 2"),
+        ({"tokenizer": {"pad": 7}}, "has pad 0 but its entry says 7"),
+    ],
+)
+def test_whatever_an_entry_states_is_compared_with_the_loaded_model(made, tmp_path, stated, message):
+    local = {"id": "tiny", "source": {"kind": "local", "path": str(made / "model")}, "tokens": 10}
+    with pytest.raises(UserError, match=f"checkpoint 'tiny' {message}"):
+        stage.run(local | stated, {}, tmp_path)
+    assert not (tmp_path / "card.json").exists()
+
+
+def test_an_entry_that_agrees_is_taken(made, tmp_path):
+    local = {"id": "tiny", "source": {"kind": "local", "path": str(made / "model")}, "tokens": 10}
+    right = {"before": [], "after": [], "eos": 0}
+    for pad in (0, "eos"):
+        facts = {"n_params": TINY_PARAMS, "vocab_size": VOCABULARY, "max_length": 64, "tokenizer": right | {"pad": pad}}
+        stage.run(local | facts, {}, tmp_path)
+
+
+def test_end_of_text_does_not_stand_in_where_something_else_pads(made, tmp_path):
+    folder = tmp_path / "other"
+    shutil.copytree(made / "model", folder)
+    tokenizer = load_tokenizer(folder)
+    tokenizer.pad_token = "a"
+    tokenizer.save_pretrained(folder)
+    local = {"id": "tiny", "source": {"kind": "local", "path": str(folder)}, "tokens": 10}
+    with pytest.raises(UserError, match="has pad [0-9]+ but its entry says eos; correct tokenizer.pad"):
+        stage.run(local | {"tokenizer": {"pad": "eos"}}, {}, tmp_path)
+
+
+def test_unknown_tokens_give_no_flops(made, tmp_path):
+    local = {"id": "tiny", "source": {"kind": "local", "path": str(made / "model")}}
+    stage.run(local, {}, tmp_path)
+    card = card_of(tmp_path)
+    assert [card[key] for key in ("n_tokens", "flops", "tokens_per_param")] == [None] * 3
+
+
 def test_a_missing_or_incomplete_local_folder_is_named(tmp_path):
     with pytest.raises(UserError, match=f"wants the folder {tmp_path / 'absent'}"):
         stage.run({"id": "x", "source": {"kind": "local", "path": str(tmp_path / "absent")}, "tokens": 1}, {}, tmp_path)

@@ -121,7 +121,10 @@ def report(study: Study) -> dict:
 
     return {
         **{key: getattr(study.file, key) for key in ("title", "description", "deviations", "machine")},
-        "checkpoints": described(study.checkpoints),
+        "checkpoints": {
+            id: told | {"tokens": study.checkpoints[id].evidence.get("tokens", "")}
+            for id, told in described(study.checkpoints).items()
+        },
         "pairs": described(study.pairs),
         "mixtures": {recipe: study.mixture(recipe) for recipe in study.recipes},
         "text": described({source.name: source for source in study.text.sources} if study.text else {}),
