@@ -257,6 +257,21 @@ def test_a_model_of_that_shape_has_as_many_parameters_and_tokens(name):
         assert max_length(config) == found.max_length
 
 
+def test_tokens_of_a_step_are_batch_times_length():
+    datadecide = [32, 32, 32, 32, 32, 32, 64, 96, 160, 192, 320, 448, 576, 704]
+    expected = {
+        "pythia": [1024 * 2048] * 10,
+        "olmo-2": [512 * 4096, 1024 * 4096, 2048 * 4096, 2048 * 4096],
+        "datadecide-dolma1.7": [batch * 2048 for batch in datadecide],
+        "smollm2": [512 * 2048, 768 * 2048, 1024 * 2048],
+    }
+    found = {}
+    for member in catalog.members().values():
+        if member.get("steps"):
+            found.setdefault(member["family"], []).append(member["steps"]["tokens"])
+    assert found == expected
+
+
 def test_every_fact_says_how_it_is_known():
     for name in catalog.entries("checkpoint"):
         found = entry(name)
