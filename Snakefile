@@ -45,5 +45,9 @@ rule all:
         "{out}/report.html is complete"
 
 
+onstart:  # a dry run may plan what is not there yet
+    load.check_folders(study)
+
+
 onsuccess:
     print(f"\nreport   {out}/report.html\nfigures  {out}/figure/\naudit    retscale audit {out}/figure/1b.png\n")

@@ -3,6 +3,7 @@ import io
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from retscale.checkpoint import run as stage
 from retscale.checkpoint.config import Checkpoint, Job, Pretrain
 from retscale.errors import UserError
 from retscale.model.load import deterministic, load_causal_lm, load_backbone, load_tokenizer
+from retscale.study import specs
 from retscale.text.tokenizer import save, train
 from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -162,6 +164,50 @@ def test_a_contradicted_parameter_count_is_refused(made, tmp_path):
     assert card["files"] == card_of(made)["files"]
 
 
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ({"vocab_size": 301}, f"has {VOCABULARY} rows of token embedding but its entry says 301; correct vocab_size"),
+        ({"max_length": 128}, "has 64 tokens of context but its entry says 128; correct max_length"),
+        ({"tokenizer": {"before": [1]}}, r"has before \[\] but its entry says \[1\]; correct tokenizer.before"),
+        ({"tokenizer": {"after": [0]}}, r"has after \[\] but its entry says \[0\]; correct tokenizer.after"),
+        ({"tokenizer": {"eos": 2}}, "has eos 0 but its entry says 2"),
+        ({"tokenizer": {"pad": 7}}, "has pad 0 but its entry says 7"),
+    ],
+)
+def test_whatever_an_entry_states_is_compared_with_the_loaded_model(made, tmp_path, stated, message):
+    local = {"id": "tiny", "source": {"kind": "local", "path": str(made / "model")}, "tokens": 10}
+    with pytest.raises(UserError, match=f"checkpoint 'tiny' {message}"):
+        stage.run(local | stated, {}, tmp_path)
+    assert not (tmp_path / "card.json").exists()
+
+
+def test_an_entry_that_agrees_is_taken(made, tmp_path):
+    local = {"id": "tiny", "source": {"kind": "local", "path": str(made / "model")}, "tokens": 10}
+    right = {"before": [], "after": [], "eos": 0}
+    for pad in (0, "eos"):
+        facts = {"n_params": TINY_PARAMS, "vocab_size": VOCABULARY, "max_length": 64, "tokenizer": right | {"pad": pad}}
+        stage.run(local | facts, {}, tmp_path)
+
+
+def test_end_of_text_does_not_stand_in_where_something_else_pads(made, tmp_path):
+    folder = tmp_path / "other"
+    shutil.copytree(made / "model", folder)
+    tokenizer = load_tokenizer(folder)
+    tokenizer.pad_token = "a"
+    tokenizer.save_pretrained(folder)
+    local = {"id": "tiny", "source": {"kind": "local", "path": str(folder)}, "tokens": 10}
+    with pytest.raises(UserError, match="has pad [0-9]+ but its entry says eos; correct tokenizer.pad"):
+        stage.run(local | {"tokenizer": {"pad": "eos"}}, {}, tmp_path)
+
+
+def test_unknown_tokens_give_no_flops(made, tmp_path):
+    local = {"id": "tiny", "source": {"kind": "local", "path": str(made / "model")}}
+    stage.run(local, {}, tmp_path)
+    card = card_of(tmp_path)
+    assert [card[key] for key in ("n_tokens", "flops", "tokens_per_param")] == [None] * 3
+
+
 def test_a_missing_or_incomplete_local_folder_is_named(tmp_path):
     with pytest.raises(UserError, match=f"wants the folder {tmp_path / 'absent'}"):
         stage.run({"id": "x", "source": {"kind": "local", "path": str(tmp_path / "absent")}, "tokens": 1}, {}, tmp_path)
@@ -292,7 +338,10 @@ def test_gguf_gives_the_weights_of_the_file(made, tmp_path):
     _write_gguf(gguf, path, model, load_tokenizer(made / "model"))
     out = tmp_path / "out"
     out.mkdir()
-    stage.run({"id": "g", "source": {"kind": "gguf", "file": str(path)}, "tokens": 7}, {}, out)
+    spec = {"id": "g", "source": {"kind": "gguf", "file": str(path)}, "tokens": 7}
+    with pytest.raises(UserError, match="'g' has no padding token and its entry names none; say what pads"):
+        stage.run(spec, {}, out)
+    stage.run({**spec, "tokenizer": {"pad": "eos"}}, {}, out)
     card, loaded = card_of(out), load_causal_lm(out / "model", torch.float32)
     ids = torch.arange(12).unsqueeze(0)
     with torch.no_grad():
@@ -357,9 +406,7 @@ def test_checkpoint_config_states_tokens_once():
         Checkpoint.model_validate({**ENTRY, "tokens": 5})
     with pytest.raises(ValidationError, match="tokens is required"):
         Checkpoint.model_validate({**ENTRY, "source": HUB["source"]})
-    spec = Checkpoint.model_validate(ENTRY).model_dump(
-        mode="json", exclude={"family", "size", "role", "licence", "origin", "note"}
-    )
+    spec = Checkpoint.model_validate(ENTRY).model_dump(mode="json", exclude=specs.DESCRIPTIVE | specs.LABELS)
     assert Job.model_validate({"id": "x", "seed": 1, "precision": "fp32", **spec}).source.hidden_size == 16
 
 

@@ -175,3 +175,19 @@ def test_what_tasks_with_instructions_have_besides_is_collected(study, metric, v
     run(spec, inputs, out)
     scores = read_table(out / "collect.json", "scores")
     assert scores[scores["metric"] == metric]["value"].tolist() == ([] if value is None else [value])
+
+
+def test_what_is_not_on_the_ladders_trend_says_why(study):
+    spec, inputs, out, _ = study
+    unknown, unfinished, external, *rest = (path.parent.name for path in inputs["cards"])
+    edit(inputs["cards"][0], n_tokens=None, flops=None, tokens_per_param=None)
+    edit(inputs["cards"][1], schedule_finished=False)
+    with pytest.raises(UserError, match="n_tokens is None; a checkpoint that enters fits needs a positive number"):
+        run(spec, inputs, out)
+    run(relabel(relabel(spec, unknown, role="reference"), external, role="external"), inputs, out)
+    reasons = read_table(out / "collect.json", "checkpoints").set_index("checkpoint")["reason"].to_dict()
+    assert reasons == {
+        unknown: "in no fit, for its pretraining tokens are unknown and so are its FLOPs",
+        unfinished: "fitted apart, schedule unfinished",
+        external: "in no fit",
+    } | dict.fromkeys(rest, "")

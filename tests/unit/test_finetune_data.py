@@ -76,6 +76,12 @@ def test_learning_rate_rises_to_the_peak_and_falls_to_the_floor():
     assert [learning_rate(0, 1, 1.0, 0.0, 0.02)] == [1.0]
 
 
+def test_a_linear_decay_falls_by_the_same_at_every_step():
+    rates = [learning_rate(step, 12, 3.0, 0.17, 0.0, "linear") for step in range(12)]
+    assert rates[:2] == [1.5, 3.0] and rates[-1] == 0.0
+    assert [a - b for a, b in zip(rates[2:], rates[3:])] == pytest.approx([3.0 / 9] * 9)
+
+
 def grouped(pairs, negatives, n=2, too_few="refuse", passages="abcdefgh", seed=0):
     known = {}
     for query, passage in pairs:

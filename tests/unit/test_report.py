@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from test_collect_synthetic import collected
+from test_collect_synthetic import collected, write_study
 
+from retscale.collect.run import run as collect
 from retscale.collect.tables import sha256
 from retscale.figure.run import FIGURES
 from retscale.figure.run import run as draw
@@ -35,7 +36,11 @@ def write(path, value):
 
 def made(root, **options):
     """The inputs of a report."""
-    source = collected(root, **options)
+    return drawn(root, collected(root, **options))
+
+
+def drawn(root, source):
+    """The inputs of a report on the tables of `source` (collect.json)."""
     (root / "fit").mkdir()
     fit({"bootstrap": 200}, {"collect": source}, root / "fit")
     inputs = {"collect": source, "fit": root / "fit" / "fit.json"}
@@ -183,6 +188,24 @@ def test_a_study_of_few_checkpoints_makes_no_claim(tmp_path, sizes):
     text = page({k: v for k, v in inputs.items() if k != "text"}, tmp_path / "out", {})
     assert text.count(">cannot tell<") == 6
     assert ">supported<" not in text and ">not supported<" not in text
+
+
+@pytest.mark.parametrize("references", [1, 4])
+def test_unknown_compute_is_in_no_fit_and_the_table_says_why(tmp_path, references):
+    """One checkpoint of a ladder whose tokens nobody knows; and a study of nothing but references."""
+    root = tmp_path / "study"
+    spec, inputs = write_study(root, sizes={"a": 40_000, "b": 160_000}, levels=(5, 10), queries=10, ablation=0)
+    path = inputs["cards"][0]
+    path.write_text(json.dumps(json.loads(path.read_text()) | dict.fromkeys(("n_tokens", "flops", "tokens_per_param"))))
+    for card in inputs["cards"][:references]:
+        spec["checkpoints"][card.parent.name]["role"] = "reference"
+    (root / "collect").mkdir()
+    collect(spec, inputs, root / "collect")
+    files = drawn(root, root / "collect" / "collect.json")
+    named = {"checkpoints": {path.parent.name: {"licence": "x", "tokens": "memory"}}}
+    text = page({k: v for k, v in files.items() if k != "text"}, tmp_path / "out", named)
+    assert text.count("reference: in no fit, for its pretraining tokens are unknown and so are its FLOPs") == 1
+    assert "<td>memory</td>" in text and not re.search(r"\bnan\b", text)
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,17 @@ def test_a_token_that_the_text_brings_along_is_added_once(tmp_path):
     assert ids_of(tokenizer, [long], bos="add", eos="add", query_length=7) == ([[1, 269, 269, 269, 269, 2]], 0)
 
 
+def test_a_suffix_closes_every_text_however_long(tmp_path):
+    """SGPT's brackets: [ is 59 and ] is 61 in the alphabet; the passages' are { 91 and } 93."""
+    gpt_neox(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    brackets = {"query_prefix": "[", "query_suffix": "]", "passage_prefix": "{", "passage_suffix": "}"}
+    assert ids_of(tokenizer, **brackets, query_length=4) == ([[59, 258, 260, 61], [59, 258, 61], [59, 61]], 1)
+    assert ids_of(tokenizer, ["low"], side="passage", **brackets, eos="add")[0] == [[91, 258, 93, 0]]
+    with pytest.raises(UserError, match="leaves no room for a text beside 0 special tokens and 4 of its suffix; raise"):
+        ids_of(tokenizer, query_suffix="]]]]", query_length=4)
+
+
 def test_files_that_cut_or_pad_of_themselves_change_nothing(tmp_path):
     llama(tmp_path)
     want = ids_of(load_tokenizer(tmp_path), query_length=5)
@@ -201,7 +212,7 @@ def test_special_tokens_that_leave_no_room_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [{"query_prefix": "q: "}, {"passage_prefix": "q: "}, {"query_length": 127}, {"passage_length": 127},
-     {"bos": "none"}, {"bos": "add"}, {"eos": "none"}, {"eos": "add"}],
+     {"query_suffix": "]"}, {"passage_suffix": "]"}, {"bos": "none"}, {"bos": "add"}, {"eos": "none"}, {"eos": "add"}],
 )  # fmt: skip
 def test_a_fingerprint_changes_with_each_key_of_the_prompt(tmp_path, change):
     llama(tmp_path)

@@ -75,9 +75,10 @@ def _results(primary: Path, seen: Walk):
         card = root / "checkpoint" / checkpoint / "card.json"
         if card.exists():
             facts = json.loads(card.read_text(encoding="utf-8"))
-            found.append(
-                f"{_origin(facts)}  {facts['n_params']['total']:,} parameters x {facts['n_tokens']:,} tokens = {facts['flops']:.3g} FLOPs"
-            )
+            compute = f"{facts['n_params']['total']:,} parameters x an unknown number of tokens"
+            if facts["n_tokens"] is not None:
+                compute = f"{facts['n_params']['total']:,} parameters x {facts['n_tokens']:,} tokens = {facts['flops']:.3g} FLOPs"
+            found.append(f"{_origin(facts)}  {compute}")
             found.append(state(card))
             found += [
                 state(card.parent / facts["model"] / name) for name in facts["files"] if name.endswith(".safetensors")

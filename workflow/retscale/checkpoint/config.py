@@ -70,47 +70,80 @@ class Pretrain(BaseModel):
 Source = Annotated[Hub | Local | Gguf | Pretrain, Field(discriminator="kind")]
 
 
-class Checkpoint(BaseModel):
-    """One point of a ladder."""
+class Tokenizer(BaseModel):
+    """What a checkpoint's tokenizer does with special tokens, by their ids; what is not given is not compared."""
 
     model_config = ConfigDict(extra="forbid")
+    before: Annotated[list[int] | None, Field(description="what it puts before a text by itself, such as a BOS")] = None
+    after: Annotated[list[int] | None, Field(description="what it puts after a text by itself, such as an EOS")] = None
+    eos: Annotated[int | None, Field(ge=0, description="its end-of-text token")] = None
+    pad: Annotated[
+        int | Literal["eos"] | None, Field(description="its padding token; eos: it has none, end-of-text stands in")
+    ] = None
+
+
+class Stated(BaseModel):
+    """What is said of a model and compared with the loaded one, which must agree."""
+
+    model_config = ConfigDict(extra="forbid")
+    n_params: Annotated[int | None, Field(ge=1, description="all parameters, tied ones counted once")] = None
+    vocab_size: Annotated[int | None, Field(ge=1, description="rows of the token embedding")] = None
+    max_length: Annotated[int | None, Field(ge=1, description="tokens that it can read")] = None
+    tokenizer: Tokenizer = Tokenizer()
+
+
+Fact = Literal["tokens", "revision", "licence", "gated", "n_params", "vocab_size", "max_length", "tokenizer"]
+
+# How a fact is known. verified: read at its owner's; computed: from dimensions that were; deduced: an argument leads to
+# it; secondary: somebody else says so; memory: to be checked, and where it can be it is, against the loaded model.
+Mark = Literal["verified", "computed", "deduced", "secondary", "memory"]
+
+
+class Checkpoint(Stated):
+    """One point of a ladder."""
+
     family: str
     size: Annotated[str, Field(description="as the family calls it, such as 125M; points of one size are joined")]
     source: Source
     tokens: Annotated[
-        int | None, Field(ge=1, le=10**15, description="pretraining tokens; a source `pretrain` has its own")
+        int | None,
+        Field(
+            ge=1,
+            le=10**15,
+            description="pretraining tokens; a source `pretrain` has its own; where unknown, no role `fit`",
+        ),
     ] = None
-    n_params: Annotated[int | None, Field(ge=1, description="all parameters; the loaded model must have as many")] = (
-        None
-    )
     schedule_finished: Annotated[bool, Field(description="the learning rate had decayed to its end")] = True
     role: Annotated[
         Literal["fit", "reference", "external"],
         Field(description="fit: enters trends; reference: is shown beside them; external: only in tables"),
     ] = "fit"
+    gated: Annotated[bool, Field(description="its terms must be accepted on the hub, with a token")] = False
+    unsupported: Annotated[str, Field(description="why it cannot be loaded; a study that names it is refused")] = ""
     licence: str = ""
     origin: str = ""
     note: str = ""
+    evidence: Annotated[dict[Fact, Mark], Field(description="how each fact of the catalog is known")] = {}
 
     @model_validator(mode="after")
     def _tokens_stand_in_one_place(self):
-        if (self.tokens is None) != (self.source.kind == "pretrain"):
+        if self.source.kind == "pretrain":
+            if self.tokens is not None:
+                raise ValueError("tokens: a pretrained-here checkpoint states them once, in its source")
+        elif self.tokens is None and self.role == "fit":
             raise ValueError(
-                "tokens: a pretrained-here checkpoint states them once, in its source"
-                if self.tokens is not None
-                else "tokens: the number of pretraining tokens is required, or no FLOPs can be computed"
+                "tokens: the number of pretraining tokens is required, or no FLOPs can be computed and no trend fitted; "
+                "where nobody knows it, give `role: reference`"
             )
         return self
 
 
-class Job(BaseModel):
+class Job(Stated):
     """What one job of this stage is told: a checkpoint without what only describes it."""
 
-    model_config = ConfigDict(extra="forbid")
     id: str
     source: Source
     tokens: int | None = None
-    n_params: int | None = None
     schedule_finished: bool = True
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -13,7 +13,8 @@ def obtain(job: Job, source: Local, text: Path | None, out: Path) -> Obtained:
     folder = Path(source.path).expanduser().resolve()
     if not folder.is_dir():
         raise UserError(
-            f"the checkpoint {job.id!r} wants the folder {folder}, which is not there; put it there or correct `path`"
+            f"the checkpoint {job.id!r} wants the folder {folder}, which is not there; put it there, or write "
+            "its path as `source: {path: ...}` of its entry in the study"
         )
     names = [path.name for path in folder.iterdir()]
     if "config.json" not in names or not has_weights(names):

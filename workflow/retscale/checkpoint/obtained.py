@@ -10,10 +10,11 @@ class Obtained:
 
     `card` goes into card.json: facts of the model that the same job always finds the same. `notes` go into the
     provenance record: how this run went. `sha256` holds the needed files' hashes where the source has taken them anyway.
+    `n_tokens` is None where nobody knows.
     """
 
     folder: Path
-    n_tokens: int
+    n_tokens: int | None
     card: dict = field(default_factory=dict)
     notes: dict = field(default_factory=dict)
     sha256: dict[str, str] | None = None

@@ -63,12 +63,22 @@ def card_row(path: Path, labels: dict[str, Labels]) -> dict:
         **{name: None if value is None else float(value) for name, value in known.items()},
         "schedule_finished": bool(card["schedule_finished"]),
         "role": label.role,
+        "reason": outside(label.role, known["n_tokens"], card["schedule_finished"]),
         "source": card["source"]["kind"],
         "revision": card.get("revision"),
         "loss_train": loss.get("train"),
         "loss_heldout": loss.get("heldout"),
         "sha256": sha256(path),
     }
+
+
+def outside(role: str, n_tokens: int | None, schedule_finished: bool) -> str:
+    """Why a checkpoint does not enter the trend of the ladder; empty if it does."""
+    if n_tokens is None:
+        return "in no fit, for its pretraining tokens are unknown and so are its FLOPs"
+    if role != "fit":
+        return "in no fit"
+    return "" if schedule_finished else "fitted apart, schedule unfinished"
 
 
 def score_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from retscale.finetune.schedule import Decay
 from retscale.model.prompt import Prompt
 
 
@@ -59,7 +60,8 @@ class Recipe(BaseModel):
     betas: tuple[float, float] = (0.9, 0.95)  # as in MPT's pretraining
     weight_decay: float = Field(0.01, ge=0, lt=1)  # matrices only, not norms and biases
     warmup: float = Field(0.06, ge=0, lt=1)  # share of the steps
-    floor: float = Field(0.02, ge=0, le=1)  # share of the peak at which the cosine ends; code: 2%
+    decay: Decay = "cosine"  # code
+    floor: float = Field(0.02, ge=0, le=1)  # share of the peak at which the decay ends; code: 2%
     clip: float = Field(1.0, gt=0)  # norm of the gradient
     log_every: int = Field(10, ge=1)
     # Steps after which the encoder is kept as well, as step-<n>/encoder.json: points of a learning curve.

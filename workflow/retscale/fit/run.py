@@ -1,7 +1,7 @@
 """Points, trends, predictions, correlations and paired comparisons, each as CSV and parquet."""
 
 import zlib
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +81,8 @@ def fit_trends(marks: pd.DataFrame, job: FitJob) -> tuple[pd.DataFrame, pd.DataF
     columns += ["prediction_low", "prediction_high", "extrapolated"]
     empty = pd.DataFrame(columns=columns)
     drawn = pd.concat(predictions, ignore_index=True)[columns] if predictions else empty
-    return pd.DataFrame(trends), drawn
+    key = ["recipe", "schedule", "task"]
+    return pd.DataFrame(trends, columns=[*key, *(field.name for field in fields(trend.Trend))]), drawn
 
 
 def fit_correlations(marks: pd.DataFrame, icl: pd.DataFrame, main: str, job: FitJob) -> pd.DataFrame:

@@ -77,6 +77,18 @@ def is_causal(folder: Path | str) -> bool:
 
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
     """The fast tokenizer in `folder`; a missing padding token is set to the end-of-text token, in memory only."""
+    tokenizer = read_tokenizer(folder)
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token_id is None:
+            raise UserError(
+                f"the tokenizer in {folder} has neither a padding nor an end-of-text token; name one in its files"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def read_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
+    """The fast tokenizer in `folder`, as its files have it."""
     _need(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -86,12 +98,6 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
         raise UserError(
             f"{folder} holds a {type(tokenizer).__name__}, which is no fast tokenizer; add a tokenizer.json to it"
         )
-    if tokenizer.pad_token_id is None:
-        if tokenizer.eos_token_id is None:
-            raise UserError(
-                f"the tokenizer in {folder} has neither a padding nor an end-of-text token; name one in its files"
-            )
-        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 

@@ -12,7 +12,7 @@ Policy = Literal["tokenizer", "add", "none"]
 
 
 class Prompt(BaseModel):
-    """What stands before a text, where it is cut, and which special tokens enclose it.
+    """What stands before and after a text, where it is cut, and which special tokens enclose it.
 
     The defaults are those of the authors' public code ("code"), for the paper of Portes et al. 2025 is silent.
     """
@@ -21,6 +21,8 @@ class Prompt(BaseModel):
 
     query_prefix: str = ""  # code: none; may be a whole instruction
     passage_prefix: str = ""
+    query_suffix: str = ""  # stands after the text however long that is, such as SGPT's closing bracket
+    passage_suffix: str = ""
     query_length: int = Field(128, ge=4)  # code: 128 tokens for both, special tokens included
     passage_length: int = Field(128, ge=4)
     bos: Policy = "tokenizer"
@@ -28,6 +30,9 @@ class Prompt(BaseModel):
 
     def prefix(self, side: Side) -> str:
         return self.query_prefix if side == "query" else self.passage_prefix
+
+    def suffix(self, side: Side) -> str:
+        return self.query_suffix if side == "query" else self.passage_suffix
 
     def length(self, side: Side) -> int:
         return self.query_length if side == "query" else self.passage_length

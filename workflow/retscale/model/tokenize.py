@@ -31,18 +31,19 @@ class Tokens(NamedTuple):
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], prompt: Prompt, side: Side) -> Tokens:
-    """Ids of each text of `side` under `prompt`: its prefix and itself, cut so that the special tokens always fit.
+    """Ids of each text of `side` under `prompt`: its prefix and itself, cut so that suffix and special tokens always fit.
 
     Special tokens are put on as ids, because what a tokenizer makes of its `add_bos_token` and `add_eos_token` changes
     with its class and version; no chat template is applied. A text of no token at all becomes one end-of-text (or
     padding) token. UserError if the policy adds a token that the tokenizer lacks.
     """
     head, tail = _ends(tokenizer, prompt)
-    prefix, room = prompt.prefix(side), prompt.length(side) - len(head) - len(tail)
+    prefix, suffix = prompt.prefix(side), _bodies(tokenizer, [prompt.suffix(side)])[0] if prompt.suffix(side) else []
+    room = prompt.length(side) - len(head) - len(suffix) - len(tail)
     if room < 1:
         raise UserError(
             f"prompt: {side}_length {prompt.length(side)} leaves no room for a text beside "
-            f"{len(head) + len(tail)} special tokens; raise it"
+            f"{len(head) + len(tail)} special tokens{f' and {len(suffix)} of its suffix' if suffix else ''}; raise it"
         )
     empty = tokenizer.pad_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     ids, cut = [], 0
@@ -54,7 +55,7 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], prompt: Prom
             body = body[:room]
             if prompt.eos == "add" and body[-1:] == tail:
                 body = body[:-1]
-            ids.append(np.array([*head, *body, *tail] or [empty], dtype=np.int32))
+            ids.append(np.array([*head, *body, *suffix, *tail] or [empty], dtype=np.int32))
     return Tokens(ids, cut)
 
 
@@ -92,11 +93,16 @@ def _bodies(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[i
     )["input_ids"]
 
 
-def _ends(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> tuple[list[int], list[int]]:
-    """The ids before and after every text."""
+def own_ends(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The ids that a tokenizer puts before and after a text by itself."""
     probe = tokenizer("a", padding=False, return_special_tokens_mask=True)
     ids, added = probe["input_ids"], probe["special_tokens_mask"]
-    head, tail = ids[: added.index(0)], ids[len(ids) - added[::-1].index(0) :]
+    return ids[: added.index(0)], ids[len(ids) - added[::-1].index(0) :]
+
+
+def _ends(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> tuple[list[int], list[int]]:
+    """The ids before and after every text."""
+    head, tail = own_ends(tokenizer)
     return (
         _end("bos", prompt.bos, head, tokenizer.bos_token_id),
         _end("eos", prompt.eos, tail, tokenizer.eos_token_id),

@@ -4,13 +4,14 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Described(BaseModel):
-    """Licence and origin of a data set or a model."""
+    """Licence and origin of a data set or a model; `tokens`: how a model's pretraining tokens are known."""
 
     model_config = ConfigDict(extra="forbid")
 
     licence: str = ""
     origin: str = ""
     note: str | None = None
+    tokens: str = ""
 
 
 class ReportConfig(BaseModel):

@@ -10,7 +10,7 @@ from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
-from retscale.study import explain, yaml
+from retscale.study import explain, families, yaml
 from retscale.task.config import RetrievalTask
 from retscale.text.config import TextConfig
 
@@ -29,8 +29,10 @@ KINDS = {
 
 @cache
 def entries(kind: str) -> dict[str, dict]:
-    """The catalog's entries of `kind`, as written."""
+    """The catalog's entries of `kind`, as written; of checkpoints the members of every family."""
     path = FOLDER / f"{KINDS[kind][0]}.yaml"
+    if kind == "checkpoint":
+        return {id: families.entry(member) for id, member in members().items()}
     return yaml.read(path) if path.exists() else {}
 
 
@@ -42,6 +44,12 @@ def grouped_tasks() -> dict[str, list[str]]:
         if "group" in entry:
             found.setdefault(entry["group"], []).append(name)
     return found
+
+
+@cache
+def members() -> dict[str, dict]:
+    """The members of every family of checkpoints, with the rules for their steps."""
+    return families.members(yaml.read(FOLDER / "checkpoints.yaml"), merge)
 
 
 @cache
@@ -78,12 +86,20 @@ def resolve(kind: str, entry: str | dict, file: str, where: str) -> tuple[str, d
     known = entries(kind)
     entry = {"use": entry} if isinstance(entry, str) else dict(entry)
     name = entry.pop("use", None)
-    if name is not None and name not in known:
+    base = {} if name is None else known[name] if name in known else _at_step(kind, str(name), f"{file}: {where}")
+    if base is None:
         raise explain.unknown(file, where, kind, name, known)
     id = entry.pop("id", name)
     if id is None:
         raise UserError(f"{file}: {where}: give an `id`, or name a {kind} of the catalog with `use`")
-    return str(id), merge(known.get(name, {}), entry)
+    return str(id), merge(base, entry)
+
+
+def _at_step(kind: str, name: str, where: str) -> dict | None:
+    try:
+        return families.at_step(name, members()) if kind == "checkpoint" else None
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
 def merge(base: dict, over: dict) -> dict:

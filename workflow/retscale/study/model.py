@@ -37,6 +37,9 @@ class Study(BaseModel):
     tokens_per_batch: int = Field(16384, ge=128, le=2**22)
     text: Entry | None = Field(None, description="the text of checkpoints that are pretrained here")
     checkpoints: list[Entry] = Field(min_length=1)
+    only: list[str] | None = Field(
+        None, min_length=1, description="ids of the checkpoints to run; the others stay written and are left out"
+    )
     pairs: list[Entry] = Field(
         min_length=1, description="training data sets, or just one; a recipe's `weights` say how it mixes them"
     )

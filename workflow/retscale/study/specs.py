@@ -8,6 +8,7 @@ from retscale.study import catalog
 from retscale.study.load import Study
 
 DESCRIPTIVE = {"licence", "origin", "note"}
+LABELS = {"family", "size", "role", "gated", "unsupported", "evidence"}
 
 
 def text(study: Study) -> dict:
@@ -15,7 +16,7 @@ def text(study: Study) -> dict:
 
 
 def checkpoint(study: Study, id: str) -> dict:
-    entry = plain(study.checkpoints[id], without=DESCRIPTIVE | {"family", "size", "role"})
+    entry = plain(study.checkpoints[id], without=DESCRIPTIVE | LABELS)
     return {"id": id, "seed": study.file.seed, "precision": study.file.precision, **entry}
 
 
@@ -120,7 +121,10 @@ def report(study: Study) -> dict:
 
     return {
         **{key: getattr(study.file, key) for key in ("title", "description", "deviations", "machine")},
-        "checkpoints": described(study.checkpoints),
+        "checkpoints": {
+            id: told | {"tokens": study.checkpoints[id].evidence.get("tokens", "")}
+            for id, told in described(study.checkpoints).items()
+        },
         "pairs": described(study.pairs),
         "mixtures": {recipe: study.mixture(recipe) for recipe in study.recipes},
         "text": described({source.name: source for source in study.text.sources} if study.text else {}),

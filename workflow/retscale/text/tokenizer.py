@@ -29,5 +29,5 @@ def train(texts: list[str], vocab_size: int) -> Tokenizer:
 def save(tokenizer: Tokenizer, folder: Path) -> None:
     """Write the folder that `AutoTokenizer.from_pretrained` loads."""
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=EOS, clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer, eos_token=EOS, pad_token=EOS, clean_up_tokenization_spaces=False
     ).save_pretrained(folder)

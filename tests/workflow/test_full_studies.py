@@ -1,0 +1,52 @@
+"""The studies of a cluster: what a dry run counts, against the grids that they name, counted here by hand."""
+
+import re
+
+import pytest
+
+# Table 2 of Portes et al. 2025, cells a size: 125M, 350M, 760M, 1B, 3B, 7B; and its two references.
+PORTES = 8 + 5 + 4 + 3 + 5 + 2 + 2
+# Cerebras-GPT; Pythia's steps by size, 14M to 12B, and their ends; OLMo-2's and their ends; SmolLM2's and their ends.
+OPEN = 7 + (8 + 7 + 6 + 6 + 5 + 4 + 3 + 3 + 1 + 1) + 10 + (7 + 5 + 4 + 3) + 4 + (2 + 2 + 4) + 3
+# Phi 2, Gemma 2, Llama 3, Qwen1.5 4, BERT 2, T5 3.
+LUO = 2 + 2 + 3 + 4 + 2 + 3
+
+HUGE = {"dbpedia", "fever", "hotpotqa", "msmarco", "nq"}  # corpora of millions; Climate-FEVER has FEVER's
+GAUNTLET = 31 + 8
+
+
+@pytest.mark.parametrize(
+    ("study", "checkpoints", "items"),
+    [("portes2025", PORTES, GAUNTLET), ("open-ladders", OPEN, GAUNTLET), ("luo2024", LUO, 0)],
+)
+def test_a_study_of_a_cluster_plans_as_many_jobs_as_it_says(clone, study, checkpoints, items):
+    plan = clone.plan(study=f"config/{study}.yaml")
+    each = ["checkpoint", "finetune", "evaluate_small", *(f"evaluate_{name}" for name in HUGE)]
+    once = ["pairs", "mine", "leakage", "collect", "fit", "report"]
+    expected = dict.fromkeys(each, checkpoints) | dict.fromkeys(once, 1) | {"figure": 6}
+    if items:  # encoders continue no text, so the study with BERT has no in-context tasks
+        expected |= {"items": items, "icl": checkpoints}
+    tasks = plan.pop("task")
+    assert plan == expected
+    assert tasks >= 14
+
+
+def test_weights_that_nobody_published_stop_a_run_with_one_line_and_no_plan(clone):
+    done = clone.run("snakemake", "--cores", "1", "--configfile", "config/portes2025.yaml", status=1)
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if "checkpoints wait for a folder" in line]
+    assert len(lines) == 1 and "such as models/mpt-125m-tpr20 of mpt-125m-tpr20" in lines[0]
+    assert "under `checkpoints`" in lines[0] and "`only`" in lines[0] and "models/mpt-7b-tpr285" in lines[0]
+    assert "Traceback" not in done.stdout + done.stderr and not (clone.folder / "results").exists()
+    done = clone.run("retscale", "check", "config/portes2025.yaml", status=1)
+    assert f"{PORTES} encoders" in done.stdout and lines[0].partition(": ")[2] in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_only_runs_what_is_there(clone):
+    (clone.folder / "models" / "mpt-125m-tpr20").mkdir(parents=True)
+    path = clone.folder / "config" / "portes2025.yaml"
+    path.write_text(path.read_text() + "only: [mpt-125m-tpr20, mistral-7b]\n")
+    plan = clone.plan(study="config/portes2025.yaml")
+    assert plan["checkpoint"] == plan["finetune"] == plan["icl"] == plan["evaluate_nq"] == 2
+    text = clone.run("retscale", "check", "config/portes2025.yaml").stdout
+    assert re.search(r"^checkpoints  2: mpt-125m-tpr20, mistral-7b$", text, re.M)

@@ -1,0 +1,44 @@
+"""Does the loaded model agree with what its entry says?"""
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from retscale.checkpoint.config import Job, Tokenizer
+from retscale.errors import UserError
+from retscale.model.load import max_length
+from retscale.model.tokenize import own_ends
+
+
+def compare(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n_params: int) -> None:
+    """UserError for the first fact that `job` states otherwise, or if nothing says what pads."""
+    facts = {
+        "n_params": (n_params, "parameters"),
+        "vocab_size": (model.get_input_embeddings().num_embeddings, "rows of token embedding"),
+        "max_length": (max_length(model.config), "tokens of context"),
+    }
+    for key, (found, words) in facts.items():
+        stated = getattr(job, key)
+        if stated is not None and stated != found:
+            measured = "no limit to its" if found is None else f"{found:,}"
+            raise UserError(
+                f"the checkpoint {job.id!r} has {measured} {words} but its entry says {stated:,}; "
+                f"correct {key}, or its repository, revision or file"
+            )
+    _compare_tokenizer(job.id, job.tokenizer, tokenizer, job.source.kind != "pretrain")
+
+
+def _compare_tokenizer(id: str, stated: Tokenizer, tokenizer: PreTrainedTokenizerBase, from_outside: bool) -> None:
+    before, after = own_ends(tokenizer)
+    found = {"before": before, "after": after, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id}
+    if found["pad"] is None and stated.pad is None and from_outside:
+        raise UserError(
+            f"the tokenizer of the checkpoint {id!r} has no padding token and its entry names none; "
+            "say what pads, such as `tokenizer: {pad: eos}` for its end-of-text token"
+        )
+    for key, value in stated.model_dump(exclude_none=True).items():
+        if value == "eos" and found["eos"] is not None and found["pad"] in (None, found["eos"]):
+            continue
+        if value != found[key]:
+            raise UserError(
+                f"the tokenizer of the checkpoint {id!r} has {key} {found[key]} but its entry says {value}; "
+                f"correct tokenizer.{key}, or its repository, revision or file"
+            )

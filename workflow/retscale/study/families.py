@@ -1,0 +1,127 @@
+"""Families of checkpoints: what members share is written once, and an intermediate checkpoint follows from a rule.
+
+`pythia-160m-step2000` stands in no file: it is the member pythia-160m at step 2000, which the family's `steps` name.
+"""
+
+import re
+from collections.abc import Callable
+from math import ceil
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from retscale.errors import UserError
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Range(Strict):
+    """from, from + every, ... up to and including `to`, or to the last step of the run."""
+
+    first: int = Field(alias="from", ge=1)
+    every: int = Field(ge=1)
+    to: int | None = None
+
+
+class Branch(Strict):
+    """Steps whose revisions are named alike: {step}, and {billions} of tokens seen, rounded up."""
+
+    revision: str
+    at: list[int | Range]
+    without: list[int] = []
+
+    def steps(self, last: int) -> set[int]:
+        found = set()
+        for part in self.at:
+            found |= {part} if isinstance(part, int) else set(range(part.first, (part.to or last) + 1, part.every))
+        return found - set(self.without)
+
+
+class Steps(Strict):
+    """How the checkpoints of a training run are named and what they had seen.
+
+    tokens: those of one step. last: the step that the member itself is, named by the first branch unless the member
+    says otherwise. warmup: the step at which the warm-up of the learning rate ends. repo: where the intermediate ones
+    lie, with {repo} for the member's own.
+    """
+
+    tokens: int = Field(ge=1)
+    last: int = Field(ge=1)
+    warmup: int | None = None
+    repo: str = "{repo}"
+    branches: list[Branch] = Field(min_length=1)
+
+    def revision(self, step: int) -> str | None:
+        """The name of the revision at `step`, or None if there is none."""
+        for branch in self.branches:
+            if step in branch.steps(self.last) or step == self.last:
+                return branch.revision.format(step=step, billions=ceil(step * self.tokens / 10**9))
+        return None
+
+    def exist(self) -> list[int]:
+        """Every step that there is."""
+        return sorted({self.last}.union(*(branch.steps(self.last) for branch in self.branches)))
+
+
+class Family(Strict):
+    """Checkpoints of one recipe of pretraining: the facts of all, and of each member by its id."""
+
+    shared: dict = {}
+    members: dict[str, dict]
+
+
+def members(families: dict[str, dict], merge: Callable[[dict, dict], dict]) -> dict[str, dict]:
+    """Every member with the facts of its family, by id, `steps` among them.
+
+    One with `runs` stands for several of the same shape, ID-RUN with the tokens of each; {id} in a path is that id.
+    """
+    found = {}
+    for name, data in families.items():
+        family = Family.model_validate(data)
+        for id, own in family.members.items():
+            facts = merge({"family": name} | family.shared, own)
+            for run, tokens in facts.pop("runs", {None: None}).items():
+                key = id if run is None else f"{id}-{run}"
+                if key in found:
+                    raise ValueError(f"the checkpoint {key} stands in two families")
+                found[key] = (
+                    facts if run is None else facts | {"tokens": tokens, "source": _filled(facts["source"], key)}
+                )
+    return found
+
+
+def entry(member: dict) -> dict:
+    """A member as an entry of the catalog: the end of its run."""
+    member = dict(member)
+    steps = member.pop("steps", None)
+    if steps is None:
+        return member
+    steps = Steps.model_validate(steps)
+    source = {"revision": steps.revision(steps.last)} | member["source"]
+    return member | {"tokens": steps.last * steps.tokens, "source": source}
+
+
+def at_step(name: str, found: dict[str, dict]) -> dict | None:
+    """The entry of `name` if it is MEMBER-stepNUMBER of a member with steps; UserError if there is no such step."""
+    match = re.fullmatch(r"(.+)-step(\d+)", name)
+    if not match or not found.get(match[1], {}).get("steps"):
+        return None
+    member, step = found[match[1]], int(match[2])
+    steps = Steps.model_validate(member["steps"])
+    revision = steps.revision(step)
+    if revision is None:
+        exist = steps.exist()
+        near = [s for s in exist if s < step][-1:] + [s for s in exist if s > step][:1]
+        raise UserError(f"{match[1]} has no checkpoint at step {step}; the nearest: {' and '.join(map(str, near))}")
+    end = entry(member)
+    if step == steps.last:
+        return end
+    source = end["source"] | {"repo": steps.repo.format(repo=end["source"]["repo"]), "revision": revision}
+    warming = f"inside the warm-up of the learning rate, which ends at step {steps.warmup}"
+    note = {"note": warming} if steps.warmup and step < steps.warmup else {}
+    return end | {"tokens": step * steps.tokens, "source": source, "schedule_finished": False} | note
+
+
+def _filled(source: dict, id: str) -> dict:
+    return source | {"path": source["path"].format(id=id)}
