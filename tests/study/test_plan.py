@@ -1,0 +1,28 @@
+"""`retscale plan` of a study that has run: what it takes for done is what Snakemake would not run again."""
+
+import re
+
+import pytest
+
+
+def to_do(clone) -> dict[str, int]:
+    """Jobs that `retscale plan` counts as not done, by stage."""
+    text = clone.run("retscale", "plan", "config/smoke.yaml").stdout
+    rows = re.findall(r"^(\w+) +(\d+) +(\d+) ", text, re.M)
+    return {stage: left for stage, jobs, done in rows if (left := int(jobs) - int(done)) and stage != "total"}
+
+
+@pytest.mark.parametrize(
+    "file, old, new",
+    [
+        ("config/smoke.yaml", "name: smoke", "name: smoke"),
+        ("config/smoke.yaml", "{use: microbatch-mini,", "{use: microbatch-mini, temperature: 0.1,"),
+        ("config/smoke.yaml", "tasks: [fiqa,", "tasks: [privacy-policy, fiqa,"),
+        ("workflow/retscale/fit/trend.py", "FEWEST = 3", "FEWEST = 2 + 1"),
+        ("workflow/retscale/fit/trend.py", "FEWEST = 3", "FEWEST = 3  # words"),
+    ],
+)
+def test_what_is_to_do_is_what_snakemake_would_run(finished, file, old, new):
+    finished.edit(file, old, new)
+    snakemake = {re.sub("^evaluate_.*", "evaluate", rule): count for rule, count in finished.plan().items()}
+    assert to_do(finished) == snakemake

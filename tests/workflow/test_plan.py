@@ -1,0 +1,40 @@
+"""`retscale plan` counts the jobs that Snakemake would run: its list of jobs against the rules themselves."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from retscale.plan.jobs import jobs
+from retscale.study import load
+
+
+def planned(clone, study: str) -> set[tuple[str, frozenset, frozenset]]:
+    """(stage, inputs, outputs) of every job that a dry run prints; files below the study's results."""
+    text = clone.run("snakemake", "-n", "--forceall", "--configfile", f"config/{study}.yaml").stdout
+    found = []
+    for block in re.split(r"\n(?=(?:local)?rule [\w.-]+:\n)", text)[1:]:
+        name = re.match(r"(?:local)?rule ([\w.-]+):", block)[1]
+        files = {"input": "", "output": ""} | dict(re.findall(r"^    (input|output): (.*)$", block, re.M))
+        sides = [frozenset(re.findall(rf"results/{study}/([^, ]+)", files[side])) for side in ("input", "output")]
+        found.append((re.sub("^evaluate_.*", "evaluate", name), *sides))
+    assert len(found) == len(set(found))
+    return {job for job in found if job[0] != "all"}
+
+
+def ours(clone, study: str, monkeypatch) -> set[tuple[str, frozenset, frozenset]]:
+    monkeypatch.chdir(clone.folder)
+    found = jobs(load.study(Path(f"config/{study}.yaml")))
+    return {(job.stage, frozenset(job.reads), frozenset(job.makes)) for job in found}
+
+
+@pytest.mark.parametrize("study", ["smoke", "mini", "open-ladders"])
+def test_the_jobs_are_those_of_the_rules(clone, study, monkeypatch):
+    assert ours(clone, study, monkeypatch) == planned(clone, study)
+
+
+def test_so_they_are_with_several_data_sets_and_shares_of_them(clone, monkeypatch):
+    clone.edit("config/smoke.yaml", "pairs: {use: boolq", "pairs: [{use: boolq, id: also}, {use: boolq")
+    clone.edit("config/smoke.yaml", "max_pairs: 1000}", "max_pairs: 1000}]")
+    clone.edit("config/smoke.yaml", "{use: microbatch-mini,", "{use: microbatch-mini, weights: {boolq: 1},")
+    assert ours(clone, "smoke", monkeypatch) == planned(clone, "smoke")

@@ -1,0 +1,125 @@
+"""What each job of a study costs."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from retscale.plan.estimate import (
+    ENCODE,
+    NEGATIVE_BYTES,
+    PRETRAIN,
+    RANK_BYTES,
+    TRAIN,
+    WEIGHT_BYTES,
+    Corpus,
+    Cost,
+    Texts,
+    times,
+    tokens,
+    total,
+    training_tokens,
+)
+from retscale.plan.jobs import Job
+from retscale.plan.sizes import facts, of_pairs, of_task
+from retscale.study.load import Study
+
+
+@dataclass(frozen=True)
+class Params:
+    """Parameters of a checkpoint: `total`, and those that work on every token of an encoder. None: unknown."""
+
+    total: int | None
+    working: int | None
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The costs of a study's jobs, given what already lies in `results`."""
+
+    study: Study
+    results: Path
+
+    @cached_property
+    def tasks(self) -> dict[str, Corpus]:
+        return {id: of_task(task, self.results / f"task/{id}/task.json") for id, task in self.study.tasks.items()}
+
+    @cached_property
+    def pairs(self) -> dict[str, Corpus]:
+        return {id: of_pairs(pairs, self.results / f"pairs/{id}/pairs.json") for id, pairs in self.study.pairs.items()}
+
+    @cached_property
+    def params(self) -> dict[str, Params]:
+        return {id: self._params(id) for id in self.study.checkpoints}
+
+    def _params(self, id: str) -> Params:
+        checkpoint = self.study.checkpoints[id]
+        try:
+            card = json.loads((self.results / f"checkpoint/{id}/card.json").read_text(encoding="utf-8"))
+            return Params(card["n_params"]["total"], card["n_params"]["non_embedding"])
+        except (OSError, ValueError, KeyError):
+            pass
+        source = checkpoint.source
+        if source.kind == "pretrain":
+            working = 12 * source.layers * source.hidden_size**2
+            return Params(working + self.study.text.vocab_size * source.hidden_size, working)
+        return Params(checkpoint.n_params, checkpoint.n_params)
+
+    def of(self, job: Job) -> list[Cost]:
+        """The parts of a job's cost; none for what a CPU does in minutes."""
+        make = getattr(self, f"_{job.stage}", None)
+        return make(*job.name) if make else []
+
+    def _checkpoint(self, id: str) -> list[Cost]:
+        source, n_params = self.study.checkpoints[id].source, self.params[id].total
+        if source.kind == "local":
+            return []
+        kept = times(WEIGHT_BYTES, n_params)
+        if source.kind == "pretrain":
+            return [Cost(source.tokens, times(PRETRAIN, n_params, source.tokens), kept)]
+        return [Cost(bytes=kept)]
+
+    def _pairs(self, id: str) -> list[Cost]:
+        return [Cost(bytes=text_bytes(self.pairs[id]))]
+
+    def _mine(self, id: str) -> list[Cost]:
+        mine, pairs = self.study.file.mine, self.pairs[id].queries.count
+        read = None if mine.method == "encoder" else 0  # the encoder is another study's, so its size is not known here
+        return [Cost(read, read, times(pairs, mine.negatives, NEGATIVE_BYTES))]
+
+    def _task(self, id: str) -> list[Cost]:
+        return [Cost(bytes=text_bytes(self.tasks[id]))]
+
+    def _finetune(self, id: str, recipe: str) -> list[Cost]:
+        how, n_params = self.study.recipes[recipe], self.params[id]
+        mixture = [self.pairs[name] for name in self.study.mixture(recipe)]
+        read = [training_tokens(corpus, how, facts()["characters_per_token"]) for corpus in mixture]
+        kept = Cost(bytes=times(WEIGHT_BYTES * (1 + len(how.keep)), n_params.total))
+        return [kept, *(Cost(some, times(TRAIN[how.tuning], n_params.working, some)) for some in read)]
+
+    def _evaluate(self, id: str, recipe: str, batch: str) -> list[Cost]:
+        prompt, k = self.study.recipes[recipe].prompt, self.study.file.evaluate.k
+        queries, shared = [], {}
+        for name in self.study.batches[batch]:
+            corpus = self.tasks[name]
+            ranked = times(corpus.queries.count, k, RANK_BYTES)
+            queries.append(self._encoded(id, corpus.queries, prompt.query_length, ranked))
+            documents = self._encoded(id, corpus.passages, prompt.passage_length)
+            shared.setdefault(self.study.tasks[name].corpus or name, documents)
+        return [*queries, *shared.values()]
+
+    def _encoded(self, id: str, texts: Texts, limit: int, kept: float | None = 0) -> Cost:
+        read = tokens(texts, limit, facts()["characters_per_token"])
+        return Cost(read, times(ENCODE, self.params[id].working, read), kept)
+
+    def _items(self, task: str) -> list[Cost]:
+        return [Cost(bytes=None)]
+
+    def _icl(self, id: str) -> list[Cost]:
+        return [Cost(None, None) for _ in self.study.icl]
+
+
+def text_bytes(corpus: Corpus) -> float | None:
+    """A character of English is a byte."""
+    found = total(times(texts.count, texts.characters) for texts in (corpus.queries, corpus.passages))
+    return None if found.unknown else found.known

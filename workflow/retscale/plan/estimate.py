@@ -1,0 +1,107 @@
+"""Tokens, FLOPs, hours and bytes. Where a number is not known it is None, never zero."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from retscale.finetune.config import Recipe
+
+# FLOPs a parameter and token: forward 2, backward 2 for the activations and 2 for the weights that are trained. The
+# products with an adapter's small matrices are left out.
+ENCODE = 2
+TRAIN = {"full": 6, "lora": 4, "bitfit": 4}
+PRETRAIN = 6
+
+WEIGHT_BYTES = 4  # float32: what fine-tuning writes, and the most that repositories of the ladders hold
+STATE_BYTES = 12  # float32 weights and AdamW's two moments, of what is trained
+VECTOR_BYTES = {"float32": 4, "float16": 2}
+NEGATIVE_BYTES = 25  # a mined negative: id and score
+RANK_BYTES = 25  # a place of a ranking: id and score
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts of one kind: how many, and the mean number of characters of one. None: unknown."""
+
+    count: int | None = None
+    characters: float | None = None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What an encoder reads of a task, or of a training data set (whose `queries` are its pairs)."""
+
+    queries: Texts
+    passages: Texts
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a part of a job costs; `bytes` stay on disk. None: unknown."""
+
+    tokens: float | None = 0
+    flops: float | None = 0
+    bytes: float | None = 0
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum of the known values, and how many are unknown."""
+
+    known: float = 0
+    unknown: int = 0
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """`peak`: FLOP/s in dense bf16; `utilisation`: the share of it that the model's own FLOPs reach."""
+
+    name: str
+    peak: float
+    utilisation: float
+
+    def hours(self, flops: float | None) -> float | None:
+        return times(flops, 1 / (self.peak * self.utilisation * 3600))
+
+
+def total(values: Iterable[float | None]) -> Sum:
+    values = list(values)
+    return Sum(sum(value for value in values if value is not None), values.count(None))
+
+
+def times(*values: float | None) -> float | None:
+    """The product, unknown if one of the values is."""
+    return None if None in values else math.prod(values)
+
+
+def least(*values: float | None) -> float | None:
+    """The least of those that are known."""
+    return min((value for value in values if value is not None), default=None)
+
+
+def tokens(texts: Texts, limit: int, characters_per_token: float) -> float | None:
+    """At most so many tokens the texts have, each cut at `limit`: texts that all have the mean length lose least."""
+    return times(least(texts.characters and texts.characters / characters_per_token, limit), texts.count)
+
+
+def training_tokens(corpus: Corpus, recipe: Recipe, characters_per_token: float) -> float | None:
+    """What a training reads of one data set: each pair with its negatives, once an epoch."""
+    pairs = least(corpus.queries.count, recipe.max_pairs)
+    queries = Texts(pairs, corpus.queries.characters)
+    passages = Texts(times(1 + recipe.n_negatives, pairs), corpus.passages.characters)
+    read = total(
+        [
+            tokens(queries, recipe.prompt.query_length, characters_per_token),
+            tokens(passages, recipe.prompt.passage_length, characters_per_token),
+        ]
+    )
+    return None if read.unknown else recipe.epochs * read.known
+
+
+FORMULA = """\
+GPU-hours = FLOPs / (peak x utilisation x 3600 s)
+FLOPs     = 6 N tokens (all weights trained), 4 N tokens (LoRA, biases), 2 N tokens (encoding), 6 N tokens (pretraining)
+tokens    = pairs x epochs x (query + (1 + negatives) x passage); queries + documents, a shared corpus once
+a text    = its mean number of characters / {characters_per_token}, at most the length at which it is cut
+N         = parameters without embeddings where a card or a shape tells them, else all that the catalog states
+Each errs on the large side, but for attention (about 1% at 128 tokens). Time to read, tokenise and search is not in it."""

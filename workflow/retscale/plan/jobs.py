@@ -1,0 +1,109 @@
+"""The jobs of a study as the rules would make them, and which of them are done."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from retscale.errors import UserError
+from retscale.provenance import code, record
+from retscale.study import specs
+from retscale.study.load import Study
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job. `reads` and `makes` are files below the study's results; `name` is what the job is about.
+
+    `makes` maps each declared output to the spec that its record must have: that of the job, but one a task in a batch.
+    """
+
+    stage: str
+    name: tuple[str, ...]
+    reads: list[str]
+    makes: dict[str, Callable[[], dict]]
+
+
+def jobs(study: Study) -> list[Job]:
+    """Every job, each after those whose outputs it reads. The same jobs and files as workflow/rules has: a test compares."""
+    return list(_jobs(study))
+
+
+def _jobs(study: Study) -> Iterator[Job]:
+    def one(stage: str, name: tuple[str, ...], reads: list[str], output: str, cut, *ids: str) -> Job:
+        return Job(stage, name, reads, {output: lambda: cut(study, *ids)})
+
+    def batch(
+        stage: str, name: tuple[str, ...], reads: list[str], folder: str, tasks: list[str], cut, *ids: str
+    ) -> Job:
+        def part(task: str) -> dict:
+            spec = cut(study, *ids)
+            return {**spec, "tasks": {task: spec["tasks"][task]}}
+
+        return Job(stage, name, reads, {f"{folder}/{task}.json": lambda task=task: part(task) for task in tasks})
+
+    text = ["text/text.json"] if study.text else []
+    if study.text:
+        yield one("text", (), [], text[0], specs.text)
+    cards = {id: f"checkpoint/{id}/card.json" for id in study.checkpoints}
+    for id, card in cards.items():
+        pretrained = study.checkpoints[id].source.kind == "pretrain"
+        yield one("checkpoint", (id,), text if pretrained else [], card, specs.checkpoint, id)
+    pairs = {id: f"pairs/{id}/pairs.json" for id in study.pairs}
+    mined = {id: f"mine/{id}/negatives.parquet" for id in study.pairs}
+    for id, output in pairs.items():
+        yield one("pairs", (id,), [], output, specs.pairs, id)
+        yield one("mine", (id,), [output], mined[id], specs.mine)
+    tasks = {id: f"task/{id}/task.json" for id in study.tasks}
+    for id, output in tasks.items():
+        yield one("task", (id,), [], output, specs.task, id)
+    encoders = {
+        (id, recipe): f"finetune/{id}/{recipe}/encoder.json" for recipe, ids in study.trained.items() for id in ids
+    }
+    scores = []
+    for (id, recipe), encoder in encoders.items():
+        used = study.mixture(recipe)
+        reads = [cards[id], *(pairs[name] for name in used), *(mined[name] for name in used)]
+        yield one("finetune", (id, recipe), reads, encoder, specs.finetune, recipe)
+        for name, members in study.batches.items():
+            reads = [encoder, *(tasks[task] for task in members)]
+            cut, folder = specs.evaluate(name), f"evaluate/{id}/{recipe}"
+            yield (made := batch("evaluate", (id, recipe, name), reads, folder, members, cut, id, recipe))
+            scores += made.makes
+    yield (leaks := batch("leakage", (), [*pairs.values(), *tasks.values()], "leakage", sorted(tasks), specs.leakage))
+    fetched = {task: f"items/{task}/items.json" for task in study.fetched}
+    for task, output in fetched.items():
+        yield one("items", (task,), [], output, specs.items, task)
+    icl = []
+    for id, card in cards.items() if study.icl else ():
+        made = batch("icl", (id,), [card, *fetched.values()], f"icl/{id}", sorted(study.icl), specs.icl, id)
+        yield made
+        icl += made.makes
+    collect, fit = "collect/collect.json", "fit/fit.json"
+    yield one("collect", (), [*cards.values(), *encoders.values(), *scores, *icl], collect, specs.collect)
+    yield one("fit", (), [collect], fit, specs.fit)
+    figures = [f"figure/{name}.png" for name in study.figures]
+    for name, output in zip(study.figures, figures, strict=True):
+        yield one("figure", (name,), [collect, fit], output, specs.figure, name)
+    reads = [*figures, collect, fit, *pairs.values(), *tasks.values(), *leaks.makes, *text]
+    yield one("report", (), reads, "report.html", specs.report)
+
+
+def done(found: list[Job], results: Path) -> set[int]:
+    """Numbers of the jobs whose outputs are there, made by this spec, by this code, and from what done jobs made."""
+    numbers, made = set(), set()
+    for number, job in enumerate(found):
+        if made.issuperset(job.reads) and all(_fresh(job, output, results) for output in job.makes):
+            numbers.add(number)
+            made |= job.makes.keys()
+    return numbers
+
+
+def _fresh(job: Job, output: str, results: Path) -> bool:
+    if not (results / output).is_file():
+        return False
+    try:
+        kept = record.read(results / output)
+    except UserError:
+        return False
+    now = record.spec_sha256(job.makes[output]()), code.digest(f"retscale.{job.stage}.run")
+    return (kept.get("spec_sha256"), kept.get("code_sha256")) == now

@@ -1,0 +1,83 @@
+"""What a study needs from outside: downloads, permissions, files, wheels."""
+
+import os
+from pathlib import Path
+
+from retscale.plan import words
+from retscale.plan.costs import Costs, text_bytes
+from retscale.plan.estimate import WEIGHT_BYTES, times, total
+from retscale.plan.jobs import Job
+from retscale.study import load
+from retscale.study.load import Study
+from retscale.text.wheel import WHEELS
+
+HUB = "https://huggingface.co"
+
+
+def downloads(study: Study, left: list[Job], costs: Costs) -> list[str]:
+    """What the jobs still to do fetch, each thing once."""
+    here = {(job.stage, *job.name) for job in left}
+    weights: dict[tuple[str, str], float | None] = {}
+    for id, checkpoint in study.checkpoints.items():
+        if checkpoint.source.kind == "hub" and ("checkpoint", id) in here:
+            kept = times(WEIGHT_BYTES, costs.params[id].total)
+            weights[checkpoint.source.repo, checkpoint.source.revision] = kept
+    lines = []
+    if weights:
+        found = total(weights.values())
+        lines.append(
+            f"{len(weights)} revisions of models, at most {words.cell(found, words.size)} (float32; half in bfloat16)"
+        )
+    for id, pairs in study.pairs.items():
+        if pairs.source.kind == "hub" and ("pairs", id) in here:
+            found = total([text_bytes(costs.pairs[id])])
+            lines.append(f"training data {id}: {pairs.source.repo}, {words.cell(found, words.size)} of text")
+    tasks = [id for id, task in study.tasks.items() if task.source.kind == "mteb" and ("task", id) in here]
+    if tasks:
+        found = total(text_bytes(costs.tasks[id]) for id in tasks)
+        lines.append(f"{len(tasks)} tasks of mteb, {words.cell(found, words.size)} of text")
+    if items := sum(stage == "items" for stage, *_ in here):
+        lines.append(f"{items} files of in-context items, ?")
+    return lines
+
+
+def gated(study: Study) -> list[str]:
+    """Checkpoints whose terms must be accepted, with where, and whether a token is there; its value is not read."""
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    has_token = "HF_TOKEN" in os.environ or Path(os.environ.get("HF_TOKEN_PATH", home / "token")).is_file()
+    repos: dict[str, list[str]] = {}
+    for id, checkpoint in study.checkpoints.items():
+        if checkpoint.gated:
+            repos.setdefault(checkpoint.source.repo, []).append(id)
+    then = "a token is set" if has_token else "set HF_TOKEN to a token that may read it"
+    return [f"{', '.join(ids)}: accept the terms at {HUB}/{repo}; {then}" for repo, ids in repos.items()]
+
+
+def missing(study: Study) -> list[str]:
+    """Folders, files and wheels that are named and not there."""
+    found = [
+        f"the wheel {name}: pip install --no-deps -r {WHEELS[name].requirements}" for name in load.missing_wheels(study)
+    ]
+    kinds = {
+        "checkpoint": study.checkpoints,
+        "training data": study.pairs,
+        "task": study.tasks,
+        "in-context task": study.icl,
+    }
+    for what, entries in kinds.items():
+        wanted: dict[str, list[str]] = {}
+        for id, entry in entries.items():
+            if (path := _path(entry.source)) and not Path(path).expanduser().exists():
+                wanted.setdefault(path, []).append(id)
+        found += [f"{path}, for the {what}{'s' * (len(ids) > 1)} {', '.join(ids)}" for path, ids in wanted.items()]
+    encoder = study.file.mine.encoder
+    if encoder and not Path(encoder, "encoder.json").is_file():
+        found.append(f"{encoder}/encoder.json, which mines the negatives")
+    return found
+
+
+def _path(source) -> str | None:
+    """The folder or file on this machine that a source names, if it names one."""
+    if source.kind == "gguf":
+        return None if source.wheel else source.file
+    return getattr(source, "path", None) or getattr(source, "folder", None)

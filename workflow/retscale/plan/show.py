@@ -1,0 +1,126 @@
+"""`retscale plan STUDY`: what would it cost, and what does it still need?"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+from retscale.errors import UserError
+from retscale.plan import words
+from retscale.plan.costs import Costs
+from retscale.plan.estimate import FORMULA, STATE_BYTES, VECTOR_BYTES, Cost, Gpu, total
+from retscale.plan.jobs import Job, done, jobs
+from retscale.plan.needs import downloads, gated, missing
+from retscale.plan.sizes import facts
+from retscale.study import explain, load
+from retscale.study.load import Study
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the plan of a study; UserError says what is wrong with it."""
+    gpu = machine(arguments.gpu, arguments.utilisation)
+    study = load.study(arguments.study)
+    print(f"{arguments.study}: {study.file.title}\n")
+    print("\n".join(plan(study, Path("results", study.name), gpu)))
+    return 0
+
+
+def machine(name: str, utilisation: float) -> Gpu:
+    known = facts()["gpus"]
+    if name not in known:
+        raise UserError(f"--gpu: unknown {name!r}{explain.closest(name, known)}; known: {', '.join(known)}")
+    if not 0 < utilisation <= 1:
+        raise UserError(f"--utilisation must be above 0 and at most 1, found {utilisation:g}")
+    return Gpu(name, known[name], utilisation)
+
+
+def plan(study: Study, results: Path, gpu: Gpu) -> list[str]:
+    """The whole answer, line by line."""
+    found, costs = jobs(study), Costs(study, results)
+    finished = done(found, results)
+    left = [job for number, job in enumerate(found) if number not in finished]
+    lines = [
+        f"Tokens, FLOPs, GPU-hours and disk of the jobs still to do, on {gpu.name} ({gpu.peak:.4g} FLOP/s, dense bf16)",
+        f"at {gpu.utilisation:.0%}. `7 ?`: seven parts are unknown and in no sum; what they are stands below.",
+    ]
+    lines += words.table(
+        ["stage", "jobs", "done", "tokens", "FLOPs", "GPU-hours", "disk"], stages(found, left, costs, gpu)
+    )
+    lines += ["", "GPU-hours of each checkpoint, done or not:"]
+    lines += words.table(["size", "checkpoints", "parameters", "finetune", "evaluate"], ladder(found, costs, gpu))
+    for name, entries in {
+        "downloads": downloads(study, left, costs),
+        "disk while they run": running(left, costs),
+        "gated": gated(study),
+        "missing": missing(study),
+        "unknown": unknown(costs),
+        "how": FORMULA.format(**facts()).splitlines(),
+    }.items():
+        lines += ["", name, *(f"  {entry}" for entry in entries or ["nothing"])]
+    return lines
+
+
+def stages(found: list[Job], left: list[Job], costs: Costs, gpu: Gpu) -> list[list[str]]:
+    """One row a stage, in the order of the work, and their sum."""
+    count, to_do = (Counter(job.stage for job in some) for some in (found, left))
+    parts: dict[str, list[Cost]] = {stage: [] for stage in count}
+    for job in left:
+        parts[job.stage] += costs.of(job)
+    rows = [row(stage, count[stage], to_do[stage], some, gpu) for stage, some in parts.items()]
+    return [*rows, row("total", len(found), len(left), [cost for some in parts.values() for cost in some], gpu)]
+
+
+def row(name: str, count: int, to_do: int, costs: list[Cost], gpu: Gpu) -> list[str]:
+    return [
+        name,
+        f"{count:,}",
+        f"{count - to_do:,}",
+        words.cell(total(cost.tokens for cost in costs), words.short),
+        words.cell(total(cost.flops for cost in costs), "{:.2e}".format),
+        words.cell(total(gpu.hours(cost.flops) for cost in costs), words.hours),
+        words.cell(total(cost.bytes for cost in costs), words.size),
+    ]
+
+
+def ladder(found: list[Job], costs: Costs, gpu: Gpu) -> list[list[str]]:
+    """One row for the checkpoints of a family and size that cost the same."""
+    parts: dict[str, dict[str, list[Cost]]] = {}
+    for job in found:
+        if job.stage in ("finetune", "evaluate"):
+            parts.setdefault(job.name[0], {"finetune": [], "evaluate": []})[job.stage] += costs.of(job)
+    rows = Counter()
+    for id, by_stage in parts.items():
+        checkpoint = costs.study.checkpoints[id]
+        cells = [words.cell(total(gpu.hours(cost.flops) for cost in some), words.hours) for some in by_stage.values()]
+        rows[f"{checkpoint.family} {checkpoint.size}", words.short(costs.params[id].total), *cells] += 1
+    return [[name, f"{count:,}", *rest] for (name, *rest), count in rows.items()]
+
+
+def running(left: list[Job], costs: Costs) -> list[str]:
+    """What the jobs still to do hold on disk until they end."""
+    lines, study = [], costs.study
+    trained = [costs.params[job.name[0]].total or 0 for job in left if job.stage == "finetune"]
+    if most := max(trained, default=0):
+        lines.append(
+            f"a fine-tuning keeps its state: at most {words.size(STATE_BYTES * most)} (weights and two moments)"
+        )
+    searched = {task for job in left if job.stage == "evaluate" for task in study.batches[job.name[2]]}
+    if most := max((costs.tasks[task].passages.count or 0 for task in searched), default=0):
+        narrow, wide = (words.size(VECTOR_BYTES[study.file.evaluate.storage] * most * width) for width in (1024, 4096))
+        lines.append(
+            f"an evaluation keeps the vectors of its corpus: at most {most:,} documents, {narrow} at width 1,024 and "
+            f"{wide} at 4,096"
+        )
+    return lines
+
+
+def unknown(costs: Costs) -> list[str]:
+    """What the sums lack, by name."""
+    lines = []
+    for what, sizes in {"training data": costs.pairs, "tasks": costs.tasks}.items():
+        if names := [id for id, corpus in sizes.items() if None in (corpus.queries.count, corpus.passages.count)]:
+            lines.append(f"{what} of unknown size, until they are read: {', '.join(names)}")
+    if names := [id for id, params in costs.params.items() if params.total is None]:
+        lines.append(f"parameters, until the checkpoints are there: {', '.join(names)}")
+    if costs.study.icl:
+        lines.append(f"tokens of {len(costs.study.icl)} in-context tasks: their prompts are built when they are asked")
+    return lines

@@ -1,0 +1,60 @@
+"""How big the data of a study are, as far as it is known before they are read."""
+
+import importlib.util
+import json
+from functools import cache
+from pathlib import Path
+
+from retscale.pairs.config import PairsConfig
+from retscale.plan.estimate import Corpus, Texts, least
+from retscale.study import catalog, yaml
+from retscale.task.config import RetrievalTask
+
+
+@cache
+def facts() -> dict:
+    """config/catalog/sizes.yaml."""
+    return yaml.read(catalog.FOLDER / "sizes.yaml")
+
+
+def of_task(task: RetrievalTask, made: Path) -> Corpus:
+    """The size of a task: as counted, if its `task.json` is there; else as mteb's statistics and its own limits have it."""
+    known = _of_mteb(task) if task.source.kind == "mteb" else Corpus(Texts(), Texts())
+    counted = _read(made)
+    queries = counted.get("queries", least(known.queries.count, task.max_queries))
+    passages = counted.get("documents", least(known.passages.count, task.max_documents))
+    return Corpus(Texts(queries, known.queries.characters), Texts(passages, known.passages.characters))
+
+
+def of_pairs(config: PairsConfig, made: Path) -> Corpus:
+    """The size of a training data set: as counted, if its `pairs.json` is there; else as the catalog has it."""
+    known = facts()["pairs"].get(getattr(config.source, "repo", None), {})
+    known = known | {key: value for key, value in _read(made).items() if key in ("pairs", "passages")}
+    pairs = least(known.get("pairs"), config.max_pairs)
+    return Corpus(Texts(pairs, known.get("query")), Texts(known.get("passages"), known.get("passage")))
+
+
+def _read(path: Path) -> dict:
+    """The object in a JSON file; empty where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _of_mteb(task: RetrievalTask) -> Corpus:
+    """From the statistics that lie beside mteb's tasks, read as files: importing mteb takes seconds."""
+    found = importlib.util.find_spec("mteb")
+    if found is None:
+        return Corpus(Texts(), Texts())
+    folder = Path(next(iter(found.submodule_search_locations))) / "descriptive_stats"
+    statistics = next((_read(path) for path in sorted(folder.glob(f"*/{task.source.name}.json"))), {})
+    part = statistics.get(task.source.split, {})
+    part = part.get("hf_subset_descriptive_stats", {}).get(task.source.subset, part)
+    return Corpus(*(_texts(part.get(f"{kind}_text_statistics")) for kind in ("queries", "documents")))
+
+
+def _texts(statistics: dict | None) -> Texts:
+    if not statistics or not (mean := statistics["average_text_length"]):
+        return Texts()
+    return Texts(round(statistics["total_text_length"] / mean), mean)
