@@ -1,9 +1,10 @@
 """What planning costs: `snakemake -n` of a study against a bare Snakefile with the same jobs and files.
 
     python benchmarks/planning.py [--study config/open-ladders.yaml] [--runs 5] [--json]
+    python benchmarks/planning.py --checkpoints 1000 [--icl] --runs 1     a ladder of that many, 15 tasks of BEIR
 
 The bare Snakefile has the same rules, wildcards, inputs and outputs, but no study, no specs and no code digests, so the
-ratio is what retscale adds to Snakemake.
+ratio is what retscale adds to Snakemake. CPU seconds and peak memory are those of the command with all its children.
 """
 
 import argparse
@@ -11,7 +12,6 @@ import json
 import os
 import platform
 import re
-import resource
 import statistics
 import subprocess
 import tempfile
@@ -19,61 +19,68 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+TASKS = (
+    "arguana climate-fever cqadupstack-android dbpedia fever beir-fiqa hotpotqa msmarco nfcorpus nq quora scidocs scifact "
+    "touche2020 trec-covid"
+).split()
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--study", default="config/open-ladders.yaml")
+    arguments.add_argument("--study", type=Path, default=ROOT / "config/open-ladders.yaml")
+    arguments.add_argument("--checkpoints", type=int, help="plan a made-up ladder instead of a study")
+    arguments.add_argument("--icl", action="store_true", help="with the 39 tasks of the gauntlet on each of them")
     arguments.add_argument("--runs", type=int, default=5)
     arguments.add_argument("--json", action="store_true")
     options = arguments.parse_args()
 
-    ours = [
-        "snakemake",
-        "-n",
-        "--forceall",
-        "--quiet",
-        "rules",
-        "--configfile",
-        str(ROOT / options.study),
-        "-s",
-        str(ROOT / "Snakefile"),
-        "-d",
-    ]
     with tempfile.TemporaryDirectory() as folder:
-        jobs = planned(folder, options.study)
+        study = options.study.resolve()
+        if options.checkpoints:
+            study = Path(folder, "ladder.yaml")
+            study.write_text(ladder(options.checkpoints, options.icl))
+        ours = [
+            "snakemake",
+            "-n",
+            "--forceall",
+            "--configfile",
+            str(study),
+            "-s",
+            str(ROOT / "Snakefile"),
+            "-d",
+            folder,
+        ]
+        jobs = planned(ours)
         bare = Path(folder, "Snakefile")
         bare.write_text(bare_snakefile(jobs))
-        peer = ["snakemake", "-n", "--forceall", "--quiet", "rules", "-s", str(bare), "-d"]
-        times = {"ours": [], "peer": []}
+        peer = ["snakemake", "-n", "--forceall", "-s", str(bare), "-d", folder]
+        costs = {"ours": [], "peer": []}
         for _ in range(options.runs):
-            times["ours"].append(cpu_seconds([*ours, folder]))
-            times["peer"].append(cpu_seconds([*peer, folder]))
-    ours_s, peer_s = (statistics.median(times[name]) for name in ("ours", "peer"))
+            for name, command in {"ours": ours, "peer": peer}.items():
+                costs[name].append(cost([*command, "--quiet", "rules"]))
+    seconds = {name: statistics.median(one for one, _ in found) for name, found in costs.items()}
     result = {
-        "name": f"planning {len(jobs)} jobs of {options.study} (CPU s)",
-        "ours": round(ours_s, 2),
-        "peer": round(peer_s, 2),
-        "ratio": round(ours_s / peer_s, 2),
+        "name": f"planning {len(jobs)} jobs of {study.stem} (CPU s)",
+        "ours": round(seconds["ours"], 2),
+        "peer": round(seconds["peer"], 2),
+        "ratio": round(seconds["ours"] / seconds["peer"], 2),
         "share_of_gemm": None,
+        "peak_mib": {name: round(max(peak for _, peak in found)) for name, found in costs.items()},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     }
     print(json.dumps(result) if options.json else "\n".join(f"{key:14} {value}" for key, value in result.items()))
 
 
-def planned(folder: str, study: str) -> list[tuple[str, list[str], list[str]]]:
+def ladder(checkpoints: int, icl: bool) -> str:
+    """A study of many checkpoints that differ in their tokens, and 15 tasks."""
+    rows = [f"  - {{use: pythia-160m, id: c{i}, tokens: {10**9 + i}}}" for i in range(checkpoints)]
+    lines = ["name: ladder", "title: many", "description: many", "checkpoints:", *rows, "pairs: msmarco"]
+    lines += ["mine: {negatives: 15, top: 200}", "recipes: [portes2025]", f"tasks: [{', '.join(TASKS)}]"]
+    return "\n".join([*lines, *(["icl: [gauntlet-v0.3-code]"] if icl else [])]) + "\n"
+
+
+def planned(command: list[str]) -> list[tuple[str, list[str], list[str]]]:
     """(rule, inputs, outputs) of every job of the study, from Snakemake's own detailed summary."""
-    command = [
-        "snakemake",
-        "-n",
-        "--forceall",
-        "-s",
-        str(ROOT / "Snakefile"),
-        "--configfile",
-        str(ROOT / study),
-        "-d",
-        folder,
-    ]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     jobs = []
     for block in re.split(r"\n(?=(?:local)?rule [\w.-]+:\n)", text)[1:]:
@@ -121,12 +128,13 @@ def bare_snakefile(jobs: list) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cpu_seconds(command: list[str]) -> float:
-    """User and system time of a command; it must succeed."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def cost(command: list[str]) -> tuple[float, float]:
+    """User and system seconds of a command with its children, and the peak of the largest in MiB; it must succeed."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 if __name__ == "__main__":

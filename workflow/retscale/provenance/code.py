@@ -51,6 +51,7 @@ def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@functools.cache
 def _imports(path: Path, name: str, root: str) -> list[str]:
     found = []
     here = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]

@@ -3,6 +3,7 @@
 import re
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from retscale.checkpoint.config import Checkpoint
@@ -45,7 +46,7 @@ class Study:
         """In-context tasks whose items must be fetched."""
         return [name for name, task in self.icl.items() if task.source.kind == "jsonl" and task.source.fetched]
 
-    @property
+    @cached_property
     def batches(self) -> dict[str, list[str]]:
         """Tasks that share an evaluation job, in the order of a spec: the small ones, and those of each huge corpus."""
         found: dict[str, list[str]] = {}
