@@ -27,6 +27,7 @@ include: "workflow/rules/items.smk"
 include: "workflow/rules/icl.smk"
 include: "workflow/rules/collect.smk"
 include: "workflow/rules/fit.smk"
+include: "workflow/rules/external.smk"
 include: "workflow/rules/figure.smk"
 include: "workflow/rules/report.smk"
 

@@ -27,6 +27,7 @@ class Stage:
 
     `reads` names, for an input with big neighbours, the only files that the stage reads of it. A `resumable` stage gets
     a folder for its state, which lasts until the job has ended well. Only a stage that `fetches` reaches the network.
+    Inputs `outside` were made by no stage.
     """
 
     does: str
@@ -38,6 +39,7 @@ class Stage:
     batch: bool = False
     resumable: bool = False
     fetches: bool = False
+    outside: tuple[str, ...] = ()
 
 
 STAGES = {
@@ -62,12 +64,15 @@ STAGES = {
         primary="collect.json",
     ),
     "fit": Stage("fit trends and correlations", ("collect",), primary="fit.json"),
-    "figure": Stage("draw one figure", ("collect", "fit"), primary="{name}.png"),
+    "external": Stage(
+        "read results that others published", many=("tables",), primary="external.json", outside=("tables",)
+    ),
+    "figure": Stage("draw one figure", ("collect", "fit"), (), ("external",), primary="{name}.png"),
     "report": Stage(
         "write report.html",
         ("collect", "fit"),
         ("figures", "pairs", "tasks", "leakage"),
-        ("text",),
+        ("text", "external"),
         primary="report.html",
     ),
 }
@@ -182,7 +187,7 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
         if stage.batch:
             run_batch(name, run, spec, inputs, work, folder, digest)
             return
-        sources = record.verified_inputs(inputs, folder, stage.reads)
+        sources = record.verified_inputs(inputs, folder, stage.reads, stage.outside)
         state = (publish.state(folder, label, record.identity(spec, digest, sources)),) if stage.resumable else ()
         notes = run(spec, inputs, work, *state)
         finish(name, spec, digest, sources, work, folder, names[0], notes, started)

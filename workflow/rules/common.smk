@@ -9,6 +9,7 @@ from retscale.study import load, specs
 try:
     study = load.study(Path(workflow.configfiles[-1]))
     load.check_wheels(study)
+    load.check_tables(study)
 except UserError as error:
     raise WorkflowError(str(error))
 

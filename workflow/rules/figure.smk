@@ -1,6 +1,6 @@
 """One figure.
 
-requires: collect.json, fit.json        writes: NAME.png, .pdf, .svg, .csv (its points), .md (caption), .txt (alt text)
+requires: collect.json, fit.json, external.json if it draws them        writes: NAME.png, .pdf, .svg, .csv (its points), .md (caption), .txt (alt text)
 """
 
 figures = [f"{out}/figure/{figure}.png" for figure in study.figures]
@@ -10,6 +10,7 @@ rule figure:
     input:
         collect=rules.collect.output,
         fit=rules.fit.output,
+        external=lambda wildcards: external if wildcards.figure in study.draws_external else [],
     output:
         report(
             f"{out}/figure/{{figure}}.png",
@@ -26,4 +27,5 @@ rule figure:
         "../../envs/environment.yaml"
     shell:
         "retscale figure --spec {params.spec:q} --collect {input.collect:q} --fit {input.fit:q}"
+        " --external {input.external:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -1,6 +1,6 @@
 """report.html: figures, claims, tables, data and provenance in one file.
 
-requires: figures, tables, data facts, leakage        writes: report.html
+requires: figures, tables, data facts, leakage, external points        writes: report.html
 """
 
 
@@ -12,6 +12,7 @@ rule report:
         pairs=expand(rules.pairs.output, pairs=study.pairs),
         tasks=expand(rules.task.output, task=study.tasks),
         leakage=leaks,
+        external=external,
         text=rules.text.output if study.text else [],
     output:
         report(f"{out}/report.html", caption="../report/report.rst", category="Report"),
@@ -25,4 +26,5 @@ rule report:
     shell:
         "retscale report --spec {params.spec:q} --figures {input.figures:q} --collect {input.collect:q} --fit {input.fit:q}"
         " --pairs {input.pairs:q} --tasks {input.tasks:q} --leakage {input.leakage:q} --text {input.text:q}"
+        " --external {input.external:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -52,7 +52,8 @@ def _visit(path: Path, seen: Walk) -> None:
         _compare(path.parent / output["path"], output["sha256"], "differs from its own record", seen)
     for source in inputs:
         _compare(path.parent / source["path"], source["sha256"], f"is not what {path} was made from", seen)
-        _visit(path.parent / source["record"], seen)
+        if source["record"]:
+            _visit(path.parent / source["record"], seen)
 
 
 def _compare(path: Path, expected: str, wrong: str, seen: Walk) -> None:

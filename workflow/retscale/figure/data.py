@@ -27,10 +27,11 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of `collect` and `fit`, read when asked for and refused when their hash is not the recorded one."""
+    """The tables of `collect`, `fit` and perhaps `external`, read when asked for and refused when their hash is not the recorded one."""
 
     collect: Path
     fit: Path
+    external: Path | None = None
 
     @cached_property
     def facts(self) -> dict:
@@ -67,6 +68,18 @@ class Tables:
         rows = self.points.query("recipe == @recipe and task == @task")
         return rows[rows["flops"].notna()].sort_values(["flops", "checkpoint"])
 
+    @cached_property
+    def published(self) -> pd.DataFrame:
+        """Others' points, hollow: a row a model and task, and the `mean` of those with the whole headline."""
+        if self.external is None:
+            return pd.DataFrame({name: [] for name in ("model", "task", "y", "flops", "source", "file", "sha256")})
+        return read_table(self.external, "external")
+
+    def published_of(self, task: str) -> pd.DataFrame:
+        """Others' points of a task with known FLOPs, by FLOPs."""
+        rows = self.published.query("task == @task and flops.notna()")
+        return rows.sort_values(["flops", "model"])
+
     def trend(self, recipe: str, task: str) -> pd.Series | None:
         """The trend of finished checkpoints, whatever its status."""
         rows = self.table("trends").query("recipe == @recipe and task == @task and schedule == 'finished'")
@@ -76,11 +89,18 @@ class Tables:
         return self.table("predictions").query("recipe == @recipe and task == @task and schedule == 'finished'")
 
     def stamp(self) -> str:
-        """The hashes of the two tables of contents; each names the hashes of its tables."""
-        return f"collect.json sha256 {sha256(self.collect)}; fit.json sha256 {sha256(self.fit)}"
+        """The hashes of the tables of contents; each names the hashes of its tables."""
+        paths = [path for path in (self.collect, self.fit, self.external) if path]
+        return "; ".join(f"{path.name} sha256 {sha256(path)}" for path in paths)
 
 
 def marks(rows: pd.DataFrame, **columns: pd.Series) -> pd.DataFrame:
     """Rows of `points` as marks; x is the FLOPs unless given."""
     table = rows.assign(x=rows["flops"], x_low=None, x_high=None).assign(**columns)
     return table[MARK_COLUMNS]
+
+
+def published_marks(rows: pd.DataFrame) -> pd.DataFrame:
+    """Others' points as marks: of no recipe, without intervals."""
+    empty = dict.fromkeys(("recipe", "low", "high", "x_low", "x_high"))
+    return rows.rename(columns={"model": "checkpoint"}).assign(x=rows["flops"], **empty)[MARK_COLUMNS]

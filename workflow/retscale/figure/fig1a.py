@@ -1,17 +1,19 @@
 """Figure 1A: growth with size at fixed tokens per parameter."""
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.lines import Line2D
 
-from retscale.figure import style
+from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
-from retscale.figure.data import MEAN, Drawn, Tables, marks
+from retscale.figure.data import MEAN, Drawn, Tables, marks, published_marks
 from retscale.figure.words import ladder_words
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """The mean score against FLOPs, one line a level of tokens per parameter, one marker a size."""
     rows = tables.of(tables.main, MEAN)
+    others = tables.published_of(MEAN)
     looks = style.looks(tables.points, config)
     figure, ax = plt.subplots(figsize=(config.width, config.width * 0.5))
     shared = rows[~rows["hollow"]].groupby("level")["size"].nunique()
@@ -26,16 +28,19 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     for row in rows.itertuples():
         ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].colour, alpha=0.5, linewidth=1, zorder=3)
         style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow)
+    published.draw(ax, others, names=True)
     if rows.empty:
         style.nothing(ax, "no checkpoint with known compute")
     else:
-        style.flops_axis(ax, rows["flops"])
+        style.flops_axis(ax, pd.concat([rows["flops"], others["flops"]]))
         ax.set_ylabel(f"mean {tables.metric} over {len(tables.facts['headline'])} tasks")
     if handles:
         first = figure.legend(handles=handles, title="tokens per\nparameter", loc="outside right upper", handlelength=3)
         first._legend_box.align = "left"
     sizes = figure.legend(
-        handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right lower"
+        handles=style.size_legend(looks, list(rows["size"])) + published.legend(others),
+        title="parameters",
+        loc="outside right lower",
     )
     sizes._legend_box.align = "left"
 
@@ -53,7 +58,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"{len(tables.facts['headline'])} tasks against pretraining FLOPs (6 × parameters × tokens), recipe "
         f"`{tables.main}`. {lines} "
         f"Colour and marker: size. Vertical bars: {tables.percent} interval over queries (bootstrap, tasks as strata). "
-        "Hollow: not part of the ladder."
+        f"Hollow: not part of the ladder.{published.words(tables)}"
     )
     alt = f"Scatter plot with lines, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} " + " ".join(
         _rise(rows, level, tables.metric) for level in levels
@@ -61,7 +66,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     return Drawn(
         figure,
         "Figure 1A: retrieval against pretraining FLOPs at fixed tokens per parameter",
-        marks(rows),
+        pd.concat([marks(rows), published_marks(others)], ignore_index=True),
         caption,
         alt,
     )

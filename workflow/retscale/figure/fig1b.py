@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from retscale.figure import style
+from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
-from retscale.figure.data import MEAN, Drawn, Tables, marks
+from retscale.figure.data import MEAN, Drawn, Tables, marks, published_marks
 from retscale.figure.words import ladder_words, trend_words
 
 CONFIDENCE, PREDICTION = 0.30, 0.10  # opacity of the bands
@@ -21,6 +21,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     unknown = tables.points.query(f"recipe == @tables.main and task == '{MEAN}'")
     unknown = unknown[unknown["flops"].isna()].sort_values("checkpoint")
     band = tables.prediction(tables.main, MEAN)
+    others = tables.published_of(MEAN)
     looks = style.looks(tables.points, config)
     figure, ax = plt.subplots(figsize=(config.width, config.width * 0.5))
 
@@ -30,6 +31,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     for row in rows.itertuples():
         ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].colour, alpha=0.5, linewidth=1, zorder=4)
         style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow)
+    published.draw(ax, others, names=True)
     for row in unknown.itertuples():
         ax.axhline(row.y, color=style.GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=2)
         ax.annotate(
@@ -43,12 +45,14 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     if rows.empty:
         style.nothing(ax, "no checkpoint with known compute")
     else:
-        style.flops_axis(ax, rows["flops"], to=band["flops"].max() if len(band) else None)
+        style.flops_axis(ax, pd.concat([rows["flops"], others["flops"]]), to=band["flops"].max() if len(band) else None)
         ax.set_ylabel(f"mean {tables.metric} over {len(tables.facts['headline'])} tasks")
-        ax.set_ylim(*window(pd.concat([rows, unknown]), band))
+        ax.set_ylim(*window(pd.concat([rows, unknown, others]), band))
 
     sizes = figure.legend(
-        handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right upper"
+        handles=style.size_legend(looks, list(rows["size"])) + published.legend(others),
+        title="parameters",
+        loc="outside right upper",
     )
     sizes._legend_box.align = "left"
     if len(band):
@@ -67,11 +71,11 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
             if len(band)
             else ""
         )
-        + f"Vertical bars: {tables.percent} interval over queries. Hollow: not in the fit.{note}"
+        + f"Vertical bars: {tables.percent} interval over queries. Hollow: not in the fit.{note}{published.words(tables)}"
     )
     words = trend_words(tables.trend(tables.main, MEAN), tables.percent, tables.metric)
     alt = f"Scatter plot, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} {words}"
-    drawn = marks(pd.concat([rows, unknown]))
+    drawn = pd.concat([marks(pd.concat([rows, unknown])), published_marks(others)], ignore_index=True)
     return Drawn(figure, "Figure 1B: retrieval against pretraining FLOPs, all checkpoints", drawn, caption, alt)
 
 

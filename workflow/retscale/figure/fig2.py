@@ -6,9 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from retscale.figure import style
+from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
-from retscale.figure.data import Drawn, Tables, marks
+from retscale.figure.data import Drawn, Tables, marks, published_marks
 from retscale.figure.fig1b import trend_and_bands
 from retscale.figure.words import interval, ladder_words
 
@@ -24,16 +24,17 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     order = list(trends.sort_values(["slope", "task"], ascending=[False, True], na_position="last")["task"])
     order += sorted(set(known) - set(order))
     by_task = {task: tables.of(tables.main, task) for task in order}
+    others = {task: tables.published_of(task) for task in order}
     looks = style.looks(tables.points, config)
 
     count = math.ceil(max(len(order), 1) / COLUMNS)
     shape = {"nrows": count, "ncols": min(COLUMNS, max(len(order), 1)), "sharex": True, "squeeze": False}
     figure, grid = plt.subplots(figsize=(config.width, 0.75 + 1.4 * count), **shape)
-    spans = [max(rows["high"].max() - rows["low"].min(), 0.02) for rows in by_task.values() if len(rows)]
+    spans = [max(np.ptp(ends(by_task[task], others[task])), 0.02) for task in order if len(by_task[task])]
     span = 1.12 * max(spans, default=1.0)
     found = trends.set_index("task")
     for ax, task in zip(grid.flat, order, strict=False):
-        panel(ax, by_task[task], tables.prediction(tables.main, task), span, looks, config)
+        panel(ax, by_task[task], others[task], tables.prediction(tables.main, task), span, looks, config)
         ax.set_title(task, loc="left", pad=12, fontweight="bold", fontsize=config.font_size - 0.5)
         ax.text(
             0, 1.025, slope_words(found, task), transform=ax.transAxes, fontsize=config.font_size - 1.8, color="#444444"
@@ -46,13 +47,14 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         if last:
             last[-1].xaxis.set_tick_params(labelbottom=True)
     every = pd.concat(by_task.values()) if by_task else tables.points.head(0)
+    shown = pd.concat(others.values()) if others else tables.published.head(0)
     if every.empty:
         style.nothing(grid.flat[0], "no checkpoint with known compute")
     else:
-        style.flops_axis(grid.flat[0], every["flops"], label=False)
+        style.flops_axis(grid.flat[0], pd.concat([every["flops"], shown["flops"]]), label=False)
         figure.supxlabel("pretraining compute, 6 × parameters × tokens (FLOPs)", fontsize=config.font_size)
         figure.supylabel(tables.metric, fontsize=config.font_size)
-    handles = style.size_legend(looks, list(every["size"]))
+    handles = style.size_legend(looks, list(every["size"])) + published.legend(shown)
     figure.legend(handles=handles, title="parameters", loc="outside upper center", ncols=min(len(handles), 8) or 1)
 
     caption = (
@@ -62,22 +64,32 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"Numbers under each name: slope per decade of FLOPs with {tables.percent} interval; line and band: trend "
         f"and its {tables.percent} confidence band. "
         "A band that fills its panel means that so few sizes cannot tell the trend from effects of size. "
-        "Vertical bars: interval over queries. Hollow: not in the fit."
+        f"Vertical bars: interval over queries. Hollow: not in the fit.{published.words(tables, None)}"
     )
     alt = f"{len(order)} small scatter plots of {tables.metric} against logarithmic FLOPs, one a task. " + " ".join(
         f"{task}: slope per decade {slope_words(found, task)}. {ladder_words(by_task[task])}" for task in order
     )
-    return Drawn(figure, "Figure 2: each retrieval task against pretraining FLOPs", marks(every), caption, alt)
+    drawn = pd.concat([marks(every), published_marks(shown)], ignore_index=True)
+    return Drawn(figure, "Figure 2: each retrieval task against pretraining FLOPs", drawn, caption, alt)
 
 
-def panel(ax, rows: pd.DataFrame, band: pd.DataFrame, span: float, looks: dict, config: FigureConfig) -> None:
+def ends(rows: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float]:
+    """The lowest and the highest value that a panel shows."""
+    values = np.concatenate([rows["low"], rows["high"], others["y"]])
+    return float(values.min()), float(values.max())
+
+
+def panel(
+    ax, rows: pd.DataFrame, others: pd.DataFrame, band: pd.DataFrame, span: float, looks: dict, config: FigureConfig
+) -> None:
     """One task."""
     trend_and_bands(ax, band[~band["extrapolated"].astype(bool)], config, prediction=False)
     for row in rows.itertuples():
         ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].colour, alpha=0.5, linewidth=0.8, zorder=3)
         style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow, size=3.8)
+    published.draw(ax, others, size=3.4)
     if len(rows):
-        centre = (rows["low"].min() + rows["high"].max()) / 2
+        centre = sum(ends(rows, others)) / 2
         low = float(np.clip(centre - span / 2, 0, max(1 - span, 0)))
         ax.set_ylim(low, low + span)
         ax.yaxis.set_major_locator(plt.MaxNLocator(4))

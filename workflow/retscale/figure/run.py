@@ -20,11 +20,12 @@ FIGURES = {
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
-    """Draw the figure `spec["name"]` from `collect` (collect.json) and `fit` (fit.json) into `out`."""
+    """Draw the figure `spec["name"]` from `collect` (collect.json), `fit` (fit.json) and, if given, `external` into `out`."""
     job = FigureJob.model_validate(spec)
     if job.name not in FIGURES:
         raise UserError(f"unknown figure {job.name!r}; there are {', '.join(FIGURES)}")
-    tables = Tables(Path(inputs["collect"]), Path(inputs["fit"]))
+    external = Path(inputs["external"]) if inputs.get("external") else None
+    tables = Tables(Path(inputs["collect"]), Path(inputs["fit"]), external)
     with matplotlib.rc_context(style.rc(job)):
         drawn = FIGURES[job.name](tables, job)
         drawn.marks.to_csv(out / f"{job.name}.csv", index=False, lineterminator="\n")

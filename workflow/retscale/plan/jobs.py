@@ -81,10 +81,14 @@ def _jobs(study: Study) -> Iterator[Job]:
     collect, fit = "collect/collect.json", "fit/fit.json"
     yield one("collect", (), [*cards.values(), *encoders.values(), *scores, *icl], collect, specs.collect)
     yield one("fit", (), [collect], fit, specs.fit)
+    external = ["external/external.json"] if study.external else []
+    for output in external:
+        yield one("external", (), [], output, specs.external)
     figures = [f"figure/{name}.png" for name in study.figures]
     for name, output in zip(study.figures, figures, strict=True):
-        yield one("figure", (name,), [collect, fit], output, specs.figure, name)
-    reads = [*figures, collect, fit, *pairs.values(), *tasks.values(), *leaks.makes, *text]
+        drawn = external if name in study.draws_external else []
+        yield one("figure", (name,), [collect, fit, *drawn], output, specs.figure, name)
+    reads = [*figures, collect, fit, *pairs.values(), *tasks.values(), *leaks.makes, *text, *external]
     yield one("report", (), reads, "report.html", specs.report)
 
 
@@ -106,4 +110,11 @@ def _fresh(job: Job, output: str, results: Path) -> bool:
     except UserError:
         return False
     now = record.spec_sha256(job.makes[output]()), code.digest(f"retscale.{job.stage}.run")
-    return (kept.get("spec_sha256"), kept.get("code_sha256")) == now
+    # What no job makes may have been edited.
+    outside = [source for source in kept.get("inputs", ()) if source["record"] is None]
+    same = all(_sha256((results / output).parent / source["path"]) == source["sha256"] for source in outside)
+    return same and (kept.get("spec_sha256"), kept.get("code_sha256")) == now
+
+
+def _sha256(path: Path) -> str:
+    return record.sha256(path) if path.is_file() else ""

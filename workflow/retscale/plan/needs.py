@@ -70,6 +70,7 @@ def missing(study: Study) -> list[str]:
             if (path := _path(entry.source)) and not Path(path).expanduser().exists():
                 wanted.setdefault(path, []).append(id)
         found += [f"{path}, for the {what}{'s' * (len(ids) > 1)} {', '.join(ids)}" for path, ids in wanted.items()]
+    found += [f"{path}, a table of published results" for path in study.external if not Path(path).is_file()]
     encoder = study.file.mine.encoder
     if encoder and not Path(encoder, "encoder.json").is_file():
         found.append(f"{encoder}/encoder.json, which mines the negatives")

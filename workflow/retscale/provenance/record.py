@@ -61,12 +61,15 @@ def read(primary: Path) -> dict:
         ) from None
 
 
-def verified_inputs(inputs: dict, folder: Path, reads: dict[str, tuple[str, ...]] | None = None) -> list[dict]:
+def verified_inputs(
+    inputs: dict, folder: Path, reads: dict[str, tuple[str, ...]] | None = None, outside: tuple[str, ...] = ()
+) -> list[dict]:
     """Each input file and its companions, checked against the record of the job that made it.
 
     `inputs` maps a name to a path or a list of paths; paths in the result are relative to `folder`, the home of the
     record to be. `reads` maps a name to the only files that are read of such an input: neither hashed nor listed are
     the others, say the weights beside a log. Their record is named all the same, so an audit still reaches them.
+    Inputs `outside` come from no stage, so there is no record to check them against: they are hashed as they are.
     UserError names the first file whose bytes are not those that were recorded.
     """
     rows = []
@@ -74,6 +77,11 @@ def verified_inputs(inputs: dict, folder: Path, reads: dict[str, tuple[str, ...]
         for primary in value if isinstance(value, list) else [value]:
             if not primary.is_file():
                 raise UserError(f"--{name}: there is no file {primary}")
+            if name in outside:
+                rows.append(
+                    {"name": name, "path": os.path.relpath(primary, folder), "sha256": sha256(primary), "record": None}
+                )
+                continue
             made = {output["path"]: output["sha256"] for output in read(primary)["outputs"]}
             for file in (reads or {}).get(name, made):
                 path = primary.parent / file

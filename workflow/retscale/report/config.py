@@ -32,3 +32,4 @@ class ReportConfig(BaseModel):
     text: dict[str, Described] = {}
     tasks: dict[str, Described] = {}
     icl: dict[str, Described] = {}
+    external: list[str] = []  # the licence of each table

@@ -24,7 +24,8 @@ FOLLOWING = {"p_mrr": "p-MRR", "robustness_at_10": "robustness@10"}
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     """Write report.html from `figures` (with SVG, caption, alt text beside), `collect`, `fit`, `tasks`, `pairs`, `leakage`.
 
-    `text` (text.json) is there only when checkpoints were pretrained here. All other inputs are hashed and listed.
+    `text` (text.json) is there only when checkpoints were pretrained here, `external` only when the study joins published
+    results. All other inputs are hashed and listed.
     """
     config = ReportConfig.model_validate(spec)
     environment = jinja2.Environment(
@@ -76,6 +77,7 @@ def facts(config: ReportConfig, inputs: dict) -> dict:
         "absent": rows(tables["points"].query("missing != ''")),
         "following_names": FOLLOWING,
         "following": rows(read_table(collect, "scores").query("metric in @FOLLOWING")),
+        "external": external(Path(inputs["external"])) if inputs.get("external") else None,
         "icl": icl_table(checkpoints, tables["icl_points"], config),
         "icl_tasks": icl_tasks(read_table(collect, "icl"), config),
         "icl_averages": icl_averages(checkpoints, read_table(collect, "icl_averages")),
@@ -156,6 +158,28 @@ def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, co
             row | {"means": [{"y": m.y, "low": m.low, "high": m.high} if m else None for m in means], "scores": cells}
         )
     return {"tasks": tasks, "rows": table}
+
+
+def external(path: Path) -> dict:
+    """The published tables that were joined, and one row a model: its facts, its mean and its score on each task."""
+    found, points = read_json(path), read_table(path, "external")
+    values = {(row.model, row.task): row.y for row in points.itertuples()}
+    tasks = [name for name in found["headline"] if name in set(points["task"])]
+    tasks += sorted(set(points["task"]) - {MEAN, *tasks})
+    models = points.drop_duplicates("model").sort_values(["flops", "model"]).to_dict("records")
+    number_of = {table["source"]: number for number, table in enumerate(found["tables"], 1)}
+    return {
+        **found,
+        "tasks": tasks,
+        "rows": [
+            row
+            | {
+                "scores": [values.get((row["model"], task)) for task in [MEAN, *tasks]],
+                "from": number_of[row["source"]],
+            }
+            for row in models
+        ],
+    }
 
 
 def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: ReportConfig) -> dict:

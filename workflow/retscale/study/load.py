@@ -42,6 +42,16 @@ class Study:
         return list(self.file.figures)
 
     @property
+    def external(self) -> list[str]:
+        """The published tables that are joined to the study."""
+        return [entry.table for entry in self.file.external]
+
+    @property
+    def draws_external(self) -> list[str]:
+        """Figures that show them."""
+        return [name for name in self.figures if self.external and name in ("1a", "1b", "2")]
+
+    @property
     def fetched(self) -> list[str]:
         """In-context tasks whose items must be fetched."""
         return [name for name, task in self.icl.items() if task.source.kind == "jsonl" and task.source.fetched]
@@ -114,6 +124,13 @@ def missing_wheels(found: Study) -> list[str]:
     ]
     named = {name for source in sources if (name := getattr(source, "wheel", None))}
     return sorted(name for name in named if not wheel.installed(name))
+
+
+def check_tables(found: Study) -> None:
+    """UserError if a published table is not there."""
+    for number, path in enumerate(found.external):
+        if not Path(path).is_file():
+            raise UserError(f"{found.path}: external.{number}.table: there is no file {path}")
 
 
 def check_wheels(found: Study) -> None:
@@ -214,6 +231,13 @@ def _check_sense(found: Study, file: str) -> None:
             raise UserError(f"{file}: the checkpoint {id!r} cannot be loaded: {checkpoint.unsupported}; leave it out")
         if checkpoint.source.kind == "pretrain" and found.text is None:
             raise UserError(f"{file}: the checkpoint {id!r} is pretrained here, so the study needs a `text`")
+    for number, entry in enumerate(found.file.external):
+        where = f"external.{number}"
+        if entry.metric != found.file.fit.metric:
+            raise UserError(f"{file}: {where}.metric is {entry.metric}, but fit.metric is {found.file.fit.metric}")
+        for name, task in entry.tasks.items():
+            if task not in found.tasks:
+                raise explain.unknown(file, f"{where}.tasks.{name}", "task", task, found.tasks)
     if found.file.mine.encoder and Path(found.file.mine.encoder).is_relative_to(f"results/{found.name}"):
         raise UserError(
             f"{file}: mine.encoder is {found.file.mine.encoder}, which this study trains itself, on what it mines; train "

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from retscale.evaluate.config import EvaluateConfig
+from retscale.external.config import External
 from retscale.figure.config import FigureConfig
 from retscale.fit.config import FitConfig
 from retscale.mine.config import MineConfig
@@ -53,14 +54,17 @@ class Study(BaseModel):
     averages: list[str] = Field([], description="versions of the in-context gauntlet; the first gives the headline")
     evaluate: EvaluateConfig = EvaluateConfig()
     fit: FitConfig = FitConfig()
+    external: list[External] = Field(
+        [], description="published tables of results, or just one: points that are drawn hollow and never fitted"
+    )
     figures: dict[Figure, FigureConfig] = Field(
         {name: FigureConfig() for name in get_args(Figure)}, description="how each figure looks, in the report's order"
     )
 
-    @field_validator("pairs", mode="before")
+    @field_validator("pairs", "external", mode="before")
     @classmethod
-    def _one_is_a_list(cls, pairs):
-        return [pairs] if isinstance(pairs, str | dict) else pairs
+    def _one_is_a_list(cls, given):
+        return [given] if isinstance(given, str | dict) else given
 
     @field_validator("figures", mode="before")
     @classmethod

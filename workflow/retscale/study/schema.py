@@ -34,10 +34,12 @@ def schema() -> dict:
             field["items"] = either
         else:
             made["properties"][key] = {k: v for k, v in field.items() if k != "anyOf"} | either
-    # A single training data set need not be written as a list.
-    several = made["properties"]["pairs"]
-    about = {key: several.pop(key) for key in ("title", "description")}
-    made["properties"]["pairs"] = about | {"anyOf": [*several["items"]["anyOf"], several]}
+    # A single training data set or table need not be written as a list.
+    for name in ("pairs", "external"):
+        several = made["properties"][name]
+        about = {key: several.pop(key) for key in ("title", "description", "default") if key in several}
+        one = several["items"]
+        made["properties"][name] = about | {"anyOf": [*one.get("anyOf", [one]), several]}
     return made
 
 

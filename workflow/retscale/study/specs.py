@@ -111,6 +111,22 @@ def fit(study: Study) -> dict:
     return {**plain(study.file.fit), "seed": study.file.seed}
 
 
+def external(study: Study) -> dict:
+    """How to read the published tables: what each name of a task means here, if anything."""
+    catalogued = {**catalog.entries("task"), **{id: plain(task) for id, task in study.tasks.items()}}
+    names, splits = {}, {}
+    for id, task in catalogued.items():
+        here = id if id in study.tasks else None
+        names |= {id: here} | ({task["source"]["name"]: here} if task["source"]["kind"] == "mteb" else {})
+        if here and "split" in task["source"]:
+            splits[id] = task["source"]["split"]
+    tables = [
+        plain(entry, without={"table", "licence", "tasks"}) | {"names": names | entry.tasks, "splits": splits}
+        for entry in study.file.external
+    ]
+    return {"headline": list(study.tasks), "tables": tables}
+
+
 def figure(study: Study, name: str) -> dict:
     return {"name": name, **plain(study.file.figures[name])}
 
@@ -130,6 +146,7 @@ def report(study: Study) -> dict:
         "text": described({source.name: source for source in study.text.sources} if study.text else {}),
         "tasks": described(study.tasks),
         "icl": described(study.icl),
+        "external": [entry.licence for entry in study.file.external],
     }
 
 

@@ -1,0 +1,1 @@
+"""The stage `external`: results that others published, as points beside the study's own."""

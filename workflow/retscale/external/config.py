@@ -1,0 +1,59 @@
+"""What a study says of a published table of results."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Columns(BaseModel):
+    """The names of a table's columns. Those that are None it does not have; `value` then has the metric's name."""
+
+    model_config = ConfigDict(extra="forbid")
+    model: Name = "model"
+    task: Name = "task"
+    value: Name | None = None
+    n_params: Name | None = None
+    n_tokens: Name | None = Field(None, min_length=1, description="tokens of pretraining; an empty cell: unknown")
+    split: Name | None = Field(None, description="compared with the split of the study's task")
+    origin: Name | None = Field(None, description="where a value comes from; shown with it")
+
+
+class External(BaseModel):
+    """A table of results that others published, a row a model and task.
+
+    They are drawn hollow and enter no fit. `models`: those to take; None: all. `tasks`: the study's name of a task or
+    group, for a name of the table that is neither the study's nor mteb's.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    table: Annotated[str, Field(pattern=r"\.csv$", description="a file, absolute or from where the study is run")]
+    source: Annotated[str, Field(min_length=1, description="who published it, and where; shown with every point")]
+    licence: str = ""
+    metric: Literal["ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"] = "ndcg_at_10"
+    models: list[Name] | None = Field(None, min_length=1)
+    tasks: dict[Name, Name] = {}
+    columns: Columns = Columns()
+
+
+class Published(BaseModel):
+    """What the job is told of one table. `names` maps each name of a task to the study's, or to None for a task that it
+    does not have; `splits` gives the split of the study's tasks where it is known.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    source: str
+    metric: str
+    models: list[str] | None
+    names: dict[str, str | None]
+    splits: dict[str, str]
+    columns: Columns
+
+
+class ExternalJob(BaseModel):
+    """What one job of this stage is told; `headline`: the names that the mean over tasks is taken of."""
+
+    model_config = ConfigDict(extra="forbid")
+    headline: list[str] = Field(min_length=1)
+    tables: list[Published] = Field(min_length=1)

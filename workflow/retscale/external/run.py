@@ -1,0 +1,54 @@
+"""The stage `external`: published tables -> external.json and external.parquet."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from retscale.collect.tables import sha256, write_tables
+from retscale.external.config import ExternalJob
+from retscale.external.table import Row, consistent, read
+
+MEAN = "mean"
+COLUMNS = ["model", "task", "y", "n_params", "n_tokens", "flops", "source", "origin", "line", "file", "sha256"]
+
+
+def run(spec: dict, inputs: dict[str, list[Path]], out: Path) -> dict:
+    """One row a model and task of the study, and its `mean` over the headline if it lacks none of it.
+
+    FLOPs are 6ND where a table states both. `file` is relative to the study's results, as elsewhere.
+    """
+    job = ExternalJob.model_validate(spec)
+    results, found, tables, every = out.parent.parent, [], [], []
+    for path, told in zip(inputs["tables"], job.tables, strict=True):
+        rows, elsewhere = read(path, told)
+        every += [(path, row) for row in rows]
+        about = {"source": told.source, "file": os.path.relpath(path, results), "sha256": sha256(path)}
+        found += [record(row) | about for row in rows]
+        tables.append(about | {"models": len({row.model for row in rows}), "rows": len(rows), "elsewhere": elsewhere})
+    consistent(every)
+    points = pd.DataFrame(found, columns=COLUMNS)
+    means, absent = averaged(points, job.headline)
+    points = pd.concat([points, means], ignore_index=True).sort_values(["model", "task"], ignore_index=True)
+    points = points.astype({name: float for name in ("n_params", "n_tokens", "flops")})
+    facts = {"headline": job.headline, "tables": tables, "absent": absent}
+    write_tables(out, "external.json", {"external": points}, facts)
+    return {"rows": len(points), "elsewhere": [table["elsewhere"] for table in tables]}
+
+
+def record(row: Row) -> dict:
+    flops = 6 * row.n_params * row.n_tokens if row.n_params and row.n_tokens else None
+    facts = {name: getattr(row, name) for name in ("model", "task", "n_params", "n_tokens", "origin", "line")}
+    return facts | {"y": row.value, "flops": flops}
+
+
+def averaged(points: pd.DataFrame, headline: list[str]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """The mean of each model that has every part of the headline, and for the others what they lack."""
+    means, absent = [], {}
+    for model, rows in points.groupby("model", sort=True):
+        parts = rows[rows["task"].isin(headline)]
+        if missing := [name for name in headline if name not in set(parts["task"])]:
+            absent[model] = missing
+            continue
+        means.append(parts.iloc[0].to_dict() | {"task": MEAN, "y": parts["y"].mean(), "origin": "", "line": None})
+    return pd.DataFrame(means, columns=points.columns), absent

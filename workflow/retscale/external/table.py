@@ -1,0 +1,151 @@
+"""A published table, read and checked: every row is taken, known to be of no concern, or refused."""
+
+import csv
+import difflib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from retscale.errors import UserError
+from retscale.external.config import Columns, Published
+
+SPLITS = {"validation": "dev"}  # two names of one split
+
+
+@dataclass(frozen=True)
+class Row:
+    """One value of a model on a task of the study, and the line that it stands in."""
+
+    model: str
+    task: str
+    value: float
+    n_params: float | None
+    n_tokens: float | None
+    origin: str
+    line: int
+
+
+def read(path: Path, told: Published) -> tuple[list[Row], int]:
+    """The rows of the study's tasks, in the order of the file, and how many are of other known tasks.
+
+    UserError names the file, the line and what is wrong: a missing column, an unknown task or model, a value outside
+    [0, 1], a model that has two values for a task or two sizes.
+    """
+    found, elsewhere, lines = [], 0, {}
+    for line, cells in _lines(path, _wanted(told)):
+        where = f"{path}, line {line}"
+        model, name = cells[told.columns.model].strip(), cells[told.columns.task].strip()
+        if not model:
+            raise UserError(f"{where}: the model has no name")
+        if name not in told.names:
+            raise UserError(
+                f"{where}: unknown task {name!r}{_closest(name, told.names)}; name the study's under `tasks: "
+                f"{{{name}: ...}}`"
+            )
+        lines.setdefault(model, line)
+        if told.models is not None and model not in told.models:
+            continue
+        task = told.names[name]
+        if task is None:
+            elsewhere += 1
+            continue
+        _check_split(cells, told, task, where)
+        row = Row(
+            model,
+            task,
+            _value(cells[told.columns.value or told.metric], where),
+            _count(cells, told.columns.n_params, where),
+            _count(cells, told.columns.n_tokens, where),
+            cells[told.columns.origin].strip() if told.columns.origin else "",
+            line,
+        )
+        found.append(row)
+    for model in told.models or ():
+        if model not in lines:
+            raise UserError(f"{path}: there is no model {model!r}{_closest(model, lines)}")
+    if not found:
+        raise UserError(f"{path} holds no value of a task of this study")
+    consistent([(path, row) for row in found])
+    return found, elsewhere
+
+
+def consistent(rows: list[tuple[Path, Row]]) -> None:
+    """Refuse a model that is given twice for a task, or with different parameters or tokens."""
+    values, sizes = {}, {}
+    for path, row in rows:
+        here = f"{path}, line {row.line}"
+        if (row.model, row.task) in values:
+            raise UserError(
+                f"{here}: {row.model} has a second value for {row.task}; the first is {values[row.model, row.task]}"
+            )
+        values[row.model, row.task] = here
+        size, first = sizes.setdefault(row.model, ((row.n_params, row.n_tokens), here))
+        if size != (row.n_params, row.n_tokens):
+            raise UserError(f"{here}: {row.model} has other parameters or tokens than at {first}")
+
+
+def _wanted(told: Published) -> list[str]:
+    names = Columns(**told.columns.model_dump() | {"value": told.columns.value or told.metric}).model_dump()
+    return [name for name in names.values() if name is not None]
+
+
+def _lines(path: Path, wanted: list[str]):
+    """The line number and the cells of each row; UserError if the file is no table with the columns `wanted`."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            has = rows.fieldnames or []
+            if missing := [name for name in wanted if name not in has]:
+                raise UserError(
+                    f"{path} has no column {', '.join(missing)}; it has {', '.join(has) or 'none'}; say under `columns` "
+                    "what they are called"
+                )
+            if len(set(has)) < len(has):
+                raise UserError(f"{path} names a column twice: {', '.join(has)}")
+            for cells in rows:
+                if None in cells or None in cells.values():
+                    raise UserError(f"{path}, line {rows.line_num}: has not the {len(has)} cells of the header")
+                yield rows.line_num, cells
+    except FileNotFoundError:
+        raise UserError(f"there is no table {path}; put it there or correct `table`") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read the table {path}: {error}") from None
+
+
+def _value(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise UserError(f"{where}: the value {text!r} is not a number") from None
+    if not 0 <= value <= 1:  # neither is nan
+        raise UserError(f"{where}: the value {text} lies outside 0 to 1; percentages must be divided by 100")
+    return value
+
+
+def _count(cells: dict[str, str], column: str | None, where: str) -> float | None:
+    """Parameters or tokens; None if the table does not have them here."""
+    if column is None or not (text := cells[column].strip()):
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (value >= 1 and math.isfinite(value)):
+        raise UserError(f"{where}: {column} is {text!r}, not a count; leave the cell empty if it is unknown")
+    return value
+
+
+def _check_split(cells: dict[str, str], told: Published, task: str, where: str) -> None:
+    if told.columns.split is None or task not in told.splits:
+        return
+    has, wants = cells[told.columns.split].strip(), told.splits[task]
+    if SPLITS.get(has, has) != SPLITS.get(wants, wants):
+        raise UserError(
+            f"{where}: the value for {task} is of the split {has!r}, this study's of {wants!r}, so they do not compare; "
+            "leave this model out: list those to take under `models`"
+        )
+
+
+def _closest(word: str, known) -> str:
+    near = difflib.get_close_matches(word, sorted(known), 1, 0.6)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known)[:60])}"

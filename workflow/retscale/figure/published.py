@@ -1,0 +1,39 @@
+"""Results that others published, drawn hollow among the study's own."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from retscale.figure import style
+from retscale.figure.data import MEAN, Tables
+
+HOLLOW = {"linestyle": "none", "marker": "D", "color": style.GREY, "markerfacecolor": "white", "markeredgewidth": 1.0}
+NAMED = 16  # so many names can be read in a figure
+
+
+def draw(ax: Axes, rows: pd.DataFrame, size: float = 4.5, names: bool = False) -> None:
+    """One grey diamond a model; with its name if there are few."""
+    ax.plot(rows["flops"], rows["y"], markersize=size, zorder=4, **HOLLOW)
+    for row in rows.itertuples() if names and len(rows) <= NAMED else ():
+        ax.annotate(
+            row.model, (row.flops, row.y), (4, 3), textcoords="offset points", fontsize=5, color=style.GREY, zorder=6
+        )
+
+
+def legend(rows: pd.DataFrame) -> list[Line2D]:
+    return [Line2D([], [], markersize=4.5, label="published", **HOLLOW)] if len(rows) else []
+
+
+def words(tables: Tables, task: str | None = MEAN) -> str:
+    """What the diamonds are, and who has none; nothing if the study joins no table. `task` None: of any task."""
+    every = tables.published if task is None else tables.published.query("task == @task")
+    if tables.published.empty:
+        return ""
+    sources = "; ".join(sorted(set(tables.published["source"])))
+    drawn, known = every[every["flops"].notna()], set(every["model"])
+    text = f" Grey diamonds: {drawn['model'].nunique()} models as published, not run here and in no fit ({sources})."
+    if unknown := sorted(known - set(drawn["model"])):
+        text += f" Not drawn, for their pretraining compute is unknown: {', '.join(unknown)}."
+    if lacking := sorted(set(tables.published["model"]) - known):
+        text += f" Not drawn, for they lack a task of the mean: {', '.join(lacking)}."
+    return text

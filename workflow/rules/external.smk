@@ -1,0 +1,23 @@
+"""Results that others published, as points beside the study's own; no fit reads them.
+
+requires: tables (csv)        writes: external.json, external.parquet
+"""
+
+external = [f"{out}/external/external.json"] if study.external else []
+
+if study.external:
+
+    rule external:
+        input:
+            study.external,
+        output:
+            f"{out}/external/external.json",
+        params:
+            spec=spec(specs.external),
+            code=digest("external"),
+        log:
+            f"{logs}/external.log",
+        conda:
+            "../../envs/environment.yaml"
+        shell:
+            "retscale external --spec {params.spec:q} --tables {input:q} --out {output:q} > {log:q} 2>&1"
