@@ -63,6 +63,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     alt = f"Scatter plot with lines, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} " + " ".join(
         _rise(rows, level, tables.metric) for level in levels
     )
+    alt += published.words(tables)
     return Drawn(
         figure,
         "Figure 1A: retrieval against pretraining FLOPs at fixed tokens per parameter",

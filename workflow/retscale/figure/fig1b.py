@@ -74,7 +74,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         + f"Vertical bars: {tables.percent} interval over queries. Hollow: not in the fit.{note}{published.words(tables)}"
     )
     words = trend_words(tables.trend(tables.main, MEAN), tables.percent, tables.metric)
-    alt = f"Scatter plot, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} {words}"
+    alt = f"Scatter plot, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} {words}{published.words(tables)}"
     drawn = pd.concat([marks(pd.concat([rows, unknown])), published_marks(others)], ignore_index=True)
     return Drawn(figure, "Figure 1B: retrieval against pretraining FLOPs, all checkpoints", drawn, caption, alt)
 

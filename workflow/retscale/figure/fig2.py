@@ -69,6 +69,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     alt = f"{len(order)} small scatter plots of {tables.metric} against logarithmic FLOPs, one a task. " + " ".join(
         f"{task}: slope per decade {slope_words(found, task)}. {ladder_words(by_task[task])}" for task in order
     )
+    alt += published.words(tables, None)
     drawn = pd.concat([marks(every), published_marks(shown)], ignore_index=True)
     return Drawn(figure, "Figure 2: each retrieval task against pretraining FLOPs", drawn, caption, alt)
 

@@ -1,0 +1,71 @@
+"""A published table joined to a finished study: what it changes, and what it must not."""
+
+import csv
+
+FOLDERS = ("collect", "fit", "evaluate", "finetune", "icl")
+ENTRY = """
+external:
+  table: published.csv
+  source: a table made up for this test
+  tasks: {FiQA2018: fiqa}
+  columns: {n_params: params, n_tokens: tokens}
+"""
+TABLE = """model,task,ndcg_at_10,params,tokens
+alpha,FiQA2018,0.03,30000,100000
+alpha,consumer-contracts,0.2,30000,100000
+beta,FiQA2018,0.05,90000,
+beta,consumer-contracts,0.3,90000,
+gamma,FiQA2018,0.04,50000,200000
+"""
+COST = {"external": 1, "figure": 3, "report": 1}
+
+
+def files(clone) -> dict[str, bytes]:
+    found = clone.folder / "results/smoke"
+    return {
+        str(path.relative_to(found)): path.read_bytes()
+        for name in FOLDERS
+        for path in sorted((found / name).rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_it_costs_three_figures_and_the_report_and_moves_no_fit(finished):
+    before = files(finished)
+    old = {name: (finished.folder / f"results/smoke/figure/{name}.csv").read_bytes() for name in ("1b", "3")}
+    (finished.folder / "published.csv").write_text(TABLE)
+    study = finished.folder / "config/smoke.yaml"
+    study.write_text(study.read_text() + ENTRY)
+    assert finished.plan() == COST
+    finished.snakemake()
+    assert files(finished) == before
+    assert finished.plan() == {}
+
+    figure = finished.folder / "results/smoke/figure"
+    assert (figure / "3.csv").read_bytes() == old["3"]
+    assert (figure / "1b.csv").read_bytes().startswith(old["1b"].rstrip(b"\n"))
+    with (figure / "1b.csv").open(newline="") as rows:
+        marks = {row["checkpoint"]: row for row in csv.DictReader(rows)}
+    assert {"beta", "gamma"} & marks.keys() == set()  # compute unknown; a task lacks
+    assert float(marks["alpha"]["y"]) == 0.115 and float(marks["alpha"]["x"]) == 6 * 30000 * 100000
+    caption = (figure / "1b.md").read_text()
+    assert "a table made up for this test" in caption
+    assert "unknown: beta." in caption and "lack a task of the mean: gamma." in caption
+    report = (finished.folder / "results/smoke/report.html").read_text()
+    assert all(f'<th scope="row">{name}</th>' in report for name in ("alpha", "beta", "gamma"))
+    audited = finished.run("retscale", "audit", "results/smoke/figure/1b.png").stdout
+    assert "point     alpha / mean  x=18000000000.0  y=0.115\n          published.csv  sha256" in audited
+    assert "verdict   verified" in audited
+
+    finished.edit("published.csv", "0.03,", "0.04,")
+    assert finished.plan() == COST
+    audited = finished.run("retscale", "audit", "results/smoke/figure/1b.png", status=1).stdout
+    assert "PROBLEM   published.csv: is not what results/smoke/external/external.record.json was made from" in audited
+
+    finished.edit("published.csv", "0.04,30000,100000", "4.0,30000,100000")
+    failed = finished.snakemake(status=1)
+    assert "published.csv, line 2: the value 4.0 lies outside 0 to 1" in failed.stdout + failed.stderr
+    (finished.folder / "published.csv").unlink()
+    failed = finished.run("snakemake", "-n", "--configfile", "config/smoke.yaml", status=1)
+    text = failed.stdout + failed.stderr
+    assert "external.0.table: there is no file published.csv" in text and "Traceback" not in text
