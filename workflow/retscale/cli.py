@@ -133,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
         for flag in stage.inputs:
             command.add_argument(f"--{flag}", type=Path, required=True)
         for flag in stage.many:
-            command.add_argument(f"--{flag}", type=Path, nargs="*", required=True)
+            command.add_argument(f"--{flag}", type=Path, nargs="*", required=True, help="files, or @FILE with one a line")
         for flag in stage.optional:
             command.add_argument(f"--{flag}", type=Path, nargs="?", help="may be left empty")
         command.add_argument(
@@ -171,6 +171,7 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
     spec = read_spec(arguments.spec)
     flags = (*stage.inputs, *stage.many, *stage.optional)
     inputs = {flag: value for flag in flags if (value := getattr(arguments, flag)) is not None}
+    inputs |= {flag: read_list(inputs[flag]) for flag in stage.many}
     names = [f"{task}.json" for task in spec["tasks"]] if stage.batch else [stage.primary.format(**spec)]
     targets = arguments.out if stage.batch else [arguments.out]
     folder, label = targets[0].parent, names[0]
@@ -247,6 +248,16 @@ def finish(
     path = record.path_of(Path(primary))
     (work / path).write_text(json.dumps(made, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     publish.publish(work, out, [*names, str(path), primary])
+
+
+def read_list(paths: list[Path]) -> list[Path]:
+    """The paths, or those in the file that one `@FILE` names: a large study has more than a command line holds."""
+    if len(paths) != 1 or not str(paths[0]).startswith("@"):
+        return paths
+    try:
+        return [Path(line) for line in Path(str(paths[0])[1:]).read_text(encoding="utf-8").splitlines() if line]
+    except OSError as error:
+        raise UserError(f"cannot read the list {paths[0]}: {error.strerror}") from None
 
 
 def read_spec(text: str) -> dict:

@@ -21,5 +21,7 @@ rule collect:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale collect --spec {params.spec:q} --cards {input.cards:q} --encoders {input.encoders:q}"
-        " --scores {input.scores:q} --icl {input.icl:q} --out {output:q} > {log:q} 2>&1"
+        # As lists in files, for a thousand checkpoints' are more than a command line holds.
+        "retscale collect --spec @<(printf %s {params.spec:q}) --cards @<(printf '%s\\n' {input.cards:q})"
+        " --encoders @<(printf '%s\\n' {input.encoders:q}) --scores @<(printf '%s\\n' {input.scores:q})"
+        " --icl @<(printf '%s\\n' {input.icl:q}) --out {output:q} > {log:q} 2>&1"

@@ -24,7 +24,7 @@ rule report:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale report --spec {params.spec:q} --figures {input.figures:q} --collect {input.collect:q} --fit {input.fit:q}"
+        "retscale report --spec @<(printf %s {params.spec:q}) --figures {input.figures:q} --collect {input.collect:q} --fit {input.fit:q}"
         " --pairs {input.pairs:q} --tasks {input.tasks:q} --leakage {input.leakage:q} --text {input.text:q}"
         " --external {input.external:q}"
         " --out {output:q} > {log:q} 2>&1"
