@@ -13,7 +13,19 @@ from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.plan import show, sizes, words
 from retscale.plan.costs import Costs, Params
-from retscale.plan.estimate import Corpus, Gpu, Sum, Texts, least, times, tokens, total, training_tokens
+from retscale.plan.estimate import (
+    Corpus,
+    Gpu,
+    Prompts,
+    Sum,
+    Texts,
+    least,
+    prompt_tokens,
+    times,
+    tokens,
+    total,
+    training_tokens,
+)
 from retscale.plan.jobs import Job, done, jobs
 from retscale.plan.needs import gated, missing
 from retscale.provenance import code, record
@@ -126,10 +138,19 @@ def test_adapters_cost_two_thirds(tmp_path):
         assert flops(study_of(tmp_path, recipes=recipe), tmp_path) == pytest.approx(full * 4 / 6)
 
 
+def test_prompts_grow_with_shots_and_are_cut(tmp_path):
+    known = Prompts(10, 45, 9)
+    assert prompt_tokens(known, 0, 2048, 4.5) == 10 * (10 + 2)
+    assert prompt_tokens(known, 4, 2048, 4.5) == 10 * (50 + 2)
+    assert prompt_tokens(known, 4, 30, 4.5) == 10 * (30 + 2)
+    assert prompt_tokens(Prompts(), 4, 30, 4.5) is None
+    found = text_of(study_of(tmp_path, "icl: [gauntlet-v0.3-code]"), tmp_path)
+    [line] = [line for line in found.splitlines() if "in-context tasks of unknown size" in line]
+    assert "mmlu.5" in line and "piqa.0" not in line
+
+
 def test_a_shared_corpus_is_read_once(tmp_path):
-    one, both = (
-        Costs(study_of(tmp_path, tasks=tasks), tmp_path) for tasks in ("[fever]", "[fever, climate-fever]")
-    )
+    one, both = (Costs(study_of(tmp_path, tasks=tasks), tmp_path) for tasks in ("[fever]", "[fever, climate-fever]"))
     gpu = show.machine("h100", 0.45)
     # Climate-FEVER's 1,535 queries beside FEVER's 5.4M documents.
     assert hours(one, gpu, "evaluate") < hours(both, gpu, "evaluate") < 1.001 * hours(one, gpu, "evaluate")

@@ -103,9 +103,14 @@ def main(argv: list[str] | None = None) -> int:
             with nullcontext() if STAGES[name].fetches else offline(name):
                 run_stage(name, arguments)
             return 0
-        return importlib.import_module(QUESTIONS[name]).main(arguments)
+        status = importlib.import_module(QUESTIONS[name]).main(arguments)
+        sys.stdout.flush()
+        return status
     except UserError as error:
         return _fail(name, str(error))
+    except BrokenPipeError:  # who reads, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         return _fail(name, "stopped by the user; nothing half made is left; run the same command again to go on", 130)
     except Exception as error:
@@ -133,7 +138,9 @@ def parser() -> argparse.ArgumentParser:
         for flag in stage.inputs:
             command.add_argument(f"--{flag}", type=Path, required=True)
         for flag in stage.many:
-            command.add_argument(f"--{flag}", type=Path, nargs="*", required=True, help="files, or @FILE with one a line")
+            command.add_argument(
+                f"--{flag}", type=Path, nargs="*", required=True, help="files, or @FILE with one a line"
+            )
         for flag in stage.optional:
             command.add_argument(f"--{flag}", type=Path, nargs="?", help="may be left empty")
         command.add_argument(

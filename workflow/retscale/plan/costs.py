@@ -14,14 +14,16 @@ from retscale.plan.estimate import (
     WEIGHT_BYTES,
     Corpus,
     Cost,
+    Prompts,
     Texts,
+    prompt_tokens,
     times,
     tokens,
     total,
     training_tokens,
 )
 from retscale.plan.jobs import Job
-from retscale.plan.sizes import facts, of_pairs, of_task
+from retscale.plan.sizes import facts, of_icl, of_pairs, of_task
 from retscale.study.load import Study
 
 
@@ -47,6 +49,10 @@ class Costs:
     @cached_property
     def pairs(self) -> dict[str, Corpus]:
         return {id: of_pairs(pairs, self.results / f"pairs/{id}/pairs.json") for id, pairs in self.study.pairs.items()}
+
+    @cached_property
+    def icl(self) -> dict[str, Prompts]:
+        return {name: of_icl(task) for name, task in self.study.icl.items()}
 
     @cached_property
     def params(self) -> dict[str, Params]:
@@ -116,7 +122,11 @@ class Costs:
         return [Cost(bytes=None)]
 
     def _icl(self, id: str) -> list[Cost]:
-        return [Cost(None, None) for _ in self.study.icl]
+        found = []
+        for name, task in self.study.icl.items():
+            read = prompt_tokens(self.icl[name], task.shots, task.max_length, facts()["characters_per_token"])
+            found.append(Cost(read, times(ENCODE, self.params[id].total, read)))
+        return found
 
 
 def text_bytes(corpus: Corpus) -> float | None:

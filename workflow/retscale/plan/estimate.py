@@ -36,6 +36,15 @@ class Corpus:
 
 
 @dataclass(frozen=True)
+class Prompts:
+    """Items of an in-context task, and the mean characters of one with its right answer and of its other choices."""
+
+    items: int | None = None
+    item: float | None = None
+    others: float | None = None
+
+
+@dataclass(frozen=True)
 class Cost:
     """What a part of a job costs; `bytes` stay on disk. None: unknown."""
 
@@ -98,10 +107,21 @@ def training_tokens(corpus: Corpus, recipe: Recipe, characters_per_token: float)
     return None if read.unknown else recipe.epochs * read.known
 
 
+def prompt_tokens(prompts: Prompts, shots: int, limit: int, characters_per_token: float) -> float | None:
+    """What the items of an in-context task read: each after its solved examples, cut at `limit`, then its other choices."""
+    if None in (prompts.items, prompts.item, prompts.others):
+        return None
+    once = min((shots + 1) * prompts.item / characters_per_token, limit)
+    return prompts.items * (once + prompts.others / characters_per_token)
+
+
 FORMULA = """\
 GPU-hours = FLOPs / (peak x utilisation x 3600 s)
 FLOPs     = 6 N tokens (all weights trained), 4 N tokens (LoRA, biases), 2 N tokens (encoding), 6 N tokens (pretraining)
-tokens    = pairs x epochs x (query + (1 + negatives) x passage); queries + documents, a shared corpus once
+tokens    = pairs x epochs x (query + (1 + negatives) x passage); queries + documents, a shared corpus once;
+            in-context items x ((shots + 1) x item + the other choices)
 a text    = its mean number of characters / {characters_per_token}, at most the length at which it is cut
-N         = parameters without embeddings where a card or a shape tells them, else all that the catalog states
-Each errs on the large side, but for attention (about 1% at 128 tokens). Time to read, tokenise and search is not in it."""
+N         = parameters without embeddings where a card or a shape tells them, else all that the catalog states;
+            all of them for pretraining and in-context tasks
+Each errs on the large side, but for attention (about 1% at 128 tokens). Time to read, tokenise and search is not in it,
+and generated answers reach a far smaller share of the peak."""

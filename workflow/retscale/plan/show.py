@@ -14,6 +14,8 @@ from retscale.plan.sizes import facts
 from retscale.study import explain, load
 from retscale.study.load import Study
 
+EACH = ("checkpoint", "finetune", "evaluate", "icl")  # stages that use a GPU, once or more for each checkpoint
+
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the plan of a study; UserError says what is wrong with it."""
@@ -46,7 +48,7 @@ def plan(study: Study, results: Path, gpu: Gpu) -> list[str]:
         ["stage", "jobs", "done", "tokens", "FLOPs", "GPU-hours", "disk"], stages(found, left, costs, gpu)
     )
     lines += ["", "GPU-hours of each checkpoint, done or not:"]
-    lines += words.table(["size", "checkpoints", "parameters", "finetune", "evaluate"], ladder(found, costs, gpu))
+    lines += words.table(["size", "checkpoints", "parameters", *EACH], ladder(found, costs, gpu))
     for name, entries in {
         "downloads": downloads(study, left, costs),
         "disk while they run": running(left, costs),
@@ -85,8 +87,8 @@ def ladder(found: list[Job], costs: Costs, gpu: Gpu) -> list[list[str]]:
     """One row for the checkpoints of a family and size that cost the same."""
     parts: dict[str, dict[str, list[Cost]]] = {}
     for job in found:
-        if job.stage in ("finetune", "evaluate"):
-            parts.setdefault(job.name[0], {"finetune": [], "evaluate": []})[job.stage] += costs.of(job)
+        if job.stage in EACH:
+            parts.setdefault(job.name[0], {stage: [] for stage in EACH})[job.stage] += costs.of(job)
     rows = Counter()
     for id, by_stage in parts.items():
         checkpoint = costs.study.checkpoints[id]
@@ -98,11 +100,11 @@ def ladder(found: list[Job], costs: Costs, gpu: Gpu) -> list[list[str]]:
 def running(left: list[Job], costs: Costs) -> list[str]:
     """What the jobs still to do hold on disk until they end."""
     lines, study = [], costs.study
-    trained = [costs.params[job.name[0]].total or 0 for job in left if job.stage == "finetune"]
-    if most := max(trained, default=0):
-        lines.append(
-            f"a fine-tuning keeps its state: at most {words.size(STATE_BYTES * most)} (weights and two moments)"
-        )
+    # Adapters and biases are a small share of the weights.
+    whole = [job.name[0] for job in left if job.stage == "finetune" and study.recipes[job.name[1]].tuning == "full"]
+    if most := max((costs.params[id].total or 0 for id in whole), default=0):
+        size = words.size(STATE_BYTES * most)
+        lines.append(f"a fine-tuning of all weights keeps its state: at most {size} (weights and two moments)")
     searched = {task for job in left if job.stage == "evaluate" for task in study.batches[job.name[2]]}
     if most := max((costs.tasks[task].passages.count or 0 for task in searched), default=0):
         narrow, wide = (words.size(VECTOR_BYTES[study.file.evaluate.storage] * most * width) for width in (1024, 4096))
@@ -121,6 +123,6 @@ def unknown(costs: Costs) -> list[str]:
             lines.append(f"{what} of unknown size, until they are read: {', '.join(names)}")
     if names := [id for id, params in costs.params.items() if params.total is None]:
         lines.append(f"parameters, until the checkpoints are there: {', '.join(names)}")
-    if costs.study.icl:
-        lines.append(f"tokens of {len(costs.study.icl)} in-context tasks: their prompts are built when they are asked")
+    if names := [name for name, prompts in costs.icl.items() if prompts.items is None or prompts.item is None]:
+        lines.append(f"in-context tasks of unknown size: {', '.join(names)}")
     return lines

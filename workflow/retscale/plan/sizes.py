@@ -5,8 +5,9 @@ import json
 from functools import cache
 from pathlib import Path
 
+from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
-from retscale.plan.estimate import Corpus, Texts, least
+from retscale.plan.estimate import Corpus, Prompts, Texts, least
 from retscale.study import catalog, yaml
 from retscale.task.config import RetrievalTask
 
@@ -32,6 +33,12 @@ def of_pairs(config: PairsConfig, made: Path) -> Corpus:
     known = known | {key: value for key, value in _read(made).items() if key in ("pairs", "passages")}
     pairs = least(known.get("pairs"), config.max_pairs)
     return Corpus(Texts(pairs, known.get("query")), Texts(known.get("passages"), known.get("passage")))
+
+
+def of_icl(task: IclTask) -> Prompts:
+    """The size of an in-context task, where the catalog has its file."""
+    known = facts()["icl"].get(getattr(task.source, "file", None), {})
+    return Prompts(least(known.get("items"), task.max_items), known.get("item"), known.get("others"))
 
 
 def _read(path: Path) -> dict:
