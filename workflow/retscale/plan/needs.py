@@ -29,9 +29,11 @@ def downloads(study: Study, left: list[Job], costs: Costs) -> list[str]:
             f"{len(weights)} revisions of models, at most {words.cell(found, words.size)} (float32; half in bfloat16)"
         )
     for id, pairs in study.pairs.items():
-        if pairs.source.kind == "hub" and ("pairs", id) in here:
+        if "hub" in (pairs.source.kind, pairs.collection and pairs.collection.kind) and ("pairs", id) in here:
             found = total([text_bytes(costs.pairs[id])])
-            lines.append(f"training data {id}: {pairs.source.repo}, {words.cell(found, words.size)} of text")
+            repos = [source.repo for source in (pairs.source, pairs.collection) if source and source.kind == "hub"]
+            size = words.cell(found, words.size)
+            lines.append(f"training data {id}: {' and '.join(repos)}, {size} of text, each passage counted once")
     tasks = [id for id, task in study.tasks.items() if task.source.kind == "mteb" and ("task", id) in here]
     if tasks:
         found = total(text_bytes(costs.tasks[id]) for id in tasks)
@@ -67,8 +69,9 @@ def missing(study: Study) -> list[str]:
     for what, entries in kinds.items():
         wanted: dict[str, list[str]] = {}
         for id, entry in entries.items():
-            if (path := _path(entry.source)) and not Path(path).expanduser().exists():
-                wanted.setdefault(path, []).append(id)
+            for path in filter(None, (_path(entry.source), _path(getattr(entry, "collection", None)))):
+                if not Path(path).expanduser().exists():
+                    wanted.setdefault(path, []).append(id)
         found += [f"{path}, for the {what}{'s' * (len(ids) > 1)} {', '.join(ids)}" for path, ids in wanted.items()]
     found += [f"{path}, a table of published results" for path in study.external if not Path(path).is_file()]
     encoder = study.file.mine.encoder
@@ -79,6 +82,8 @@ def missing(study: Study) -> list[str]:
 
 def _path(source) -> str | None:
     """The folder or file on this machine that a source names, if it names one."""
+    if source is None:
+        return None
     if source.kind == "gguf":
         return None if source.wheel else source.file
     return getattr(source, "path", None) or getattr(source, "folder", None)
