@@ -11,7 +11,7 @@ from retscale.errors import UserError
 from retscale.external.config import Columns, External, Published
 from retscale.external.run import run
 from retscale.external.table import read
-from retscale.study import load, specs
+from retscale.study import check, load, specs
 
 ROOT = Path(__file__).resolve().parents[2]
 BEIR = Path("/work/shared/data/mteb-results/beir_ndcg10.csv")
@@ -190,6 +190,18 @@ def test_a_bad_study_stops_before_any_job(tmp_path, external, message):
 def test_a_table_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match="external.0.table: there is no file nowhere.csv"):
         load.check_tables(study(tmp_path, "{table: nowhere.csv, source: s}"))
+
+
+def test_check_reads_the_tables(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("model,task,ndcg_at_10\na,FiQA2018,0.5\na,NQ,0.4\na,DBPedia,0.4\n")
+    found = study(tmp_path, f"{{table: {path}, source: s}}")
+    assert check.external(found) == [
+        f"{path}: 1 models on 2 of its tasks, 1 values of tasks that this study does not have"
+    ]
+    path.write_text("model,task,ndcg_at_10\na,FiQA2018,50.1\n")
+    with pytest.raises(UserError, match="line 2: the value 50.1 lies outside 0 to 1"):
+        check.external(found)
 
 
 @pytest.mark.skipif(not BEIR.exists(), reason="the published table is not here")

@@ -1,8 +1,11 @@
 """`retscale check STUDY`: is this study right, and what would it run?"""
 
 import argparse
+from pathlib import Path
 
 from retscale.errors import UserError
+from retscale.external import table
+from retscale.external.config import Published
 from retscale.icl.average import averages
 from retscale.progress import progress
 from retscale.study import load, specs
@@ -30,6 +33,8 @@ def main(arguments: argparse.Namespace) -> int:
         lost = absent(found, version)
         print(f"averages     {version}, without {lost}" if lost else f"averages     {version}")
     print(f"evaluations  {encoders * len(found.tasks)} of {encoders} encoders in {encoders * len(found.batches)} jobs")
+    for line in external(found):
+        print(f"external     {line}")
     if asked := revisions(found):
         print(f"revisions    {check_revisions(asked)}")
     load.check_folders(found)
@@ -44,6 +49,17 @@ def absent(study: load.Study, version: str) -> str:
     scored = [id for id, task in study.icl.items() if task.type != "code_evaluation" or task.execute]
     found = averages(dict.fromkeys(scored, (0.0, 0.0)), specs.gauntlet(version))
     return "; ".join(f"{one.name} (no {', '.join(one.missing)})" for one in found if one.missing)
+
+
+def external(found: load.Study) -> list[str]:
+    """One line a published table, which is read and checked as its job will do."""
+    lines = []
+    for path, told in zip(found.external, specs.external(found)["tables"], strict=True):
+        rows, elsewhere = table.read(Path(path), Published(**told))
+        models, tasks = ({getattr(row, name) for row in rows} for name in ("model", "task"))
+        rest = f", {elsewhere} values of tasks that this study does not have" if elsewhere else ""
+        lines.append(f"{path}: {len(models)} models on {len(tasks)} of its tasks{rest}")
+    return lines
 
 
 def revisions(found: load.Study) -> dict[tuple[str, str], list[str]]:
