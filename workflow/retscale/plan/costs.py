@@ -1,6 +1,5 @@
 """What each job of a study costs."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +22,7 @@ from retscale.plan.estimate import (
     training_tokens,
 )
 from retscale.plan.jobs import Job
-from retscale.plan.sizes import facts, of_icl, of_pairs, of_task
+from retscale.plan.sizes import facts, of_icl, of_pairs, of_task, read
 from retscale.study.load import Study
 
 
@@ -60,11 +59,8 @@ class Costs:
 
     def _params(self, id: str) -> Params:
         checkpoint = self.study.checkpoints[id]
-        try:
-            card = json.loads((self.results / f"checkpoint/{id}/card.json").read_text(encoding="utf-8"))
-            return Params(card["n_params"]["total"], card["n_params"]["non_embedding"])
-        except (OSError, ValueError, KeyError):
-            pass
+        if measured := read(self.results / f"checkpoint/{id}/card.json").get("n_params"):
+            return Params(measured["total"], measured["non_embedding"])
         source = checkpoint.source
         if source.kind == "pretrain":
             working = 12 * source.layers * source.hidden_size**2
@@ -90,8 +86,10 @@ class Costs:
 
     def _mine(self, id: str) -> list[Cost]:
         mine, pairs = self.study.file.mine, self.pairs[id].queries.count
-        read = None if mine.method == "encoder" else 0  # the encoder is another study's, so its size is not known here
-        return [Cost(read, read, times(pairs, mine.negatives, NEGATIVE_BYTES))]
+        encode = (
+            None if mine.method == "encoder" else 0
+        )  # the encoder is another study's, so its size is not known here
+        return [Cost(encode, encode, times(pairs, mine.negatives, NEGATIVE_BYTES))]
 
     def _task(self, id: str) -> list[Cost]:
         return [Cost(bytes=text_bytes(self.tasks[id]))]
@@ -99,9 +97,9 @@ class Costs:
     def _finetune(self, id: str, recipe: str) -> list[Cost]:
         how, n_params = self.study.recipes[recipe], self.params[id]
         mixture = [self.pairs[name] for name in self.study.mixture(recipe)]
-        read = [training_tokens(corpus, how, facts()["characters_per_token"]) for corpus in mixture]
+        seen = [training_tokens(corpus, how, facts()["characters_per_token"]) for corpus in mixture]
         kept = Cost(bytes=times(WEIGHT_BYTES * (1 + len(how.keep)), n_params.total))
-        return [kept, *(Cost(some, times(TRAIN[how.tuning], n_params.working, some)) for some in read)]
+        return [kept, *(Cost(some, times(TRAIN[how.tuning], n_params.working, some)) for some in seen)]
 
     def _evaluate(self, id: str, recipe: str, batch: str) -> list[Cost]:
         prompt, k = self.study.recipes[recipe].prompt, self.study.file.evaluate.k
@@ -115,8 +113,8 @@ class Costs:
         return [*queries, *shared.values()]
 
     def _encoded(self, id: str, texts: Texts, limit: int, kept: float | None = 0) -> Cost:
-        read = tokens(texts, limit, facts()["characters_per_token"])
-        return Cost(read, times(ENCODE, self.params[id].working, read), kept)
+        seen = tokens(texts, limit, facts()["characters_per_token"])
+        return Cost(seen, times(ENCODE, self.params[id].working, seen), kept)
 
     def _items(self, task: str) -> list[Cost]:
         return [Cost(bytes=None)]
@@ -124,8 +122,8 @@ class Costs:
     def _icl(self, id: str) -> list[Cost]:
         found = []
         for name, task in self.study.icl.items():
-            read = prompt_tokens(self.icl[name], task.shots, task.max_length, facts()["characters_per_token"])
-            found.append(Cost(read, times(ENCODE, self.params[id].total, read)))
+            seen = prompt_tokens(self.icl[name], task.shots, task.max_length, facts()["characters_per_token"])
+            found.append(Cost(seen, times(ENCODE, self.params[id].total, seen)))
         return found
 
 

@@ -49,7 +49,7 @@ def gated(study: Study) -> list[str]:
     has_token = "HF_TOKEN" in os.environ or Path(os.environ.get("HF_TOKEN_PATH", home / "token")).is_file()
     repos: dict[str, list[str]] = {}
     for id, checkpoint in study.checkpoints.items():
-        if checkpoint.gated:
+        if checkpoint.gated and checkpoint.source.kind == "hub":
             repos.setdefault(checkpoint.source.repo, []).append(id)
     then = "a token is set" if has_token else "set HF_TOKEN to a token that may read it"
     return [f"{', '.join(ids)}: accept the terms at {HUB}/{repo}; {then}" for repo, ids in repos.items()]

@@ -21,7 +21,7 @@ def facts() -> dict:
 def of_task(task: RetrievalTask, made: Path) -> Corpus:
     """The size of a task: as counted, if its `task.json` is there; else as mteb's statistics and its own limits have it."""
     known = _of_mteb(task) if task.source.kind == "mteb" else Corpus(Texts(), Texts())
-    counted = _read(made)
+    counted = read(made)
     queries = counted.get("queries", least(known.queries.count, task.max_queries))
     passages = counted.get("documents", least(known.passages.count, task.max_documents))
     return Corpus(Texts(queries, known.queries.characters), Texts(passages, known.passages.characters))
@@ -30,7 +30,7 @@ def of_task(task: RetrievalTask, made: Path) -> Corpus:
 def of_pairs(config: PairsConfig, made: Path) -> Corpus:
     """The size of a training data set: as counted, if its `pairs.json` is there; else as the catalog has it."""
     known = facts()["pairs"].get(getattr(config.source, "repo", None), {})
-    known = known | {key: value for key, value in _read(made).items() if key in ("pairs", "passages")}
+    known = known | {key: value for key, value in read(made).items() if key in ("pairs", "passages")}
     pairs = least(known.get("pairs"), config.max_pairs)
     return Corpus(Texts(pairs, known.get("query")), Texts(known.get("passages"), known.get("passage")))
 
@@ -41,12 +41,13 @@ def of_icl(task: IclTask) -> Prompts:
     return Prompts(least(known.get("items"), task.max_items), known.get("item"), known.get("others"))
 
 
-def _read(path: Path) -> dict:
+def read(path: Path) -> dict:
     """The object in a JSON file; empty where there is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _of_mteb(task: RetrievalTask) -> Corpus:
@@ -55,7 +56,7 @@ def _of_mteb(task: RetrievalTask) -> Corpus:
     if found is None:
         return Corpus(Texts(), Texts())
     folder = Path(next(iter(found.submodule_search_locations))) / "descriptive_stats"
-    statistics = next((_read(path) for path in sorted(folder.glob(f"*/{task.source.name}.json"))), {})
+    statistics = next((read(path) for path in sorted(folder.glob(f"*/{task.source.name}.json"))), {})
     part = statistics.get(task.source.split, {})
     part = part.get("hf_subset_descriptive_stats", {}).get(task.source.subset, part)
     return Corpus(*(_texts(part.get(f"{kind}_text_statistics")) for kind in ("queries", "documents")))
