@@ -24,3 +24,15 @@ def test_fine_tuning_on_an_accelerator_is_tried_out_on_the_cpu():
         and tiny["queries_at_once"] == 2
     )
     assert all(tiny["share_of_a_step"][phase] > 0 for phase in ("forward", "backward", "optimizer"))
+
+
+def test_planning_counts_the_jobs_of_a_ladder():
+    command = [sys.executable, str(ROOT / "benchmarks/planning.py"), "--checkpoints", "3", "--runs", "1", "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    # 3 checkpoints, each fine-tuned once and evaluated in 6 jobs; 15 tasks; pairs, mine, leakage, collect, fit, 6
+    # figures, report.
+    assert result["name"] == f"planning {3 * 8 + 15 + 12} jobs of ladder (CPU s)"
+    assert 0 < result["peer"] <= 1.5 * result["ours"] and 50 < result["peak_mib"]["ours"] < 1000
