@@ -38,3 +38,8 @@ def test_so_they_are_with_several_data_sets_and_shares_of_them(clone, monkeypatc
     clone.edit("config/smoke.yaml", "max_pairs: 1000}", "max_pairs: 1000}]")
     clone.edit("config/smoke.yaml", "{use: microbatch-mini,", "{use: microbatch-mini, weights: {boolq: 1},")
     assert ours(clone, "smoke", monkeypatch) == planned(clone, "smoke")
+
+
+def test_a_reader_that_leaves_is_no_error(clone):
+    done = clone.run("bash", "-c", "set -o pipefail; retscale plan config/smoke.yaml | :")
+    assert done.stderr == ""
