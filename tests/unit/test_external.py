@@ -172,6 +172,17 @@ def test_the_spec_knows_the_tasks_by_every_name(tmp_path):
     assert specs.external(study(tmp_path, "[{table: a.csv, source: s}]"))["tables"][0]["source"] == "s"
 
 
+def test_a_group_is_one_task_of_a_table(tmp_path):
+    own = "{table: a.csv, source: s, tasks: {CQADupstackRetrieval: cqadupstack}}"
+    path = tmp_path / "s.yaml"
+    path.write_text(STUDY.replace("[scifact,", "[cqadupstack, scifact,") + f"external: {own}\n")
+    spec = specs.external(load.study(path))
+    assert spec["headline"] == ["cqadupstack", "scifact", "beir-fiqa", "questions"]
+    assert spec["tables"][0]["names"]["CQADupstackRetrieval"] == "cqadupstack"
+    # A study without it passes over it, as over any task that it does not have.
+    assert specs.external(study(tmp_path, own))["tables"][0]["names"]["CQADupstackRetrieval"] is None
+
+
 @pytest.mark.parametrize(
     "external, message",
     [

@@ -44,7 +44,6 @@ FLOORS = {
     (32, 2560): (5.4, 6.9),
     (32, 4096): (14, 18),
 }
-FORUMS = "android english gaming gis mathematica physics programmers stats tex unix webmasters wordpress".split()
 
 
 def study_of(folder: Path, text: str = "", **keys) -> load.Study:
@@ -73,10 +72,7 @@ def hours(costs: Costs, gpu: Gpu, stage: str) -> float:
 
 @pytest.mark.parametrize("layers, width", FLOORS)
 def test_hours_are_those_reckoned_elsewhere(tmp_path, layers, width):
-    beir = f"[{{use: beir}}, {', '.join(f'cqadupstack-{forum}' for forum in FORUMS)}]"
-    if "cqadupstack-android" in load.catalog.suites()["beir"]:
-        beir = "[beir]"
-    costs = Costs(study_of(tmp_path, tasks=beir), tmp_path)
+    costs = Costs(study_of(tmp_path, tasks="[beir]"), tmp_path)
     working = 12 * layers * width**2
     costs.__dict__["params"] = {"pythia-160m": Params(working, working)}
     gpu = show.machine("h100", 0.45)

@@ -23,8 +23,8 @@ class Columns(BaseModel):
 class External(BaseModel):
     """A table of results that others published, a row a model and task.
 
-    They are drawn hollow and enter no fit. `models`: those to take; None: all. `tasks`: the study's name of a task or
-    group, for a name of the table that is neither the study's nor mteb's.
+    They are drawn hollow and enter no fit. `models`: those to take; None: all. `tasks`: the study's or the catalog's name
+    of a task or group, for a name of the table that is neither theirs nor mteb's: {CQADupstackRetrieval: cqadupstack}.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -235,9 +235,10 @@ def _check_sense(found: Study, file: str) -> None:
         where = f"external.{number}"
         if entry.metric != found.file.fit.metric:
             raise UserError(f"{file}: {where}.metric is {entry.metric}, but fit.metric is {found.file.fit.metric}")
+        known = {*found.tasks, *found.headline, *catalog.entries("task"), *catalog.grouped_tasks()}
         for name, task in entry.tasks.items():
-            if task not in found.tasks:
-                raise explain.unknown(file, f"{where}.tasks.{name}", "task", task, found.tasks)
+            if task not in known:
+                raise explain.unknown(file, f"{where}.tasks.{name}", "task", task, known)
     if found.file.mine.encoder and Path(found.file.mine.encoder).is_relative_to(f"results/{found.name}"):
         raise UserError(
             f"{file}: mine.encoder is {found.file.mine.encoder}, which this study trains itself, on what it mines; train "

@@ -120,11 +120,14 @@ def external(study: Study) -> dict:
         names |= {id: here} | ({task["source"]["name"]: here} if task["source"]["kind"] == "mteb" else {})
         if here and "split" in task["source"]:
             splits[id] = task["source"]["split"]
-    tables = [
-        plain(entry, without={"table", "licence", "tasks"}) | {"names": names | entry.tasks, "splits": splits}
-        for entry in study.file.external
-    ]
-    return {"headline": list(study.tasks), "tables": tables}
+    names |= {group: group if group in study.headline else None for group in catalog.grouped_tasks()}
+    names |= {group: group for group in study.headline}
+    tables = []
+    for entry in study.file.external:
+        own = {name: names[task] for name, task in entry.tasks.items()}
+        told = plain(entry, without={"table", "licence", "tasks"})
+        tables.append(told | {"names": names | own, "splits": splits})
+    return {"headline": list(study.headline), "tables": tables}
 
 
 def figure(study: Study, name: str) -> dict:
