@@ -1,10 +1,12 @@
 """`retscale plan`: the estimate against figures reckoned elsewhere, and what it says of what it cannot know."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -236,6 +238,12 @@ def test_a_job_is_done_if_its_record_says_so_and_nothing_above_it_is_to_do(tmp_p
     assert done([first, second], tmp_path) == {0, 1}
     make("b.json", "figure", {"y": 2})
     assert done([first, second], tmp_path) == {0}
+    watched = tmp_path / "table.csv"
+    watched.write_text("")
+    os.utime(watched, (0, 0))
+    assert done([replace(first, watches=(watched,))], tmp_path) == {0}
+    os.utime(watched, (2**32, 2**32))
+    assert done([replace(first, watches=(watched,))], tmp_path) == set()
     make("a.json", "figure", {"x": 1})  # other code
     make("b.json", "figure", {"y": 1})
     assert done([first, second], tmp_path) == set()

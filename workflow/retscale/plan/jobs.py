@@ -1,7 +1,7 @@
 """The jobs of a study as the rules would make them, and which of them are done."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retscale.errors import UserError
@@ -14,13 +14,14 @@ from retscale.study.load import Study
 class Job:
     """One job. `reads` and `makes` are files below the study's results; `name` is what the job is about.
 
-    `makes` maps each declared output to the spec that its record must have: that of the job, but one a task in a batch.
+    `watches` are files that no job makes. `makes` maps each declared output to the spec that its record must have: that of the job, but one a task in a batch.
     """
 
     stage: str
     name: tuple[str, ...]
     reads: list[str]
     makes: dict[str, Callable[[], dict]]
+    watches: tuple[Path, ...] = ()
 
 
 def jobs(study: Study) -> list[Job]:
@@ -55,7 +56,9 @@ def _jobs(study: Study) -> Iterator[Job]:
         yield one("mine", (id,), [output], mined[id], specs.mine)
     tasks = {id: f"task/{id}/task.json" for id in study.tasks}
     for id, output in tasks.items():
-        yield one("task", (id,), [], output, specs.task, id)
+        source = study.tasks[id].source
+        watched = tuple(source.files()) if source.kind == "folder" else ()
+        yield replace(one("task", (id,), [], output, specs.task, id), watches=watched)
     encoders = {
         (id, recipe): f"finetune/{id}/{recipe}/encoder.json" for recipe, ids in study.trained.items() for id in ids
     }
@@ -83,7 +86,7 @@ def _jobs(study: Study) -> Iterator[Job]:
     yield one("fit", (), [collect], fit, specs.fit)
     external = ["external/external.json"] if study.external else []
     for output in external:
-        yield one("external", (), [], output, specs.external)
+        yield replace(one("external", (), [], output, specs.external), watches=tuple(map(Path, study.external)))
     figures = [f"figure/{name}.png" for name in study.figures]
     for name, output in zip(study.figures, figures, strict=True):
         drawn = external if name in study.draws_external else []
@@ -103,18 +106,12 @@ def done(found: list[Job], results: Path) -> set[int]:
 
 
 def _fresh(job: Job, output: str, results: Path) -> bool:
-    if not (results / output).is_file():
-        return False
     try:
+        made = (results / output).stat().st_mtime
         kept = record.read(results / output)
-    except UserError:
+        if any(path.stat().st_mtime > made for path in job.watches):
+            return False
+    except (OSError, UserError):
         return False
     now = record.spec_sha256(job.makes[output]()), code.digest(f"retscale.{job.stage}.run")
-    # What no job makes may have been edited.
-    outside = [source for source in kept.get("inputs", ()) if source["record"] is None]
-    same = all(_sha256((results / output).parent / source["path"]) == source["sha256"] for source in outside)
-    return same and (kept.get("spec_sha256"), kept.get("code_sha256")) == now
-
-
-def _sha256(path: Path) -> str:
-    return record.sha256(path) if path.is_file() else ""
+    return (kept.get("spec_sha256"), kept.get("code_sha256")) == now
