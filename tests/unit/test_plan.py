@@ -241,9 +241,9 @@ def test_a_job_is_done_if_its_record_says_so_and_nothing_above_it_is_to_do(tmp_p
     watched = tmp_path / "table.csv"
     watched.write_text("")
     os.utime(watched, (0, 0))
-    assert done([replace(first, watches=(watched,))], tmp_path) == {0}
+    assert done([replace(first, watches=[str(watched)])], tmp_path) == {0}
     os.utime(watched, (2**32, 2**32))
-    assert done([replace(first, watches=(watched,))], tmp_path) == set()
+    assert done([replace(first, watches=[str(watched)])], tmp_path) == set()
     make("a.json", "figure", {"x": 1})  # other code
     make("b.json", "figure", {"y": 1})
     assert done([first, second], tmp_path) == set()

@@ -1,6 +1,6 @@
 """The jobs of a study as the rules would make them, and which of them are done."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,14 +14,15 @@ from retscale.study.load import Study
 class Job:
     """One job. `reads` and `makes` are files below the study's results; `name` is what the job is about.
 
-    `watches` are files that no job makes. `makes` maps each declared output to the spec that its record must have: that of the job, but one a task in a batch.
+    `watches` are files that no job makes. `makes` maps each declared output to the spec that its record must have: that
+    of the job, but one a task in a batch.
     """
 
     stage: str
     name: tuple[str, ...]
     reads: list[str]
     makes: dict[str, Callable[[], dict]]
-    watches: tuple[Path, ...] = ()
+    watches: Sequence[str] = ()
 
 
 def jobs(study: Study) -> list[Job]:
@@ -56,9 +57,7 @@ def _jobs(study: Study) -> Iterator[Job]:
         yield one("mine", (id,), [output], mined[id], specs.mine)
     tasks = {id: f"task/{id}/task.json" for id in study.tasks}
     for id, output in tasks.items():
-        source = study.tasks[id].source
-        watched = tuple(source.files()) if source.kind == "folder" else ()
-        yield replace(one("task", (id,), [], output, specs.task, id), watches=watched)
+        yield replace(one("task", (id,), [], output, specs.task, id), watches=study.tasks[id].watched())
     encoders = {
         (id, recipe): f"finetune/{id}/{recipe}/encoder.json" for recipe, ids in study.trained.items() for id in ids
     }
@@ -86,7 +85,7 @@ def _jobs(study: Study) -> Iterator[Job]:
     yield one("fit", (), [collect], fit, specs.fit)
     external = ["external/external.json"] if study.external else []
     for output in external:
-        yield replace(one("external", (), [], output, specs.external), watches=tuple(map(Path, study.external)))
+        yield replace(one("external", (), [], output, specs.external), watches=study.external)
     figures = [f"figure/{name}.png" for name in study.figures]
     for name, output in zip(study.figures, figures, strict=True):
         drawn = external if name in study.draws_external else []
@@ -109,7 +108,7 @@ def _fresh(job: Job, output: str, results: Path) -> bool:
     try:
         made = (results / output).stat().st_mtime
         kept = record.read(results / output)
-        if any(path.stat().st_mtime > made for path in job.watches):
+        if any(Path(path).stat().st_mtime > made for path in job.watches):
             return False
     except (OSError, UserError):
         return False
