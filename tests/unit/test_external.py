@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from retscale.errors import UserError
-from retscale.external.config import Columns, External, Published
+from retscale.external.config import Columns, Published
 from retscale.external.run import run
 from retscale.external.table import read
 from retscale.study import check, load, specs
 
 ROOT = Path(__file__).resolve().parents[2]
-BEIR = Path("/work/shared/data/mteb-results/beir_ndcg10.csv")
+BEIR = Path(__file__).parents[3] / "shared" / "data" / "mteb-results" / "beir_ndcg10.csv"
 
 HEAD = "model,task,ndcg_at_10,params,tokens,split"
 GOOD = [

@@ -62,7 +62,7 @@ def from_task(task: AbsTask, source: MtebSource) -> Collection:
     except KeyError:
         found = ", ".join(f"{subset}/{split}" for subset, splits in task.dataset.items() for split in splits)
         raise UserError(f"{source.name} has no {source.subset}/{source.split}; it has: {found}") from None
-    relevant = {query: judged for query, judged in data["relevant_docs"].items() if judged}
+    relevant = {query: scores for query, scores in data["relevant_docs"].items() if scores}
     queries, corpus = data["queries"].to_pandas(), data["corpus"].to_pandas()
     texts = queries["text"]
     if "instruction" in queries:
@@ -84,14 +84,14 @@ def _judgements(relevant: dict, candidates: dict | None) -> pd.DataFrame:
     """query_id, doc_id and score, sorted, for mteb's own order changes; with `candidates` also whether it is one."""
     if candidates is None:
         found = [
-            (query, document, int(score)) for query, judged in relevant.items() for document, score in judged.items()
+            (query, document, int(score)) for query, scores in relevant.items() for document, score in scores.items()
         ]
         return pd.DataFrame(sorted(found), columns=["query_id", "doc_id", "score"])
     found = []
-    for query, judged in relevant.items():
+    for query, scores in relevant.items():
         offered = set(candidates.get(query) or ())
         found += [
-            (query, document, int(judged.get(document, 0)), document in offered) for document in {*judged, *offered}
+            (query, document, int(scores.get(document, 0)), document in offered) for document in {*scores, *offered}
         ]
     return pd.DataFrame(sorted(found), columns=["query_id", "doc_id", "score", "candidate"])
 
