@@ -84,7 +84,7 @@ def outside(role: str, n_tokens: int | None, schedule_finished: bool) -> str:
 def score_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:
     """One evaluation: its identity, a row a metric, and its per-query table (query_id and every metric)."""
     found = read_json(path)
-    need(found, ("checkpoint", "recipe", "task", "metrics", "n_queries"), path)
+    need(found, ("checkpoint", "recipe", "task", "metrics", "n_queries", "ties"), path)
     need(found["metrics"], METRICS, path)
     identity = {name: found[name] for name in ("checkpoint", "recipe", "task")}
     rows = []
@@ -92,7 +92,9 @@ def score_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:
         value, least = number(found["metrics"][metric], metric, path), FOLLOWING.get(metric, 0)
         if not least <= value <= 1:
             raise UserError(f"{path}: {metric} is {value}, outside {least}..1; delete it and run again")
-        rows.append(identity | {"metric": metric, "value": value, "n_queries": found["n_queries"]})
+        rows.append(
+            identity | {"metric": metric, "value": value} | {name: found[name] for name in ("n_queries", "ties")}
+        )
     queries = query_rows(path.with_suffix(".parquet"), found)
     return identity, rows, queries.assign(**identity)
 

@@ -58,7 +58,10 @@ def facts(config: ReportConfig, inputs: dict) -> dict:
         if len(rank)
         else rank
     )
+    scores = read_table(collect, "scores")
+    ties = scores.groupby("task")["ties"].max()
     tasks = [described(Path(path), config.tasks) for path in many(inputs, "tasks")]
+    tasks = [task | {"ties": int(ties.get(task["id"], 0))} for task in tasks]
     training = [described(Path(path), config.pairs) for path in many(inputs, "pairs")]
     return {
         "study": study,
@@ -76,7 +79,7 @@ def facts(config: ReportConfig, inputs: dict) -> dict:
         "scores": score_table(checkpoints, known, study, config),
         "absent": rows(tables["points"].query("missing != ''")),
         "following_names": FOLLOWING,
-        "following": rows(read_table(collect, "scores").query("metric in @FOLLOWING")),
+        "following": rows(scores.query("metric in @FOLLOWING")),
         "external": external(Path(inputs["external"])) if inputs.get("external") else None,
         "icl": icl_table(checkpoints, tables["icl_points"], config),
         "icl_tasks": icl_tasks(read_table(collect, "icl"), config),
