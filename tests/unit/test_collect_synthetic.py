@@ -124,7 +124,7 @@ def write_evaluation(
     table.to_parquet(folder / f"{task}.parquet", index=False)
     found = {"checkpoint": checkpoint, "recipe": recipe, "task": task, "n_queries": queries, "n_documents": 500}
     found |= {"metrics": {metric: float(values.mean()) for metric in METRICS}, "judged_only": False, "k": 100}
-    return write(folder / f"{task}.json", found | {"ties": 3, "seconds": 1.0})
+    return write(folder / f"{task}.json", found | {"ties": len(task), "seconds": 1.0})
 
 
 def collected(root: Path, **options) -> Path:

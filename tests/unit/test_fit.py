@@ -147,7 +147,14 @@ def test_levels_come_from_numbers_and_keep_200_apart_from_250():
 def near_study(small: float, large: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Two checkpoints of equal FLOPs, one task, twenty queries whose values differ by a constant."""
     facts = {"family": "f", "schedule_finished": True, "role": "fit", "recipe": "paper", "seed": 0, "task": "t"}
-    facts |= {"metric": "ndcg_at_10", "n_queries": 20, "file": "f", "sha256": "s", "n_params_non_embedding": 1.0}
+    facts |= {
+        "metric": "ndcg_at_10",
+        "n_queries": 20,
+        "ties": 0,
+        "file": "f",
+        "sha256": "s",
+        "n_params_non_embedding": 1.0,
+    }
     base = np.linspace(0, 0.5, 20)
     scores, queries = [], []
     for name, params, tokens, shift in (("s", 1e5, 4e6, small), ("l", 2e5, 2e6, large)):

@@ -36,7 +36,9 @@ def tables(lacking: tuple[str, str] | None = None) -> tuple[pd.DataFrame, pd.Dat
             if (checkpoint, task) != lacking:
                 identity = {"checkpoint": checkpoint, "recipe": "r", "task": task}
                 values = np.array(values) + more
-                scores.append(facts | identity | {"value": values.mean(), "n_queries": len(values)})
+                scores.append(
+                    facts | identity | {"value": values.mean(), "n_queries": len(values), "ties": len(scores)}
+                )
                 ids = [str(i) for i in range(len(values))]
                 queries.append(pd.DataFrame({"query_id": ids, "ndcg_at_10": values}).assign(**identity))
     return pd.DataFrame(scores), pd.concat(queries)

@@ -113,7 +113,7 @@ def test_the_textstands_alone(inputs, tmp_path):
 def test_it_tells_what_was_odd_in_a_task(inputs, tmp_path):
     text = page(inputs, tmp_path / "out")
     assert "kept: empty document 2, empty query 1; dropped: query without judgement 4; equal scores" in text
-    assert "equal scores in the rankings of up to 3 queries" in text
+    assert "equal scores in the rankings of up to 5 queries" in text
 
 
 def test_it_opens_with_what_was_run_and_the_figures(inputs, tmp_path):

@@ -61,7 +61,7 @@ def points(
 
     A group or mean of which an encoder lacks a part has no y; `missing` names what lacks.
     """
-    rows = scores[scores["metric"] == metric].drop(columns=["metric", "n_params_non_embedding"])
+    rows = scores[scores["metric"] == metric].drop(columns=["metric", "n_params_non_embedding", "ties"])
     rows = rows.rename(columns={"value": "y"})
     if rows["family"].nunique() > 1:
         # Two families' models of one nominal size are not replicates of a size.
