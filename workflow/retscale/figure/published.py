@@ -31,7 +31,8 @@ def words(tables: Tables, task: str | None = MEAN) -> str:
         return ""
     sources = "; ".join(sorted(set(tables.published["source"])))
     drawn, known = every[every["flops"].notna()], set(every["model"])
-    text = f" Grey diamonds: {drawn['model'].nunique()} models as published, not run here and in no fit ({sources})."
+    count = drawn["model"].nunique()
+    text = f" Published elsewhere ({sources}): {'none drawn' if not count else f'{count}, grey diamonds'}; in no fit."
     if unknown := sorted(known - set(drawn["model"])):
         text += f" Not drawn, for their pretraining compute is unknown: {', '.join(unknown)}."
     if lacking := sorted(set(tables.published["model"]) - known):

@@ -89,7 +89,7 @@ def grouped_slope(x: np.ndarray, y: np.ndarray, groups: np.ndarray, alpha: float
     dx, dy = x - (np.bincount(groups, x) / counts)[groups], y - (np.bincount(groups, y) / counts)[groups]
     df, square = len(x) - len(counts) - 1, float(dx @ dx)
     if square == 0 or df < 1:
-        return _nothing(f"{len(x)} checkpoints in {len(counts)} groups leave no degree of freedom")
+        return _nothing(f"{len(x)} checkpoints in {len(counts)} group{'s' * (len(counts) > 1)} leave no degree of freedom")
     slope = float(dx @ dy / square)
     residual = float(((dy - slope * dx) ** 2).sum())
     if residual == 0:
