@@ -13,7 +13,8 @@ name: fetched
 title: t
 description: d
 precision: fp32
-checkpoints: [{id: tiny, family: llama, size: tiny, tokens: 1000, source: {kind: hub, repo: some/model, revision: step1}}]
+checkpoints:
+  - {id: tiny, family: llama, size: tiny, tokens: 1000, tokenizer: {pad: eos}, source: {kind: hub, repo: some/model, revision: step1}}
 pairs: {use: msmarco, max_pairs: 40}
 mine: {method: given, negatives: 3, top: 50, choose: random}
 recipes: [{use: own-mini, n_negatives: 3, batch_queries: 8}]
