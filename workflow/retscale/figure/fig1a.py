@@ -30,7 +30,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow)
     published.draw(ax, others, names=True)
     if rows.empty:
-        style.nothing(ax, "no checkpoint with known compute")
+        style.nothing(ax, "no checkpoint with known compute\nand a score on every task")
     else:
         style.flops_axis(ax, pd.concat([rows["flops"], others["flops"]]))
         ax.set_ylabel(f"mean {tables.metric} over {len(tables.facts['headline'])} tasks")

@@ -43,7 +43,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
             fontsize="small",
         )
     if rows.empty:
-        style.nothing(ax, "no checkpoint with known compute")
+        style.nothing(ax, "no checkpoint with known compute\nand a score on every task")
     else:
         style.flops_axis(ax, pd.concat([rows["flops"], others["flops"]]), to=band["flops"].max() if len(band) else None)
         ax.set_ylabel(f"mean {tables.metric} over {len(tables.facts['headline'])} tasks")
