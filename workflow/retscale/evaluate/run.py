@@ -67,7 +67,7 @@ def rank(task: Task, encoder: Encoder, config: EvaluateConfig, kept: Path) -> tu
     name = task.facts["id"]
     queries = encoder.embed(encoder.tokens(task.queries, "query"), f"{name}: queries")
     check_finite(queries, task.query_ids, "query")
-    store = STATE / "tokens" / encoders.sha256([encoder.reads, task.facts["sha256"]["corpus"]])
+    store = STATE / "tokens" / f"{encoders.sha256([encoder.reads, task.facts['sha256']['corpus']])}.ids"
     passages = tokens(store, len(task.doc_ids), task.texts(), lambda texts: encoder.tokens(texts, "passage"))
 
     def embed(rows: slice, replica: int) -> np.ndarray:

@@ -1,8 +1,6 @@
 """A corpus as token ids on disk: made once, then shared by every encoder that reads text the same way."""
 
-import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +9,20 @@ import numpy as np
 
 
 class Tokens:
-    """Token ids of the texts of a corpus, mapped from disk: `tokens[a:b]` is a list of int32 arrays."""
+    """Token ids of the `count` texts of a corpus, mapped from disk: `tokens[a:b]` is a list of int32 arrays.
 
-    def __init__(self, folder: Path):
-        self.ends = np.load(folder / "ends.npy")
-        self.ids = np.memmap(folder / "ids.int32", np.int32, "r", shape=(int(self.ends[-1]),))
+    The file holds the ids of all texts, int32, then where each text begins and the last one ends, count + 1 of int64.
+    ValueError if it does not.
+    """
+
+    def __init__(self, path: Path, count: int):
+        bytes_of_ids = path.stat().st_size - 8 * (count + 1)
+        if bytes_of_ids < 0:
+            raise ValueError(f"{path}: too short for {count} texts")
+        self.ends = np.fromfile(path, np.int64, count + 1, offset=bytes_of_ids)
+        if self.ends[0] != 0 or 4 * self.ends[-1] != bytes_of_ids or (np.diff(self.ends) < 0).any():
+            raise ValueError(f"{path}: not the tokens of {count} texts")
+        self.ids = np.memmap(path, np.int32, "r", shape=(int(self.ends[-1]),))
 
     def __len__(self) -> int:
         return len(self.ends) - 1
@@ -26,41 +33,37 @@ class Tokens:
 
 
 def tokens(
-    folder: Path, count: int, texts: Iterator[list[str]], tokenize: Callable[[list[str]], list[np.ndarray]]
+    path: Path, count: int, texts: Iterator[list[str]], tokenize: Callable[[list[str]], list[np.ndarray]]
 ) -> Tokens:
-    """The tokens in `folder`, made there of `count` texts if they are not there or not whole.
+    """The tokens in the file `path`, made there of `count` texts if they are not there or not whole.
 
-    They are written beside it and moved in place, so that whoever comes at the same time, or is killed, harms nobody.
+    One file, written beside it and moved in place: whoever comes at the same time, or is killed, harms nobody.
     """
-    if whole := _whole(folder, count):
+    if whole := _whole(path, count):
         return whole
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:8]}."))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:8]}.")
     try:
-        lengths = [np.zeros(1, np.int64)]
-        with (work / "ids.int32").open("wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
+            lengths = [np.zeros(1, np.int64)]
             for some in texts:
                 ids = tokenize(some)
                 lengths.append(np.array([len(x) for x in ids], np.int64))
                 np.concatenate(ids).tofile(file)
+            np.cumsum(np.concatenate(lengths)).tofile(file)
+            file.flush()
             os.fsync(file.fileno())
-        with (work / "ends.npy").open("wb") as file:
-            np.save(file, np.cumsum(np.concatenate(lengths)))
-            os.fsync(file.fileno())
-        if not _whole(folder, count):  # another process may have been faster: its tokens are the same
-            shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                os.rename(work, folder)
-        return Tokens(folder)
+        # Another process may have been faster, and have it mapped: over NFS, replacing a mapped file breaks its reader.
+        if not _whole(path, count):
+            os.replace(beside, path)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        Path(beside).unlink(missing_ok=True)
+    return Tokens(path, count)
 
 
-def _whole(folder: Path, count: int) -> Tokens | None:
-    """The tokens in `folder`, unless there are none, or fewer or more than there should be."""
+def _whole(path: Path, count: int) -> Tokens | None:
+    """The tokens in `path`, unless there are none, or not those of `count` texts."""
     try:
-        found = Tokens(folder)
-        size = (folder / "ids.int32").stat().st_size
-    except (OSError, ValueError, EOFError, IndexError):
+        return Tokens(path, count)
+    except (OSError, ValueError):
         return None
-    return found if len(found) == count and size == 4 * found.ends[-1] else None
