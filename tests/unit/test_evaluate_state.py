@@ -1,7 +1,9 @@
 """What evaluation keeps on disk: tokens shared by encoders and tasks, and shards that outlive a killed job."""
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +81,32 @@ def test_parallel_writers_agree(tmp_path):
             for found in pool.map(lambda _: stored(path, len(TEXTS), in_parts(), tokenize), range(16)):
                 assert same(found[0:20], tokenize(TEXTS))
     assert sorted(x.name for x in tmp_path.iterdir()) == sorted(f"store-{turn}" for turn in range(50))
+
+
+def test_shards_that_another_job_takes_away_are_not_missed(tmp_path, monkeypatch):
+    """Two studies evaluate one encoder on one corpus; the first to end removes the shards of both."""
+    monkeypatch.setattr(vectors, "DOCUMENTS_A_SHARD", 2)
+    expected = np.arange(12, dtype=np.float32).reshape(6, 2)
+    fsync = os.fsync
+
+    def removed(descriptor):
+        fsync(descriptor)
+        shutil.rmtree(tmp_path / "shards")
+
+    monkeypatch.setattr(os, "fsync", removed)
+    found = list(vectors.shards(6, lambda rows, _: expected[rows], 1, np.dtype("float32"), tmp_path / "shards"))
+    assert np.array_equal(np.concatenate(found), expected)
+
+
+def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        vectors._save(np.ones(2), tmp_path / "shard.npy")
+    assert not list(tmp_path.iterdir())
+
+
+def full_disk(_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.fixture

@@ -40,9 +40,16 @@ def shards(
 
 
 def _save(vectors: np.ndarray, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, beside = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(descriptor, "wb") as file:
-        np.save(file, vectors)
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, beside = tempfile.mkstemp(dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                np.save(file, vectors)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        finally:
+            Path(beside).unlink(missing_ok=True)
+    except FileNotFoundError:
+        pass  # a job of another study, with the same encoder and corpus, has ended and taken the folder away
