@@ -39,6 +39,7 @@ rule all:
         f"{out}/report.html",
         figures,
         scores,
+        kept_scores,
         leaks,
         encoders,
         cards,

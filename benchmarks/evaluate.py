@@ -125,7 +125,7 @@ def ours(folder: Path, encoder: Path, tokens_per_batch: int) -> tuple[float, pd.
     if not (out / "task.json").exists():  # the second checkpoint finds the task there
         task.run({"id": "t", "source": {"kind": "folder", "path": str(folder)}}, {}, out)
     spec = {"tasks": {"t": {}}, "k": 100, "metrics": [], "storage": "float32", "precision": "fp32"}
-    spec |= {"checkpoint": "c", "recipe": "r", "tokens_per_batch": tokens_per_batch}
+    spec |= {"checkpoint": "c", "recipe": "r", "step": None, "tokens_per_batch": tokens_per_batch}
     list(evaluate.run(spec, {"encoder": encoder, "tasks": [out / "task.json"]}, out))
     return time.process_time() - started, pd.read_parquet(out / "t.parquet").set_index("query_id")
 

@@ -110,7 +110,7 @@ def peak(documents: int, shard: int) -> dict[str, int]:
     stage.encoders.load_encoder = lambda *_: RandomEncoder()
     imports = held()
     spec = {"tasks": {"t": {}}, "k": 100, "metrics": [], "storage": "float32", "precision": "fp32"}
-    spec |= {"checkpoint": "c", "recipe": "r", "tokens_per_batch": 16384}
+    spec |= {"checkpoint": "c", "recipe": "r", "step": None, "tokens_per_batch": 16384}
     list(stage.run(spec, {"encoder": None, "tasks": [Path("task.json")]}, Path()))
     assert json.loads(Path("t.json").read_text())["n_documents"] == documents
     return {"imports": imports, "peak": held()}

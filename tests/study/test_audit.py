@@ -37,12 +37,27 @@ def test_a_curve_is_traced_to_its_log_encoder_and_weights(smoke):
     assert "evaluate/" not in behind
 
 
+def test_a_learning_curve_is_traced_to_the_encoders_kept(smoke):
+    lines = audit(smoke, 0, "results/smoke/figure/curves.png")
+    assert lines[-1].startswith("verdict   verified")
+    starts = [i for i, line in enumerate(lines) if line.startswith("point")] + [-1]
+    for step, folder, start, end in zip(("8", "16"), ("microbatch-mini/step-8", "microbatch-mini"), starts, starts[1:]):
+        assert f"d24 / microbatch-mini / consumer-contracts, fiqa / {step}  x={int(step) * 32}" in lines[start]
+        behind = "\n".join(lines[start:end])
+        assert "PROBLEM" not in behind and "unknown" not in behind
+        for file in (f"finetune/d24/{folder}/encoder.json", f"evaluate/d24/{folder}/fiqa.json"):
+            assert f"{file}  sha256 " in behind
+        assert behind.count("evaluate/") == 2
+
+
 @pytest.mark.parametrize(
     "file",
     [
         "checkpoint/d16/model/model.safetensors",
         "finetune/d24/own-mini/model.safetensors",
         "finetune/d24/own-mini/log.jsonl",
+        "finetune/d24/microbatch-mini/step-8/model.safetensors",
+        "evaluate/d24/microbatch-mini/step-8/fiqa.json",
         "evaluate/d24/own-mini/fiqa.parquet",
         "evaluate/d24/own-mini/fiqa.json",
         "task/fiqa/corpus.parquet",

@@ -8,7 +8,7 @@ import time
 import pytest
 
 ENCODERS = 4
-FIGURES = 6
+FIGURES = 7
 
 
 def test_nothing_changed(finished):
@@ -54,6 +54,7 @@ def test_a_recipe_changed(finished):
     assert finished.plan() == {
         "finetune": 1,
         "evaluate_small": 1,
+        "evaluate_kept": 1,
         "collect": 1,
         "fit": 1,
         "figure": FIGURES,
@@ -68,8 +69,8 @@ def test_a_training_data_set_added(finished):
     """Both recipes take all there are."""
     finished.edit("config/smoke.yaml", DATA, f"[{DATA}, {{use: boolq, id: also, max_pairs: 500, seed: 1}}]")
     assert finished.plan() == {
-        "pairs": 1, "mine": 1, "finetune": ENCODERS, "evaluate_small": ENCODERS, "leakage": 1, "collect": 1, "fit": 1,
-        "figure": FIGURES, "report": 1,
+        "pairs": 1, "mine": 1, "finetune": ENCODERS, "evaluate_small": ENCODERS, "evaluate_kept": 1, "leakage": 1,
+        "collect": 1, "fit": 1, "figure": FIGURES, "report": 1,
     }  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def test_a_colour_of_one_figure_changed(finished):
     finished.edit(
         "config/smoke.yaml",
         "fit: {}",
-        "fit: {}\nfigures: {1a: {}, 1b: {}, 2: {}, 3: {}, ablation: {accent: '#aa0000'}, training: {}}",
+        "fit: {}\nfigures: {1a: {}, 1b: {}, 2: {}, 3: {}, ablation: {accent: '#aa0000'}, curves: {}, training: {}}",
     )
     assert finished.plan() == {"figure": 1, "report": 1}
 
@@ -116,11 +117,32 @@ def test_a_task_added_redoes_no_finished_task(finished):
     folder = finished.folder / "results/smoke/evaluate/d24/own-mini"
     before = (folder / "fiqa.record.json").read_bytes()
     plan = finished.plan()
-    assert plan["task"] == plan["leakage"] == 1 and plan["evaluate_small"] == ENCODERS
+    assert plan["task"] == plan["leakage"] == plan["evaluate_kept"] == 1 and plan["evaluate_small"] == ENCODERS
     assert not {"pairs", "mine", "finetune", "checkpoint"} & plan.keys()
     finished.snakemake("results/smoke/evaluate/d24/own-mini/privacy-policy.json")
     assert (folder / "fiqa.record.json").read_bytes() == before
     assert (folder / "privacy-policy.json").exists()
+
+
+def test_a_step_kept_costs_the_training_and_its_evaluations(finished):
+    """Weights cannot be had afterwards, so the recipe runs again; the step that was kept before is evaluated as it was."""
+    before = (finished.folder / "results/smoke/finetune/d24/microbatch-mini/step-8/model.safetensors").read_bytes()
+    finished.edit("config/smoke.yaml", "keep: [8]", "keep: [4, 8]")
+    plan = finished.plan()
+    assert plan.pop("evaluate_kept") == 2 and plan.pop("evaluate_small") == 1
+    assert plan == {"finetune": 1, "collect": 1, "fit": 1, "figure": FIGURES, "report": 1}
+    finished.snakemake("results/smoke/evaluate/d24/microbatch-mini/step-4/fiqa.json")
+    folder = finished.folder / "results/smoke/finetune/d24/microbatch-mini"
+    assert (folder / "step-8/model.safetensors").read_bytes() == before
+    assert (folder / "step-4/model.safetensors").read_bytes() != before
+
+
+def test_tasks_of_learning_curves_chosen(finished):
+    finished.edit("config/smoke.yaml", "icl:", "curve_tasks: [fiqa]\nicl:")
+    plan = finished.plan()
+    assert "finetune" not in plan and "evaluate_small" not in plan and plan["collect"] == 1
+    finished.edit("config/smoke.yaml", "curve_tasks: [fiqa]", "curve_tasks: [fiqua]")
+    assert "did you mean 'fiqa'?" in finished.run("retscale", "check", "config/smoke.yaml", status=1).stderr
 
 
 def test_a_label_changed_costs_only_the_tables(finished):

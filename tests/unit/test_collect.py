@@ -80,14 +80,41 @@ def test_a_card_of_another_study_is_refused(study):
         run(spec, inputs, out)
 
 
-@pytest.mark.parametrize("kind", ["scores", "icl", "cards", "encoders"])
+def test_kept_and_last_encoders_are_not_mixed_up(study):
+    """Each under the other's flag; a score of the first quarter of a training must never enter a trend."""
+    spec, inputs, out, _ = study
+    scores = [*inputs["scores"], inputs["kept"][0]]
+    with pytest.raises(UserError, match="step-10/alpha.json is of an encoder kept after step 10, not of the last"):
+        run(spec, inputs | {"scores": scores}, out)
+    with pytest.raises(UserError, match="is of the last encoder of a training, not of one kept"):
+        run(spec, inputs | {"kept": [*inputs["kept"], inputs["scores"][0]]}, out)
+
+
+def test_kept_encoders_change_no_other_table(study, tmp_path):
+    spec, inputs, out, root = study
+    run(spec, inputs, out)
+    without = tmp_path / "without"
+    without.mkdir()
+    run(spec, inputs | {"kept": []}, without)
+    for path in out.glob("*.parquet"):
+        assert (path.read_bytes() == (without / path.name).read_bytes()) is (path.name != "curves.parquet")
+    curves = read_table(out / "collect.json", "curves")
+    assert len(curves) == 4 * 2 * 3 * 4 and not read_table(without / "collect.json", "curves").size
+    for row in curves.itertuples():
+        stored = json.loads((root / row.file).read_text())
+        assert sha256(root / row.file) == row.sha256 and row.value == stored["metrics"][row.metric]
+        assert (row.checkpoint, row.recipe, row.task) == tuple(stored[x] for x in ("checkpoint", "recipe", "task"))
+        assert row.step == (stored["step"] or 45) and row.queries == 32 * row.step
+
+
+@pytest.mark.parametrize("kind", ["scores", "kept", "icl", "cards", "encoders"])
 def test_a_duplicate_names_both_files(study, kind):
     spec, inputs, out, root = study
     original = inputs[kind][0]
     copy = root / "stale" / original.name
     copy.parent.mkdir()
     shutil.copy(original, copy)
-    if kind == "scores":
+    if kind in ("scores", "kept"):
         shutil.copy(original.with_suffix(".parquet"), copy.with_suffix(".parquet"))
     if kind == "encoders":
         shutil.copy(original.with_name("log.jsonl"), copy.with_name("log.jsonl"))

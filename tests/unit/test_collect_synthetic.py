@@ -40,7 +40,7 @@ def write_study(
     """
     rng = np.random.default_rng(seed)
     labels = {}
-    cards, encoders, scores, icl = [], [], [], []
+    cards, encoders, scores, kept, icl = [], [], [], [], []
     for rank, (size, params) in enumerate(sizes.items()):
         shift = rng.normal(0, noise / 2)
         for level in levels:
@@ -58,6 +58,13 @@ def write_study(
                     mean = 0.1 + slope * weight * growth + gain + shift + rng.normal(0, noise)
                     folder = root / "evaluate" / name / recipe
                     scores.append(write_evaluation(folder, name, recipe, task, mean, queries, rng))
+                if recipe == "paper":
+                    for step, part in {10: 0.5, 20: 0.8}.items():
+                        for task in list(tasks)[:2]:
+                            mean = part * (0.1 + slope * tasks[task] * growth)
+                            folder = root / "evaluate" / name / recipe / f"step-{step}"
+                            others = np.random.default_rng([seed, step, len(kept)])
+                            kept.append(write_evaluation(folder, name, recipe, task, mean, queries, others, step))
             for task, weight in ICL_TASKS.items():
                 value = float(np.clip(0.5 + slope * weight * growth / 2 + rng.normal(0, noise), 0, 1))
                 found = {"checkpoint": name, "task": task, "type": "multiple_choice", "metric": "accuracy"}
@@ -71,7 +78,7 @@ def write_study(
         "main_recipe": "paper",
     }
     spec["checkpoints"] = labels
-    return spec, {"cards": cards, "encoders": encoders, "scores": scores, "icl": icl}
+    return spec, {"cards": cards, "encoders": encoders, "scores": scores, "kept": kept, "icl": icl}
 
 
 def card(name: str, params: int, tokens: int, flops: float) -> dict:
@@ -103,7 +110,7 @@ def write(path: Path, value: dict) -> Path:
 def write_encoder(folder: Path, checkpoint: str, recipe: str, growth: float) -> Path:
     """One `encoder.json` and its `log.jsonl`: a loss that falls from above guessing, further for more compute."""
     negatives = {"paper": ("own", 4), "microbatch": ("microbatch", 2)}[recipe]
-    told = {"id": recipe, "negatives": negatives[0], "n_negatives": negatives[1], "log_every": 10}
+    told = {"id": recipe, "negatives": negatives[0], "n_negatives": negatives[1], "batch_queries": 32, "log_every": 10}
     path = write(folder / "encoder.json", {"checkpoint": checkpoint, "recipe": told, "steps": 45})
     lines = []
     for step in (10, 20, 30, 40, 45):
@@ -115,14 +122,22 @@ def write_encoder(folder: Path, checkpoint: str, recipe: str, growth: float) -> 
 
 
 def write_evaluation(
-    folder: Path, checkpoint: str, recipe: str, task: str, mean: float, queries: int, rng: np.random.Generator
+    folder: Path,
+    checkpoint: str,
+    recipe: str,
+    task: str,
+    mean: float,
+    queries: int,
+    rng: np.random.Generator,
+    step: int | None = None,
 ) -> Path:
     """One `<task>.json` and `<task>.parquet`: per-query values scattered around `mean`."""
     values = np.clip(mean + rng.normal(0, 0.2, queries), 0, 1)
     table = pd.DataFrame({"query_id": [f"q{i:03d}" for i in range(queries)]} | {metric: values for metric in METRICS})
     folder.mkdir(parents=True, exist_ok=True)
     table.to_parquet(folder / f"{task}.parquet", index=False)
-    found = {"checkpoint": checkpoint, "recipe": recipe, "task": task, "n_queries": queries, "n_documents": 500}
+    found = {"checkpoint": checkpoint, "recipe": recipe, "step": step, "task": task}
+    found |= {"n_queries": queries, "n_documents": 500}
     found |= {"metrics": {metric: float(values.mean()) for metric in METRICS}, "judged_only": False, "k": 100}
     return write(folder / f"{task}.json", found | {"ties": len(task), "seconds": 1.0})
 

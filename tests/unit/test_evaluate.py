@@ -88,6 +88,7 @@ def spec(names, **more):
         "precision": "fp32",
         "checkpoint": "c",
         "recipe": "r",
+        "step": None,
         **more,
     }
 

@@ -12,12 +12,13 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from test_collect_synthetic import collected, write_study
 
 from retscale.collect.run import run as collect
 from retscale.collect.tables import read_json, read_table, sha256
 from retscale.errors import UserError
-from retscale.figure import training
+from retscale.figure import curves, training
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Tables
 from retscale.figure.run import FIGURES, run
@@ -85,7 +86,7 @@ def test_marks_are_the_points_and_task_marks_name_their_file(inputs, drawn):
         .query("metric == 'ndcg_at_10'")
         .set_index(["checkpoint", "recipe", "task"])
     )
-    for name in FIGURES.keys() - {"training"}:
+    for name in FIGURES.keys() - {"curves", "training"}:
         marks = pd.read_csv(drawn[name]["csv"])
         assert not marks.duplicated(["checkpoint", "recipe", "task"]).any()
         for mark in marks.itertuples():
@@ -110,6 +111,42 @@ def test_the_curves_are_the_logs(inputs, drawn):
         told = [json.loads(line) for line in (root / file).read_text().splitlines()]
         assert list(zip(rows["x"], rows["y"])) == [(line["step"], line["loss"]) for line in told]
         assert set(rows["checkpoint"] + "/" + rows["recipe"]) == {str(Path(file).parent.relative_to("finetune"))}
+
+
+def test_learning_curves_are_the_kept_scores_and_end_in_the_last(inputs, drawn):
+    """Every kept evaluation enters one mark, the mean over its tasks; the last marks are those of the last encoders."""
+    marks = pd.read_csv(drawn["curves"]["csv"])
+    root = inputs["collect"].parents[1]
+    told = {}
+    for path in root.glob("evaluate/*/paper/**/*.json"):
+        found = json.loads(path.read_text())
+        if found["task"] in ("alpha", "beta"):
+            key = found["checkpoint"], found["step"] or 45
+            told.setdefault(key, []).append(found["metrics"]["ndcg_at_10"])
+    assert len(marks) == len(told) == 3 * 12 and set(marks["task"]) == {"alpha, beta"}
+    for mark in marks.itertuples():
+        assert mark.y == pytest.approx(np.mean(told[mark.checkpoint, mark.step]), rel=1e-12)
+        assert mark.share == pytest.approx(mark.y / np.mean(told[mark.checkpoint, 45]), rel=1e-12)
+        assert mark.x == 32 * mark.step
+    caption, first = drawn["curves"]["md"].read_text(), marks[marks["step"] == 10]
+    rho = stats.spearmanr(first["share"], first["flops"]).statistic
+    assert f"FLOPs {rho:.2f} over 12 checkpoints".replace("-", "−") in caption
+    assert f"after 320 of 1,440 queries the checkpoints have {first['share'].min():.0%} (" in caption
+
+
+def test_a_group_of_tasks_counts_once_in_a_curve(tmp_path):
+    spec, files = write_study(tmp_path, sizes={"40k": 40_000, "160k": 160_000}, levels=(5, 10), queries=12)
+    spec["headline"] = {"both": ["alpha", "beta"], **{name: [name] for name in ("gamma", "delta")}}
+    (tmp_path / "collect").mkdir(), (tmp_path / "fit").mkdir()
+    collect(spec, files, tmp_path / "collect")
+    source = tmp_path / "collect/collect.json"
+    fit_run({"bootstrap": 200}, {"collect": source}, tmp_path / "fit")
+    tables = Tables(source, tmp_path / "fit/fit.json")
+    rows, tasks = curves.curves(tables)
+    assert tasks == ["both"]
+    last = rows[rows["step"] == 45].set_index("checkpoint")["y"]
+    points = tables.points.query("recipe == 'paper' and task == 'both'").set_index("checkpoint")["y"]
+    np.testing.assert_allclose(last, points[last.index], rtol=1e-12)
 
 
 def test_what_is_drawn_of_a_training(inputs):

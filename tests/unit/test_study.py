@@ -287,6 +287,44 @@ def test_huge_corpora_get_a_job_of_their_own_which_tasks_of_the_same_corpus_shar
     assert sorted(task for batch in study.batches.values() for task in batch) == sorted(study.tasks)
 
 
+def kept(data: dict, **more) -> None:
+    data["recipes"][0] |= {"keep": [4, 8]}
+    data |= more
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: kept(data, curve_tasks=["fiqua"]), "curve_tasks.0: unknown task or group of this study 'fiqua'"),
+        (
+            lambda data: kept(data, tasks=["fiqa", "cqadupstack-gis"], curve_tasks=["cqadupstack"]),
+            "curve_tasks.0: cqadupstack lacks cqadupstack-android, ",
+        ),
+        (lambda data: kept(data, tasks=["cqadupstack-gis"]), "no group of tasks is complete"),
+        (lambda data: data["recipes"][0].update(keep=[8, 4]), "keep must name steps in rising order, each once; found"),
+        (lambda data: data["recipes"][0].update(keep=[4, 4]), "keep must name steps in rising order, each once; found"),
+        (lambda data: data["recipes"][0].update(keep=[0]), "keep.0"),
+    ],
+)
+def test_learning_curves_that_would_have_no_points_are_refused(tmp_path, change, message):
+    assert message in refused(tmp_path, change)
+
+
+def test_learning_curves_are_drawn_where_encoders_are_kept(tmp_path):
+    data = smoke()
+    study = load.study(written(tmp_path, data))
+    assert study.kept == [("d24", "microbatch-mini", 8)] and "curves" in study.figures
+    del data["recipes"][1]["keep"]
+    study = load.study(written(tmp_path, data))
+    assert study.kept == [] and "curves" not in study.figures and "training" in study.figures
+    data["recipes"][0]["keep"] = [4, 8]
+    study = load.study(written(tmp_path, data | {"tasks": ["fiqa", "consumer-contracts", "cqadupstack-gis"]}))
+    assert study.kept == [(id, "own-mini", step) for id in ("d16", "d24", "d24-long") for step in (4, 8)]
+    assert study.curve_tasks == ["consumer-contracts", "fiqa"]  # a forum alone has no score
+    study = load.study(written(tmp_path, data | {"tasks": ["fiqa", "cqadupstack"], "curve_tasks": ["cqadupstack"]}))
+    assert len(study.curve_tasks) == 12
+
+
 def test_given_negatives_need_a_field_that_holds_them(tmp_path):
     path = tmp_path / "study.yaml"
     text = (CONFIG / "smoke.yaml").read_text()

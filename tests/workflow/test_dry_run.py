@@ -10,10 +10,11 @@ def test_the_default_study_is_mini(clone):
     assert "results/mini" in clone.run("snakemake", "-n", "--summary").stdout and "finetune" in plan
 
 
-@pytest.mark.parametrize("study", ["mini", "smoke", "smollm2"])
-def test_every_study_plans(clone, study):
+@pytest.mark.parametrize("study, figures, kept", [("mini", 7, 2 * 12), ("smoke", 7, 1), ("smollm2", 6, 0)])
+def test_every_study_plans(clone, study, figures, kept):
     plan = clone.plan(study=f"config/{study}.yaml")
-    assert plan["report"] == 1 and plan["figure"] == 6 and plan["finetune"] >= plan["checkpoint"]
+    assert plan["report"] == 1 and plan["figure"] == figures and plan["finetune"] >= plan["checkpoint"]
+    assert plan.get("evaluate_kept", 0) == kept
     assert plan["collect"] == plan["fit"] == plan["pairs"] == plan["mine"] == 1
     assert "items" not in plan  # wheels are read in place
     assert plan["icl"] == plan["checkpoint"]
@@ -47,8 +48,8 @@ def test_a_data_set_added_trains_only_the_recipes_that_use_it(clone):
     assert clone.plan() == {}
     clone.edit("config/smoke.yaml", ONE_DATA_SET, TWO_DATA_SETS)
     assert clone.plan() == {
-        "pairs": 1, "mine": 1, "finetune": 1, "evaluate_small": 1, "leakage": 1, "collect": 1, "fit": 1, "figure": 6,
-        "report": 1,
+        "pairs": 1, "mine": 1, "finetune": 1, "evaluate_small": 1, "evaluate_kept": 1, "leakage": 1, "collect": 1,
+        "fit": 1, "figure": 7, "report": 1,
     }  # fmt: skip
 
 
@@ -82,6 +83,12 @@ def test_the_slurm_profile_gives_every_evaluation_a_gpu(clone):
     jobs = [job for job in plan.split("\n[") if "\nrule evaluate_" in job]
     assert len(jobs) == 95 * 6  # every checkpoint, the small tasks and five huge corpora
     assert [job.splitlines()[1] for job in jobs if "gpu=1" not in job] == []
+
+
+def test_the_slurm_profile_gives_kept_encoders_a_gpu(clone):
+    command = ["snakemake", "--profile", "slurm", "-n", "--configfile", "config/luo2024.yaml"]
+    jobs = [job for job in clone.run(*command).stdout.split("\n[") if "\nrule evaluate_kept" in job]
+    assert len(jobs) == 2 * 16 and all("gpu=1" in job for job in jobs)
 
 
 def test_planning_takes_seconds(clone):

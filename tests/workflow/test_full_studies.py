@@ -26,6 +26,8 @@ def test_a_study_of_a_cluster_plans_as_many_jobs_as_it_says(clone, study, checkp
     expected = dict.fromkeys(each, checkpoints) | dict.fromkeys(once, 1) | {"figure": 6}
     if items:  # encoders continue no text, so the study with BERT has no in-context tasks
         expected |= {"items": items, "icl": checkpoints}
+    if study == "luo2024":
+        expected |= {"evaluate_kept": 2 * checkpoints, "figure": 7}
     tasks = plan.pop("task")
     assert plan == expected
     assert tasks >= 14

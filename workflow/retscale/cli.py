@@ -27,7 +27,8 @@ class Stage:
 
     `reads` names, for an input with big neighbours, the only files that the stage reads of it. A `resumable` stage gets
     a folder for its state, which lasts until the job has ended well. Only a stage that `fetches` reaches the network.
-    Inputs `outside` were made by no stage.
+    Inputs `outside` were made by no stage. `further` matches outputs in folders of their own that are read without the
+    rest, so each has a record of its own.
     """
 
     does: str
@@ -40,6 +41,7 @@ class Stage:
     resumable: bool = False
     fetches: bool = False
     outside: tuple[str, ...] = ()
+    further: str = ""
 
 
 STAGES = {
@@ -50,7 +52,12 @@ STAGES = {
         "find hard negatives for each training query", ("pairs",), (), ("encoder",), primary="negatives.parquet"
     ),
     "finetune": Stage(
-        "turn a checkpoint into an encoder", ("card",), ("pairs", "negatives"), primary="encoder.json", resumable=True
+        "turn a checkpoint into an encoder",
+        ("card",),
+        ("pairs", "negatives"),
+        primary="encoder.json",
+        resumable=True,
+        further="step-*/encoder.json",
     ),
     "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json", fetches=True),
     "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
@@ -59,7 +66,7 @@ STAGES = {
     "icl": Stage("score a checkpoint on in-context tasks", ("card",), ("tasks",), batch=True),
     "collect": Stage(
         "gather all results into tidy tables",
-        many=("cards", "encoders", "scores", "icl"),
+        many=("cards", "encoders", "scores", "kept", "icl"),
         reads={"cards": ("card.json",), "encoders": ("encoder.json", "log.jsonl")},
         primary="collect.json",
     ),
@@ -244,17 +251,25 @@ def finish(
     notes: dict | None,
     started: float,
 ) -> None:
-    """Write the record of the job whose files lie in `work`, then publish: files, record, primary output last."""
-    names = sorted(str(p.relative_to(work)) for p in work.rglob("*") if p.is_file())
-    if primary not in names:
+    """Write the records of the job whose files lie in `work`, then publish: files, records, primary output last."""
+    names = sorted(path.relative_to(work) for path in work.rglob("*") if path.is_file())
+    if Path(primary) not in names:
         raise UserError(
             f"the stage ended without writing {primary}; this is a bug in retscale: please report it with the log"
         )
-    names.remove(primary)
-    made = record.make(name, spec, digest, sources, work, [*names, primary], notes, started)
-    path = record.path_of(Path(primary))
-    (work / path).write_text(json.dumps(made, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    publish.publish(work, out, [*names, str(path), primary])
+    further = [path for path in names if STAGES[name].further and path.match(STAGES[name].further)]
+    files, records = [], []
+    for product in [*further, Path(primary)]:
+        home = product.parent
+        own = [path for path in names if path.is_relative_to(home) and path not in files and path != product]
+        outputs = [str(path.relative_to(home)) for path in [*own, product]]
+        inputs = record.moved(sources, out, out / home)
+        made = record.make(name, spec, digest, inputs, work / home, outputs, notes, started)
+        path = record.path_of(product)
+        (work / path).write_text(json.dumps(made, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        files += [*own, product]
+        records.append(path)
+    publish.publish(work, out, [str(path) for path in [*files[:-1], *records, files[-1]]])
 
 
 def read_list(paths: list[Path]) -> list[Path]:

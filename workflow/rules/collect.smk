@@ -1,7 +1,7 @@
 """All results as tidy tables.
 
 requires: every card, encoder, evaluation and in-context score
-writes: collect.json, checkpoints/training/scores/per_query/icl.parquet
+writes: collect.json, checkpoints/training/scores/curves/per_query/icl.parquet
 """
 
 
@@ -10,6 +10,7 @@ rule collect:
         cards=cards,
         encoders=encoders,
         scores=scores,
+        kept=kept_scores,
         icl=icl_scores,
     output:
         f"{out}/collect/collect.json",
@@ -24,4 +25,4 @@ rule collect:
         # As lists in files, for a thousand checkpoints' are more than a command line holds.
         "retscale collect --spec @<(printf %s {params.spec:q}) --cards @<(printf '%s\\n' {input.cards:q})"
         " --encoders @<(printf '%s\\n' {input.encoders:q}) --scores @<(printf '%s\\n' {input.scores:q})"
-        " --icl @<(printf '%s\\n' {input.icl:q}) --out {output:q} > {log:q} 2>&1"
+        " --kept @<(printf '%s\\n' {input.kept:q}) --icl @<(printf '%s\\n' {input.icl:q}) --out {output:q} > {log:q} 2>&1"

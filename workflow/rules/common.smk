@@ -30,4 +30,5 @@ wildcard_constraints:
     checkpoint="[a-z0-9][a-z0-9._-]*",
     pairs="[a-z0-9][a-z0-9._-]*",
     recipe="[a-z0-9][a-z0-9._-]*",
+    step="[0-9]+",
     task="[a-z0-9][a-z0-9._-]*",

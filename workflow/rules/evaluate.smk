@@ -1,4 +1,4 @@
-"""Scores and rankings of an encoder on retrieval tasks.
+"""Scores and rankings of an encoder on retrieval tasks; step-N/: of the encoder that was kept after N steps.
 
 requires: encoder.json, task.json of each task        writes: TASK.json, TASK.parquet
 
@@ -25,7 +25,7 @@ for batch, tasks in study.batches.items():
         output:
             update(expand(f"{out}/evaluate/{{{{checkpoint}}}}/{{{{recipe}}}}/{{task}}.json", task=tasks)),
         params:
-            spec=spec(specs.evaluate(batch), "checkpoint", "recipe"),
+            spec=spec(specs.evaluate(tasks), "checkpoint", "recipe"),
             code=digest("evaluate"),
         log:
             f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.log",
@@ -34,3 +34,30 @@ for batch, tasks in study.batches.items():
         shell:
             "retscale evaluate --spec {params.spec:q} --encoder {input.encoder:q} --tasks {input.tasks:q}"
             " --out {output:q} > {log:q} 2>&1"
+
+
+kept_scores = [
+    f"{out}/evaluate/{checkpoint}/{recipe}/step-{step}/{task}.json"
+    for checkpoint, recipe, step in study.kept
+    for task in study.curve_tasks
+]
+
+
+rule evaluate_kept:
+    input:
+        # With its last encoder a training publishes those that it kept.
+        trained=f"{out}/finetune/{{checkpoint}}/{{recipe}}/encoder.json",
+        tasks=expand(f"{out}/task/{{task}}/task.json", task=study.curve_tasks),
+    output:
+        update(expand(f"{out}/evaluate/{{{{checkpoint}}}}/{{{{recipe}}}}/step-{{{{step}}}}/{{task}}.json", task=study.curve_tasks)),
+    params:
+        spec=spec(specs.evaluate(study.curve_tasks), "checkpoint", "recipe", "step"),
+        code=digest("evaluate"),
+        encoder=f"{out}/finetune/{{checkpoint}}/{{recipe}}/step-{{step}}/encoder.json",
+    log:
+        f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/step-{{step}}.log",
+    conda:
+        "../../envs/environment.yaml"
+    shell:
+        "retscale evaluate --spec {params.spec:q} --encoder {params.encoder:q} --tasks {input.tasks:q}"
+        " --out {output:q} > {log:q} 2>&1"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from retscale.audit.walk import Walk, figure, walk
 
-NAMES = ("checkpoint", "recipe", "task")
+NAMES = ("checkpoint", "recipe", "task", "step")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
 def points(primary: Path, seen: Walk) -> list[str]:
     """Lines that name, for each point of the figure, the files that it comes from, each with its verdict.
 
-    Points of one checkpoint, recipe and task are a curve, which comes from the same files, so these are named once.
+    Points of the same checkpoint, recipe, task and step are a curve that comes from the same files: these are named once.
     """
     table = primary.with_suffix(".csv")
     if not table.exists():
@@ -83,6 +83,12 @@ def _results(primary: Path, seen: Walk):
             found += [
                 state(card.parent / facts["model"] / name) for name in facts["files"] if name.endswith(".safetensors")
             ]
+        if step := int(mark.get("step") or 0):  # of a learning curve: kept encoders lie as their scores do
+            curves = pd.read_parquet(collect.parent / "curves.parquet").drop_duplicates("file")
+            mine = curves.query("checkpoint == @checkpoint and recipe == @recipe and step == @step")
+            folders = {Path(name).relative_to("evaluate").parent for name in mine["file"]}
+            found += [state(root / "finetune" / folder / "encoder.json") for folder in folders]
+            return found + [state(root / name) for name in mine["file"]]
         if recipe:
             found.append(state(root / "finetune" / checkpoint / recipe / "encoder.json"))
         mine = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]

@@ -31,7 +31,7 @@ def number(value: object, what: str, path: Path) -> float:
 def unique(rows: dict[tuple, Path], key: tuple, path: Path) -> None:
     """Remember where `key` came from; refuse to see it twice."""
     if key in rows:
-        raise UserError(f"{' / '.join(key)} has two results: {rows[key]} and {path}; keep one of them")
+        raise UserError(f"{' / '.join(map(str, key))} has two results: {rows[key]} and {path}; keep one of them")
     rows[key] = path
 
 
@@ -82,8 +82,28 @@ def outside(role: str, n_tokens: int | None, schedule_finished: bool) -> str:
 
 
 def score_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:
-    """One evaluation: its identity, a row a metric, and its per-query table (query_id and every metric)."""
+    """The evaluation of a last encoder: its identity, a row a metric, and its per-query table (with every metric)."""
     found = read_json(path)
+    need(found, ("step",), path)
+    if found["step"] is not None:
+        raise UserError(
+            f"{path} is of an encoder kept after step {found['step']}, not of the last one; give it as --kept"
+        )
+    return evaluation(path, found)
+
+
+def kept_rows(path: Path) -> tuple[dict, list[dict]]:
+    """The evaluation of an encoder kept during training: its identity with the step, and a row a metric."""
+    found = read_json(path)
+    need(found, ("step",), path)
+    if not isinstance(found["step"], int):
+        raise UserError(f"{path} is of the last encoder of a training, not of one kept on the way; give it as --scores")
+    identity, rows, _ = evaluation(path, found)
+    step = {"step": found["step"]}
+    return identity | step, [row | step for row in rows]
+
+
+def evaluation(path: Path, found: dict) -> tuple[dict, list[dict], pd.DataFrame]:
     need(found, ("checkpoint", "recipe", "task", "metrics", "n_queries", "ties"), path)
     need(found["metrics"], METRICS, path)
     identity = {name: found[name] for name in ("checkpoint", "recipe", "task")}

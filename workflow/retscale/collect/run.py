@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from retscale.collect.config import CollectConfig
-from retscale.collect.results import card_row, icl_row, score_rows, unique
+from retscale.collect.results import card_row, icl_row, kept_rows, score_rows, unique
 from retscale.collect.tables import sha256, write_tables
 from retscale.collect.training import training_rows
 from retscale.errors import UserError
@@ -18,20 +18,24 @@ FACTS += ["tokens_per_param", "schedule_finished", "role"]
 SCORES = ["recipe", "seed", "task", "metric", "value", "n_queries", "ties", "file", "sha256"]
 ICL = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "low", "high", "executed", "trimmed", "tied"]
 ICL += ["odd", "file", "sha256"]
+CURVES = ["checkpoint", "recipe", "step", "queries", "task", "metric", "value", "file", "sha256"]
 AVERAGES = ["checkpoint", "gauntlet", "kind", "name", "score", "stderr", "missing"]
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
-    """Read `cards`, `encoders`, `scores` and `icl` (lists of JSON files) into tables.
+    """Read `cards`, `encoders`, `scores`, `kept` and `icl` (lists of JSON files) into tables.
 
-    These are `checkpoints`, `training` (the logs beside the encoders), `scores`, `per_query`, `icl`, and `icl_averages`
+    These are `checkpoints`, `training` (the logs beside the encoders), `scores` and `per_query` of the last encoders,
+    `curves` (scores of the encoders `kept` on the way, and of the last on the same tasks), `icl`, and `icl_averages`
     (the averages of in-context scores that the study names).
 
     Rows are sorted, so the tables do not depend on the order of the inputs. `file` is relative to the study's
     results folder, the deepest folder that holds every input.
     """
     config = CollectConfig.model_validate(spec)
-    paths = {name: [Path(path) for path in inputs.get(name, [])] for name in ("cards", "encoders", "scores", "icl")}
+    paths = {
+        name: [Path(path) for path in inputs.get(name, [])] for name in ("cards", "encoders", "scores", "kept", "icl")
+    }
     if not (paths["cards"] and paths["encoders"] and paths["scores"]):
         raise UserError("collect needs at least one card, one encoder and one evaluation: the study names none")
     root = Path(os.path.commonpath([path.parent for found in paths.values() for path in found]))
@@ -39,10 +43,12 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     checkpoints = read_cards(config, paths["cards"], root)
     training = read_training(config, paths["encoders"], root, checkpoints)
     scores, per_query = read_scores(config, paths["scores"], root, checkpoints)
+    curves = read_curves(config, paths["kept"], root, checkpoints, training, scores)
     icl = read_icl(paths["icl"], root, checkpoints)
     complete(config, scores)
 
-    tables = {"checkpoints": checkpoints, "training": training, "scores": scores, "per_query": per_query, "icl": icl}
+    tables = {"checkpoints": checkpoints, "training": training, "scores": scores, "per_query": per_query}
+    tables |= {"curves": curves, "icl": icl}
     tables["icl_averages"] = average_icl(config, icl)
     facts = {name: getattr(config, name) for name in ("study", "headline", "recipes", "main_recipe")}
     counts = {name: len(table) for name, table in tables.items()}
@@ -94,6 +100,40 @@ def read_scores(
     per_query = per_query[[*key, *(name for name in per_query if name not in key)]]
     scores = pd.DataFrame(rows).merge(checkpoints[FACTS], on="checkpoint")
     return scores[FACTS + SCORES].sort_values([*key, "metric"], ignore_index=True), per_query
+
+
+def read_curves(
+    config: CollectConfig,
+    paths: list[Path],
+    root: Path,
+    checkpoints: pd.DataFrame,
+    training: pd.DataFrame,
+    scores: pd.DataFrame,
+) -> pd.DataFrame:
+    """One row a kept encoder, task and metric, and the rows of `scores` that end these curves.
+
+    `queries`: how many were trained on, counted again in every epoch.
+    """
+    seen, rows = {}, []
+    for path in progress(paths, "curves", unit="file"):
+        identity, found = kept_rows(path)
+        unique(seen, tuple(identity.values()), path)
+        of_study(identity, config, checkpoints, path)
+        source = {"file": relative(path, root), "sha256": sha256(path)}
+        rows += [row | source for row in found]
+    if not rows:
+        return pd.DataFrame(columns=CURVES)
+    kept, encoder = pd.DataFrame(rows), ["checkpoint", "recipe"]
+    ends = (
+        training.rename(columns={"step": "logged"})
+        .groupby(encoder, as_index=False)[["logged", "steps", "queries"]]
+        .max()
+    )
+    lasts = scores.merge(kept[[*encoder, "task"]].drop_duplicates(), on=[*encoder, "task"])
+    table = pd.concat([kept, lasts]).merge(ends, on=encoder)
+    table["step"] = table["step"].fillna(table["steps"]).astype(int)
+    table["queries"] = table["queries"] // table["logged"] * table["step"]
+    return table[CURVES].sort_values([*encoder, "task", "metric", "step"], ignore_index=True)
 
 
 def read_icl(paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.DataFrame:

@@ -14,11 +14,13 @@ NUMBERS = ("loss", "grad_norm", "lr", "padding")
 
 
 def training_rows(path: Path) -> tuple[dict, Path, list[dict]]:
-    """Of an encoder.json: whose it is, its log, and a row a line, with `steps` in all and the loss of `chance`."""
+    """Of an encoder.json: whose it is, its log, and a row a line, with the `queries` trained on so far, `steps` in all,
+    and the loss of `chance`.
+    """
     encoder = read_json(path)
     need(encoder, ("checkpoint", "recipe", "steps"), path)
     recipe, steps = encoder["recipe"], encoder["steps"]
-    need(recipe, ("id", "negatives", "n_negatives"), path)
+    need(recipe, ("id", "negatives", "n_negatives", "batch_queries"), path)
     identity = {"checkpoint": encoder["checkpoint"], "recipe": recipe["id"]}
     log = path.with_name(LOG)
     try:
@@ -39,7 +41,8 @@ def training_rows(path: Path) -> tuple[dict, Path, list[dict]]:
         if not isinstance(step, int) or not last < step <= steps:
             raise _bad(identity, f"{log}, line {place}: step {step!r} after {last} of {steps}; steps must rise", path)
         numbers = {name: number(found[name], f"line {place}, {name}", log) for name in NUMBERS}
-        rows.append({**identity, "step": step, "steps": steps, **numbers, "chance": chance(recipe)})
+        seen = {"step": step, "queries": step * recipe["batch_queries"], "steps": steps}
+        rows.append({**identity, **seen, **numbers, "chance": chance(recipe)})
         last = step
     if not rows:
         raise _bad(identity, f"the log {log} is empty", path)

@@ -45,6 +45,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
         result = {
             "checkpoint": spec["checkpoint"],
             "recipe": spec["recipe"],
+            "step": spec["step"],
             "task": name,
             "metrics": {metric: mean(table[metric]) for metric in [*config.names, *follows(task)]},
             "n_queries": len(task.queries),

@@ -5,7 +5,7 @@ from pathlib import Path
 import matplotlib
 
 from retscale.errors import UserError
-from retscale.figure import ablation, fig1a, fig1b, fig2, fig3, style, training
+from retscale.figure import ablation, curves, fig1a, fig1b, fig2, fig3, style, training
 from retscale.figure.config import FigureJob
 from retscale.figure.data import Tables
 
@@ -15,6 +15,7 @@ FIGURES = {
     "2": fig2.draw,
     "3": fig3.draw,
     "ablation": ablation.draw,
+    "curves": curves.draw,
     "training": training.draw,
 }
 

@@ -21,6 +21,8 @@ from retscale.figure.config import FigureConfig
 MARKERS = "os^DvPX<>ph*d8"
 DASHES = ["-", (0, (5, 2)), (0, (5, 1.5, 1, 1.5)), (0, (1.2, 1.5)), (0, (8, 2, 1, 2, 1, 2))]
 GREY = "#7a7a7a"
+THIN, THICK = 0.6, 1.7  # points, of a line for the fewest and the most tokens per parameter
+WIDTHS = 5  # at most so many line widths in a legend
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,24 @@ def size_legend(looks_: dict[str, Look], sizes: list[str]) -> list[Line2D]:
     ]
 
 
+def widths(levels: pd.Series) -> dict[float, float]:
+    """Line widths, in points, of tokens per parameter."""
+    found = sorted(levels.dropna().unique())
+    return dict(zip(found, np.linspace(THIN, THICK, len(found)), strict=True))
+
+
+def legends(figure: Figure, looks_: dict[str, Look], sizes: list[str], widths_: dict[float, float]) -> None:
+    """Of a figure of lines: sizes to the right, widths below; of many widths some."""
+    beside = size_legend(looks_, sizes)
+    figure.legend(handles=beside, title="parameters", loc="outside right upper")._legend_box.align = "left"
+    levels = list(widths_)
+    shown = sorted({levels[round(i)] for i in np.linspace(0, len(levels) - 1, min(len(levels), WIDTHS))})
+    below = [Line2D([], [], color="#444444", linewidth=widths_[level], label=f"{level:.3g}") for level in shown]
+    if below:
+        title = "tokens per parameter in pretraining"
+        figure.legend(handles=below, title=title, loc="outside lower center", ncols=len(below), handlelength=3)
+
+
 def flops_axis(ax: Axes, x: pd.Series, to: float | None = None, label: bool = True) -> None:
     """A log axis over `x` (FLOPs), widened a little; numbers at decades, and at 2 and 5 where there are few of them."""
     ax.set_xscale("log")
@@ -111,8 +131,8 @@ def flops_axis(ax: Axes, x: pd.Series, to: float | None = None, label: bool = Tr
 
 def _two_or_five(value: float, _) -> str:
     exponent = int(np.floor(np.log10(value) + 1e-9))
-    digit = round(value / 10.0**exponent)
-    return rf"${digit}\times10^{{{exponent}}}$" if digit in (2, 5) else ""
+    digit = value / 10.0**exponent
+    return rf"${digit:.0f}\times10^{{{exponent}}}$" if min(abs(digit - 2), abs(digit - 5)) < 1e-6 else ""
 
 
 def nothing(ax: Axes, text: str) -> None:

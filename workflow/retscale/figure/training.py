@@ -6,8 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from retscale.figure import style
@@ -16,8 +14,6 @@ from retscale.figure.data import Drawn, Tables
 from retscale.figure.words import number
 
 COLUMNS = 2
-THIN, THICK = 0.6, 1.7  # points, for the fewest and the most tokens per parameter
-WIDTHS = 5  # at most so many line widths in the legend
 STRETCHES = 40  # vertices of a line; a longer log is averaged to so many, over its own faint trace
 SPAN = 1.5  # the top of a panel over its bottom, at least: noise must not look like learning
 GUESS = {"color": "#444444", "linewidth": 1.0, "linestyle": (0, (1, 1.5))}
@@ -28,8 +24,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     rows = curves(tables)
     recipes = [recipe for recipe in tables.facts["recipes"] if recipe in set(rows["recipe"])]
     looks = style.looks(tables.points, config)
-    levels = sorted(rows["level"].dropna().unique())
-    widths = dict(zip(levels, np.linspace(THIN, THICK, len(levels)), strict=True))
+    widths = style.widths(rows["level"])
 
     count = math.ceil(max(len(recipes), 1) / COLUMNS)
     shape = {"nrows": count, "ncols": min(COLUMNS, max(len(recipes), 1)), "squeeze": False}
@@ -41,7 +36,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         ax.set_visible(False)
     if recipes:
         figure.supylabel("training loss (nats, log scale)", fontsize=config.font_size)
-        legends(figure, looks, list(rows["size"]), widths)
+        style.legends(figure, looks, list(rows["size"]), widths)
     else:
         style.nothing(grid.flat[0], "no training to draw")
 
@@ -84,7 +79,9 @@ def panel(ax: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], widths: di
         look = looks[last["size"]]
         if len(line) < len(log):
             ax.plot(log["step"], log["loss"], color=look.colour, linewidth=0.4, alpha=0.2, zorder=1)
-        ax.plot(line["step"], line["loss"], color=look.colour, linewidth=widths.get(last["level"], THIN), zorder=3)
+        ax.plot(
+            line["step"], line["loss"], color=look.colour, linewidth=widths.get(last["level"], style.THIN), zorder=3
+        )
         style.mark(ax, last, look, last["step"], last["loss"], last["hollow"], size=4.2, clip_on=False)
     guess = rows["chance"].iloc[0]
     if not math.isnan(guess):
@@ -102,18 +99,6 @@ def panel(ax: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], widths: di
     ax.yaxis.set_major_locator(few if high < 5 * low else LogLocator(subs=(1, 2, 5)))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-
-
-def legends(figure: Figure, looks: dict[str, style.Look], sizes: list[str], widths: dict[float, float]) -> None:
-    """Sizes to the right, widths below; of many widths some."""
-    beside = style.size_legend(looks, sizes)
-    figure.legend(handles=beside, title="parameters", loc="outside right upper")._legend_box.align = "left"
-    levels = list(widths)
-    shown = sorted({levels[round(i)] for i in np.linspace(0, len(levels) - 1, min(len(levels), WIDTHS))})
-    below = [Line2D([], [], color="#444444", linewidth=widths[level], label=f"{level:.3g}") for level in shown]
-    if below:
-        title = "tokens per parameter in pretraining"
-        figure.legend(handles=below, title=title, loc="outside lower center", ncols=len(below), handlelength=3)
 
 
 def averaged_words(rows: pd.DataFrame) -> str:

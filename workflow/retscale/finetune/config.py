@@ -64,7 +64,7 @@ class Recipe(BaseModel):
     floor: float = Field(0.02, ge=0, le=1)  # share of the peak at which the decay ends; code: 2%
     clip: float = Field(1.0, gt=0)  # norm of the gradient
     log_every: int = Field(10, ge=1)
-    # Steps after which the encoder is kept as well, as step-<n>/encoder.json: points of a learning curve.
+    # Steps after which the encoder is kept as well, as step-<n>/encoder.json, and evaluated on the study's `curve_tasks`.
     keep: list[Annotated[int, Field(ge=1)]] = []
 
     @model_validator(mode="after")
@@ -73,4 +73,6 @@ class Recipe(BaseModel):
             raise ValueError(
                 f"batch_queries ({self.batch_queries}) must be a multiple of microbatch ({self.microbatch})"
             )
+        if self.keep != sorted(set(self.keep)):
+            raise ValueError(f"keep must name steps in rising order, each once; found {self.keep}")
         return self

@@ -63,8 +63,10 @@ def tune(
         raise UserError(
             f"there are {len(data)} pairs, fewer than a batch ({recipe.batch_queries}); lower batch_queries"
         )
-    if late := [step for step in recipe.keep if step > steps]:
-        raise UserError(f"keep: there is no step {late[0]}; the training has {steps}")
+    if late := [step for step in recipe.keep if step >= steps]:
+        raise UserError(
+            f"keep: step {late[0]} is not before the last, {steps}, whose encoder is kept anyway; leave it out"
+        )
     order = Order.make(spec["seed"], recipe.batch_queries, data.sizes, list(spec["pairs"].values()), steps)
     model = adapt(plain, recipe)
     device = accelerator.device

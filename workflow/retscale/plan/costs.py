@@ -101,10 +101,10 @@ class Costs:
         kept = Cost(bytes=times(WEIGHT_BYTES * (1 + len(how.keep)), n_params.total))
         return [kept, *(Cost(some, times(TRAIN[how.tuning], n_params.working, some)) for some in seen)]
 
-    def _evaluate(self, id: str, recipe: str, batch: str) -> list[Cost]:
+    def _evaluate(self, id: str, recipe: str, *tasks: str) -> list[Cost]:
         prompt, k = self.study.recipes[recipe].prompt, self.study.file.evaluate.k
         queries, shared = [], {}
-        for name in self.study.batches[batch]:
+        for name in tasks:
             corpus = self.tasks[name]
             ranked = times(corpus.queries.count, k, RANK_BYTES)
             queries.append(self._encoded(id, corpus.queries, prompt.query_length, ranked))

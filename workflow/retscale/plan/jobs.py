@@ -66,11 +66,16 @@ def _jobs(study: Study) -> Iterator[Job]:
         used = study.mixture(recipe)
         reads = [cards[id], *(pairs[name] for name in used), *(mined[name] for name in used)]
         yield one("finetune", (id, recipe), reads, encoder, specs.finetune, recipe)
-        for name, members in study.batches.items():
+        for members in study.batches.values():
             reads = [encoder, *(tasks[task] for task in members)]
-            cut, folder = specs.evaluate(name), f"evaluate/{id}/{recipe}"
-            yield (made := batch("evaluate", (id, recipe, name), reads, folder, members, cut, id, recipe))
+            cut, folder = specs.evaluate(members), f"evaluate/{id}/{recipe}"
+            yield (made := batch("evaluate", (id, recipe, *members), reads, folder, members, cut, id, recipe))
             scores += made.makes
+    for id, recipe, step in study.kept:
+        members, folder = study.curve_tasks, f"evaluate/{id}/{recipe}/step-{step}"
+        reads, cut = [encoders[id, recipe], *(tasks[task] for task in members)], specs.evaluate(study.curve_tasks)
+        yield (made := batch("evaluate", (id, recipe, *members), reads, folder, members, cut, id, recipe, step))
+        scores += made.makes
     yield (leaks := batch("leakage", (), [*pairs.values(), *tasks.values()], "leakage", sorted(tasks), specs.leakage))
     fetched = {task: f"items/{task}/items.json" for task in study.fetched}
     for task, output in fetched.items():

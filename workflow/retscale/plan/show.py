@@ -105,7 +105,7 @@ def running(left: list[Job], costs: Costs) -> list[str]:
     if most := max((costs.params[id].total or 0 for id in whole), default=0):
         size = words.size(STATE_BYTES * most)
         lines.append(f"a fine-tuning of all weights keeps its state: at most {size} (weights and two moments)")
-    searched = {task for job in left if job.stage == "evaluate" for task in study.batches[job.name[2]]}
+    searched = {task for job in left if job.stage == "evaluate" for task in job.name[2:]}
     if most := max((costs.tasks[task].passages.count or 0 for task in searched), default=0):
         narrow, wide = (words.size(VECTOR_BYTES[study.file.evaluate.storage] * most * width) for width in (1024, 4096))
         lines.append(

@@ -99,6 +99,12 @@ def verified_inputs(
     return rows
 
 
+def moved(rows: list[dict], old: Path, new: Path) -> list[dict]:
+    """The inputs `rows` of a record in the folder `old`, as one in the folder `new` names them."""
+    names = ("path", "record")
+    return [row | {name: row[name] and os.path.relpath(old / row[name], new) for name in names} for row in rows]
+
+
 def check(path: Path, expected: str) -> None:
     """UserError unless the bytes of `path` have the sha256 `expected`."""
     if not path.is_file():

@@ -33,6 +33,9 @@ def main(arguments: argparse.Namespace) -> int:
         lost = absent(found, version)
         print(f"averages     {version}, without {lost}" if lost else f"averages     {version}")
     print(f"evaluations  {encoders * len(found.tasks)} of {encoders} encoders in {encoders * len(found.batches)} jobs")
+    if found.kept:
+        points = len(found.kept) * len(found.curve_tasks)
+        print(f"curves       {points} of {len(found.kept)} kept encoders in {len(found.kept)} jobs")
     for line in external(found):
         print(f"external     {line}")
     if asked := revisions(found):

@@ -39,7 +39,25 @@ class Study:
 
     @property
     def figures(self) -> list[str]:
-        return list(self.file.figures)
+        """Those of the file, in its order; learning curves need kept encoders."""
+        return [name for name in self.file.figures if name != "curves" or self.kept]
+
+    @property
+    def kept(self) -> list[tuple[str, str, int]]:
+        """The encoders that are kept during training: checkpoint, recipe and step of each."""
+        return [
+            (checkpoint, recipe, step)
+            for recipe, trained in self.trained.items()
+            for checkpoint in trained
+            for step in self.recipes[recipe].keep
+        ]
+
+    @property
+    def curve_tasks(self) -> list[str]:
+        """What they are evaluated on: groups whole or not at all."""
+        chosen = self.file.curve_tasks or self.headline
+        wholes = [self.headline[name] for name in chosen if self.tasks.keys() >= set(self.headline[name])]
+        return sorted(task for parts in wholes for task in parts)
 
     @property
     def external(self) -> list[str]:
@@ -250,6 +268,13 @@ def _check_sense(found: Study, file: str) -> None:
                 f"{file}: mine.method is `given`, but the data set {id!r} gives no negatives: name the field that holds "
                 "them as `negatives` of its source, or mine by another method"
             )
+    for i, name in enumerate(found.file.curve_tasks or []):
+        if name not in found.headline:
+            raise explain.unknown(file, f"curve_tasks.{i}", "task or group of this study", name, found.headline)
+        if lacking := [task for task in found.headline[name] if task not in found.tasks]:
+            raise UserError(f"{file}: curve_tasks.{i}: {name} lacks {', '.join(lacking)}, so it would have no score")
+    if found.kept and not found.curve_tasks:
+        raise UserError(f"{file}: curve_tasks: no group of tasks is complete, so the kept encoders would have no score")
     for id, recipe in found.recipes.items():
         if recipe.n_negatives > found.file.mine.negatives:
             raise UserError(

@@ -16,7 +16,7 @@ from retscale.mine.config import MineConfig
 ID = r"^[a-z0-9][a-z0-9._-]*$"
 Id = Annotated[str, Field(pattern=ID, max_length=80)]
 Entry = str | dict
-Figure = Literal["1a", "1b", "2", "3", "ablation", "training"]
+Figure = Literal["1a", "1b", "2", "3", "ablation", "curves", "training"]
 
 
 class Study(BaseModel):
@@ -50,6 +50,12 @@ class Study(BaseModel):
         min_length=1, description="the first is the main one; `checkpoints:` limits one to a part of the ladder"
     )
     tasks: list[Entry] = Field(min_length=1, description="retrieval tasks or suites of them")
+    curve_tasks: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="tasks or groups that encoders kept during training (a recipe's `keep`) are evaluated on, for "
+        "learning curves; all if not given",
+    )
     icl: list[Entry] = Field([], description="in-context tasks or suites of them")
     averages: list[str] = Field([], description="versions of the in-context gauntlet; the first gives the headline")
     evaluate: EvaluateConfig = EvaluateConfig()

@@ -51,12 +51,15 @@ def task(study: Study, id: str) -> dict:
     return {"id": id, **plain(study.tasks[id], without=DESCRIPTIVE | {"alone", "corpus", "group"})}
 
 
-def evaluate(batch: str):
-    def cut(study: Study, checkpoint: str, recipe: str) -> dict:
+def evaluate(tasks: list[str]):
+    """Of the tasks of a batch; `step` tells an encoder kept during training from the last one."""
+
+    def cut(study: Study, checkpoint: str, recipe: str, step: str | None = None) -> dict:
         return {
             "checkpoint": checkpoint,
             "recipe": recipe,
-            "tasks": {id: {} for id in study.batches[batch]},
+            "step": step and int(step),
+            "tasks": {id: {} for id in tasks},
             "precision": study.file.precision,
             "tokens_per_batch": study.file.tokens_per_batch,
             **plain(study.file.evaluate),
