@@ -4,8 +4,11 @@ import errno
 import hashlib
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from huggingface_hub import RepoFile, constants
 from retscale import cli
 from retscale.errors import UserError
 from retscale.hub import client, names
-from retscale.hub.cache import check_room
+from retscale.hub.cache import check_room, locked
 from retscale.hub.snapshot import download_bytes, snapshot
 
 WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
@@ -176,7 +179,7 @@ def test_cuts_for_ever_are_told_as_such(hub, waits, tmp_path):
     hub.fail("/files/", cut=100, times=1000)
     with pytest.raises(UserError, match="the connection broke again and again while some/model at main came"):
         snapshot(REPO, "main", choose)
-    assert len(hub.bodies("model.safetensors")) == 6 and set(blobs(tmp_path).values()) == {FILES["config.json"]}
+    assert len(hub.bodies("model.safetensors")) == 6 and set(blobs(tmp_path).values()) == {b""}  # below 10 MiB
 
 
 def test_a_cache_without_a_listing_is_completed_where_there_is_a_network(hub, monkeypatch, tmp_path):
@@ -248,14 +251,17 @@ def test_a_disk_that_fills_up_on_the_way_is_told(hub, monkeypatch, capsys, tmp_p
     assert "error: the disk is full" in capsys.readouterr().err and not list(tmp_path.rglob("pairs.json"))
 
 
-def test_what_a_killed_job_left_half_fetched_goes_after_a_day(hub, tmp_path):
+def test_what_nobody_comes_back_for_goes_after_a_week(hub, tmp_path):
+    """But not from under a job that comes back for it at that moment."""
     folder = tmp_path / "cache" / "models--some--model" / "blobs"
     folder.mkdir(parents=True)
-    for name, age in (("old", 25 * 3600), ("young", 3600)):
-        (folder / f"{name}.1234abcd.incomplete").write_bytes(b"half")
-        os.utime(folder / f"{name}.1234abcd.incomplete", (time.time() - age,) * 2)
-    snapshot(REPO, "main", choose)
-    assert [path.name for path in folder.glob("*.incomplete")] == ["young.1234abcd.incomplete"]
+    names = {"old": 8, "old.1234abcd": 8, "young": 6, "held": 8}
+    for name, days in names.items():
+        (folder / f"{name}.incomplete").write_bytes(b"half")
+        os.utime(folder / f"{name}.incomplete", (time.time() - days * 24 * 3600,) * 2)
+    with locked(folder / "held"):
+        snapshot(REPO, "main", choose)
+    assert sorted(path.name for path in halves(tmp_path)) == ["held.incomplete", "young.incomplete"]
 
 
 def test_a_missing_revision_names_the_nearest(hub):
@@ -336,18 +342,162 @@ def test_the_size_of_a_download_counts_large_files_whole():
     assert download_bytes(files) == 7_010
 
 
+MIB = 2**20
+BIG = random.Random(0).randbytes(24 * MIB)
+KEPT = 20 * MIB  # the client writes 10 MiB at a time
+JOB = [
+    sys.executable,
+    "-c",
+    "from retscale.hub.snapshot import snapshot; "
+    f"found = snapshot({REPO!r}, 'main', lambda names: ['config.json', 'model.safetensors']); "
+    "print(found.sha256['model.safetensors'])",
+]
+
+
+def start() -> subprocess.Popen:
+    return subprocess.Popen(JOB, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(job: subprocess.Popen, weights: bytes) -> str:
+    """What a job printed, which must have the right weights."""
+    out, err = job.communicate(timeout=120)
+    assert out.strip() == hashlib.sha256(weights).hexdigest(), err
+    return err
+
+
+def until(true) -> None:
+    """Wait, on a busy machine for long."""
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def halves(tmp_path) -> list[Path]:
+    return list(tmp_path.glob("cache/*/blobs/*.incomplete"))
+
+
+def ranges(hub) -> list[tuple[str | None, int]]:
+    """What was asked of the large file, and how it was answered."""
+    return [(request.range, request.status) for request in hub.bodies("model.safetensors")]
+
+
+@pytest.fixture
+def rest(hub, tmp_path) -> Path:
+    """What is left of a job that was killed, for real, in the middle of a file."""
+    hub.publish(REPO, FILES | {"model.safetensors": BIG})
+    hold = threading.Event()
+    hub.fail("/files/", cut=KEPT + MIB, hold=hold)
+    job = start()
+    until(lambda: job.poll() is not None or [p for p in halves(tmp_path) if p.stat().st_size >= KEPT])
+    job.kill()
+    hold.set()
+    job.communicate()
+    assert job.returncode == -signal.SIGKILL
+    hub.requests.clear()
+    [left] = halves(tmp_path)
+    return left
+
+
+def test_a_killed_download_goes_on_where_it_was(hub, rest, tmp_path):
+    told = finish(start(), BIG)
+    assert ranges(hub) == [(f"bytes={KEPT}-", 206)] and not halves(tmp_path)
+    assert f"model.safetensors of some/model at main: going on after {KEPT:,} of {len(BIG):,} bytes\n" in told
+
+
+def test_killed_again_it_goes_on_from_there(hub, rest, tmp_path):
+    rest.write_bytes(BIG[: 10 * MIB])
+    hub.fail("/files/", cut=12 * MIB, hold=(hold := threading.Event()))
+    job = start()
+    until(lambda: job.poll() is not None or rest.stat().st_size >= KEPT)
+    job.kill()
+    hold.set()
+    job.communicate()
+    finish(start(), BIG)
+    assert ranges(hub) == [(f"bytes={10 * MIB}-", 206), (f"bytes={KEPT}-", 206)]
+
+
+def test_a_damaged_rest_is_noticed_and_all_is_fetched_anew(hub, rest, tmp_path):
+    with rest.open("r+b") as file:
+        file.write(bytes([BIG[0] ^ 1]))
+    assert "what an earlier job left of it was damaged; fetching it anew" in finish(start(), BIG)
+    assert ranges(hub) == [(f"bytes={KEPT}-", 206), (None, 200)] and not halves(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("left", "asked"),
+    [
+        (BIG, []),  # killed between the last byte and the file's name
+        (BIG[:-1] + b"!", [(None, 200)]),
+        (BIG + b"!", [(None, 200)]),
+        (b"", [(None, 200)]),
+    ],
+    ids=["whole", "damaged", "too long", "empty"],
+)
+def test_any_rest_comes_to_the_right_bytes(hub, tmp_path, left, asked):
+    hub.publish(REPO, FILES | {"model.safetensors": BIG})
+    folder = tmp_path / "cache" / "models--some--model" / "blobs"
+    folder.mkdir(parents=True)
+    digest = hashlib.sha256(BIG).hexdigest()
+    (folder / f"{digest}.incomplete").write_bytes(left)
+    assert snapshot(REPO, "main", choose).sha256["model.safetensors"] == digest
+    assert ranges(hub) == asked and not halves(tmp_path) and (folder / digest).read_bytes() == BIG
+
+
+def test_a_rest_that_is_damaged_and_fetched_anew_damaged_ends(hub, rest, tmp_path):
+    rest.write_bytes(b"!" * KEPT)
+    hub.fail("/files/", flip=5, times=1000)
+    with pytest.raises(UserError, match="model.safetensors of some/model at main is damaged.*suspect the disk"):
+        snapshot(REPO, "main", choose)
+    assert ranges(hub) == [(f"bytes={KEPT}-", 206), (None, 200)] and not halves(tmp_path)
+
+
+def test_a_server_that_knows_no_ranges_sends_it_whole(hub, rest):
+    hub.fail("/files/", whole=True)
+    assert snapshot(REPO, "main", choose).sha256["model.safetensors"] == hashlib.sha256(BIG).hexdigest()
+    assert ranges(hub) == [(f"bytes={KEPT}-", 200)]
+
+
+def test_a_file_that_changed_since_the_kill_is_fetched_whole(hub, rest, tmp_path):
+    changed = BIG[::-1]
+    hub.publish(REPO, FILES | {"model.safetensors": changed})
+    finish(start(), changed)
+    assert ranges(hub) == [(None, 200)]
+    assert halves(tmp_path) == [rest]  # another branch may have it yet; after a week it goes
+
+
+def test_room_is_wanted_for_what_has_yet_to_come(hub, rest, monkeypatch):
+    usage = type("Usage", (), {"free": 5 * MIB})
+    monkeypatch.setattr("retscale.hub.cache.shutil.disk_usage", lambda path: usage)
+    snapshot(REPO, "main", choose)
+
+
+def jobs_at_once(hub, weights: bytes) -> None:
+    """Two jobs, both of which have found that the file is not there when its first byte comes."""
+    hub.fail("/files/", hold=(hold := threading.Event()), slow=1, times=10)
+    jobs = [start() for _ in range(2)]
+    until(lambda: sum(request.path == f"/api/models/{REPO}/revision/main" for request in hub.requests) >= 2)
+    hold.set()
+    for job in jobs:
+        finish(job, weights)
+
+
 def test_two_jobs_fetch_a_file_once(hub):
-    hub.fail("/files/", slow=2, times=10)
-    script = (
-        "from retscale.hub.snapshot import snapshot; "
-        f"found = snapshot({REPO!r}, 'main', lambda names: ['config.json', 'model.safetensors']);"
-        "print(found.sha256['model.safetensors'])"
-    )
-    jobs = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [job.communicate(timeout=60)[0].strip() for job in jobs] == [hashlib.sha256(WEIGHTS).hexdigest()] * 2
-    assert len(hub.bodies("model.safetensors")) == 1
-    asked = [r for r in hub.requests if r.method == "HEAD" and r.path.endswith("/model.safetensors")]
-    assert len(asked) == 2  # neither found it in the cache
+    jobs_at_once(hub, WEIGHTS)
+    assert ranges(hub) == [(None, 200)]
+
+
+def test_two_jobs_go_on_once(hub, rest, tmp_path):
+    jobs_at_once(hub, BIG)
+    assert ranges(hub) == [(f"bytes={KEPT}-", 206)] and not halves(tmp_path)
+
+
+def test_two_jobs_whose_locks_do_nothing_get_the_right_bytes(hub, rest, monkeypatch, tmp_path):
+    """As on some file systems of clusters, where `flock` lets everybody in."""
+    monkeypatch.setitem(os.environ, "PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    (tmp_path / "sitecustomize.py").write_text("import fcntl\nfcntl.flock = lambda *arguments: None\n")
+    jobs_at_once(hub, BIG)
+    assert ranges(hub) == [(f"bytes={KEPT}-", 206)] * 2 and not halves(tmp_path)
 
 
 def test_refs_are_branches_and_tags(hub):

@@ -3,15 +3,17 @@
 import hashlib
 import shutil
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+
+from huggingface_hub.utils import WeakFileLock
 
 from retscale.errors import UserError
 
 # The cache names a blob by what the hub states of its content: the sha256 of a large file, the git id of a small one.
 GIT_ID, SHA256 = 40, 64
 BLOCK = 2**20
-ABANDONED_S = 24 * 3600
+ABANDONED_S = 7 * 24 * 3600
 
 
 def check_room(wanted: int, folder: Path, what: str) -> None:
@@ -25,10 +27,23 @@ def check_room(wanted: int, folder: Path, what: str) -> None:
         )
 
 
+def unfinished(blob: Path) -> Path:
+    """Where a file lies while it comes; the hub's tools know the ending."""
+    return blob.with_name(f"{blob.name}.incomplete")
+
+
+def locked(blob: Path, timeout: float | None = None) -> AbstractContextManager:
+    """The lock under which one job at a time, and the hub's own client too, makes `blob`; OSError after `timeout` s."""
+    cache, repository = blob.parents[2], blob.parents[1].name
+    lock = cache / ".locks" / repository / f"{blob.name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    return WeakFileLock(lock, timeout=timeout)
+
+
 def sweep(blobs: Path) -> None:
-    """Delete what killed jobs left half fetched, a day after its last byte: the hub's client never goes on with it."""
+    """Delete what killed jobs left half fetched and nobody has come back for within a week of its last byte."""
     for left in blobs.glob("*.incomplete"):
-        with suppress(OSError):  # another job was faster, or it is not ours
+        with suppress(OSError), locked(blobs / left.name.split(".")[0], timeout=0.1):  # or a job is at it, or not ours
             if time.time() - left.stat().st_mtime > ABANDONED_S:
                 left.unlink()
 
