@@ -223,9 +223,7 @@ class LoopbackHub:
                     if fault.hold:
                         self.wfile.flush()
                         fault.hold.wait()
-                    if fault.reset:
-                        self.wfile.flush()
-                        threading.Event().wait(0.2)  # let the first bytes arrive: a reset overtakes them
+                    if fault.reset:  # it overtakes the bytes that were not read yet, so `hold` until they are
                         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         self.connection.close()
 

@@ -5,11 +5,13 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -143,14 +145,16 @@ def test_the_asked_wait_by_each_header():
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_a_cut_download_goes_on_where_it_broke(hub, capsys, monkeypatch, reset):
+def test_a_cut_download_goes_on_where_it_broke(hub, tmp_path, capsys, monkeypatch, reset):
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 2**16)  # 10 MiB: the client keeps whole pieces of it
-    hub.fail("/files/", cut=300_000, reset=reset)
-    found = snapshot(REPO, "main", choose)
-    assert found.sha256["model.safetensors"] == hashlib.sha256(WEIGHTS).hexdigest()
-    first, second = hub.bodies("model.safetensors")
-    assert (first.range, second.range, second.status) == (None, f"bytes={4 * 2**16}-", 206)
-    assert "after 300,000 bytes; going on" in capsys.readouterr().err
+    hub.fail("/files/", cut=4 * 2**16 + 5 * (not reset), hold=(hold := threading.Event()), reset=reset)
+    with ThreadPoolExecutor() as pool:
+        job = pool.submit(snapshot, REPO, "main", choose)
+        until(lambda: job.done() or 4 * 2**16 in [path.stat().st_size for path in halves(tmp_path)])
+        hold.set()
+    assert job.result().sha256["model.safetensors"] == hashlib.sha256(WEIGHTS).hexdigest()
+    assert ranges(hub) == [(None, 200), (f"bytes={4 * 2**16}-", 206)]
+    assert re.search(r"after 262,14[49] bytes; going on", capsys.readouterr().err)
 
 
 def test_a_long_download_tells_how_much_has_come(hub, capsys, monkeypatch):
@@ -164,10 +168,11 @@ def test_a_long_download_tells_how_much_has_come(hub, capsys, monkeypatch):
 
 
 def test_a_hub_that_falls_silent_is_asked_again(hub, waits, monkeypatch, capsys):
-    monkeypatch.setattr(client, "SILENCE_S", 0.5)
-    hub.fail("/api/models/", slow=5)
+    monkeypatch.setattr(client, "SILENCE_S", 1)
+    hub.fail("/api/models/", hold=(hold := threading.Event()))
     assert snapshot(REPO, "main", choose).commit == hub.commit
-    assert waits == [1] and "the connection broke (ReadTimeout); retry 1" in capsys.readouterr().err
+    hold.set()
+    assert waits[0] == 1 and "the connection broke (ReadTimeout); retry 1" in capsys.readouterr().err
 
 
 def test_a_cut_listing_is_asked_again(hub, waits):
@@ -355,7 +360,8 @@ JOB = [
 
 
 def start() -> subprocess.Popen:
-    return subprocess.Popen(JOB, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    patient = os.environ | {"HF_HUB_DOWNLOAD_TIMEOUT": "120"}  # with a hub that is held on a busy machine
+    return subprocess.Popen(JOB, env=patient, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def finish(job: subprocess.Popen, weights: bytes) -> str:
@@ -382,20 +388,26 @@ def ranges(hub) -> list[tuple[str | None, int]]:
     return [(request.range, request.status) for request in hub.bodies("model.safetensors")]
 
 
-@pytest.fixture
-def rest(hub, tmp_path) -> Path:
-    """What is left of a job that was killed, for real, in the middle of a file."""
-    hub.publish(REPO, FILES | {"model.safetensors": BIG})
-    hold = threading.Event()
-    hub.fail("/files/", cut=KEPT + MIB, hold=hold)
+def kill_at(hub, tmp_path, n_bytes: int) -> Path:
+    """Kill a job, for real, when it has so many bytes of the large file; returns what it leaves."""
+    had = sum(path.stat().st_size for path in halves(tmp_path))
+    hub.fail("/files/", cut=n_bytes - had + MIB, hold=(hold := threading.Event()))
     job = start()
-    until(lambda: job.poll() is not None or [p for p in halves(tmp_path) if p.stat().st_size >= KEPT])
+    until(lambda: job.poll() is not None or n_bytes in [path.stat().st_size for path in halves(tmp_path)])
     job.kill()
     hold.set()
     job.communicate()
     assert job.returncode == -signal.SIGKILL
-    hub.requests.clear()
     [left] = halves(tmp_path)
+    return left
+
+
+@pytest.fixture
+def rest(hub, tmp_path) -> Path:
+    """What a killed job left."""
+    hub.publish(REPO, FILES | {"model.safetensors": BIG})
+    left = kill_at(hub, tmp_path, KEPT)
+    hub.requests.clear()
     return left
 
 
@@ -407,12 +419,7 @@ def test_a_killed_download_goes_on_where_it_was(hub, rest, tmp_path):
 
 def test_killed_again_it_goes_on_from_there(hub, rest, tmp_path):
     rest.write_bytes(BIG[: 10 * MIB])
-    hub.fail("/files/", cut=12 * MIB, hold=(hold := threading.Event()))
-    job = start()
-    until(lambda: job.poll() is not None or rest.stat().st_size >= KEPT)
-    job.kill()
-    hold.set()
-    job.communicate()
+    kill_at(hub, tmp_path, KEPT)
     finish(start(), BIG)
     assert ranges(hub) == [(f"bytes={10 * MIB}-", 206), (f"bytes={KEPT}-", 206)]
 
@@ -472,31 +479,32 @@ def test_room_is_wanted_for_what_has_yet_to_come(hub, rest, monkeypatch):
     snapshot(REPO, "main", choose)
 
 
-def jobs_at_once(hub, weights: bytes) -> None:
-    """Two jobs, both of which have found that the file is not there when its first byte comes."""
-    hub.fail("/files/", hold=(hold := threading.Event()), slow=1, times=10)
+def jobs_at_once(hub, path: str, weights: bytes) -> None:
+    """Two jobs, each held at its request for `path` until the other one is there too."""
+    hub.fail(path, hold=(hold := threading.Event()), times=2)
+    hub.fail("/files/", slow=1, times=10)
     jobs = [start() for _ in range(2)]
-    until(lambda: sum(request.path == f"/api/models/{REPO}/revision/main" for request in hub.requests) >= 2)
+    until(lambda: len([r for r in hub.requests if r.method == "GET" and path in r.path]) >= 2)
     hold.set()
     for job in jobs:
         finish(job, weights)
 
 
 def test_two_jobs_fetch_a_file_once(hub):
-    jobs_at_once(hub, WEIGHTS)
+    jobs_at_once(hub, "/revision/main", WEIGHTS)
     assert ranges(hub) == [(None, 200)]
 
 
 def test_two_jobs_go_on_once(hub, rest, tmp_path):
-    jobs_at_once(hub, BIG)
+    jobs_at_once(hub, "/revision/main", BIG)
     assert ranges(hub) == [(f"bytes={KEPT}-", 206)] and not halves(tmp_path)
 
 
 def test_two_jobs_whose_locks_do_nothing_get_the_right_bytes(hub, rest, monkeypatch, tmp_path):
     """As on some file systems of clusters, where `flock` lets everybody in."""
-    monkeypatch.setitem(os.environ, "PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     (tmp_path / "sitecustomize.py").write_text("import fcntl\nfcntl.flock = lambda *arguments: None\n")
-    jobs_at_once(hub, BIG)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    jobs_at_once(hub, "/files/", BIG)
     assert ranges(hub) == [(f"bytes={KEPT}-", 206)] * 2 and not halves(tmp_path)
 
 
