@@ -244,6 +244,44 @@ def test_a_damaged_file_in_a_cache_of_others_is_named(hub, monkeypatch):
         snapshot(REPO, hub.commit, choose)
 
 
+def test_what_another_job_has_mended_meanwhile_stays(hub, monkeypatch):
+    """Two jobs find a damaged file; the slower one must not take away what the faster one has fetched anew."""
+    link = snapshot(REPO, "main", choose).folder / "model.safetensors"
+    blob = link.resolve()
+    blob.write_bytes(WEIGHTS[:-1] + b"!")
+    real = Path.open
+
+    def open_and_be_slow(path, *mode, **options):
+        file = real(path, *mode, **options)
+        if path == blob and mode == ("rb",):
+            monkeypatch.setattr(Path, "open", real)
+            blob.with_name("anew").write_bytes(WEIGHTS)
+            os.replace(blob.with_name("anew"), blob)
+        return file
+
+    monkeypatch.setattr(Path, "open", open_and_be_slow)
+    with pytest.raises(UserError, match="model.safetensors of some/model at .* is damaged.*run this job again"):
+        snapshot(REPO, hub.commit, choose)
+    hub.requests.clear()
+    snapshot(REPO, hub.commit, choose)
+    assert not hub.requests
+
+
+def test_what_another_job_has_taken_out_meanwhile_is_no_bug(hub, monkeypatch):
+    blob = (snapshot(REPO, "main", choose).folder / "model.safetensors").resolve()
+    blob.write_bytes(b"!")
+    real = Path.open
+
+    def taken(path, *mode, **options):
+        if path == blob:
+            blob.unlink()
+        return real(path, *mode, **options)
+
+    monkeypatch.setattr(Path, "open", taken)
+    with pytest.raises(UserError, match="model.safetensors of some/model at .* was damaged and another job .*run this job again"):
+        snapshot(REPO, hub.commit, choose)
+
+
 def test_a_disk_that_fills_up_on_the_way_is_told(hub, monkeypatch, capsys, tmp_path):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,6 +1,7 @@
 """The hub's cache on this machine's disk: room in it, what killed jobs left in it, and whether its files are right."""
 
 import hashlib
+import os
 import shutil
 import time
 from contextlib import AbstractContextManager, suppress
@@ -58,23 +59,34 @@ def verified(path: Path, what: str) -> str:
             "file system with symbolic links, and HF_HUB_DISABLE_SYMLINKS must not be set"
         )
     sha256 = hashlib.sha256()
-    git = hashlib.sha1(f"blob {blob.stat().st_size}\0".encode(), usedforsecurity=False)
-    with blob.open("rb") as file:
-        while block := file.read(BLOCK):
-            sha256.update(block)
-            if len(stated) == GIT_ID:
-                git.update(block)
-    if stated not in (sha256.hexdigest(), git.hexdigest()):
-        damaged = f"{path.name} of {what} is damaged: its bytes do not have the hash that the hub states, {stated}"
-        try:
-            path.unlink(missing_ok=True)
-            blob.unlink(missing_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"{damaged}; take {blob} out of the cache, which this job may not ({error.strerror})"
-            ) from None
+    try:
+        with blob.open("rb") as file:
+            opened = os.fstat(file.fileno())
+            git = hashlib.sha1(f"blob {opened.st_size}\0".encode(), usedforsecurity=False)
+            while block := file.read(BLOCK):
+                sha256.update(block)
+                if len(stated) == GIT_ID:
+                    git.update(block)
+            if stated not in (sha256.hexdigest(), git.hexdigest()):
+                raise _take_out(path, blob, opened, what)
+    except FileNotFoundError:
         raise UserError(
-            f"{damaged}; it was taken out of the cache, so run this job again; should it come damaged again, suspect the "
-            "disk or a proxy"
-        )
+            f"{path.name} of {what} was damaged and another job took it out of the cache; run this job again"
+        ) from None
     return sha256.hexdigest()
+
+
+def _take_out(path: Path, blob: Path, damaged: os.stat_result, what: str) -> UserError:
+    """Remove a damaged file, unless another job has put a new one in its place; returns what to say."""
+    trouble = f"{path.name} of {what} is damaged: its bytes do not have the hash that the hub states, {blob.name}"
+    try:
+        with suppress(FileNotFoundError), locked(blob):
+            if os.path.samestat(damaged, blob.stat()):
+                path.unlink(missing_ok=True)
+                blob.unlink(missing_ok=True)
+    except OSError as error:
+        return UserError(f"{trouble}; take {blob} out of the cache, which this job may not ({error.strerror})")
+    return UserError(
+        f"{trouble}; it was taken out of the cache, so run this job again; should it come damaged again, suspect the disk "
+        "or a proxy"
+    )
