@@ -171,11 +171,11 @@ def test_interrupted_it_says_so_and_leaves_nothing_half_made(finished):
         "x/card.json",
     ]
     job = subprocess.Popen(command, cwd=finished.folder, env=finished.environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not (finished.folder / "x/.card.json.tmp/log.jsonl").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     job.send_signal(signal.SIGINT)
-    assert "stopped by the user" in job.communicate(timeout=30)[1] and job.returncode == 130
+    assert "stopped by the user" in job.communicate(timeout=120)[1] and job.returncode == 130
     assert [p for p in (finished.folder / "x").rglob("*")] == []
 
 
