@@ -278,17 +278,24 @@ def test_what_another_job_has_taken_out_meanwhile_is_no_bug(hub, monkeypatch):
         return real(path, *mode, **options)
 
     monkeypatch.setattr(Path, "open", taken)
-    with pytest.raises(UserError, match="model.safetensors of some/model at .* was damaged and another job .*run this job again"):
+    with pytest.raises(
+        UserError, match="model.safetensors of some/model at .* was damaged and another job .*run this job again"
+    ):
         snapshot(REPO, hub.commit, choose)
 
 
-def test_a_disk_that_fills_up_on_the_way_is_told(hub, monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "client"),
+    [("a.jsonl", "huggingface_hub.file_download"), ("a.jsonl.gz", "retscale.hub.blob")],
+    ids=["small", "large"],
+)
+def test_a_disk_that_fills_up_on_the_way_is_told(hub, monkeypatch, capsys, tmp_path, name, client):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    monkeypatch.setattr(f"{client}.http_get", full)
     source = {"kind": "hub", "repo": REPO, "revision": "main", "files": ["*"]}
-    hub.publish(REPO, {"a.jsonl": b"{}"}, kind="dataset")
+    hub.publish(REPO, {name: b"{}"}, kind="dataset")
     spec = json.dumps({"id": "x", "source": source})
     assert cli.main(["pairs", "--spec", spec, "--out", str(tmp_path / "out" / "pairs.json")]) == 1
     assert "error: the disk is full" in capsys.readouterr().err and not list(tmp_path.rglob("pairs.json"))

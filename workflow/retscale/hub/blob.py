@@ -60,7 +60,14 @@ class Blob:
         with open(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
             file.seek(start)
             headers = build_hf_headers(headers={"Accept-Encoding": "identity"})  # else the range is one of packed bytes
-            http_get(self.url, file, resume_size=start, headers=headers, expected_size=self.size)
+            http_get(
+                self.url,
+                file,
+                resume_size=start,
+                headers=headers,
+                expected_size=self.size,
+                displayed_filename=self.what,
+            )
             file.truncate()
 
     def _tell(self, news: str) -> None:
