@@ -524,24 +524,26 @@ def test_room_is_wanted_for_what_has_yet_to_come(hub, rest, monkeypatch):
     snapshot(REPO, "main", choose)
 
 
-def jobs_at_once(hub, path: str, weights: bytes) -> None:
-    """Two jobs, each held at its request for `path` until the other one is there too."""
-    hub.fail(path, hold=(hold := threading.Event()), times=2)
-    hub.fail("/files/", slow=1, times=10)
-    jobs = [start() for _ in range(2)]
-    until(lambda: len([r for r in hub.requests if r.method == "GET" and path in r.path]) >= 2)
+def one_after_the_other(hub, weights: bytes) -> None:
+    """Two jobs, the first of which has the file's first byte when the second one waits."""
+    hub.fail("/files/", hold=(hold := threading.Event()))
+    first = start()
+    until(lambda: hub.bodies("model.safetensors"))
+    second = start()
+    waits = second.stderr.readline()
     hold.set()
-    for job in jobs:
+    assert re.search("^model.safetensors of .*: another job fetches it; waiting for its lock /.*[.]lock$", waits)
+    for job in (first, second):
         finish(job, weights)
 
 
 def test_two_jobs_fetch_a_file_once(hub):
-    jobs_at_once(hub, "/revision/main", WEIGHTS)
+    one_after_the_other(hub, WEIGHTS)
     assert ranges(hub) == [(None, 200)]
 
 
 def test_two_jobs_go_on_once(hub, rest, tmp_path):
-    jobs_at_once(hub, "/revision/main", BIG)
+    one_after_the_other(hub, BIG)
     assert ranges(hub) == [(f"bytes={KEPT}-", 206)] and not halves(tmp_path)
 
 
@@ -549,7 +551,12 @@ def test_two_jobs_whose_locks_do_nothing_get_the_right_bytes(hub, rest, monkeypa
     """As on some file systems of clusters, where `flock` lets everybody in."""
     (tmp_path / "sitecustomize.py").write_text("import fcntl\nfcntl.flock = lambda *arguments: None\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    jobs_at_once(hub, "/files/", BIG)
+    hub.fail("/files/", hold=(hold := threading.Event()), times=2)
+    jobs = [start() for _ in range(2)]
+    until(lambda: len(hub.bodies("model.safetensors")) == 2 or any(job.poll() is not None for job in jobs))
+    hold.set()
+    for job in jobs:
+        finish(job, BIG)
     assert ranges(hub) == [(f"bytes={KEPT}-", 206)] * 2 and not halves(tmp_path)
 
 

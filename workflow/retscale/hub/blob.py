@@ -7,7 +7,7 @@ on file systems whose locks do nothing. Here two would write the same bytes to t
 import hashlib
 import os
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,12 @@ class Blob:
         The hash is looked at only where an earlier job's bytes were gone on with, for then they may be what is wrong and
         all is fetched anew; whoever uses a file looks at it in any case.
         """
-        with locked(self.path):
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self.path, timeout=1))
+            except TimeoutError as error:
+                self._tell(f"another job fetches it; waiting for its lock {error.lock_file}")
+                held.enter_context(locked(self.path))
             if self.path.exists():
                 return
             part = unfinished(self.path)
