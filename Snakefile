@@ -49,6 +49,7 @@ rule all:
 
 onstart:  # a dry run may plan what is not there yet
     load.check_folders(study)
+    check.external(study)
 
 
 onsuccess:

@@ -26,7 +26,8 @@ class Fault:
     """What goes wrong with requests whose path contains `path`, the next `times` times.
 
     `status` answers so (with `headers`); `cut` sends that many bytes and breaks the connection (`reset`: with a TCP
-    reset); `flip` inverts the byte at that place; `slow` waits so many seconds before the body.
+    reset); `flip` inverts the byte at that place; `slow` waits so many seconds before the body; `hold` waits for that
+    event before the body, or after the bytes of `cut`; `whole` sends the file from its start whatever range is asked.
     """
 
     path: str
@@ -35,9 +36,11 @@ class Fault:
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
+    hold: threading.Event | None = None
     reset: bool = False
     flip: int | None = None
     slow: float = 0
+    whole: bool = False
 
 
 @dataclass
@@ -180,7 +183,7 @@ class LoopbackHub:
             def send_file(self, data: bytes, headers: dict[str, str]):
                 start, status, asked = 0, 200, self.headers.get("Range")
                 total = len(data)
-                if asked:
+                if asked and not (self.fault and self.fault.whole):
                     start, status = int(asked.removeprefix("bytes=").split("-")[0]), 206
                     headers = headers | {"Content-Range": f"bytes {start}-{total - 1}/{total}"}
                 if self.fault and self.fault.flip is not None:
@@ -209,15 +212,18 @@ class LoopbackHub:
                 self.end_headers()
                 if self.command == "HEAD":
                     return
-                if self.fault and self.fault.slow:
-                    threading.Event().wait(self.fault.slow)  # tests replace time.sleep
-                cut = self.fault.cut if self.fault else None
-                self.wfile.write(body if cut is None else body[:cut])
-                if cut is not None:
+                fault = self.fault or Fault("")
+                if fault.hold and fault.cut is None:
+                    fault.hold.wait()
+                if fault.slow:
+                    threading.Event().wait(fault.slow)  # tests replace time.sleep
+                self.wfile.write(body if fault.cut is None else body[: fault.cut])
+                if fault.cut is not None:
                     self.close_connection = True
-                    if self.fault.reset:
+                    if fault.hold:
                         self.wfile.flush()
-                        threading.Event().wait(0.2)  # let the first bytes arrive: a reset overtakes them
+                        fault.hold.wait()
+                    if fault.reset:  # it overtakes the bytes that were not read yet, so `hold` until they are
                         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         self.connection.close()
 

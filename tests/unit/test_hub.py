@@ -4,9 +4,14 @@ import errno
 import hashlib
 import json
 import os
+import random
+import re
+import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +20,7 @@ from huggingface_hub import RepoFile, constants
 from retscale import cli
 from retscale.errors import UserError
 from retscale.hub import client, names
-from retscale.hub.cache import check_room
+from retscale.hub.cache import check_room, locked
 from retscale.hub.snapshot import download_bytes, snapshot
 
 WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
@@ -140,14 +145,16 @@ def test_the_asked_wait_by_each_header():
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_a_cut_download_goes_on_where_it_broke(hub, capsys, monkeypatch, reset):
+def test_a_cut_download_goes_on_where_it_broke(hub, tmp_path, capsys, monkeypatch, reset):
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 2**16)  # 10 MiB: the client keeps whole pieces of it
-    hub.fail("/files/", cut=300_000, reset=reset)
-    found = snapshot(REPO, "main", choose)
-    assert found.sha256["model.safetensors"] == hashlib.sha256(WEIGHTS).hexdigest()
-    first, second = hub.bodies("model.safetensors")
-    assert (first.range, second.range, second.status) == (None, f"bytes={4 * 2**16}-", 206)
-    assert "after 300,000 bytes; going on" in capsys.readouterr().err
+    hub.fail("/files/", cut=4 * 2**16 + 5 * (not reset), hold=(hold := threading.Event()), reset=reset)
+    with ThreadPoolExecutor() as pool:
+        job = pool.submit(snapshot, REPO, "main", choose)
+        until(lambda: job.done() or 4 * 2**16 in [path.stat().st_size for path in halves(tmp_path)])
+        hold.set()
+    assert job.result().sha256["model.safetensors"] == hashlib.sha256(WEIGHTS).hexdigest()
+    assert ranges(hub) == [(None, 200), (f"bytes={4 * 2**16}-", 206)]
+    assert re.search(r"after 262,14[49] bytes; going on", capsys.readouterr().err)
 
 
 def test_a_long_download_tells_how_much_has_come(hub, capsys, monkeypatch):
@@ -161,10 +168,11 @@ def test_a_long_download_tells_how_much_has_come(hub, capsys, monkeypatch):
 
 
 def test_a_hub_that_falls_silent_is_asked_again(hub, waits, monkeypatch, capsys):
-    monkeypatch.setattr(client, "SILENCE_S", 0.5)
-    hub.fail("/api/models/", slow=5)
+    monkeypatch.setattr(client, "SILENCE_S", 1)
+    hub.fail("/api/models/", hold=(hold := threading.Event()))
     assert snapshot(REPO, "main", choose).commit == hub.commit
-    assert waits == [1] and "the connection broke (ReadTimeout); retry 1" in capsys.readouterr().err
+    hold.set()
+    assert waits[0] == 1 and "the connection broke (ReadTimeout); retry 1" in capsys.readouterr().err
 
 
 def test_a_cut_listing_is_asked_again(hub, waits):
@@ -176,7 +184,7 @@ def test_cuts_for_ever_are_told_as_such(hub, waits, tmp_path):
     hub.fail("/files/", cut=100, times=1000)
     with pytest.raises(UserError, match="the connection broke again and again while some/model at main came"):
         snapshot(REPO, "main", choose)
-    assert len(hub.bodies("model.safetensors")) == 6 and set(blobs(tmp_path).values()) == {FILES["config.json"]}
+    assert len(hub.bodies("model.safetensors")) == 6 and set(blobs(tmp_path).values()) == {b""}  # below 10 MiB
 
 
 def test_a_cache_without_a_listing_is_completed_where_there_is_a_network(hub, monkeypatch, tmp_path):
@@ -236,26 +244,74 @@ def test_a_damaged_file_in_a_cache_of_others_is_named(hub, monkeypatch):
         snapshot(REPO, hub.commit, choose)
 
 
-def test_a_disk_that_fills_up_on_the_way_is_told(hub, monkeypatch, capsys, tmp_path):
+def test_what_another_job_has_mended_meanwhile_stays(hub, monkeypatch):
+    """Two jobs find a damaged file; the slower one must not take away what the faster one has fetched anew."""
+    link = snapshot(REPO, "main", choose).folder / "model.safetensors"
+    blob = link.resolve()
+    blob.write_bytes(WEIGHTS[:-1] + b"!")
+    real = Path.open
+
+    def open_and_be_slow(path, *mode, **options):
+        file = real(path, *mode, **options)
+        if path == blob and mode == ("rb",):
+            monkeypatch.setattr(Path, "open", real)
+            blob.with_name("anew").write_bytes(WEIGHTS)
+            os.replace(blob.with_name("anew"), blob)
+        return file
+
+    monkeypatch.setattr(Path, "open", open_and_be_slow)
+    with pytest.raises(UserError, match="model.safetensors of some/model at .* is damaged.*run this job again"):
+        snapshot(REPO, hub.commit, choose)
+    hub.requests.clear()
+    snapshot(REPO, hub.commit, choose)
+    assert not hub.requests
+
+
+def test_what_another_job_has_taken_out_meanwhile_is_no_bug(hub, monkeypatch):
+    blob = (snapshot(REPO, "main", choose).folder / "model.safetensors").resolve()
+    blob.write_bytes(b"!")
+    real = Path.open
+
+    def taken(path, *mode, **options):
+        if path == blob:
+            blob.unlink()
+        return real(path, *mode, **options)
+
+    monkeypatch.setattr(Path, "open", taken)
+    with pytest.raises(
+        UserError, match="model.safetensors of some/model at .* was damaged and another job .*run this job again"
+    ):
+        snapshot(REPO, hub.commit, choose)
+
+
+@pytest.mark.parametrize(
+    ("name", "client"),
+    [("a.jsonl", "huggingface_hub.file_download"), ("a.jsonl.gz", "retscale.hub.blob")],
+    ids=["small", "large"],
+)
+def test_a_disk_that_fills_up_on_the_way_is_told(hub, monkeypatch, capsys, tmp_path, name, client):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    monkeypatch.setattr(f"{client}.http_get", full)
     source = {"kind": "hub", "repo": REPO, "revision": "main", "files": ["*"]}
-    hub.publish(REPO, {"a.jsonl": b"{}"}, kind="dataset")
+    hub.publish(REPO, {name: b"{}"}, kind="dataset")
     spec = json.dumps({"id": "x", "source": source})
     assert cli.main(["pairs", "--spec", spec, "--out", str(tmp_path / "out" / "pairs.json")]) == 1
     assert "error: the disk is full" in capsys.readouterr().err and not list(tmp_path.rglob("pairs.json"))
 
 
-def test_what_a_killed_job_left_half_fetched_goes_after_a_day(hub, tmp_path):
+def test_what_nobody_comes_back_for_goes_after_a_week(hub, tmp_path):
+    """But not from under a job that comes back for it at that moment."""
     folder = tmp_path / "cache" / "models--some--model" / "blobs"
     folder.mkdir(parents=True)
-    for name, age in (("old", 25 * 3600), ("young", 3600)):
-        (folder / f"{name}.1234abcd.incomplete").write_bytes(b"half")
-        os.utime(folder / f"{name}.1234abcd.incomplete", (time.time() - age,) * 2)
-    snapshot(REPO, "main", choose)
-    assert [path.name for path in folder.glob("*.incomplete")] == ["young.1234abcd.incomplete"]
+    names = {"old": 8, "old.1234abcd": 8, "young": 6, "held": 8}
+    for name, days in names.items():
+        (folder / f"{name}.incomplete").write_bytes(b"half")
+        os.utime(folder / f"{name}.incomplete", (time.time() - days * 24 * 3600,) * 2)
+    with locked(folder / "held"):
+        snapshot(REPO, "main", choose)
+    assert sorted(path.name for path in halves(tmp_path)) == ["held.incomplete", "young.incomplete"]
 
 
 def test_a_missing_revision_names_the_nearest(hub):
@@ -336,18 +392,172 @@ def test_the_size_of_a_download_counts_large_files_whole():
     assert download_bytes(files) == 7_010
 
 
+MIB = 2**20
+BIG = random.Random(0).randbytes(24 * MIB)
+KEPT = 20 * MIB  # the client writes 10 MiB at a time
+JOB = [
+    sys.executable,
+    "-c",
+    "from retscale.hub.snapshot import snapshot; "
+    f"found = snapshot({REPO!r}, 'main', lambda names: ['config.json', 'model.safetensors']); "
+    "print(found.sha256['model.safetensors'])",
+]
+
+
+def start() -> subprocess.Popen:
+    patient = os.environ | {"HF_HUB_DOWNLOAD_TIMEOUT": "120"}  # with a hub that is held on a busy machine
+    return subprocess.Popen(JOB, env=patient, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(job: subprocess.Popen, weights: bytes) -> str:
+    """What a job printed, which must have the right weights."""
+    out, err = job.communicate(timeout=120)
+    assert out.strip() == hashlib.sha256(weights).hexdigest(), err
+    return err
+
+
+def until(true) -> None:
+    """Wait, on a busy machine for long."""
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def halves(tmp_path) -> list[Path]:
+    return list(tmp_path.glob("cache/*/blobs/*.incomplete"))
+
+
+def ranges(hub) -> list[tuple[str | None, int]]:
+    """What was asked of the large file, and how it was answered."""
+    return [(request.range, request.status) for request in hub.bodies("model.safetensors")]
+
+
+def kill_at(hub, tmp_path, n_bytes: int) -> Path:
+    """Kill a job, for real, when it has so many bytes of the large file; returns what it leaves."""
+    had = sum(path.stat().st_size for path in halves(tmp_path))
+    hub.fail("/files/", cut=n_bytes - had + MIB, hold=(hold := threading.Event()))
+    job = start()
+    until(lambda: job.poll() is not None or n_bytes in [path.stat().st_size for path in halves(tmp_path)])
+    job.kill()
+    hold.set()
+    job.communicate()
+    assert job.returncode == -signal.SIGKILL
+    [left] = halves(tmp_path)
+    return left
+
+
+@pytest.fixture
+def rest(hub, tmp_path) -> Path:
+    """What a killed job left."""
+    hub.publish(REPO, FILES | {"model.safetensors": BIG})
+    left = kill_at(hub, tmp_path, KEPT)
+    hub.requests.clear()
+    return left
+
+
+def test_a_killed_download_goes_on_where_it_was(hub, rest, tmp_path):
+    told = finish(start(), BIG)
+    assert ranges(hub) == [(f"bytes={KEPT}-", 206)] and not halves(tmp_path)
+    assert f"model.safetensors of some/model at main: going on after {KEPT:,} of {len(BIG):,} bytes\n" in told
+
+
+def test_killed_again_it_goes_on_from_there(hub, rest, tmp_path):
+    rest.write_bytes(BIG[: 10 * MIB])
+    kill_at(hub, tmp_path, KEPT)
+    finish(start(), BIG)
+    assert ranges(hub) == [(f"bytes={10 * MIB}-", 206), (f"bytes={KEPT}-", 206)]
+
+
+def test_a_damaged_rest_is_noticed_and_all_is_fetched_anew(hub, rest, tmp_path):
+    with rest.open("r+b") as file:
+        file.write(bytes([BIG[0] ^ 1]))
+    assert "what an earlier job left of it was damaged; fetching it anew" in finish(start(), BIG)
+    assert ranges(hub) == [(f"bytes={KEPT}-", 206), (None, 200)] and not halves(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("left", "asked"),
+    [
+        (BIG, []),  # killed between the last byte and the file's name
+        (BIG[:-1] + b"!", [(None, 200)]),
+        (BIG + b"!", [(None, 200)]),
+        (b"", [(None, 200)]),
+    ],
+    ids=["whole", "damaged", "too long", "empty"],
+)
+def test_any_rest_comes_to_the_right_bytes(hub, tmp_path, left, asked):
+    hub.publish(REPO, FILES | {"model.safetensors": BIG})
+    folder = tmp_path / "cache" / "models--some--model" / "blobs"
+    folder.mkdir(parents=True)
+    digest = hashlib.sha256(BIG).hexdigest()
+    (folder / f"{digest}.incomplete").write_bytes(left)
+    assert snapshot(REPO, "main", choose).sha256["model.safetensors"] == digest
+    assert ranges(hub) == asked and not halves(tmp_path) and (folder / digest).read_bytes() == BIG
+
+
+def test_a_rest_that_is_damaged_and_fetched_anew_damaged_ends(hub, rest, tmp_path):
+    rest.write_bytes(b"!" * KEPT)
+    hub.fail("/files/", flip=5, times=1000)
+    with pytest.raises(UserError, match="model.safetensors of some/model at main is damaged.*suspect the disk"):
+        snapshot(REPO, "main", choose)
+    assert ranges(hub) == [(f"bytes={KEPT}-", 206), (None, 200)] and not halves(tmp_path)
+
+
+def test_a_server_that_knows_no_ranges_sends_it_whole(hub, rest):
+    hub.fail("/files/", whole=True)
+    assert snapshot(REPO, "main", choose).sha256["model.safetensors"] == hashlib.sha256(BIG).hexdigest()
+    assert ranges(hub) == [(f"bytes={KEPT}-", 200)]
+
+
+def test_a_file_that_changed_since_the_kill_is_fetched_whole(hub, rest, tmp_path):
+    changed = BIG[::-1]
+    hub.publish(REPO, FILES | {"model.safetensors": changed})
+    finish(start(), changed)
+    assert ranges(hub) == [(None, 200)]
+    assert halves(tmp_path) == [rest]  # another branch may have it yet; after a week it goes
+
+
+def test_room_is_wanted_for_what_has_yet_to_come(hub, rest, monkeypatch):
+    usage = type("Usage", (), {"free": 5 * MIB})
+    monkeypatch.setattr("retscale.hub.cache.shutil.disk_usage", lambda path: usage)
+    snapshot(REPO, "main", choose)
+
+
+def one_after_the_other(hub, weights: bytes) -> None:
+    """Two jobs, the first of which has the file's first byte when the second one waits."""
+    hub.fail("/files/", hold=(hold := threading.Event()))
+    first = start()
+    until(lambda: hub.bodies("model.safetensors"))
+    second = start()
+    waits = second.stderr.readline()
+    hold.set()
+    assert re.search("^model.safetensors of .*: another job fetches it; waiting for its lock /.*[.]lock$", waits)
+    for job in (first, second):
+        finish(job, weights)
+
+
 def test_two_jobs_fetch_a_file_once(hub):
-    hub.fail("/files/", slow=2, times=10)
-    script = (
-        "from retscale.hub.snapshot import snapshot; "
-        f"found = snapshot({REPO!r}, 'main', lambda names: ['config.json', 'model.safetensors']);"
-        "print(found.sha256['model.safetensors'])"
-    )
-    jobs = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [job.communicate(timeout=60)[0].strip() for job in jobs] == [hashlib.sha256(WEIGHTS).hexdigest()] * 2
-    assert len(hub.bodies("model.safetensors")) == 1
-    asked = [r for r in hub.requests if r.method == "HEAD" and r.path.endswith("/model.safetensors")]
-    assert len(asked) == 2  # neither found it in the cache
+    one_after_the_other(hub, WEIGHTS)
+    assert ranges(hub) == [(None, 200)]
+
+
+def test_two_jobs_go_on_once(hub, rest, tmp_path):
+    one_after_the_other(hub, BIG)
+    assert ranges(hub) == [(f"bytes={KEPT}-", 206)] and not halves(tmp_path)
+
+
+def test_two_jobs_whose_locks_do_nothing_get_the_right_bytes(hub, rest, monkeypatch, tmp_path):
+    """As on some file systems of clusters, where `flock` lets everybody in."""
+    (tmp_path / "sitecustomize.py").write_text("import fcntl\nfcntl.flock = lambda *arguments: None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    hub.fail("/files/", hold=(hold := threading.Event()), times=2)
+    jobs = [start() for _ in range(2)]
+    until(lambda: len(hub.bodies("model.safetensors")) == 2 or any(job.poll() is not None for job in jobs))
+    hold.set()
+    for job in jobs:
+        finish(job, BIG)
+    assert ranges(hub) == [(f"bytes={KEPT}-", 206)] * 2 and not halves(tmp_path)
 
 
 def test_refs_are_branches_and_tags(hub):

@@ -1,5 +1,6 @@
 """Code digests, records, and outputs that appear whole or not at all."""
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -169,7 +170,7 @@ def test_what_a_killed_job_left_is_thrown_away(tmp_path):
     started = multiprocessing.Event()
     job = multiprocessing.Process(target=_hold, args=(tmp_path, started))
     job.start()
-    assert started.wait(20)
+    assert started.wait(120)
     os.kill(job.pid, signal.SIGKILL)
     job.join()
     assert (tmp_path / ".card.json.tmp" / "card.json").exists()
@@ -184,6 +185,29 @@ def _append(folder: Path, i: int) -> None:
         time.sleep(0.05)
         assert (work / "x").read_text() == str(i)
         publish.publish(work, folder, ["x"])
+
+
+def test_a_workspace_that_goes_between_two_looks_is_made_anew(tmp_path, monkeypatch):
+    """Its owner ends while we wait; the next one makes it again, and ends as we look whether it is still the same."""
+    work, lock, stat = tmp_path / ".x.tmp", fcntl.flock, Path.stat
+
+    def others_end(*arguments):
+        monkeypatch.setattr(fcntl, "flock", lock)
+        monkeypatch.setattr(Path, "stat", seen_and_gone)
+        work.rmdir()
+        work.mkdir()
+        return lock(*arguments)
+
+    def seen_and_gone(path, **options):
+        monkeypatch.setattr(Path, "stat", stat)
+        found = stat(path, **options)
+        path.rmdir()
+        return found
+
+    monkeypatch.setattr(fcntl, "flock", others_end)
+    with publish.workspace(tmp_path, "x") as found:
+        assert found == work and list(found.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_owner_at_a_time(tmp_path):

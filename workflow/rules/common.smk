@@ -4,7 +4,7 @@ from snakemake.exceptions import WorkflowError
 
 from retscale.errors import UserError
 from retscale.provenance import code
-from retscale.study import load, specs
+from retscale.study import check, load, specs
 
 try:
     study = load.study(Path(workflow.configfiles[-1]))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from retscale.collect.tables import sha256, write_tables
 from retscale.external.config import ExternalJob
-from retscale.external.table import Row, consistent, read
+from retscale.external.table import Row, read_all
 
 MEAN = "mean"
 COLUMNS = ["model", "task", "y", "n_params", "n_tokens", "flops", "source", "origin", "line", "file", "sha256"]
@@ -19,14 +19,11 @@ def run(spec: dict, inputs: dict[str, list[Path]], out: Path) -> dict:
     FLOPs are 6ND where a table states both. `file` is relative to the study's results, as elsewhere.
     """
     job = ExternalJob.model_validate(spec)
-    results, found, tables, every = out.parent.parent, [], [], []
-    for path, told in zip(inputs["tables"], job.tables, strict=True):
-        rows, elsewhere = read(path, told)
-        every += [(path, row) for row in rows]
+    results, paths, found, tables = out.parent.parent, inputs["tables"], [], []
+    for path, told, (rows, elsewhere) in zip(paths, job.tables, read_all(paths, job.tables), strict=True):
         about = {"source": told.source, "file": os.path.relpath(path, results), "sha256": sha256(path)}
         found += [record(row) | about for row in rows]
         tables.append(about | {"models": len({row.model for row in rows}), "rows": len(rows), "elsewhere": elsewhere})
-    consistent(every)
     points = pd.DataFrame(found, columns=COLUMNS)
     means, absent = averaged(points, job.headline)
     points = pd.concat([points, means], ignore_index=True).sort_values(["model", "task"], ignore_index=True)

@@ -25,6 +25,13 @@ class Row:
     line: int
 
 
+def read_all(paths: list[Path], told: list[Published]) -> list[tuple[list[Row], int]]:
+    """What `read` gives of each table; UserError also for what only two of them show together."""
+    found = [read(path, one) for path, one in zip(paths, told, strict=True)]
+    consistent([(path, row) for path, (rows, _) in zip(paths, found, strict=True) for row in rows])
+    return found
+
+
 def read(path: Path, told: Published) -> tuple[list[Row], int]:
     """The rows of the study's tasks, in the order of the file, and how many are of other known tasks.
 

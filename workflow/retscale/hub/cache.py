@@ -1,17 +1,20 @@
 """The hub's cache on this machine's disk: room in it, what killed jobs left in it, and whether its files are right."""
 
 import hashlib
+import os
 import shutil
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+
+from huggingface_hub.utils import WeakFileLock
 
 from retscale.errors import UserError
 
 # The cache names a blob by what the hub states of its content: the sha256 of a large file, the git id of a small one.
 GIT_ID, SHA256 = 40, 64
 BLOCK = 2**20
-ABANDONED_S = 24 * 3600
+ABANDONED_S = 7 * 24 * 3600
 
 
 def check_room(wanted: int, folder: Path, what: str) -> None:
@@ -25,10 +28,23 @@ def check_room(wanted: int, folder: Path, what: str) -> None:
         )
 
 
+def unfinished(blob: Path) -> Path:
+    """Where a file lies while it comes; the hub's tools know the ending."""
+    return blob.with_name(f"{blob.name}.incomplete")
+
+
+def locked(blob: Path, timeout: float | None = None) -> AbstractContextManager:
+    """The lock under which one job at a time, and the hub's own client too, makes `blob`; OSError after `timeout` s."""
+    cache, repository = blob.parents[2], blob.parents[1].name
+    lock = cache / ".locks" / repository / f"{blob.name}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    return WeakFileLock(lock, timeout=timeout)
+
+
 def sweep(blobs: Path) -> None:
-    """Delete what killed jobs left half fetched, a day after its last byte: the hub's client never goes on with it."""
+    """Delete what killed jobs left half fetched and nobody has come back for within a week of its last byte."""
     for left in blobs.glob("*.incomplete"):
-        with suppress(OSError):  # another job was faster, or it is not ours
+        with suppress(OSError), locked(blobs / left.name.split(".")[0], timeout=0.1):  # or a job is at it, or not ours
             if time.time() - left.stat().st_mtime > ABANDONED_S:
                 left.unlink()
 
@@ -43,23 +59,34 @@ def verified(path: Path, what: str) -> str:
             "file system with symbolic links, and HF_HUB_DISABLE_SYMLINKS must not be set"
         )
     sha256 = hashlib.sha256()
-    git = hashlib.sha1(f"blob {blob.stat().st_size}\0".encode(), usedforsecurity=False)
-    with blob.open("rb") as file:
-        while block := file.read(BLOCK):
-            sha256.update(block)
-            if len(stated) == GIT_ID:
-                git.update(block)
-    if stated not in (sha256.hexdigest(), git.hexdigest()):
-        damaged = f"{path.name} of {what} is damaged: its bytes do not have the hash that the hub states, {stated}"
-        try:
-            path.unlink(missing_ok=True)
-            blob.unlink(missing_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"{damaged}; take {blob} out of the cache, which this job may not ({error.strerror})"
-            ) from None
+    try:
+        with blob.open("rb") as file:
+            opened = os.fstat(file.fileno())
+            git = hashlib.sha1(f"blob {opened.st_size}\0".encode(), usedforsecurity=False)
+            while block := file.read(BLOCK):
+                sha256.update(block)
+                if len(stated) == GIT_ID:
+                    git.update(block)
+            if stated not in (sha256.hexdigest(), git.hexdigest()):
+                raise _take_out(path, blob, opened, what)
+    except FileNotFoundError:
         raise UserError(
-            f"{damaged}; it was taken out of the cache, so run this job again; should it come damaged again, suspect the "
-            "disk or a proxy"
-        )
+            f"{path.name} of {what} was damaged and another job took it out of the cache; run this job again"
+        ) from None
     return sha256.hexdigest()
+
+
+def _take_out(path: Path, blob: Path, damaged: os.stat_result, what: str) -> UserError:
+    """Remove a damaged file, unless another job has put a new one in its place; returns what to say."""
+    trouble = f"{path.name} of {what} is damaged: its bytes do not have the hash that the hub states, {blob.name}"
+    try:
+        with suppress(FileNotFoundError), locked(blob):
+            if os.path.samestat(damaged, blob.stat()):
+                path.unlink(missing_ok=True)
+                blob.unlink(missing_ok=True)
+    except OSError as error:
+        return UserError(f"{trouble}; take {blob} out of the cache, which this job may not ({error.strerror})")
+    return UserError(
+        f"{trouble}; it was taken out of the cache, so run this job again; should it come damaged again, suspect the disk "
+        "or a proxy"
+    )

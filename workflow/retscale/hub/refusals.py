@@ -43,7 +43,7 @@ def in_words(repo: str, revision: str, kind: str) -> Iterator[None]:
         raise UserError(f"the hub refused {at} with HTTP {error.response.status_code}; look at {page}") from None
     except BROKEN:
         raise UserError(
-            f"the connection broke again and again while {at} came; run this job again: whole files are kept"
+            f"the connection broke again and again while {at} came; run this job again: it goes on with what is there"
         ) from None
     except NO_NETWORK:
         raise

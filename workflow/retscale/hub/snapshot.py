@@ -3,6 +3,7 @@
 import glob
 import re
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from huggingface_hub import (
     HfApi,
     constants,
     get_cached_repo_tree,
+    hf_hub_url,
     snapshot_download,
     try_to_load_from_cache,
 )
@@ -18,11 +20,13 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.hf_api import RepoFile, RepoSibling
 
 from retscale.errors import UserError
+from retscale.hub.blob import Blob
 from retscale.hub.cache import check_room, sweep, verified
 from retscale.hub.client import metered, prepare
 from retscale.hub.refusals import NO_NETWORK, in_words
 
 COMMIT = re.compile("[0-9a-f]{40}")
+AT_ONCE = 8  # large files, as the hub's client does
 
 
 @dataclass(frozen=True)
@@ -63,20 +67,29 @@ def download_bytes(files: Iterable[RepoFile | RepoSibling]) -> int:
 
 
 def _online(repo: str, revision: str, choose, kind: str) -> tuple[Path, list[str]]:
-    """Fetch what is not in the cache yet; the hub's client locks each file, so that parallel jobs fetch it once."""
+    """Fetch what is not in the cache yet; each file is made under a lock, so that parallel jobs fetch it once."""
     info = HfApi().repo_info(repo, repo_type=kind, revision=revision, files_metadata=True)
     files = {file.rfilename: file for file in info.siblings}
-    names = choose(sorted(files))
-    lacking = [name for name in names if not _in_cache(repo, name, info.sha, kind)]
-    wanted, at = download_bytes(files[name] for name in lacking), f"{repo} at {revision}"
-    if huge := [name for name in lacking if download_bytes([files[name]]) > constants.MAX_HTTP_DOWNLOAD_SIZE]:
+    names, at = choose(sorted(files)), f"{repo} at {revision}"
+    lacking = [files[name] for name in names if not _in_cache(repo, name, info.sha, kind)]
+    if huge := [file for file in lacking if download_bytes([file]) > constants.MAX_HTTP_DOWNLOAD_SIZE]:
         raise UserError(
-            f"{huge[0]} of {at} is larger than the {constants.MAX_HTTP_DOWNLOAD_SIZE / 1e9:.0f} GB that the hub gives over "
-            "plain HTTP; fetch the repository with `hf download`, and name the folder as the source"
+            f"{huge[0].rfilename} of {at} is larger than the {constants.MAX_HTTP_DOWNLOAD_SIZE / 1e9:.0f} GB that the hub "
+            "gives over plain HTTP; fetch the repository with `hf download`, and name the folder as the source"
         )
-    sweep(Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type=kind) / "blobs")
-    check_room(wanted, Path(constants.HF_HUB_CACHE), at)
+    cache = Path(constants.HF_HUB_CACHE)
+    blobs = cache / repo_folder_name(repo_id=repo, repo_type=kind) / "blobs"
+    sweep(blobs)
+    large = []
+    for file in lacking:
+        if file.lfs:
+            url = hf_hub_url(repo, file.rfilename, repo_type=kind, revision=info.sha)
+            large.append(Blob(f"{file.rfilename} of {at}", url, blobs / file.lfs.sha256, file.lfs.size))
+    wanted = download_bytes(lacking) - sum(blob.kept() for blob in large)
+    check_room(wanted, cache, at)
     with metered(at, wanted):
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(Blob.fetch, large))
         # Asked by the revision's own name, it notes the commit, and a run without network finds it.
         folder = Path(_fetch(repo, revision, names, kind))
     if folder.name != info.sha:

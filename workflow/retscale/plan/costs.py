@@ -79,7 +79,8 @@ class Costs:
         kept = times(WEIGHT_BYTES, n_params)
         if source.kind == "pretrain":
             return [Cost(source.tokens, times(PRETRAIN, n_params, source.tokens), kept)]
-        return [Cost(bytes=kept)]
+        # In the cache of the hub, whose files all checkpoints of one revision share.
+        return [Cost(bytes=kept, files=(source.repo, source.revision) if source.kind == "hub" else None)]
 
     def _pairs(self, id: str) -> list[Cost]:
         return [Cost(bytes=text_bytes(self.pairs[id]))]

@@ -46,11 +46,12 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a part of a job costs; `bytes` stay on disk. None: unknown."""
+    """What a part of a job costs; `bytes` stay on disk, once for all jobs that name the same `files`. None: unknown."""
 
     tokens: float | None = 0
     flops: float | None = 0
     bytes: float | None = 0
+    files: tuple | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,18 @@ class Gpu:
 def total(values: Iterable[float | None]) -> Sum:
     values = list(values)
     return Sum(sum(value for value in values if value is not None), values.count(None))
+
+
+def disk(costs: Iterable[Cost]) -> Sum:
+    """The sum of the bytes, the same files once: what is the most that is known of them."""
+    alone, shared = [], {}
+    for cost in costs:
+        if cost.files is None:
+            alone.append(cost.bytes)
+        else:
+            shared.setdefault(cost.files, []).append(cost.bytes)
+    most = [max((value for value in values if value is not None), default=None) for values in shared.values()]
+    return total([*alone, *most])
 
 
 def times(*values: float | None) -> float | None:

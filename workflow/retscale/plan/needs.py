@@ -5,7 +5,7 @@ from pathlib import Path
 
 from retscale.plan import words
 from retscale.plan.costs import Costs, text_bytes
-from retscale.plan.estimate import WEIGHT_BYTES, times, total
+from retscale.plan.estimate import Cost, disk, total
 from retscale.plan.jobs import Job
 from retscale.study import load
 from retscale.study.load import Study
@@ -17,23 +17,20 @@ HUB = "https://huggingface.co"
 def downloads(study: Study, left: list[Job], costs: Costs) -> list[str]:
     """What the jobs still to do fetch, each thing once."""
     here = {(job.stage, *job.name) for job in left}
-    weights: dict[tuple[str, str], float | None] = {}
-    for id, checkpoint in study.checkpoints.items():
-        if checkpoint.source.kind == "hub" and ("checkpoint", id) in here:
-            kept = times(WEIGHT_BYTES, costs.params[id].total)
-            weights[checkpoint.source.repo, checkpoint.source.revision] = kept
     lines = []
-    if weights:
-        found = total(weights.values())
-        lines.append(
-            f"{len(weights)} revisions of models, at most {words.cell(found, words.size)} (float32; half in bfloat16)"
-        )
+    if weights := [cost for job in left if job.stage == "checkpoint" for cost in costs.of(job) if cost.files]:
+        size = words.cell(disk(weights), words.size)
+        count = len({cost.files for cost in weights})
+        lines.append(f"{count} revisions of models, at most {size} (float32; half in bfloat16)")
+    data: dict[tuple, list[str]] = {}
     for id, pairs in study.pairs.items():
-        if "hub" in (pairs.source.kind, pairs.collection and pairs.collection.kind) and ("pairs", id) in here:
-            found = total([text_bytes(costs.pairs[id])])
-            repos = [source.repo for source in (pairs.source, pairs.collection) if source and source.kind == "hub"]
-            size = words.cell(found, words.size)
-            lines.append(f"training data {id}: {' and '.join(repos)}, {size} of text, each passage counted once")
+        sources = [source for source in (pairs.source, pairs.collection) if source and source.kind == "hub"]
+        if sources and ("pairs", id) in here:
+            data.setdefault(tuple((s.repo, s.revision, *s.files) for s in sources), []).append(id)
+    for files, ids in data.items():
+        found = disk(Cost(bytes=text_bytes(costs.pairs[id]), files=files) for id in ids)
+        repos, size = " and ".join(repo for repo, *_ in files), words.cell(found, words.size)
+        lines.append(f"training data {', '.join(ids)}: {repos}, {size} of text, each passage counted once")
     tasks = [id for id, task in study.tasks.items() if task.source.kind == "mteb" and ("task", id) in here]
     if tasks:
         found = total(text_bytes(costs.tasks[id]) for id in tasks)

@@ -7,7 +7,7 @@ from pathlib import Path
 from retscale.errors import UserError
 from retscale.plan import words
 from retscale.plan.costs import Costs
-from retscale.plan.estimate import FORMULA, STATE_BYTES, VECTOR_BYTES, Cost, Gpu, total
+from retscale.plan.estimate import FORMULA, STATE_BYTES, VECTOR_BYTES, Cost, Gpu, disk, total
 from retscale.plan.jobs import Job, done, jobs
 from retscale.plan.needs import downloads, gated, missing
 from retscale.plan.sizes import facts
@@ -79,7 +79,7 @@ def row(name: str, count: int, to_do: int, costs: list[Cost], gpu: Gpu) -> list[
         words.cell(total(cost.tokens for cost in costs), words.short),
         words.cell(total(cost.flops for cost in costs), "{:.2e}".format),
         words.cell(total(gpu.hours(cost.flops) for cost in costs), words.hours),
-        words.cell(total(cost.bytes for cost in costs), words.size),
+        words.cell(disk(costs), words.size),
     ]
 
 

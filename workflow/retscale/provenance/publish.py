@@ -60,8 +60,9 @@ def _hold(work: Path) -> int:
             print(f"another process works in {work}; waiting for it", file=sys.stderr, flush=True)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         # The former owner removed the folder when it ended: then this lock guards nothing, and we start over.
-        if work.exists() and os.fstat(descriptor).st_ino == work.stat().st_ino:
-            return descriptor
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), work.stat()):
+                return descriptor
         os.close(descriptor)
 
 

@@ -56,9 +56,10 @@ def absent(study: load.Study, version: str) -> str:
 
 def external(found: load.Study) -> list[str]:
     """One line a published table, which is read and checked as its job will do."""
+    paths = [Path(path) for path in found.external]
+    told = [Published(**one) for one in specs.external(found)["tables"]]
     lines = []
-    for path, told in zip(found.external, specs.external(found)["tables"], strict=True):
-        rows, elsewhere = table.read(Path(path), Published(**told))
+    for path, (rows, elsewhere) in zip(paths, table.read_all(paths, told), strict=True):
         models, tasks = ({getattr(row, name) for row in rows} for name in ("model", "task"))
         rest = f", {elsewhere} values of tasks that this study does not have" if elsewhere else ""
         lines.append(f"{path}: {len(models)} models on {len(tasks)} of its tasks{rest}")
