@@ -1,6 +1,7 @@
 """`retscale plan` of a study that has run: what it takes for done is what Snakemake would not run again."""
 
 import re
+from collections import Counter
 
 import pytest
 
@@ -24,5 +25,7 @@ def to_do(clone) -> dict[str, int]:
 )
 def test_what_is_to_do_is_what_snakemake_would_run(finished, file, old, new):
     finished.edit(file, old, new)
-    snakemake = {re.sub("^evaluate_.*", "evaluate", rule): count for rule, count in finished.plan().items()}
+    snakemake = Counter()
+    for rule, count in finished.plan().items():
+        snakemake[re.sub("^evaluate_.*", "evaluate", rule)] += count
     assert to_do(finished) == snakemake
