@@ -13,6 +13,7 @@ from retscale.task.collection import Collection, judged
 from retscale.task.config import FolderSource
 
 LINE = 2**26  # bytes; a longer line is no document but a file without line ends
+GRADE = 10**9  # a judgement that is no grade but an id or a date in the wrong column
 HEADS = ("score", "relevance", "rel", "label")  # what the last column of a header may be called
 
 
@@ -37,7 +38,7 @@ def _texts(path: Path) -> Iterator[tuple[str, str, str]]:
     for number, line in _lines(path):
         try:
             row = json.loads(line)
-            id, title, text = row["_id"], row.get("title") or "", row["text"] or ""
+            id, title, text = row["_id"], *("" if part is None else part for part in (row.get("title"), row["text"]))
             if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
                 raise ValueError(f"the id {id!r} is no string")
             if not (isinstance(title, str) and isinstance(text, str)):
@@ -56,8 +57,8 @@ def _judgements(path: Path) -> Iterator[tuple[str, str, int]]:
             continue
         try:
             query, document, score = fields if len(fields) == 3 else (fields[0], *fields[2:])
-            if not float(score).is_integer():
-                raise ValueError(f"the score {score} is no whole number")
+            if not (float(score).is_integer() and abs(float(score)) < GRADE):
+                raise ValueError(f"the score {score} is no whole number of less than ten digits")
         except (ValueError, IndexError) as error:
             raise UserError(f"{path}, line {number}: expected query, document and score by tabs ({error})") from None
         yield query, document, int(float(score))
