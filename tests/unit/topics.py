@@ -28,14 +28,22 @@ RECIPE = {
     "lr": 0.01,
     "log_every": 1,
 }
-# What `accelerate launch` runs in each process, with a state saved after every step if asked.
+# What `accelerate launch` runs in each process, with a state saved after every step if asked, and if asked SIGTERM for
+# the last process during a step: from outside it would come whenever the machine lets it.
 PROGRAM = """
-import sys, json
+import json, os, signal, sys
 from pathlib import Path
 from retscale.finetune import run, state
+from retscale.finetune.log import Log
 from retscale.errors import UserError
-spec, inputs, out, kept, every = map(json.loads, sys.argv[1:])
+spec, inputs, out, kept, every, term = map(json.loads, sys.argv[1:])
 state.SAVE_EVERY_S, state.SAVE_SHARE = every, 1e9
+logged, last = Log.step, int(os.environ.get("RANK", 0)) == int(os.environ.get("WORLD_SIZE", 1)) - 1
+def step(self, number, *rest):
+    logged(self, number, *rest)
+    if number == term and last:
+        signal.raise_signal(signal.SIGTERM)
+Log.step = step
 try:
     run.run(spec, inputs, Path(out), Path(kept))
 except UserError as error:
@@ -107,12 +115,22 @@ def loaded(folder: Path, **recipe) -> Examples:
 
 
 def start(
-    job: dict, given: dict, out: Path, state: Path, processes: int = 1, every: float = 1e9, **environment: str
+    job: dict,
+    given: dict,
+    out: Path,
+    state: Path,
+    processes: int = 1,
+    every: float = 1e9,
+    term: int | None = None,
+    **environment: str,
 ) -> list[subprocess.Popen]:
-    """The processes of one training, as `accelerate launch` starts them; `every`: seconds between two states."""
+    """The processes of one training, as `accelerate launch` starts them.
+
+    every: seconds between two states. term: the step during which the last process is told to end.
+    """
     for folder in (out, state):
         folder.mkdir(parents=True, exist_ok=True)
-    arguments = [json.dumps(part, default=str) for part in (job, given, out, state, every)]
+    arguments = [json.dumps(part, default=str) for part in (job, given, out, state, every, term)]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
