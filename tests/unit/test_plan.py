@@ -284,9 +284,10 @@ def test_it_takes_a_moment_and_imports_nothing_heavy(study):
         "print([name for name in ('torch', 'transformers', 'mteb', 'datasets', 'scipy', 'pandas', 'numpy', 'snakemake') "
         "if name in sys.modules], status)"
     )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     command = [sys.executable, "-c", script, f"config/{study}.yaml"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT / "workflow")})
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 5  # of a processor; on a quiet machine 0.3
     assert done.stdout.endswith("[] 0\n"), done.stdout + done.stderr
     stages = dict(re.findall(r"^(\w+) +([\d,]+) +0 ", done.stdout, re.M))
