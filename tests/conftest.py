@@ -109,7 +109,7 @@ def loopback(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with running() as hub:
         environment = {"HF_ENDPOINT": hub.endpoint, "HF_HUB_CACHE": tmp_path / "cache", "HF_HOME": tmp_path / "home"}
-        for name, value in {**environment, "NO_PROXY": "127.0.0.1"}.items():
+        for name, value in {**environment, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}.items():
             monkeypatch.setenv(name, str(value))
         files = "/{repo_id}/resolve/{revision}/{filename}"
         for name, value in {

@@ -55,6 +55,8 @@ def fetched(out: Path, source: dict) -> bytes:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr(repository, "WAITS_S", (0, 0))
+    for name in ("no_proxy", "NO_PROXY"):  # servers are on loopback here
+        monkeypatch.setenv(name, "127.0.0.1")
 
 
 @pytest.fixture
