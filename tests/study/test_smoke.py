@@ -152,6 +152,7 @@ def test_killed_at_work_the_same_command_ends_with_the_same_results(smoke, clone
         time.sleep(0.05)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
+    assert not all(outputs(clone, part) == outputs(smoke, part) for part in ("checkpoint", "finetune"))
     clone.snakemake("--until", "finetune")
     for part in ("text", "checkpoint", "pairs", "mine", "finetune"):
         assert outputs(clone, part) == outputs(smoke, part)
@@ -161,7 +162,7 @@ def test_killed_at_work_the_same_command_ends_with_the_same_results(smoke, clone
 def test_interrupted_it_says_so_and_leaves_nothing_half_made(finished):
     record = json.loads((finished.folder / "results/smoke/checkpoint/d24-long/card.record.json").read_text())
     spec = record["spec"] | {"id": "x"}
-    spec["source"] |= {"tokens": 190_000}
+    spec["source"] |= {"tokens": 190_000, "sequences": 1}
     command = [
         "retscale",
         "checkpoint",
@@ -172,10 +173,18 @@ def test_interrupted_it_says_so_and_leaves_nothing_half_made(finished):
         "--out",
         "x/card.json",
     ]
-    job = subprocess.Popen(command, cwd=finished.folder, env=finished.environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (finished.folder / "x/.card.json.tmp/log.jsonl").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    job = subprocess.Popen(
+        command,
+        cwd=finished.folder,
+        env=finished.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
+    deadline = time.monotonic() + 300
+    while not (finished.folder / "x/.card.json.tmp/log.jsonl").exists():
+        assert job.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
     job.send_signal(signal.SIGINT)
     assert "stopped by the user" in job.communicate(timeout=120)[1] and job.returncode == 130
     assert [p for p in (finished.folder / "x").rglob("*")] == []
