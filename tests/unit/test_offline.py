@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from retscale import cli
+from topics import port
 
 FETCHING = {"checkpoint", "pairs", "task", "items"}
 
@@ -99,9 +100,7 @@ with offline("finetune"):
 
 
 def test_the_processes_of_a_training_find_each_other_offline():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port(), "WORLD_SIZE": "2"}
     started = [
         subprocess.Popen(
             [sys.executable, "-c", PROCESS],

@@ -114,6 +114,18 @@ def loaded(folder: Path, **recipe) -> Examples:
     return examples([(folder, folder / "negatives.parquet")], recipe, 3, load_tokenizer(folder / "model"))
 
 
+HELD = []
+
+
+def port() -> str:
+    """A port on which other processes may listen if told so, and which this machine gives to none that asks for any."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    HELD.append(held)  # until the tests end: a training opens it seconds after its start
+    return str(held.getsockname()[1])
+
+
 def start(
     job: dict,
     given: dict,
@@ -131,12 +143,9 @@ def start(
     for folder in (out, state):
         folder.mkdir(parents=True, exist_ok=True)
     arguments = [json.dumps(part, default=str) for part in (job, given, out, state, every, term)]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     world = {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", **environment}
     if processes > 1:
-        world |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        world |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port()}
     return [
         subprocess.Popen(
             [sys.executable, "-c", PROGRAM, *arguments],
