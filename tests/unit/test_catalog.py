@@ -282,6 +282,18 @@ def test_every_fact_says_how_it_is_known():
         assert found.licence and found.origin, name
 
 
+def test_parameters_count_as_computed_only_where_the_dimensions_were_read():
+    """Those of the others agree with what the hub is remembered to show, and are compared with the loaded model."""
+    read = {"cerebras-gpt", "pythia", "olmo-2", "datadecide-dolma1.7", "smollm2", "bert", "modernbert", "t5", "t5-v1.1"}
+    computed = {
+        (entry(name).family, name)
+        for name in catalog.entries("checkpoint")
+        if entry(name).evidence["n_params"] == "computed"
+    }
+    assert {family for family, _ in computed} == read | {"mpt"}
+    assert {name for family, name in computed if family == "mpt"} == {"mpt-1b-redpajama-200b", "mpt-7b", "mpt-7b-8k"}
+
+
 def test_pythias_revisions_and_tokens_follow_from_its_rule():
     every = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, *range(1000, 143001, 1000)]
     steps = families.Steps.model_validate(catalog.members()["pythia-1b"]["steps"])
