@@ -127,6 +127,12 @@ def test_a_file_twice_or_missing_is_named(tmp_path):
         beir_folder.collect(source.model_copy(update={"split": "dev"}))
 
 
+def test_a_folder_at_home_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder(tmp_path / "x").parent))
+    source = FolderSource(kind="folder", path="~/x")
+    assert len(source.files()) == 3 and len(beir_folder.collect(source).corpus) == 2
+
+
 def test_what_is_odd_is_kept_and_counted_and_what_no_score_needs_is_left_out_and_counted(tmp_path):
     corpus = ["a", "A", "a ", "empty", "blank", "long"]
     texts = ["x", "y", "z", "", " \n", "w" * (10**6 + 1)]

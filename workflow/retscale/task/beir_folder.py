@@ -19,7 +19,7 @@ HEADS = ("score", "relevance", "rel", "label")  # what the last column of a head
 
 def collect(source: FolderSource) -> Collection:
     """The queries with a judgement in `source.split`; UserError names the first unreadable line."""
-    folder = Path(source.path)
+    folder = source.folder()
     judgements = folder / "qrels" / f"{source.split}.tsv"
     if not (judgements.exists() or gzipped(judgements).exists()):
         splits = {path.name.split(".tsv")[0] for path in judgements.parent.glob("*.tsv*")}

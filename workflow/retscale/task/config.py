@@ -45,10 +45,13 @@ class FolderSource(Strict):
     path: str
     split: str = "test"
 
+    def folder(self) -> Path:
+        return Path(self.path).expanduser()
+
     def files(self) -> list[Path]:
         """Those that the task is read from and that are there."""
         names = ("corpus.jsonl", "queries.jsonl", f"qrels/{self.split}.tsv")
-        found = [Path(self.path) / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
+        found = [self.folder() / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
         return [path for path in found if path.exists()]
 
 
