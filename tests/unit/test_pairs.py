@@ -245,11 +245,30 @@ def test_a_cut_or_broken_jsonl_names_the_line(tmp_path):
     for name, content, line in (
         ("cut.jsonl.gz", whole[: len(whole) // 2], r"line \d+: Compressed file ended"),
         ("bad.jsonl", b'{"query": "q", "positive": "p"}\n{"query"\n', "line 2: "),
-        ("utf8.jsonl", b'{"query": "\xff", "positive": "p"}\n', "'utf-8' codec can't decode"),
-    ):
+        ("utf8.jsonl", b'{"query": "q", "positive": "p"}\n{"query": "\xff", "positive": "p"}\n', "line 2: 'utf-8' codec can't decode"),
+        ("list.jsonl", b'{"query": "q", "positive": "p"}\n7\n', "line 2: not an object"),
+        ("half.jsonl", b'{"query": "a \\uD800", "positive": "p"}\n', "line 1: .*surrogates not allowed"),
+        ("deep.jsonl", b"[" * 100_000 + b"\n", "line 1: "),
+    ):  # fmt: skip
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=f"cannot read pairs from .*{name}.*{line}"):
             ran(tmp_path / f"{name}.out", {"id": "x", "source": {"kind": "folder", "path": str(tmp_path / name)}})
+
+
+def test_a_query_that_is_no_text_is_named_by_its_row(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"query": "q", "positive": "p"}\n{"query": 5, "positive": "p"}\n')
+    with pytest.raises(UserError, match="row 2 of the pairs: 'query' holds 5, which is no text"):
+        ran(tmp_path / "out", {"id": "x", "source": {"kind": "folder", "path": str(tmp_path / "x.jsonl")}})
+
+
+def test_a_byte_order_mark_and_a_path_at_home_do_no_harm(tmp_path, monkeypatch):
+    row = '{"query": "\\ud83d\\ude00 é", "positive": "p"}\r\n'
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, text in (("plain", row), ("marked", "\ufeff" + row)):
+        (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf-8")
+        ran(tmp_path / name, {"id": "x", "source": {"kind": "folder", "path": f"~/{name}.jsonl"}})
+    plain, marked = (pd.read_parquet(tmp_path / name / "pairs.parquet") for name in ("plain", "marked"))
+    assert plain.equals(marked) and plain["query"].tolist() == ["\U0001f600 é"]
 
 
 def test_files_that_the_data_set_lacks_are_named_before_anything_comes(loopback, tmp_path):

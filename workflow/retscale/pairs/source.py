@@ -21,7 +21,7 @@ def open_rows(source: WheelSource | File | HubFiles) -> tuple[Iterator[dict], st
     if isinstance(source, WheelSource):
         return rows(source), None
     if isinstance(source, File):
-        return _file(Path(source.path)), None
+        return _file(Path(source.path).expanduser()), None
     from retscale.hub.snapshot import snapshot
 
     found = snapshot(source.repo, source.revision, lambda names: _named(source, names), kind="dataset")
@@ -32,6 +32,10 @@ def triples(source: Iterable[dict], fields: Fields) -> Iterator[tuple[str, str, 
     """(query, positive, negatives) for each positive of each row; UserError if a row lacks a field."""
     for number, row in enumerate(source, 1):
         _need(row, number, fields.query, fields.passage)
+        if not isinstance(row[fields.query], str | None):
+            raise UserError(
+                f"row {number} of the pairs: {fields.query!r} holds {row[fields.query]!r}, which is no text"
+            )
         further = []
         if fields.negatives:
             named = fnmatch.filter(row, fields.negatives)
@@ -87,12 +91,23 @@ def _file(path: Path) -> Iterator[dict]:
             for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
                 yield from batch.to_pylist()
         elif kind in (".jsonl", ".jsonl.gz"):
-            with (gzip.open if kind.endswith(".gz") else open)(path, "rt", encoding="utf-8") as lines:
+            with (gzip.open if kind.endswith(".gz") else open)(path, "rb") as lines:
                 for number, line in enumerate(lines, 1):
-                    if line.strip():
-                        yield json.loads(line)
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                    if text.strip():
+                        yield _row(text)
         else:
             raise UserError(f"cannot read pairs from {path}: give a .parquet, .jsonl or .jsonl.gz file")
-    except (OSError, EOFError, ValueError) as error:  # pyarrow's errors derive from these
-        line = f", line {number + isinstance(error, (EOFError, UnicodeError))}" if number else ""
+    except (OSError, EOFError, ValueError, RecursionError) as error:  # pyarrow's errors derive from these
+        line = f", line {number + isinstance(error, EOFError)}" if number else ""
         raise UserError(f"cannot read pairs from {path}{line}: {error}") from None
+
+
+def _row(line: str) -> dict:
+    """The object in a line; ValueError if there is none, or half of a surrogate pair, which is no text, in it."""
+    row = json.loads(line)
+    if not isinstance(row, dict):
+        raise ValueError("not an object")
+    if "\\ud" in line.lower():
+        json.dumps(row, ensure_ascii=False).encode()
+    return row
