@@ -219,6 +219,10 @@ BAD = {
     "continuation is empty": ("language_modeling", {"context": "c", "continuation": " "}),
     "answer is empty": ("generation_task_with_answers", {"context": "c", "answer": ""}),
     "aliases must be": ("generation_task_with_answers", {"context": "c", "answer": "a", "aliases": [1]}),
+    "chain_of_thought must be": (
+        "generation_task_with_answers",
+        {"context": "c", "answer": "a", "chain_of_thought": 1},
+    ),
     "1 test_inputs for 0": (
         "code_evaluation",
         {
@@ -259,6 +263,21 @@ def test_files_that_are_missing_broken_or_not_the_pinned_ones_are_refused(tmp_pa
         task(source={"kind": "jsonl", "file": "x.jsonl"})
     with pytest.raises(UserError, match="some items name no `category`"):
         icl_items.read(file(tmp_path, [{"context": "c", "continuation": "d"}], "language_modeling", categories=True))
+
+
+def test_a_file_of_ones_own_may_begin_with_a_mark_and_must_be_text(tmp_path):
+    there = file(tmp_path, [], "language_modeling")
+    row = '{"context": "é", "continuation": "d"}\r\n'.encode()
+    (tmp_path / "x.jsonl").write_bytes(b"\xef\xbb\xbf" + row)
+    assert icl_items.read(there)[0] == [Item("é", ("d",), 0)]
+    for end, says in (
+        (b'{"context": "\xe9"}', "line 2: not UTF-8: 'utf-8' codec can't decode byte 0xe9"),
+        (rb'{"context": "\uD83D", "continuation": "d"}', "line 2: not UTF-8: .*surrogates not allowed"),
+        (b"[" * 100_000, "line 2: not JSON"),
+    ):
+        (tmp_path / "x.jsonl").write_bytes(row + end)
+        with pytest.raises(UserError, match=says):
+            icl_items.read(there)
 
 
 def test_a_fetched_file_is_read(tmp_path):

@@ -50,13 +50,18 @@ def read(path: Path, source: JsonlSource, kind: str) -> tuple[list[Item], str]:
 
 def rows(content: bytes, path: Path) -> Iterator[tuple[dict, str]]:
     """Each line's object, and words that say where it stands."""
-    for number, line in enumerate(content.decode("utf-8").split("\n"), 1):
+    for number, line in enumerate(content.split(b"\n"), 1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
         try:
-            row = json.loads(line)
-        except ValueError as error:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            row = json.loads(text)
+            if "\\ud" in text.lower():  # half of a surrogate pair is no text
+                json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeError as error:
+            raise UserError(f"{where}: not UTF-8: {error}") from None
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{where}: not JSON: {error}") from None
         if not isinstance(row, dict):
             raise UserError(f"{where}: an item must be an object, found {type(row).__name__}")
@@ -76,8 +81,10 @@ def item(row: dict, kind: str, where: str) -> Item:
         aliases = row.get("aliases") or []
         if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
             raise UserError(f"{where}: aliases must be {TEXTS}, found {aliases!r}")
+        if not isinstance(thought := row.get("chain_of_thought"), str | None):
+            raise UserError(f"{where}: chain_of_thought must be {TEXT}, found {thought!r}")
         answers = tuple(dict.fromkeys([row["answer"], *aliases]))
-        return Item(row["context"].strip(), answers, 0, category=category, thought=row.get("chain_of_thought"))
+        return Item(row["context"].strip(), answers, 0, category=category, thought=thought)
     if kind == "language_modeling":
         return Item(row["context"].strip(), (row["continuation"].strip(),), 0, category=category)
     if kind == "schema":
