@@ -75,3 +75,14 @@ def test_without_network_a_plain_line_says_that_nobody_looked(hub, tmp_path, cap
     assert cli.main(["check", study(tmp_path, {"a": ("some/model", "step1500")})]) == 0
     assert "revisions    not looked up: the hub cannot be reached" in capsys.readouterr().out
     assert not hub.requests
+
+
+def test_a_task_whose_folder_is_not_there_is_named(hub, tmp_path, capsys):
+    path = study(tmp_path, {"m": ("some/model", "main")})
+    text = json.loads((tmp_path / "study.yaml").read_text())
+    text["tasks"] = [{"id": "mine", "source": {"kind": "folder", "path": str(tmp_path / "gone")}}]
+    (tmp_path / "study.yaml").write_text(json.dumps(text))
+    assert cli.main(["check", path]) == 1
+    assert f"there is no folder {tmp_path / 'gone'} for the task mine; put its collection" in capsys.readouterr().err
+    (tmp_path / "gone").mkdir()
+    assert cli.main(["check", path]) == 0

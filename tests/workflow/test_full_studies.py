@@ -27,7 +27,7 @@ def test_a_study_of_a_cluster_plans_as_many_jobs_as_it_says(clone, study, checkp
     if items:  # encoders continue no text, so the study with BERT has no in-context tasks
         expected |= {"items": items, "icl": checkpoints}
     if study == "luo2024":
-        expected |= {"evaluate_kept": 2 * checkpoints, "figure": 7}
+        expected |= {"evaluate_kept": checkpoints, "figure": 7}
     tasks = plan.pop("task")
     assert plan == expected
     assert tasks >= 14

@@ -180,9 +180,15 @@ def waiting(found: Study) -> str:
 
 
 def check_folders(found: Study) -> None:
-    """UserError if a checkpoint's folder is not there."""
+    """UserError if the folder of a checkpoint or of a task is not there."""
     if line := waiting(found):
         raise UserError(line)
+    for id, task in found.tasks.items():
+        if task.source.kind == "folder" and not task.source.folder().is_dir():
+            raise UserError(
+                f"{found.path}: there is no folder {task.source.path} for the task {id}; put its collection there, or write "
+                f"its path as {{use: {id}, source: {{path: ...}}}} under `tasks`"
+            )
 
 
 def _all(kind: str, entries: list, where: str, file: str, limits: dict | None = None) -> dict:
