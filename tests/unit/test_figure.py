@@ -149,6 +149,25 @@ def test_a_group_of_tasks_counts_once_in_a_curve(tmp_path):
     np.testing.assert_allclose(last, points[last.index], rtol=1e-12)
 
 
+def test_a_curve_that_ends_at_nothing_has_no_share(tmp_path):
+    spec, files = write_study(tmp_path, sizes={"40k": 40_000, "160k": 160_000}, levels=(5, 10), queries=12)
+    for task in ("alpha", "beta"):
+        path = next(x for x in files["scores"] if x.match(f"toy-40k-5/paper/{task}.json"))
+        found = json.loads(path.read_text())
+        path.write_text(json.dumps(found | {"metrics": dict.fromkeys(found["metrics"], 0.0)}))
+        table = pd.read_parquet(path.with_suffix(".parquet"))
+        table.assign(**dict.fromkeys(found["metrics"], 0.0)).to_parquet(path.with_suffix(".parquet"), index=False)
+    (tmp_path / "collect").mkdir(), (tmp_path / "fit").mkdir()
+    collect(spec, files, tmp_path / "collect")
+    source = tmp_path / "collect/collect.json"
+    fit_run({"bootstrap": 200}, {"collect": source}, tmp_path / "fit")
+    drawn = draw("curves", {"collect": source, "fit": tmp_path / "fit/fit.json"}, tmp_path / "out")
+    marks = pd.read_csv(drawn["csv"])
+    assert set(marks[marks["share"].isna()]["checkpoint"]) == {"toy-40k-5"} and len(marks) == 4 * 3
+    assert "inf" not in drawn["md"].read_text() and "nan" not in drawn["md"].read_text()
+    assert "toy-40k-5" not in drawn["md"].read_text()
+
+
 def test_what_is_drawn_of_a_training(inputs):
     """A panel a recipe, in the study's order; lines as logged; guessing where the queries have their own negatives."""
     figure = training.draw(Tables(inputs["collect"], inputs["fit"]), FigureConfig()).figure

@@ -37,8 +37,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"**Learning curves.** Left: mean {tables.metric} over {tasks} of encoders kept during training, against the "
         "queries they had been trained on by then (log scale), a line a checkpoint, ending in the mark of its size; the "
         "thicker the line, the more tokens per parameter in pretraining. Right: how much of its last score a checkpoint "
-        "has at the first point, against pretraining FLOPs; dotted: all of it. The rate of learning still falls on the way, so a kept "
-        "encoder is somewhat below one trained on so many queries and no more. Hollow: not part of the ladder. "
+        "has at the first point, against pretraining FLOPs; dotted: all of it. The learning rate of a kept encoder had not "
+        "decayed yet, so one trained on so many queries and no more may do better. Hollow: not part of the ladder. "
         f"{words}"
     )
     alt = (
@@ -52,7 +52,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 def curves(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
     """One row a checkpoint, recipe and step, in this order, and the tasks and groups that the scores are means over.
 
-    `x`: training queries; `y`: the mean, in which a group of tasks counts once; `share` of the last `y`.
+    `x`: training queries; `y`: the mean, in which a group of tasks counts once; `share` of the last `y`,
+    null if that is 0.
     """
     rows = tables.collected("curves").query("metric == @tables.facts['config']['metric']")
     group = {task: name for name, parts in tables.facts["headline"].items() for task in parts}
@@ -62,14 +63,14 @@ def curves(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
     means = rows.groupby([*key, "group"])["value"].mean().groupby(key).mean().rename("y").reset_index()
     facts = tables.points.drop_duplicates("checkpoint")[["checkpoint", "size", "level", "flops", "hollow"]]
     means = means.merge(facts, on="checkpoint").sort_values(key, ignore_index=True)
-    share = means["y"] / means.groupby(encoder)["y"].transform("last")
-    return means.assign(x=means["queries"], share=share), sorted(rows["group"].unique())
+    last = means.groupby(encoder)["y"].transform("last")
+    return means.assign(x=means["queries"], share=means["y"] / last.where(last > 0)), sorted(rows["group"].unique())
 
 
 def firsts(rows: pd.DataFrame) -> pd.DataFrame:
-    """The first point of each line, of checkpoints with known FLOPs."""
-    rows = rows.groupby("checkpoint").first().reset_index()
-    return rows[rows["flops"].notna()]
+    """The first point of each line that has a share, of checkpoints with known FLOPs."""
+    rows = rows.groupby("checkpoint").head(1)
+    return rows[rows["flops"].notna() & rows["share"].notna()]
 
 
 def learning(ax: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], widths: dict[float, float]) -> None:
@@ -112,14 +113,17 @@ def wide(ax: Axes, least: float) -> None:
 
 def recipe_words(rows: pd.DataFrame, recipe: str) -> str:
     """What the curves of a recipe come to."""
-    first = rows.groupby("checkpoint").first().sort_values(["share", "x"])
+    first = rows.groupby("checkpoint").head(1).dropna(subset="share").sort_values(["share", "checkpoint"])
+    if first.empty:
+        return f"`{recipe}`: no checkpoint has a last score above 0."
     low, high = first.iloc[0], first.iloc[-1]
     words = f"`{recipe}`: after {low['x']:,} of {rows['x'].max():,} queries "
     if len(first) == 1:
-        return f"{words}{low.name} has {low['share']:.0%} of its last score."
+        return f"{words}{low['checkpoint']} has {low['share']:.0%} of its last score."
     words += (
-        f"the checkpoints have {low['share']:.0%} ({low.name}) to {high['share']:.0%} ({high.name}) of their last score"
+        f"the checkpoints have {low['share']:.0%} ({low['checkpoint']}) to {high['share']:.0%} ({high['checkpoint']})"
     )
+    words += " of their last score"
     known = firsts(rows)
     if len(known) > 3:
         rho = known["share"].corr(known["flops"], method="spearman")
