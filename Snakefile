@@ -48,7 +48,7 @@ rule all:
 
 
 onstart:  # a dry run may plan what is not there yet
-    load.check_folders(study)
+    here.check_files(study)
     check.external(study)
 
 

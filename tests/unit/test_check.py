@@ -1,11 +1,14 @@
 """`retscale check` asks the hub for the revisions that a study names."""
 
 import json
+from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
 from retscale import cli
+from retscale.plan.needs import missing
+from retscale.study import here, load
 
 FILES = {"config.json": b"{}"}
 
@@ -77,12 +80,44 @@ def test_without_network_a_plain_line_says_that_nobody_looked(hub, tmp_path, cap
     assert not hub.requests
 
 
-def test_a_task_whose_folder_is_not_there_is_named(hub, tmp_path, capsys):
-    path = study(tmp_path, {"m": ("some/model", "main")})
-    text = json.loads((tmp_path / "study.yaml").read_text())
-    text["tasks"] = [{"id": "mine", "source": {"kind": "folder", "path": str(tmp_path / "gone")}}]
-    (tmp_path / "study.yaml").write_text(json.dumps(text))
-    assert cli.main(["check", path]) == 1
-    assert f"there is no folder {tmp_path / 'gone'} for the task mine; put its collection" in capsys.readouterr().err
-    (tmp_path / "gone").mkdir()
-    assert cli.main(["check", path]) == 0
+@pytest.mark.parametrize(
+    "entries, entry, make",
+    [
+        (
+            "checkpoints",
+            {"source": {"kind": "local", "path": "PLACE"}, "family": "f", "size": "s", "tokens": 9},
+            "PLACE/",
+        ),
+        (
+            "pairs",
+            {"source": {"kind": "folder", "path": "PLACE/a.jsonl"}},
+            "PLACE/a.jsonl",
+        ),
+        ("tasks", {"source": {"kind": "folder", "path": "PLACE"}}, "PLACE/"),
+        ("icl", {"type": "schema", "source": {"kind": "jsonl", "folder": "PLACE", "file": "a.jsonl"}}, "PLACE/a.jsonl"),
+        (
+            "icl",
+            {"type": "schema", "source": {"kind": "jsonl", "repo": "PLACE", "revision": 40 * "0", "file": "a.jsonl"}},
+            "PLACE/",
+        ),
+    ],
+)
+def test_files_of_this_machine_that_are_not_there_are_named(hub, tmp_path, capsys, entries, entry, make):
+    place = str(tmp_path / "gone")
+    path = Path(study(tmp_path, {"m": ("some/model", "main")}))
+    data = json.loads(path.read_text())
+    data[entries] = [json.loads(json.dumps({"id": "mine"} | entry).replace("PLACE", place))]
+    path.write_text(json.dumps(data))
+    file = make.replace("PLACE", place)
+    if entries == "icl" and "folder" in entry["source"]:
+        assert "for the in-context task mine" in " ".join(missing(load.study(path)))
+    assert cli.main(["check", str(path)]) == 1
+    told = capsys.readouterr().err
+    assert (
+        f"1 of 1 {here.ENTRIES[entries]}s wait for files that are not there, such as {file.rstrip('/')} of mine" in told
+    )
+    assert f"of mine under `{entries}`" in told and told.count("error: ") == 1
+    Path(place).mkdir()
+    if not file.endswith("/"):
+        Path(file).write_text("")
+    assert cli.main(["check", str(path)]) == 0

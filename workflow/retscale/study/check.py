@@ -8,13 +8,13 @@ from retscale.external import table
 from retscale.external.config import Published
 from retscale.icl.average import averages
 from retscale.progress import progress
-from retscale.study import load, specs
+from retscale.study import here, load, specs
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print what the study would run; UserError says what is wrong with it."""
     found = load.study(arguments.study)
-    load.check_wheels(found)
+    here.check_wheels(found)
     encoders = sum(map(len, found.trained.values()))
     print(f"{arguments.study}: {found.file.title}")
     print(f"checkpoints  {len(found.checkpoints)}: {', '.join(found.checkpoints)}")
@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"external     {line}")
     if asked := revisions(found):
         print(f"revisions    {check_revisions(asked)}")
-    load.check_folders(found)
+    here.check_files(found)
     return 0
 
 

