@@ -37,6 +37,17 @@ def test_a_curve_is_traced_to_its_log_encoder_and_weights(smoke):
     assert "evaluate/" not in behind
 
 
+@pytest.mark.parametrize("folder, other", [("microbatch-mini", "step-8"), ("microbatch-mini/step-8", "../model")])
+def test_an_evaluation_knows_the_weights_of_its_own_encoder_only(smoke, folder, other):
+    path = smoke.folder / f"results/smoke/evaluate/d24/{folder}/fiqa.record.json"
+    read = [row["path"] for row in json.loads(path.read_text())["inputs"] if row["name"] == "encoder"]
+    weights = [name for name in read if name.endswith("model.safetensors")]
+    assert [(path.parent / name).resolve() for name in weights] == [
+        (smoke.folder / f"results/smoke/finetune/d24/{folder}/model.safetensors").resolve()
+    ]
+    assert not [name for name in read if other in name]
+
+
 def test_a_learning_curve_is_traced_to_the_encoders_kept(smoke):
     lines = audit(smoke, 0, "results/smoke/figure/curves.png")
     assert lines[-1].startswith("verdict   verified")

@@ -117,7 +117,15 @@ def test_files_of_this_machine_that_are_not_there_are_named(hub, tmp_path, capsy
         f"1 of 1 {here.ENTRIES[entries]}s wait for files that are not there, such as {file.rstrip('/')} of mine" in told
     )
     assert f"of mine under `{entries}`" in told and told.count("error: ") == 1
+    if file.endswith("/"):  # a file is no folder
+        Path(place).write_text("")
+        assert cli.main(["check", str(path)]) == 1
+        Path(place).unlink()
     Path(place).mkdir()
     if not file.endswith("/"):
+        if entries == "pairs":  # and a folder no file
+            Path(file).mkdir()
+            assert cli.main(["check", str(path)]) == 1
+            Path(file).rmdir()
         Path(file).write_text("")
     assert cli.main(["check", str(path)]) == 0

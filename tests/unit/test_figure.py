@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.figure
 import matplotlib.image
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from test_collect_synthetic import collected, write_study
 from retscale.collect.run import run as collect
 from retscale.collect.tables import read_json, read_table, sha256
 from retscale.errors import UserError
-from retscale.figure import curves, training
+from retscale.figure import curves, style, training
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Tables
 from retscale.figure.run import FIGURES, run
@@ -132,6 +133,31 @@ def test_learning_curves_are_the_kept_scores_and_end_in_the_last(inputs, drawn):
     rho = stats.spearmanr(first["share"], first["flops"]).statistic
     assert f"FLOPs {rho:.2f} over 12 checkpoints".replace("-", "−") in caption
     assert f"after 320 of 1,440 queries the checkpoints have {first['share'].min():.0%} (" in caption
+
+
+def test_what_is_drawn_of_learning_curves(inputs, drawn):
+    """Lines through the marks on the left, first shares on the right, and no axis so narrow that noise fills it."""
+    figure = curves.draw(Tables(inputs["collect"], inputs["fit"]), FigureConfig()).figure
+    left, right = figure.axes
+    marks = pd.read_csv(drawn["curves"]["csv"])
+    lines = [line.get_xydata() for line in left.lines if len(line.get_xdata()) == 3]
+    np.testing.assert_allclose(lines, [rows[["x", "y"]].to_numpy() for _, rows in marks.groupby("checkpoint")])
+    shares = {tuple(line.get_xydata()[0]) for line in right.lines if len(line.get_xdata()) == 1}
+    first = marks[marks["step"] == 10]
+    assert shares == set(zip(first["flops"], first["share"]))
+    ax = matplotlib.figure.Figure().subplots()
+    ax.plot([1, 2], [0.500, 0.501])
+    curves.wide(ax, 0.05)
+    assert np.ptp(ax.get_ylim()) == pytest.approx(0.05) and np.mean(ax.get_ylim()) == pytest.approx(0.5005)
+
+
+def test_a_short_axis_of_flops_names_no_number_twice():
+    figure = matplotlib.figure.Figure()
+    ax = figure.subplots()
+    style.flops_axis(ax, pd.Series([2.2e10]))
+    figure.canvas.draw()
+    labels = [text.get_text() for text in ax.get_xticklabels(which="both") if text.get_text()]
+    assert labels and len(labels) == len(set(labels))
 
 
 def test_a_group_of_tasks_counts_once_in_a_curve(tmp_path):

@@ -104,6 +104,7 @@ def kept_rows(path: Path) -> tuple[dict, list[dict]]:
 
 
 def evaluation(path: Path, found: dict) -> tuple[dict, list[dict], pd.DataFrame]:
+    """What `score_rows` returns, of the evaluation `found` in the file `path` of whichever encoder."""
     need(found, ("checkpoint", "recipe", "task", "metrics", "n_queries", "ties"), path)
     need(found["metrics"], METRICS, path)
     identity = {name: found[name] for name in ("checkpoint", "recipe", "task")}

@@ -1,10 +1,10 @@
 """What a study reads from this machine, and what of it is not there."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from retscale.errors import UserError
+from retscale.pairs.config import File
 from retscale.study.load import Study
 from retscale.text import wheel
 
@@ -44,9 +44,8 @@ def absent(found: Study, entries: str) -> dict[str, list[str]]:
     wanted: dict[str, list[str]] = {}
     for id, entry in getattr(found, entries).items():
         for source in filter(None, (entry.source, getattr(entry, "collection", None))):
-            for path in _named(source):
-                if not Path(path).expanduser().exists():
-                    wanted.setdefault(path, []).append(id)
+            if path := _lacking(source):
+                wanted.setdefault(path, []).append(id)
     return wanted
 
 
@@ -65,14 +64,17 @@ def check_files(found: Study) -> None:
         )
 
 
-def _named(source) -> Iterator[str]:
-    """The folder or file on this machine that a source names, if it names one."""
-    if source.kind == "gguf":
-        yield from [source.file] * (source.wheel is None)
-    elif source.kind == "jsonl":
-        if source.fetched:
-            yield from [source.repo] * source.repo.startswith(("/", "~"))
-        elif source.find() is None:
-            yield f"{source.folder}/{source.file}"
-    elif path := getattr(source, "path", None):
-        yield path
+def _lacking(source) -> str | None:
+    """The folder or file on this machine that a source names, if it names one and there is none."""
+    there = Path.is_dir
+    if source.kind == "jsonl" and not source.fetched:
+        return None if source.find() else f"{source.folder}/{source.file}"
+    if source.kind == "jsonl":
+        path = source.repo if source.repo.startswith(("/", "~")) else None
+    elif source.kind == "gguf":
+        path, there = None if source.wheel else source.file, Path.is_file
+    else:
+        path = getattr(source, "path", None)
+        if isinstance(source, File):
+            there = Path.is_file
+    return path if path and not there(Path(path).expanduser()) else None
