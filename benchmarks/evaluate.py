@@ -89,6 +89,8 @@ def minilm(folder: Path, small: bool) -> Path:
     prompt = Prompt(query_length=LENGTH, passage_length=LENGTH)
     facts = {
         "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())},
+        "checkpoint": "c",
+        "recipe": {"id": "r"},
         "pooling": "mean",
         "normalize": True,
         "prompt": prompt.model_dump(),

@@ -46,6 +46,9 @@ def encoder(tmp_path_factory):
     PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<eos>").save_pretrained(folder)
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     facts = {
+        "checkpoint": "c",
+        "recipe": {"id": "r"},
+        "steps": 1,
         "pooling": "mean",
         "normalize": True,
         **prompted(folder, query_length=8, passage_length=20, query_prefix="query: "),
@@ -183,3 +186,21 @@ def test_a_tokenizer_that_reads_text_otherwise_is_refused(encoder, tmp_path):
     (tmp_path / "encoder.json").write_text(json.dumps(facts))
     with pytest.raises(UserError, match="texts become other tokens than in training"):
         load_encoder(tmp_path / "encoder.json", "fp32", 64)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"checkpoint": "d"}, "is of the checkpoint 'c', but the spec says 'd'"),
+        ({"recipe": "s"}, "is of the recipe 'r', but the spec says 's'"),
+        ({"step": 2}, "is of the step 1, but the spec says 2"),
+    ],
+)
+def test_an_encoder_of_another_name_than_the_spec_says_is_refused(encoder, tasks, tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        list(run(spec(["one"], **change), {"encoder": encoder, "tasks": tasks[:1]}, tmp_path))
+
+
+def test_a_task_that_is_not_given_is_named(encoder, tasks, tmp_path):
+    with pytest.raises(UserError, match="--tasks: no task.json of two, which the spec names; given: one"):
+        list(run(spec(["one", "two"]), {"encoder": encoder, "tasks": tasks[:1]}, tmp_path))

@@ -207,7 +207,7 @@ def test_matryoshka_trains_the_short_vectors(study, tmp_path):
 
 def test_data_sets_are_mixed_by_their_weights(study, tmp_path):
     """A data set with a tenth of the weight gives a tenth of the steps."""
-    other = make(tmp_path / "other", passages=48)
+    other = make(tmp_path / "other", passages=48, id="other")
     job = spec(epochs=2) | {"pairs": {"other": 1.0, "topics": 9.0}}
     given = {
         name: [inputs(other)[name][0], path[0]] if isinstance(path, list) else path
@@ -291,6 +291,7 @@ def test_empty_or_missing_texts_are_errors(study, tmp_path):
             pairs.loc[0, "query"] = ""
         pairs.to_parquet(folder / "pairs.parquet")
         passages.to_parquet(folder / "passages.parquet")
+        (folder / "pairs.json").write_text(json.dumps({"id": "topics"}))
         (folder / "out").mkdir(), (folder / "state").mkdir()
         with pytest.raises(UserError, match=says):
             run(spec(), {**inputs(study), "pairs": [folder / "pairs.json"]}, folder / "out", folder / "state")
@@ -339,3 +340,17 @@ def test_memory_decides_how_many_queries_go_together(study, tmp_path, monkeypatc
     needs = tuned(study, tmp_path / "all")[3]["peak_memory"]["predicted"]
     monkeypatch.setattr("retscale.finetune.memory.total", lambda device: round(needs * 0.9))
     assert tuned(study, tmp_path / "less")[3]["microbatch"] in (1, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pairs": []}, "--pairs: the spec names the data sets topics, but the files are of none"),
+        ({"negatives": []}, "--negatives: 0 files for 1 data sets"),
+    ],
+)
+def test_data_sets_and_their_files_must_agree(study, tmp_path, change, message):
+    with pytest.raises(UserError, match=message):
+        run(spec(), inputs(study) | change, tmp_path, tmp_path)
+    with pytest.raises(UserError, match="the data sets other, but the files are of topics"):
+        run(spec() | {"pairs": {"other": None}}, inputs(study), tmp_path, tmp_path)

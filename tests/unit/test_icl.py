@@ -204,7 +204,7 @@ def checkpoint(tmp_path_factory):
     PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<eos>", pad_token="<eos>").save_pretrained(
         folder / "model"
     )
-    (folder / "card.json").write_text(json.dumps({"model": "model", "max_length": 48}))
+    (folder / "card.json").write_text(json.dumps({"id": "c", "model": "model", "max_length": 48}))
     return folder / "card.json"
 
 

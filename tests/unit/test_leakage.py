@@ -141,8 +141,10 @@ def test_a_task_is_measured_alike_alone_and_among_others(tmp_path):
     ]
 
 
-def test_tasks_out_of_order_are_refused(tmp_path):
-    made = [task(tmp_path, name, ["x"], [("", "y")]) for name in ("a", "b")]
+def test_tasks_are_found_by_their_ids_whatever_their_order(tmp_path):
+    data = training(tmp_path, "one", [("what is x", "x")])
+    tasks = [task(tmp_path, name, [f"about {name}"], [("", "y")]) for name in ("a", "b")]
     (tmp_path / "out").mkdir()
-    with pytest.raises(UserError, match="is the task 'b', where the spec has 'a'"):
-        list(run({"tasks": {"a": {}, "b": {}}}, {"pairs": [], "tasks": made[::-1]}, tmp_path / "out"))
+    assert list(run({"tasks": {"a": {}, "b": {}}}, {"pairs": [data], "tasks": tasks[::-1]}, tmp_path / "out")) == ["a", "b"]
+    with pytest.raises(UserError, match="--tasks: no task.json of b, which the spec names; given: a"):
+        list(run({"tasks": {"a": {}, "b": {}}}, {"pairs": [data], "tasks": tasks[:1]}, tmp_path / "out"))

@@ -51,7 +51,7 @@ except UserError as error:
 """
 
 
-def make(folder: Path, model=None, passages: int = 96) -> Path:
+def make(folder: Path, model=None, passages: int = 96, id: str = "topics") -> Path:
     """card.json, model/, pairs, passages and negatives in `folder`; `model(vocabulary size)` replaces the decoder."""
     words = ["<eos>", "<unk>", *(word for topic in TOPICS for word in topic)]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
@@ -77,6 +77,7 @@ def make(folder: Path, model=None, passages: int = 96) -> Path:
         }
         for i in range(passages)
     ]
+    (folder / "pairs.json").write_text(json.dumps({"id": id}))
     pd.DataFrame(pairs, columns=["query_id", "query", "passage_id"]).to_parquet(folder / "pairs.parquet")
     pd.DataFrame(texts.items(), columns=["passage_id", "text"]).to_parquet(folder / "passages.parquet")
     pd.DataFrame(negatives).to_parquet(folder / "negatives.parquet")

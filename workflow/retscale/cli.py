@@ -16,6 +16,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import BaseModel
+
+from retscale import spec as specs
 from retscale.errors import UserError
 from retscale.offline import offline
 from retscale.provenance import code, publish, record
@@ -131,6 +134,19 @@ def _fail(name: str, message: str, status: int = 1) -> int:
     return status
 
 
+def job_model(name: str) -> type[BaseModel]:
+    """What a spec of the stage `name` must fit."""
+    return importlib.import_module(f"retscale.{name}.config").Job
+
+
+class Command(argparse.ArgumentParser):
+    """A subcommand; the help of a stage ends with the keys of its spec."""
+
+    def format_help(self) -> str:
+        name = self.prog.split()[-1]
+        return super().format_help() + (f"\n{specs.describe(job_model(name))}\n" if name in STAGES else "")
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="retscale",
@@ -138,9 +154,14 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Command)
     for name, stage in STAGES.items():
-        command = commands.add_parser(name, help=stage.does, description=f"{stage.does}.".capitalize())
+        command = commands.add_parser(
+            name,
+            help=stage.does,
+            description=f"{stage.does}.".capitalize(),
+            epilog=f"example: retscale {name} --spec @spec.json ...; `snakemake -n -p` prints the whole command of each job.",
+        )
         command.add_argument("--spec", required=True, help="the job's configuration: a JSON object, or @FILE")
         for flag in stage.inputs:
             command.add_argument(f"--{flag}", type=Path, required=True)
@@ -182,7 +203,7 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
     """Run a stage's job: verified inputs in, whole outputs with their record out."""
     started = time.time()
     stage, module = STAGES[name], f"retscale.{name}.run"
-    spec = read_spec(arguments.spec)
+    spec = specs.read(arguments.spec, job_model(name))
     flags = (*stage.inputs, *stage.many, *stage.optional)
     inputs = {flag: value for flag in flags if (value := getattr(arguments, flag)) is not None}
     inputs |= {flag: read_list(inputs[flag]) for flag in stage.many}
@@ -280,16 +301,3 @@ def read_list(paths: list[Path]) -> list[Path]:
         return [Path(line) for line in Path(str(paths[0])[1:]).read_text(encoding="utf-8").splitlines() if line]
     except OSError as error:
         raise UserError(f"cannot read the list {paths[0]}: {error.strerror}") from None
-
-
-def read_spec(text: str) -> dict:
-    """The spec given as JSON or as @FILE; UserError if it is neither."""
-    try:
-        spec = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
-    except OSError as error:
-        raise UserError(f"--spec: cannot read {text[1:]}: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"--spec: not JSON: {error}") from None
-    if not isinstance(spec, dict):
-        raise UserError("--spec: must be a JSON object")
-    return spec

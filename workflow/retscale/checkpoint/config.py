@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from retscale.model.precision import Precision
 from retscale.text.wheel import WHEELS
 
 
@@ -146,4 +147,4 @@ class Job(Stated):
     tokens: int | None = None
     schedule_finished: bool = True
     seed: int = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"

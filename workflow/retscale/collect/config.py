@@ -24,7 +24,7 @@ class Gauntlet(BaseModel):
     averages: dict[str, list[str]]
 
 
-class CollectConfig(BaseModel):
+class Job(BaseModel):
     """The study's name, recipes and checkpoints, and the `headline`: what the mean over tasks is taken of, unweighted.
 
     Each entry is a task, {NAME: [NAME]}, or a group that counts as one, {NAME: [TASK, ...]}.
@@ -41,7 +41,7 @@ class CollectConfig(BaseModel):
     seed: int = 0
 
     @model_validator(mode="after")
-    def _main_is_a_recipe(self) -> "CollectConfig":
+    def _main_is_a_recipe(self) -> "Job":
         if self.main_recipe not in self.recipes:
             raise ValueError(f"main_recipe {self.main_recipe!r} is not one of the recipes {self.recipes}")
         return self

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from retscale.collect.config import CollectConfig
+from retscale.collect.config import Job
 from retscale.collect.results import card_row, icl_row, kept_rows, score_rows, unique
 from retscale.collect.tables import sha256, write_tables
 from retscale.collect.training import training_rows
@@ -32,7 +32,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     Rows are sorted, so the tables do not depend on the order of the inputs. `file` is relative to the study's
     results folder, the deepest folder that holds every input.
     """
-    config = CollectConfig.model_validate(spec)
+    config = Job.model_validate(spec)
     paths = {
         name: [Path(path) for path in inputs.get(name, [])] for name in ("cards", "encoders", "scores", "kept", "icl")
     }
@@ -56,7 +56,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     return {"rows": counts}
 
 
-def read_cards(config: CollectConfig, paths: list[Path], root: Path) -> pd.DataFrame:
+def read_cards(config: Job, paths: list[Path], root: Path) -> pd.DataFrame:
     """One row a checkpoint."""
     seen, rows = {}, []
     for path in paths:
@@ -67,7 +67,7 @@ def read_cards(config: CollectConfig, paths: list[Path], root: Path) -> pd.DataF
     return table.sort_values("checkpoint", ignore_index=True)
 
 
-def read_training(config: CollectConfig, paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.DataFrame:
+def read_training(config: Job, paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.DataFrame:
     """One row a line of each encoder's log.
 
     `file` is the log; unlike elsewhere its hash is left out, for the log holds times and so differs from run to run.
@@ -82,7 +82,7 @@ def read_training(config: CollectConfig, paths: list[Path], root: Path, checkpoi
 
 
 def read_scores(
-    config: CollectConfig, paths: list[Path], root: Path, checkpoints: pd.DataFrame
+    config: Job, paths: list[Path], root: Path, checkpoints: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row a checkpoint, recipe, task and metric; and one row a query with all metrics."""
     seen, rows, queries = {}, [], []
@@ -103,7 +103,7 @@ def read_scores(
 
 
 def read_curves(
-    config: CollectConfig,
+    config: Job,
     paths: list[Path],
     root: Path,
     checkpoints: pd.DataFrame,
@@ -150,7 +150,7 @@ def read_icl(paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.Dat
     return table[FACTS + ICL].sort_values(["checkpoint", "task"], ignore_index=True)
 
 
-def average_icl(config: CollectConfig, icl: pd.DataFrame) -> pd.DataFrame:
+def average_icl(config: Job, icl: pd.DataFrame) -> pd.DataFrame:
     """One row a checkpoint and category or average of each version of the gauntlet, naming what an absent one lacks."""
     found = []
     for checkpoint, rows in icl[icl["score"].notna()].groupby("checkpoint"):
@@ -172,7 +172,7 @@ def known(checkpoint: str, checkpoints: pd.DataFrame, path: Path) -> None:
         raise UserError(f"{path} is of checkpoint {checkpoint!r}, which has no card among the inputs")
 
 
-def of_study(identity: dict, config: CollectConfig, checkpoints: pd.DataFrame, path: Path) -> None:
+def of_study(identity: dict, config: Job, checkpoints: pd.DataFrame, path: Path) -> None:
     """Refuse a result of a checkpoint or recipe that this study does not have."""
     known(identity["checkpoint"], checkpoints, path)
     if identity["recipe"] not in config.recipes:
@@ -194,7 +194,7 @@ def same_queries(per_query: pd.DataFrame, files: dict[tuple, Path]) -> None:
                 )
 
 
-def complete(config: CollectConfig, scores: pd.DataFrame) -> None:
+def complete(config: Job, scores: pd.DataFrame) -> None:
     """Refuse an encoder that lacks a headline task, unless it is part of a group, which then has no score."""
     alone = {name for name, parts in config.headline.items() if parts == [name]}
     for (checkpoint, recipe), rows in scores.groupby(["checkpoint", "recipe"]):

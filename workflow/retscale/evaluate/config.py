@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from retscale.model.precision import Precision
+
 METRICS = ("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10", "map_at_100", "precision_at_10")
 METRIC = r"^(ndcg|recall|mrr|map|precision)_at_[1-9][0-9]{0,3}$"
 
@@ -32,3 +34,23 @@ class EvaluateConfig(BaseModel):
     def names(self) -> list[str]:
         """The metrics to compute: the standard ones first."""
         return list(dict.fromkeys((*METRICS, *self.metrics)))
+
+
+class Task(BaseModel):
+    """Nothing is said of a task but its name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Job(EvaluateConfig):
+    """What one job of this stage is told: an encoder and its tasks.
+
+    `step`: after how many steps of its training the encoder was kept; None: the last one.
+    """
+
+    checkpoint: str
+    recipe: str
+    step: int | None = Field(None, ge=1)
+    tasks: dict[str, Task] = Field(min_length=1)
+    precision: Precision
+    tokens_per_batch: int = Field(ge=1)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from retscale.errors import UserError
 from retscale.evaluate import instructions, metrics, task_tables
-from retscale.evaluate.config import EvaluateConfig
+from retscale.evaluate.config import EvaluateConfig, Job
 from retscale.evaluate.search import check_finite, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
 from retscale.evaluate.tokens import tokens
@@ -19,6 +19,7 @@ from retscale.model import encoder as encoders
 from retscale.model.device import device
 from retscale.model.encoder import Encoder
 from retscale.provenance import code
+from retscale.task.given import by_task
 
 # Tokens of corpora and unfinished work, shared by all studies run in this folder. May be deleted when no job runs.
 STATE = Path(".state/evaluate")
@@ -26,26 +27,22 @@ STATE = Path(".state/evaluate")
 
 def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Score each task of `spec`, yielding its name when its files are written."""
-    config = EvaluateConfig(**{key: spec[key] for key in EvaluateConfig.model_fields})
-    encoder = encoders.load_encoder(inputs["encoder"], spec["precision"], spec["tokens_per_batch"])
+    config = Job.model_validate(spec)
+    check_encoder(config, inputs["encoder"])
+    encoder = encoders.load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch)
     made_by = code.digest(__name__)
-    left = list(zip(spec["tasks"], inputs["tasks"], strict=True))
+    left = by_task(config.tasks, inputs["tasks"])
     corpora = [json.loads(path.read_text(encoding="utf-8"))["sha256"]["corpus"] for _, path in left]
     for number, (name, path) in enumerate(left):
         task = task_tables.read(path)
-        if task.facts["id"] != name:
-            raise UserError(
-                f"{path} is the task {task.facts['id']!r}, where the spec has {name!r}; "
-                "give --tasks in the order of the spec"
-            )
         kept = STATE / "vectors" / encoders.sha256([encoder.sha256, corpora[number], config.storage, made_by])
         rows, scores = rank(task, encoder, config, kept)
         table = per_query(task, rows, scores, config.names)
         table.to_parquet(out / f"{name}.parquet", index=False)
         result = {
-            "checkpoint": spec["checkpoint"],
-            "recipe": spec["recipe"],
-            "step": spec["step"],
+            "checkpoint": config.checkpoint,
+            "recipe": config.recipe,
+            "step": config.step,
             "task": name,
             "metrics": {metric: mean(table[metric]) for metric in [*config.names, *follows(task)]},
             "n_queries": len(task.queries),
@@ -58,6 +55,20 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
         yield name
         if corpora[number] not in corpora[number + 1 :]:
             shutil.rmtree(kept, ignore_errors=True)
+
+
+def check_encoder(job: Job, path: Path) -> None:
+    """UserError unless encoder.json is of the checkpoint, recipe and step that the results will be filed under."""
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    stated = {"checkpoint": job.checkpoint, "recipe": job.recipe}
+    actual = {"checkpoint": facts["checkpoint"], "recipe": facts["recipe"]["id"]}
+    if job.step is not None:
+        stated["step"], actual["step"] = job.step, facts["steps"]
+    for key, value in stated.items():
+        if actual[key] != value:
+            raise UserError(
+                f"--encoder: {path} is of the {key} {actual[key]!r}, but the spec says {value!r}; correct one of them"
+            )
 
 
 def rank(task: Task, encoder: Encoder, config: EvaluateConfig, kept: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -51,7 +51,7 @@ class Published(BaseModel):
     columns: Columns
 
 
-class ExternalJob(BaseModel):
+class Job(BaseModel):
     """What one job of this stage is told; `headline`: the names that the mean over tasks is taken of."""
 
     model_config = ConfigDict(extra="forbid")

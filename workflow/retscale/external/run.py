@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from retscale.collect.tables import sha256, write_tables
-from retscale.external.config import ExternalJob
+from retscale.external.config import Job
 from retscale.external.table import Row, read_all
 
 MEAN = "mean"
@@ -18,7 +18,7 @@ def run(spec: dict, inputs: dict[str, list[Path]], out: Path) -> dict:
 
     FLOPs are 6ND where a table states both. `file` is relative to the study's results, as elsewhere.
     """
-    job = ExternalJob.model_validate(spec)
+    job = Job.model_validate(spec)
     results, paths, found, tables = out.parent.parent, inputs["tables"], [], []
     for path, told, (rows, elsewhere) in zip(paths, job.tables, read_all(paths, job.tables), strict=True):
         about = {"source": told.source, "file": os.path.relpath(path, results), "sha256": sha256(path)}

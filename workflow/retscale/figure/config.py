@@ -19,7 +19,7 @@ class FigureConfig(BaseModel):
     accent: str = Field("#c44e52", pattern=r"^#[0-9a-fA-F]{6}$", description="the second recipe")
 
 
-class FigureJob(FigureConfig):
+class Job(FigureConfig):
     """What one job of this stage is told."""
 
     name: str

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from retscale.finetune.schedule import Decay
+from retscale.model.precision import Precision
 from retscale.model.prompt import Prompt
 
 
@@ -76,3 +77,21 @@ class Recipe(BaseModel):
         if self.keep != sorted(set(self.keep)):
             raise ValueError(f"keep must name steps in rising order, each once; found {self.keep}")
         return self
+
+
+class NamedRecipe(Recipe):
+    """A recipe with its name in the study; the weights of the data sets stand beside it."""
+
+    id: str
+    weights: None = None
+
+
+class Job(BaseModel):
+    """What one job of this stage is told. `pairs`: the training data sets in the order of --pairs, each with its weight;
+    None: in proportion to its number of pairs."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    recipe: NamedRecipe
+    pairs: dict[str, Annotated[float, Field(gt=0, le=1e9)] | None] = Field(min_length=1)
+    seed: int = Field(ge=0)
+    precision: Precision

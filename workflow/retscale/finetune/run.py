@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from retscale.errors import UserError
 from retscale.finetune import memory
 from retscale.finetune.adapt import adapt, merged
-from retscale.finetune.config import Recipe
+from retscale.finetune.config import Job, Recipe
 from retscale.finetune.data import Order, examples
 from retscale.finetune.embed import Embedder
 from retscale.finetune.train import train
@@ -34,10 +34,10 @@ def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
 
     What was saved in `state` before is gone on from; the encoders lie there until the end.
     """
-    recipe = Recipe.model_validate({key: value for key, value in spec["recipe"].items() if key != "id"})
-    precision = dtype(spec["precision"])
+    job = Job.model_validate(spec)
+    precision = dtype(job.precision)
     accelerator = Accelerator(mixed_precision="bf16" if precision == torch.bfloat16 else "no")
-    notes = tune(accelerator, recipe, precision, spec, inputs, out, state)
+    notes = tune(accelerator, job, precision, spec["recipe"], inputs, out, state)
     # What torch 2.13 keeps for a model on several processes must go before their group does: else it may wait for ever
     # for a thread of the group, which waits for Python's lock.
     accelerator.free_memory()
@@ -46,18 +46,18 @@ def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
 
 
 def tune(
-    accelerator: Accelerator, recipe: Recipe, precision: torch.dtype, spec: dict, inputs: dict, out: Path, state: Path
+    accelerator: Accelerator, job: Job, precision: torch.dtype, written: dict, inputs: dict, out: Path, state: Path
 ) -> dict | None:
-    """See `run`."""
-    deterministic(spec["seed"])
+    """See `run`; `written` is the recipe as the spec has it, which encoder.json repeats."""
+    recipe = job.recipe
+    deterministic(job.seed)
     card = json.loads(Path(inputs["card"]).read_text(encoding="utf-8"))
     folder = Path(inputs["card"]).parent / card["model"]
     tokenizer = load_tokenizer(folder)
     plain = load_backbone(folder, torch.float32)  # fp32 weights; autocast computes in `precision`
     check(recipe, plain, card["id"], accelerator)
     n_params = count_params(plain)
-    sources = [(Path(pairs).parent, Path(mined)) for pairs, mined in zip(inputs["pairs"], inputs["negatives"])]
-    data = examples(sources, recipe, spec["seed"], tokenizer)
+    data = examples(data_sets(job, inputs), recipe, job.seed, tokenizer)
     steps = recipe.epochs * len(data) // recipe.batch_queries
     if steps == 0:
         raise UserError(
@@ -67,7 +67,7 @@ def tune(
         raise UserError(
             f"keep: step {late[0]} is not before the last, {steps}, whose encoder is kept anyway; leave it out"
         )
-    order = Order.make(spec["seed"], recipe.batch_queries, data.sizes, list(spec["pairs"].values()), steps)
+    order = Order.make(job.seed, recipe.batch_queries, data.sizes, list(job.pairs.values()), steps)
     model = adapt(plain, recipe)
     device = accelerator.device
     embed = Embedder(
@@ -84,11 +84,11 @@ def tune(
         spread = accelerator.get_state_dict(trained) if accelerator.is_fsdp2 else None  # all processes take part
         if accelerator.is_main_process:
             weights = spread or merged(accelerator.unwrap_model(trained))
-            facts = {"checkpoint": card["id"], "recipe": spec["recipe"], "n_params": n_params, "pairs": len(data)}
+            facts = {"checkpoint": card["id"], "recipe": written, "n_params": n_params, "pairs": len(data)}
             write(state / f"encoder-{step}", plain, weights, tokenizer, recipe, {**facts, "steps": step})
 
     peak = memory.Peak(device, held=sum(p.numel() * p.element_size() for p in model.parameters()))
-    trained = train(accelerator, embed, recipe, order, micro, spec["seed"], state, card["id"], keep)
+    trained = train(accelerator, embed, recipe, order, micro, job.seed, state, card["id"], keep)
     notes = {
         "dtype": str(precision).removeprefix("torch."),
         "device": device.type,
@@ -114,6 +114,23 @@ def tune(
         shutil.copytree(state / f"encoder-{step}", out / f"step-{step}", copy_function=link)
     shutil.copytree(state / f"encoder-{steps}", out, copy_function=link, dirs_exist_ok=True)
     return notes
+
+
+def data_sets(job: Job, inputs: dict) -> list[tuple[Path, Path]]:
+    """For each training data set, in the spec's order, the folder of its pairs and its negatives.parquet.
+
+    UserError unless --pairs names precisely those, in that order, and --negatives as many.
+    """
+    pairs, negatives = ([Path(path) for path in inputs[flag]] for flag in ("pairs", "negatives"))
+    given = [json.loads(path.read_text(encoding="utf-8"))["id"] for path in pairs]
+    if given != list(job.pairs):
+        raise UserError(
+            f"--pairs: the spec names the data sets {', '.join(job.pairs)}, but the files are of "
+            f"{', '.join(given) or 'none'}; give one of each, in the spec's order"
+        )
+    if len(negatives) != len(pairs):
+        raise UserError(f"--negatives: {len(negatives)} files for {len(pairs)} data sets; give one of each, in their order")
+    return [(path.parent, mined) for path, mined in zip(pairs, negatives)]
 
 
 def link(source: Path, target: Path) -> None:

@@ -18,7 +18,7 @@ class FitConfig(BaseModel):
     extend: float = Field(0.5, ge=0, le=2, description="decades of FLOPs that trends are drawn beyond the data")
 
 
-class FitJob(FitConfig):
+class Job(FitConfig):
     """What one job of this stage is told."""
 
     seed: int = 0

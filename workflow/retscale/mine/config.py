@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from retscale.model.precision import Precision
+
 
 class MineConfig(BaseModel):
     """How negatives are found.
@@ -46,3 +48,10 @@ class MineConfig(BaseModel):
                 f"top ({self.top}) must be at least skip + negatives ({self.skip} + {self.negatives}); raise it"
             )
         return self
+
+
+class Job(MineConfig):
+    """What one job of this stage is told; `precision` and `tokens_per_batch` are for an encoder."""
+
+    precision: Precision = "auto"
+    tokens_per_batch: int = Field(16384, ge=1)

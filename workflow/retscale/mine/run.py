@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from retscale.errors import UserError
 from retscale.mine.choose import choose, generator, hardest
-from retscale.mine.config import MineConfig
+from retscale.mine.config import Job, MineConfig
 from retscale.mine.rank import Rank, by_bm25, by_encoder, by_given
 from retscale.pairs.normalise import key
 from retscale.progress import progress
@@ -18,7 +18,7 @@ from retscale.progress import progress
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
     """Notes: queries, passages, negatives a query, queries with too few candidates, random passages filled in."""
-    config = MineConfig.model_validate({key: spec[key] for key in spec if key in MineConfig.model_fields})
+    config = Job.model_validate(spec)
     folder = Path(inputs["pairs"]).parent
     rank = by_bm25
     if config.method == "given":
@@ -28,7 +28,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
             raise UserError("mine: `method: encoder` needs --encoder, the encoder.json of an encoder")
         from retscale.model.encoder import load_encoder
 
-        rank = by_encoder(load_encoder(inputs["encoder"], spec["precision"], spec["tokens_per_batch"]).embed_texts)
+        rank = by_encoder(load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch).embed_texts)
     table, facts = mine(
         pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "passages.parquet"), config, rank
     )

@@ -1,12 +1,11 @@
 """Which device and which number format this machine can train and encode in."""
 
-from typing import Literal
+from typing import get_args
 
 import torch
 
 from retscale.errors import UserError
-
-Precision = Literal["auto", "fp32", "bf16"]
+from retscale.model.precision import Precision
 
 
 def device() -> torch.device:
@@ -35,7 +34,7 @@ def dtype(precision: Precision) -> torch.dtype:
 
     UserError if bf16 is asked for where the hardware lacks it.
     """
-    if precision not in ("auto", "fp32", "bf16"):
+    if precision not in get_args(Precision):
         raise UserError(f"precision {precision!r} is unknown; allowed are auto, fp32 and bf16")
     if precision == "fp32":
         return torch.float32

@@ -89,3 +89,9 @@ class PairsConfig(BaseModel):
     near_share: float = Field(0.5, gt=0, le=1)
     max_pairs: int | None = Field(None, ge=1)
     seed: int = Field(0, ge=0)
+
+
+class Job(PairsConfig):
+    """What one job of this stage is told: one training data set."""
+
+    id: str

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from retscale.errors import UserError
-from retscale.pairs.config import PairsConfig
+from retscale.pairs.config import Job
 from retscale.pairs.exclude import Excluder
 from retscale.pairs.normalise import plain
 from retscale.pairs.source import open_rows, passages_in, texts, triples
@@ -82,7 +82,7 @@ def select(
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
-    config = PairsConfig.model_validate({key: value for key, value in spec.items() if key != "id"})
+    config = Job.model_validate(spec)
     tests: dict[str, list[str]] = {}
     for test in config.exclude:
         found = tests.setdefault(test.name, [])
@@ -112,7 +112,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         given[given["query_id"].isin(pairs["query_id"])].to_parquet(out / "given.parquet", index=False)
         names.append("given.parquet")
     facts = {
-        "id": spec["id"],
+        "id": config.id,
         "rows": read,
         "excluded": dict(sorted(excluded.items())),
         "overlap": {name: overlap[name] for name in sorted(tests)},

@@ -14,7 +14,7 @@ class Described(BaseModel):
     tokens: str = ""
 
 
-class ReportConfig(BaseModel):
+class Job(BaseModel):
     """The study's title, description and deviations; `machine` is the kind of machine that it is meant for.
 
     `mixtures`: for each recipe its training data sets with their weights, None: in proportion to their pairs.

@@ -14,7 +14,7 @@ from retscale.collect.tables import read_json, read_table, sha256
 from retscale.errors import UserError
 from retscale.figure.words import METRIC_NAMES, interval, number, scientific, trend_words
 from retscale.report.claims import GROWTH_RULE, claims
-from retscale.report.config import Described, ReportConfig
+from retscale.report.config import Described, Job
 
 FIT_TABLES = ("points", "icl_points", "trends", "correlations", "effects", "pairs", "ablation")
 MEAN = "mean"
@@ -27,7 +27,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     `text` (text.json) is there only when checkpoints were pretrained here, `external` only when the study joins published
     results. All other inputs are hashed and listed.
     """
-    config = ReportConfig.model_validate(spec)
+    config = Job.model_validate(spec)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -42,7 +42,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     return {"bytes": len(page.encode())}
 
 
-def facts(config: ReportConfig, inputs: dict) -> dict:
+def facts(config: Job, inputs: dict) -> dict:
     """Everything that the template shows."""
     collect, fit = Path(inputs["collect"]), Path(inputs["fit"])
     study, fitted = read_json(collect), read_json(fit)
@@ -146,7 +146,7 @@ def odd(notes: dict[str, dict[str, int]]) -> str:
     return "; ".join(f"{name}: {words}" for name, words in parts.items() if words)
 
 
-def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, config: ReportConfig) -> dict:
+def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, config: Job) -> dict:
     """One row a checkpoint: facts, the mean of each recipe with its interval, and each task of the main recipe."""
     values = {(p.checkpoint, p.recipe, p.task): p for p in points.itertuples()}
     tasks = sorted(set(points["task"]) - {MEAN}, key=lambda task: (task not in study["headline"], task))
@@ -185,7 +185,7 @@ def external(path: Path) -> dict:
     }
 
 
-def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: ReportConfig) -> dict:
+def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: Job) -> dict:
     """One row a checkpoint: the mean in-context score and each task's."""
     values = {(p.checkpoint, p.task): p.score for p in icl.itertuples()}
     tasks = sorted(set(icl[icl["file"].notna()]["task"]))
@@ -196,7 +196,7 @@ def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: ReportConfig
     }
 
 
-def icl_tasks(icl: pd.DataFrame, config: ReportConfig) -> list[dict]:
+def icl_tasks(icl: pd.DataFrame, config: Job) -> list[dict]:
     """One row an in-context task: size, baseline, widest interval of its score, what is odd about it, its source."""
     found = []
     for task, rows in icl.groupby("task"):

@@ -10,6 +10,9 @@ from math import ceil
 from pydantic import BaseModel, ConfigDict, Field
 
 from retscale.errors import UserError
+from retscale.study import explain
+
+FILE = "config/catalog/checkpoints.yaml"
 
 
 class Strict(BaseModel):
@@ -78,7 +81,7 @@ def members(families: dict[str, dict], merge: Callable[[dict, dict], dict]) -> d
     """
     found = {}
     for name, data in families.items():
-        family = Family.model_validate(data)
+        family = explain.validate(Family, data, FILE, name)
         for id, own in family.members.items():
             facts = merge({"family": name} | family.shared, own)
             for run, tokens in facts.pop("runs", {None: None}).items():
@@ -97,7 +100,7 @@ def entry(member: dict) -> dict:
     steps = member.pop("steps", None)
     if steps is None:
         return member
-    steps = Steps.model_validate(steps)
+    steps = explain.validate(Steps, steps, FILE, "steps")
     source = {"revision": steps.revision(steps.last)} | member["source"]
     return member | {"tokens": steps.last * steps.tokens, "source": source}
 
@@ -108,7 +111,7 @@ def at_step(name: str, found: dict[str, dict]) -> dict | None:
     if not match or not found.get(match[1], {}).get("steps"):
         return None
     member, step = found[match[1]], int(match[2])
-    steps = Steps.model_validate(member["steps"])
+    steps = explain.validate(Steps, member["steps"], FILE, f"{match[1]}.steps")
     revision = steps.revision(step)
     if revision is None:
         exist = steps.exist()

@@ -12,6 +12,7 @@ from retscale.external.config import External
 from retscale.figure.config import FigureConfig
 from retscale.fit.config import FitConfig
 from retscale.mine.config import MineConfig
+from retscale.model.precision import Precision
 
 ID = r"^[a-z0-9][a-z0-9._-]*$"
 Id = Annotated[str, Field(pattern=ID, max_length=80)]
@@ -33,7 +34,7 @@ class Study(BaseModel):
     # meets the same tests.
     seed: int = Field(1, ge=0, lt=2**31)
     # fp32 gives the same numbers on every CPU; auto takes bf16 where the hardware has it.
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     # Tokens a forward pass: bounds memory, changes no score beyond rounding.
     tokens_per_batch: int = Field(16384, ge=128, le=2**22)
     text: Entry | None = Field(None, description="the text of checkpoints that are pretrained here")

@@ -116,3 +116,9 @@ class RetrievalTask(TaskData):
             if source.kind == "wheel"
             else []
         )
+
+
+class Job(TaskData):
+    """What one job of this stage is told."""
+
+    id: str

@@ -5,20 +5,20 @@ import json
 from pathlib import Path
 
 from retscale.task.collection import Collection, check, odd, sample
-from retscale.task.config import TaskData
+from retscale.task.config import Job, TaskData
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
     """Read the collection, subsample it as asked, write it; returns what was dropped on the way, and what is odd."""
-    task = TaskData.model_validate({key: value for key, value in spec.items() if key != "id"})
+    task = Job.model_validate(spec)
     found = collect(task)
-    check(found, spec["id"])
+    check(found, task.id)
     found.judged_only |= task.judged_only
     found = sample(found, task.max_queries, task.max_documents, task.seed, found.judged_only)
     if task.ignore_identical_ids is not None:
         found.ignore_identical_ids = task.ignore_identical_ids
     found.kept = odd(found)
-    write(spec["id"], found, out)
+    write(task.id, found, out)
     read = {path.name: sha256(path) for path in task.source.files()} if task.source.kind == "folder" else {}
     return {"dropped": found.dropped, "kept": found.kept, "read": read}
 

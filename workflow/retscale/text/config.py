@@ -32,3 +32,7 @@ class TextConfig(BaseModel):
     # Documents that no model is trained on: the loss on them goes to the checkpoint's card.
     heldout: Annotated[float, Field(ge=0, lt=1)] = 0.01
     seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Job(TextConfig):
+    """What one job of this stage is told."""

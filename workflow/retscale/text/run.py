@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from retscale.errors import UserError
 from retscale.progress import progress
-from retscale.text.config import TextConfig, TextSource
+from retscale.text.config import Job, TextSource
 from retscale.text.documents import documents, pieces, unique
 from retscale.text.tokenizer import EOS, save, train
 from retscale.text.wheel import rows
@@ -20,7 +20,7 @@ DOCUMENTS_A_CALL = 512
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
     """Write tokenizer/, tokens.npy, heldout.npy (uint16 streams; end-of-text after each document) and text.json."""
-    config = TextConfig.model_validate(spec)
+    config = Job.model_validate(spec)
     rng = np.random.default_rng(config.seed)
     read = [_documents(source) for source in config.sources]
     whole = unique((text, index) for index, texts in enumerate(read) for text in texts)

@@ -1,0 +1,17 @@
+"""The task.json files that a job was given, by the tasks of its spec."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from retscale.errors import UserError
+
+
+def by_task(tasks: Iterable[str], paths: Iterable[Path]) -> list[tuple[str, Path]]:
+    """Each of `tasks` with its task.json, whatever the order of `paths`; UserError if one is missing."""
+    files = {json.loads(path.read_text(encoding="utf-8"))["id"]: path for path in paths}
+    if missing := [task for task in tasks if task not in files]:
+        raise UserError(
+            f"--tasks: no task.json of {', '.join(missing)}, which the spec names; given: {', '.join(files) or 'none'}"
+        )
+    return [(task, files[task]) for task in tasks]
