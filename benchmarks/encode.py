@@ -1,7 +1,7 @@
 """Encoding with a small decoder: ours against sentence-transformers, as real tokens per CPU second.
 
     python benchmarks/encode.py [--runs 3] [--json]
-    python benchmarks/encode.py --accelerator [--width 1024 --layers 24]     needs a GPU; not measured yet
+    python benchmarks/encode.py --accelerator [--width 1024 --layers 24]     needs a GPU
 
 Both get the same texts, weights and tokenizer, one thread, fp32; texts have 5 to 128 tokens, log-normal around 40.
 `share_of_gemm` is the time of the model's matrix products alone, all tokens in one piece, over our time: padding,

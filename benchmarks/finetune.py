@@ -253,7 +253,8 @@ def write_spec(folder: Path, recipe: dict, precision: str, steps: int) -> None:
 
 def work(name: str, folder: Path, device: str) -> dict:
     """What a worker found in a process of its own; on a CPU it has one thread."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    paths = [str(ROOT / "workflow"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     if device == "cpu":
         environment |= {**ONE_THREAD, "ACCELERATE_USE_CPU": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, __file__, "--worker", name, "--folder", str(folder)]
