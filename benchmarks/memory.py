@@ -46,7 +46,7 @@ class RandomEncoder:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--documents", type=int, default=1_000_000)
-    arguments.add_argument("--shard", type=int, default=vectors.DOCUMENTS_A_SHARD, help="documents a shard")
+    arguments.add_argument("--shard", type=int, default=vectors.VECTORS_A_SHARD, help="documents a shard")
     arguments.add_argument("--only", action="store_true", help="this size in this process")
     arguments.add_argument("--json", action="store_true")
     options = arguments.parse_args()
@@ -106,7 +106,7 @@ def task(folder: Path, documents: int) -> dict:
 
 def peak(documents: int, shard: int) -> dict[str, int]:
     """MiB that this process held at most, after its imports and after the stage."""
-    vectors.DOCUMENTS_A_SHARD = shard
+    vectors.VECTORS_A_SHARD = shard
     stage.encoders.load_encoder = lambda *_: RandomEncoder()
     imports = held()
     spec = {"tasks": {"t": {}}, "k": 100, "metrics": [], "storage": "float32", "precision": "fp32"}

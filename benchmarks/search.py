@@ -23,8 +23,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
+from retscale.evaluate.documents import Documents
 from retscale.evaluate.search import top_k
-from retscale.evaluate.vectors import DOCUMENTS_A_SHARD
+from retscale.evaluate.vectors import VECTORS_A_SHARD
 
 DOCUMENTS, QUERIES, WIDTH = 100_000, 1_000, 256
 IDS = np.array([f"d{i:07d}" for i in range(10 * DOCUMENTS)], object)
@@ -72,12 +73,12 @@ def memory():
     queries = unit(QUERIES, 0)
 
     def stream(count):
-        for seed, start in enumerate(range(0, count, DOCUMENTS_A_SHARD)):
-            yield unit(min(DOCUMENTS_A_SHARD, count - start), seed)
+        for seed, start in enumerate(range(0, count, VECTORS_A_SHARD)):
+            yield unit(min(VECTORS_A_SHARD, count - start), seed)
 
     peaks = []
     for count in (DOCUMENTS, 10 * DOCUMENTS):
-        top_k(queries, stream(count), IDS[:count], 100, exclude=np.full(QUERIES, -1))
+        top_k(queries, stream(count), Documents.make(IDS[:count]), 100)
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
     yield {
         "name": f"peak memory of searching {10 * DOCUMENTS} documents of {WIDTH} dimensions (MiB)",
@@ -101,7 +102,7 @@ def product(queries: np.ndarray, documents: np.ndarray, k: int) -> None:
 
 
 def ours(queries: np.ndarray, documents: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    return top_k(queries, [documents], IDS[: len(documents)], k, exclude=np.full(len(queries), -1))
+    return top_k(queries, [documents], Documents.make(IDS[: len(documents)]), k)
 
 
 def mtebs(queries: np.ndarray, documents: np.ndarray, k: int) -> dict[str, set]:

@@ -164,6 +164,14 @@ def test_an_edited_prompt_is_refused(encoder, tmp_path, change, says):
     assert "\n" not in str(error.value)
 
 
+def test_an_encoder_whose_vectors_are_not_of_length_1_is_refused(encoder, tmp_path):
+    for path in encoder.parent.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "encoder.json").write_text(json.dumps(json.loads(encoder.read_text()) | {"normalize": False}))
+    with pytest.raises(UserError, match="compared by cosine"):
+        load_encoder(tmp_path / "encoder.json", "fp32", 64)
+
+
 def test_an_encoder_without_a_prompt_is_refused(encoder, tmp_path):
     for path in encoder.parent.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -70,8 +70,8 @@ def tiny(ignore_identical_ids: bool = False, candidates: bool = False):
 
 
 def letter_counts(texts: list[str]) -> np.ndarray:
-    """Small integers: scores are exact in any order of summation, and often tie."""
-    return np.array([[text.count(c) for c in "abcdefgh"] for text in texts], np.float32)
+    """Small integers in sixteenths: scores are exact in any order of summation, within 1, and often tie."""
+    return np.array([[text.count(c) for c in "abcdefgh"] for text in texts], np.float32) / 16
 
 
 class Letters:
@@ -153,6 +153,45 @@ def test_mteb_reports_the_same_with_our_search_as_with_its_own(identical, candid
     # nAUC is left out: it asks for the whole ranking's scores, and rounds.
     for name in (name for name in theirs if "_at_" in name and "nauc" not in name):
         assert ours[name] == pytest.approx(theirs[name], abs=1e-5), name
+
+
+def test_a_candidate_that_the_corpus_does_not_hold_is_refused():
+    task = tiny(candidates=True)
+    task.load_data()
+    data = task.dataset["default"]["test"]
+    search = MtebSearch(Letters())
+    search.index(data["corpus"])
+    query = data["queries"]["id"][3]
+    candidates = data["top_ranked"] | {query: [*data["top_ranked"][query], "gone"]}
+    with pytest.raises(UserError, match=f"^1 of .* not in the corpus, first 'gone' of the query '{query}'"):
+        search.search(data["queries"], top_k=10, top_ranked=candidates)
+
+
+def test_candidates_count_once_and_queries_without_any_rank_nothing():
+    task = tiny()
+    task.load_data()
+    data = task.dataset["default"]["test"]
+    search = MtebSearch(Letters())
+    search.index(data["corpus"])
+    ids = data["queries"]["id"]
+    found = search.search(data["queries"], top_k=2, top_ranked={ids[0]: ["x1", "x2", "x1"]})
+    assert set(found[ids[0]]) == {"x1", "x2"} and not any(found[id] for id in ids[1:])
+    assert not any(search.search(data["queries"], top_k=2, top_ranked={}).values())
+
+
+def test_documents_of_equal_text_have_equal_scores_whatever_the_batch():
+    class Rounding(Letters):
+        def embed(self, ids, what, replica=0):
+            made = super().embed(ids, what)
+            return made + np.float32(1e-7) * np.arange(len(made), dtype=np.float32)[:, None]
+
+    task = tiny()
+    task.load_data()
+    data = task.dataset["default"]["test"]
+    search = MtebSearch(Rounding())
+    search.index(data["corpus"])
+    for scores in search.search(data["queries"], top_k=60).values():
+        assert scores["x3"] == scores["x7"]
 
 
 def instructed(specific: type) -> AbsTaskRetrieval:

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from retscale.errors import UserError
 from retscale.evaluate import metrics, search
 from retscale.evaluate.config import METRICS
+from retscale.evaluate.documents import Documents
 from retscale.evaluate.run import per_query
 from retscale.evaluate.search import _keys, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
@@ -29,7 +30,11 @@ THEIRS = {
     "precision_at_100": "P.100",
 }
 NAMES = [*THEIRS, "mrr_at_10"]
-NONE = np.full(30, -1)
+
+def excluded(own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs of each query and its document in `own`, -1 for none."""
+    asked = np.flatnonzero(own >= 0)
+    return asked, own[asked]
 
 
 def random_task(rng, n_queries: int = 30, n_documents: int = 200, judged_only: bool = False) -> Task:
@@ -50,8 +55,8 @@ def random_task(rng, n_queries: int = 30, n_documents: int = 200, judged_only: b
 
 
 def vectors(rng, n: int, d: int = 6) -> np.ndarray:
-    """Small integers: inner products are exact in any order of summation, and often tie."""
-    return rng.integers(-2, 3, (n, d)).astype(np.float32)
+    """Small integers in eighths: inner products are exact in any order of summation, within 1, and often tie."""
+    return rng.integers(-2, 3, (n, d)).astype(np.float32) / 8
 
 
 def trec_eval(task: Task, run: dict) -> pd.DataFrame:
@@ -80,7 +85,7 @@ def test_metrics_equal_pytrec_eval_with_ties_and_unjudged_documents(seed):
     rng = np.random.default_rng(seed)
     task = random_task(rng)
     queries, documents = vectors(rng, 30), vectors(rng, 200)
-    rows, scores = top_k(queries, [documents], task.doc_ids, 100, exclude=NONE)
+    rows, scores = top_k(queries, [documents], Documents.make(task.doc_ids), 100)
     assert (scores[:, 1:] == scores[:, :-1]).any()
     check_against_trec_eval(task, per_query(task, rows, scores, NAMES), whole_run(task, queries, documents))
 
@@ -90,7 +95,7 @@ def test_candidates_only_equal_pytrec_eval_on_the_candidates():
     task = random_task(rng, judged_only=True)
     queries, documents = vectors(rng, 30), vectors(rng, 200)
     pairs = task.judged_queries, task.judged_documents
-    rows, scores = rank_candidates(queries, [documents[:90], documents[90:]], task.doc_ids, pairs, 100)
+    rows, scores = rank_candidates(queries, [documents[:90], documents[90:]], Documents.make(task.doc_ids), pairs, 100)
     found = per_query(task, rows, scores, NAMES)
     judged = pd.DataFrame({"q": task.query_ids[pairs[0]], "d": task.doc_ids[pairs[1]]}).groupby("q")["d"].agg(set)
     whole = whole_run(task, queries, documents)
@@ -115,12 +120,16 @@ def test_search_equals_a_full_sort_by_score_then_id_descending(k):
     queries, documents = vectors(rng, 30), vectors(rng, 200)
     expected = by_sorting(task, queries, documents, k)
     for size in (200, 64, 13, 1):
-        rows, scores = top_k(queries, cut(documents, size), task.doc_ids, k, exclude=NONE)
+        rows, scores = top_k(queries, cut(documents, size), Documents.make(task.doc_ids), k)
         assert [task.doc_ids[row].tolist() for row in rows] == expected
         np.testing.assert_array_equal(scores, np.take_along_axis(queries @ documents.T, rows, 1))
     order = rng.permutation(200)
-    rows, _ = top_k(queries, [documents[order]], task.doc_ids[order], k, exclude=NONE)
+    rows, _ = top_k(queries, [documents[order]], Documents.make(task.doc_ids[order]), k)
     assert [task.doc_ids[order][row].tolist() for row in rows] == expected
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def copies(n: int = 3000, d: int = 48) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -128,17 +137,22 @@ def copies(n: int = 3000, d: int = 48) -> tuple[np.ndarray, np.ndarray, np.ndarr
     rng = np.random.default_rng(0)
     queries, documents = (rng.standard_normal((m, d)).astype(np.float32) for m in (30, n))
     documents[::5], documents[1::5] = documents[3], queries[0]
-    queries, documents = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, documents))
+    queries, documents = unit(queries), unit(documents)
     return queries, documents, rng.permutation([f"d{i}" for i in range(n)]).astype(object)
 
 
 def test_the_same_bits_however_the_work_is_cut(monkeypatch):
     queries, documents, ids = copies()
-    exclude = np.where(np.arange(30) % 3, -1, np.arange(30) * 100)
-    whole = top_k(queries, [documents], ids, 100, exclude=exclude)
+    named, exclude = Documents.make(ids), np.where(np.arange(30) % 3, -1, np.arange(30) * 100)
+
+    def searched(queries=queries, size=len(documents), exclude=exclude):
+        return top_k(queries, cut(documents, size), named, 100, exclude=excluded(exclude))
+
+    whole = searched()
     exact = queries.astype(np.float64) @ documents.T.astype(np.float64)
     exact[exclude >= 0, exclude[exclude >= 0]] = -np.inf
     np.testing.assert_allclose(whole[1], -np.sort(-exact, axis=1)[:, :100], atol=1e-6)
+    assert whole[1].max() == 1  # rounding would make it 1.0000001
     # Copies tie to the bit, and stand in the order of their ids.
     tied = whole[1][:, 1:] == whole[1][:, :-1]
     names = ids[whole[0]]
@@ -149,26 +163,81 @@ def test_the_same_bits_however_the_work_is_cut(monkeypatch):
         np.testing.assert_array_equal(found[1], whole[1])
 
     for size in (1, 64, 1000, 2999):
-        check(top_k(queries, cut(documents, size), ids, 100, exclude=exclude))
+        check(searched(size=size))
     for threads in (1, 2):
         with threadpool_limits(threads):
-            check(top_k(queries, [documents], ids, 100, exclude=exclude))
-    check([np.concatenate(x) for x in zip(*(top_k(q, [documents], ids, 100, exclude=e) for q, e in
-          ((queries[:7], exclude[:7]), (queries[7:8], exclude[7:8]), (queries[8:], exclude[8:]))))])  # fmt: skip
-    monkeypatch.setattr(search, "_nearest", search._nearest_on)  # as on an accelerator
+            check(searched())
+    parts = [searched(queries[some], exclude=exclude[some]) for some in (slice(7), slice(7, 8), slice(8, 30))]
+    check([np.concatenate(part) for part in zip(*parts)])
+    monkeypatch.setattr(search, "PAIRS", 700)
     monkeypatch.setattr(search, "CELLS", 4 * 3000)
-    check(top_k(queries, [documents], ids, 100, exclude=exclude))
-    check(top_k(queries, cut(documents, 64), ids, 100, exclude=exclude))
+    check(searched())
+    monkeypatch.setattr(search, "_nearest", search._nearest_on)  # as on an accelerator
+    check(searched())
+    check(searched(size=64))
+
+
+def draw(rng, n_documents: int, n_vectors: int):
+    """Vectors in eighths, some of them equal, and documents many of which share one."""
+    number = np.concatenate([np.arange(n_vectors), rng.integers(0, n_vectors, n_documents - n_vectors)])
+    ids = rng.permutation([f"d{i:03d}" for i in range(n_documents)]).astype(object)
+    return Documents.make(ids, number.astype(np.int32)), vectors(rng, n_vectors, 3)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("k", [1, 5, 40, 300])
+def test_namedthat_share_a_vector_are_ranked_as_if_each_had_its_own(seed, k, monkeypatch):
+    rng = np.random.default_rng(seed)
+    documents, held = draw(rng, 120, (3, 20, 60, 120)[seed % 4])
+    asked = vectors(rng, 9, 3)
+    barred = np.unique(np.stack([rng.integers(0, 9, 60), rng.integers(0, 120, 60)]), axis=1)
+    scores = asked @ held[documents.vector].T
+    scores[barred[0], barred[1]] = -np.inf
+    expected = [
+        [row for _, _, row in sorted(zip(line, documents.ids, range(120)), reverse=True) if line[row] > -np.inf][:k]
+        for line in scores
+    ]
+    for pairs in (2**20, 1):
+        monkeypatch.setattr(search, "PAIRS", pairs)
+        for size in (500, 7, 1):
+            rows, found = top_k(asked, cut(held, size), documents, k, exclude=(barred[0], barred[1]))
+            assert [row[row >= 0].tolist() for row in rows] == expected
+            assert rows.shape == (9, min(k, 120)) and (np.isneginf(found) == (rows < 0)).all()
+            np.testing.assert_array_equal(found[rows >= 0], np.concatenate([s[r] for s, r in zip(scores, expected)]))
+
+
+def test_candidates_that_share_a_vector_tie_and_go_by_id():
+    rng = np.random.default_rng(0)
+    documents, held = draw(rng, 120, 20)
+    asked = vectors(rng, 9, 3)
+    pairs = np.divmod(rng.choice(9 * 120, 500, replace=False), 120)
+    scores = asked @ held[documents.vector].T
+    for size in (20, 3):
+        rows, found = rank_candidates(asked, cut(held, size), documents, pairs, 30)
+        for query in range(9):
+            own = pairs[1][pairs[0] == query]
+            ranked = sorted(zip(scores[query, own], documents.ids[own], own), reverse=True)[:30]
+            assert rows[query][rows[query] >= 0].tolist() == [row for _, _, row in ranked]
+            assert found[query][rows[query] >= 0].tolist() == [score for score, _, _ in ranked]
+
+
+@pytest.mark.parametrize("pair", [(0, -1), (-1, 0), (0, 4), (2, 0)])
+def test_a_candidate_that_is_not_there_is_refused(pair):
+    documents = Documents.make(np.array(list("abcd"), object))
+    with pytest.raises(IndexError, match="candidates"):
+        pairs = np.array([0, pair[0]]), np.array([0, pair[1]])
+        rank_candidates(np.eye(2, dtype=np.float32), [np.zeros((4, 2), np.float32)], documents, pairs, 10)
 
 
 def test_search_equals_faiss_where_nothing_ties():
     faiss = pytest.importorskip("faiss")
     rng = np.random.default_rng(5)
-    queries, documents = (rng.standard_normal((m, 32)).astype(np.float32) for m in (30, 5000))
+    queries, documents = (unit(rng.standard_normal((m, 32)).astype(np.float32)) for m in (30, 5000))
     index = faiss.IndexFlatIP(32)
     index.add(documents)
     scores, rows = index.search(queries, 100)
-    ours = top_k(queries, cut(documents, 999), np.array([f"{i}" for i in range(5000)], object), 100, exclude=NONE)
+    named = Documents.make(np.array([f"{i}" for i in range(5000)], object))
+    ours = top_k(queries, cut(documents, 999), named, 100)
     np.testing.assert_array_equal(ours[0], rows)
     np.testing.assert_allclose(ours[1], scores, rtol=1e-5)
 
@@ -176,8 +245,8 @@ def test_search_equals_faiss_where_nothing_ties():
 def test_half_precision_vectors_are_scored_in_single():
     queries, documents, ids = copies()
     half = documents.astype(np.float16)
-    found = top_k(queries, cut(half, 700), ids, 100, exclude=NONE)
-    expected = top_k(queries, [half.astype(np.float32)], ids, 100, exclude=NONE)
+    found = top_k(queries, cut(half, 700), Documents.make(ids), 100)
+    expected = top_k(queries, [half.astype(np.float32)], Documents.make(ids), 100)
     np.testing.assert_array_equal(found[0], expected[0])
     assert found[1].dtype == np.float32
 
@@ -187,16 +256,16 @@ def test_an_embedding_that_is_not_finite_is_named(bad):
     queries, documents, ids = copies()
     documents[2345, 7] = bad
     with pytest.raises(UserError, match=f"first that of the document '{ids[2345]}'"):
-        top_k(queries, cut(documents, 1000), ids, 10, exclude=NONE)
+        top_k(queries, cut(documents, 1000), Documents.make(ids), 10)
     with pytest.raises(UserError, match=f"first that of the document '{ids[2345]}'"):
-        rank_candidates(queries, cut(documents, 1000), ids, (np.array([0]), np.array([5])), 10)
+        rank_candidates(queries, cut(documents, 1000), Documents.make(ids), (np.array([0]), np.array([5])), 10)
 
 
-def test_keys_order_as_scores_do_and_know_one_zero():
-    scores = np.array([-3.5, -1e-30, -0.0, 0.0, 1e-30, 2.0, 2.0000002], np.float32)
-    keys = _keys(scores, np.zeros(len(scores), np.int64))
-    assert keys[2] == keys[3] and (np.diff(keys) >= 0).all() and (np.diff(keys) == 0).sum() == 1
-    first, second = _keys(np.ones(2, np.float32), np.array([4, 5]))
+def test_keys_order_as_cosines_do_and_know_one_zero():
+    scores = np.array([-1.0000001, -1, -0.5, -1e-30, -0.0, 0.0, 1e-30, 1, 1.0000001], np.float32)
+    keys = _keys(scores, np.zeros(len(scores), np.int32))
+    assert (np.diff(keys) >= 0).all() and np.flatnonzero(np.diff(keys) == 0).tolist() == [0, 4, 7]
+    first, second = _keys(np.ones(2, np.float32), np.array([4, 5], np.int32))
     assert first > second
 
 
@@ -204,7 +273,8 @@ def test_an_excluded_document_is_never_retrieved():
     rng = np.random.default_rng(3)
     documents, ids = vectors(rng, 20), np.array([f"d{i:02d}" for i in range(20)], object)
     exclude = np.array([4, -1, 0, 19])
-    rows, scores = top_k(documents[[4, 1, 0, 19]], cut(documents, 7), ids, 20, exclude=exclude)
+    asked, named = documents[[4, 1, 0, 19]], Documents.make(ids)
+    rows, scores = top_k(asked, cut(documents, 7), named, 20, exclude=excluded(exclude))
     for row, score, own in zip(rows, scores, exclude):
         kept = set(range(20)) - {own}
         assert set(row.tolist()) - {-1} == kept
@@ -235,7 +305,7 @@ def test_a_trec_run_gives_the_same_scores(tmp_path):
     rng = np.random.default_rng(11)
     task = random_task(rng)
     queries, documents = vectors(rng, 30) + np.float32(0.1), vectors(rng, 200)
-    table = per_query(task, *top_k(queries, [documents], task.doc_ids, 100, exclude=NONE), NAMES)
+    table = per_query(task, *top_k(queries, [documents], Documents.make(task.doc_ids), 100), NAMES)
     run = {}
     for line in lines(table, "tag"):
         query, _, document, rank, score, _ = line.split(" ")

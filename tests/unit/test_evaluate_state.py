@@ -34,20 +34,26 @@ def refuse(texts):
     raise AssertionError("tokenised again")
 
 
-def same(found, expected) -> bool:
-    return len(found) == len(expected) and all(map(np.array_equal, found, expected))
+def same(found, texts) -> bool:
+    """Whether each of the texts has its own tokens there."""
+    held = found[0 : len(found)]
+    return len(found.number) == len(texts) and all(
+        np.array_equal(held[number], ids) for number, ids in zip(found.number, tokenize(texts), strict=True)
+    )
 
 
 def test_tokens_are_made_once_and_read_as_they_were(tmp_path):
     path = tmp_path / "deep" / "store"
     for make in (tokenize, refuse):
         found = stored(path, len(TEXTS), in_parts(), make)
-        assert len(found) == 20 and same(found[0:20], tokenize(TEXTS)) and same(found[3:9], tokenize(TEXTS[3:9]))
+        assert same(found, TEXTS)
+        assert [x.tolist() for x in found[0:9]] == [[3, 3], [0], [5], [4, 4, 3]]
+        assert [x.tolist() for x in found[1:3]] == [[0], [5]] and len(found) == 4
     assert [x.name for x in path.parent.iterdir()] == ["store"]
 
 
 def damaged(whole: bytes, damage: str) -> bytes:
-    ends = len(whole) - 8 * (len(TEXTS) + 1)
+    ends = len(whole) - 12 * len(TEXTS) - 8
     return {
         "empty": b"",
         "cut": whole[:-4],
@@ -57,15 +63,20 @@ def damaged(whole: bytes, damage: str) -> bytes:
         "no ids": whole[ends:],
         "other count": whole[:-8],
         "blank": bytes(len(whole)),
+        "no numbers": whole[: -4 * len(TEXTS)],
+        "out of order": whole[:-4] + bytes([9, 0, 0, 0]),
     }[damage]
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "half", "longer", "no ends", "no ids", "other count", "blank"])
+@pytest.mark.parametrize(
+    "damage",
+    ["empty", "cut", "half", "longer", "no ends", "no ids", "no numbers", "other count", "blank", "out of order"],
+)
 def test_tokens_that_are_not_whole_are_made_again(tmp_path, damage):
     path = tmp_path / "store"
     stored(path, len(TEXTS), in_parts(), tokenize)
     path.write_bytes(damaged(path.read_bytes(), damage))
-    assert same(stored(path, len(TEXTS), in_parts(), tokenize)[0:20], tokenize(TEXTS))
+    assert same(stored(path, len(TEXTS), in_parts(), tokenize), TEXTS)
 
 
 def test_a_failing_tokenizer_leaves_nothing(tmp_path):
@@ -79,13 +90,13 @@ def test_parallel_writers_agree(tmp_path):
         path = tmp_path / f"store-{turn}"
         with ThreadPoolExecutor(8) as pool:
             for found in pool.map(lambda _: stored(path, len(TEXTS), in_parts(), tokenize), range(16)):
-                assert same(found[0:20], tokenize(TEXTS))
+                assert same(found, TEXTS)
     assert sorted(x.name for x in tmp_path.iterdir()) == sorted(f"store-{turn}" for turn in range(50))
 
 
 def test_shards_that_another_job_takes_away_are_not_missed(tmp_path, monkeypatch):
     """Two studies evaluate one encoder on one corpus; the first to end removes the shards of both."""
-    monkeypatch.setattr(vectors, "DOCUMENTS_A_SHARD", 2)
+    monkeypatch.setattr(vectors, "VECTORS_A_SHARD", 2)
     expected = np.arange(12, dtype=np.float32).reshape(6, 2)
     fsync = os.fsync
 
@@ -113,7 +124,7 @@ def full_disk(_):
 def whole(encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
     """The results of a job that nothing disturbs, its corpus of 40 documents in shards of 8."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(vectors, "DOCUMENTS_A_SHARD", 8)
+    monkeypatch.setattr(vectors, "VECTORS_A_SHARD", 8)
     return evaluated(encoder, tasks[:1], tmp_path / "whole")
 
 
@@ -138,7 +149,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from retscale.evaluate import run, vectors
-vectors.DOCUMENTS_A_SHARD = 8
+vectors.VECTORS_A_SHARD = 8
 save, saved = vectors._save, []
 def one(*arguments):
     save(*arguments)
@@ -205,6 +216,6 @@ def test_two_devices_give_what_one_gives(whole, encoder, tasks, tmp_path, monkey
 
 
 def test_shards_change_no_ranking(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(vectors, "DOCUMENTS_A_SHARD", 2**16)
+    monkeypatch.setattr(vectors, "VECTORS_A_SHARD", 2**16)
     once = evaluated(encoder, tasks[:1], tmp_path / "once")
     assert json.loads(once["one.json"])["metrics"] == json.loads(whole["one.json"])["metrics"]

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from retscale.errors import UserError
+from retscale.evaluate import search, vectors
 from retscale.mine import dense
 from retscale.mine.bm25 import ENGLISH, WORD, Index
 from retscale.mine.choose import choose, generator, hardest
@@ -335,26 +336,40 @@ def test_a_pair_given_twice_and_queries_or_passages_without_words_do_no_harm():
     assert nothing["q"]["negatives"] == ["p1"] and facts["filled"] == 1
 
 
-def embed(texts, side, what):
+class Letters:
     """An encoder without weights: a text's vector depends on its letters and its side."""
-    counts = np.array([[text.count(letter) for letter in "abcdefghijklmnopqrst"] for text in texts], np.float32)
-    counts[:, 0] += 1 if side == "query" else 2
-    return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+    def tokens(self, texts, side):
+        return [np.frombuffer(f"{side[0]}{text}".encode(), np.uint8).astype(np.int32) for text in texts]
+
+    def embed(self, ids, what, replica=0):
+        texts = [bytes(x.tolist()).decode() for x in ids]
+        counts = np.array([[text[1:].count(letter) for letter in "abcdefghijklmnopqrst"] for text in texts], np.float32)
+        counts[:, 0] += [1 if text[0] == "q" else 2 for text in texts]
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
 
-def test_an_encoders_ranking_is_that_of_a_full_sort(monkeypatch):
+def embed(texts, side):
+    encoder = Letters()
+    return np.concatenate([encoder.embed(encoder.tokens([text], side), "") for text in texts])
+
+
+def test_an_encoders_ranking_is_that_of_a_full_sort(monkeypatch, tmp_path):
     random = np.random.default_rng(2)
     texts = ["".join(random.choice(list("abcdefghijklmnopqrst"), random.integers(1, 12))) for _ in range(300)]
     texts[50:60] = [texts[7]] * 10  # ties
+    texts[100:150] = [texts[8]] * 50  # more than the candidates of a search
     queries = texts[:40] + ["zzz"]
     positives = [random.choice(300, random.integers(1, 3), replace=False) for _ in queries]
     spared = [np.unique(np.concatenate([rows, random.choice(300, 9)])) for rows in positives]
-    scores = embed(queries, "query", "").astype(float) @ embed(texts, "passage", "").astype(float).T
+    scores = embed(queries, "query").astype(float) @ embed(texts, "passage").astype(float).T
+    passages = pd.DataFrame({"passage_id": [f"p{i:03d}" for i in range(300)], "text": texts})
+    asked = pd.Series(queries, [f"q{i}" for i in range(len(queries))])
     made = []
-    for chunk, block, top in ((300, 256, 20), (37, 5, 20), (64, 7, 300)):
-        monkeypatch.setattr(dense, "CHUNK", chunk)
-        monkeypatch.setattr(dense, "QUERIES", block)
-        rows, values, positive = dense.nearest(embed, pd.Series(texts), queries, positives, spared, top)
+    for shard, cells, top in ((300, 2**24, 20), (37, 500, 20), (64, 700, 300)):
+        monkeypatch.setattr(vectors, "VECTORS_A_SHARD", shard)
+        monkeypatch.setattr(search, "CELLS", cells)
+        rows, values, positive = dense.nearest(Letters(), passages, asked, positives, spared, top, tmp_path)
         made.append((rows[:, :20].tolist(), values[:, :20].tobytes(), positive.tobytes()))
         for q in range(len(queries)):
             free = np.setdiff1d(np.arange(300), spared[q])
@@ -366,33 +381,54 @@ def test_an_encoders_ranking_is_that_of_a_full_sort(monkeypatch):
             assert (np.diff(found)[np.diff(values[q][: len(found)]) == 0] > 0).all()
             assert positive[q] == pytest.approx(scores[q, positives[q]].min(), rel=1e-6)
     assert made[0] == made[1] == made[2]
+    assert not list(tmp_path.iterdir())
 
 
-def test_negatives_of_an_encoder_keep_below_the_positives_score():
+def test_copies_tie_and_go_by_id_wherever_they_lie(monkeypatch, tmp_path):
+    """A real encoder's vectors depend by rounding on the batch; here the rounding is coarse."""
+
+    class Rounding(Letters):
+        def embed(self, ids, what, replica=0):
+            self.calls = getattr(self, "calls", 0) + 1
+            made = super().embed(ids, what)
+            made[:, 1] += 1e-3 * self.calls + 1e-4 * np.arange(len(made))
+            return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+    monkeypatch.setattr(vectors, "VECTORS_A_SHARD", 4)
+    texts = ["abc", "b", "bcd", "de", "abc", "fgh", "aj", "abc", "kl", "cdb", "abc", "bcd"]
+    passages = pd.DataFrame({"passage_id": [f"p{i:02d}" for i in range(12)], "text": texts})
+    queries = pd.Series(["abcc"], ["q"])
+    rows, scores, _ = dense.nearest(Rounding(), passages, queries, [np.array([6])], [np.array([6])], 12, tmp_path)
+    assert [row for row in rows[0] if texts[row] == "abc"] == [0, 4, 7, 10] == rows[0][:4].tolist()
+    for text in set(texts) - {"aj"}:
+        assert len({score for row, score in zip(rows[0], scores[0]) if row >= 0 and texts[row] == text}) == 1
+
+
+def test_negatives_of_an_encoder_keep_below_the_positives_score(tmp_path):
     passages = {"p0": "abc", "p1": "abcd", "p2": "abcde", "p3": "ghi", "p4": "ABC", "p5": "a"}
     pairs, collection = frames([("q", "abc", "p0")], passages)
-    table, _ = mine(pairs, collection, MineConfig(method="encoder", encoder="x", negatives=2), by_encoder(embed))
+    rank = by_encoder(Letters(), tmp_path)
+    table, _ = mine(pairs, collection, MineConfig(method="encoder", encoder="x", negatives=2), rank)
     assert table.to_pylist()[0]["negatives"] == ["p1", "p2"]  # p4 is a copy of the positive
     close = MineConfig(method="encoder", encoder="x", negatives=2, margin=0.9)
-    row = mine(pairs, collection, close, by_encoder(embed))[0].to_pylist()[0]
-    score = {
-        id: float(embed(["abc"], "query", "")[0] @ embed([text], "passage", "")[0]) for id, text in passages.items()
-    }
+    row = mine(pairs, collection, close, rank)[0].to_pylist()[0]
+    score = {id: float(embed(["abc"], "query")[0] @ embed([text], "passage")[0]) for id, text in passages.items()}
     assert max(row["scores"]) <= 0.9 * score["p0"] < score["p1"] and "p1" not in row["negatives"]
 
 
-@pytest.mark.parametrize("side", ["query", "passage"])
-def test_an_embedding_that_is_no_number_is_named(side):
-    def broken(texts, side_, what):
-        vectors = embed(texts, side_, what)
-        if side_ == side:
-            vectors[-1, 3] = np.nan
-        return vectors
+@pytest.mark.parametrize(("side", "culprit"), [("queries", "the query 'q'"), ("passages", "the document 'p")])
+def test_an_embedding_that_is_not_finite_is_named(side, culprit, tmp_path):
+    class Broken(Letters):
+        def embed(self, ids, what, replica=0):
+            made = super().embed(ids, what)
+            if side in what:
+                made[-1, 3] = np.nan
+            return made
 
     pairs, collection = frames([("q", "cats", "p0")])
-    culprit = "cats" if side == "query" else "mice fear cats more than dogs fear rain"
-    with pytest.raises(UserError, match=f"1 of . embeddings are not finite, first that of the {side} '{culprit}'"):
-        mine(pairs, collection, MineConfig(method="encoder", encoder="x", negatives=1), by_encoder(broken))
+    with pytest.raises(UserError, match=f"1 of . embeddings are not finite, first that of {culprit}"):
+        config = MineConfig(method="encoder", encoder="x", negatives=1)
+        mine(pairs, collection, config, by_encoder(Broken(), tmp_path))
 
 
 def test_given_negatives_keep_their_order_and_no_positive_is_among_them(tmp_path):
@@ -404,6 +440,14 @@ def test_given_negatives_keep_their_order_and_no_positive_is_among_them(tmp_path
     found = {row["query_id"]: row["negatives"] for row in table.to_pylist()}
     assert found["q"] == ["p5", "p1"] and found["r"][0] == "p4" and "p3" not in found["r"]  # p2 is a copy of p0
     assert facts["filled"] == 3 and set(np.concatenate(table["scores"].to_pylist())) == {0}
+
+
+def test_a_given_negative_that_is_no_passage_is_refused(tmp_path):
+    given = pd.DataFrame([("q", "p2"), ("q", "gone")], columns=["query_id", "passage_id"])
+    given.to_parquet(tmp_path / "given.parquet")
+    pairs, passages = frames([("q", "cats", "p0")])
+    with pytest.raises(UserError, match="query q: its given negative gone is not in passages.parquet"):
+        mine(pairs, passages, MineConfig(method="given", negatives=1), by_given(tmp_path / "given.parquet"))
 
 
 def test_given_negatives_must_be_there(tmp_path):

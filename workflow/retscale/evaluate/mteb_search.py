@@ -6,17 +6,22 @@ The stage `evaluate` needs no mteb and gives the same scores, p-MRR and robustne
 alone computes, and for checking one against the other.
 """
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from mteb.models import ModelMeta
 
+from retscale.errors import UserError
 from retscale.evaluate import search
+from retscale.evaluate.documents import Documents
+from retscale.evaluate.task_tables import TEXTS_AT_A_TIME
+from retscale.evaluate.tokens import tokens
+from retscale.evaluate.vectors import cut
 from retscale.model.device import device
 from retscale.model.encoder import Encoder
-
-DOCUMENTS_AT_A_TIME = 2**16
 
 
 class MtebSearch:
@@ -30,28 +35,50 @@ class MtebSearch:
         self.corpus = corpus
 
     def search(self, queries, *, top_k: int, top_ranked: dict | None = None, **_) -> dict[str, dict[str, float]]:
-        """Scores of the best `top_k` documents a query, or of its candidates in `top_ranked`."""
+        """Scores of the best `top_k` documents a query, or of its candidates in `top_ranked`.
+
+        UserError if a candidate is not in the corpus.
+        """
         ids, doc_ids = np.array(queries["id"], object), np.array(self.corpus["id"], object)
+        pairs = None if top_ranked is None else _candidates(ids, doc_ids, top_ranked)
         vectors = self.encoder.embed(self.encoder.tokens(_texts(queries), "query"), "queries")
         search.check_finite(vectors, ids, "query")
-        if top_ranked is None:
-            rows, scores = search.top_k(
-                vectors, self._documents(), doc_ids, top_k, exclude=np.full(len(ids), -1), device=device()
+        with tempfile.TemporaryDirectory() as folder:
+            passages = tokens(Path(folder) / "corpus.ids", len(doc_ids), self._documents(), self._tokens)
+            documents = Documents.make(doc_ids, passages.number)
+            shards = (
+                self.encoder.embed(passages[rows], f"documents from {rows.start + 1}") for rows in cut(len(passages))
             )
-        else:
-            pairs = [(i, doc) for i, id in enumerate(ids) for doc in top_ranked.get(id, ())]
-            asked, offered = np.array([i for i, _ in pairs]), pd.Index(doc_ids).get_indexer([doc for _, doc in pairs])
-            rows, scores = search.rank_candidates(vectors, self._documents(), doc_ids, (asked, offered), top_k)
+            if pairs is None:
+                rows, scores = search.top_k(vectors, shards, documents, top_k, device=device())
+            else:
+                rows, scores = search.rank_candidates(vectors, shards, documents, pairs, top_k)
         return {
             id: dict(zip(doc_ids[row[row >= 0]], score[row >= 0].tolist())) for id, row, score in zip(ids, rows, scores)
         }
 
-    def _documents(self) -> Iterator[np.ndarray]:
-        for start in range(0, len(self.corpus), DOCUMENTS_AT_A_TIME):
-            some = self.corpus[start : start + DOCUMENTS_AT_A_TIME]
+    def _tokens(self, texts: list[str]) -> list[np.ndarray]:
+        return self.encoder.tokens(texts, "passage")
+
+    def _documents(self) -> Iterator[list[str]]:
+        for start in range(0, len(self.corpus), TEXTS_AT_A_TIME):
+            some = self.corpus[start : start + TEXTS_AT_A_TIME]
             titles = some.get("title") or [""] * len(some["text"])
-            texts = [f"{title or ''} {text}".strip() for title, text in zip(titles, some["text"])]
-            yield self.encoder.embed(self.encoder.tokens(texts, "passage"), f"documents from {start + 1}")
+            yield [f"{title or ''} {text}".strip() for title, text in zip(titles, some["text"])]
+
+
+def _candidates(ids: np.ndarray, doc_ids: np.ndarray, top_ranked: dict) -> search.Pairs:
+    """Row numbers of each query and its candidates, each once; UserError names one that is not in the corpus."""
+    pairs = [(i, doc) for i, id in enumerate(ids) for doc in dict.fromkeys(top_ranked.get(id, ()))]
+    asked = np.array([i for i, _ in pairs], int)
+    offered = pd.Index(doc_ids).get_indexer([doc for _, doc in pairs])
+    if (unknown := offered < 0).any():
+        i, doc = pairs[unknown.argmax()]
+        raise UserError(
+            f"{unknown.sum()} of {len(pairs)} candidates are not in the corpus, first {doc!r} of the query {ids[i]!r}; "
+            "take top_ranked and corpus from the same revision of the task"
+        )
+    return asked, offered
 
 
 def _texts(queries) -> list[str]:

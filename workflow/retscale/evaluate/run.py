@@ -11,6 +11,7 @@ import pandas as pd
 from retscale.errors import UserError
 from retscale.evaluate import instructions, metrics, task_tables
 from retscale.evaluate.config import EvaluateConfig, Job
+from retscale.evaluate.documents import Documents
 from retscale.evaluate.search import check_finite, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
 from retscale.evaluate.tokens import tokens
@@ -85,14 +86,16 @@ def rank(task: Task, encoder: Encoder, config: EvaluateConfig, kept: Path) -> tu
     def embed(rows: slice, replica: int) -> np.ndarray:
         return encoder.embed(passages[rows], f"{name}: documents {rows.start + 1} to {rows.stop}", replica)
 
-    documents = shards(len(passages), embed, len(encoder.models), np.dtype(config.storage), kept)
+    vectors = shards(len(passages), embed, len(encoder.models), np.dtype(config.storage), kept)
+    documents = Documents.make(task.doc_ids, passages.number)
     k = max(config.k, instructions.DEPTH) if "p_mrr" in follows(task) else config.k
     own = task.own_document() if task.facts["ignore_identical_ids"] else np.full(len(queries), -1)
     if task.facts["judged_only"]:
         offered = (task.judged_documents != own[task.judged_queries]) & task.candidate
         pairs = task.judged_queries[offered], task.judged_documents[offered]
-        return rank_candidates(queries, documents, task.doc_ids, pairs, k)
-    return top_k(queries, documents, task.doc_ids, k, exclude=own, device=device())
+        return rank_candidates(queries, vectors, documents, pairs, k)
+    asked = np.flatnonzero(own >= 0)
+    return top_k(queries, vectors, documents, k, exclude=(asked, own[asked]), device=device())
 
 
 def follows(task: Task) -> list[str]:

@@ -1,24 +1,26 @@
-"""Exact search: the k documents of highest inner product, in a total order, while the documents stream by.
+"""Exact search: the k documents of highest cosine, in a total order, while their vectors stream by.
 
-Documents come in shards, of which one is in memory at a time, so memory is bounded by a shard and by queries x k.
+Vectors come in shards, of which one is in memory at a time, so memory is bounded by a shard and by queries x k.
 Documents of equal score are ordered by document id, descending, as trec_eval orders them. A matrix product rounds a
 score differently in another block or with another number of threads, so it only selects the candidates: the score that
 orders and is returned is computed again, one pair at a time. Scores and ranking are therefore the same bits however the
-work is cut.
+work is cut. Documents that share a vector are searched as one, and told apart at the end.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from retscale.errors import UserError
+from retscale.evaluate.documents import Documents
+
+Pairs = tuple[np.ndarray, np.ndarray]  # parallel row numbers of query and document
 
 SPARE = 16  # candidates beyond k: what rounding may have put on the wrong side of the cut
 ROUNDING = 1e-5  # relative error of a product in float32, generously
 CELLS = 2**24  # scores or candidates held at a time
+PAIRS = 2**20  # queries x k whose documents are told apart at a time
 _LOW = 0xFFFFFFFF
 _NONE = np.iinfo(np.int64).min
 
@@ -26,62 +28,71 @@ _NONE = np.iinfo(np.int64).min
 def top_k(
     queries: np.ndarray,
     shards: Iterable[np.ndarray],
-    doc_ids: np.ndarray,
+    documents: Documents,
     k: int,
     *,
-    exclude: np.ndarray,
+    exclude: Pairs = (np.empty(0, int), np.empty(0, int)),
     device: torch.device | str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers (queries, at most k) of the best documents and their float32 scores, best first.
 
-    `queries` (n, d) is float32; `shards` are the vectors (any, d) of all documents in the order of `doc_ids`, float32
-    or float16, none of them empty. `exclude` (n,) is the row of a document that a query must not retrieve, or -1. Rows
-    are -1 and scores -inf where there are fewer than k documents. UserError names the first document whose vector is
-    not finite.
+    `queries` (n, d) are unit vectors in float32; `shards` are those (any, d) of all documents in the order of their
+    numbers, each once, float32 or float16, none of them empty. `exclude` are documents that a query must not retrieve.
+    Rows are -1 and scores -inf where there are fewer than k documents. UserError names the first document whose vector
+    is not finite.
     """
-    places = _places(doc_ids)
-    best = np.full((len(queries), 0), _NONE)
+    # A vector ranks as the first of its documents does, so k documents are found among the k best vectors. Each vector
+    # of which a query excludes a document may take one of these places.
+    firsts = documents.firsts
+    asked, barred = exclude
+    lost = np.unique(asked * len(firsts) + documents.vector[barred]) // len(firsts)
+    reach = min(k + _most(lost), len(firsts))
+    best = np.full((len(queries), reach), _NONE)
     start = 0
     for shard in shards:
-        documents = np.ascontiguousarray(shard, dtype=np.float32)
-        rows = slice(start, start + len(documents))
-        check_finite(documents, doc_ids[rows], "document")
-        keys = _best(queries, documents, places[rows], k, exclude - start, device)
-        best = _largest(np.concatenate([best, keys], 1), k)
-        start += len(documents)
-    assert start == len(doc_ids), "shards and ids must be of the same documents"
-    return _unpack(np.sort(best, axis=1)[:, ::-1], places)
+        vectors = np.ascontiguousarray(shard, dtype=np.float32)
+        some = firsts[start : start + len(vectors)]
+        check_finite(vectors, documents.ids[some], "document")
+        for block in _blocks(len(queries), CELLS // (reach + SPARE)):
+            keys = _best(queries[block], vectors, documents.place[some], reach, device)
+            best[block] = _largest(np.concatenate([best[block], keys], 1), reach)
+        start += len(vectors)
+    assert start == len(firsts), "shards and documents must have the same vectors"
+    found = [
+        _documents(best[block], block.start, documents, min(k, len(documents.ids)), exclude)
+        for block in _blocks(len(queries), PAIRS // reach)
+    ]
+    return _unpack(np.concatenate(found), documents)
 
 
 def rank_candidates(
-    queries: np.ndarray,
-    shards: Iterable[np.ndarray],
-    doc_ids: np.ndarray,
-    pairs: tuple[np.ndarray, np.ndarray],
-    k: int,
+    queries: np.ndarray, shards: Iterable[np.ndarray], documents: Documents, pairs: Pairs, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `top_k`, but each query ranks only its candidates: `pairs` are parallel row numbers of query and document."""
-    places = _places(doc_ids)
-    by_document = np.argsort(pairs[1], kind="stable")
-    asked, offered = pairs[0][by_document], pairs[1][by_document]
-    scores = np.empty(len(asked), np.float32)
-    start = 0
+    """As `top_k`, but each query ranks only its candidates, `pairs`; IndexError if one names no query or document."""
+    for rows, count in zip(pairs, (len(queries), len(documents.ids))):
+        if len(rows) and not 0 <= rows.min() <= rows.max() < count:
+            raise IndexError(f"candidates {rows.min()} to {rows.max()}, where there are 0 to {count - 1}")
+    by_vector = np.argsort(documents.vector[pairs[1]], kind="stable")
+    asked, offered = pairs[0][by_vector], pairs[1][by_vector]
+    vector = documents.vector[offered]
+    found = np.empty(len(asked), np.float32)
+    firsts, start = documents.firsts, 0
     for shard in shards:
-        documents = np.asarray(shard, dtype=np.float32)
-        check_finite(documents, doc_ids[start : start + len(documents)], "document")
-        first, last = np.searchsorted(offered, [start, start + len(documents)])
-        for at in range(first, last, step := max(1, CELLS // queries.shape[1])):
-            some = slice(at, min(at + step, last))
-            scores[some] = np.einsum("pd,pd->p", queries[asked[some]], documents[offered[some] - start])
-        start += len(documents)
-    keys = _keys(scores, places[offered])
-    by_query = np.lexsort((-keys, asked))
-    asked, keys = asked[by_query], keys[by_query]
-    rank = np.arange(len(asked)) - np.searchsorted(asked, asked)
-    best = np.full((len(queries), min(k, int(rank.max(initial=0)) + 1)), _NONE)
-    kept = rank < best.shape[1]
-    best[asked[kept], rank[kept]] = keys[kept]
-    return _unpack(best, places)
+        vectors = np.asarray(shard, dtype=np.float32)
+        check_finite(vectors, documents.ids[firsts[start : start + len(vectors)]], "document")
+        some = slice(*np.searchsorted(vector, [start, start + len(vectors)]))
+        found[some] = cosines(queries, vectors, asked[some], vector[some] - start)
+        start += len(vectors)
+    keys = _keys(found, documents.place[offered])
+    return _unpack(_ranked(asked, keys, len(queries), min(k, max(1, _most(asked)))), documents)
+
+
+def cosines(queries: np.ndarray, vectors: np.ndarray, asked: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The inner product of each pair of a query and a vector, given by parallel row numbers: float32 (pairs,)."""
+    found = np.empty(len(asked), np.float32)
+    for some in _blocks(len(asked), CELLS // queries.shape[1]):
+        found[some] = np.einsum("pd,pd->p", queries[asked[some]], vectors[rows[some]])
+    return found
 
 
 def check_finite(vectors: np.ndarray, ids: np.ndarray, what: str) -> None:
@@ -95,32 +106,54 @@ def check_finite(vectors: np.ndarray, ids: np.ndarray, what: str) -> None:
 
 
 def _best(
-    queries: np.ndarray,
-    documents: np.ndarray,
-    places: np.ndarray,
-    k: int,
-    exclude: np.ndarray,
-    device: torch.device | str,
+    queries: np.ndarray, vectors: np.ndarray, places: np.ndarray, k: int, device: torch.device | str
 ) -> np.ndarray:
-    """Keys (n, at most k + SPARE) of the documents of one shard, the k best of each query among them."""
-    fetch = min(k + SPARE, len(documents))
-    scores, rows = _nearest(queries, documents, fetch, device)
-    keys = _keys(_dots(queries, documents, rows), places[rows])
-    if fetch < len(documents):
+    """Keys (n, at most k + SPARE) of the vectors of one shard, the k best of each query among them."""
+    fetch = min(k + SPARE, len(vectors))
+    scores, rows = _nearest(queries, vectors, fetch, device)
+    keys = _keys(_dots(queries, vectors, rows), places[rows])
+    if fetch < len(vectors):
         # A query whose cut runs through a crowd of equals looks at all that may belong above it.
-        own = (exclude >= 0) & (exclude < len(documents))
-        least = scores[np.arange(len(queries)), k - 1 + own]
-        longest = np.einsum("md,md->m", documents, documents).max() ** 0.5
+        least = scores[:, k - 1]
+        longest = np.einsum("md,md->m", vectors, vectors).max() ** 0.5
         slack = ROUNDING * longest * np.linalg.norm(queries, axis=1)
         for query in np.flatnonzero(scores[:, -1] >= least - slack):
             one = queries[query : query + 1]
-            crowd = np.flatnonzero(documents @ one[0] >= least[query] - 2 * slack[query])[None]
-            rows[query] = crowd[0, :fetch]  # only its exclusion is looked at below
-            crowd_keys = _keys(_dots(one, documents, crowd), places[crowd])
-            crowd_keys[crowd == exclude[query]] = _NONE
-            keys[query] = _largest(crowd_keys, fetch)
-    keys[rows == exclude[:, None]] = _NONE
+            crowd = np.flatnonzero(vectors @ one[0] >= least[query] - 2 * slack[query])[None]
+            keys[query] = _largest(_keys(_dots(one, vectors, crowd), places[crowd]), fetch)
     return keys
+
+
+def _documents(best: np.ndarray, first: int, documents: Documents, k: int, exclude: Pairs) -> np.ndarray:
+    """Keys (n, k) of documents, best first, of those (n, any) of vectors; the queries are `first` and the following."""
+    asked, barred = (rows[(exclude[0] >= first) & (exclude[0] < first + len(best))] for rows in exclude)
+    enough = k + _most(asked)
+    best = np.sort(best, axis=1)[:, ::-1]
+    vectors, scores = _unpack(best, documents)
+    vectors = documents.vector[vectors]
+    sizes = np.where(best == _NONE, 0, np.diff(documents.starts)[vectors])
+    # Only vectors that tie with one of the first that have enough documents between them may have one of the k best.
+    last = np.count_nonzero(np.cumsum(sizes, axis=1) - sizes < enough, axis=1) - 1
+    query, at = np.nonzero((best != _NONE) & (scores >= scores[np.arange(len(best)), last][:, None]))
+    sizes = np.minimum(sizes[query, at], enough)
+    nth = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    rows = documents.members[np.repeat(documents.starts[vectors[query, at]], sizes) + nth]
+    scores, query = np.repeat(scores[query, at], sizes), np.repeat(query, sizes)
+    count = len(documents.ids)
+    free = ~np.isin((first + query) * count + rows, asked * count + barred)
+    return _ranked(query[free], _keys(scores[free], documents.place[rows[free]]), len(best), k)
+
+
+def _ranked(asked: np.ndarray, keys: np.ndarray, queries: int, k: int) -> np.ndarray:
+    """The k largest keys of each query, best first, of parallel arrays of query and key: (queries, k)."""
+    if not ((asked[1:] > asked[:-1]) | (asked[1:] == asked[:-1]) & (keys[1:] < keys[:-1])).all():
+        by_query = np.lexsort((-keys, asked))
+        asked, keys = asked[by_query], keys[by_query]
+    rank = np.arange(len(asked)) - np.searchsorted(asked, np.arange(queries))[asked]
+    best = np.full((queries, k), _NONE)
+    kept = rank < k
+    best[asked[kept], rank[kept]] = keys[kept]
+    return best
 
 
 def _nearest(
@@ -157,19 +190,14 @@ def _dots(queries: np.ndarray, documents: np.ndarray, rows: np.ndarray) -> np.nd
     return scores
 
 
-def _places(doc_ids: np.ndarray) -> np.ndarray:
-    """The place of each document among all ids in descending order; bytes of UTF-8 order as code points do."""
-    places = np.empty(len(doc_ids), np.int64)
-    order = pc.sort_indices(pa.array(doc_ids, pa.large_string()), sort_keys=[("", "descending")])
-    places[order.to_numpy()] = np.arange(len(doc_ids))
-    return places
-
-
 def _keys(scores: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """int64 keys that order by score, then by lower place: float32 bits that compare as integers, above the place."""
-    bits = (scores + np.float32(0)).view(np.int32)  # + 0 makes -0.0 and 0.0 the same
+    """int64 keys that order by score, then by lower place: float32 bits that compare as integers, above the place.
+
+    Scores are cosines: one that rounding has put beyond 1 or -1 is cut before it orders.
+    """
+    bits = (scores.clip(-1, 1) + np.float32(0)).view(np.int32)  # + 0 makes -0.0 and 0.0 the same
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    return (ordered.astype(np.int64) << 32) | (_LOW - places)
+    return (ordered.astype(np.int64) << 32) | (_LOW - places.astype(np.int64))
 
 
 def _largest(keys: np.ndarray, k: int) -> np.ndarray:
@@ -177,12 +205,21 @@ def _largest(keys: np.ndarray, k: int) -> np.ndarray:
     return keys if keys.shape[1] <= k else torch.from_numpy(keys).topk(k, dim=1, sorted=False).values.numpy()
 
 
-def _unpack(keys: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and scores of sorted keys."""
-    order = np.empty_like(places)
-    order[places] = np.arange(len(places))
+def _unpack(keys: np.ndarray, documents: Documents) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of documents and scores of keys; -1 and -inf where there is none."""
     ordered = (keys >> 32).astype(np.int32)
     scores = (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(np.float32)
     none = keys == _NONE
     scores[none] = -np.inf
-    return np.where(none, -1, order[np.where(none, 0, _LOW - (keys & _LOW))]), scores
+    return np.where(none, -1, documents.order[np.where(none, 0, _LOW - (keys & _LOW))]), scores
+
+
+def _most(rows: np.ndarray) -> int:
+    """How often the most frequent of `rows` occurs."""
+    return int(np.bincount(rows).max(initial=0))
+
+
+def _blocks(count: int, size: int) -> Iterator[slice]:
+    """0 to `count`, `size` at a time, at least one."""
+    for start in range(0, count, max(1, size)):
+        yield slice(start, min(start + max(1, size), count))

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from retscale.errors import UserError
+
 TEXTS_AT_A_TIME = 2**16
 
 
@@ -49,13 +51,19 @@ def read(path: Path) -> Task:
     queries, qrels = (pd.read_parquet(path.parent / f"{name}.parquet") for name in ("queries", "qrels"))
     doc_ids = pd.read_parquet(corpus, columns=["doc_id"])["doc_id"]
     judged = pd.Index(doc_ids).get_indexer(qrels["doc_id"])
+    asked = pd.Index(queries["query_id"]).get_indexer(qrels["query_id"])
+    if len(asked) and asked.min() < 0:
+        raise UserError(
+            f"{path.parent}: qrels.parquet judges the query {qrels['query_id'].iloc[asked.argmin()]!r}, which "
+            "queries.parquet does not hold; delete the folder and make the task again"
+        )
     return Task(
         facts=json.loads(path.read_text(encoding="utf-8")),
         query_ids=queries["query_id"].to_numpy(object),
         queries=queries["text"].tolist(),
         doc_ids=doc_ids.to_numpy(object),
         corpus=corpus,
-        judged_queries=pd.Index(queries["query_id"]).get_indexer(qrels["query_id"]),
+        judged_queries=asked,
         judged_documents=np.where(judged < 0, len(doc_ids), judged),
         scores=qrels["score"].to_numpy(),
         candidate=np.asarray((judged >= 0) & qrels.get("candidate", True)),

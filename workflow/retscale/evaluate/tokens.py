@@ -7,29 +7,42 @@ from pathlib import Path
 
 import numpy as np
 
+from retscale.model.distinct import digests, distinct
+
 
 class Tokens:
-    """Token ids of the `count` texts of a corpus, mapped from disk: `tokens[a:b]` is a list of int32 arrays.
+    """The distinct token sequences of the `count` texts of a corpus, mapped from disk.
 
-    The file holds the ids of all texts, int32, then where each text begins and the last one ends, count + 1 of int64.
-    ValueError if it does not.
+    `tokens[a:b]` is a list of int32 arrays, in the order in which they first occur; `number` (count,) int32 says which
+    sequence is a text's.
+    The file holds the ids of all texts, int32, then where each text begins and the last one ends, count + 1 of int64,
+    then `number`. ValueError if it does not.
     """
 
     def __init__(self, path: Path, count: int):
-        bytes_of_ids = path.stat().st_size - 8 * (count + 1)
+        bytes_of_ids = path.stat().st_size - 8 * (count + 1) - 4 * count
         if bytes_of_ids < 0:
             raise ValueError(f"{path}: too short for {count} texts")
-        self.ends = np.fromfile(path, np.int64, count + 1, offset=bytes_of_ids)
-        if self.ends[0] != 0 or 4 * self.ends[-1] != bytes_of_ids or (np.diff(self.ends) < 0).any():
+        ends = np.fromfile(path, np.int64, count + 1, offset=bytes_of_ids)
+        self.number = np.fromfile(path, np.int32, count, offset=bytes_of_ids + 8 * (count + 1))
+        steps = np.diff(np.maximum.accumulate(self.number), prepend=-1)  # 1 where a sequence first occurs
+        if (
+            ends[0] != 0
+            or 4 * ends[-1] != bytes_of_ids
+            or (np.diff(ends) < 0).any()
+            or not ((steps >= 0) & (steps <= 1) & (self.number >= 0)).all()
+        ):
             raise ValueError(f"{path}: not the tokens of {count} texts")
-        self.ids = np.memmap(path, np.int32, "r", shape=(int(self.ends[-1]),))
+        firsts = np.flatnonzero(steps)
+        self.starts, self.ends = ends[firsts], ends[firsts + 1]
+        self.ids = np.memmap(path, np.int32, "r", shape=(int(ends[-1]),))
 
     def __len__(self) -> int:
-        return len(self.ends) - 1
+        """How many sequences are distinct."""
+        return len(self.starts)
 
     def __getitem__(self, rows: slice) -> list[np.ndarray]:
-        ends = self.ends[rows.start : rows.stop + 1]
-        return [self.ids[a:b] for a, b in zip(ends, ends[1:])]
+        return [self.ids[a:b] for a, b in zip(self.starts[rows], self.ends[rows])]
 
 
 def tokens(
@@ -45,12 +58,14 @@ def tokens(
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:8]}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            lengths = [np.zeros(1, np.int64)]
+            lengths, bits = [np.zeros(1, np.int64)], []
             for some in texts:
                 ids = tokenize(some)
                 lengths.append(np.array([len(x) for x in ids], np.int64))
+                bits.append(digests(ids))
                 np.concatenate(ids).tofile(file)
             np.cumsum(np.concatenate(lengths)).tofile(file)
+            distinct(np.concatenate(bits))[1].tofile(file)
             file.flush()
             os.fsync(file.fileno())
         # Another process may have been faster, and have it mapped: over NFS, replacing a mapped file breaks its reader.

@@ -8,18 +8,23 @@ from pathlib import Path
 
 import numpy as np
 
-DOCUMENTS_A_SHARD = 2**16
+VECTORS_A_SHARD = 2**16
+
+
+def cut(count: int) -> list[slice]:
+    """0 to `count` in shards."""
+    return [slice(a, min(a + VECTORS_A_SHARD, count)) for a in range(0, count, VECTORS_A_SHARD)]
 
 
 def shards(
     count: int, embed: Callable[[slice, int], np.ndarray], devices: int, storage: np.dtype, folder: Path
 ) -> Iterator[np.ndarray]:
-    """Vectors of documents 0 to `count`, in order, DOCUMENTS_A_SHARD at a time, in the format `storage`.
+    """Vectors of the sequences 0 to `count`, in order, VECTORS_A_SHARD at a time, in the format `storage`.
 
     `embed(rows, device)` makes them; each device works on a shard of its own. Finished shards are kept in `folder`,
     unless there is but one, and taken from there; each appears whole or not at all.
     """
-    parts = [slice(a, min(a + DOCUMENTS_A_SHARD, count)) for a in range(0, count, DOCUMENTS_A_SHARD)]
+    parts = cut(count)
     if len(parts) == 1:
         yield embed(parts[0], 0).astype(storage, copy=False)
         return

@@ -29,12 +29,12 @@ def by_bm25(
         yield ranked, scores, 0.0 if config.margin is None else float(index.scores(query, rows).min())
 
 
-def by_encoder(embed: Callable) -> Rank:
-    """By the inner product of the vectors that embed(texts, side, what) makes."""
+def by_encoder(encoder, folder: Path) -> Rank:
+    """By the cosine of an encoder's vectors; tokens lie in `folder` meanwhile."""
     from retscale.mine import dense
 
     def rank(passages, queries, positives, spared, config):
-        found = dense.nearest(embed, passages["text"], queries.tolist(), positives, spared, config.top)
+        found = dense.nearest(encoder, passages, queries, positives, spared, config.top, folder)
         for rows, scores, positive in zip(*found, strict=True):
             yield rows[rows >= 0], scores[rows >= 0], float(positive)
 
@@ -53,7 +53,12 @@ def by_given(path: Path) -> Rank:
     def rank(passages, queries, positives, spared, config):
         number = pd.Index(passages["passage_id"])
         for query_id, without in zip(queries.index, spared, strict=True):
-            rows = number.get_indexer(given.get(query_id, []))
+            ids = given.get(query_id, [])
+            rows = number.get_indexer(ids)
+            if len(rows) and rows.min() < 0:
+                raise UserError(
+                    f"mine: query {query_id}: its given negative {ids[rows.argmin()]} is not in passages.parquet"
+                )
             rows = rows[~np.isin(rows, without)][: config.top]
             yield rows, np.zeros(len(rows), np.float32), 0.0
 

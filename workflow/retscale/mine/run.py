@@ -28,7 +28,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
             raise UserError("mine: `method: encoder` needs --encoder, the encoder.json of an encoder")
         from retscale.model.encoder import load_encoder
 
-        rank = by_encoder(load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch).embed_texts)
+        rank = by_encoder(load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch), out)
     table, facts = mine(
         pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "passages.parquet"), config, rank
     )

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from retscale.model.distinct import digests, distinct
 from retscale.model.pool import Pooling, l2_normalize, pool
 from retscale.model.tokenize import pad
 from retscale.progress import progress
@@ -24,13 +25,16 @@ def encode(
     """Embeddings of texts given as token ids, in their order: float32 (texts, d).
 
     Batches gather texts of like length up to `tokens_per_batch` tokens, padding included. Runs where the model is and in
-    the model's dtype; pooling and normalisation are in float32.
+    the model's dtype; pooling and normalisation are in float32. The last bits of a vector depend on the texts that
+    share its batch, so equal sequences are encoded once: within a call their vectors are the same bits.
     """
-    vectors = np.empty((len(ids), model.config.hidden_size), dtype=np.float32)
-    plan = batches([len(x) for x in ids], tokens_per_batch)
+    firsts, number = distinct(digests(ids))
+    vectors = np.empty((len(firsts), model.config.hidden_size), dtype=np.float32)
+    plan = batches([len(ids[i]) for i in firsts], tokens_per_batch)
     for rows in progress(plan, what, unit="batches"):
-        vectors[rows] = encode_ids(model, [ids[i] for i in rows], pad_id, pooling, normalize).cpu().numpy()
-    return vectors
+        some = [ids[i] for i in firsts[rows]]
+        vectors[rows] = encode_ids(model, some, pad_id, pooling, normalize).cpu().numpy()
+    return vectors if len(firsts) == len(ids) else vectors[number]
 
 
 def encode_ids(

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +18,6 @@ from retscale.model.load import load_backbone, load_tokenizer
 from retscale.model.pool import Pooling
 from retscale.model.prompt import Prompt, Side
 from retscale.model.tokenize import fingerprint, token_ids
-
-
-Embed = Callable[[list[str], Side, str], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -44,11 +40,8 @@ class Encoder:
     def tokens(self, texts: list[str], side: Side) -> list[np.ndarray]:
         return token_ids(self.tokenizer, texts, self.prompt, side).ids
 
-    def embed_texts(self, texts: list[str], side: Side, what: str) -> np.ndarray:
-        return self.embed(self.tokens(texts, side), what)
-
     def embed(self, ids: list[np.ndarray], what: str, replica: int = 0) -> np.ndarray:
-        """Vectors of token ids: float32 (texts, d)."""
+        """Vectors of token ids: float32 (texts, d); those of equal ids are the same bits."""
         return encode(
             self.models[replica],
             ids,
@@ -73,6 +66,8 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
                 raise UserError(
                     f"{path.parent / name} is not the file that {path.name} lists; fine-tune this encoder again"
                 )
+    if not facts["normalize"]:
+        raise UserError(f"{path} asks for vectors that are not normalised, but texts are compared by cosine here")
     tokenizer = load_tokenizer(path.parent)
     prompt = trained_prompt(facts, tokenizer, path)
     model = load_backbone(path.parent, dtype(precision)).to(device())
