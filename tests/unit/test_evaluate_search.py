@@ -59,11 +59,12 @@ def vectors(rng, n: int, d: int = 6) -> np.ndarray:
     return rng.integers(-2, 3, (n, d)).astype(np.float32) / 8
 
 
-def trec_eval(task: Task, run: dict) -> pd.DataFrame:
+def trec_eval(task: Task, run: dict, relevant: int = 1) -> pd.DataFrame:
     qrels = {}
     for q, d, s in zip(task.judged_queries, task.judged_documents, task.scores):
         qrels.setdefault(task.query_ids[q], {})[task.doc_ids[d]] = int(s)
-    found = pytrec_eval.RelevanceEvaluator(qrels, {*THEIRS.values(), "recip_rank"}).evaluate(run)
+    measures = {*THEIRS.values(), "recip_rank"}
+    found = pytrec_eval.RelevanceEvaluator(qrels, measures, relevance_level=relevant).evaluate(run)
     return pd.DataFrame(found).T.loc[task.query_ids]
 
 
@@ -72,22 +73,24 @@ def whole_run(task: Task, queries: np.ndarray, documents: np.ndarray) -> dict:
     return {id: {d: float(s) for d, s in zip(task.doc_ids, row)} for id, row in zip(task.query_ids, scores)}
 
 
-def check_against_trec_eval(task: Task, found: pd.DataFrame, run: dict) -> None:
-    expected = trec_eval(task, run)
+def check_against_trec_eval(task: Task, found: pd.DataFrame, run: dict, relevant: int = 1) -> None:
+    expected = trec_eval(task, run, relevant)
     for ours, theirs in THEIRS.items():
         np.testing.assert_allclose(found[ours], expected[theirs.replace(".", "_")], atol=1e-12, err_msg=ours)
     reciprocal = expected["recip_rank"].to_numpy()
     np.testing.assert_allclose(found["mrr_at_10"], np.where(reciprocal >= 0.1, reciprocal, 0), atol=1e-12)
 
 
+@pytest.mark.parametrize("relevant", [1, 2, 3, 4])
 @pytest.mark.parametrize("seed", range(5))
-def test_metrics_equal_pytrec_eval_with_ties_and_unjudged_documents(seed):
+def test_metrics_equal_pytrec_eval_with_ties_and_unjudged_documents(seed, relevant):
     rng = np.random.default_rng(seed)
     task = random_task(rng)
     queries, documents = vectors(rng, 30), vectors(rng, 200)
     rows, scores = top_k(queries, [documents], Documents.make(task.doc_ids), 100)
     assert (scores[:, 1:] == scores[:, :-1]).any()
-    check_against_trec_eval(task, per_query(task, rows, scores, NAMES), whole_run(task, queries, documents))
+    found, run = per_query(task, rows, scores, NAMES, relevant), whole_run(task, queries, documents)
+    check_against_trec_eval(task, found, run, relevant)
 
 
 def test_candidates_only_equal_pytrec_eval_on_the_candidates():

@@ -13,14 +13,18 @@ METRIC = r"^(ndcg|recall|mrr|map|precision)_at_[1-9][0-9]{0,3}$"
 class EvaluateConfig(BaseModel):
     """`k`: documents kept for each query. `metrics`: beside the standard ones, such as recall_at_1000 with k: 1000.
 
+    `relevant`: the judged score from which on a document counts as relevant to recall, precision, MRR and MAP, as
+    trec_eval's -l; nDCG keeps all scores above 0 as its gains.
+
     `storage`: the format in which vectors of documents are held; float16 halves memory and disk. Scores are float32.
 
-    Memory beside the model and its batch: 0.6 GiB, 300 bytes a document (its id), two shards of 65,536 vectors, and 16
+    Memory beside the model and its batch: 0.6 GiB, 340 bytes a document (300 its id), two shards of 65,536 vectors, and 16
     bytes a query and rank; below 1 GiB for 1,000,000 documents of 256 dimensions and 1,000 queries (benchmarks/memory.py).
     """
 
     model_config = ConfigDict(extra="forbid")
     k: int = Field(100, ge=100, le=9999)
+    relevant: int = Field(1, ge=1)
     metrics: list[Annotated[str, Field(pattern=METRIC)]] = []
     storage: Literal["float32", "float16"] = "float32"
 

@@ -1,10 +1,11 @@
 """Retrieval metrics as trec_eval defines them, vectorised over queries, by the names that mteb gives them.
 
 A ranking is first reduced to the relevant documents in it, which are few; every metric is a sum over those. A document
-is relevant if its judged score is above 0. A query without a relevant document scores 0.
+is relevant if its judged score is above 0, or for the binary measures from a higher score on (trec_eval's -l). A query
+without a relevant document scores 0.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,10 +29,27 @@ class Found:
     judged_row: np.ndarray
     judged_gain: np.ndarray
 
-    def metric(self, name: str) -> np.ndarray:
-        """One float64 a query; `name` is a measure and a cut-off, such as ndcg_at_10."""
+    def metric(self, name: str, relevant: int = 1) -> np.ndarray:
+        """One float64 a query; `name` is a measure and a cut-off, such as ndcg_at_10.
+
+        All measures but nDCG, which has gains, count a document as relevant from the judged score `relevant` on.
+        """
         measure, k = name.split("_at_")
-        return _MEASURES[measure](self, int(k))
+        return _MEASURES[measure](self if measure == "ndcg" else self.at_least(relevant), int(k))
+
+    def at_least(self, gain: int) -> "Found":
+        """Without the documents of less gain."""
+        if gain <= 1:
+            return self
+        kept, judged = self.gain >= gain, self.judged_gain >= gain
+        return replace(
+            self,
+            row=self.row[kept],
+            rank=self.rank[kept],
+            gain=self.gain[kept],
+            judged_row=self.judged_row[judged],
+            judged_gain=self.judged_gain[judged],
+        )
 
     def count(self, k: int) -> np.ndarray:
         return np.bincount(self.row[self.rank < k], minlength=self.queries)

@@ -38,7 +38,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
         task = task_tables.read(path)
         kept = STATE / "vectors" / encoders.sha256([encoder.sha256, corpora[number], config.storage, made_by])
         rows, scores = rank(task, encoder, config, kept)
-        table = per_query(task, rows, scores, config.names)
+        table = per_query(task, rows, scores, config.names, config.relevant)
         table.to_parquet(out / f"{name}.parquet", index=False)
         result = {
             "checkpoint": config.checkpoint,
@@ -51,6 +51,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             "judged_only": task.facts["judged_only"],
             "ties": int((np.isfinite(scores[:, 1:]) & (scores[:, 1:] == scores[:, :-1])).any(1).sum()),
             "k": config.k,
+            "relevant": config.relevant,
         }
         (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         yield name
@@ -108,14 +109,14 @@ def mean(values: pd.Series) -> float | None:
     return None if values.isna().all() else float(values.mean())
 
 
-def per_query(task: Task, rows: np.ndarray, scores: np.ndarray, names: list[str]) -> pd.DataFrame:
+def per_query(task: Task, rows: np.ndarray, scores: np.ndarray, names: list[str], relevant: int = 1) -> pd.DataFrame:
     """One row a query: the metrics `names`, that of instructions, and the ranking they were computed from."""
     found = metrics.found(rows, task.judged_queries, task.judged_documents, task.scores)
     there = rows >= 0
     return pd.DataFrame(
         {
             "query_id": task.query_ids,
-            **{name: found.metric(name) for name in names},
+            **{name: found.metric(name, relevant) for name in names},
             **{name: instructions.scores(name, task, rows, found.metric("ndcg_at_10")) for name in follows(task)},
             "doc_ids": [task.doc_ids[row[has]].tolist() for row, has in zip(rows, there)],
             "scores": [row[has] for row, has in zip(scores, there)],
