@@ -93,6 +93,7 @@ QUESTIONS = {
     "plan": "retscale.plan.show",
     "audit": "retscale.audit.run",
     "trec": "retscale.evaluate.trec",
+    "compare": "retscale.evaluate.compare",
 }
 
 EXAMPLE = """examples:
@@ -196,6 +197,18 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--quiet", action="store_true", help="print only what is wrong, and the verdict")
     trec = commands.add_parser("trec", help="print the run of an evaluation in TREC's format")
     trec.add_argument("run", type=Path, help="such as results/mini/evaluate/d24-10/own-mini/fiqa.parquet")
+    compare = commands.add_parser(
+        "compare",
+        help="test two encoders against each other on the queries of a task",
+        description="Mean difference, 95% interval (BCa bootstrap over queries), p of a paired permutation test, and the "
+        "queries that differ most.",
+        epilog="example: retscale compare results/mini/evaluate/d24-10/own-mini results/mini/evaluate/d16-10/own-mini fiqa",
+    )
+    for name in ("a", "b"):
+        compare.add_argument(name, type=Path, metavar=name.upper(), help="a folder of results, or a TASK.parquet")
+    compare.add_argument("task", nargs="?", metavar="TASK", help="where A or B is a folder")
+    compare.add_argument("--metric", default="ndcg_at_10", help="any that was computed (default: ndcg_at_10)")
+    compare.add_argument("--most", type=int, default=10, help="queries to show that differ most (default: 10)")
     return top
 
 

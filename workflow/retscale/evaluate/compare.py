@@ -1,0 +1,147 @@
+"""`retscale compare A B TASK`: a paired test of two encoders on the same queries of a task."""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from retscale.errors import UserError
+
+RESAMPLES, SEED, AT_A_TIME = 9999, 0, 500
+RANKING = ["query_id", "doc_ids", "scores"]
+SAME = ("task", "n_documents", "judged_only", "relevant")  # what two results must agree on to be comparable
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Of a metric's values of the same queries: `difference` is the mean of the first less that of the second.
+
+    `low` and `high` bound its 95% interval (BCa bootstrap over queries), `p` is two-sided, by exchanges of the two values
+    of a query: all of them where these are few, else random ones. Both are seeded.
+    """
+
+    queries: int
+    means: tuple[float, float]
+    difference: float
+    low: float
+    high: float
+    p: float
+    better: int
+    worse: int
+
+    @property
+    def ties(self) -> int:
+        return self.queries - self.better - self.worse
+
+
+def compare(a: np.ndarray, b: np.ndarray) -> Comparison:
+    """The paired test of float64 values (queries,), at least two."""
+    differences = a - b
+    low = high = differences.mean()
+    if np.ptp(differences) > 0:  # else every resample is the sample, and BCa undefined
+        low, high = stats.bootstrap(
+            (differences,), np.mean, method="BCa", n_resamples=RESAMPLES, batch=AT_A_TIME, rng=SEED
+        ).confidence_interval
+    p = stats.permutation_test(
+        (a, b),
+        lambda x, y, axis: np.mean(x - y, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=AT_A_TIME,
+        rng=SEED,
+    ).pvalue
+    return Comparison(
+        queries=len(a),
+        means=(float(a.mean()), float(b.mean())),
+        difference=float(differences.mean()),
+        low=float(low),
+        high=float(high),
+        p=float(p),
+        better=int((differences > 0).sum()),
+        worse=int((differences < 0).sum()),
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    paths = [table_path(path, arguments.task) for path in (arguments.a, arguments.b)]
+    a, b = paired(*paths, arguments.metric)
+    print("\n".join(report(compare(a.to_numpy(), b.to_numpy()), arguments.metric, paths)))
+    print("\n".join(extremes(a, b, arguments.most, texts(paths))))
+    return 0
+
+
+def table_path(path: Path, task: str | None) -> Path:
+    """TASK.parquet in a folder of results, or the file itself."""
+    if not path.is_dir():
+        return path
+    if task is None:
+        raise UserError(f"{path} is a folder; name the task as well, such as `retscale compare A B scifact`")
+    return path / f"{task}.parquet"
+
+
+def paired(first: Path, second: Path, metric: str) -> tuple[pd.Series, pd.Series]:
+    """The metric by query id in both results, in the same order; UserError if they are not of the same queries."""
+    a, b = (values(path, metric) for path in (first, second))
+    for one, other, path, without in ((a, b, first, second), (b, a, second, first)):
+        if len(more := one.index.difference(other.index)):
+            raise UserError(
+                f"{path} has {metric} of {len(more)} queries of which {without} has none, such as {more[0]!r}; compare "
+                "results on the same task"
+            )
+    if len(a) < 2:
+        raise UserError(f"{first} has {metric} of {len(a)} query; a paired test needs two")
+    beside = [path.with_suffix(".json") for path in (first, second)]
+    about = [json.loads(path.read_text(encoding="utf-8")) for path in beside if path.exists()]
+    for key in SAME if len(about) == 2 else ():
+        if (x := about[0].get(key)) != (y := about[1].get(key)):
+            raise UserError(f"{key} is {x} in {first} and {y} in {second}; compare results on the same task")
+    return a, b.loc[a.index]
+
+
+def values(path: Path, metric: str) -> pd.Series:
+    """The metric by query id, where it stands."""
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError):
+        raise UserError(
+            f"{path} is not there, or no result of `retscale evaluate`; name two folders under results/<study>/evaluate "
+            "and a task, or two TASK.parquet"
+        ) from None
+    if not {"query_id", metric} <= set(table):
+        known = ", ".join(name for name in table if name not in RANKING)
+        raise UserError(f"{path} has no {metric}; it has {known or 'no metric'}")
+    return table.set_index("query_id")[metric].dropna()
+
+
+def texts(paths: list[Path]) -> dict[str, str]:
+    """The queries' texts by id, if one of the results lies in a study beside its task."""
+    for path in paths:
+        for folder in path.resolve().parents:
+            queries = folder.parent / "task" / path.stem / "queries.parquet"
+            if folder.name == "evaluate" and queries.exists():
+                table = pd.read_parquet(queries, columns=["query_id", "text"])
+                return dict(zip(table["query_id"], table["text"]))
+    return {}
+
+
+def report(found: Comparison, metric: str, paths: list[Path]) -> list[str]:
+    return [
+        *(f"{name}  {mean:.4f}  {path}" for name, mean, path in zip("AB", found.means, paths)),
+        f"A - B  {found.difference:+.4f} {metric}, 95% interval [{found.low:+.4f}, {found.high:+.4f}], p = {found.p:.4f}",
+        f"{found.queries} queries: A is better in {found.better}, B in {found.worse}, {found.ties} ties",
+    ]
+
+
+def extremes(a: pd.Series, b: pd.Series, most: int, texts: dict[str, str]) -> list[str]:
+    """The `most` queries that differ most, if they differ, with both values."""
+    table = pd.DataFrame({"a": a, "b": b, "difference": a - b}).sort_index()
+    table = table.sort_values("difference", key=np.abs, ascending=False, kind="stable")
+    rows = table[table["difference"] != 0][:most]
+    lines = [f"{x:.4f}  {y:.4f}  {d:+.4f}  {id}  {texts.get(id, '')[:100]}" for id, x, y, d in rows.itertuples()]
+    return ["", "A       B       A - B    query", *(line.rstrip() for line in lines)] if lines else []
+
