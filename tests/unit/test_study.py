@@ -9,6 +9,7 @@ import yaml
 
 from retscale.errors import UserError
 from retscale.study import catalog, check, here, load, schema, specs
+from retscale.study import yaml as study_yaml
 from retscale.text import wheel
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -85,7 +86,7 @@ def test_a_misspelt_key_deep_inside_is_located(tmp_path):
         ("text", "speeches", "unknown text 'speeches'"),
         ("pairs", "bool", "pairs.0: unknown pairs 'bool'; did you mean 'boolq'?"),
         ("pairs", [], "pairs: list should have at least 1 item"),
-        ("pairs", 5, "pairs: input should be a valid list (found 5)"),
+        ("pairs", 5, "pairs: input should be a valid array (found 5)"),
         ("pairs", ["boolq", "bool"], "pairs.1: unknown pairs 'bool'; did you mean 'boolq'?"),
         ("pairs", ["boolq", {"use": "boolq", "max_pairs": 9}], "pairs.1: the id 'boolq' is given twice"),
         ("pairs", {"source": {"kind": "folder", "path": "x.jsonl"}}, "pairs.0: give an `id`, or name a pairs of the"),
@@ -136,7 +137,7 @@ def test_bad_values_are_refused_in_one_message(tmp_path, key, value, expected):
         ({"boolq": "half"}, "0 (own-mini).weights.boolq: input should be a valid number"),
         ({"boolq": None}, "0 (own-mini).weights.boolq: input should be a valid number"),
         ({}, "0 (own-mini).weights: dictionary should have at least 1 item"),
-        (["boolq"], "0 (own-mini).weights: input should be a valid dictionary"),
+        (["boolq"], "0 (own-mini).weights: input should be an object"),
     ],
 )
 def test_bad_weights_are_refused_in_one_message(tmp_path, weights, expected):
@@ -350,3 +351,33 @@ def test_only_mining_by_an_encoder_depends_on_its_settings(tmp_path):
     path.write_text(text.replace("mine: {negatives: 2,", "mine: {method: encoder, encoder: there, negatives: 2,"))
     assert specs.mine(load.study(path))["tokens_per_batch"] == 4096
     assert not {"precision", "tokens_per_batch"} & specs.mine(load.study(CONFIG / "smoke.yaml")).keys()
+
+
+@pytest.mark.parametrize("text", ["010", "1_000", "1:30", "0x10", "0b11", "-007", "089"])
+def test_an_integer_that_versions_of_yaml_read_differently_is_refused_by_line(tmp_path, text):
+    path = written(tmp_path, f"title: x\nseed: {text}\n")
+    with pytest.raises(UserError) as error:
+        load.study(path)
+    assert str(error.value).startswith(f"{path}, line 2: {text} is a number to one version of YAML")
+    assert study_yaml.read(written(tmp_path, f"seed: '{text}'")) == {"seed": text}
+
+
+def test_words_and_numbers_are_what_they_look_like(tmp_path):
+    text = "{a: no, b: on, c: true, d: 1e-3, e: 2e12, f: 1.0, g: 2024-01-01, h: .5, i: -3, j: ~, yes: off}"
+    assert study_yaml.read(written(tmp_path, text)) == {
+        "a": "no", "b": "on", "c": True, "d": 0.001, "e": 2 * 10**12, "f": 1.0, "g": "2024-01-01", "h": 0.5, "i": -3,
+        "j": None, "yes": "off",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ["yes", "true", "8.5", "'8'", "8.0"])
+def test_an_integer_is_nothing_else(tmp_path, value):
+    text = yaml.safe_dump(smoke()).replace("seed: 1\n", f"seed: {value}\n")
+    with pytest.raises(UserError, match=r"study.yaml: seed: input should be a valid integer \(found "):
+        load.study(written(tmp_path, text))
+
+
+def test_a_word_that_yaml_once_took_for_a_truth_value_may_be_an_id(tmp_path):
+    data = smoke() | {"tasks": ["fiqa"], "held_out": []}
+    text = yaml.safe_dump(data).replace("- fiqa\n", "- {use: fiqa, id: no}\n- {use: fiqa, id: on}\n")
+    assert {"no", "on"} <= load.study(written(tmp_path, text)).tasks.keys()

@@ -1,6 +1,7 @@
 """Validation errors in words: file, path in it, what was found, what is allowed, the closest known word."""
 
 import difflib
+import json
 
 from pydantic import BaseModel, ValidationError
 
@@ -8,9 +9,12 @@ from retscale.errors import UserError
 
 
 def validate(model: type[BaseModel], data: dict, file: str, where: str = "") -> BaseModel:
-    """`data` as a `model`; UserError with one line for each thing that is wrong with it."""
+    """`data` as a `model`; UserError with one line for each thing that is wrong with it.
+
+    Strict, as JSON: `true` is no 1 and "8" no 8, but an integer may stand for a float and a list for a tuple.
+    """
     try:
-        return model.model_validate(data)
+        return model.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
         known = fields(model)
         raise UserError("\n".join(dict.fromkeys(line(item, file, where, known) for item in error.errors()))) from None
