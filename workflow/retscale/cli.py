@@ -107,6 +107,8 @@ The workflow calls the stages; `snakemake --profile local -n -p` prints each com
 
 
 def main(argv: list[str] | None = None) -> int:
+    if argv is None:
+        use_utf8()
     arguments = parser().parse_args(argv)
     name = arguments.command
     try:
@@ -128,6 +130,18 @@ def main(argv: list[str] | None = None) -> int:
         if getattr(error, "errno", None) != errno.ENOSPC and "No space left on device" not in str(error):
             raise
         return _fail(name, f"the disk is full ({error}); free some space and run the same command again")
+
+
+def use_utf8() -> None:
+    """In a locale of another encoding, such as C, start this process again in Python's UTF-8 mode.
+
+    Arguments, names of files, what is read and what is printed are UTF-8 everywhere, on every node of a cluster.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        os.environ["PYTHONUTF8"] = "1"  # for the processes that this one starts
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8")  # whatever PYTHONIOENCODING says
 
 
 def _fail(name: str, message: str, status: int = 1) -> int:

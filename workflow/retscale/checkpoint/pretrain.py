@@ -41,7 +41,7 @@ def obtain(job: Job, source: Pretrain, text: Path | None, out: Path) -> Obtained
     device, dtype = devices.device(), devices.dtype(job.precision)
     model = build(source, len(tokenizer), tokenizer.eos_token_id).to(device)
     started = time.perf_counter()
-    with (out / "log.jsonl").open("w") as log:
+    with (out / "log.jsonl").open("w", encoding="utf-8") as log:
         loss = train(model, blocks(stream, count, source.block_length), source, job.seed, dtype, job.id, log)
     seconds = time.perf_counter() - started
     held = blocks(heldout, min(HELDOUT_BLOCKS, (len(heldout) - 1) // source.block_length), source.block_length)

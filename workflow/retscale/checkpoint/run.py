@@ -38,5 +38,5 @@ def run(spec: dict, inputs: dict[str, Path], out: Path) -> dict:
         "loss": None,
         **got.card,
     }
-    (out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    (out / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return got.notes

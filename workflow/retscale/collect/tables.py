@@ -18,7 +18,7 @@ def sha256(path: Path) -> str:
 def read_json(path: Path) -> dict:
     """The object in a JSON file; a UserError names the file when there is none."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}; delete it and run again") from error
     if not isinstance(value, dict):
@@ -36,7 +36,7 @@ def write_tables(out: Path, primary: str, tables: dict[str, pd.DataFrame], facts
         for path in sorted(out.glob(f"{name}.*")):
             files[path.name] = sha256(path)
     text = json.dumps(facts | {"files": files}, indent=1, sort_keys=True, allow_nan=False)
-    (out / primary).write_text(text + "\n")
+    (out / primary).write_text(text + "\n", encoding="utf-8")
 
 
 def read_table(primary: Path, name: str) -> pd.DataFrame:

@@ -61,7 +61,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
             for index, source in enumerate(config.sources)
         ],
     }
-    (out / "text.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (out / "text.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return {
         "documents_read": {s.name: len(t) for s, t in zip(config.sources, read, strict=True)},
         "duplicates_dropped": sum(map(len, read)) - len(whole),
