@@ -3,6 +3,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from retscale.errors import UserError
 from retscale.model.load import deterministic, load_causal_lm, load_backbone, load_tokenizer
 from retscale.study import specs
 from retscale.text.tokenizer import save, train
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 VOCABULARY = 300
 TINY = {
@@ -199,6 +200,18 @@ def test_end_of_text_does_not_stand_in_where_something_else_pads(made, tmp_path)
     local = {"id": "tiny", "source": {"kind": "local", "path": str(folder)}, "tokens": 10}
     with pytest.raises(UserError, match="has pad [0-9]+ but its entry says eos; correct tokenizer.pad"):
         stage.run(local | {"tokenizer": {"pad": "eos"}}, {}, tmp_path)
+
+
+@pytest.mark.parametrize("special, what", [(None, "the token '<more>'"), ("pad_token", "the pad token '<more>'")])
+def test_a_token_without_a_row_of_the_embedding_is_refused(made, tmp_path, special, what):
+    shutil.copytree(made / "model", tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    tokenizer.add_special_tokens({special: "<more>"}) if special else tokenizer.add_tokens(["<more>"])
+    tokenizer.save_pretrained(tmp_path / "model")
+    message = f"has {what} with the id {VOCABULARY}, but the model has {VOCABULARY:,} rows of token embedding"
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        stage.run({"id": "m", "source": {"kind": "local", "path": str(tmp_path / "model")}, "tokens": 5}, {}, tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_unknown_tokens_give_no_flops(made, tmp_path):
