@@ -240,7 +240,7 @@ def test_scores_equal_a_plain_loop(loaded, tokens_per_batch):
                     model(input_ids=torch.tensor([context + continuation[:at]])).logits[0, -1].argmax()
                 )
     parts += [(parts[0][0], [token]) for token in (5, 6)] + parts[:1]  # choices that share what is read
-    mean, greedy = score(decoder, [join(*part, 48) for part in parts], range(len(parts)), tokens_per_batch, "test")
+    mean, greedy = score(decoder, [join(*part, 48, []) for part in parts], range(len(parts)), tokens_per_batch, "test")
     expected = [plain(model, *part) for part in parts]
     np.testing.assert_allclose(mean, [m for m, _ in expected], rtol=1e-6, atol=1e-5)
     assert greedy.tolist() == [g for _, g in expected] and greedy[:10].all() and not greedy.all()
@@ -256,18 +256,18 @@ def test_logits_that_a_family_changes_after_its_output_matrix_are_honoured(loade
         return found
 
     parts = [([1, 2, 3], [4, 5]), ([6, 7, 8, 9], [10])]
-    before = score(loaded[0], [join(*part, 48) for part in parts], [0, 1], 100, "test")[0]
+    before = score(loaded[0], [join(*part, 48, []) for part in parts], [0, 1], 100, "test")[0]
     monkeypatch.setattr(type(model), "forward", capped)
-    after = score(Decoder(model, 0), [join(*part, 48) for part in parts], [0, 1], 100, "test")[0]
+    after = score(Decoder(model, 0), [join(*part, 48, []) for part in parts], [0, 1], 100, "test")[0]
     np.testing.assert_allclose(after, [plain(model, *part)[0] for part in parts], atol=1e-5)
     assert not np.allclose(before, after)
 
 
 def test_long_contexts_lose_their_beginning():
-    assert join([1, 2, 3, 4, 5], [6, 7], 4) == ([4, 5, 6, 7], 2)
-    assert join([1, 2], [6, 7], 4) == ([1, 2, 6, 7], 2)
+    assert join([1, 2, 3, 4, 5], [6, 7], 4, []) == ([4, 5, 6, 7], 2)
+    assert join([1, 2], [6, 7], 4, []) == ([1, 2, 6, 7], 2)
     with pytest.raises(UserError, match="4 tokens is to be scored"):
-        join([1, 2], [5, 6, 7, 8], 4)
+        join([1, 2], [5, 6, 7, 8], 4, [])
 
 
 def test_tokens_of_contexts_and_choices(loaded):

@@ -32,7 +32,7 @@ from retscale.icl.config import IclTask
 from retscale.icl.decoder import Decoder
 from retscale.icl.generate import alike, generate, text
 from retscale.icl.item import Item, Program
-from retscale.icl.prompt import Prompt, answer_length, build, shots, tokens
+from retscale.icl.prompt import Prompt, answer_length, build, cut, shots, tokens
 from retscale.icl.run import GENERATED, Reader, evaluate, run
 from retscale.icl.score import score
 from retscale.icl.summary import accuracy
@@ -634,6 +634,52 @@ def test_long_prompts_are_trimmed_on_the_left_and_counted(reader, tmp_path):
     rows = [{"context": "q", "answer": "dog " * 99}]
     with pytest.raises(UserError, match="leave no room"):
         evaluate(file(tmp_path, rows, "generation_task_with_answers"), "t", None, reader)
+
+
+def with_start(reader: Reader) -> Reader:
+    """Its tokenizer puts a start-of-text token, number 7, before every text."""
+    made = tokenizer()
+    word = made.convert_ids_to_tokens(7)
+    made.backend_tokenizer.post_processor = TemplateProcessing(single=f"{word} $A", special_tokens=[(word, 7)])
+    return dataclasses.replace(reader, tokenizer=made)
+
+
+def test_a_cut_prompt_keeps_its_start_of_text(reader, tmp_path):
+    reader = with_start(reader)
+    rows = [{"query": "house " * 80, "choices": ["dog", "king"], "gold": 0}]
+    _, table = evaluate(file(tmp_path, rows, "multiple_choice"), "t", None, reader)
+    ids, end = (reader.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (rows[0]["query"].strip(), " king"))
+    expected = alone(reader.decoder.model, [([7, *ids[len(ids) - 63 + len(end) :], *end], len(end))])[0]
+    assert table["logprobs"][0][1] == pytest.approx(expected, abs=1e-5)
+    rows = [{"context": "house " * 80, "answer": "dog"}]
+    task = file(tmp_path, rows, "generation_task_with_answers")
+    _, table = evaluate(task, "t", None, reader)
+    new = answer_length(reader.tokenizer, [Item("", ("dog",), 0)], task)
+    prompt = [7, *ids[len(ids) - (64 - new - 1) :]]
+    assert table["output"].tolist() == generate(reader.decoder, reader.tokenizer, [prompt], new, 4096, "t")
+
+
+@pytest.mark.parametrize("context, room, expected", [
+    ([7, 1, 2], 3, [7, 1, 2]), ([7, 1, 2, 3], 3, [7, 2, 3]), ([7, 1, 2, 3], 1, [3]), ([1, 2, 3, 4], 3, [2, 3, 4]),
+])  # fmt: skip
+def test_what_a_cut_context_keeps(context, room, expected):
+    assert cut(context, room, [7]) == expected
+    assert cut(context, room, []) == context[-room:]
+
+
+@pytest.mark.parametrize("kind", ["multiple_choice", "generation_task_with_answers"])
+def test_items_that_are_too_long_may_be_left_out_and_are_counted(reader, tmp_path, kind):
+    query = "query" if kind == "multiple_choice" else "context"
+    rows = [{query: "house " * n, "choices": ["dog", "king"], "gold": 0, "answer": "dog", "category": str(n)} for n in (3, 80, 4)]
+    every, whole = evaluate(file(tmp_path, rows, kind), "t", None, reader)
+    result, table = evaluate(file(tmp_path, rows, kind, too_long="skip"), "t", None, reader)
+    assert (every["n_items"], every["skipped"]) == (3, 0) and every["trimmed"] == (2 if kind == "multiple_choice" else 1)
+    assert (result["n_items"], result["skipped"], result["trimmed"]) == (2, 1, 0)
+    assert table["item"].tolist() == [0, 2] and table["correct"].tolist() == whole["correct"][[0, 2]].tolist()
+    with pytest.raises(UserError, match="^all items of the categories 80 are longer than 64 tokens"):
+        evaluate(file(tmp_path, rows, kind, too_long="skip", categories=True), "t", None, reader)
+    with pytest.raises(UserError, match="^all items of the task are longer than 64 tokens, and too_long is `skip`"):
+        evaluate(file(tmp_path, rows[1:2], kind, too_long="skip"), "t", None, reader)
 
 
 CODE = {

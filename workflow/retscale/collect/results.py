@@ -158,6 +158,7 @@ def icl_row(path: Path) -> dict:
         "high": found.get("high"),
         "executed": found.get("executed"),
         "trimmed": found.get("trimmed", 0),
+        "skipped": found.get("skipped", 0),
         "tied": found.get("tied", 0),
         "odd": "; ".join(found.get("odd", [])),
         "sha256": sha256(path),

@@ -16,8 +16,8 @@ from retscale.progress import progress
 FACTS = ["checkpoint", "family", "size", "n_params", "n_params_non_embedding", "n_tokens", "flops"]
 FACTS += ["tokens_per_param", "schedule_finished", "role"]
 SCORES = ["recipe", "seed", "task", "metric", "value", "n_queries", "ties", "file", "sha256"]
-ICL = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "low", "high", "executed", "trimmed", "tied"]
-ICL += ["odd", "file", "sha256"]
+ICL = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "low", "high", "executed", "trimmed"]
+ICL += ["skipped", "tied", "odd", "file", "sha256"]
 CURVES = ["checkpoint", "recipe", "step", "queries", "task", "metric", "value", "file", "sha256"]
 AVERAGES = ["checkpoint", "gauntlet", "kind", "name", "score", "stderr", "missing"]
 

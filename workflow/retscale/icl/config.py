@@ -122,7 +122,8 @@ class IclTask(Strict):
 
     `baseline` is what scores 0: a number, `chance` (the mean of 1 / number of choices) or `majority` (the share of the
     commonest answer, where the answers are always the same few). `max_items`: a sample drawn with `seed`.
-    `max_length`: tokens that a prompt may have, if the model can read as many; a longer one loses its beginning.
+    `max_length`: tokens that a prompt with its answer may have, if the model can read as many. `too_long`: what becomes of
+    an item with a longer one. `cut`: it loses its beginning, but for a start-of-text token; `skip`: it is not scored.
 
     A generated answer ends at the first of `stop`; what counts is the text after its last `cot_delimiter`, compared
     with case, punctuation and articles removed if `normalise`. `execute`: whether generated programs are run, in a
@@ -147,6 +148,7 @@ class IclTask(Strict):
     baseline: Annotated[float, Field(ge=0, lt=1)] | Literal["chance", "majority"] = "chance"
     max_items: int | None = Field(None, ge=1)
     max_length: int = Field(2048, ge=16)
+    too_long: Literal["cut", "skip"] = "cut"
     seed: int = Field(0, ge=0)
     licence: str = ""
     origin: str = ""

@@ -141,8 +141,20 @@ def _without_eos(ids: list[int], eos: int | None) -> list[int]:
     return ids[:-1] if eos is not None and len(ids) > 1 and ids[-1] == eos else ids
 
 
-def join(context: list[int], end: list[int], max_length: int) -> tuple[list[int], int]:
-    """Both in at most `max_length` tokens, and how many of the last ones are scored: the context loses its beginning.
+def cut(context: list[int], room: int, head: list[int]) -> list[int]:
+    """The last of the context's tokens in `room`, behind the `head` that it begins with.
+
+    `head` is what the tokenizer puts before every text. The gauntlet cuts it off with the beginning (llm-foundry,
+    trim_context), so that a model would read a text without the start that it has always seen: here it stays.
+    """
+    if len(context) <= room:
+        return context
+    kept = head if context[: len(head)] == head and len(head) < room else []
+    return kept + context[len(context) - room + len(kept) :]
+
+
+def join(context: list[int], end: list[int], max_length: int, head: list[int]) -> tuple[list[int], int]:
+    """Both in at most `max_length` tokens, the context `cut`, and how many of the last tokens are scored.
 
     UserError if what is scored leaves no token of the context.
     """
@@ -151,7 +163,7 @@ def join(context: list[int], end: list[int], max_length: int) -> tuple[list[int]
             f"a text of {len(end)} tokens is to be scored behind a prompt, but only {max_length} tokens fit; raise the "
             "task's `max_length`, or leave the task out for this model"
         )
-    return context[-(max_length - len(end)) :] + end, len(end)
+    return cut(context, max_length - len(end), head) + end, len(end)
 
 
 def answer_length(tokenizer: PreTrainedTokenizerBase, items: list[Item], task: IclTask) -> int:

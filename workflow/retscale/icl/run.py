@@ -18,11 +18,12 @@ from retscale.icl.config import IclTask, Job
 from retscale.icl.decoder import Decoder
 from retscale.icl.generate import generate
 from retscale.icl.item import Item
-from retscale.icl.prompt import Tokens, answer_length, build, join, shots, tokens
+from retscale.icl.prompt import Tokens, answer_length, build, cut, join, shots, tokens
 from retscale.icl.score import score
 from retscale.icl.summary import accuracy, lengths_matter, oddities
 from retscale.model.device import device, dtype
 from retscale.model.load import load_causal_lm, load_tokenizer
+from retscale.model.tokenize import own_ends
 
 GENERATED = ("generation_task_with_answers", "code_evaluation")
 TEMPERATURE = 0.2  # of programs, as released; all else is the most probable token
@@ -70,13 +71,20 @@ def evaluate(task: IclTask, name: str, fetched: Path | None, reader: Reader) -> 
     every, facts = icl_items.read(task, fetched)
     examples = shots(every, task)
     chosen = icl_items.sample(every, task)
-    items = [every[i] for i in chosen]
     parts = tokens(reader.tokenizer, [build(every[i], [every[j] for j in examples[i]], task) for i in chosen])
     limit = min(task.max_length, reader.max_length or task.max_length)
+    generated = answer_length(reader.tokenizer, every, task) if task.type in GENERATED else 0
+    longer = [sum(length > limit for length in lengths(part, generated)) for part in parts]
+    if task.too_long == "skip":
+        kept = [place for place, count in enumerate(longer) if not count]
+        refuse_emptied([every[i] for i in chosen], [every[chosen[place]] for place in kept], task, limit)
+        chosen, parts = [chosen[place] for place in kept], [parts[place] for place in kept]
+    skipped, trimmed = (sum(map(bool, longer)), 0) if task.too_long == "skip" else (0, sum(longer))
+    items = [every[i] for i in chosen]
     if task.type in GENERATED:
-        table, trimmed = written(task, name, items, parts, answer_length(reader.tokenizer, every, task), limit, reader)
+        table = written(task, name, items, parts, generated, limit, reader)
     else:
-        table, trimmed = likely(task, name, items, parts, limit, reader)
+        table = likely(task, name, items, parts, limit, reader)
     table.insert(0, "item", chosen)
     categories = [item.category if task.categories else "" for item in items]
     if task.categories:
@@ -90,6 +98,7 @@ def evaluate(task: IclTask, name: str, fetched: Path | None, reader: Reader) -> 
         "shots": task.shots,
         "max_length": limit,
         "trimmed": trimmed,
+        "skipped": skipped,
         **facts,
         "executed": task.execute if task.type == "code_evaluation" else None,
         "tied": int(table["tied"].sum()) if "tied" in table else 0,
@@ -99,6 +108,23 @@ def evaluate(task: IclTask, name: str, fetched: Path | None, reader: Reader) -> 
     if task.type == "multiple_choice":
         result["value_by"] = {"token": result["value"], **lengths_matter(table, items, categories)}
     return result, table
+
+
+def lengths(part: Tokens, generated: int) -> list[int]:
+    """Tokens of each text of an item: its context with what is scored, or with what will be generated."""
+    ends = [len(end) for end in part.ends] or [generated]
+    return [len(context) + end for context in part.contexts for end in ends]
+
+
+def refuse_emptied(before: list[Item], after: list[Item], task: IclTask, limit: int) -> None:
+    """UserError if no item is left to score, or none of a category."""
+    lost = {item.category for item in before} - {item.category for item in after}
+    if not after or (task.categories and lost):
+        what = f"of the categories {', '.join(sorted(lost))}" if task.categories else "of the task"
+        raise UserError(
+            f"all items {what} are longer than {limit} tokens, and too_long is `skip`; raise its `max_length`, cut them, "
+            "or leave the task out for this model"
+        )
 
 
 def summarise(table: pd.DataFrame, categories: list[str], baseline: float, seed: int, name: str) -> dict:
@@ -111,22 +137,21 @@ def summarise(table: pd.DataFrame, categories: list[str], baseline: float, seed:
 
 def likely(
     task: IclTask, name: str, items: list[Item], parts: list[Tokens], limit: int, reader: Reader
-) -> tuple[pd.DataFrame, int]:
+) -> pd.DataFrame:
     """One row an item: gold, prediction, correct; for each choice its mean log-probability and its number of tokens.
 
     The choice of lowest perplexity per token is predicted, the first one among equals (`tied`). language_modeling is
-    correct (prediction 0, else -1) if every token of the continuation is the most probable one. And how many texts had
-    to be cut.
+    correct (prediction 0, else -1) if every token of the continuation is the most probable one.
     """
+    head = own_ends(reader.tokenizer)[0]
     pairs = [[(context, end) for context in part.contexts for end in part.ends] for part in parts]
     owners = np.repeat(np.arange(len(items)), [len(mine) for mine in pairs])
-    joined = [join(context, end, limit) for mine in pairs for context, end in mine]
-    trimmed = sum(len(context) + len(end) > limit for mine in pairs for context, end in mine)
+    joined = [join(context, end, limit, head) for mine in pairs for context, end in mine]
     mean, greedy = score(reader.decoder, joined, owners.tolist(), reader.tokens_per_batch, name)
     if not np.isfinite(mean).all():
         raise UserError("log-probabilities are not finite; the model has diverged, or needs fp32")
     cuts = np.flatnonzero(np.diff(owners)) + 1
-    logprobs, lengths = np.split(mean, cuts), np.split(np.array([length for _, length in joined]), cuts)
+    logprobs, sizes = np.split(mean, cuts), np.split(np.array([length for _, length in joined]), cuts)
     gold = np.array([item.gold for item in items])
     if task.type == "language_modeling":
         predicted, tied = np.where(greedy, 0, -1), np.zeros(len(items), dtype=bool)
@@ -134,22 +159,23 @@ def likely(
         predicted = np.array([int(np.argmax(row)) for row in logprobs])
         tied = np.array([int((row == row.max()).sum() > 1) for row in logprobs], dtype=bool)
     columns = {"gold": gold, "prediction": predicted, "correct": predicted == gold, "tied": tied}
-    return pd.DataFrame(columns | {"logprobs": logprobs, "tokens": lengths}), trimmed
+    return pd.DataFrame(columns | {"logprobs": logprobs, "tokens": sizes})
 
 
 def written(
     task: IclTask, name: str, items: list[Item], parts: list[Tokens], new_tokens: int, limit: int, reader: Reader
-) -> tuple[pd.DataFrame, int]:
+) -> pd.DataFrame:
     """One row an item: the generated text and whether it is correct (missing for programs that are not run)."""
     room = limit - new_tokens
     if room < 1:
         raise UserError(f"answers of {new_tokens} tokens leave no room for a prompt in {limit}; leave the task out")
-    prompts = [part.contexts[0] for part in parts]
+    head = own_ends(reader.tokenizer)[0]
+    prompts = [cut(part.contexts[0], room, head) for part in parts]
     code = task.type == "code_evaluation"
     outputs = generate(
         reader.decoder,
         reader.tokenizer,
-        [prompt[-room:] for prompt in prompts],
+        prompts,
         new_tokens,
         reader.tokens_per_batch,
         name,
@@ -163,5 +189,4 @@ def written(
         correct = sandbox.passes([(item.context, output, item.program) for output, item in zip(outputs, items)], name)
     else:
         correct = [None] * len(items)
-    table = pd.DataFrame({"output": outputs, "correct": pd.array(correct, dtype="boolean")})
-    return table, sum(len(prompt) > room for prompt in prompts)
+    return pd.DataFrame({"output": outputs, "correct": pd.array(correct, dtype="boolean")})
