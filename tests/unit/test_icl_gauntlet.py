@@ -648,7 +648,8 @@ def test_a_cut_prompt_keeps_its_start_of_text(reader, tmp_path):
     reader = with_start(reader)
     rows = [{"query": "house " * 80, "choices": ["dog", "king"], "gold": 0}]
     _, table = evaluate(file(tmp_path, rows, "multiple_choice"), "t", None, reader)
-    ids, end = (reader.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (rows[0]["query"].strip(), " king"))
+    texts = rows[0]["query"].strip(), " king"
+    ids, end = (reader.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts)
     expected = alone(reader.decoder.model, [([7, *ids[len(ids) - 63 + len(end) :], *end], len(end))])[0]
     assert table["logprobs"][0][1] == pytest.approx(expected, abs=1e-5)
     rows = [{"context": "house " * 80, "answer": "dog"}]
@@ -670,7 +671,8 @@ def test_what_a_cut_context_keeps(context, room, expected):
 @pytest.mark.parametrize("kind", ["multiple_choice", "generation_task_with_answers"])
 def test_items_that_are_too_long_may_be_left_out_and_are_counted(reader, tmp_path, kind):
     query = "query" if kind == "multiple_choice" else "context"
-    rows = [{query: "house " * n, "choices": ["dog", "king"], "gold": 0, "answer": "dog", "category": str(n)} for n in (3, 80, 4)]
+    more = {"choices": ["dog", "king"], "gold": 0, "answer": "dog"}
+    rows = [{query: "house " * n, "category": str(n)} | more for n in (3, 80, 4)]
     every, whole = evaluate(file(tmp_path, rows, kind), "t", None, reader)
     result, table = evaluate(file(tmp_path, rows, kind, too_long="skip"), "t", None, reader)
     assert (every["n_items"], every["skipped"]) == (3, 0) and every["trimmed"] == (2 if kind == "multiple_choice" else 1)

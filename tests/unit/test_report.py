@@ -50,7 +50,7 @@ def drawn(root, source):
     task = {"id": "alpha", "queries": 60, "documents": 1234, "judgements": 70, "judged_only": True}
     task["notes"] = {"dropped": {"query without judgement": 4}, "kept": {"empty document": 2, "empty query": 1}}
     pairs = {"id": "forum", "pairs": 900, "passages": 800, "rows": 1000, "excluded": {"passage in boolq": 100}}
-    pairs |= {"overlap": {"alpha": 7}}
+    pairs |= {"held_out": {"alpha": 90}, "overlap": {"alpha": 7}}
     leaks = [
         {"part": "queries", "texts": 60, "exact": {"queries": 2, "positives": 0}, "run": {"queries": 1, "positives": 4}},
         {"part": "documents", "texts": 1234, "exact": {"queries": 0, "positives": 3}, "run": {"queries": 5, "positives": 1000}},
@@ -154,7 +154,8 @@ def test_leakage_is_listed_for_each_task_and_side(inputs, tmp_path):
 
 def test_each_training_data_set_is_listed(inputs, tmp_path):
     faq = {"id": "faq", "pairs": 30, "passages": 20, "rows": 61, "excluded": {"query in alpha": 29, "empty": 2}}
-    both = [*inputs["pairs"], write(tmp_path / "pairs" / "faq" / "pairs.json", faq | {"overlap": {"alpha": 31}})]
+    faq |= {"held_out": {"alpha": 90}, "overlap": {"alpha": 31}}
+    both = [*inputs["pairs"], write(tmp_path / "pairs" / "faq" / "pairs.json", faq)]
     spec = SPEC | {
         "pairs": SPEC["pairs"] | {"faq": {"licence": "MIT", "origin": "our own questions"}},
         "mixtures": {"own": {"faq": 0.25, "forum": 0.75}, "wide": {"faq": None, "forum": None}, "narrow": {"faq": 1}},
@@ -169,8 +170,8 @@ def test_each_training_data_set_is_listed(inputs, tmp_path):
         "forum|passage in boolq|100",
         "faq|query in alpha|29",
         "faq|empty|2",
-        "forum|alpha|7",
-        "faq|alpha|31",
+        "forum|alpha|90|7",
+        "faq|alpha|90|31",
         "own|weight 0.75|weight 0.25",
         "wide|by its pairs|by its pairs",
         "narrow|–|weight 1",

@@ -43,3 +43,14 @@ def test_so_they_are_with_several_data_sets_and_shares_of_them(clone, monkeypatc
 def test_a_reader_that_leaves_is_no_error(clone):
     done = clone.run("bash", "-c", "set -o pipefail; retscale plan config/smoke.yaml | :")
     assert done.stderr == ""
+
+
+def test_so_they_are_with_held_out_tests_that_other_jobs_read(clone, monkeypatch):
+    clone.edit("config/smoke.yaml", "held_out: [fiqa, ", "held_out: [scifact, gauntlet.squad, piqa.10, fiqa, ")
+    clone.edit("config/smoke.yaml", "icl:\n", "icl:\n  - {use: gauntlet.piqa, id: piqa.10, shots: 10}\n")
+    jobs = planned(clone, "smoke")
+    assert ours(clone, "smoke", monkeypatch) == jobs
+    (reads,) = (inputs for stage, inputs, _ in jobs if stage == "pairs")
+    assert reads == {"task/scifact/task.json", "items/gauntlet.squad/items.json", "items/piqa.10/items.json"}
+    assert len([stage for stage, *_ in jobs if stage == "task"]) == 3
+    assert "items/piqa.10/items.json" in set().union(*(inputs for stage, inputs, _ in jobs if stage == "icl"))

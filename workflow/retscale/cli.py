@@ -50,7 +50,13 @@ class Stage:
 STAGES = {
     "text": Stage("train a tokenizer and tokenise the text that a ladder is pretrained on", primary="text.json"),
     "checkpoint": Stage("obtain a pretrained model", optional=("text",), primary="card.json", fetches=True),
-    "pairs": Stage("read training queries, positives and the passage collection", primary="pairs.json", fetches=True),
+    "pairs": Stage(
+        "read training queries, positives and the passage collection",
+        many=("tests",),
+        optional=("tests",),
+        primary="pairs.json",
+        fetches=True,
+    ),
     "mine": Stage(
         "find hard negatives for each training query", ("pairs",), (), ("encoder",), primary="negatives.parquet"
     ),
@@ -182,9 +188,14 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument(f"--{flag}", type=Path, required=True)
         for flag in stage.many:
             command.add_argument(
-                f"--{flag}", type=Path, nargs="*", required=True, help="files, or @FILE with one a line"
+                f"--{flag}",
+                type=Path,
+                nargs="*",
+                required=flag not in stage.optional,
+                default=[],
+                help="files, or @FILE with one a line",
             )
-        for flag in stage.optional:
+        for flag in set(stage.optional) - set(stage.many):
             command.add_argument(f"--{flag}", type=Path, nargs="?", help="may be left empty")
         command.add_argument(
             "--out",

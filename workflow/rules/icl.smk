@@ -10,7 +10,7 @@ if study.icl:
     rule icl:
         input:
             card=f"{out}/checkpoint/{{checkpoint}}/card.json",
-            tasks=expand(f"{out}/items/{{task}}/items.json", task=study.fetched),
+            tasks=expand(f"{out}/items/{{task}}/items.json", task=[task for task in study.fetched if task in study.icl]),
         output:
             update(expand(f"{out}/icl/{{{{checkpoint}}}}/{{task}}.json", task=sorted(study.icl))),
         params:

@@ -1,10 +1,13 @@
 """A training data set: queries, their positives, and the passage collection.
 
-requires: a data source        writes: pairs.json, pairs.parquet, passages.parquet
+requires: a data source, task.json and items.json of held-out tests        writes: pairs.json, pairs.parquet, passages.parquet
 """
 
 
 rule pairs:
+    input:
+        expand(f"{out}/task/{{task}}/task.json", task=study.held("task")),
+        expand(f"{out}/items/{{task}}/items.json", task=study.held("items")),
     output:
         f"{out}/pairs/{{pairs}}/pairs.json",
     params:
@@ -15,4 +18,4 @@ rule pairs:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale pairs --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"
+        "retscale pairs --spec {params.spec:q} --tests {input:q} --out {output:q} > {log:q} 2>&1"

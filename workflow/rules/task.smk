@@ -6,7 +6,7 @@ requires: a data source, of which a folder is watched for changes        writes:
 
 rule task:
     input:
-        lambda wildcards: study.tasks[wildcards.task].watched(),
+        lambda wildcards: study.read[wildcards.task].watched(),
     output:
         f"{out}/task/{{task}}/task.json",
     params:

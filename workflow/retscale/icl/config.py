@@ -11,6 +11,9 @@ from retscale.text.wheel import WheelSource
 
 TYPES = ("multiple_choice", "language_modeling", "schema", "generation_task_with_answers", "code_evaluation")
 
+# The field of a released row that is asked; its answers are short or stand in it.
+QUESTIONS = dict(zip(TYPES, ("query", "context", "context_options", "context", "prompt"), strict=True))
+
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -97,6 +100,10 @@ class Induction(Built):
     vocabulary: int = Field(200, ge=10)
     items: int = Field(200, ge=1)
 
+    def fields(self) -> list[str]:
+        """None: a random sequence stands nowhere."""
+        return []
+
 
 class Released(Strict):
     """Rows as the MosaicML gauntlet releases them; the type of the task says which fields they have.
@@ -108,9 +115,6 @@ class Released(Strict):
     """
 
     kind: Literal["released"] = "released"
-
-    def fields(self) -> list[str]:
-        return []
 
 
 class IclTask(Strict):
@@ -178,9 +182,14 @@ class IclTask(Strict):
             )
         return self
 
+    @property
+    def texts_from(self) -> Literal["items"] | None:
+        """The stage that fetches the texts of this test, if one does."""
+        return "items" if self.source.kind == "jsonl" and self.source.fetched else None
+
     def text_fields(self) -> list[str]:
-        """Fields of the data wheel that hold the texts of this test: training must not see them."""
-        return self.items.fields()
+        """Fields of a row that hold the texts of this test, which training must not see; none if it has no text."""
+        return [QUESTIONS[self.type]] if self.items.kind == "released" else self.items.fields()
 
 
 class Job(Strict):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from retscale.items.config import JsonlSource
 from retscale.text.wheel import WheelSource
 
 
@@ -70,10 +71,23 @@ class HubPassages(HubFiles, Text):
 
 
 class Excluded(WheelSource):
-    """Texts of a test: no training query or passage may equal one of them. `field` holds a text or a list of texts."""
+    """Texts of a test: no training query or passage may equal one of them. `field` holds a text or a list of texts, from
+    which the regular expression `strip` is removed.
+    """
 
     name: str
     field: str
+    strip: str | None = None
+
+
+class HeldOut(BaseModel):
+    """A held-out test that lies in no wheel: an in-context task, whose items have their texts in `fields` and lie at
+    `source` unless a job has fetched them, or a retrieval task, which a job has read.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    fields: list[str] = []
+    source: JsonlSource | None = None
 
 
 class PairsConfig(BaseModel):
@@ -92,6 +106,7 @@ class PairsConfig(BaseModel):
 
 
 class Job(PairsConfig):
-    """What one job of this stage is told: one training data set."""
+    """What one job of this stage is told: one training data set, and the held-out tests that lie in no wheel."""
 
     id: str
+    held_out: dict[str, HeldOut] = {}

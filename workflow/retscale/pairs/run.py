@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from retscale.errors import UserError
+from retscale.pairs import held_out
 from retscale.pairs.config import Job
 from retscale.pairs.exclude import Excluder
 from retscale.pairs.normalise import plain
-from retscale.pairs.source import open_rows, passages_in, texts, triples
+from retscale.pairs.source import open_rows, passages_in, triples
 from retscale.progress import progress
-from retscale.text.wheel import WheelSource, rows
 
 
 def identifier(letter: str, text: str) -> str:
@@ -83,13 +83,7 @@ def select(
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
     config = Job.model_validate(spec)
-    tests: dict[str, list[str]] = {}
-    for test in config.exclude:
-        found = tests.setdefault(test.name, [])
-        for row in rows(WheelSource(wheel=test.wheel, files=test.files)):
-            if test.field not in row:
-                raise UserError(f"exclude: a row of {test.name} has no field {test.field!r}; it has {', '.join(row)}")
-            found += texts(row[test.field])
+    tests = held_out.read(config.exclude, config.held_out, inputs.get("tests", []))
     rows_of_pairs, revision = open_rows(config.source)
     further, collection_revision = open_rows(config.collection) if config.collection else ((), None)
     if config.collection:
@@ -115,6 +109,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         "id": config.id,
         "rows": read,
         "excluded": dict(sorted(excluded.items())),
+        "held_out": {name: len(set(tests[name])) for name in sorted(tests)},
         "overlap": {name: overlap[name] for name in sorted(tests)},
         "usable": usable,
         "pairs": len(pairs),
@@ -128,4 +123,4 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     (out / "pairs.json").write_text(
         json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    return {name: facts[name] for name in ("rows", "excluded", "overlap", "pairs", "passages")}
+    return {name: facts[name] for name in ("rows", "excluded", "held_out", "overlap", "pairs", "passages")}

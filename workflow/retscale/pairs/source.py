@@ -21,11 +21,11 @@ def open_rows(source: WheelSource | File | HubFiles) -> tuple[Iterator[dict], st
     if isinstance(source, WheelSource):
         return rows(source), None
     if isinstance(source, File):
-        return _file(Path(source.path).expanduser()), None
+        return read_file(Path(source.path).expanduser()), None
     from retscale.hub.snapshot import snapshot
 
     found = snapshot(source.repo, source.revision, lambda names: _named(source, names), kind="dataset")
-    return (row for name in _named(source, found.sha256) for row in _file(found.folder / name)), found.commit
+    return (row for name in _named(source, found.sha256) for row in read_file(found.folder / name)), found.commit
 
 
 def triples(source: Iterable[dict], fields: Fields) -> Iterator[tuple[str, str, list[str]]]:
@@ -83,7 +83,8 @@ def _named(source: HubFiles, names: Iterable[str]) -> list[str]:
     return found
 
 
-def _file(path: Path) -> Iterator[dict]:
+def read_file(path: Path, what: str = "pairs") -> Iterator[dict]:
+    """The rows of a parquet or jsonl file; UserError, which calls them `what`, if it cannot be read."""
     kind = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:])
     number = 0
     try:
@@ -97,10 +98,10 @@ def _file(path: Path) -> Iterator[dict]:
                     if text.strip():
                         yield _row(text)
         else:
-            raise UserError(f"cannot read pairs from {path}: give a .parquet, .jsonl or .jsonl.gz file")
+            raise UserError(f"cannot read {what} from {path}: give a .parquet, .jsonl or .jsonl.gz file")
     except (OSError, EOFError, ValueError, RecursionError) as error:  # pyarrow's errors derive from these
         line = f", line {number + isinstance(error, EOFError)}" if number else ""
-        raise UserError(f"cannot read pairs from {path}{line}: {error}") from None
+        raise UserError(f"cannot read {what} from {path}{line}: {error}") from None
 
 
 def _row(line: str) -> dict:

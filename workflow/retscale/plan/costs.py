@@ -43,7 +43,7 @@ class Costs:
 
     @cached_property
     def tasks(self) -> dict[str, Corpus]:
-        return {id: of_task(task, self.results / f"task/{id}/task.json") for id, task in self.study.tasks.items()}
+        return {id: of_task(task, self.results / f"task/{id}/task.json") for id, task in self.study.read.items()}
 
     @cached_property
     def pairs(self) -> dict[str, Corpus]:

@@ -50,14 +50,19 @@ def _jobs(study: Study) -> Iterator[Job]:
     for id, card in cards.items():
         pretrained = study.checkpoints[id].source.kind == "pretrain"
         yield one("checkpoint", (id,), text if pretrained else [], card, specs.checkpoint, id)
+    read = {id: f"task/{id}/task.json" for id in study.read}
+    for id, output in read.items():
+        yield replace(one("task", (id,), [], output, specs.task, id), watches=study.read[id].watched())
+    fetched = {id: f"items/{id}/items.json" for id in study.fetched}
+    for id, output in fetched.items():
+        yield one("items", (id,), [], output, specs.items, id)
+    tasks = {id: read[id] for id in study.tasks}
+    tests = [read[id] for id in study.held("task")] + [fetched[id] for id in study.held("items")]
     pairs = {id: f"pairs/{id}/pairs.json" for id in study.pairs}
     mined = {id: f"mine/{id}/negatives.parquet" for id in study.pairs}
     for id, output in pairs.items():
-        yield one("pairs", (id,), [], output, specs.pairs, id)
+        yield one("pairs", (id,), tests, output, specs.pairs, id)
         yield one("mine", (id,), [output], mined[id], specs.mine)
-    tasks = {id: f"task/{id}/task.json" for id in study.tasks}
-    for id, output in tasks.items():
-        yield replace(one("task", (id,), [], output, specs.task, id), watches=study.tasks[id].watched())
     encoders = {
         (id, recipe): f"finetune/{id}/{recipe}/encoder.json" for recipe, ids in study.trained.items() for id in ids
     }
@@ -77,12 +82,9 @@ def _jobs(study: Study) -> Iterator[Job]:
         yield (made := batch("evaluate", (id, recipe, *members), reads, folder, members, cut, id, recipe, step))
         scores += made.makes
     yield (leaks := batch("leakage", (), [*pairs.values(), *tasks.values()], "leakage", sorted(tasks), specs.leakage))
-    fetched = {task: f"items/{task}/items.json" for task in study.fetched}
-    for task, output in fetched.items():
-        yield one("items", (task,), [], output, specs.items, task)
-    icl = []
+    icl, items = [], [fetched[task] for task in study.icl if task in fetched]
     for id, card in cards.items() if study.icl else ():
-        made = batch("icl", (id,), [card, *fetched.values()], f"icl/{id}", sorted(study.icl), specs.icl, id)
+        made = batch("icl", (id,), [card, *items], f"icl/{id}", sorted(study.icl), specs.icl, id)
         yield made
         icl += made.makes
     collect, fit = "collect/collect.json", "fit/fit.json"

@@ -31,7 +31,7 @@ def downloads(study: Study, left: list[Job], costs: Costs) -> list[str]:
         found = disk(Cost(bytes=text_bytes(costs.pairs[id]), files=files) for id in ids)
         repos, size = " and ".join(repo for repo, *_ in files), words.cell(found, words.size)
         lines.append(f"training data {', '.join(ids)}: {repos}, {size} of text, each passage counted once")
-    tasks = [id for id, task in study.tasks.items() if task.source.kind == "mteb" and ("task", id) in to_do]
+    tasks = [id for id, task in study.read.items() if task.source.kind == "mteb" and ("task", id) in to_do]
     if tasks:
         found = total(text_bytes(costs.tasks[id]) for id in tasks)
         lines.append(f"{len(tasks)} tasks of mteb, {words.cell(found, words.size)} of text")

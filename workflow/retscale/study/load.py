@@ -67,10 +67,19 @@ class Study:
         """Figures that show them."""
         return [name for name in self.figures if self.external and name in ("1a", "1b", "2")]
 
+    def held(self, stage: str) -> dict[str, RetrievalTask | IclTask]:
+        """Held-out tests whose texts this stage reads."""
+        return {name: test for name, test in self.held_out.items() if test.texts_from == stage}
+
     @property
-    def fetched(self) -> list[str]:
-        """In-context tasks whose items must be fetched."""
-        return [name for name, task in self.icl.items() if task.source.kind == "jsonl" and task.source.fetched]
+    def read(self) -> dict[str, RetrievalTask]:
+        """Retrieval tasks that must be read: to be evaluated, or to be held out."""
+        return self.tasks | self.held("task")
+
+    @property
+    def fetched(self) -> dict[str, IclTask]:
+        """In-context tasks whose items must be fetched: to be scored, or to be held out."""
+        return {name: task for name, task in self.icl.items() if task.texts_from == "items"} | self.held("items")
 
     @cached_property
     def batches(self) -> dict[str, list[str]]:
@@ -106,6 +115,8 @@ def study(path: Path) -> Study:
     checkpoints = {id: every[id] for id in _part(data.only, every, "only", file)}
     limits = {}
     recipes = _all("recipe", data.recipes, "recipes", file, limits)
+    tasks = _all("task", catalog.expand(data.tasks, "task"), "tasks", file)
+    icl = _all("icl", catalog.expand(data.icl, "icl"), "icl", file)
     found = Study(
         file=data,
         path=path,
@@ -119,9 +130,9 @@ def study(path: Path) -> Study:
             ]
             for name in recipes
         },
-        tasks=_all("task", catalog.expand(data.tasks, "task"), "tasks", file),
-        icl=_all("icl", catalog.expand(data.icl, "icl"), "icl", file),
-        held_out={name: _held_out(name, file) for name in data.held_out},
+        tasks=tasks,
+        icl=icl,
+        held_out=dict(_held_out(entry, tasks | icl, file) for entry in catalog.expand(data.held_out, "task")),
     )
     for version in data.averages:
         if version not in catalog.gauntlets():
@@ -175,11 +186,19 @@ def _part(names, checkpoints: dict, where: str, file: str) -> list[str]:
     return [name for name in checkpoints if name in names]
 
 
-def _held_out(name: str, file: str):
-    for kind in ("task", "icl"):
-        if name in catalog.entries(kind):
-            return _entry(kind, name, "held_out", file)[1]
-    raise explain.unknown(file, "held_out", "task", name, {**catalog.entries("task"), **catalog.entries("icl")})
+def _held_out(entry: str | dict, own: dict, file: str) -> tuple[str, RetrievalTask | IclTask]:
+    """A test with its id: one of the study's `own` tasks, or of the catalog."""
+    name, id = (entry, entry) if isinstance(entry, str) else (entry["use"], entry["id"])
+    kind = next((kind for kind in ("task", "icl") if name in catalog.entries(kind)), None)
+    if id in own:
+        test = own[id]
+    elif kind:
+        test = _entry(kind, entry, "held_out", file)[1]
+    else:
+        raise explain.unknown(file, "held_out", "task", name, {**catalog.entries("task"), **catalog.entries("icl"), **own})
+    if not test.texts_from and not test.text_fields():
+        raise UserError(f"{file}: held_out: {name} has no text that training could have seen; take it off the list")
+    return id, test
 
 
 def _check_sense(found: Study, file: str) -> None:

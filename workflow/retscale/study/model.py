@@ -45,7 +45,11 @@ class Study(BaseModel):
     pairs: list[Entry] = Field(
         min_length=1, description="training data sets, or just one; a recipe's `weights` say how it mixes them"
     )
-    held_out: list[str] = Field([], description="tests whose texts are left out of the training data")
+    held_out: list[str] = Field(
+        [],
+        description="tests whose texts are left out of the training data: tasks and suites of the catalog, and tasks of "
+        "this study",
+    )
     mine: MineConfig
     recipes: list[Entry] = Field(
         min_length=1, description="the first is the main one; `checkpoints:` limits one to a part of the ladder"

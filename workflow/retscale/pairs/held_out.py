@@ -1,0 +1,72 @@
+"""The texts of held-out tests, from wherever they lie."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from retscale.errors import UserError
+from retscale.pairs.config import Excluded, HeldOut
+from retscale.pairs.source import read_file, texts
+from retscale.text.wheel import WheelSource, rows
+
+
+def read(excluded: list[Excluded], tests: dict[str, HeldOut], files: list[Path]) -> dict[str, list[str]]:
+    """The texts of each test; one in a wheel comes in parts, a field each.
+
+    `files` are task.json and items.json of tests that a job has read, each in a folder of the test's name. UserError if
+    a test has no text, for then nothing of it would be held out.
+    """
+    found: dict[str, list[str]] = {}
+    for part in excluded:
+        found.setdefault(part.name, []).extend(of_wheel(part))
+    made = {path.parent.name: path for path in files}
+    for name, test in tests.items():
+        if test.source is None and name not in made:
+            raise UserError(f"held_out: {name} must be read first; give its task.json or items.json with --tests")
+        found[name] = list(of_items(name, test, made.get(name)) if test.fields else of_task(made[name]))
+    for name, held in found.items():
+        if not any(text.strip() for text in held):
+            raise UserError(f"held_out: {name} has no text that could be left out of training; look at its source")
+    return found
+
+
+def of_wheel(part: Excluded) -> Iterator[str]:
+    strip = re.compile(part.strip) if part.strip else None
+    for row in rows(WheelSource(wheel=part.wheel, files=part.files)):
+        if part.field not in row:
+            raise UserError(f"exclude: a row of {part.name} has no field {part.field!r}; it has {', '.join(row)}")
+        for text in texts(row[part.field]):
+            yield strip.sub("", text).strip() if strip else text
+
+
+def of_task(task: Path) -> Iterator[str]:
+    """Queries and judged documents of a retrieval task, the latter with their titles and without.
+
+    Not its whole corpus: that of MS MARCO holds the very passages to train on, and what nobody has judged is no answer
+    to a test. It also bounds the memory of the search for copies, about 200 bytes a word.
+    """
+    yield from pd.read_parquet(task.with_name("queries.parquet"), columns=["text"])["text"]
+    judged = pq.read_table(task.with_name("qrels.parquet"), columns=["doc_id"])["doc_id"].unique()
+    corpus = task.with_name("corpus.parquet")
+    for row in pq.read_table(corpus, columns=["title", "text"], filters=pc.field("doc_id").isin(judged)).to_pylist():
+        yield row["text"]
+        if row["title"]:
+            yield from texts(row)
+
+
+def of_items(name: str, test: HeldOut, fetched: Path | None) -> Iterator[str]:
+    """The fields of every item of an in-context task, without its answers."""
+    path = fetched.with_name("items.jsonl") if test.source is None else test.source.find()
+    if path is None:
+        raise UserError(
+            f"held_out: there is no {test.source.file} of {name} below {test.source.folder}; correct `folder`"
+        )
+    for number, row in enumerate(read_file(path, f"the items of {name}"), 1):
+        for field in test.fields:
+            if field not in row:
+                raise UserError(f"held_out: item {number} of {path} has no field {field!r}; it has {', '.join(row)}")
+            yield from texts(row[field])
