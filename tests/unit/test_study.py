@@ -381,3 +381,28 @@ def test_a_word_that_yaml_once_took_for_a_truth_value_may_be_an_id(tmp_path):
     data = smoke() | {"tasks": ["fiqa"], "held_out": []}
     text = yaml.safe_dump(data).replace("- fiqa\n", "- {use: fiqa, id: no}\n- {use: fiqa, id: on}\n")
     assert {"no", "on"} <= load.study(written(tmp_path, text)).tasks.keys()
+
+
+FOLDER = {"id": "x", "source": {"kind": "folder", "path": "/x"}}
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"tasks": ["fiqa", FOLDER | {"id": "fiqa.record"}]}, "tasks: the id 'fiqa.record' ends as the provenance record"),
+        ({"icl": [{"use": "shuffle", "id": "x.record"}]}, "provenance record of 'x' does; rename it"),
+        ({"tasks": ["fiqa", FOLDER | {"id": "kept", "alone": True}]}, "'kept' is evaluated alone, by a job named 'kept', which"),
+        ({"tasks": ["fiqa", FOLDER | {"id": "small", "alone": True}]}, "is the name of another job; rename it"),
+        ({"tasks": ["fiqa", FOLDER | {"alone": True, "corpus": "step-8"}]}, "'x' is evaluated alone, by a job named 'step-8'"),
+    ],
+)
+def test_names_that_would_collide_are_refused(tmp_path, change, message):
+    with pytest.raises(UserError) as error:
+        load.study(written(tmp_path, smoke() | change))
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_small_tasks_may_have_these_names(tmp_path):
+    names = ["kept", "small", "step-8"]
+    found = load.study(written(tmp_path, smoke() | {"tasks": ["fiqa", *(FOLDER | {"id": id} for id in names)]}))
+    assert found.batches == {"small": ["fiqa", *names]}

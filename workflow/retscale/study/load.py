@@ -16,6 +16,10 @@ from retscale.task.config import RetrievalTask
 from retscale.text.config import TextConfig
 
 
+# What the evaluations of the small tasks, and those of kept encoders and their logs, are called.
+OTHER_BATCHES = r"small|kept|step-\d+"
+
+
 @dataclass(frozen=True)
 class Study:
     """A complete study; ids map to configurations, in the order of the file."""
@@ -210,6 +214,16 @@ def _check_sense(found: Study, file: str) -> None:
         )
     if both := found.tasks.keys() & {task.group for task in found.tasks.values()}:
         raise UserError(f"{file}: {', '.join(sorted(both))}: the name of a task and of a group of tasks; rename one")
+    for where in ("tasks", "icl"):
+        for id in getattr(found, where):
+            if id.endswith(".record"):
+                raise UserError(f"{file}: {where}: the id {id!r} ends as the provenance record of {id[:-7]!r} does; rename it")
+    for id, task in found.tasks.items():
+        if task.alone and re.fullmatch(OTHER_BATCHES, batch := task.corpus or id):
+            raise UserError(
+                f"{file}: tasks: {id!r} is evaluated alone, by a job named {batch!r}, which is the name of another job; "
+                f"rename {'its `corpus`' if task.corpus else 'it'}"
+            )
     for id, checkpoint in found.checkpoints.items():
         if checkpoint.unsupported:
             raise UserError(f"{file}: the checkpoint {id!r} cannot be loaded: {checkpoint.unsupported}; leave it out")
