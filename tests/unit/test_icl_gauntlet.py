@@ -33,7 +33,7 @@ from retscale.icl.decoder import Decoder
 from retscale.icl.generate import alike, generate, text
 from retscale.icl.item import Item, Program
 from retscale.icl.prompt import Prompt, answer_length, build, cut, shots, tokens
-from retscale.icl.run import GENERATED, Reader, evaluate, run
+from retscale.icl.run import Reader, evaluate, run
 from retscale.icl.score import score
 from retscale.icl.summary import accuracy
 from retscale.items import run as items_run
@@ -932,7 +932,7 @@ def test_the_releases_own_samples_are_read_and_scored(reader, name, fixture, cat
     items, rows = icl_items.read(config)[0], [json.loads(line) for line in path.read_text().splitlines()]
     assert len(items) == len(rows) == 4 and {item.category for item in items} == {category}
     longer = dataclasses.replace(reader, max_length=512)
-    if config.type in GENERATED:
+    if config.generated:
         assert [item.choices[0] for item in items] == [row.get("answer", row.get("canonical_solution")) for row in rows]
         return  # the tiny model's tokens are too many for their answers
     result, table = evaluate(config, name, None, longer)

@@ -389,11 +389,11 @@ FOLDER = {"id": "x", "source": {"kind": "folder", "path": "/x"}}
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"tasks": ["fiqa", FOLDER | {"id": "fiqa.record"}]}, "tasks: the id 'fiqa.record' ends as the provenance record"),
+        ({"tasks": ["fiqa", FOLDER | {"id": "fiqa.record"}]}, "ends as the provenance record of 'fiqa'"),
         ({"icl": [{"use": "shuffle", "id": "x.record"}]}, "provenance record of 'x' does; rename it"),
-        ({"tasks": ["fiqa", FOLDER | {"id": "kept", "alone": True}]}, "'kept' is evaluated alone, by a job named 'kept', which"),
+        ({"tasks": ["fiqa", FOLDER | {"id": "kept", "alone": True}]}, "'kept' is evaluated alone, by a job named 'kept'"),
         ({"tasks": ["fiqa", FOLDER | {"id": "small", "alone": True}]}, "is the name of another job; rename it"),
-        ({"tasks": ["fiqa", FOLDER | {"alone": True, "corpus": "step-8"}]}, "'x' is evaluated alone, by a job named 'step-8'"),
+        ({"tasks": ["fiqa", FOLDER | {"alone": True, "corpus": "step-8"}]}, "alone, by a job named 'step-8'"),
     ],
 )
 def test_names_that_would_collide_are_refused(tmp_path, change, message):

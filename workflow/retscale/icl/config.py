@@ -183,6 +183,11 @@ class IclTask(Strict):
         return self
 
     @property
+    def generated(self) -> bool:
+        """Whether the model writes its answers itself."""
+        return self.type in ("generation_task_with_answers", "code_evaluation")
+
+    @property
     def texts_from(self) -> Literal["items"] | None:
         """The stage that fetches the texts of this test, if one does."""
         return "items" if self.source.kind == "jsonl" and self.source.fetched else None

@@ -25,7 +25,6 @@ from retscale.model.device import device, dtype
 from retscale.model.load import load_causal_lm, load_tokenizer
 from retscale.model.tokenize import own_ends
 
-GENERATED = ("generation_task_with_answers", "code_evaluation")
 TEMPERATURE = 0.2  # of programs, as released; all else is the most probable token
 
 
@@ -73,7 +72,7 @@ def evaluate(task: IclTask, name: str, fetched: Path | None, reader: Reader) -> 
     chosen = icl_items.sample(every, task)
     parts = tokens(reader.tokenizer, [build(every[i], [every[j] for j in examples[i]], task) for i in chosen])
     limit = min(task.max_length, reader.max_length or task.max_length)
-    generated = answer_length(reader.tokenizer, every, task) if task.type in GENERATED else 0
+    generated = answer_length(reader.tokenizer, every, task) if task.generated else 0
     longer = [sum(length > limit for length in lengths(part, generated)) for part in parts]
     if task.too_long == "skip":
         kept = [place for place, count in enumerate(longer) if not count]
@@ -81,7 +80,7 @@ def evaluate(task: IclTask, name: str, fetched: Path | None, reader: Reader) -> 
         chosen, parts = [chosen[place] for place in kept], [parts[place] for place in kept]
     skipped, trimmed = (sum(map(bool, longer)), 0) if task.too_long == "skip" else (0, sum(longer))
     items = [every[i] for i in chosen]
-    if task.type in GENERATED:
+    if task.generated:
         table = written(task, name, items, parts, generated, limit, reader)
     else:
         table = likely(task, name, items, parts, limit, reader)

@@ -10,11 +10,10 @@ from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
-from retscale.study import catalog, explain, yaml
+from retscale.study import catalog, explain, idle, yaml
 from retscale.study import model as written
 from retscale.task.config import RetrievalTask
 from retscale.text.config import TextConfig
-
 
 # What the evaluations of the small tasks, and those of kept encoders and their logs, are called.
 OTHER_BATCHES = r"small|kept|step-\d+"
@@ -43,6 +42,13 @@ class Study:
     def figures(self) -> list[str]:
         """Those of the file, in its order; learning curves need kept encoders."""
         return [name for name in self.file.figures if name != "curves" or self.kept]
+
+    @property
+    def averaged(self) -> set[str]:
+        """In-context tasks that enter an average of the study."""
+        versions = [catalog.gauntlets()[version]["categories"].values() for version in self.file.averages]
+        tasks = [task for categories in versions for category in categories for task in category.items()]
+        return self.icl.keys() & {catalog.gauntlet_id(*task) for task in tasks}
 
     @property
     def kept(self) -> list[tuple[str, str, int]]:
@@ -114,7 +120,8 @@ class Study:
 def study(path: Path) -> Study:
     """The study in the file `path`; UserError says what is wrong, where, and what was meant."""
     file = str(path)
-    data = explain.validate(written.Study, yaml.read(path), file)
+    given = yaml.read(path)
+    data = explain.validate(written.Study, given, file)
     every = _all("checkpoint", data.checkpoints, "checkpoints", file)
     checkpoints = {id: every[id] for id in _part(data.only, every, "only", file)}
     limits = {}
@@ -144,6 +151,8 @@ def study(path: Path) -> Study:
     if not any(found.trained.values()):
         raise UserError(f"{file}: only: none of the recipes is for any of these checkpoints")
     _check_sense(found, file)
+    if lines := idle.idle(found, given):
+        raise UserError("\n".join(f"{file}: {line}" for line in lines))
     return found
 
 

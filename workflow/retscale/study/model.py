@@ -17,6 +17,8 @@ from retscale.model.precision import Precision
 ID = r"^[a-z0-9][a-z0-9._-]*$"
 Id = Annotated[str, Field(pattern=ID, max_length=80)]
 Entry = str | dict
+# The kind of the entries of each list of entries.
+LISTS = {"checkpoint": "checkpoints", "pairs": "pairs", "recipe": "recipes", "task": "tasks", "icl": "icl"}
 Figure = Literal["1a", "1b", "2", "3", "ablation", "curves", "training"]
 
 

@@ -6,17 +6,16 @@ Entries of the catalog appear in full: where a study names one, it may override 
 import json
 from pathlib import Path
 
-from retscale.study import catalog
-from retscale.study.model import Study
+from retscale.study import catalog, model
 
 FILE = Path(__file__).resolve().parents[2] / "schemas" / "study.schema.json"
-LISTS = {"checkpoints": "checkpoint", "pairs": "pairs", "recipes": "recipe", "tasks": "task", "icl": "icl"}
+LISTS = {where: kind for kind, where in model.LISTS.items()}
 SINGLE = {"text": "text"}
 
 
 def schema() -> dict:
     """Draft 2020-12 schema of the study file."""
-    made = Study.model_json_schema()
+    made = model.Study.model_json_schema()
     definitions = made.setdefault("$defs", {})
     for key, kind in {**LISTS, **SINGLE}.items():
         entry = catalog.model(kind).model_json_schema()

@@ -1,0 +1,120 @@
+"""Keys that a study writes and that do nothing, because of what another key says: refused, for they were meant.
+
+Only what a study itself writes is looked at. An entry of the catalog may carry what an override makes idle, and a key
+that `{use: SUITE, ...}` gives to all tasks of a suite need count for one of them only.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from retscale.checkpoint.config import Checkpoint
+from retscale.figure.config import FigureConfig
+from retscale.finetune.config import Recipe
+from retscale.icl.config import Built, IclTask
+from retscale.items.config import JsonlSource
+from retscale.mine.config import MineConfig
+from retscale.pairs.config import PairsConfig
+from retscale.study import catalog
+from retscale.study import model as written
+from retscale.task.config import RetrievalTask, RowsSource
+
+
+class Rule(NamedTuple):
+    """The `keys` of a `model` do something only if `counts`(entry, study), which `needs` says in words."""
+
+    model: type[BaseModel]
+    keys: tuple[str, ...]
+    counts: Callable[[BaseModel, object], object]
+    needs: str
+
+
+RULES = [
+    Rule(written.Study, ("curve_tasks",), lambda _, study: study.kept, "a recipe that has `keep`"),
+    Rule(written.Study, ("averages",), lambda _, study: study.averaged, "a task of that gauntlet under `icl`"),
+    Rule(
+        written.Study,
+        ("text",),
+        lambda file, study: file.only or any(c.source.kind == "pretrain" for c in study.checkpoints.values()),
+        "a checkpoint that is pretrained here",
+    ),
+    Rule(Checkpoint, ("gated",), lambda checkpoint, _: checkpoint.source.kind == "hub", "a source of kind `hub`"),
+    Rule(PairsConfig, ("seed",), lambda pairs, _: pairs.max_pairs, "`max_pairs`"),
+    Rule(
+        PairsConfig,
+        ("near_words", "near_share"),
+        lambda pairs, study: pairs.exclude or study.held_out,
+        "`held_out` in the study or `exclude` here",
+    ),
+    Rule(MineConfig, ("variant", "k1", "b", "stopwords"), lambda mine, _: mine.method == "bm25", "`method: bm25`"),
+    Rule(Recipe, ("lora",), lambda recipe, _: recipe.tuning == "lora", "`tuning: lora`"),
+    Rule(RetrievalTask, ("max_documents",), lambda task, _: not task.judged_only, "`judged_only: false`"),
+    Rule(
+        RetrievalTask,
+        ("seed",),
+        lambda task, _: task.max_queries or task.max_documents,
+        "`max_queries` or `max_documents`",
+    ),
+    Rule(RetrievalTask, ("corpus",), lambda task, _: task.alone, "`alone: true`"),
+    Rule(RowsSource, ("relevant",), lambda source, _: source.label, "`label`"),
+    Rule(JsonlSource, ("repo", "revision", "root"), lambda source, _: source.fetched, "a file that is fetched"),
+    Rule(IclTask, ("stop",), lambda task, _: task.generated, "a type whose answers are generated"),
+    Rule(
+        IclTask,
+        ("cot_delimiter", "normalise"),
+        lambda task, _: task.type == "generation_task_with_answers",
+        "`type: generation_task_with_answers`",
+    ),
+    Rule(IclTask, ("execute",), lambda task, _: task.type == "code_evaluation", "`type: code_evaluation`"),
+    Rule(IclTask, ("categories",), lambda task, _: task.items.kind == "released", "items of kind `released`"),
+    Rule(IclTask, ("shot_seed", "example_delimiter"), lambda task, _: task.shots, "`shots`"),
+    Rule(IclTask, ("delimiter",), lambda task, _: task.shots or task.type != "schema", "`shots` in a schema"),
+    Rule(
+        IclTask,
+        ("seed",),
+        lambda task, _: task.max_items or isinstance(task.items, Built),
+        "`max_items` or items built from text",
+    ),
+    Rule(FigureConfig, ("trend",), lambda style, study: style is study.file.figures.get("1b"), "figure 1b"),
+    Rule(FigureConfig, ("accent",), lambda style, study: style is study.file.figures.get("ablation"), "the ablation"),
+]
+
+
+def idle(study, given: dict) -> list[str]:
+    """One line for each key that does nothing, of the mapping `given` from which the load.Study `study` was read."""
+    found = dict(keys(study.file, given, study))
+    if "curves" in (given.get("figures") or {}) and not study.kept:
+        found["figures.curves"] = "a recipe that has `keep`"
+    for kind, where in written.LISTS.items():
+        for number, entry in enumerate(getattr(study.file, where)):
+            members = [_id(member) for member in catalog.expand([entry], kind)] if isinstance(entry, dict) else []
+            entries = getattr(study, where)
+            each = [dict(keys(entries[id], entry, study)) for id in members if id in entries]
+            for key in set(each[0]).intersection(*each[1:]) if each else ():
+                found[f"{where}.{number}.{key}"] = each[0][key]
+    does_nothing = "here it does nothing, so leave it out"
+    return [f"{key}: counts only with {needs}; {does_nothing}" for key, needs in sorted(found.items())]
+
+
+def keys(entry: BaseModel, given: dict, study) -> Iterator[tuple[str, str]]:
+    """(path, what it needs) of each key in the mapping `given`, from which `entry` was read, that does nothing."""
+    for key in given.keys() & type(entry).model_fields.keys():
+        value, field = getattr(entry, key), type(entry).model_fields[key]
+        for rule in RULES:
+            fits = isinstance(entry, rule.model) and key in rule.keys
+            if fits and value != field.get_default(call_default_factory=True) and not rule.counts(entry, study):
+                yield key, rule.needs
+        yield from ((f"{key}.{path}", needs) for path, needs in _below(value, given[key], study))
+
+
+def _below(value, given, study) -> Iterator[tuple[str, str]]:
+    if isinstance(value, BaseModel) and isinstance(given, dict):
+        yield from keys(value, given, study)
+    elif isinstance(value, dict) and isinstance(given, dict):
+        for name, part in given.items():
+            yield from ((f"{name}.{path}", needs) for path, needs in _below(value.get(str(name)), part, study))
+
+
+def _id(member: str | dict) -> str:
+    return member if isinstance(member, str) else str(member.get("id", member.get("use")))
