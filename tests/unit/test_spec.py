@@ -37,7 +37,7 @@ GOOD = {
         ("evaluate", {"tasks": {"t": {"k": 5}}}, "--spec: tasks.t.k: unknown key"),
         ("leakage", {"task": ["t"]}, "--spec: task: unknown key; did you mean 'tasks'?"),
         ("finetune", {"recipe": {"id": "r", "temprature": 1}}, "did you mean 'temperature'?"),
-        ("finetune", {"recipe": {"id": "r", "weights": {"p": 2}}}, "--spec: recipe.weights: input should be None"),
+        ("finetune", {"recipe": {"id": "r", "weights": {"p": 2}}}, "--spec: recipe.weights: input should be null"),
         ("figure", {"dpi": 1}, "--spec: dpi: input should be greater than or equal to 72"),
     ],
 )
