@@ -189,7 +189,7 @@ def draw(rng, n_documents: int, n_vectors: int):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("k", [1, 5, 40, 300])
-def test_namedthat_share_a_vector_are_ranked_as_if_each_had_its_own(seed, k, monkeypatch):
+def test_documents_that_share_a_vector_are_ranked_as_if_each_had_its_own(seed, k, monkeypatch):
     rng = np.random.default_rng(seed)
     documents, held = draw(rng, 120, (3, 20, 60, 120)[seed % 4])
     asked = vectors(rng, 9, 3)
