@@ -62,7 +62,57 @@ PLAIN = [[["a", "T", "é x"], ["b", "", "y"]], [["1", "q"]], [["1", "b", 2], ["1
 def test_however_it_is_written_it_is_the_same_collection(tmp_path, written):
     found = made(folder(tmp_path / "x", **written))
     assert values(found) == PLAIN
-    assert found["notes"]["dropped"] == {"query without judgement": 1} and found["notes"]["kept"] == {}
+    assert found["notes"] == {"assumed": {}, "dropped": {"query without judgement": 1}, "kept": {}}
+
+
+HEADER = "corpus-id\tquery-id\tscore\nb\t1\t2\na\t1\t0\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ({"qrels": HEADER}, {"test.tsv: columns by the header (corpus-id, query-id, score)": 2}),
+        ({"qrels": "\ufeff\n" + HEADER}, {"test.tsv: columns by the header (corpus-id, query-id, score)": 2}),
+        ({"qrels": HEADER.upper().replace("A\t", "a\t").replace("B\t", "b\t")}, {"test.tsv: columns by the header (CORPUS-ID, QUERY-ID, SCORE)": 2}),
+        ({"qrels": HEADER.replace("\t", " ")}, {"test.tsv: columns by the header (corpus-id, query-id, score)": 2}),
+        ({"qrels": "Score\tDoc ID\tqid\n2\tb\t1\n0\ta\t1\n"}, {"test.tsv: columns by the header (Score, Doc ID, qid)": 2}),
+        ({"qrels": "topic iter docno rel\n1 0 b 2\n1 0 a 0\n"}, {"test.tsv: columns by the header (topic, iter, docno, rel)": 2}),
+        ({"qrels": "qid\tpid\tgrade\tby\n1\tb\t2\tme\n1\ta\t0\t\n"}, {"test.tsv: columns by the header (qid, pid, grade, by)": 2}),
+        ({"qrels": "cid\tqid\tlabel\nb\t1\t2\na\t1\t0\n"}, {"test.tsv: column cid taken as the document": 2}),
+        ({"qrels": "query-id\tcorpus-id\tgain\n1\tb\t2\n1\ta\t0\n"}, {"test.tsv: column gain taken as the score": 2}),
+        ({"qrels": "left\tright\tscore\n1\tb\t2\n1\ta\t0\n"}, {"test.tsv: columns by position, since the header (left, right, score) names neither query nor document": 2}),
+        ({"qrels": "query-id\tcorpus-id\tgrade\n1\tb\t2\t\n1\ta\t0\n"}, {}),
+        ({"qrels": "\n\n" + QRELS}, {}),
+        ({"qrels": '"query-id"\t"corpus-id"\t"score"\n1\tb\t2\n1\ta\t0\n'}, {}),
+        ({"qrels": QRELS.replace("\t", ",")}, {"test.tsv: columns separated by commas": 2}),
+        ({"qrels": '1, "b", 2\n1, "a", 0\n'}, {"test.tsv: columns separated by commas": 2}),
+        ({"corpus": CORPUS.replace("_id", "id")}, {"corpus.jsonl: `id` read as `_id`": 2}),
+        ({"queries": QUERIES.replace("_id", "id").replace("text", "query")}, {"queries.jsonl: `query` read as `text`": 2, "queries.jsonl: `id` read as `_id`": 2}),
+    ],
+)  # fmt: skip
+def test_what_columns_and_keys_are_taken_for_is_said(tmp_path, written, says, capsys):
+    found = made(folder(tmp_path / "x", **written))
+    assert values(found) == PLAIN
+    assert found["notes"]["assumed"] == found["record"]["assumed"] == says
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == [*(f"task t: assumed: {what} ({n})" for what, n in says.items()), "task t: dropped: query without judgement (1)"]  # fmt: skip
+
+
+def test_ids_with_commas_between_blanks_are_whole(tmp_path):
+    corpus, queries = CORPUS.replace('"b"', '"b,2"'), QUERIES.replace('"1"', '"1,1"')
+    found = made(folder(tmp_path / "x", corpus, queries, "1,1 0 b,2 2\n1,1 0 a 0\n"))
+    assert found["qrels"].values.tolist() == [["1,1", "b,2", 2], ["1,1", "a", 0]] and found["notes"]["assumed"] == {}
+
+
+def test_a_title_stands_alone_and_may_be_a_number(tmp_path):
+    corpus = '{"_id": "a", "title": "T"}\n{"_id": "b", "title": 1984, "text": "y"}\n{"id": 3, "title": "U", "metadata": {}}\n'
+    found = made(folder(tmp_path / "x", corpus))
+    assert found["corpus"].values.tolist() == [["a", "T", ""], ["b", "1984", "y"], ["3", "U", ""]]
+    assert found["notes"]["assumed"] == {
+        "corpus.jsonl: title without text": 2,
+        "corpus.jsonl: title that is a number": 1,
+        "corpus.jsonl: `id` read as `_id`": 1,
+    }
 
 
 def bad(text: str, **part) -> pytest.param:
@@ -77,6 +127,9 @@ def bad(text: str, **part) -> pytest.param:
         bad("corpus.jsonl, line 2: not an object with _id", corpus=CORPUS.replace('"_id": "b", ', "")),
         bad("line 2: not an object with _id and text (the id None is", corpus=CORPUS.replace('"b"', "null")),
         bad("line 2: not an object with _id and text (the id '' is", corpus=CORPUS.replace('"b"', '""')),
+        bad("line 2: not an object with _id and text (no 'text' among _id, title, contents)", corpus=CORPUS.replace('"text": "y"', '"title": "T", "contents": "y"')),
+        bad("line 1: not an object with _id and text (no 'text' among _id, title)", queries=QUERIES.replace("text", "title")),
+        bad("line 2: not an object with _id and text (title", corpus=CORPUS.replace('"b",', '"b", "title": NaN,')),
         bad("title and text must be strings", corpus=CORPUS.replace('"y"', '["y"]')),
         bad("line 2: not an object with _id and text (title and text must be", corpus=CORPUS.replace('"y"', "0")),
         bad("line 1: not an object with _id and text (title and text must be", corpus=CORPUS.replace('"T"', "[]")),
@@ -88,12 +141,22 @@ def bad(text: str, **part) -> pytest.param:
         bad("line 1: expected query, document and score by tabs (the score 20261121101500000000 is", qrels="1\tb\t20261121101500000000\n"),
         bad("line 1: expected query, document and score by tabs (could not", qrels="1\tb\tmany\n"),
         bad("line 2: expected query, document and score", qrels="1\tb\t2\nb\n"),
+        bad("line 1: expected query, document and score by tabs (the header (query-id, corpus-id) names no score)", qrels="query-id\tcorpus-id\n1\tb\n"),
+        bad("line 1: expected query, document and score by tabs (the header (qid, docid, document, rel) names more than one document)", qrels="qid\tdocid\tdocument\trel\n1\tb\ty\t2\n"),
+        bad("line 3: expected query, document and score by tabs (2 columns under a header of 3)", qrels="query-id\tcorpus-id\tscore\n1\tb\t2\n1\ta\t\n"),
+        bad("line 2: expected query, document and score by tabs (4 columns under a header of 3)", qrels="query-id\tcorpus-id\tscore\n1\tb\t2\tx\n"),
+        bad("line 4: expected query, document and score by tabs (could not", qrels=QRELS + QRELS),
+        bad("test.tsv: 2 of 2 judgements name an unknown query, such as 'b', while the ids are like '1'; the columns of query and document seem to be swapped, for the other way round 2 name both", qrels=HEADER.split("\n", 1)[1]),
+        bad("test.tsv: 2 of 3 judgements name an unknown document, such as 'a.txt', while the ids are like 'a'; are they of another collection?", qrels=QRELS.replace("a", "a.txt") + "1\tz\t1\n"),
         bad("the document id 'a' occurs more than once", corpus=CORPUS.replace('"b"', '"a"')),
         bad("the query id '1' occurs more than once", queries=QUERIES.replace('"2"', '"1"')),
         bad("query '1', document 'b' is judged twice", qrels=QRELS + "1\tb\t1\n"),
-        bad("none of the 1 relevant documents is in the corpus, which begins with 'a', while they begin with 'B'", qrels="1\tB\t1\n"),
+        bad("1 of 1 judgements name an unknown document, such as 'B', while the ids are like 'a'", qrels="1\tB\t1\n"),
+        bad("none of the 1 relevant documents is in the corpus, which begins with 'a', while they begin with 'B'", qrels="1\ta\t0\n1\tB\t1\n"),
         bad("no judgement is above 0", qrels="1\tb\t0\n"),
-        bad("has no query left ({'query without judgement': 2, 'judgement of an unknown query': 1})", qrels="9\tb\t1\n"),
+        bad("1 of 1 judgements name an unknown query, such as '9', while the ids are like '1'", qrels="9\tb\t1\n"),
+        bad("has no query left ({'query without judgement': 2})", qrels=""),
+        bad("has no query left ({'judgement of an unknown query': 2})", queries=""),
         bad("has no document left", corpus=""),
     ],
 )  # fmt: skip
@@ -144,6 +207,7 @@ def test_what_is_odd_is_kept_and_counted_and_what_no_score_needs_is_left_out_and
     assert found["queries"]["query_id"].tolist() == ["1", "2"]
     assert found["qrels"]["query_id"].tolist() == ["1", "1", "1", "2"]
     assert found["notes"] == {
+        "assumed": {},
         "dropped": {
             "query without judgement": 1,
             "judgement of an unknown query": 2,
@@ -160,6 +224,12 @@ def test_what_is_odd_is_kept_and_counted_and_what_no_score_needs_is_left_out_and
     }
     assert found["record"]["dropped"] == found["notes"]["dropped"] and found["record"]["kept"] == found["notes"]["kept"]
     assert set(found["record"]["read"]) == {"corpus.jsonl", "queries.jsonl", "test.tsv"}
+
+
+def test_half_of_the_judgements_may_name_nothing(tmp_path):
+    found = made(folder(tmp_path / "x", qrels=QRELS + "1\tlost\t1\n9\tb\t1\n"))
+    assert found["notes"]["dropped"]["judgement of an unknown query"] == 1
+    assert found["notes"]["kept"]["judgement of an unknown document"] == 1
 
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -180,3 +250,19 @@ def test_real_collections_have_their_published_sizes(name, tmp_path):
     empty = facts["notes"]["kept"].pop("empty document", 0)
     assert (facts["documents"], facts["queries"], facts["judgements"], empty) == SIZES[name]
     assert facts["notes"]["kept"] == {}
+
+
+def test_columns_swapped_under_their_names_are_the_same_real_collection(tmp_path):
+    if not (DATA / "beir-scifact").is_dir():
+        pytest.skip(f"no collection at {DATA / 'beir-scifact'}")
+    at = tmp_path / "x"
+    (at / "qrels").mkdir(parents=True)
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        (at / name).symlink_to(DATA / "beir-scifact" / name)
+    rows = [line.split("\t") for line in (DATA / "beir-scifact/qrels/test.tsv").read_text().splitlines() if line.strip()]
+    (at / "qrels/test.tsv").write_text("".join(f"{document}\t{query}\t{score}\n" for query, document, score in rows))
+    (at / "qrels/bare.tsv").write_text("".join(f"{document}\t{query}\t{score}\n" for query, document, score in rows[1:]))
+    found = made(at)
+    assert found["qrels"].astype(str).values.tolist() == rows[1:] and found["queries"].shape == (300, 2)
+    with pytest.raises(UserError, match=r"seem to be swapped, for the other way round 339 name both"):
+        beir_folder.collect(FolderSource(kind="folder", path=str(at), split="bare"))

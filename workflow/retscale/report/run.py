@@ -142,7 +142,8 @@ def described(path: Path, by_id: dict[str, Described]) -> dict:
 
 def odd(notes: dict[str, dict[str, int]]) -> str:
     """`kept: empty document 2; dropped: ...`, what a task's stage counted."""
-    parts = {name: ", ".join(f"{what} {n}" for what, n in notes.get(name, {}).items()) for name in ("kept", "dropped")}
+    names = ("kept", "dropped", "assumed")
+    parts = {name: ", ".join(f"{what} {n}" for what, n in notes.get(name, {}).items()) for name in names}
     return "; ".join(f"{name}: {words}" for name, words in parts.items() if words)
 
 

@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import math
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -11,57 +13,79 @@ import pandas as pd
 from retscale.errors import UserError
 from retscale.task.collection import Collection, judged
 from retscale.task.config import FolderSource
+from retscale.task.qrels import judgements
 
 LINE = 2**26  # bytes; a longer line is no document but a file without line ends
-GRADE = 10**9  # a judgement that is no grade but an id or a date in the wrong column
-HEADS = ("score", "relevance", "rel", "label")  # what the last column of a header may be called
+
+# Title and text of an object, and in words what of them a reader may want to know.
+Parts = tuple[str, str, list[str]]
 
 
 def collect(source: FolderSource) -> Collection:
     """The queries with a judgement in `source.split`; UserError names the first unreadable line."""
     folder = source.folder()
-    judgements = folder / "qrels" / f"{source.split}.tsv"
-    if not (judgements.exists() or gzipped(judgements).exists()):
-        splits = {path.name.split(".tsv")[0] for path in judgements.parent.glob("*.tsv*")}
-        raise UserError(f"there is no {judgements}, nor with .gz; splits there: {', '.join(sorted(splits)) or 'none'}")
+    qrels = folder / "qrels" / f"{source.split}.tsv"
+    if not (qrels.exists() or gzipped(qrels).exists()):
+        there = {path.name.removesuffix(".gz").removesuffix(".tsv") for path in qrels.parent.glob("*")}
+        raise UserError(f"there is no {qrels}, nor with .gz; splits there: {', '.join(sorted(there)) or 'none'}")
+    assumed: Counter[str] = Counter()
+    queries = [(id, text) for id, _, text in _texts(folder / "queries.jsonl", _query, assumed)]
     return judged(
-        queries=pd.DataFrame(
-            [(id, text) for id, _, text in _texts(folder / "queries.jsonl")], columns=["query_id", "text"], dtype="str"
+        str(qrels),
+        queries=pd.DataFrame(queries, columns=["query_id", "text"], dtype="str"),
+        corpus=pd.DataFrame(
+            _texts(folder / "corpus.jsonl", _document, assumed), columns=["doc_id", "title", "text"], dtype="str"
         ),
-        corpus=pd.DataFrame(_texts(folder / "corpus.jsonl"), columns=["doc_id", "title", "text"], dtype="str"),
-        qrels=pd.DataFrame(_judgements(judgements), columns=["query_id", "doc_id", "score"]),
+        qrels=pd.DataFrame(judgements(_lines(qrels), qrels, assumed), columns=["query_id", "doc_id", "score"]),
+        assumed=assumed,
     )
 
 
-def _texts(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Id, title and text of each line; a title or text that is null is empty."""
+def _texts(
+    path: Path, parts: Callable[[dict], Parts], assumed: Counter[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Id, title and text of each line; `assumed` counts what `parts` and the id took for what it is not called."""
     for number, line in _lines(path):
         try:
             row = json.loads(line)
-            id, title, text = row["_id"], *("" if part is None else part for part in (row.get("title"), row["text"]))
+            title, text, said = parts(row)
+            if "_id" in row:
+                id = row["_id"]
+            else:
+                id, said = row["id"], [*said, "`id` read as `_id`"]
             if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
                 raise ValueError(f"the id {id!r} is no string")
             if not (isinstance(title, str) and isinstance(text, str)):
                 raise ValueError("title and text must be strings")
             f"{id}{title}{text}".encode()  # half of a surrogate pair is no text
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise UserError(f"{path}, line {number}: not an object with _id and text ({error})") from None
+            lacks = f"no {error} among {', '.join(row)}" if isinstance(error, KeyError) else error
+            raise UserError(f"{path}, line {number}: not an object with _id and text ({lacks})") from None
+        if said:
+            assumed.update(f"{path.name}: {what}" for what in said)
         yield str(id), title, text
 
 
-def _judgements(path: Path) -> Iterator[tuple[str, str, int]]:
-    """Query, document and score, with or without a header; also in TREC's four columns, by tabs or blanks."""
-    for number, line in _lines(path):
-        fields = line.split("\t") if "\t" in line else line.split()
-        if number == 1 and fields[-1].strip().lower() in HEADS:
-            continue
-        try:
-            query, document, score = fields if len(fields) == 3 else (fields[0], *fields[2:])
-            if not (float(score).is_integer() and abs(float(score)) < GRADE):
-                raise ValueError(f"the score {score} is no whole number of less than ten digits")
-        except (ValueError, IndexError) as error:
-            raise UserError(f"{path}, line {number}: expected query, document and score by tabs ({error})") from None
-        yield query, document, int(float(score))
+def _document(row: dict) -> Parts:
+    """Title and text; either is empty that is null, and may be missing beside the other."""
+    title, said = row.get("title"), []
+    if isinstance(title, int | float) and not isinstance(title, bool) and math.isfinite(title):
+        title, said = str(title), ["title that is a number"]
+    if title and "text" not in row:
+        others = row.keys() - {"_id", "id", "title"}
+        if not any(isinstance(row[key], str) for key in others):  # such a string may be the text
+            return title, "", [*said, "title without text"]
+    return _or_empty(title), _or_empty(row["text"]), said
+
+
+def _query(row: dict) -> Parts:
+    if "text" not in row and "query" in row:
+        return "", _or_empty(row["query"]), ["`query` read as `text`"]
+    return "", _or_empty(row["text"]), []
+
+
+def _or_empty(part):
+    return "" if part is None else part
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

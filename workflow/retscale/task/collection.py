@@ -15,7 +15,8 @@ LONG = 10**6  # characters
 class Collection:
     """queries (query_id, text), corpus (doc_id, title, text), qrels (query_id, doc_id, score).
 
-    `dropped`: how many of what were left out; `kept`: how many of what is odd were not. With `judged_only` a query ranks
+    `dropped`: how many of what were left out; `kept`: how many of what is odd were not; `assumed`: how many lines of a
+    source were read in a way that a reader of the scores may want to know. With `judged_only` a query ranks
     its judged documents, or those of them that `qrels` marks as `candidate`. `follows` names the measure, p_mrr or
     robustness_at_10, of a task with instructions; p-MRR looks at the documents `changed` (query_id, doc_id).
     """
@@ -25,15 +26,25 @@ class Collection:
     qrels: pd.DataFrame
     dropped: dict[str, int] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
+    assumed: dict[str, int] = field(default_factory=dict)
     ignore_identical_ids: bool = False
     judged_only: bool = False
     follows: str | None = None
     changed: pd.DataFrame | None = None
 
+    @property
+    def notes(self) -> dict[str, dict[str, int]]:
+        """What a reader of the scores should know, by kind."""
+        return {"assumed": self.assumed, "dropped": self.dropped, "kept": self.kept}
 
-def judged(queries: pd.DataFrame, corpus: pd.DataFrame, qrels: pd.DataFrame, **more) -> Collection:
-    """The collection without what no score depends on: queries without judgement, and judgements of unknown queries."""
+
+def judged(where: str, queries: pd.DataFrame, corpus: pd.DataFrame, qrels: pd.DataFrame, **more) -> Collection:
+    """The collection without what no score depends on: queries without judgement, and judgements of unknown queries.
+
+    UserError if most judgements of `where` name no query, or no document.
+    """
     once = qrels.drop_duplicates()
+    _refuse_unknown(where, queries["query_id"], corpus["doc_id"], once)
     known, asked = once["query_id"].isin(queries["query_id"]), queries["query_id"].isin(once["query_id"])
     dropped = {
         "query without judgement": int((~asked).sum()),
@@ -47,6 +58,23 @@ def judged(queries: pd.DataFrame, corpus: pd.DataFrame, qrels: pd.DataFrame, **m
         {reason: count for reason, count in dropped.items() if count},
         **more,
     )
+
+
+def _refuse_unknown(where: str, queries: pd.Series, documents: pd.Series, qrels: pd.DataFrame) -> None:
+    for what, ids, named in (("query", queries, qrels["query_id"]), ("document", documents, qrels["doc_id"])):
+        unknown = ~named.isin(ids)
+        if ids.empty or 2 * unknown.sum() <= len(qrels):
+            continue
+        swapped = (qrels["query_id"].isin(documents) & qrels["doc_id"].isin(queries)).sum()
+        hint = (
+            f"the columns of query and document seem to be swapped, for the other way round {swapped} name both"
+            if 2 * swapped > len(qrels)
+            else "are they of another collection?"
+        )
+        raise UserError(
+            f"{where}: {unknown.sum()} of {len(qrels)} judgements name an unknown {what}, such as "
+            f"{named[unknown].iloc[0]!r}, while the ids are like {ids.iloc[0]!r}; {hint}"
+        )
 
 
 def odd(found: Collection) -> dict[str, int]:

@@ -70,6 +70,7 @@ def from_task(task: AbsTask, source: MtebSource) -> Collection:
         texts = texts.where(queries["instruction"].isna(), texts + " " + queries["instruction"])
     titles = corpus["title"].fillna("") if "title" in corpus else ""
     return judged(
+        source.name,
         queries=pd.DataFrame({"query_id": queries["id"], "text": texts}, dtype="str"),
         corpus=pd.DataFrame({"doc_id": corpus["id"], "title": titles, "text": corpus["text"]}, dtype="str"),
         qrels=_judgements(relevant, data.get("top_ranked")),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 from retscale.task.collection import Collection, check, odd, sample
@@ -9,7 +10,7 @@ from retscale.task.config import Job, TaskData
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
-    """Read the collection, subsample it as asked, write it; returns what was dropped on the way, and what is odd."""
+    """Read the collection, subsample it as asked, write it; returns what to know of it: assumed, dropped, odd."""
     task = Job.model_validate(spec)
     found = collect(task)
     check(found, task.id)
@@ -18,9 +19,12 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     if task.ignore_identical_ids is not None:
         found.ignore_identical_ids = task.ignore_identical_ids
     found.kept = odd(found)
+    for how, counts in found.notes.items():
+        for what, count in counts.items():
+            print(f"task {task.id}: {how}: {what} ({count:,})", file=sys.stderr)
     write(task.id, found, out)
     read = {path.name: sha256(path) for path in task.source.files()} if task.source.kind == "folder" else {}
-    return {"dropped": found.dropped, "kept": found.kept, "read": read}
+    return found.notes | {"read": read}
 
 
 def write(id: str, found: Collection, out: Path) -> None:
@@ -39,7 +43,7 @@ def write(id: str, found: Collection, out: Path) -> None:
         "ignore_identical_ids": found.ignore_identical_ids,
         "follows": found.follows,
         "sha256": {name: sha256(out / f"{name}.parquet") for name in tables},
-        "notes": {"dropped": found.dropped, "kept": found.kept},
+        "notes": found.notes,
     }
     (out / "task.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
