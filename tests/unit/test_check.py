@@ -129,3 +129,30 @@ def test_files_of_this_machine_that_are_not_there_are_named(hub, tmp_path, capsy
             Path(file).rmdir()
         Path(file).write_text("")
     assert cli.main(["check", str(path)]) == 0
+
+
+def test_an_encoder_is_there_and_is_one_that_can_be_scored(hub, tmp_path, capsys):
+    path = Path(study(tmp_path, {"m": ("some/model", "main")}))
+    data = json.loads(path.read_text())
+    folder = tmp_path / "encoder"
+
+    def says(**entry) -> str:
+        path.write_text(json.dumps(data | {"encoders": [{"id": "mine", "path": str(folder)} | entry]}))
+        assert cli.main(["check", str(path)]) == 1
+        told = capsys.readouterr().err
+        assert told.count("error: ") == 1
+        return told
+
+    assert f"1 of 1 encoders wait for files that are not there, such as {folder} of mine; put them there, or write where they are in the `path` of mine under `encoders`" in says()  # fmt: skip
+    folder.mkdir()
+    assert f"{folder} holds neither encoder.json (an encoder of retscale) nor modules.json" in says()
+    kinds = [{"type": f"sentence_transformers.models.{kind}", "path": kind} for kind in ("Transformer", "Dense")]
+    (folder / "modules.json").write_text(json.dumps(kinds))
+    assert f"{folder}/modules.json: the modules Transformer, Dense cannot be reproduced here" in says()
+    (folder / "encoder.json").write_text("{}")
+    assert f"{folder}/encoder.json has no 'prompt'" in says()
+    assert "encoders: m: the id of a checkpoint; ids must differ" in says(id="m")
+    assert "encoders.mine: this study makes results/asked/finetune/m/portes2025 itself" in says(path="results/asked/finetune/m/portes2025")
+    assert "encoders.0 (mine).pth: unknown key; did you mean 'path'?" in says(pth="x")
+    data["recipes"] = [{"use": "portes2025", "id": "given"}]
+    assert "recipes: 'given' stands for encoders made elsewhere" in says()

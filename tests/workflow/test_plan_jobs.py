@@ -40,6 +40,14 @@ def test_so_they_are_with_several_data_sets_and_shares_of_them(clone, monkeypatc
     assert ours(clone, "smoke", monkeypatch) == planned(clone, "smoke")
 
 
+def test_so_they_are_with_encoders_made_elsewhere(clone, monkeypatch):
+    study = clone.folder / "config/smoke.yaml"
+    study.write_text(study.read_text() + "encoders: [{id: mine, path: /models/mine}, {id: other, path: ~/models/other}]\n")
+    found = ours(clone, "smoke", monkeypatch)
+    assert found == planned(clone, "smoke")
+    assert {"evaluate/mine/given/fiqa.json", "evaluate/mine/given/consumer-contracts.json"} in [job[2] for job in found]
+
+
 def test_a_reader_that_leaves_is_no_error(clone):
     done = clone.run("bash", "-c", "set -o pipefail; retscale plan config/smoke.yaml | :")
     assert done.stderr == ""

@@ -68,6 +68,9 @@ STAGES = {
         resumable=True,
         further="step-*/encoder.json",
     ),
+    "encoder": Stage(
+        "describe an encoder made elsewhere", many=("files",), primary="encoder.json", outside=("files",)
+    ),
     "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json", fetches=True),
     "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
     "leakage": Stage("find texts of tasks in the training data", (), ("pairs", "tasks"), batch=True),
@@ -75,7 +78,7 @@ STAGES = {
     "icl": Stage("score a checkpoint on in-context tasks", ("card",), ("tasks",), batch=True),
     "collect": Stage(
         "gather all results into tidy tables",
-        many=("cards", "encoders", "scores", "kept", "icl"),
+        many=("cards", "encoders", "given", "scores", "kept", "icl"),
         reads={"cards": ("card.json",), "encoders": ("encoder.json", "log.jsonl")},
         primary="collect.json",
     ),

@@ -1,6 +1,6 @@
 """All results as tidy tables.
 
-requires: every card, encoder, evaluation and in-context score
+requires: every card, encoder (made here or elsewhere), evaluation and in-context score
 writes: collect.json, checkpoints/training/scores/curves/per_query/icl.parquet
 """
 
@@ -9,6 +9,7 @@ rule collect:
     input:
         cards=cards,
         encoders=encoders,
+        given=given,
         scores=scores,
         kept=kept_scores,
         icl=icl_scores,
@@ -25,4 +26,5 @@ rule collect:
         # As lists in files, for a thousand checkpoints' are more than a command line holds.
         "retscale collect --spec @<(printf %s {params.spec:q}) --cards @<(printf '%s\\n' {input.cards:q})"
         " --encoders @<(printf '%s\\n' {input.encoders:q}) --scores @<(printf '%s\\n' {input.scores:q})"
-        " --kept @<(printf '%s\\n' {input.kept:q}) --icl @<(printf '%s\\n' {input.icl:q}) --out {output:q} > {log:q} 2>&1"
+        " --given @<(printf '%s\\n' {input.given:q}) --kept @<(printf '%s\\n' {input.kept:q})"
+        " --icl @<(printf '%s\\n' {input.icl:q}) --out {output:q} > {log:q} 2>&1"

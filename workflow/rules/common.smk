@@ -28,6 +28,7 @@ def digest(stage):
 
 wildcard_constraints:
     checkpoint="[a-z0-9][a-z0-9._-]*",
+    encoder="[a-z0-9][a-z0-9._-]*",
     pairs="[a-z0-9][a-z0-9._-]*",
     recipe="[a-z0-9][a-z0-9._-]*",
     step="[0-9]+",

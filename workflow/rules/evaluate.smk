@@ -1,4 +1,6 @@
-"""Scores and rankings of an encoder on retrieval tasks; step-N/: of the encoder that was kept after N steps.
+"""Scores and rankings of an encoder on retrieval tasks.
+
+given/: of an encoder made elsewhere; step-N/: of the encoder that was kept after N steps.
 
 requires: encoder.json, task.json of each task        writes: TASK.json, TASK.parquet
 
@@ -7,12 +9,20 @@ are marked `update`, so Snakemake leaves them in place and the job redoes only w
 a task added to a batch costs that task.
 """
 
+from retscale.encoder.config import GIVEN
+
 scores = [
     f"{out}/evaluate/{checkpoint}/{recipe}/{task}.json"
-    for recipe, trained in study.trained.items()
-    for checkpoint in trained
+    for checkpoint, recipe in study.evaluated
     for task in study.tasks
 ]
+
+
+def encoder_of(wildcards):
+    made = f"encoder/{wildcards.checkpoint}"
+    trained = f"finetune/{wildcards.checkpoint}/{wildcards.recipe}"
+    return f"{out}/{made if wildcards.recipe == GIVEN else trained}/encoder.json"
+
 
 for batch, tasks in study.batches.items():
 
@@ -20,7 +30,7 @@ for batch, tasks in study.batches.items():
         name:
             f"evaluate_{batch}"
         input:
-            encoder=f"{out}/finetune/{{checkpoint}}/{{recipe}}/encoder.json",
+            encoder=encoder_of,
             tasks=expand(f"{out}/task/{{task}}/task.json", task=tasks),
         output:
             update(expand(f"{out}/evaluate/{{{{checkpoint}}}}/{{{{recipe}}}}/{{task}}.json", task=tasks)),

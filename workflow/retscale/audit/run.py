@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from retscale.audit.walk import Walk, figure, walk
+from retscale.encoder.config import GIVEN
 
 NAMES = ("checkpoint", "recipe", "task", "step")
 
@@ -90,7 +91,8 @@ def _results(primary: Path, seen: Walk):
             found += [state(root / "finetune" / folder / "encoder.json") for folder in folders]
             return found + [state(root / name) for name in mine["file"]]
         if recipe:
-            found.append(state(root / "finetune" / checkpoint / recipe / "encoder.json"))
+            made = Path("encoder", checkpoint) if recipe == GIVEN else Path("finetune", checkpoint, recipe)
+            found.append(state(root / made / "encoder.json"))
         mine = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]
         # A mark without a file of its own is a mean: over a group of tasks, or over all.
         if mark.get("task") in headline:

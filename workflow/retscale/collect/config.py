@@ -27,7 +27,8 @@ class Gauntlet(BaseModel):
 class Job(BaseModel):
     """The study's name, recipes and checkpoints, and the `headline`: what the mean over tasks is taken of, unweighted.
 
-    Each entry is a task, {NAME: [NAME]}, or a group that counts as one, {NAME: [TASK, ...]}.
+    Each entry is a task, {NAME: [NAME]}, or a group that counts as one, {NAME: [TASK, ...]}. `encoders` were made
+    elsewhere.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -37,6 +38,7 @@ class Job(BaseModel):
     recipes: list[str] = Field(min_length=1)
     main_recipe: str
     checkpoints: dict[str, Labels] = Field(min_length=1)
+    encoders: list[str] = []
     averages: dict[str, Gauntlet] = {}
     seed: int = 0
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from retscale.collect.config import Labels
 from retscale.collect.tables import read_json, sha256
+from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 
 METRICS = ("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10")
@@ -68,6 +69,24 @@ def card_row(path: Path, labels: dict[str, Labels]) -> dict:
         "revision": card.get("revision"),
         "loss_train": loss.get("train"),
         "loss_heldout": loss.get("heldout"),
+        "sha256": sha256(path),
+    }
+
+
+def given_row(path: Path) -> dict:
+    """What is known of an encoder made elsewhere, as of a checkpoint."""
+    facts = read_json(path)
+    need(facts, ("checkpoint", "n_params"), path)
+    params = {"n_params": "total", "n_params_non_embedding": "non_embedding", "n_params_matmul": "matmul"}
+    return {
+        "checkpoint": facts["checkpoint"],
+        "family": GIVEN,
+        "size": facts["checkpoint"],
+        **{name: number(facts["n_params"][key], name, path) for name, key in params.items()},
+        "schedule_finished": True,
+        "role": "reference",
+        "reason": "made elsewhere, by no recipe of this study",
+        "source": GIVEN,
         "sha256": sha256(path),
     }
 

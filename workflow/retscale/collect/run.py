@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from retscale.collect.config import Job
-from retscale.collect.results import card_row, icl_row, kept_rows, score_rows, unique
+from retscale.collect.results import card_row, given_row, icl_row, kept_rows, score_rows, unique
 from retscale.collect.tables import sha256, write_tables
 from retscale.collect.training import training_rows
+from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.icl.average import averages
 from retscale.progress import progress
@@ -23,7 +24,7 @@ AVERAGES = ["checkpoint", "gauntlet", "kind", "name", "score", "stderr", "missin
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
-    """Read `cards`, `encoders`, `scores`, `kept` and `icl` (lists of JSON files) into tables.
+    """Read `cards`, `encoders`, those `given` from elsewhere, `scores`, `kept` and `icl` (lists of JSON files) into tables.
 
     These are `checkpoints`, `training` (the logs beside the encoders), `scores` and `per_query` of the last encoders,
     `curves` (scores of the encoders `kept` on the way, and of the last on the same tasks), `icl`, and `icl_averages`
@@ -33,14 +34,13 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     results folder, the deepest folder that holds every input.
     """
     config = Job.model_validate(spec)
-    paths = {
-        name: [Path(path) for path in inputs.get(name, [])] for name in ("cards", "encoders", "scores", "kept", "icl")
-    }
+    names = ("cards", "encoders", "given", "scores", "kept", "icl")
+    paths = {name: [Path(path) for path in inputs.get(name, [])] for name in names}
     if not (paths["cards"] and paths["encoders"] and paths["scores"]):
         raise UserError("collect needs at least one card, one encoder and one evaluation: the study names none")
     root = Path(os.path.commonpath([path.parent for found in paths.values() for path in found]))
 
-    checkpoints = read_cards(config, paths["cards"], root)
+    checkpoints = read_cards(config, paths["cards"], paths["given"], root)
     training = read_training(config, paths["encoders"], root, checkpoints)
     scores, per_query = read_scores(config, paths["scores"], root, checkpoints)
     curves = read_curves(config, paths["kept"], root, checkpoints, training, scores)
@@ -56,11 +56,11 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     return {"rows": counts}
 
 
-def read_cards(config: Job, paths: list[Path], root: Path) -> pd.DataFrame:
-    """One row a checkpoint."""
+def read_cards(config: Job, cards: list[Path], given: list[Path], root: Path) -> pd.DataFrame:
+    """One row a checkpoint, and one an encoder `given` from elsewhere."""
     seen, rows = {}, []
-    for path in paths:
-        row = card_row(path, config.checkpoints)
+    for path in [*cards, *given]:
+        row = card_row(path, config.checkpoints) if path in cards else given_row(path)
         unique(seen, (row["checkpoint"],), path)
         rows.append(row | {"file": relative(path, root)})
     table = pd.DataFrame(rows)
@@ -175,7 +175,7 @@ def known(checkpoint: str, checkpoints: pd.DataFrame, path: Path) -> None:
 def of_study(identity: dict, config: Job, checkpoints: pd.DataFrame, path: Path) -> None:
     """Refuse a result of a checkpoint or recipe that this study does not have."""
     known(identity["checkpoint"], checkpoints, path)
-    if identity["recipe"] not in config.recipes:
+    if identity["recipe"] not in ([GIVEN] if identity["checkpoint"] in config.encoders else config.recipes):
         raise UserError(f"{path} is of recipe {identity['recipe']!r}; this study has {', '.join(config.recipes)}")
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from retscale.collect.tables import read_json, read_table, sha256
+from retscale.encoder.config import GIVEN
 from retscale.figure.words import METRIC_NAMES
 
 MEAN = "mean"
@@ -59,9 +60,14 @@ class Tables:
     @cached_property
     def points(self) -> pd.DataFrame:
         """Marks that may be drawn: `external` ones are in tables only. `hollow` ones enter no fit of the ladder."""
-        rows = self.table("points").query("role != 'external' and y.notna()")
+        rows = self.table("points").query("role != 'external' and recipe != @GIVEN and y.notna()")
         hollow = (rows["role"] != "fit") | ~rows["schedule_finished"].astype(bool)
         return rows.assign(hollow=hollow)
+
+    @property
+    def given(self) -> pd.DataFrame:
+        """Mean scores of encoders made elsewhere, whose compute is not known."""
+        return self.table("points").query(f"recipe == @GIVEN and task == '{MEAN}' and y.notna()")
 
     def of(self, recipe: str, task: str) -> pd.DataFrame:
         """The points of a recipe and task with known FLOPs, by FLOPs."""

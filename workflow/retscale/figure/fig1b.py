@@ -19,7 +19,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """The mean score against FLOPs; lines join the checkpoints of a size, that is, training longer."""
     rows = tables.of(tables.main, MEAN)
     unknown = tables.points.query(f"recipe == @tables.main and task == '{MEAN}'")
-    unknown = unknown[unknown["flops"].isna()].sort_values("checkpoint")
+    unknown = pd.concat([unknown[unknown["flops"].isna()], tables.given]).sort_values("checkpoint")
     band = tables.prediction(tables.main, MEAN)
     others = tables.published_of(MEAN)
     looks = style.looks(tables.points, config)

@@ -5,6 +5,8 @@ import zlib
 import numpy as np
 import pandas as pd
 
+from retscale.encoder.config import GIVEN
+
 MEAN = "mean"  # the unweighted mean over the headline, beside the names of tasks and groups
 LEVEL_TOLERANCE = 1.1  # tokens per parameter within this ratio are one level: token counts are rounded to batches
 KEY = ["checkpoint", "recipe", "task"]
@@ -63,7 +65,7 @@ def points(
     """
     rows = scores[scores["metric"] == metric].drop(columns=["metric", "n_params_non_embedding", "ties"])
     rows = rows.rename(columns={"value": "y"})
-    if rows["family"].nunique() > 1:
+    if rows["family"][rows["recipe"] != GIVEN].nunique() > 1:
         # Two families' models of one nominal size are not replicates of a size.
         rows["size"] = rows["family"] + " " + rows["size"]
     facts = [name for name in rows if name not in ("task", "y", "n_queries", "file", "sha256")]

@@ -60,17 +60,16 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
     that encoder.json lists, or if texts would become other tokens than in training.
     """
     facts = json.loads(path.read_text(encoding="utf-8"))
+    folder = path.parent / facts.get("folder", "")  # of an encoder made elsewhere, used in place
     for name, expected in facts["files"].items():
-        with (path.parent / name).open("rb") as file:
+        with (folder / name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != expected:
-                raise UserError(
-                    f"{path.parent / name} is not the file that {path.name} lists; fine-tune this encoder again"
-                )
+                raise UserError(f"{folder / name} is not the file that {path.name} lists; make this encoder again")
     if not facts["normalize"]:
         raise UserError(f"{path} asks for vectors that are not normalised, but texts are compared by cosine here")
-    tokenizer = load_tokenizer(path.parent)
+    tokenizer = load_tokenizer(folder)
     prompt = trained_prompt(facts, tokenizer, path)
-    model = load_backbone(path.parent, dtype(precision)).to(device())
+    model = load_backbone(folder, dtype(precision)).to(device())
     others = [copy.deepcopy(model).to(f"cuda:{i}") for i in range(torch.cuda.device_count()) if i != model.device.index]
     reads = [sorted(x for x in facts["files"].items() if x[0].startswith("tokenizer")), facts["prompt_sha256"]]
     made = [facts["files"], facts["pooling"], facts["normalize"], str(model.dtype), tokens_per_batch, model.device.type]
@@ -96,11 +95,11 @@ def trained_prompt(facts: dict, tokenizer: PreTrainedTokenizerBase, path: Path) 
         prompt = Prompt.model_validate(facts["prompt"])
         same = fingerprint(tokenizer, prompt) == facts["prompt_sha256"]
     except (KeyError, ValidationError):
-        raise UserError(f"{path} holds no valid prompt; fine-tune this encoder again") from None
+        raise UserError(f"{path} holds no valid prompt; make this encoder again") from None
     if not same:
         raise UserError(
             f"{path}: with this prompt and tokenizer texts become other tokens than in training (prompt_sha256 "
             f"differs); undo the edit, install the tokenizers and transformers that {path.parent.name} was trained "
-            "with, or fine-tune it again"
+            "with, or make it again"
         )
     return prompt

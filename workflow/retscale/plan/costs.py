@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from retscale.encoder.config import GIVEN
 from retscale.plan.estimate import (
     ENCODE,
     NEGATIVE_BYTES,
@@ -103,6 +104,8 @@ class Costs:
         return [kept, *(Cost(some, times(TRAIN[how.tuning], n_params.working, some)) for some in seen)]
 
     def _evaluate(self, id: str, recipe: str, *tasks: str) -> list[Cost]:
+        if recipe == GIVEN:
+            return [Cost(None, None, None)]
         prompt, k = self.study.recipes[recipe].prompt, self.study.file.evaluate.k
         queries, shared = [], {}
         for name in tasks:

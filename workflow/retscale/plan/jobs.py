@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.provenance import code, record
 from retscale.study import specs
@@ -66,11 +67,16 @@ def _jobs(study: Study) -> Iterator[Job]:
     encoders = {
         (id, recipe): f"finetune/{id}/{recipe}/encoder.json" for recipe, ids in study.trained.items() for id in ids
     }
-    scores = []
     for (id, recipe), encoder in encoders.items():
         used = study.mixture(recipe)
         reads = [cards[id], *(pairs[name] for name in used), *(mined[name] for name in used)]
         yield one("finetune", (id, recipe), reads, encoder, specs.finetune, recipe)
+    given = {(id, GIVEN): f"encoder/{id}/encoder.json" for id in study.encoders}
+    for (id, _), output in given.items():
+        files = [str(path) for path in study.encoders[id].source.files()]
+        yield replace(one("encoder", (id,), [], output, specs.encoder, id), watches=files)
+    scores = []
+    for (id, recipe), encoder in {**encoders, **given}.items():
         for members in study.batches.values():
             reads = [encoder, *(tasks[task] for task in members)]
             cut, folder = specs.evaluate(members), f"evaluate/{id}/{recipe}"
@@ -88,7 +94,7 @@ def _jobs(study: Study) -> Iterator[Job]:
         yield made
         icl += made.makes
     collect, fit = "collect/collect.json", "fit/fit.json"
-    yield one("collect", (), [*cards.values(), *encoders.values(), *scores, *icl], collect, specs.collect)
+    yield one("collect", (), [*cards.values(), *encoders.values(), *given.values(), *scores, *icl], collect, specs.collect)
     yield one("fit", (), [collect], fit, specs.fit)
     external = ["external/external.json"] if study.external else []
     for output in external:

@@ -87,7 +87,7 @@ def ladder(found: list[Job], costs: Costs, gpu: Gpu) -> list[list[str]]:
     """One row for the checkpoints of a family and size that cost the same."""
     parts: dict[str, dict[str, list[Cost]]] = {}
     for job in found:
-        if job.stage in EACH:
+        if job.stage in EACH and job.name[0] in costs.params:
             parts.setdefault(job.name[0], {stage: [] for stage in EACH})[job.stage] += costs.of(job)
     rows = Counter()
     for id, by_stage in parts.items():
@@ -123,6 +123,8 @@ def unknown(costs: Costs) -> list[str]:
             lines.append(f"{what} of unknown size, until they are read: {', '.join(names)}")
     if names := [id for id, params in costs.params.items() if params.total is None]:
         lines.append(f"parameters, until the checkpoints are there: {', '.join(names)}")
+    if costs.study.encoders:
+        lines.append(f"encoders made elsewhere, of any size: {', '.join(costs.study.encoders)}")
     if names := [name for name, prompts in costs.icl.items() if prompts.items is None or prompts.item is None]:
         lines.append(f"in-context tasks of unknown size: {', '.join(names)}")
     return lines

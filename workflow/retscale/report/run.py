@@ -11,6 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from retscale.collect.tables import read_json, read_table, sha256
+from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.figure.words import METRIC_NAMES, interval, number, scientific, trend_words
 from retscale.report.claims import GROWTH_RULE, claims
@@ -148,15 +149,20 @@ def odd(notes: dict[str, dict[str, int]]) -> str:
 
 
 def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, config: Job) -> dict:
-    """One row a checkpoint: facts, the mean of each recipe with its interval, and each task of the main recipe."""
+    """One row a checkpoint: facts, the mean of each recipe with its interval, and each task of the main recipe.
+
+    The scores of an encoder made elsewhere stand where those of the main recipe do.
+    """
     values = {(p.checkpoint, p.recipe, p.task): p for p in points.itertuples()}
     tasks = sorted(set(points["task"]) - {MEAN}, key=lambda task: (task not in study["headline"], task))
-    best = points[points["recipe"] == study["main_recipe"]].groupby("task")["y"].max()
+    best = points[points["recipe"].isin([study["main_recipe"], GIVEN])].groupby("task")["y"].max()
     table = []
     for row in checkpoints.to_dict("records"):
         name = row["checkpoint"]
-        means = [values.get((name, recipe, MEAN)) for recipe in study["recipes"]]
-        scores = [values.get((name, study["main_recipe"], task)) for task in tasks]
+        main = GIVEN if row["source"] == GIVEN else study["main_recipe"]
+        recipes = [main if recipe == study["main_recipe"] else recipe for recipe in study["recipes"]]
+        means = [values.get((name, recipe, MEAN)) for recipe in recipes]
+        scores = [values.get((name, main, task)) for task in tasks]
         cells = [{"y": s.y, "best": s.y == best[task]} if s else None for s, task in zip(scores, tasks, strict=True)]
         table.append(
             row | {"means": [{"y": m.y, "low": m.low, "high": m.high} if m else None for m in means], "scores": cells}

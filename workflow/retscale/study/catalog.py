@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from retscale.checkpoint.config import Checkpoint
+from retscale.encoder.config import GivenEncoder
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
@@ -24,6 +25,7 @@ KINDS = {
     "recipe": ("recipes", Recipe),
     "task": ("tasks", RetrievalTask),
     "icl": ("icl", IclTask),
+    "encoder": ("encoders", GivenEncoder),
 }
 
 

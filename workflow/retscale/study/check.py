@@ -15,13 +15,15 @@ def main(arguments: argparse.Namespace) -> int:
     """Print what the study would run; UserError says what is wrong with it."""
     found = load.study(arguments.study)
     here.check_wheels(found)
-    encoders = sum(map(len, found.trained.values()))
+    encoders = len(found.evaluated)
     print(f"{arguments.study}: {found.file.title}")
     print(f"checkpoints  {len(found.checkpoints)}: {', '.join(found.checkpoints)}")
     print(f"pairs        {len(found.pairs)}: {', '.join(found.pairs)}")
     for name, trained in found.trained.items():
         mixture = ", ".join(id if w is None else f"{id} ({w:g})" for id, w in found.mixture(name).items())
         print(f"recipe       {name}: {len(trained)} encoders, trained on {mixture}")
+    if found.encoders:
+        print(f"encoders     {len(found.encoders)} made elsewhere: {', '.join(found.encoders)}")
     print(f"tasks        {len(found.tasks)}: {', '.join(found.tasks)}")
     for name, parts in found.headline.items():
         if parts != [name]:

@@ -3,13 +3,20 @@
 import sys
 from pathlib import Path
 
+from retscale.encoder.folder import described
 from retscale.errors import UserError
 from retscale.pairs.config import File
 from retscale.study.load import Study
 from retscale.text import wheel
 
 # What an entry is called in each list of a study whose entries may name a folder or a file.
-ENTRIES = {"checkpoints": "checkpoint", "pairs": "training data set", "tasks": "task", "icl": "in-context task"}
+ENTRIES = {
+    "checkpoints": "checkpoint",
+    "encoders": "encoder",
+    "pairs": "training data set",
+    "tasks": "task",
+    "icl": "in-context task",
+}
 
 
 def missing_wheels(found: Study) -> list[str]:
@@ -50,18 +57,21 @@ def absent(found: Study, entries: str) -> dict[str, list[str]]:
 
 
 def check_files(found: Study) -> None:
-    """UserError if a folder or a file is not there that an entry of the study names."""
+    """UserError if a folder or a file is not there that an entry of the study names, or holds no encoder that we have."""
     for entries, what in ENTRIES.items():
         if not (wanted := absent(found, entries)):
             continue
         path, (first, *_) = next(iter(wanted.items()))
         count = len({id for ids in wanted.values() for id in ids})
+        key = "path" if entries == "encoders" else "source"
         only = ", or name the others under `only`" if entries == "checkpoints" else ""
         raise UserError(
             f"{found.path}: {count} of {len(getattr(found, entries))} {what}s wait for files that are not there, such as "
-            f"{path} of {first}; put {'them' if len(wanted) == 1 else 'each'} there, or write where they are in the `source` "
+            f"{path} of {first}; put {'them' if len(wanted) == 1 else 'each'} there, or write where they are in the `{key}` "
             f"of {first} under `{entries}`{only}. Absent: {', '.join(wanted)}"
         )
+    for encoder in found.encoders.values():
+        described(encoder.source.folder())
 
 
 def _lacking(source) -> str | None:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from retscale.checkpoint.config import Checkpoint
+from retscale.encoder.config import GIVEN, GivenEncoder
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
@@ -33,6 +34,7 @@ class Study:
     tasks: dict[str, RetrievalTask]
     icl: dict[str, IclTask]
     held_out: dict[str, RetrievalTask | IclTask]
+    encoders: dict[str, GivenEncoder]
 
     @property
     def name(self) -> str:
@@ -49,6 +51,12 @@ class Study:
         versions = [catalog.gauntlets()[version]["categories"].values() for version in self.file.averages]
         tasks = [task for categories in versions for category in categories for task in category.items()]
         return self.icl.keys() & {catalog.gauntlet_id(*task) for task in tasks}
+
+    @property
+    def evaluated(self) -> list[tuple[str, str]]:
+        """Every encoder that is scored on all tasks: a checkpoint and its recipe, or one made elsewhere and GIVEN."""
+        trained = [(checkpoint, recipe) for recipe, part in self.trained.items() for checkpoint in part]
+        return trained + [(id, GIVEN) for id in self.encoders]
 
     @property
     def kept(self) -> list[tuple[str, str, int]]:
@@ -144,7 +152,10 @@ def study(path: Path) -> Study:
         tasks=tasks,
         icl=icl,
         held_out=dict(_held_out(entry, tasks | icl, file) for entry in catalog.expand(data.held_out, "task")),
+        encoders=_all("encoder", data.encoders, "encoders", file),
     )
+    if both := found.encoders.keys() & every.keys():
+        raise UserError(f"{file}: encoders: {', '.join(sorted(both))}: the id of a checkpoint; ids must differ")
     for version in data.averages:
         if version not in catalog.gauntlets():
             raise explain.unknown(file, "averages", "gauntlet", version, catalog.gauntlets())
@@ -251,6 +262,11 @@ def _check_sense(found: Study, file: str) -> None:
             f"{file}: mine.encoder is {found.file.mine.encoder}, which this study trains itself, on what it mines; train "
             "it in a study of another name and mine with it here"
         )
+    for id, encoder in found.encoders.items():
+        if encoder.source.folder().is_relative_to(f"results/{found.name}"):
+            raise UserError(f"{file}: encoders.{id}: this study makes {encoder.path} itself; leave it out")
+    if found.encoders and GIVEN in found.recipes:
+        raise UserError(f"{file}: recipes: {GIVEN!r} stands for encoders made elsewhere; give the recipe another id")
     for id, pairs in found.pairs.items():
         if found.file.mine.method == "given" and not pairs.source.negatives:
             raise UserError(

@@ -18,7 +18,14 @@ ID = r"^[a-z0-9][a-z0-9._-]*$"
 Id = Annotated[str, Field(pattern=ID, max_length=80)]
 Entry = str | dict
 # The kind of the entries of each list of entries.
-LISTS = {"checkpoint": "checkpoints", "pairs": "pairs", "recipe": "recipes", "task": "tasks", "icl": "icl"}
+LISTS = {
+    "checkpoint": "checkpoints",
+    "encoder": "encoders",
+    "pairs": "pairs",
+    "recipe": "recipes",
+    "task": "tasks",
+    "icl": "icl",
+}
 Figure = Literal["1a", "1b", "2", "3", "ablation", "curves", "training"]
 
 
@@ -65,6 +72,9 @@ class Study(BaseModel):
     )
     icl: list[Entry] = Field([], description="in-context tasks or suites of them")
     averages: list[str] = Field([], description="versions of the in-context gauntlet; the first gives the headline")
+    encoders: list[dict] = Field(
+        [], description="encoders made elsewhere: reference systems, scored on every task and in no fit"
+    )
     evaluate: EvaluateConfig = EvaluateConfig()
     fit: FitConfig = FitConfig()
     external: list[External] = Field(

@@ -72,6 +72,10 @@ def evaluate(tasks: list[str]):
     return cut
 
 
+def encoder(study: Study, id: str) -> dict:
+    return {"id": id, "source": plain(study.encoders[id].source)}
+
+
 def leakage(study: Study) -> dict:
     return {"tasks": {id: {} for id in sorted(study.tasks)}}
 
@@ -99,6 +103,7 @@ def collect(study: Study) -> dict:
         "checkpoints": {
             id: {"family": c.family, "size": c.size, "role": c.role} for id, c in study.checkpoints.items()
         },
+        "encoders": list(study.encoders),
         "averages": {version: gauntlet(version) for version in study.file.averages},
         "seed": study.file.seed,
     }
@@ -150,7 +155,8 @@ def report(study: Study) -> dict:
         "checkpoints": {
             id: told | {"tokens": study.checkpoints[id].evidence.get("tokens", "")}
             for id, told in described(study.checkpoints).items()
-        },
+        }
+        | described(study.encoders),
         "pairs": described(study.pairs),
         "mixtures": {recipe: study.mixture(recipe) for recipe in study.recipes},
         "text": described({source.name: source for source in study.text.sources} if study.text else {}),

@@ -1,0 +1,51 @@
+"""What a study says about an encoder that was made elsewhere."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from retscale.encoder.folder import described
+from retscale.errors import UserError
+
+GIVEN = "given"  # stands in results where an encoder trained here has its recipe
+
+
+class EncoderFolder(BaseModel):
+    """An encoder of retscale (encoder.json), or a model of sentence-transformers (modules.json), used in place."""
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["folder"] = "folder"
+    path: str
+
+    def folder(self) -> Path:
+        return Path(self.path).expanduser()
+
+    def files(self) -> list[Path]:
+        """Those that the encoder needs; none where it cannot be used, which the stage explains."""
+        try:
+            return [self.folder() / name for name in described(self.folder()).files]
+        except UserError:
+            return []
+
+
+class GivenEncoder(BaseModel):
+    """An entry of `encoders`: a reference system that is scored on every task and enters no fit."""
+
+    model_config = ConfigDict(extra="forbid")
+    path: str = Field(min_length=1, description="its folder, absolute or from where the study is run")
+    licence: str = ""
+    origin: str = ""
+    note: str = ""
+
+    @property
+    def source(self) -> EncoderFolder:
+        return EncoderFolder(path=self.path)
+
+
+class Job(BaseModel):
+    """What one job of this stage is told."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+    source: EncoderFolder

@@ -1,0 +1,188 @@
+"""What the JSON files in an encoder's folder say: how it makes vectors, and which files it needs for that.
+
+No model is loaded, so a study is checked before anything runs. What we cannot reproduce is refused by name.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from retscale.checkpoint.files import has_weights, needed
+from retscale.errors import UserError
+from retscale.model.prompt import Prompt
+
+OURS, THEIRS = "encoder.json", "modules.json"  # of retscale, of sentence-transformers
+ABOUT, TEXTS = "config_sentence_transformers.json", "sentence_bert_config.json"
+
+# Poolings of sentence-transformers by our names; max and mean_sqrt_len_tokens we do not have.
+POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last", "weightedmean": "weighted_mean"}
+FLAGS = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+# What TEXTS may say besides, by key: these values change no vector.
+USUAL = {"transformer_task": "feature-extraction", "module_output_name": "token_embeddings"}
+LAST_LAYER = {"method": "forward", "method_output_name": "last_hidden_state"}
+
+
+@dataclass(frozen=True)
+class Described:
+    """`files` are names in the folder, mapped to the sha256 that the folder lists or None.
+
+    `prompt` holds keys of Prompt, without lengths where only the tokenizer knows them. `lower_case`: every text must be
+    lower-cased, by whatever means. `prompt_sha256` and `n_params` are those of an encoder of retscale.
+    """
+
+    pooling: str
+    prompt: dict
+    files: dict[str, str | None]
+    lower_case: bool = False
+    prompt_sha256: str | None = None
+    n_params: dict = field(default_factory=dict)
+
+
+def described(folder: Path) -> Described:
+    """UserError names the file that is missing, or that says what cannot be reproduced."""
+    if (folder / OURS).is_file():
+        return _ours(folder)
+    if (folder / THEIRS).is_file():
+        return _theirs(folder)
+    raise UserError(
+        f"{folder} holds neither {OURS} (an encoder of retscale) nor {THEIRS} (of sentence-transformers); name the "
+        "folder that does"
+    )
+
+
+def _ours(folder: Path) -> Described:
+    path = folder / OURS
+    facts = _read(path, dict)
+    if "folder" in facts:
+        raise UserError(f"{path} describes an encoder that lies in {facts['folder']}; name that folder")
+    try:
+        prompt = Prompt.model_validate(facts["prompt"]).model_dump(mode="json")
+        files = {OURS: None, **{str(name): str(value) for name, value in sorted(facts["files"].items())}}
+        rest = {key: facts[key] for key in ("prompt_sha256", "n_params")}
+        pooling, normalize = facts["pooling"], facts["normalize"]
+    except KeyError as error:
+        raise UserError(f"{path} has no {error}, so it is not a whole encoder of retscale; make it again") from None
+    except (AttributeError, ValidationError):
+        raise UserError(f"{path} holds no valid prompt or list of files; make this encoder again") from None
+    if pooling not in POOLINGS.values():
+        raise _refusal(path, f"the pooling {pooling!r}", f"one of {', '.join(POOLINGS.values())}")
+    if not normalize:
+        raise _refusal(path, "vectors that are not normalised", "cosine")
+    _there(folder, files)
+    return Described(pooling, prompt, files, **rest)
+
+
+def _theirs(folder: Path) -> Described:
+    modules = _read(folder / THEIRS, list)
+    pooling_path = folder / _pooling_folder(folder / THEIRS, modules) / "config.json"
+    config = _read(folder / "config.json", dict)
+    if "auto_map" in config:
+        raise _refusal(folder / "config.json", "code of its own (auto_map)", "a model that transformers has")
+    if (folder / "adapter_config.json").exists():
+        raise _refusal(folder / "adapter_config.json", "an adapter", "a whole model; merge it")
+    about = _read(folder / ABOUT, dict, absent={})
+    similarity = about.get("similarity_fn_name") or "cosine"
+    if similarity != "cosine" and not (similarity == "dot" and len(modules) == 3):
+        raise _refusal(folder / ABOUT, f"the similarity {similarity!r}", "cosine, or dot of normalised vectors")
+    prefixes = _prefixes(folder / ABOUT, about)
+    pooling = _pooling(pooling_path, any(prefixes.values()))
+    texts = _texts(folder / TEXTS)
+    length = texts.get("max_seq_length")
+    names = needed(path.name for path in folder.iterdir())
+    if not has_weights(names):
+        raise UserError(f"{folder} holds no weights (*.safetensors or pytorch_model*.bin); get a complete folder")
+    _there(folder, ["tokenizer.json"])
+    return Described(
+        pooling,
+        prefixes | ({"query_length": length, "passage_length": length} if length else {}),
+        dict.fromkeys([*names, str(pooling_path.relative_to(folder))]),
+        lower_case=bool(texts.get("do_lower_case")),
+    )
+
+
+def _pooling_folder(path: Path, modules: list) -> str:
+    """Where the pooling's settings lie; UserError unless the modules are those that we have."""
+    try:
+        kinds = [module["type"] for module in modules]
+        places = [module["path"] for module in modules]
+    except (KeyError, TypeError):
+        raise UserError(f"{path} is no list of modules, each with type and path; get a complete folder") from None
+    own = "sentence_transformers."
+    names = [kind.rpartition(".")[2] if kind.startswith(own) else kind for kind in kinds]
+    if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+        raise _refusal(path, f"the modules {', '.join(names)}", "Transformer, Pooling and perhaps Normalize")
+    if places[0]:
+        raise _refusal(path, f"a model in {places[0]}", f"one beside {path.name}; its layout is old, so save it again")
+    return places[1]
+
+
+def _pooling(path: Path, prefixed: bool) -> str:
+    """Our name of the one pooling."""
+    found = _read(path, dict)
+    modes = found.get("pooling_mode") or [mode for flag, mode in FLAGS.items() if found.get(flag)] or ["mean"]
+    modes = [modes] if isinstance(modes, str) else modes
+    if len(modes) != 1 or modes[0] not in POOLINGS:
+        raise _refusal(path, f"the pooling {' + '.join(map(str, modes))}", f"one of {', '.join(POOLINGS)}")
+    if prefixed and not found.get("include_prompt", True):
+        raise _refusal(path, "a pooling that leaves out the prompt", "a pooling over all tokens")
+    return POOLINGS[modes[0]]
+
+
+def _prefixes(path: Path, about: dict) -> dict[str, str]:
+    """The prompts that sentence-transformers puts before queries and documents by itself."""
+    prompts = {name: text for name, text in (about.get("prompts") or {}).items() if text}
+    if others := sorted(prompts.keys() & {"passage", "corpus"}):
+        raise _refusal(path, f"a prompt {others[0]!r}", "those named query and document")
+    if (name := about.get("default_prompt_name")) in prompts.keys() - {"query", "document"}:
+        raise _refusal(path, f"the default prompt {name!r}", "those named query and document")
+    if about.get("truncate_dim"):
+        raise _refusal(path, "truncate_dim", "whole vectors")
+    return {"query_prefix": prompts.get("query", ""), "passage_prefix": prompts.get("document", "")}
+
+
+def _texts(path: Path) -> dict:
+    """How texts are read: max_seq_length and do_lower_case; UserError for a key that may change vectors."""
+    found = _read(path, dict, absent={})
+    modalities = found.get("modality_config") or {"text": LAST_LAYER}
+    if modalities.get("text") != LAST_LAYER:
+        raise _refusal(path, f"modality_config {modalities}", "the last layer's vectors of a text")
+    for key, value in found.items():
+        if key not in ("max_seq_length", "do_lower_case", "modality_config") and value and value != USUAL.get(key):
+            raise _refusal(path, f"{key} {value!r}", "max_seq_length and do_lower_case")
+    length = found.get("max_seq_length")
+    if length is not None and (not isinstance(length, int) or length < 4):
+        raise _refusal(path, f"max_seq_length {length!r}", "at least 4 tokens")
+    return found
+
+
+def _read(path: Path, kind: type, absent=None):
+    """The JSON value in a file, which must be a `kind`; `absent` if that is given and there is no file."""
+    if absent is not None and not path.exists():
+        return absent
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read {path}: {why}; get a complete folder") from None
+    if not isinstance(found, kind):
+        raise UserError(f"{path} holds no JSON {'object' if kind is dict else 'list'}; get a complete folder")
+    return found
+
+
+def _there(folder: Path, names) -> None:
+    for name in names:
+        if not (folder / name).is_file():
+            raise UserError(f"there is no {folder / name}; get a complete folder")
+
+
+def _refusal(path: Path, what: str, can: str) -> UserError:
+    return UserError(f"{path}: {what} cannot be reproduced here, only {can}; leave this encoder out")
