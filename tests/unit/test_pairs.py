@@ -140,7 +140,7 @@ def test_unreadable_files_are_clear_errors(tmp_path):
         (tmp_path / f"{name}.out").mkdir()
         with pytest.raises(UserError, match="cannot read pairs from"):
             run(
-                {"source": {"kind": "folder", "path": str(path)}, "licence": "", "origin": ""},
+                {"id": "x", "source": {"kind": "folder", "path": str(path)}, "licence": "", "origin": ""},
                 {},
                 tmp_path / f"{name}.out",
             )
