@@ -114,7 +114,7 @@ def test_files_of_this_machine_that_are_not_there_are_named(hub, tmp_path, capsy
     assert cli.main(["check", str(path)]) == 1
     told = capsys.readouterr().err
     assert (
-        f"1 of 1 {here.ENTRIES[entries]}s wait for files that are not there, such as {file.rstrip('/')} of mine" in told
+        f"1 of 1 {here.ENTRIES[entries]} waits for files that are not there, such as {file.rstrip('/')} of mine" in told
     )
     assert f"of mine under `{entries}`" in told and told.count("error: ") == 1
     if file.endswith("/"):  # a file is no folder

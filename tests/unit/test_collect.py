@@ -1,6 +1,7 @@
 """Collecting: every row traced to a file, nothing stale, double or missing let through."""
 
 import json
+import math
 import random
 import shutil
 
@@ -11,6 +12,7 @@ from test_collect_synthetic import write_study
 from retscale.collect.run import run
 from retscale.collect.tables import read_table, sha256
 from retscale.errors import UserError
+from retscale.fit.run import run as fit
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def test_a_duplicate_names_both_files(study, kind):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metrics": {"ndcg_at_10": 0.1}}, "lacks recall_at_10"),
+        ({"metrics": {"ndgc_at_10": 0.1}}, "unknown metric 'ndgc_at_10'"),
         (
             {"metrics": dict.fromkeys(("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"), float("nan"))},
             "finite",
@@ -163,7 +165,7 @@ def test_a_fit_checkpoint_needs_its_compute_and_an_external_one_does_not(study):
 
 def test_an_encoder_without_a_headline_task_is_refused(study):
     spec, inputs, out, _ = study
-    with pytest.raises(UserError, match="no result for the headline tasks"):
+    with pytest.raises(UserError, match="no result for the tasks"):
         run(spec, inputs | {"scores": inputs["scores"][1:]}, out)
 
 
@@ -193,15 +195,87 @@ def test_a_table_edited_after_collect_is_refused(study):
 ])  # fmt: skip
 def test_what_tasks_with_instructions_have_besides_is_collected(study, metric, value, fine):
     spec, inputs, out, _ = study
-    path = next(path for path in inputs["scores"] if path.stem == "alpha")
-    edit(path, metrics=json.loads(path.read_text())["metrics"] | {metric: value})
+    paths = [path for path in inputs["scores"] if path.stem == "alpha"]
+    for path in paths:
+        add_metric(path, metric, value, [math.nan if value is None or i % 3 else value for i in range(12)])
     if not fine:
         with pytest.raises(UserError, match=f"{metric} is {value}, outside"):
             run(spec, inputs, out)
         return
     run(spec, inputs, out)
     scores = read_table(out / "collect.json", "scores")
-    assert scores[scores["metric"] == metric]["value"].tolist() == ([] if value is None else [value])
+    assert scores[scores["metric"] == metric]["value"].tolist() == ([] if value is None else [value] * len(paths))
+
+
+def add_metric(path, name, mean, values):
+    """Give an evaluation another metric: its mean, and its value at each query."""
+    edit(path, metrics=json.loads(path.read_text())["metrics"] | {name: mean})
+    table = pd.read_parquet(path.with_suffix(".parquet"))
+    table.assign(**{name: values}).to_parquet(path.with_suffix(".parquet"), index=False)
+
+
+def deep(paths, name="recall_at_1000"):
+    """Every evaluation with a metric that a study has asked for beside the standard ones."""
+    for i, path in enumerate(paths):
+        values = [((i + query) % 12) / 11 for query in range(12)]
+        add_metric(path, name, sum(values) / 12, values)
+
+
+def test_a_metric_asked_for_reaches_every_table_and_the_fit(study, tmp_path):
+    spec, inputs, out, _ = study
+    deep([*inputs["scores"], *inputs["kept"]])
+    run(spec, inputs, out)
+    scores = read_table(out / "collect.json", "scores").query("metric == 'recall_at_1000'")
+    queries = read_table(out / "collect.json", "per_query")
+    means = queries.groupby(["checkpoint", "recipe", "task"])["recall_at_1000"].mean()
+    assert len(scores) == len(inputs["scores"]) == len(means)
+    for row in scores.itertuples():
+        assert row.value == pytest.approx(means[row.checkpoint, row.recipe, row.task], rel=1e-12)
+    curves = read_table(out / "collect.json", "curves").query("metric == 'recall_at_1000'")
+    assert len(curves) == 4 * 2 * 3
+    (tmp_path / "fit").mkdir()
+    fit({"bootstrap": 200, "metric": "recall_at_1000"}, {"collect": out / "collect.json"}, tmp_path / "fit")
+    points = read_table(tmp_path / "fit" / "fit.json", "points").set_index(["checkpoint", "recipe", "task"])
+    for row in scores.itertuples():
+        assert points.loc[(row.checkpoint, row.recipe, row.task), "y"] == row.value
+    assert points.xs("mean", level="task")["y"].notna().all()
+
+
+def test_a_metric_asked_for_is_checked_as_the_others(study):
+    spec, inputs, out, _ = study
+    deep(inputs["scores"])
+    with_it = json.loads(inputs["scores"][5].read_text())["metrics"]
+    edit(inputs["scores"][5], metrics=with_it | {"recall_at_1000": 0.9})
+    with pytest.raises(UserError, match="the mean of recall_at_1000 is 0.5"):
+        run(spec, inputs, out)
+    edit(inputs["scores"][5], metrics={name: value for name, value in with_it.items() if name != "recall_at_1000"})
+    with pytest.raises(UserError, match="differ in their metrics of .*: only one has recall_at_1000; delete the stale"):
+        run(spec, inputs, out)
+
+
+def test_a_metric_of_some_tasks_leaves_the_others_without_it(study, tmp_path):
+    """p-MRR stands at some queries of some tasks: a mean over tasks that lack it is absent and says so."""
+    spec, inputs, out, _ = study
+    for path in inputs["scores"]:
+        if path.stem == "alpha":
+            add_metric(path, "p_mrr", 0.25, [math.nan if i % 3 else 0.25 for i in range(12)])
+    run(spec, inputs, out)
+    for metric in ("ndcg_at_10", "p_mrr", "robustness_at_10"):
+        (tmp_path / metric).mkdir()
+        job = {"bootstrap": 200, "metric": metric}
+        if metric == "robustness_at_10":
+            with pytest.raises(UserError, match="is robustness_at_10, which no evaluation of this study has"):
+                fit(job, {"collect": out / "collect.json"}, tmp_path / metric)
+            return
+        fit(job, {"collect": out / "collect.json"}, tmp_path / metric)
+        points = read_table(tmp_path / metric / "fit.json", "points").set_index(["recipe", "task"])
+        assert points.loc[("paper", "alpha"), "high"].notna().all()
+        if metric == "ndcg_at_10":
+            assert points["y"].notna().all()
+        else:
+            assert set(points.loc[("paper", "alpha"), "low"]) == {0.25}
+            assert points.loc[("paper", "mean"), "y"].isna().all()
+            assert set(points.loc[("paper", "mean"), "missing"]) == {"beta, delta, epsilon, eta, gamma, zeta"}
 
 
 def test_what_is_not_on_the_ladders_trend_says_why(study):

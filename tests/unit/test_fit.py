@@ -9,6 +9,7 @@ from test_collect_synthetic import TASKS, collected, write_study
 
 from retscale.collect.run import run as collect
 from retscale.collect.tables import read_table
+from retscale.collect.means import MEAN
 from retscale.fit.compare import effects, near_pairs
 from retscale.fit.points import MEAN, levels, points, resampled
 from retscale.fit.run import run
@@ -167,8 +168,8 @@ def near_study(small: float, large: float) -> tuple[pd.DataFrame, pd.DataFrame]:
         scores.append(facts | ratio | {"checkpoint": name, "size": name, "value": (base + shift).mean()})
         ids = {"query_id": [str(i) for i in range(20)], "ndcg_at_10": base + shift}
         queries.append(pd.DataFrame(ids).assign(checkpoint=name, recipe="paper", task="t"))
-    draws = resampled(pd.concat(queries), "ndcg_at_10", {"t": ["t"]}, 200, 0)
-    return points(pd.DataFrame(scores), draws, {"t": ["t"]}, "ndcg_at_10", 0.05), draws
+    draws = resampled(pd.concat(queries), "ndcg_at_10", {MEAN: ["t"]}, 200, 0)
+    return points(pd.DataFrame(scores), draws, {MEAN: ["t"]}, "ndcg_at_10", 0.05), draws
 
 
 def test_equal_compute_pairs_compare_the_same_queries():

@@ -10,18 +10,19 @@ import pytest
 from test_collect_synthetic import write_study
 
 from retscale.audit import run as audit
+from retscale.collect.means import MEAN
 from retscale.collect.run import run as collect
 from retscale.collect.tables import read_table
 from retscale.errors import UserError
 from retscale.figure.run import FIGURES
 from retscale.figure.run import run as draw
-from retscale.fit.points import MEAN, points, resampled
+from retscale.fit.points import points, resampled
 from retscale.fit.run import run as fit
 from retscale.report.run import run as report
 from retscale.study import catalog, check, load
 
 SMOKE = Path(__file__).parents[2] / "config" / "smoke.yaml"
-HEADLINE = {"alone": ["alone"], "group": ["g1", "g2", "g3"]}
+AVERAGED = {"group": ["g1", "g2", "g3"], MEAN: ["alone", "group"]}
 VALUES = {"alone": [0.7, 0.9], "g1": [0.1, 0.3], "g2": [0.4, 0.4, 0.4], "g3": [0.0, 1.0, 0.8]}
 
 
@@ -46,8 +47,8 @@ def tables(lacking: tuple[str, str] | None = None) -> tuple[pd.DataFrame, pd.Dat
 
 def marks(lacking=None) -> tuple[pd.DataFrame, pd.DataFrame]:
     scores, queries = tables(lacking)
-    draws = resampled(queries, "ndcg_at_10", HEADLINE, 300, 0)
-    found = points(scores, draws, HEADLINE, "ndcg_at_10", 0.05)
+    draws = resampled(queries, "ndcg_at_10", AVERAGED, 300, 0)
+    found = points(scores, draws, AVERAGED, "ndcg_at_10", 0.05)
     return found.set_index(["checkpoint", "task"]), draws
 
 
@@ -80,6 +81,14 @@ def test_without_one_of_its_tasks_a_group_and_the_mean_are_null_and_name_it():
     assert found.loc[("b", "g3"), "y"] == pytest.approx(0.7)
 
 
+def follow(path: Path, value: float) -> None:
+    """Make the evaluation one of a task with instructions: p-MRR stands at every third query."""
+    found, table = json.loads(path.read_text()), pd.read_parquet(path.with_suffix(".parquet"))
+    path.write_text(json.dumps(found | {"metrics": found["metrics"] | {"p_mrr": value}}))
+    values = np.where(np.arange(len(table)) % 3 == 0, value, np.nan)
+    table.assign(p_mrr=values).to_parquet(path.with_suffix(".parquet"), index=False)
+
+
 def whole_study(root, lacking: list[str]):
     """fit.json, collect.json and the report of a study whose group lacks evaluations of some checkpoints."""
     spec, inputs = write_study(root, sizes={"40k": 40_000, "160k": 160_000}, queries=12)
@@ -87,8 +96,9 @@ def whole_study(root, lacking: list[str]):
     spec["headline"] = {name: [name] for name in names[:2]} | {"group": names[2:]}
     inputs["scores"] = [p for p in inputs["scores"] if not (p.stem == names[3] and p.parts[-3] in lacking)]
     instructed = next(path for path in inputs["scores"] if path.stem == names[0])
-    found = json.loads(instructed.read_text())
-    instructed.write_text(json.dumps(found | {"metrics": found["metrics"] | {"p_mrr": -0.125}}))
+    for path in inputs["scores"]:
+        if path.stem == names[0]:
+            follow(path, -0.125 if path == instructed else 0.25)
     for stage in ("collect", "fit", "figure", "report"):
         (root / stage).mkdir()
     collect(spec, inputs, root / "collect")
@@ -110,7 +120,7 @@ def test_from_results_to_the_report_one_encoder_without_a_task(tmp_path):
     drawn = {name: set(pd.read_csv(tmp_path / "figure" / f"{name}.csv")["task"]) for name in ("1b", "2")}
     assert drawn == {"1b": {MEAN}, "2": {*names[:2], "group"}}
     assert f"group of toy-40k-5 / paper ({names[3]})" in page and "3 retrieval tasks with" in page
-    assert "group, the mean of 5" in page and "over 3 tasks" in page and "of 3 tasks grow" in page
+    assert "group, the mean of 5" in page and "over 3 zero-shot tasks" in page and "of 3 tasks grow" in page
     assert ">nan<" not in page
     assert '<td>p-MRR</td><td class="n">−0.125</td>' in page
 

@@ -198,7 +198,7 @@ def test_files_that_two_ids_share_are_counted_once(tmp_path):
     n_bytes = 162322944 * 4
     one, same, two = told("[pythia-160m]"), told(f"[pythia-160m, {twin}]"), told(f"[pythia-160m, {other}]")
     assert one[0] == same[0] == words.size(n_bytes) and two[0] == words.size(2 * n_bytes)
-    assert one[1] == same[1] and one[1][0].startswith(f"  1 revisions of models, at most {words.size(n_bytes)} ")
+    assert one[1] == same[1] and one[1][0].startswith(f"  1 revision of models, at most {words.size(n_bytes)} ")
     assert two[1][0].startswith(f"  2 revisions of models, at most {words.size(2 * n_bytes)} ")
     assert told("[pythia-160m]", data)[1][1] == one[1][1].replace("data msmarco:", "data msmarco, few:")
 

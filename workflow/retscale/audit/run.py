@@ -10,7 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from retscale.audit.walk import Walk, figure, walk
+from retscale.collect.means import tasks_of
 from retscale.encoder.config import GIVEN
+from retscale.phrase import counted
 
 NAMES = ("checkpoint", "recipe", "task", "step")
 
@@ -28,7 +30,8 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"PROBLEM   {problem}")
     ok = not seen.problems
     print(
-        f"verdict   {'verified' if ok else 'NOT verified'}: {len(seen.hashed)} files of {len(seen.records)} records hashed, {len(seen.problems)} problems"
+        f"verdict   {'verified' if ok else 'NOT verified'}: {counted(len(seen.hashed), 'file')} of "
+        f"{counted(len(seen.records), 'record')} hashed, {counted(len(seen.problems), 'problem')}"
     )
     return 0 if ok else 1
 
@@ -43,7 +46,7 @@ def points(primary: Path, seen: Walk) -> list[str]:
         return [f"points    unknown: {table} is missing"]
     with table.open(encoding="utf-8", newline="") as rows:
         marks = list(csv.DictReader(rows))
-    lines = [f"figure    {primary}  ({len(marks)} points in {table.name})"]
+    lines = [f"figure    {primary}  ({counted(len(marks), 'point')} in {table.name})"]
     results = _results(primary, seen)
     for names, group in itertools.groupby(marks, lambda mark: [mark[key] for key in NAMES if mark.get(key)]):
         mark, *more = group
@@ -63,7 +66,8 @@ def _results(primary: Path, seen: Walk):
     root = collect.parent.parent
     scores = pd.read_parquet(collect.parent / "scores.parquet").drop_duplicates("file")
     icl = pd.read_parquet(collect.parent / "icl.parquet").drop_duplicates("file")
-    headline = json.loads((collect.parent / "collect.json").read_text(encoding="utf-8"))["headline"]
+    # Results of an older clone know no in-domain tasks and no groups of one's own.
+    study = {"in_domain": {}, "groups": {}} | json.loads((collect.parent / "collect.json").read_text(encoding="utf-8"))
 
     def state(path: Path) -> str:
         path = Path(os.path.normpath(path))
@@ -95,8 +99,8 @@ def _results(primary: Path, seen: Walk):
             found.append(state(root / made / "encoder.json"))
         mine = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]
         # A mark without a file of its own is a mean: over a group of tasks, or over all.
-        if mark.get("task") in headline:
-            mine = mine[mine["task"].isin(headline[mark["task"]])]
+        if mark.get("task"):
+            mine = mine[mine["task"].isin(tasks_of(mark["task"], study))]
         found += [state(root / name) for name in ([file] if file else mine["file"])]
         # Where x has an interval it is measured too: the in-context score.
         if mark.get("x_low"):

@@ -27,14 +27,18 @@ class Gauntlet(BaseModel):
 class Job(BaseModel):
     """The study's name, recipes and checkpoints, and the `headline`: what the mean over tasks is taken of, unweighted.
 
-    Each entry is a task, {NAME: [NAME]}, or a group that counts as one, {NAME: [TASK, ...]}. `encoders` were made
-    elsewhere.
+    Each entry is a task, {NAME: [NAME]}, or a group that counts as one, {NAME: [TASK, ...]}. `in_domain` are the tasks
+    of the training data, in the same form: shown beside the others and in no mean, unless there are no others.
+    `groups` are the study's own, {NAME: names of tasks or groups}: means of their own, which change no other. `encoders`
+    were made elsewhere.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     study: str
     headline: dict[str, list[str]] = Field(min_length=1)
+    in_domain: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     recipes: list[str] = Field(min_length=1)
     main_recipe: str
     checkpoints: dict[str, Labels] = Field(min_length=1)

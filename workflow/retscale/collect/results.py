@@ -9,9 +9,9 @@ from retscale.collect.config import Labels
 from retscale.collect.tables import read_json, sha256
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
+from retscale.evaluate.metric_names import FOLLOWING, metric
+from retscale.phrase import hint
 
-METRICS = ("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10")
-FOLLOWING = {"p_mrr": -1, "robustness_at_10": 0}  # of tasks with instructions, and their least value
 MEAN_TOLERANCE = 1e-4  # a stored mean against the mean of the stored per-query values (float32 rankings)
 
 
@@ -41,7 +41,7 @@ def card_row(path: Path, labels: dict[str, Labels]) -> dict:
     card = read_json(path)
     need(card, ("id", "source", "n_params", "n_tokens", "flops", "schedule_finished"), path)
     if card["id"] not in labels:
-        raise UserError(f"{path} is of checkpoint {card['id']!r}; this study has {', '.join(sorted(labels))}")
+        raise UserError(f"{path} is of checkpoint {card['id']!r}, which this study lacks{hint(card['id'], labels)}")
     label = labels[card["id"]]
     params = card["n_params"]
     known = {
@@ -125,36 +125,43 @@ def kept_rows(path: Path) -> tuple[dict, list[dict]]:
 def evaluation(path: Path, found: dict) -> tuple[dict, list[dict], pd.DataFrame]:
     """What `score_rows` returns, of the evaluation `found` in the file `path` of whichever encoder."""
     need(found, ("checkpoint", "recipe", "task", "metrics", "n_queries", "ties"), path)
-    need(found["metrics"], METRICS, path)
     identity = {name: found[name] for name in ("checkpoint", "recipe", "task")}
-    rows = []
-    for metric in (*METRICS, *(name for name in FOLLOWING if found["metrics"].get(name) is not None)):
-        value, least = number(found["metrics"][metric], metric, path), FOLLOWING.get(metric, 0)
-        if not least <= value <= 1:
-            raise UserError(f"{path}: {metric} is {value}, outside {least}..1; delete it and run again")
-        rows.append(
-            identity | {"metric": metric, "value": value} | {name: found[name] for name in ("n_queries", "ties")}
-        )
-    queries = query_rows(path.with_suffix(".parquet"), found)
+    # A task whose queries follow no instruction together has no such mean.
+    metrics = {name: value for name, value in found["metrics"].items() if value is not None or name not in FOLLOWING}
+    means = {name: score(name, value, path) for name, value in metrics.items()}
+    shared = {name: found[name] for name in ("n_queries", "ties")}
+    rows = [identity | {"metric": name, "value": value} | shared for name, value in means.items()]
+    queries = query_rows(path.with_suffix(".parquet"), found["n_queries"], means)
     return identity, rows, queries.assign(**identity)
 
 
-def query_rows(path: Path, found: dict) -> pd.DataFrame:
-    """Per-query values, refused unless they are complete and average to the stored scores."""
+def score(name: str, value: object, path: Path) -> float:
+    """The mean of the metric `name`, which must be known and lie in its range."""
+    known = metric(name)
+    if known is None:
+        raise UserError(f"{path}: unknown metric {name!r}; delete it and run again")
+    value = number(value, name, path)
+    if not known.least <= value <= 1:
+        raise UserError(f"{path}: {name} is {value}, outside {known.least:g}..1; delete it and run again")
+    return value
+
+
+def query_rows(path: Path, n_queries: int, means: dict[str, float]) -> pd.DataFrame:
+    """Values of `means` a query, refused unless they are complete and average to them; NaN where none is defined."""
     try:
-        queries = pd.read_parquet(path, columns=["query_id", *METRICS])
+        queries = pd.read_parquet(path, columns=["query_id", *means])
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read the per-query scores {path}: {error}; delete it and run again") from error
-    if len(queries) != found["n_queries"] or queries["query_id"].duplicated().any():
+    if len(queries) != n_queries or queries["query_id"].duplicated().any():
         raise UserError(
-            f"{path} holds {len(queries)} rows for {found['n_queries']} distinct queries; delete it and run again"
+            f"{path} holds {len(queries)} rows for {n_queries} distinct queries; delete it and run again"
         )
-    for metric in METRICS:
-        mean = queries[metric].mean()
-        if not abs(mean - found["metrics"][metric]) <= MEAN_TOLERANCE:
+    for name, stored in means.items():
+        mean = queries[name].mean()
+        if not abs(mean - stored) <= MEAN_TOLERANCE:
             raise UserError(
-                f"{path}: the mean of {metric} is {mean}, but {path.with_suffix('.json')} says "
-                f"{found['metrics'][metric]}; delete both and run again"
+                f"{path}: the mean of {name} is {mean}, but {path.with_suffix('.json')} says {stored}; delete both and "
+                "run again"
             )
     return queries
 

@@ -6,12 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from retscale.collect.config import Job
+from retscale.collect.means import OF_STUDY
 from retscale.collect.results import card_row, given_row, icl_row, kept_rows, score_rows, unique
 from retscale.collect.tables import sha256, write_tables
 from retscale.collect.training import training_rows
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.icl.average import averages
+from retscale.phrase import hint
 from retscale.progress import progress
 
 FACTS = ["checkpoint", "family", "size", "n_params", "n_params_non_embedding", "n_tokens", "flops"]
@@ -50,7 +52,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     tables = {"checkpoints": checkpoints, "training": training, "scores": scores, "per_query": per_query}
     tables |= {"curves": curves, "icl": icl}
     tables["icl_averages"] = average_icl(config, icl)
-    facts = {name: getattr(config, name) for name in ("study", "headline", "recipes", "main_recipe")}
+    facts = {name: getattr(config, name) for name in OF_STUDY}
     counts = {name: len(table) for name, table in tables.items()}
     write_tables(out, "collect.json", tables, facts | {"rows": counts})
     return {"rows": counts}
@@ -86,13 +88,14 @@ def read_scores(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row a checkpoint, recipe, task and metric; and one row a query with all metrics."""
     seen, rows, queries = {}, [], []
-    for path in progress(paths, "scores", unit="file"):
+    for path in progress(paths, "scores", unit="files"):
         identity, found, per_query = score_rows(path)
         unique(seen, tuple(identity.values()), path)
         of_study(identity, config, checkpoints, path)
         source = {"seed": config.seed, "file": relative(path, root), "sha256": sha256(path)}
         rows += [row | source for row in found]
         queries.append(per_query)
+    same_metrics(rows, seen)
     per_query = pd.concat(queries, ignore_index=True)
     same_queries(per_query, seen)
     key = ["checkpoint", "recipe", "task"]
@@ -115,7 +118,7 @@ def read_curves(
     `queries`: how many were trained on, counted again in every epoch.
     """
     seen, rows = {}, []
-    for path in progress(paths, "curves", unit="file"):
+    for path in progress(paths, "curves", unit="files"):
         identity, found = kept_rows(path)
         unique(seen, tuple(identity.values()), path)
         of_study(identity, config, checkpoints, path)
@@ -175,8 +178,25 @@ def known(checkpoint: str, checkpoints: pd.DataFrame, path: Path) -> None:
 def of_study(identity: dict, config: Job, checkpoints: pd.DataFrame, path: Path) -> None:
     """Refuse a result of a checkpoint or recipe that this study does not have."""
     known(identity["checkpoint"], checkpoints, path)
-    if identity["recipe"] not in ([GIVEN] if identity["checkpoint"] in config.encoders else config.recipes):
-        raise UserError(f"{path} is of recipe {identity['recipe']!r}; this study has {', '.join(config.recipes)}")
+    recipes = [GIVEN] if identity["checkpoint"] in config.encoders else config.recipes
+    if identity["recipe"] not in recipes:
+        lacks = f"which this study lacks{hint(identity['recipe'], recipes)}"
+        raise UserError(f"{path} is of recipe {identity['recipe']!r}, {lacks}")
+
+
+def same_metrics(rows: list[dict], files: dict[tuple, Path]) -> None:
+    """Every encoder is scored by the same metrics on a task; another task may have others."""
+    metrics: dict[tuple, set[str]] = {}
+    for row in rows:
+        metrics.setdefault((row["checkpoint"], row["recipe"], row["task"]), set()).add(row["metric"])
+    firsts: dict[str, tuple] = {}
+    for key, has in metrics.items():
+        first = firsts.setdefault(key[-1], key)
+        if differ := has ^ metrics[first]:
+            raise UserError(
+                f"{files[first]} and {files[key]} differ in their metrics of {key[-1]}: only one has "
+                f"{', '.join(sorted(differ))}; delete the stale one and run again"
+            )
 
 
 def same_queries(per_query: pd.DataFrame, files: dict[tuple, Path]) -> None:
@@ -195,9 +215,9 @@ def same_queries(per_query: pd.DataFrame, files: dict[tuple, Path]) -> None:
 
 
 def complete(config: Job, scores: pd.DataFrame) -> None:
-    """Refuse an encoder that lacks a headline task, unless it is part of a group, which then has no score."""
-    alone = {name for name, parts in config.headline.items() if parts == [name]}
+    """Refuse an encoder that lacks a task, unless it is part of a group, which then has no score."""
+    alone = {name for name, parts in (config.headline | config.in_domain).items() if parts == [name]}
     for (checkpoint, recipe), rows in scores.groupby(["checkpoint", "recipe"]):
         missing = sorted(alone - set(rows["task"]))
         if missing:
-            raise UserError(f"{checkpoint} / {recipe} has no result for the headline tasks {', '.join(missing)}")
+            raise UserError(f"{checkpoint} / {recipe} has no result for the tasks {', '.join(missing)}")

@@ -4,10 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from retscale.evaluate.metric_names import AT_CUTOFF, METRICS, parts
 from retscale.model.precision import Precision
-
-METRICS = ("ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10", "map_at_100", "precision_at_10")
-METRIC = r"^(ndcg|recall|mrr|map|precision)_at_[1-9][0-9]{0,3}$"
 
 
 class EvaluateConfig(BaseModel):
@@ -25,12 +23,12 @@ class EvaluateConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
     k: int = Field(100, ge=100, le=9999)
     relevant: int = Field(1, ge=1)
-    metrics: list[Annotated[str, Field(pattern=METRIC)]] = []
+    metrics: list[Annotated[str, Field(pattern=rf"^{AT_CUTOFF}$")]] = []
     storage: Literal["float32", "float16"] = "float32"
 
     @model_validator(mode="after")
     def _deep_enough(self) -> "EvaluateConfig":
-        if deep := [name for name in self.metrics if int(name.rpartition("_")[2]) > self.k]:
+        if deep := [name for name in self.metrics if parts(name)[1] > self.k]:
             raise ValueError(f"{', '.join(deep)} needs more documents than k: {self.k}; raise k")
         return self
 

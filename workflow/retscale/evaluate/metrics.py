@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from retscale.evaluate.metric_names import parts
+
 _ROWS = 64  # rankings looked up at a time, so that they stay in a core's cache
 _BITS = 16
 _MASK = 2**_BITS - 1
@@ -34,8 +36,8 @@ class Found:
 
         All measures but nDCG, which has gains, count a document as relevant from the judged score `relevant` on.
         """
-        measure, k = name.split("_at_")
-        return _MEASURES[measure](self if measure == "ndcg" else self.at_least(relevant), int(k))
+        measure, k = parts(name)
+        return MEASURES[measure](self if measure == "ndcg" else self.at_least(relevant), k)
 
     def at_least(self, gain: int) -> "Found":
         """Without the documents of less gain."""
@@ -116,7 +118,7 @@ def average_precision(found: Found, k: int) -> np.ndarray:
     return _ratio(np.bincount(found.row[some], precisions[some], found.queries), _relevant(found))
 
 
-_MEASURES = {"ndcg": ndcg, "recall": recall, "mrr": mrr, "map": average_precision, "precision": precision}
+MEASURES = {"ndcg": ndcg, "recall": recall, "mrr": mrr, "map": average_precision, "precision": precision}
 
 
 def _dcg(row: np.ndarray, rank: np.ndarray, gain: np.ndarray, queries: int, k: int) -> np.ndarray:

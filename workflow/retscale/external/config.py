@@ -1,8 +1,10 @@
 """What a study says of a published table of results."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from retscale.evaluate.metric_names import NAME
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -24,14 +26,14 @@ class External(BaseModel):
     """A table of results that others published, a row a model and task.
 
     They are drawn hollow and enter no fit. `models`: those to take; None: all. `tasks`: the study's or the catalog's name
-    of a task or group, for a name of the table that is neither theirs nor mteb's: {CQADupstackRetrieval: cqadupstack}.
+    of a task or group, for a name of the table that is neither theirs nor mteb's: {TREC-COVID beta: trec-covid}.
     """
 
     model_config = ConfigDict(extra="forbid")
     table: Annotated[str, Field(pattern=r"\.csv$", description="a file, absolute or from where the study is run")]
     source: Annotated[str, Field(min_length=1, description="who published it, and where; shown with every point")]
     licence: str = ""
-    metric: Literal["ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"] = "ndcg_at_10"
+    metric: str = Field("ndcg_at_10", pattern=NAME, description="that of `fit`")
     models: list[Name] | None = Field(None, min_length=1)
     tasks: dict[Name, Name] = {}
     columns: Columns = Columns()

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from retscale.collect.means import MEAN
 from retscale.collect.tables import sha256, write_tables
 from retscale.external.config import Job
 from retscale.external.table import Row, read_all
 
-MEAN = "mean"
 COLUMNS = ["model", "task", "y", "n_params", "n_tokens", "flops", "source", "origin", "line", "file", "sha256"]
 
 

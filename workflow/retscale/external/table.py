@@ -1,13 +1,14 @@
 """A published table, read and checked: every row is taken, known to be of no concern, or refused."""
 
 import csv
-import difflib
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from retscale.errors import UserError
+from retscale.evaluate.metric_names import metric
 from retscale.external.config import Columns, Published
+from retscale.phrase import hint
 
 SPLITS = {"validation": "dev"}  # two names of one split
 
@@ -46,7 +47,7 @@ def read(path: Path, told: Published) -> tuple[list[Row], int]:
             raise UserError(f"{where}: the model has no name")
         if name not in told.names:
             raise UserError(
-                f"{where}: unknown task {name!r}{_closest(name, told.names)}; name the study's under `tasks: "
+                f"{where}: unknown task {name!r}{hint(name, told.names)}; name the study's under `tasks: "
                 f"{{{name}: ...}}`"
             )
         lines.setdefault(model, line)
@@ -60,7 +61,7 @@ def read(path: Path, told: Published) -> tuple[list[Row], int]:
         row = Row(
             model,
             task,
-            _value(cells[told.columns.value or told.metric], where),
+            _value(cells[told.columns.value or told.metric], metric(told.metric).least, where),
             _count(cells, told.columns.n_params, where),
             _count(cells, told.columns.n_tokens, where),
             cells[told.columns.origin].strip() if told.columns.origin else "",
@@ -69,7 +70,7 @@ def read(path: Path, told: Published) -> tuple[list[Row], int]:
         found.append(row)
     for model in told.models or ():
         if model not in lines:
-            raise UserError(f"{path}: there is no model {model!r}{_closest(model, lines)}")
+            raise UserError(f"{path}: there is no model {model!r}{hint(model, lines)}")
     if not found:
         raise UserError(f"{path} holds no value of a task of this study")
     consistent([(path, row) for row in found])
@@ -119,13 +120,13 @@ def _lines(path: Path, wanted: list[str]):
         raise UserError(f"cannot read the table {path}: {error}") from None
 
 
-def _value(text: str, where: str) -> float:
+def _value(text: str, least: float, where: str) -> float:
     try:
         value = float(text)
     except ValueError:
         raise UserError(f"{where}: the value {text!r} is not a number") from None
-    if not 0 <= value <= 1:  # neither is nan
-        raise UserError(f"{where}: the value {text} lies outside 0 to 1; percentages must be divided by 100")
+    if not least <= value <= 1:  # neither is nan
+        raise UserError(f"{where}: the value {text} lies outside {least:g} to 1; percentages must be divided by 100")
     return value
 
 
@@ -152,7 +153,3 @@ def _check_split(cells: dict[str, str], told: Published, task: str, where: str) 
             "leave this model out: list those to take under `models`"
         )
 
-
-def _closest(word: str, known) -> str:
-    near = difflib.get_close_matches(word, sorted(known), 1, 0.6)
-    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known)[:60])}"

@@ -4,10 +4,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from retscale.collect.means import MEAN
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
-from retscale.figure.data import MEAN, Drawn, Tables, marks
+from retscale.figure.data import Drawn, Tables, marks
 from retscale.figure.words import interval, number
+from retscale.phrase import counted
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
@@ -78,7 +80,7 @@ def difference_words(rows: pd.DataFrame, recipe: str, tables: Tables) -> str:
     sure, worse = int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
     each = "; ".join(f"{row.checkpoint} {interval(row.difference, row.low, row.high)}" for row in rows.itertuples())
     return (
-        f"`{recipe}` scores above `{tables.main}` with its whole interval on {sure} of {len(rows)} checkpoints and "
-        f"below on {worse}; "
+        f"`{recipe}` scores above `{tables.main}` with its whole interval on {sure} of "
+        f"{counted(len(rows), 'checkpoint')} and below on {worse}; "
         f"the mean difference is {number(rows['difference'].mean())} ({each})."
     )

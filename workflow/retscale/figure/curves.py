@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, PercentFormatter, StrMethodFormatter
 
+from retscale.collect.means import shown
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
@@ -14,7 +15,7 @@ from retscale.figure.words import number
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """A row a recipe. Left: mean score against training queries. Right: the first score's share of the last, by FLOPs."""
     rows, names = curves(tables)
-    tasks = ", ".join(names) if len(names) < 4 else f"{len(names)} tasks"
+    tasks = ", ".join(map(tables.title, names)) if len(names) < 4 else f"{len(names)} tasks"
     recipes = [recipe for recipe in tables.facts["recipes"] if recipe in set(rows["recipe"])]
     looks, widths = style.looks(tables.points, config), style.widths(rows["level"])
     count = max(len(recipes), 1)
@@ -56,7 +57,7 @@ def curves(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
     null if that is 0.
     """
     rows = tables.collected("curves").query("metric == @tables.facts['config']['metric']")
-    group = {task: name for name, parts in tables.facts["headline"].items() for task in parts}
+    group = {task: name for name, parts in shown(tables.facts).items() for task in parts}
     rows = rows.assign(group=rows["task"].map(group))
     encoder = ["checkpoint", "recipe"]
     key = [*encoder, "step", "queries"]

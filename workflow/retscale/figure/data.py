@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from retscale.collect.means import in_domain, over
 from retscale.collect.tables import read_json, read_table, sha256
 from retscale.encoder.config import GIVEN
-from retscale.figure.words import METRIC_NAMES
+from retscale.evaluate.metric_names import label
 
-MEAN = "mean"
 MARK_COLUMNS = ["checkpoint", "recipe", "task", "x", "y", "low", "high", "x_low", "x_high", "file", "sha256"]
 
 
@@ -44,7 +44,16 @@ class Tables:
 
     @property
     def metric(self) -> str:
-        return METRIC_NAMES[self.facts["config"]["metric"]]
+        return label(self.facts["config"]["metric"])
+
+    @property
+    def over(self) -> str:
+        """What the mean is over, such as `14 zero-shot tasks`."""
+        return over(self.facts)
+
+    def title(self, task: str) -> str:
+        """The name of a task or group, marked where the encoders were trained on its like."""
+        return f"{task} (in-domain)" if in_domain(task, self.facts) else task
 
     @property
     def percent(self) -> str:

@@ -4,9 +4,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from retscale.collect.means import MEAN
 from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
-from retscale.figure.data import MEAN, Drawn, Tables, marks, published_marks
+from retscale.figure.data import Drawn, Tables, marks, published_marks
 from retscale.figure.words import ladder_words
 
 
@@ -33,7 +34,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         style.nothing(ax, "no checkpoint with known compute\nand a score on every task")
     else:
         style.flops_axis(ax, pd.concat([rows["flops"], others["flops"]]))
-        ax.set_ylabel(f"mean {tables.metric} over {len(tables.facts['headline'])} tasks")
+        ax.set_ylabel(f"mean {tables.metric} over {tables.over}")
     if handles:
         first = figure.legend(handles=handles, title="tokens per\nparameter", loc="outside right upper", handlelength=3)
         first._legend_box.align = "left"
@@ -53,9 +54,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         else "No two sizes share a level of tokens per parameter, so no line is drawn."
     )
     caption = (
-        "**Figure 1A. Retrieval against pretraining compute at fixed tokens per parameter.** Zero-shot mean "
-        f"{tables.metric} over "
-        f"{len(tables.facts['headline'])} tasks against pretraining FLOPs (6 × parameters × tokens), recipe "
+        "**Figure 1A. Retrieval against pretraining compute at fixed tokens per parameter.** Mean "
+        f"{tables.metric} over {tables.over} against pretraining FLOPs (6 × parameters × tokens), recipe "
         f"`{tables.main}`. {lines} "
         f"Colour and marker: size. Vertical bars: {tables.percent} interval over queries (bootstrap, tasks as strata). "
         f"Hollow: not part of the ladder.{published.words(tables)}"

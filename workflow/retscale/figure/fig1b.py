@@ -6,9 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from retscale.collect.means import MEAN
 from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
-from retscale.figure.data import MEAN, Drawn, Tables, marks, published_marks
+from retscale.figure.data import Drawn, Tables, marks, published_marks
 from retscale.figure.words import ladder_words, trend_words
 
 CONFIDENCE, PREDICTION = 0.30, 0.10  # opacity of the bands
@@ -46,7 +47,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         style.nothing(ax, "no checkpoint with known compute\nand a score on every task")
     else:
         style.flops_axis(ax, pd.concat([rows["flops"], others["flops"]]), to=band["flops"].max() if len(band) else None)
-        ax.set_ylabel(f"mean {tables.metric} over {len(tables.facts['headline'])} tasks")
+        ax.set_ylabel(f"mean {tables.metric} over {tables.over}")
         ax.set_ylim(*window(pd.concat([rows, unknown, others]), band))
 
     sizes = figure.legend(
@@ -60,8 +61,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
     note = f" Dotted levels: compute unknown ({', '.join(unknown['checkpoint'])})." if len(unknown) else ""
     caption = (
-        f"**Figure 1B. Retrieval against pretraining compute, all checkpoints.** Zero-shot mean {tables.metric} over "
-        f"{len(tables.facts['headline'])} tasks, recipe `{tables.main}`; coloured lines join checkpoints of one "
+        f"**Figure 1B. Retrieval against pretraining compute, all checkpoints.** Mean {tables.metric} over "
+        f"{tables.over}, recipe `{tables.main}`; coloured lines join checkpoints of one "
         "size, trained on more "
         f"tokens to the right. {trend_words(tables.trend(tables.main, MEAN), tables.percent, tables.metric)} "
         + (

@@ -6,20 +6,22 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from retscale.collect.means import in_domain, shown
 from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
 from retscale.figure.fig1b import trend_and_bands
 from retscale.figure.words import interval, ladder_words
+from retscale.phrase import counted
 
 COLUMNS = 4
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """Small multiples ordered by slope; every panel spans the same range of y, so slopes compare by eye."""
-    headline = list(tables.facts["headline"])
-    trends = tables.table("trends").query("recipe == @tables.main and schedule == 'finished' and task in @headline")
-    known = tables.points.query("recipe == @tables.main and task in @headline")["task"].unique()
+    names = list(shown(tables.facts))
+    trends = tables.table("trends").query("recipe == @tables.main and schedule == 'finished' and task in @names")
+    known = tables.points.query("recipe == @tables.main and task in @names")["task"].unique()
     # Steepest first, tasks without a trend last.
     order = list(trends.sort_values(["slope", "task"], ascending=[False, True], na_position="last")["task"])
     order += sorted(set(known) - set(order))
@@ -36,9 +38,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     for ax, task in zip(grid.flat, order, strict=False):
         panel(ax, by_task[task], others[task], tables.prediction(tables.main, task), span, looks, config)
         ax.set_title(task, loc="left", pad=12, fontweight="bold", fontsize=config.font_size - 0.5)
-        ax.text(
-            0, 1.025, slope_words(found, task), transform=ax.transAxes, fontsize=config.font_size - 1.8, color="#444444"
-        )
+        below = f"{slope_words(found, task)}{', in-domain' if in_domain(task, tables.facts) else ''}"
+        ax.text(0, 1.025, below, transform=ax.transAxes, fontsize=config.font_size - 1.8, color="#444444")
     for ax in grid.flat[len(order) :]:
         ax.set_visible(False)
     # A column whose last row is empty needs its tick labels one row up.
@@ -47,14 +48,14 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         if last:
             last[-1].xaxis.set_tick_params(labelbottom=True)
     every = pd.concat(by_task.values()) if by_task else tables.points.head(0)
-    shown = pd.concat(others.values()) if others else tables.published.head(0)
+    theirs = pd.concat(others.values()) if others else tables.published.head(0)
     if every.empty:
         style.nothing(grid.flat[0], "no checkpoint with known compute")
     else:
-        style.flops_axis(grid.flat[0], pd.concat([every["flops"], shown["flops"]]), label=False)
+        style.flops_axis(grid.flat[0], pd.concat([every["flops"], theirs["flops"]]), label=False)
         figure.supxlabel("pretraining compute, 6 × parameters × tokens (FLOPs)", fontsize=config.font_size)
         figure.supylabel(tables.metric, fontsize=config.font_size)
-    handles = style.size_legend(looks, list(every["size"])) + published.legend(shown)
+    handles = style.size_legend(looks, list(every["size"])) + published.legend(theirs)
     figure.legend(handles=handles, title="parameters", loc="outside upper center", ncols=min(len(handles), 8) or 1)
 
     caption = (
@@ -64,14 +65,23 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"Numbers under each name: slope per decade of FLOPs with {tables.percent} interval; line and band: trend "
         f"and its {tables.percent} confidence band. "
         "A band that fills its panel means that so few sizes cannot tell the trend from effects of size. "
+        f"{in_domain_words(tables, order)}"
         f"Vertical bars: interval over queries. Hollow: not in the fit.{published.words(tables, None)}"
     )
-    alt = f"{len(order)} small scatter plots of {tables.metric} against logarithmic FLOPs, one a task. " + " ".join(
-        f"{task}: slope per decade {slope_words(found, task)}. {ladder_words(by_task[task])}" for task in order
+    alt = f"{counted(len(order), 'small scatter plot')} of {tables.metric} against logarithmic FLOPs, one a task. "
+    alt += " ".join(
+        f"{tables.title(task)}: slope per decade {slope_words(found, task)}. {ladder_words(by_task[task])}"
+        for task in order
     )
     alt += published.words(tables, None)
-    drawn = pd.concat([marks(every), published_marks(shown)], ignore_index=True)
+    drawn = pd.concat([marks(every), published_marks(theirs)], ignore_index=True)
     return Drawn(figure, "Figure 2: each retrieval task against pretraining FLOPs", drawn, caption, alt)
+
+
+def in_domain_words(tables: Tables, names: list[str]) -> str:
+    """What the mark means, if a panel bears it."""
+    marked = any(in_domain(name, tables.facts) for name in names)
+    return "In-domain: the encoders were trained on its like, so it counts in no zero-shot mean. " if marked else ""
 
 
 def ends(rows: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float]:

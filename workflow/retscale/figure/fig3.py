@@ -3,10 +3,12 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from retscale.collect.means import MEAN
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
-from retscale.figure.data import MEAN, Drawn, Tables, marks
+from retscale.figure.data import Drawn, Tables, marks
 from retscale.figure.words import interval, ladder_words, number
+from retscale.phrase import counted
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
@@ -14,7 +16,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     icl = tables.table("icl_points")
     tasks = icl[(icl["task"] != MEAN) & icl["file"].notna()]["task"].nunique()
     headline = tables.facts["icl_headline"]
-    what = f"{headline} of the gauntlet" if headline else f"mean in-context score over {tasks} tasks"
+    what = f"{headline} of the gauntlet" if headline else f"mean in-context score over {counted(tasks, 'task')}"
     icl = icl[icl["task"] == MEAN][["checkpoint", "score", "stderr"]]
     rows = tables.of(tables.main, MEAN).merge(icl, on="checkpoint")
     looks = style.looks(tables.points, config)
@@ -32,7 +34,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         style.nothing(ax, "no checkpoint has both scores")
     else:
         ax.set_xlabel(f"{what}, (accuracy − baseline) / (1 − baseline)")
-        ax.set_ylabel(f"mean {tables.metric} over {len(tables.facts['headline'])} tasks")
+        ax.set_ylabel(f"mean {tables.metric} over {tables.over}")
     legend = figure.legend(
         handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right upper"
     )

@@ -4,8 +4,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from retscale.collect.means import MEAN
 from retscale.figure import style
-from retscale.figure.data import MEAN, Tables
+from retscale.figure.data import Tables
+from retscale.phrase import counted
 
 HOLLOW = {"linestyle": "none", "marker": "D", "color": style.GREY, "markerfacecolor": "white", "markeredgewidth": 1.0}
 NAMED = 16  # so many names can be read in a figure
@@ -32,7 +34,8 @@ def words(tables: Tables, task: str | None = MEAN) -> str:
     sources = "; ".join(sorted(set(tables.published["source"])))
     drawn, known = every[every["flops"].notna()], set(every["model"])
     count = drawn["model"].nunique()
-    text = f" Published elsewhere ({sources}): {'none drawn' if not count else f'{count}, grey diamonds'}; in no fit."
+    shown = counted(count, "grey diamond") if count else "none drawn"
+    text = f" Published elsewhere ({sources}): {shown}; in no fit."
     if unknown := sorted(known - set(drawn["model"])):
         text += f" Not drawn, for their pretraining compute is unknown: {', '.join(unknown)}."
     if lacking := sorted(set(tables.published["model"]) - known):

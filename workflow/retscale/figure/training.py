@@ -12,6 +12,7 @@ from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
 from retscale.figure.words import number
+from retscale.phrase import counted
 
 COLUMNS = 2
 STRETCHES = 40  # vertices of a line; a longer log is averaged to so many, over its own faint trace
@@ -49,7 +50,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         "still falls steeply was stopped early. Compare heights within a panel only: recipes differ in how many "
         f"passages the positive competes with. Hollow: not part of the ladder. {words}"
     )
-    panels = f"{len(recipes)} panel{'s' * (len(recipes) != 1)}"
+    panels = counted(len(recipes), "panel")
     alt = f"{panels} of training loss, on a log scale, against step of fine-tuning, one line a checkpoint. {words}"
     marks = rows.assign(x=rows["step"], y=rows["loss"])[["checkpoint", "recipe", "x", "y", "chance", "file"]]
     return Drawn(figure, "Fine-tuning: training loss against step", marks, caption, alt)
@@ -122,7 +123,7 @@ def end_words(rows: pd.DataFrame, recipe: str) -> str:
     ends = pd.DataFrame([averaged(log).iloc[-1] for _, log in rows.groupby("checkpoint")])
     ends = ends.sort_values(["loss", "checkpoint"])
     low, high = ends.iloc[0], ends.iloc[-1]
-    words = f"`{recipe}`, {len(ends)} checkpoint{'s' * (len(ends) != 1)} of {ends['steps'].max()} steps: "
+    words = f"`{recipe}`, {counted(len(ends), 'checkpoint')} of {counted(ends['steps'].max(), 'step')}: "
     words += f"the loss ends at {number(low['loss'])} ({low['checkpoint']})"
     if len(ends) > 1:
         words += f" to {number(high['loss'])} ({high['checkpoint']})"

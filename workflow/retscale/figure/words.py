@@ -2,12 +2,7 @@
 
 import pandas as pd
 
-METRIC_NAMES = {
-    "ndcg_at_10": "nDCG@10",
-    "recall_at_10": "Recall@10",
-    "recall_at_100": "Recall@100",
-    "mrr_at_10": "MRR@10",
-}
+from retscale.phrase import counted
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -39,7 +34,8 @@ def trend_words(trend: pd.Series | None, percent: str, metric: str) -> str:
     )
     note = f"; {trend['reason']}" if trend["reason"] else ""
     return (
-        f"Log-linear trend over {trend['n']} checkpoints of {trend['sizes']} sizes: {metric} grows by "
+        f"Log-linear trend over {counted(trend['n'], 'checkpoint')} of {counted(trend['sizes'], 'size')}: "
+        f"{metric} grows by "
         f"{interval(trend['slope'], trend['low'], trend['high'])} per decade of FLOPs "
         f"({percent} interval, {how}{note})."
     )
@@ -51,7 +47,7 @@ def ladder_words(rows: pd.DataFrame) -> str:
         return "No checkpoint is drawn."
     lowest, highest = rows.loc[rows["y"].idxmin()], rows.loc[rows["y"].idxmax()]
     return (
-        f"{len(rows)} checkpoints of {rows['size'].nunique()} sizes from {scientific(rows['flops'].min())} to "
-        f"{scientific(rows['flops'].max())} FLOPs; lowest {number(lowest['y'])} ({lowest['checkpoint']}), "
-        f"highest {number(highest['y'])} ({highest['checkpoint']})."
+        f"{counted(len(rows), 'checkpoint')} of {counted(rows['size'].nunique(), 'size')} from "
+        f"{scientific(rows['flops'].min())} to {scientific(rows['flops'].max())} FLOPs; "
+        f"lowest {number(lowest['y'])} ({lowest['checkpoint']}), highest {number(highest['y'])} ({highest['checkpoint']})."
     )

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from retscale.fit.points import MEAN
+from retscale.collect.means import MEAN
+from retscale.phrase import counted
 
 
 def difference(y: pd.Series, draws: pd.DataFrame, one: tuple, other: tuple, alpha: float) -> dict:
@@ -89,7 +90,8 @@ def grouped_slope(x: np.ndarray, y: np.ndarray, groups: np.ndarray, alpha: float
     dx, dy = x - (np.bincount(groups, x) / counts)[groups], y - (np.bincount(groups, y) / counts)[groups]
     df, square = len(x) - len(counts) - 1, float(dx @ dx)
     if square == 0 or df < 1:
-        return _nothing(f"{len(x)} checkpoints in {len(counts)} group{'s' * (len(counts) > 1)} leave no degree of freedom")
+        few = f"{counted(len(x), 'checkpoint')} in {counted(len(counts), 'group')}"
+        return _nothing(f"{few} leave no degree of freedom")
     slope = float(dx @ dy / square)
     residual = float(((dy - slope * dx) ** 2).sum())
     if residual == 0:
@@ -124,8 +126,9 @@ def effects(points: pd.DataFrame, alpha: float) -> pd.DataFrame:
 
 
 def _size_effect(along: pd.DataFrame, alpha: float) -> dict:
-    if along["size"].nunique() < 3:
-        return _nothing(f"{along['size'].nunique()} sizes share a level of tokens per parameter; this needs 3")
+    if (sizes := along["size"].nunique()) < 3:
+        few = f"{counted(sizes, 'size')} {'shares' if sizes == 1 else 'share'}"
+        return _nothing(f"{few} a level of tokens per parameter; this needs 3")
     centred = along.assign(
         x=along["x"] - along.groupby("level")["x"].transform("mean"),
         y=along["y"] - along.groupby("level")["y"].transform("mean"),

@@ -5,11 +5,12 @@ import zlib
 import numpy as np
 import pandas as pd
 
+from retscale.collect.means import MEAN
 from retscale.encoder.config import GIVEN
 
-MEAN = "mean"  # the unweighted mean over the headline, beside the names of tasks and groups
 LEVEL_TOLERANCE = 1.1  # tokens per parameter within this ratio are one level: token counts are rounded to batches
-KEY = ["checkpoint", "recipe", "task"]
+ENCODER = ["checkpoint", "recipe"]
+KEY = [*ENCODER, "task"]
 
 
 def levels(ratios: pd.Series) -> pd.Series:
@@ -25,56 +26,56 @@ def levels(ratios: pd.Series) -> pd.Series:
     return ratios.map(found).astype(float)
 
 
-def means(headline: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Each group of tasks with its tasks and then the mean with what it is of: {name: names that stand before it}."""
-    groups = {name: parts for name, parts in headline.items() if parts != [name]}
-    return groups | {MEAN: list(headline)}
-
-
 def resampled(
-    per_query: pd.DataFrame, metric: str, headline: dict[str, list[str]], replicates: int, seed: int
+    per_query: pd.DataFrame, metric: str, averaged: dict[str, list[str]], replicates: int, seed: int
 ) -> pd.DataFrame:
     """Bootstrap over queries: replicates x encoders' scores, one column for each (checkpoint, recipe, task).
 
     A task's queries are drawn once a replicate and shared by all encoders, so that differences of two columns are
-    paired; tasks are strata of the means. A task's draws depend on the seed and its own name alone. A mean has a column
-    for the encoders that have all its parts.
+    paired; tasks are strata of the means. A task's draws depend on the seed and its own name alone. A mean of
+    `averaged`, {name: what it is over}, has a column for the encoders that have all its parts; a task without the
+    metric has none.
     """
     parts = []
-    for task, rows in per_query.groupby("task"):
+    for task, rows in per_query[per_query[metric].notna()].groupby("task"):
         table = rows.pivot(index="query_id", columns=["checkpoint", "recipe"], values=metric).sort_index()
         rng = np.random.default_rng([seed, zlib.crc32(task.encode())])
         n = len(table)
         weights = rng.multinomial(n, np.full(n, 1 / n), size=replicates) / n
+        values = table.to_numpy(float)
+        if np.isnan(values).any():  # such as robustness: each encoder has its values at queries of its own
+            drawn = (weights @ np.nan_to_num(values)) / (weights @ np.isfinite(values))
+        else:
+            drawn = weights @ values
         columns = pd.MultiIndex.from_tuples([(*pair, task) for pair in table.columns], names=KEY)
-        parts.append(pd.DataFrame(weights @ table.to_numpy(float), columns=columns))
+        parts.append(pd.DataFrame(drawn, columns=columns))
     draws = pd.concat(parts, axis=1)
-    for name, averaged in means(headline).items():
-        rows = draws.T[draws.columns.get_level_values("task").isin(averaged)].groupby(level=["checkpoint", "recipe"])
-        whole = pd.concat({name: rows.mean()[rows.size() == len(averaged)]}, names=["task"]).reorder_levels(KEY)
+    for name, over in averaged.items():
+        rows = draws.T[draws.columns.get_level_values("task").isin(over)].groupby(level=ENCODER)
+        whole = pd.concat({name: rows.mean()[rows.size() == len(over)]}, names=["task"]).reorder_levels(KEY)
         draws = pd.concat([draws, whole.T], axis=1)
     return draws
 
 
 def points(
-    scores: pd.DataFrame, draws: pd.DataFrame, headline: dict[str, list[str]], metric: str, alpha: float
+    scores: pd.DataFrame, draws: pd.DataFrame, averaged: dict[str, list[str]], metric: str, alpha: float
 ) -> pd.DataFrame:
-    """One row a checkpoint, recipe and task (and group, and `mean`): y, its interval over queries, and its file.
+    """One row a checkpoint, recipe and task, or mean of `averaged`: y, its interval over queries, and its file.
 
-    A group or mean of which an encoder lacks a part has no y; `missing` names what lacks.
+    A mean of which an encoder lacks a part has no y; `missing` names what lacks.
     """
-    rows = scores[scores["metric"] == metric].drop(columns=["metric", "n_params_non_embedding", "ties"])
-    rows = rows.rename(columns={"value": "y"})
+    rows = scores.drop(columns=["n_params_non_embedding", "ties"]).rename(columns={"value": "y"})
     if rows["family"][rows["recipe"] != GIVEN].nunique() > 1:
         # Two families' models of one nominal size are not replicates of a size.
         rows["size"] = rows["family"] + " " + rows["size"]
-    facts = [name for name in rows if name not in ("task", "y", "n_queries", "file", "sha256")]
-    table = rows.assign(missing="")
-    for name, parts in means(headline).items():
-        chosen = table[table["task"].isin(parts)].groupby(facts, dropna=False)
-        found = [dict(zip(facts, key, strict=True)) | mean(some, parts) for key, some in chosen]
-        rows = pd.DataFrame(found).assign(task=name, file=None, sha256=None)
-        table = pd.concat([table, rows], ignore_index=True) if found else table
+    encoders = rows.drop(columns=["task", "metric", "y", "n_queries", "file", "sha256"]).drop_duplicates(ENCODER)
+    table = rows[rows["metric"] == metric].drop(columns="metric").assign(missing="")
+    for name, over in averaged.items():
+        chosen = dict(iter(table[table["task"].isin(over)].groupby(ENCODER)))
+        keys = zip(encoders["checkpoint"], encoders["recipe"], strict=True)
+        found = [mean(chosen.get(key, table.head(0)), over) for key in keys]
+        rows = encoders.assign(**pd.DataFrame(found, index=encoders.index), task=name, file=None, sha256=None)
+        table = pd.concat([table, rows], ignore_index=True)
     low, high = np.quantile(draws.to_numpy(), [alpha / 2, 1 - alpha / 2], axis=0)
     ends = pd.DataFrame({"low": low, "high": high}, index=draws.columns).reset_index()
     table = table.merge(ends, on=KEY, how="left")

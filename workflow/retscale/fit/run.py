@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from retscale.collect.means import MEAN, OF_STUDY, in_domain, means
 from retscale.collect.tables import read_json, read_table, sha256, write_tables
+from retscale.errors import UserError
 from retscale.fit import correlate, trend
 from retscale.fit.compare import ablation, effects, near_pairs
 from retscale.fit.config import Job
-from retscale.fit.points import MEAN, headline_icl, icl_points, points, resampled
+from retscale.fit.points import headline_icl, icl_points, points, resampled
 from retscale.progress import progress
 
 INSIDE, BEYOND = 33, 9  # points of a drawn trend over the data and after them
@@ -25,10 +27,14 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     job = Job.model_validate(spec)
     source = Path(inputs["collect"])
     study = read_json(source)
-    headline, main = study["headline"], study["main_recipe"]
+    main, averaged = study["main_recipe"], means(study)
 
-    draws = resampled(read_table(source, "per_query"), job.metric, headline, job.bootstrap, job.seed)
-    marks = points(read_table(source, "scores"), draws, headline, job.metric, job.alpha)
+    per_query = read_table(source, "per_query")
+    if job.metric not in per_query:
+        raise UserError(f"fit.metric is {job.metric}, which no evaluation of this study has; name another")
+    draws = resampled(per_query, job.metric, averaged, job.bootstrap, job.seed)
+    marks = points(read_table(source, "scores"), draws, averaged, job.metric, job.alpha)
+    marks["in_domain"] = marks["task"].map(lambda name: in_domain(name, study))
     known = marks[marks["y"].notna()]
     averages = read_table(source, "icl_averages")
     icl = icl_points(read_table(source, "icl"), averages)
@@ -43,7 +49,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         "pairs": near_pairs(known, draws, job.near, job.alpha),
         "ablation": ablation(known, draws, main, job.alpha),
     }
-    facts = {name: study[name] for name in ("study", "headline", "recipes", "main_recipe")}
+    facts = {name: study[name] for name in OF_STUDY}
     facts |= {"config": job.model_dump(), "collect_sha256": sha256(source), "icl_headline": headline_icl(averages)}
     write_tables(out, "fit.json", tables, facts, csv=True)
     return {"rows": {name: len(table) for name, table in tables.items()}}
@@ -65,12 +71,12 @@ def fit_trends(marks: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.DataFram
     """One trend for each recipe, schedule and task (and the mean), and its bands over a grid of FLOPs."""
     trends, predictions = [], []
     groups = list(ladder(marks).groupby(["recipe", "schedule", "task"]))
-    for (recipe, schedule, task), rows in progress(groups, "trends", unit="trend"):
+    for (recipe, schedule, task), rows in progress(groups, "trends", unit="trends"):
         key = {"recipe": recipe, "schedule": schedule, "task": task}
         rng = rng_of(job, "trend", recipe, schedule, task)
         x = rows["log_flops"].to_numpy()
         found, draws = trend.fit(x, rows["y"].to_numpy(), list(rows["size"]), job.alpha, job.bootstrap, rng)
-        trends.append(key | asdict(found))
+        trends.append(key | asdict(found) | {"in_domain": bool(rows["in_domain"].iloc[0])})
         if found.status != "ok":
             continue
         grid = np.append(np.linspace(x.min(), x.max(), INSIDE), np.linspace(x.max(), x.max() + job.extend, BEYOND)[1:])
@@ -82,7 +88,7 @@ def fit_trends(marks: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.DataFram
     empty = pd.DataFrame(columns=columns)
     drawn = pd.concat(predictions, ignore_index=True)[columns] if predictions else empty
     key = ["recipe", "schedule", "task"]
-    return pd.DataFrame(trends, columns=[*key, *(field.name for field in fields(trend.Trend))]), drawn
+    return pd.DataFrame(trends, columns=[*key, *(field.name for field in fields(trend.Trend)), "in_domain"]), drawn
 
 
 def fit_correlations(marks: pd.DataFrame, icl: pd.DataFrame, main: str, job: Job) -> pd.DataFrame:

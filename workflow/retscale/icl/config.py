@@ -188,6 +188,11 @@ class IclTask(Strict):
         return self.type in ("generation_task_with_answers", "code_evaluation")
 
     @property
+    def scored(self) -> bool:
+        """Programs that are not run have no score."""
+        return self.type != "code_evaluation" or self.execute
+
+    @property
     def texts_from(self) -> Literal["items"] | None:
         """The stage that fetches the texts of this test, if one does."""
         return "items" if self.source.kind == "jsonl" and self.source.fetched else None

@@ -95,6 +95,8 @@ class PairsConfig(BaseModel):
     source: Annotated[WheelPairs | FilePairs | HubPairs, Field(discriminator="kind")]
     # Further passages for mining to find, beside those of the rows: a whole corpus, say.
     collection: Annotated[FilePassages | HubPassages, Field(discriminator="kind")] | None = None
+    # Tasks that measure what it trains, so that they are not zero-shot: of its own distribution, as the test split is.
+    tasks: list[str] = []
     licence: str = ""
     origin: str = ""
     exclude: list[Excluded] = []

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from retscale.phrase import counted, noun
 from retscale.plan import words
 from retscale.plan.costs import Costs, text_bytes
 from retscale.plan.estimate import Cost, disk, total
@@ -21,7 +22,7 @@ def downloads(study: Study, left: list[Job], costs: Costs) -> list[str]:
     if weights := [cost for job in left if job.stage == "checkpoint" for cost in costs.of(job) if cost.files]:
         size = words.cell(disk(weights), words.size)
         count = len({cost.files for cost in weights})
-        lines.append(f"{count} revisions of models, at most {size} (float32; half in bfloat16)")
+        lines.append(f"{counted(count, 'revision')} of models, at most {size} (float32; half in bfloat16)")
     data: dict[tuple, list[str]] = {}
     for id, pairs in study.pairs.items():
         sources = [source for source in (pairs.source, pairs.collection) if source and source.kind == "hub"]
@@ -34,9 +35,9 @@ def downloads(study: Study, left: list[Job], costs: Costs) -> list[str]:
     tasks = [id for id, task in study.read.items() if task.source.kind == "mteb" and ("task", id) in to_do]
     if tasks:
         found = total(text_bytes(costs.tasks[id]) for id in tasks)
-        lines.append(f"{len(tasks)} tasks of mteb, {words.cell(found, words.size)} of text")
+        lines.append(f"{counted(len(tasks), 'task')} of mteb, {words.cell(found, words.size)} of text")
     if items := sum(stage == "items" for stage, *_ in to_do):
-        lines.append(f"{items} files of in-context items, ?")
+        lines.append(f"{counted(items, 'file')} of in-context items, ?")
     return lines
 
 
@@ -59,7 +60,7 @@ def missing(study: Study) -> list[str]:
     ]
     for entries, what in here.ENTRIES.items():
         for path, ids in here.absent(study, entries).items():
-            found.append(f"{path}, for the {what}{'s' * (len(ids) > 1)} {', '.join(ids)}")
+            found.append(f"{path}, for the {noun(len(ids), what)} {', '.join(ids)}")
     found += [f"{path}, a table of published results" for path in study.external if not Path(path).is_file()]
     encoder = study.file.mine.encoder
     if encoder and not Path(encoder, "encoder.json").is_file():

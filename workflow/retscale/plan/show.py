@@ -5,13 +5,14 @@ from collections import Counter
 from pathlib import Path
 
 from retscale.errors import UserError
+from retscale.phrase import hint
 from retscale.plan import words
 from retscale.plan.costs import Costs
 from retscale.plan.estimate import FORMULA, STATE_BYTES, VECTOR_BYTES, Cost, Gpu, disk, total
 from retscale.plan.jobs import Job, done, jobs
 from retscale.plan.needs import downloads, gated, missing
 from retscale.plan.sizes import facts
-from retscale.study import explain, load
+from retscale.study import load
 from retscale.study.load import Study
 
 EACH = ("checkpoint", "finetune", "evaluate", "icl")  # stages that use a GPU, once or more for each checkpoint
@@ -29,7 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
 def machine(name: str, utilisation: float) -> Gpu:
     known = facts()["gpus"]
     if name not in known:
-        raise UserError(f"--gpu: unknown {name!r}{explain.closest(name, known)}; known: {', '.join(known)}")
+        raise UserError(f"--gpu: unknown {name!r}{hint(name, known)}")
     if not 0 < utilisation <= 1:
         raise UserError(f"--utilisation must be above 0 and at most 1, found {utilisation:g}")
     return Gpu(name, known[name], utilisation)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from retscale.figure.words import interval
+from retscale.phrase import counted
 
 SUPPORTED, REFUTED, OPEN = "supported", "not supported", "cannot tell"
 MARGIN = 0.01  # of the score: growth per decade, or a difference, below this does not matter
@@ -36,7 +37,8 @@ def trend_claim(row: pd.Series | None) -> Claim:
     text = "Retrieval quality grows with pretraining FLOPs"
     if row is None or row["status"] != "ok":
         return Claim(text, "no trend" if row is None else row["reason"], OPEN, GROWTH_RULE)
-    estimate = f"{interval(row['slope'], row['low'], row['high'])} per decade of FLOPs, {row['n']} checkpoints"
+    slope = interval(row["slope"], row["low"], row["high"])
+    estimate = f"{slope} per decade of FLOPs, {counted(row['n'], 'checkpoint')}"
     return Claim(text, estimate, growth(row["low"], row["high"]), GROWTH_RULE)
 
 
@@ -48,7 +50,8 @@ def effect_claim(row: pd.Series | None, direction: str) -> Claim:
     }[direction]
     if row is None or row["status"] != "ok":
         return Claim(text, "no estimate" if row is None else row["reason"], OPEN, GROWTH_RULE)
-    estimate = f"{interval(row['slope'], row['low'], row['high'])} per decade of FLOPs, {row['n']} checkpoints"
+    slope = interval(row["slope"], row["low"], row["high"])
+    estimate = f"{slope} per decade of FLOPs, {counted(row['n'], 'checkpoint')}"
     return Claim(text, estimate, growth(row["low"], row["high"]), GROWTH_RULE)
 
 
@@ -64,8 +67,9 @@ def equal_compute_claim(pairs: pd.DataFrame, near: float) -> Claim:
     inside = ((pairs["low"] > -MARGIN) & (pairs["high"] < MARGIN)).sum()
     outside = ((pairs["low"] > MARGIN) | (pairs["high"] < -MARGIN)).sum()
     estimate = (
-        f"{len(pairs)} pairs within {near:g}× FLOPs, larger minus smaller {pairs['difference'].min():+.3f} to "
-        f"{pairs['difference'].max():+.3f}; {inside} equal within the margin, {outside} different"
+        f"{counted(len(pairs), 'pair')} within {near:g}× FLOPs, larger minus smaller "
+        f"{pairs['difference'].min():+.3f} to {pairs['difference'].max():+.3f}; "
+        f"{inside} equal within the margin, {outside} different"
     ).replace("-", "−")
     verdict = SUPPORTED if inside == len(pairs) else REFUTED if outside > len(pairs) / 2 else OPEN
     return Claim(text, estimate, verdict, rule)
@@ -80,7 +84,10 @@ def tasks_claim(trends: pd.DataFrame) -> Claim:
     )
     verdicts = [growth(row.low, row.high) for row in trends.itertuples()]
     grows, flat = verdicts.count(SUPPORTED), verdicts.count(REFUTED)
-    estimate = f"{grows} of {len(verdicts)} tasks grow, {flat} do not, {verdicts.count(OPEN)} cannot be told"
+    estimate = (
+        f"{grows} of {counted(len(verdicts), 'task')} {'grows' if grows == 1 else 'grow'}, {flat} "
+        f"{'does' if flat == 1 else 'do'} not, {verdicts.count(OPEN)} cannot be told"
+    )
     half = len(verdicts) / 2
     return Claim(text, estimate, SUPPORTED if grows > half else REFUTED if flat > half else OPEN, rule)
 
@@ -94,7 +101,7 @@ def icl_claim(row: pd.Series | None, partial: pd.Series | None) -> Claim:
     )
     if row is None or row["status"] != "ok":
         return Claim(text, "no checkpoint has both scores" if row is None else row["reason"], OPEN, rule)
-    estimate = f"r = {interval(row['value'], row['low'], row['high'])}, {row['n']} checkpoints"
+    estimate = f"r = {interval(row['value'], row['low'], row['high'])}, {counted(row['n'], 'checkpoint')}"
     if partial is not None and partial["status"] == "ok":
         estimate += f"; given log FLOPs (exploratory) {interval(partial['value'], partial['low'], partial['high'], 2)}"
     if pd.isna(row["low"]):

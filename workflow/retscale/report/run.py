@@ -10,16 +10,17 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from retscale.collect.means import MEAN, in_domain, over, shown
 from retscale.collect.tables import read_json, read_table, sha256
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
-from retscale.figure.words import METRIC_NAMES, interval, number, scientific, trend_words
+from retscale.evaluate.metric_names import FOLLOWING, label
+from retscale.figure.words import interval, number, scientific, trend_words
+from retscale.phrase import counted
 from retscale.report.claims import GROWTH_RULE, claims
 from retscale.report.config import Described, Job
 
 FIT_TABLES = ("points", "icl_points", "trends", "correlations", "effects", "pairs", "ablation")
-MEAN = "mean"
-FOLLOWING = {"p_mrr": "p-MRR", "robustness_at_10": "robustness@10"}
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
@@ -37,7 +38,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         undefined=jinja2.StrictUndefined,
     )
     named = {"number": _number, "interval": _interval, "p": p_value}
-    environment.filters |= named | {filter.__name__: filter for filter in (count, scientific, short, inline)}
+    environment.filters |= named | {filter.__name__: filter for filter in (count, counted, scientific, short, inline)}
     page = environment.get_template("template.html").render(facts(config, inputs))
     (out / "report.html").write_text(page, encoding="utf-8")
     return {"bytes": len(page.encode())}
@@ -52,7 +53,7 @@ def facts(config: Job, inputs: dict) -> dict:
     checkpoints = read_table(collect, "checkpoints").sort_values(["flops", "checkpoint"])
     main, options = study["main_recipe"], fitted["config"]
     mean = tables["trends"].query("recipe == @main and task == 'mean' and schedule == 'finished'")
-    metric, percent = METRIC_NAMES[options["metric"]], f"{100 * (1 - options['alpha']):g}%"
+    metric, percent = label(options["metric"]), f"{100 * (1 - options['alpha']):g}%"
     rank = tables["correlations"]
     rank = (
         rank.query("about == 'flops-quality' and recipe == @main and y == 'mean' and method == 'spearman'")
@@ -66,6 +67,10 @@ def facts(config: Job, inputs: dict) -> dict:
     training = [described(Path(path), config.pairs) for path in many(inputs, "pairs")]
     return {
         "study": study,
+        "over": over(study),
+        "shown": shown(study),
+        "in_domain": [] if in_domain(MEAN, study) else list(study["in_domain"]),
+        "averages": [MEAN, *study["groups"]],
         "config": config,
         "metric": metric,
         "percent": percent,
@@ -79,8 +84,8 @@ def facts(config: Job, inputs: dict) -> dict:
         "growth_rule": GROWTH_RULE,
         "scores": score_table(checkpoints, known, study, config),
         "absent": rows(tables["points"].query("missing != ''")),
-        "following_names": FOLLOWING,
-        "following": rows(scores.query("metric in @FOLLOWING")),
+        "following_names": {name: metric.label for name, metric in FOLLOWING.items()},
+        "following": rows(scores[scores["metric"].isin(FOLLOWING)]),
         "external": external(Path(inputs["external"])) if inputs.get("external") else None,
         "icl": icl_table(checkpoints, tables["icl_points"], config),
         "icl_tasks": icl_tasks(read_table(collect, "icl"), config),
@@ -149,25 +154,27 @@ def odd(notes: dict[str, dict[str, int]]) -> str:
 
 
 def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, config: Job) -> dict:
-    """One row a checkpoint: facts, the mean of each recipe with its interval, and each task of the main recipe.
+    """One row a checkpoint: facts, the means of each recipe with their intervals, and each task of the main recipe.
 
     The scores of an encoder made elsewhere stand where those of the main recipe do.
     """
     values = {(p.checkpoint, p.recipe, p.task): p for p in points.itertuples()}
-    tasks = sorted(set(points["task"]) - {MEAN}, key=lambda task: (task not in study["headline"], task))
+    averages = [MEAN, *study["groups"]]
+    tasks = sorted(set(points["task"]) - set(averages), key=lambda task: (task not in shown(study), task))
     best = points[points["recipe"].isin([study["main_recipe"], GIVEN])].groupby("task")["y"].max()
     table = []
     for row in checkpoints.to_dict("records"):
         name = row["checkpoint"]
         main = GIVEN if row["source"] == GIVEN else study["main_recipe"]
         recipes = [main if recipe == study["main_recipe"] else recipe for recipe in study["recipes"]]
-        means = [values.get((name, recipe, MEAN)) for recipe in recipes]
+        means = [values.get((name, recipe, average)) for average in averages for recipe in recipes]
         scores = [values.get((name, main, task)) for task in tasks]
         cells = [{"y": s.y, "best": s.y == best[task]} if s else None for s, task in zip(scores, tasks, strict=True)]
         table.append(
             row | {"means": [{"y": m.y, "low": m.low, "high": m.high} if m else None for m in means], "scores": cells}
         )
-    return {"tasks": tasks, "rows": table}
+    marked = [f"{task} (in-domain)" if in_domain(task, study) else task for task in tasks]
+    return {"tasks": marked, "rows": table}
 
 
 def external(path: Path) -> dict:

@@ -39,6 +39,20 @@ def entries(kind: str) -> dict[str, dict]:
 
 
 @cache
+def aliases() -> dict[str, str]:
+    """What mteb calls a retrieval task, or a group of them, -> what this catalog does."""
+    groups = {name: members[0] for name, members in suites().items() if len(members) == 1}
+    return groups | {
+        entry["source"]["name"]: id for id, entry in entries("task").items() if entry["source"]["kind"] == "mteb"
+    }
+
+
+def task_name(name: str) -> str:
+    """The catalog's name of a retrieval task or group, which may be given by mteb's."""
+    return aliases().get(name, name)
+
+
+@cache
 def grouped_tasks() -> dict[str, list[str]]:
     """The retrieval tasks of each group."""
     found: dict[str, list[str]] = {}
@@ -65,6 +79,16 @@ def gauntlet_id(task: str, shots: int) -> str:
     return f"{task}.{shots}"
 
 
+def gauntlet(version: str) -> dict:
+    """A version of the in-context gauntlet with the ids of its tasks."""
+    parts = gauntlets()[version]
+    categories = {
+        name: [gauntlet_id(task, shots) for task, shots in tasks.items()]
+        for name, tasks in parts["categories"].items()
+    }
+    return {"averages": parts["averages"], "categories": categories}
+
+
 @cache
 def suites() -> dict[str, list]:
     """Lists of tasks by name: those of suites.yaml, and every version of the gauntlet."""
@@ -86,15 +110,27 @@ def model(kind: str) -> type[BaseModel]:
 def resolve(kind: str, entry: str | dict, file: str, where: str) -> tuple[str, dict]:
     """The id and the complete data of an entry of a study: a name, `use: NAME` with overrides, or all in place."""
     known = entries(kind)
-    entry = {"use": entry} if isinstance(entry, str) else dict(entry)
-    name = entry.pop("use", None)
-    base = {} if name is None else known[name] if name in known else _at_step(kind, str(name), f"{file}: {where}")
+    name = used(kind, entry)
+    entry = {} if isinstance(entry, str) else {key: value for key, value in entry.items() if key != "use"}
+    base = {} if name is None else known[name] if name in known else _at_step(kind, name, f"{file}: {where}")
     if base is None:
-        raise explain.unknown(file, where, kind, name, known)
+        named = {*known, *suites()} if kind in ("task", "icl") else known
+        raise explain.unknown(file, where, kind, name, named, listing(kind))
     id = entry.pop("id", name)
     if id is None:
         raise UserError(f"{file}: {where}: give an `id`, or name a {kind} of the catalog with `use`")
     return str(id), merge(base, entry)
+
+
+def used(kind: str, entry: str | dict) -> str | None:
+    """The name in the catalog of what an entry of a study is made from; a retrieval task may be named as mteb does."""
+    name = entry if isinstance(entry, str) else entry.get("use")
+    return name if name is None else task_name(str(name)) if kind == "task" else str(name)
+
+
+def listing(kind: str) -> str:
+    """Where the entries of `kind` are listed."""
+    return f"config/catalog/{KINDS[kind][0]}.yaml"
 
 
 def _at_step(kind: str, name: str, where: str) -> dict | None:

@@ -3,12 +3,14 @@
 import argparse
 from pathlib import Path
 
+from retscale.collect.means import over
 from retscale.errors import UserError
 from retscale.external import table
 from retscale.external.config import Published
 from retscale.icl.average import averages
+from retscale.phrase import counted
 from retscale.progress import progress
-from retscale.study import here, load, specs
+from retscale.study import catalog, here, load, specs
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -21,23 +23,30 @@ def main(arguments: argparse.Namespace) -> int:
     print(f"pairs        {len(found.pairs)}: {', '.join(found.pairs)}")
     for name, trained in found.trained.items():
         mixture = ", ".join(id if w is None else f"{id} ({w:g})" for id, w in found.mixture(name).items())
-        print(f"recipe       {name}: {len(trained)} encoders, trained on {mixture}")
+        print(f"recipe       {name}: {counted(len(trained), 'encoder')}, trained on {mixture}")
     if found.encoders:
         print(f"encoders     {len(found.encoders)} made elsewhere: {', '.join(found.encoders)}")
     print(f"tasks        {len(found.tasks)}: {', '.join(found.tasks)}")
-    for name, parts in found.headline.items():
+    for name, parts in found.units.items():
         if parts != [name]:
             lacking = [part for part in parts if part not in found.tasks]
             without = f"no score, nor a mean over all tasks, without {', '.join(lacking)}"
             print(f"group        {name}: {without if lacking else f'the mean of {len(parts)} tasks, counted as one'}")
+    for name, parts in found.groups.items():
+        print(f"group        {name}: the mean of {', '.join(parts)}, beside the mean over all tasks")
+    print(f"mean         over {over(specs.collect(found))}: {', '.join(found.headline)}")
+    if found.in_domain and found.headline != found.in_domain:
+        print(f"in-domain    {', '.join(found.in_domain)}: measured, and not in the mean")
     print(f"in context   {len(found.icl)}: {', '.join(found.icl) or 'none'}")
     for version in found.file.averages:
         lost = absent(found, version)
         print(f"averages     {version}, without {lost}" if lost else f"averages     {version}")
-    print(f"evaluations  {encoders * len(found.tasks)} of {encoders} encoders in {encoders * len(found.batches)} jobs")
+    jobs = counted(encoders * len(found.batches), "job")
+    print(f"evaluations  {encoders * len(found.tasks)} of {counted(encoders, 'encoder')} in {jobs}")
     if found.kept:
         points = len(found.kept) * len(found.curve_tasks)
-        print(f"curves       {points} of {len(found.kept)} kept encoders in {len(found.kept)} jobs")
+        kept = counted(len(found.kept), "kept encoder")
+        print(f"curves       {points} of {kept} in {counted(len(found.kept), 'job')}")
     for line in external(found):
         print(f"external     {line}")
     if asked := revisions(found):
@@ -47,12 +56,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def absent(study: load.Study, version: str) -> str:
-    """Categories and averages of a gauntlet that will be absent, and the tasks or categories for want of which.
-
-    Programs that are not run have no score.
-    """
-    scored = [id for id, task in study.icl.items() if task.type != "code_evaluation" or task.execute]
-    found = averages(dict.fromkeys(scored, (0.0, 0.0)), specs.gauntlet(version))
+    """Categories and averages of a gauntlet that will be absent, and the tasks or categories for want of which."""
+    scored = [id for id, task in study.icl.items() if task.scored]
+    found = averages(dict.fromkeys(scored, (0.0, 0.0)), catalog.gauntlet(version))
     return "; ".join(f"{one.name} (no {', '.join(one.missing)})" for one in found if one.missing)
 
 
@@ -63,8 +69,8 @@ def external(found: load.Study) -> list[str]:
     lines = []
     for path, (rows, elsewhere) in zip(paths, table.read_all(paths, told), strict=True):
         models, tasks = ({getattr(row, name) for row in rows} for name in ("model", "task"))
-        rest = f", {elsewhere} values of tasks that this study does not have" if elsewhere else ""
-        lines.append(f"{path}: {len(models)} models on {len(tasks)} of its tasks{rest}")
+        rest = f", {counted(elsewhere, 'value')} of tasks that this study does not have" if elsewhere else ""
+        lines.append(f"{path}: {counted(len(models), 'model')} on {len(tasks)} of its tasks{rest}")
     return lines
 
 
@@ -89,10 +95,11 @@ def check_revisions(asked: dict[tuple[str, str], list[str]]) -> str:
 
     wrong = []
     try:
-        for (kind, repo), names in progress(asked.items(), "revisions", len(asked), "repository"):
+        for (kind, repo), names in progress(asked.items(), "revisions", len(asked), "repositories"):
             wrong += missing(repo, names, kind)
     except NO_NETWORK:
         return "not looked up: the hub cannot be reached"
     if wrong:
         raise UserError("\n".join(wrong))
-    return f"all {sum(len(set(names)) for names in asked.values())} exist, in {len(asked)} repositories"
+    count = sum(len(set(names)) for names in asked.values())
+    return f"{'it exists' if count == 1 else f'all {count} exist'}, in {counted(len(asked), 'repository')}"

@@ -1,11 +1,11 @@
 """Validation errors in words: file, path in it, what was found, what is allowed, the closest known word."""
 
-import difflib
 import json
 
 from pydantic import BaseModel, ValidationError
 
 from retscale.errors import UserError
+from retscale.phrase import closest, hint
 
 
 def validate(model: type[BaseModel], data: dict, file: str, where: str = "") -> BaseModel:
@@ -44,16 +44,9 @@ def allowed(item: dict) -> list[str]:
     return [word.strip("' ") for word in text.replace(" or ", ", ").split(",") if word]
 
 
-def closest(word, known) -> str:
-    """`; did you mean 'x'?`, or nothing when no known word is near."""
-    near = difflib.get_close_matches(str(word), sorted(known), 1, 0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def unknown(file: str, where: str, kind: str, name, known) -> UserError:
-    """A name that the catalog or the study does not have."""
-    hint = closest(name, known) or f"; known: {', '.join(sorted(known)) or 'none'}"
-    return UserError(f"{file}: {where}: unknown {kind} {name!r}{hint}")
+def unknown(file: str, where: str, kind: str, name, known, listed: str = "") -> UserError:
+    """A name that the catalog or the study does not have; `listed` says where all are that it has."""
+    return UserError(f"{file}: {where}: unknown {kind} {name!r}{hint(name, known, listed)}")
 
 
 def fields(model: type[BaseModel]) -> set[str]:

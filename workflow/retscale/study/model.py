@@ -64,11 +64,14 @@ class Study(BaseModel):
         min_length=1, description="the first is the main one; `checkpoints:` limits one to a part of the ladder"
     )
     tasks: list[Entry] = Field(min_length=1, description="retrieval tasks or suites of them")
+    groups: dict[Id, Annotated[list[str], Field(min_length=1)]] = Field(
+        {}, description="tasks or groups whose mean is shown beside the mean over all, which it does not change"
+    )
     curve_tasks: list[str] | None = Field(
         None,
         min_length=1,
         description="tasks or groups that encoders kept during training (a recipe's `keep`) are evaluated on, for "
-        "learning curves; all if not given",
+        "learning curves; those of the mean if not given",
     )
     icl: list[Entry] = Field([], description="in-context tasks or suites of them")
     averages: list[str] = Field([], description="versions of the in-context gauntlet; the first gives the headline")

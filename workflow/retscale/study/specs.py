@@ -4,7 +4,7 @@ Facts that only describe (licence, family, labels) go to `collect` and `report`,
 """
 
 from retscale.provenance.record import canonical as dump  # noqa: F401 - the rules write specs with it
-from retscale.study import catalog
+from retscale.study import catalog, names
 from retscale.study.load import Study
 
 DESCRIPTIVE = {"licence", "origin", "note"}
@@ -21,7 +21,7 @@ def checkpoint(study: Study, id: str) -> dict:
 
 
 def pairs(study: Study, id: str) -> dict:
-    config = plain(study.pairs[id], without=DESCRIPTIVE)
+    config = plain(study.pairs[id], without=DESCRIPTIVE | {"tasks"})
     exclude, held_out = config["exclude"], {}
     for name, test in study.held_out.items():
         if test.source.kind == "wheel":
@@ -98,25 +98,17 @@ def collect(study: Study) -> dict:
     return {
         "study": study.name,
         "headline": study.headline,
+        "in_domain": study.in_domain,
+        "groups": study.groups,
         "recipes": list(study.recipes),
         "main_recipe": next(iter(study.recipes)),
         "checkpoints": {
             id: {"family": c.family, "size": c.size, "role": c.role} for id, c in study.checkpoints.items()
         },
         "encoders": list(study.encoders),
-        "averages": {version: gauntlet(version) for version in study.file.averages},
+        "averages": {version: catalog.gauntlet(version) for version in study.file.averages},
         "seed": study.file.seed,
     }
-
-
-def gauntlet(version: str) -> dict:
-    """A version of the in-context gauntlet with the ids of its tasks."""
-    parts = catalog.gauntlets()[version]
-    categories = {
-        name: [catalog.gauntlet_id(task, shots) for task, shots in tasks.items()]
-        for name, tasks in parts["categories"].items()
-    }
-    return {"averages": parts["averages"], "categories": categories}
 
 
 def fit(study: Study) -> dict:
@@ -125,20 +117,12 @@ def fit(study: Study) -> dict:
 
 def external(study: Study) -> dict:
     """How to read the published tables: what each name of a task means here, if anything."""
-    catalogued = {**catalog.entries("task"), **{id: plain(task) for id, task in study.tasks.items()}}
-    names, splits = {}, {}
-    for id, task in catalogued.items():
-        here = id if id in study.tasks else None
-        names |= {id: here} | ({task["source"]["name"]: here} if task["source"]["kind"] == "mteb" else {})
-        if here and "split" in task["source"]:
-            splits[id] = task["source"]["split"]
-    names |= {group: group if group in study.headline else None for group in catalog.grouped_tasks()}
-    names |= {group: group for group in study.headline}
-    tables = []
+    splits = {id: split for id, task in study.tasks.items() if (split := getattr(task.source, "split", None))}
+    known, tables = names.published(study), []
     for entry in study.file.external:
-        own = {name: names[task] for name, task in entry.tasks.items()}
+        own = {name: known[task] for name, task in entry.tasks.items()}
         told = plain(entry, without={"table", "licence", "tasks"})
-        tables.append(told | {"names": names | own, "splits": splits})
+        tables.append(told | {"names": known | own, "splits": splits})
     return {"headline": list(study.headline), "tables": tables}
 
 

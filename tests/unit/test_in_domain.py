@@ -1,0 +1,243 @@
+"""Tasks that a study trains on are shown and marked, and are in no zero-shot mean; groups of one's own change none."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from test_collect_synthetic import write_study
+
+from retscale.audit import run as audit
+from retscale.collect.means import MEAN, means, over, tasks_of
+from retscale.collect.run import run as collect
+from retscale.collect.tables import read_json, read_table
+from retscale.errors import UserError
+from retscale.external.run import run as external
+from retscale.figure.run import FIGURES
+from retscale.figure.run import run as draw
+from retscale.fit.run import run as fit
+from retscale.report.run import run as report
+from retscale.study import check, load, specs
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def study(tmp_path, **changes):
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load((CONFIG / "smoke.yaml").read_text()) | changes))
+    return load.study(path)
+
+
+@pytest.mark.parametrize(("name", "zero_shot"), [("portes2025", 14), ("open-ladders", 14), ("luo2024", 13)])
+def test_ms_marco_is_in_no_zero_shot_mean_of_a_study_that_trains_on_it(name, zero_shot):
+    found = load.study(CONFIG / f"{name}.yaml")
+    spec = specs.collect(found)
+    assert spec["in_domain"] == {"msmarco": ["msmarco"]} and len(spec["headline"]) == zero_shot
+    assert over(spec) == f"{zero_shot} zero-shot tasks" and "msmarco" not in means(spec)[MEAN]
+    assert specs.external(found)["headline"] == list(spec["headline"])
+
+
+def test_a_study_on_other_data_has_none():
+    for name in ("mini", "smoke", "smollm2"):
+        found = load.study(CONFIG / f"{name}.yaml")
+        assert found.in_domain == {} and found.headline == found.units
+
+
+def test_what_a_task_is_called_or_read_from_changes_nothing(tmp_path):
+    tasks = [
+        "fiqa",
+        {"use": "msmarco", "id": "small", "max_queries": 100},
+        {"use": "msmarco", "id": "here", "source": {"kind": "folder", "path": "/nowhere"}},
+        "trec-dl-2019",
+        "NanoMSMARCORetrieval",
+    ]
+    pairs = {"use": "boolq", "tasks": ["MSMARCO", "trec-dl-2019", "nano-msmarco"]}
+    found = study(tmp_path, tasks=tasks, pairs=pairs, held_out=[])
+    assert list(found.in_domain) == ["small", "here", "trec-dl-2019", "nano-msmarco"]
+    assert list(found.headline) == ["fiqa"]
+
+
+def test_only_what_a_recipe_trains_on_counts(tmp_path):
+    pairs = ["boolq", {"use": "boolq", "id": "other", "max_pairs": 10, "tasks": ["fiqa"]}]
+    recipes = [{"use": "own-mini", "n_negatives": 2, "weights": {"boolq": 1}}]
+    assert study(tmp_path, pairs=pairs, recipes=recipes).in_domain == {}
+    recipes.append({"use": "own-mini", "n_negatives": 2, "id": "both", "checkpoints": ["d16"]})
+    assert list(study(tmp_path, pairs=pairs, recipes=recipes).in_domain) == ["fiqa"]
+    found = study(tmp_path, pairs=pairs, recipes=recipes, only=["d24"])
+    assert found.in_domain == {}  # `both` trains none of these
+
+
+def test_a_group_is_in_domain_with_any_of_its_tasks(tmp_path):
+    pairs = {"use": "boolq", "tasks": ["cqadupstack-tex"]}
+    found = study(tmp_path, tasks=["fiqa", "cqadupstack"], pairs=pairs)
+    assert list(found.in_domain) == ["cqadupstack"] and len(found.in_domain["cqadupstack"]) == 12
+    found = study(tmp_path, tasks=["fiqa", "cqadupstack"], pairs={"use": "boolq", "tasks": ["CQADupstackRetrieval"]})
+    assert list(found.in_domain) == ["cqadupstack"]
+
+
+def test_where_nothing_is_zero_shot_the_mean_says_so(tmp_path):
+    found = study(tmp_path, pairs={"use": "boolq", "tasks": ["fiqa", "consumer-contracts"]})
+    assert over(specs.collect(found)) == "2 in-domain tasks"
+    found = study(tmp_path, tasks=["fiqa"], pairs={"use": "boolq", "tasks": ["fiqa"]})
+    assert over(specs.collect(found)) == "1 in-domain task"
+
+
+def test_it_makes_no_job_of_the_training_data_run_again(tmp_path):
+    one, other = study(tmp_path), study(tmp_path, pairs={"use": "boolq", "max_pairs": 1000, "tasks": ["fiqa"]})
+    assert specs.pairs(one, "boolq") == specs.pairs(other, "boolq")
+    assert specs.collect(one) != specs.collect(other)
+
+
+def test_learning_curves_may_be_of_an_in_domain_task(tmp_path):
+    pairs = {"use": "boolq", "tasks": ["fiqa"]}
+    assert study(tmp_path, pairs=pairs).curve_tasks == ["consumer-contracts"]
+    assert study(tmp_path, pairs=pairs, curve_tasks=["fiqa"]).curve_tasks == ["fiqa"]
+
+
+def test_an_unknown_task_of_training_data_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"pairs \(boolq\).tasks.0: unknown task 'MSMARKO'; did you mean 'msmarco'"):
+        study(tmp_path, pairs={"use": "boolq", "tasks": ["MSMARKO"]})
+
+
+def test_check_says_what_the_mean_is_over(tmp_path, capsys):
+    pairs = {"use": "boolq", "tasks": ["fiqa"]}
+    study(tmp_path, pairs=pairs, groups={"law": ["consumer-contracts"]})
+    check.main(SimpleNamespace(study=tmp_path / "study.yaml"))
+    lines = capsys.readouterr().out.splitlines()
+    assert "mean         over 1 zero-shot task: consumer-contracts" in lines
+    assert "in-domain    fiqa: measured, and not in the mean" in lines
+    assert "group        law: the mean of consumer-contracts, beside the mean over all tasks" in lines
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"mine": ["fiqu"]}, "groups.mine.0: unknown task or group of this study 'fiqu'; did you mean 'fiqa'"),
+        ({"mine": ["fiqa", "fiqa"]}, "groups.mine.1: fiqa is named twice"),
+        ({"fiqa": ["consumer-contracts"]}, "groups.fiqa: the name of a task or of a group of the catalog"),
+        ({"mean": ["fiqa"]}, "`mean` is the name of the mean over all tasks"),
+        ({"mine": []}, "groups.mine: list should have at least 1 item"),
+        ({"My group": ["fiqa"]}, "groups"),
+    ],
+)
+def test_a_group_that_would_mean_nothing_is_refused(tmp_path, groups, message):
+    with pytest.raises(UserError, match=message):
+        study(tmp_path, groups=groups)
+
+
+def test_a_group_may_hold_a_group_and_be_named_as_mteb_does(tmp_path):
+    found = study(tmp_path, tasks=["fiqa", "cqadupstack"], groups={"forums": ["fiqa", "CQADupstackRetrieval"]})
+    assert found.groups == {"forums": ["fiqa", "cqadupstack"]}
+    assert len(tasks_of("forums", specs.collect(found))) == 13
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A made-up study, plain and with an in-domain task and two groups, one of which lacks a score."""
+    found = {}
+    for kind in ("plain", "marked"):
+        root = tmp_path_factory.mktemp(kind)
+        spec, inputs = write_study(root, sizes={"40k": 40_000, "160k": 160_000, "640k": 640_000}, queries=20)
+        names = list(spec["headline"])
+        if kind == "marked":
+            spec["in_domain"] = {names[0]: spec["headline"].pop(names[0])}
+            spec["groups"] = {"web": names[:2], "half": names[2:4]}
+        for stage in ("collect", "fit", "figure", "report"):
+            (root / stage).mkdir()
+        collect(spec, inputs, root / "collect")
+        given = {"collect": root / "collect" / "collect.json", "fit": root / "fit" / "fit.json"}
+        fit({"bootstrap": 200}, given, root / "fit")
+        found[kind] = root, given, names
+    return found
+
+
+def test_means_are_over_what_they_say(made):
+    root, given, names = made["marked"]
+    points = read_table(given["fit"], "points").query("recipe == 'paper'").set_index(["task", "checkpoint"])
+    y = points["y"].unstack("task")
+    np.testing.assert_allclose(y[MEAN], y[names[1:]].mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(y["web"], y[names[:2]].mean(axis=1), rtol=1e-12)
+    assert (points["low"] < points["y"]).all() and (points["y"] < points["high"]).all()
+    assert points["in_domain"].groupby("task").first()[lambda marked: marked].index.tolist() == [names[0], "web"]
+    trends = read_table(given["fit"], "trends").query("recipe == 'paper'").set_index("task")
+    assert trends.loc["web", "status"] == "ok" and trends.loc["web", "n"] == 9 and trends.loc["web", "in_domain"]
+
+
+def test_groups_and_marks_change_no_other_number(made):
+    """Every estimate of a task is what it was; only the mean over fewer tasks is another."""
+    names = made["plain"][2]
+    for table, key in (("points", ["checkpoint", "recipe", "task"]), ("trends", ["recipe", "schedule", "task"])):
+        found = [read_table(given["fit"], table) for _, given, _ in made.values()]
+        plain, marked = (one[one["task"].isin(names)].drop(columns="in_domain").set_index(key) for one in found)
+        pd.testing.assert_frame_equal(plain, marked, check_exact=True)
+
+
+def test_a_group_that_lacks_a_score_is_absent_and_says_which(tmp_path):
+    spec, inputs = write_study(tmp_path, sizes={"40k": 40_000}, queries=12)
+    names = list(spec["headline"])
+    spec |= {"headline": {names[0]: [names[0]]}, "groups": {"half": names[:2]}}
+    inputs["scores"] = [path for path in inputs["scores"] if not (path.stem == names[1] and "toy-40k-5" in path.parts)]
+    (tmp_path / "collect").mkdir(), (tmp_path / "fit").mkdir()
+    collect(spec, inputs, tmp_path / "collect")
+    fit({"bootstrap": 200}, {"collect": tmp_path / "collect/collect.json"}, tmp_path / "fit")
+    points = read_table(tmp_path / "fit/fit.json", "points").query("recipe == 'paper'")
+    points = points.set_index(["checkpoint", "task"])
+    assert points.loc[("toy-40k-5", "half"), "missing"] == names[1] and pd.isna(points.loc[("toy-40k-5", "half"), "y"])
+    assert points.loc[("toy-40k-10", "half"), "y"] > 0 and points.loc[("toy-40k-5", MEAN), "y"] > 0
+
+
+def test_figures_and_report_say_what_is_in_domain(made):
+    root, given, names = made["marked"]
+    for name in FIGURES:
+        draw({"name": name, "dpi": 72}, given, root / "figure")
+    caption = {name: (root / "figure" / f"{name}.md").read_text() for name in FIGURES}
+    for name in ("1a", "1b"):
+        assert "over 6 zero-shot tasks" in caption[name]
+    assert set(pd.read_csv(root / "figure" / "2.csv")["task"]) == set(names)
+    assert "In-domain: the encoders were trained on its like" in caption["2"]
+    assert f"{names[0]} (in-domain): slope per decade" in (root / "figure" / "2.txt").read_text()
+    assert f"over {names[0]} (in-domain), {names[1]} of encoders kept" in caption["curves"]
+    inputs = given | {"figures": [root / "figure" / f"{name}.png" for name in FIGURES], "tasks": [], "pairs": []}
+    report({}, inputs, root / "report")
+    page = (root / "report" / "report.html").read_text()
+    assert f"7 retrieval tasks ({names[0]} in-domain)" in page and "over 6 zero-shot tasks" in page
+    assert f"for the encoders were trained on their like: {names[0]}." in page
+    assert f"web: the mean of {names[0]}, {names[1]}." in page and "web nDCG@10,<br>paper" in page
+    assert f"<th scope=\"row\">{names[0]} (in-domain)</th>" in page and "of 6 tasks grow" in page
+
+
+def test_a_study_without_them_says_nothing_of_them(made):
+    root, given, names = made["plain"]
+    for name in FIGURES:
+        draw({"name": name, "dpi": 72}, given, root / "figure")
+        assert "n-domain" not in (root / "figure" / f"{name}.md").read_text()
+    inputs = given | {"figures": [root / "figure" / f"{name}.png" for name in FIGURES], "tasks": [], "pairs": []}
+    report({}, inputs, root / "report")
+    page = (root / "report" / "report.html").read_text()
+    assert "n-domain" not in page and "over 7 zero-shot tasks" in page
+
+
+def test_the_audit_names_the_files_of_each_mean(made):
+    root, _, names = made["marked"]
+    walked = SimpleNamespace(records=[root / "collect" / "collect.record.json"], hashed={}, problems=[])
+    files = audit._results(root / "figure" / "2.png", walked)
+    for task, behind in {MEAN: names[1:], "web": names[:2]}.items():
+        mark = {"checkpoint": "toy-40k-5", "recipe": "paper", "task": task, "file": ""}
+        found = {line.split()[0].rpartition("/")[2] for line in files(mark) if "/evaluate/" in line}
+        assert found == {f"{name}.json" for name in behind}, task
+
+
+def test_published_points_are_averaged_over_the_same_tasks(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("model,task,ndcg_at_10\na,fiqa,0.9\na,consumer-contracts,0.3\na,MSMARCO,0.1\n")
+    entry = {"table": str(table), "source": "s"}
+    found = study(tmp_path, pairs={"use": "boolq", "tasks": ["fiqa"]}, external=entry)
+    out = tmp_path / "results/s/external/work"
+    out.mkdir(parents=True)
+    external(json.loads(specs.dump(specs.external(found))), {"tables": [table]}, out)
+    y = read_table(out / "external.json", "external").set_index("task")["y"].to_dict()
+    assert y == {"fiqa": 0.9, "consumer-contracts": 0.3, "mean": 0.3}
+    assert read_json(out / "external.json")["tables"][0]["elsewhere"] == 1

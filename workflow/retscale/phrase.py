@@ -1,0 +1,34 @@
+"""Phrases that messages share: a count with its noun, and what a misspelt name may have meant."""
+
+import difflib
+from collections.abc import Iterable
+
+SHOWN = 5  # so many names are read, and no more
+
+
+def noun(count: int, one: str) -> str:
+    """`task` for 1, else `tasks`; `queries` for `query`."""
+    return one if count == 1 else f"{one[:-1]}ies" if one.endswith("y") else f"{one}s"
+
+
+def counted(count: int, one: str) -> str:
+    """`1 task`, `12 tasks`, `2 queries`, `1,000 jobs`."""
+    return f"{count:,} {noun(count, one)}"
+
+
+def closest(word, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` whatever the case of its letters, or nothing when no known name is near."""
+    names = {name.lower(): name for name in sorted(known)}
+    near = difflib.get_close_matches(str(word).lower(), names, 1, 0.6)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
+
+
+def hint(word, known: Iterable[str], where: str = "") -> str:
+    """What was meant by an unknown name; else all that are known, or of many the nearest and `where` all are listed."""
+    names = sorted(known)
+    if near := closest(word, names):
+        return near
+    if len(names) <= SHOWN:
+        return f"; known: {', '.join(names) or 'none'}"
+    near = difflib.get_close_matches(str(word), names, SHOWN, 0)
+    return f"; the nearest of {len(names):,} known: {', '.join(near)}{f'; {where} has all' if where else ''}"

@@ -1,0 +1,41 @@
+"""What a study's retrieval tasks are called elsewhere: in the catalog, by mteb, in tables that others published."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from retscale.study import catalog
+
+if TYPE_CHECKING:
+    from retscale.study.load import Study
+
+
+def goes_by(study: Study, task: str) -> set[str]:
+    """The catalog's and mteb's names of a task, which may have another id and another source in the study."""
+    source = study.tasks[task].source
+    own = {study.origins[task]} if task in study.origins else set()
+    own |= {source.name} if source.kind == "mteb" else set()
+    return own | {name for pair in catalog.aliases().items() if own & set(pair) for name in pair}
+
+
+def known(study: Study) -> set[str]:
+    """Every name of a retrieval task or group: the study's own, the catalog's and mteb's."""
+    return {*study.tasks, *study.units, *catalog.entries("task"), *catalog.grouped_tasks(), *catalog.aliases()}
+
+
+def published(study: Study) -> dict[str, str | None]:
+    """The task or group of the study that a name in a table of others means; None for one that the study lacks.
+
+    A name that several tasks go by, none of which it is the id of, means nothing and is left out.
+    """
+    here, aliases = {*study.tasks, *study.units}, catalog.aliases()
+    meant: dict[str, list[str]] = {}
+    for id in study.tasks:
+        for name in goes_by(study, id):
+            meant.setdefault(name, []).append(id)
+    found: dict[str, str | None] = {}
+    for name in known(study) | meant.keys():
+        ours, ids = aliases.get(name, name), meant.get(name, [])
+        if ours in here or len(ids) < 2:
+            found[name] = ours if ours in here else ids[0] if ids else None
+    return found
