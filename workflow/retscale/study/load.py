@@ -13,7 +13,7 @@ from retscale.evaluate.metric_names import FOLLOWING
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
-from retscale.study import catalog, explain, idle, names, yaml
+from retscale.study import catalog, copies, explain, idle, names, yaml
 from retscale.study import model as written
 from retscale.task.config import RetrievalTask
 from retscale.text.config import TextConfig
@@ -319,6 +319,7 @@ def _check_sense(found: Study, file: str) -> None:
         if lacking := [task for task in found.units[name] if task not in found.tasks]:
             raise UserError(f"{file}: curve_tasks.{i}: {name} lacks {', '.join(lacking)}, so it would have no score")
     _check_groups(found, file)
+    copies.check(found, file)
     if found.kept and not found.curve_tasks:
         raise UserError(f"{file}: curve_tasks: no group of tasks is complete, so the kept encoders would have no score")
     for id, recipe in found.recipes.items():
