@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from retscale.errors import UserError
-from retscale.study import catalog, check, here, load, schema, specs
+from retscale.study import catalog, check, figures, here, load, schema, specs
 from retscale.study import yaml as study_yaml
 from retscale.text import wheel
 
@@ -324,6 +324,43 @@ def test_learning_curves_are_drawn_where_encoders_are_kept(tmp_path):
     assert study.curve_tasks == ["consumer-contracts", "fiqa"]  # a forum alone has no score
     study = load.study(written(tmp_path, data | {"tasks": ["fiqa", "cqadupstack"], "curve_tasks": ["cqadupstack"]}))
     assert len(study.curve_tasks) == 12
+
+
+def alone(data: dict) -> None:
+    """No second recipe on a checkpoint of the first."""
+    data["recipes"] = [data["recipes"][0] | {"checkpoints": ["d16"]}, data["recipes"][1]]
+
+
+@pytest.mark.parametrize(
+    ("change", "empty", "reason"),
+    [
+        (lambda data: data.update(icl=[]), {"3"}, "no in-context task has a score"),
+        (lambda data: data.update(recipes=data["recipes"][:1]), {"ablation", "curves"}, "no second recipe trains"),
+        (alone, {"ablation"}, "no second recipe trains a checkpoint that the main recipe, own-mini, does"),
+        (lambda data: data["recipes"][1].pop("keep"), {"curves"}, "no recipe keeps encoders during training"),
+        (
+            lambda data: data.update(tasks=["fiqa", "cqadupstack-gis"]),
+            {"1a", "1b", "3", "ablation"},
+            "no mean over all tasks without cqadupstack-android, ",
+        ),
+        (lambda data: data.update(averages=["gauntlet-v0.3"]), {"3"}, "of `averages`, gauntlet-v0.3, is absent"),
+        (
+            lambda data: data["recipes"][0].update(checkpoints=["d16"]) or data.update(only=["d24"]),
+            {"1a", "1b", "2", "3", "ablation"},
+            "the main recipe, own-mini, trains no checkpoint whose pretraining tokens are known",
+        ),
+    ],
+)
+def test_figures_without_points_are_left_out_and_refused_where_asked_for(tmp_path, change, empty, reason):
+    data = smoke()
+    change(data)
+    every = load.study(written(tmp_path, data)).file.figures
+    assert [name for name in every if name not in empty] == load.study(written(tmp_path, data)).figures
+    for name in empty:
+        with pytest.raises(UserError) as error:
+            load.study(written(tmp_path, data | {"figures": {name: {}}}))
+        assert f"figures.{name} would be empty: " in str(error.value)
+    assert any(reason in figures.lacks(load.study(written(tmp_path, data)), name) for name in empty)
 
 
 def test_given_negatives_need_a_field_that_holds_them(tmp_path):

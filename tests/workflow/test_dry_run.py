@@ -10,7 +10,7 @@ def test_the_default_study_is_mini(clone):
     assert "results/mini" in clone.run("snakemake", "-n", "--summary").stdout and "finetune" in plan
 
 
-@pytest.mark.parametrize("study, figures, kept", [("mini", 7, 2 * 12), ("smoke", 7, 1), ("smollm2", 6, 0)])
+@pytest.mark.parametrize("study, figures, kept", [("mini", 7, 2 * 12), ("smoke", 7, 1), ("smollm2", 5, 0)])
 def test_every_study_plans(clone, study, figures, kept):
     plan = clone.plan(study=f"config/{study}.yaml")
     assert plan["report"] == 1 and plan["figure"] == figures and plan["finetune"] >= plan["checkpoint"]

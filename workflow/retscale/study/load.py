@@ -13,7 +13,7 @@ from retscale.evaluate.metric_names import FOLLOWING
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
-from retscale.study import catalog, copies, explain, idle, names, yaml
+from retscale.study import catalog, copies, explain, figures, idle, names, yaml
 from retscale.study import model as written
 from retscale.task.config import RetrievalTask
 from retscale.text.config import TextConfig
@@ -45,8 +45,8 @@ class Study:
 
     @property
     def figures(self) -> list[str]:
-        """Those of the file, in its order; learning curves need kept encoders."""
-        return [name for name in self.file.figures if name != "curves" or self.kept]
+        """Those of the file, in its order, that have something to show."""
+        return [name for name in self.file.figures if not figures.lacks(self, name)]
 
     @property
     def averaged(self) -> set[str]:
@@ -320,6 +320,9 @@ def _check_sense(found: Study, file: str) -> None:
             raise UserError(f"{file}: curve_tasks.{i}: {name} lacks {', '.join(lacking)}, so it would have no score")
     _check_groups(found, file)
     copies.check(found, file)
+    for name in found.file.figures if "figures" in found.file.model_fields_set else ():
+        if reason := figures.lacks(found, name):
+            raise UserError(f"{file}: figures.{name} would be empty: {reason}; leave it out")
     if found.kept and not found.curve_tasks:
         raise UserError(f"{file}: curve_tasks: no group of tasks is complete, so the kept encoders would have no score")
     for id, recipe in found.recipes.items():

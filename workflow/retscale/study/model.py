@@ -84,7 +84,8 @@ class Study(BaseModel):
         [], description="published tables of results, or just one: points that are drawn hollow and never fitted"
     )
     figures: dict[Figure, FigureConfig] = Field(
-        {name: FigureConfig() for name in get_args(Figure)}, description="how each figure looks, in the report's order"
+        {name: FigureConfig() for name in get_args(Figure)},
+        description="how each figure looks, in the report's order; all that have something to show if not given",
     )
 
     @field_validator("pairs", "external", mode="before")
