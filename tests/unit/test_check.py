@@ -143,7 +143,7 @@ def test_an_encoder_is_there_and_is_one_that_can_be_scored(hub, tmp_path, capsys
         assert told.count("error: ") == 1
         return told
 
-    assert f"1 of 1 encoders wait for files that are not there, such as {folder} of mine; put them there, or write where they are in the `path` of mine under `encoders`" in says()  # fmt: skip
+    assert f"1 of 1 encoder waits for files that are not there, such as {folder} of mine; put them there, or write where they are in the `path` of mine under `encoders`" in says()  # fmt: skip
     folder.mkdir()
     assert f"{folder} holds neither encoder.json (an encoder of retscale) nor modules.json" in says()
     kinds = [{"type": f"sentence_transformers.models.{kind}", "path": kind} for kind in ("Transformer", "Dense")]

@@ -32,7 +32,6 @@ def load_study(tmp_path: Path, **change) -> load.Study:
     "change, key, needs",
     [
         (NEVER_KEPT | {"curve_tasks": ["fiqa"]}, "curve_tasks", "a recipe that has `keep`"),
-        (NEVER_KEPT | {"figures": {"1b": {}, "curves": {}}}, "figures.curves", "a recipe that has `keep`"),
         ({"averages": ["gauntlet-v0.3"]}, "averages", "a task of that gauntlet under `icl`"),
         (NEVER_KEPT | {"checkpoints": ["pythia-14m"]}, "text", "a checkpoint that is pretrained here"),
         (NEVER_KEPT | {"checkpoints": [GATED], "text": None}, "checkpoints.0.gated", "a source of kind `hub`"),

@@ -49,14 +49,14 @@ def test_a_study_on_other_data_has_none():
 def test_what_a_task_is_called_or_read_from_changes_nothing(tmp_path):
     tasks = [
         "fiqa",
-        {"use": "msmarco", "id": "small", "max_queries": 100},
+        {"use": "msmarco", "id": "part", "max_queries": 100},
         {"use": "msmarco", "id": "here", "source": {"kind": "folder", "path": "/nowhere"}},
         "trec-dl-2019",
         "NanoMSMARCORetrieval",
     ]
     pairs = {"use": "boolq", "tasks": ["MSMARCO", "trec-dl-2019", "nano-msmarco"]}
     found = study(tmp_path, tasks=tasks, pairs=pairs, held_out=[])
-    assert list(found.in_domain) == ["small", "here", "trec-dl-2019", "nano-msmarco"]
+    assert list(found.in_domain) == ["part", "here", "trec-dl-2019", "nano-msmarco"]
     assert list(found.headline) == ["fiqa"]
 
 

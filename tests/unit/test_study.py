@@ -343,7 +343,11 @@ def alone(data: dict) -> None:
             {"1a", "1b", "3", "ablation"},
             "no mean over all tasks without cqadupstack-android, ",
         ),
-        (lambda data: data.update(averages=["gauntlet-v0.3"]), {"3"}, "of `averages`, gauntlet-v0.3, is absent"),
+        (
+            lambda data: data.update(averages=["gauntlet-v0.3"], icl=[{"use": "gauntlet.copa", "id": "copa.0"}]),
+            {"3"},
+            "of `averages`, gauntlet-v0.3, is absent",
+        ),
         (
             lambda data: data["recipes"][0].update(checkpoints=["d16"]) or data.update(only=["d24"]),
             {"1a", "1b", "2", "3", "ablation"},
@@ -416,7 +420,7 @@ def test_an_integer_is_nothing_else(tmp_path, value):
 
 def test_a_word_that_yaml_once_took_for_a_truth_value_may_be_an_id(tmp_path):
     data = smoke() | {"tasks": ["fiqa"], "held_out": []}
-    text = yaml.safe_dump(data).replace("- fiqa\n", "- {use: fiqa, id: no}\n- {use: fiqa, id: on}\n")
+    text = yaml.safe_dump(data).replace("- fiqa\n", "- {use: fiqa, id: no}\n- {use: xsum, id: on}\n")
     assert {"no", "on"} <= load.study(written(tmp_path, text)).tasks.keys()
 
 
@@ -441,5 +445,5 @@ def test_names_that_would_collide_are_refused(tmp_path, change, message):
 
 def test_small_tasks_may_have_these_names(tmp_path):
     names = ["kept", "small", "step-8"]
-    found = load.study(written(tmp_path, smoke() | {"tasks": ["fiqa", *(FOLDER | {"id": id} for id in names)]}))
+    found = load.study(written(tmp_path, smoke() | {"tasks": ["fiqa", *(FOLDER | {"id": id, "max_queries": i} for i, id in enumerate(names, 1))]}))
     assert found.batches == {"small": ["fiqa", *names]}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from retscale.collect.means import in_domain, over
+from retscale.collect.means import MEAN, in_domain, over
 from retscale.collect.tables import read_json, read_table, sha256
 from retscale.encoder.config import GIVEN
 from retscale.evaluate.metric_names import label

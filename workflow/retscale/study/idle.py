@@ -84,8 +84,6 @@ RULES = [
 def idle(study, given: dict) -> list[str]:
     """One line for each key that does nothing, of the mapping `given` from which the load.Study `study` was read."""
     found = dict(keys(study.file, given, study))
-    if "curves" in (given.get("figures") or {}) and not study.kept:
-        found["figures.curves"] = "a recipe that has `keep`"
     for kind, where in written.LISTS.items():
         for number, entry in enumerate(getattr(study.file, where)):
             members = [_id(member) for member in catalog.expand([entry], kind)] if isinstance(entry, dict) else []

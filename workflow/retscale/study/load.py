@@ -13,7 +13,7 @@ from retscale.evaluate.metric_names import FOLLOWING
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
-from retscale.study import catalog, copies, explain, figures, idle, names, yaml
+from retscale.study import catalog, duplicates, explain, figures, idle, names, yaml
 from retscale.study import model as written
 from retscale.task.config import RetrievalTask
 from retscale.text.config import TextConfig
@@ -319,7 +319,7 @@ def _check_sense(found: Study, file: str) -> None:
         if lacking := [task for task in found.units[name] if task not in found.tasks]:
             raise UserError(f"{file}: curve_tasks.{i}: {name} lacks {', '.join(lacking)}, so it would have no score")
     _check_groups(found, file)
-    copies.check(found, file)
+    duplicates.check(found, file)
     for name in found.file.figures if "figures" in found.file.model_fields_set else ():
         if reason := figures.lacks(found, name):
             raise UserError(f"{file}: figures.{name} would be empty: {reason}; leave it out")
