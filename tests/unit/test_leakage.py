@@ -9,7 +9,8 @@ import pytest
 from retscale.errors import UserError
 from retscale.leakage import marks as module
 from retscale.leakage.run import run
-from retscale.pairs.normalise import key, words
+from retscale.text.copies import key, untitled
+from retscale.text.words import words
 
 WORDS = [f"word{i}" for i in range(40)]
 
@@ -53,7 +54,7 @@ def measured(tmp_path, pairs, tasks):
 
 
 def grams(text):
-    found = words(text)
+    found = words(untitled(text))
     return {tuple(found[i : i + 13]) for i in range(len(found) - 12)}
 
 

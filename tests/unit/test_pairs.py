@@ -7,9 +7,9 @@ import pytest
 
 from retscale.errors import UserError
 from retscale.mine import run as mine
-from retscale.pairs.exclude import Excluder
-from retscale.pairs.normalise import key, runs
+from retscale.pairs.exclude import Excluder, runs
 from retscale.pairs.run import run, select
+from retscale.text.copies import key
 
 LONG = "the quick brown fox jumps over the lazy dog while twenty small birds watch from an old oak tree near the river"
 

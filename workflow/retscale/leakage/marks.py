@@ -1,10 +1,9 @@
 """Texts as sorted 64-bit marks: one for the whole text, and one for each run of 13 words.
 
-Two texts share a mark if they are equal up to case, punctuation and title, or have a run of words in common; that a mark
+Two texts share a mark if they are copies, or have a run of words in common after their titles; that a mark
 is shared by chance has, for ten million marks on either side, a chance of one in 100,000.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from itertools import chain, islice
 
 import numpy as np
 
-from retscale.pairs.normalise import key, words
+from retscale.text import copies
+from retscale.text.words import words
 
 RUN = 13  # the customary unit of contamination checks since GPT-3 (Brown et al. 2020, appendix C)
 CHUNK = 2**14  # texts at a time
@@ -44,20 +44,14 @@ def marks(texts: Iterable[str], numbers: Numbers) -> Marks:
     exacts, found = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     texts = iter(texts)
     while some := list(islice(texts, CHUNK)):
-        exacts.append(exact(some))
+        exacts.append(copies.marks(some))
         found.append(np.unique(runs(some, numbers)[0]))
     return Marks(np.unique(np.concatenate(exacts)), np.unique(np.concatenate(found)))
 
 
-def exact(texts: list[str]) -> np.ndarray:
-    """uint64 (texts,)."""
-    digests = (hashlib.blake2b(key(text).encode(), digest_size=8).digest() for text in texts)
-    return np.frombuffer(b"".join(digests), np.uint64)
-
-
 def runs(texts: list[str], numbers: Numbers) -> tuple[np.ndarray, np.ndarray]:
     """The marks (uint64) of all runs of words, and the row of the text that each is from."""
-    split = [words(text) for text in texts]
+    split = [words(copies.untitled(text)) for text in texts]
     sizes = np.fromiter(map(len, split), np.int64, len(split))
     flat = np.fromiter(map(numbers.__getitem__, chain.from_iterable(split)), np.int64, sizes.sum())
     rows = np.repeat(np.arange(len(split)), sizes)

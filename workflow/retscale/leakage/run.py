@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retscale.leakage.config import Job
-from retscale.leakage.marks import CHUNK, RUN, Marks, Numbers, among, exact, marks, runs
+from retscale.leakage.marks import CHUNK, RUN, Marks, Numbers, among, marks, runs
 from retscale.progress import progress
 from retscale.task.given import by_task
+from retscale.text import copies
 
 PARTS = {"queries": ("query_id", "text"), "documents": ("doc_id", "title", "text")}  # of a task
 FILES = {"queries": "queries.parquet", "documents": "corpus.parquet"}
@@ -63,7 +64,7 @@ def overlap(
     """
     tables = {source: [] for source in training}
     for ids, texts, titled in some:
-        plain, whole, (found, rows) = exact(texts), exact(titled), runs(titled, numbers)
+        plain, whole, (found, rows) = copies.marks(texts), copies.marks(titled), runs(titled, numbers)
         for source, known in training.items():
             same = among(plain, known.exact) | among(whole, known.exact)
             sharing = np.zeros(len(ids), bool)

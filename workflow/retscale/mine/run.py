@@ -1,6 +1,5 @@
 """pairs.parquet and passages.parquet -> negatives.parquet."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ from retscale.errors import UserError
 from retscale.mine.choose import choose, generator, hardest
 from retscale.mine.config import Job, MineConfig
 from retscale.mine.rank import Rank, by_bm25, by_encoder, by_given
-from retscale.pairs.normalise import key
 from retscale.progress import progress
+from retscale.text.copies import marks
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
@@ -41,7 +40,7 @@ def mine(
 ) -> tuple[pa.Table, dict]:
     """Negatives of every query of `pairs` (query_id, query, passage_id) among `passages` (passage_id, text).
 
-    Never a negative: a positive of the query, or a copy of one (equal up to case, punctuation and title). A query with
+    Never a negative: a positive of the query, or a copy of one. A query with
     fewer than `negatives` candidates is filled up with passages drawn at random, whose score is 0.
     """
     passages = passages.sort_values("passage_id", ignore_index=True)  # ties go by id
@@ -97,9 +96,7 @@ def check(pairs: pd.DataFrame, passages: pd.DataFrame) -> None:
 
 def copies(texts: pd.Series, positives: list[np.ndarray]) -> list[np.ndarray]:
     """Each query's positives and all passages equal to one of them, as sorted row numbers."""
-    # 8 bytes a passage: of a hundred million texts two that differ are taken for copies with a chance of one in 4,000.
-    digests = (hashlib.blake2b(key(text).encode(), digest_size=8).digest() for text in texts)
-    keys = np.frombuffer(b"".join(digests), np.uint64)
+    keys = marks(texts)
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     spared = []

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 
-from retscale.pairs.normalise import key, runs
+from retscale.text.copies import key, untitled
+from retscale.text.words import words
 
 
 class Excluder:
     """Tells which test, if any, a training pair overlaps.
 
-    A text overlaps a test if it equals one of the test's texts up to `normalise.key`, or, for passages, if at least
+    A text overlaps a test if it equals one of the test's texts up to `copies.key`, or, for passages, if at least
     `near_share` of its runs of `near_words` words occur in the test's texts.
     """
 
@@ -35,3 +36,10 @@ class Excluder:
             elif passage_runs and len(passage_runs & self.runs[name]) >= self.near_share * len(passage_runs):
                 found.append(f"passage nearly in {name}")
         return found
+
+
+def runs(text: str, length: int) -> set[int]:
+    """Hashes of all runs of `length` words after a leading title; empty for a shorter text. Only for use within one
+    process: Python salts them."""
+    split = words(untitled(text))
+    return {hash(tuple(split[i : i + length])) for i in range(len(split) - length + 1)}

@@ -13,13 +13,13 @@ from retscale.errors import UserError
 from retscale.pairs import held_out
 from retscale.pairs.config import Job
 from retscale.pairs.exclude import Excluder
-from retscale.pairs.normalise import plain
 from retscale.pairs.source import open_rows, passages_in, triples
 from retscale.progress import progress
+from retscale.text.copies import plain
 
 
 def identifier(letter: str, text: str) -> str:
-    """An id that depends on nothing but the text (up to case and white space): the same in every order and subset."""
+    """An id that depends on nothing but the text (up to `plain`): the same in every order and subset."""
     return letter + hashlib.sha256(plain(text).encode()).hexdigest()[:16]
 
 
@@ -29,7 +29,7 @@ def select(
     """Usable pairs (query_id, query, passage_id) in the source's order, the passages {id: text} with those of `further`,
     and the negatives that the rows give (query_id, passage_id).
 
-    Texts that differ only in case and white space are one. A row that repeats a pair may give further negatives. A row
+    Texts that are equal up to `plain` are one. A row that repeats a pair may give further negatives. A row
     that overlaps a test gives nothing. Also returns the rows left out by reason (each row under its first reason) and
     the rows that overlap each test (a row may overlap several).
     """

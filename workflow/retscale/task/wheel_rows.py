@@ -8,16 +8,12 @@ import pandas as pd
 from retscale.errors import UserError
 from retscale.task.collection import Collection
 from retscale.task.config import RowsSource
+from retscale.text.copies import plain
 from retscale.text.wheel import rows
 
 
-def normalised(text: str) -> str:
-    """What makes two texts the same: case and white space do not tell them apart."""
-    return " ".join(text.lower().split())
-
-
 def collect(source: RowsSource, judged_only: bool) -> Collection:
-    """Documents and queries are unique up to case and white space, numbered in order of appearance."""
+    """Documents and queries are unique up to `plain`, numbered in order of appearance."""
     strip = re.compile(source.strip) if source.strip else None
     documents: dict[str, dict] = {}
     queries: dict[str, dict] = {}
@@ -28,7 +24,7 @@ def collect(source: RowsSource, judged_only: bool) -> Collection:
         if not text:
             dropped["empty document"] += 1
             continue
-        key = normalised(f"{title} {text}")
+        key = plain(f"{title} {text}")
         if key in documents:
             dropped["duplicate document"] += 1
         document = documents.setdefault(key, {"doc_id": f"d{len(documents):07d}", "title": title, "text": text})
@@ -41,7 +37,7 @@ def collect(source: RowsSource, judged_only: bool) -> Collection:
             elif len(query.split()) < source.min_words:
                 dropped[f"query of fewer than {source.min_words} words"] += 1
             else:
-                entry = queries.setdefault(normalised(query), {"query_id": f"q{len(queries):07d}", "text": query})
+                entry = queries.setdefault(plain(query), {"query_id": f"q{len(queries):07d}", "text": query})
                 pair = entry["query_id"], document["doc_id"]
                 judgements[pair] = max(grade, judgements.get(pair, 0))
     qrels = pd.DataFrame(

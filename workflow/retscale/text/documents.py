@@ -5,6 +5,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
+from retscale.text.copies import plain
+
 _BROKEN_QUOTE = re.compile(r'"\?(?=\w)')
 _INVISIBLE = re.compile("[\ufffd\u200b-\u200f\ufeff\u00ad]")
 _BLANK_LINE = re.compile(r"\n\s*\n")
@@ -34,10 +36,10 @@ def documents(rows: Iterable[dict], fields: list[str]) -> Iterator[str]:
 
 
 def unique(texts: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
-    """The first (text, origin) of each set of texts that are equal but for case and white space, in order."""
+    """The first (text, origin) of each set of texts that are equal up to `plain`, in order."""
     seen: dict[bytes, tuple[str, int]] = {}
     for text, origin in texts:
-        seen.setdefault(hashlib.sha256(" ".join(text.casefold().split()).encode()).digest(), (text, origin))
+        seen.setdefault(hashlib.sha256(plain(text).encode()).digest(), (text, origin))
     return list(seen.values())
 
 
