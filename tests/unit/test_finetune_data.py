@@ -8,10 +8,12 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.finetune.data import Order, examples, groups, thinned
+from retscale.finetune.loss import own_mask, pool_mask
 from retscale.finetune.schedule import learning_rate
 from retscale.model.load import load_tokenizer
 from topics import RECIPE, loaded, make
@@ -82,7 +84,7 @@ def test_a_linear_decay_falls_by_the_same_at_every_step():
     assert [a - b for a, b in zip(rates[2:], rates[3:])] == pytest.approx([3.0 / 9] * 9)
 
 
-def grouped(pairs, negatives, n=2, too_few="refuse", passages="abcdefgh", seed=0):
+def grouped(pairs, negatives, n=2, too_few="refuse", passages="abcdefgh", seed=0, **texts):
     known = {}
     for query, passage in pairs:
         known.setdefault(query, set()).add(passage)
@@ -93,6 +95,7 @@ def grouped(pairs, negatives, n=2, too_few="refuse", passages="abcdefgh", seed=0
         Recipe(n_negatives=n, too_few=too_few),
         seed,
         list(passages),
+        {**{id: id for id in passages}, **texts},
     )
 
 
@@ -121,6 +124,40 @@ def test_or_filled_in_from_passages_that_are_neither_positive_nor_negative():
         grouped(pairs, {"q": ["c"]}, n=7, too_few="fill")
 
 
+def test_no_copy_of_a_positive_or_a_negative_fills_in():
+    copies = {"b": "A!", "e": "(c)", "g": "f"}
+    made, _ = grouped([("q", "a")], {"q": ["c"]}, n=4, too_few="fill", **copies)
+    assert made[0][:2] == ["a", "c"] and set(made[0][2:]) - {"f", "g"} == {"d", "h"}
+    with pytest.raises(UserError, match="query q lacks 4 negatives but only 3 passages can fill in"):
+        grouped([("q", "a")], {"q": ["c"]}, n=5, too_few="fill", **copies)
+
+
+def test_copies_of_a_positive_are_masked_and_a_passage_counts_once(tmp_path):
+    """p090 to p095 copy p000, a positive that no example has, p001 and p002."""
+    folder = make(tmp_path)
+    pairs, passages = (pd.read_parquet(folder / f"{name}.parquet") for name in ("pairs", "passages"))
+    pairs = pairs[:3].assign(query_id=["q", "q", "r"], query=["t1w0", "t1w0", "t2w0"])
+    for copy, text in zip(range(90, 96), [*passages["text"][:3]] * 2):
+        passages.loc[copy, "text"] = f"Title -- {text.upper()}."
+    negatives = {"query_id": ["q", "r"], "negatives": [["p090", "p010", "p094"], ["p091", "p011", "p094"]]}
+    pairs.to_parquet(folder / "pairs.parquet")
+    passages.to_parquet(folder / "passages.parquet")
+    pd.DataFrame(negatives).to_parquet(folder / "negatives.parquet")
+    data = loaded(folder, max_pairs=1)
+    assert len(data) == 1
+    ids, positives = (torch.from_numpy(x) for x in (data.same[data.group], data.positives))
+    assert own_mask(ids, positives).tolist() == [[False, True, False, True]]
+    data = loaded(folder)
+    ids, positives = (torch.from_numpy(x) for x in (data.same[data.group], data.positives))
+    assert own_mask(ids, positives).tolist() == [[False, True, False, True]] * 2 + [[False, False, False, True]]
+    # Of the three groups: (p000 p090 p010 p094) (p001 p090 p010 p094) (p002 p091 p011 p094); p094 is p001 again.
+    assert pool_mask(ids, positives, 0).tolist() == [
+        [False, True, False, True] + [True] * 4 + [False, True, False, True],
+        [True, True, False, True, False, True, True, True] + [False, True, False, True],
+        [False, True, False, False] + [True] * 4 + [False, True, False, True],
+    ]
+
+
 def test_max_pairs_takes_the_same_spread_of_pairs(study):
     table = pd.DataFrame({"x": range(101)})
     assert thinned(table, 5)["x"].tolist() == [0, 25, 50, 75, 100] and thinned(table, 101) is table
@@ -137,7 +174,7 @@ def test_a_positive_that_was_thinned_out_is_known_all_the_same(tmp_path):
     negatives.to_parquet(folder / "negatives.parquet")
     data = loaded(folder, max_pairs=2)
     assert len(data) == 2
-    assert data.group[1, 1] in data.positives[0] and data.group[0, 0] in data.positives[0]
+    assert {*data.same[[data.group[1, 1], data.group[0, 0]]]} <= {*data.positives[0]}
 
 
 def test_two_data_sets_share_texts_by_id(study):
@@ -154,7 +191,7 @@ def test_examples_depend_on_no_hash_seed_and_no_order_of_files(study, tmp_path):
     program = (
         "import sys, hashlib; from pathlib import Path; sys.path.insert(0, sys.argv[2]); from topics import loaded; "
         "d = loaded(Path(sys.argv[1]), too_few='fill', n_negatives=6); "
-        "print(hashlib.sha256(d.group.tobytes() + d.positives.tobytes() + d.query.tobytes()).hexdigest())"
+        "print(hashlib.sha256(d.group.tobytes() + d.same.tobytes() + d.positives.tobytes() + d.query.tobytes()).hexdigest())"
     )
     shuffled = tmp_path / "shuffled"
     shuffled.mkdir()

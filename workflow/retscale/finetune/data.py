@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.model.tokenize import token_ids
+from retscale.text.copies import key, marks
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,15 @@ class Examples:
     """One example a pair, data set after data set.
 
     sizes: examples of each data set; query: (pairs,) number of the query text; group: (pairs, 1 + n) numbers of its
-    passages, the positive first; positives: (pairs, m) numbers of all known positives of the query, padded with -1;
-    query_tokens, passage_tokens: token ids of each text, by number; facts: what was cut or filled in, counted.
+    passages, the positive first; same: (passages,) the first passage that each is a copy of, itself if there is none;
+    positives: (pairs, m) all known positives of the query in numbers of `same`, padded with -1; query_tokens,
+    passage_tokens: token ids of each text, by number; facts: what was cut or filled in, counted.
     """
 
     sizes: tuple[int, ...]
     query: np.ndarray
     group: np.ndarray
+    same: np.ndarray
     positives: np.ndarray
     query_tokens: list[np.ndarray]
     passage_tokens: list[np.ndarray]
@@ -44,36 +47,43 @@ def examples(
     Only texts that an example holds are tokenised, each once: an id stands for the same text in every data set.
     UserError for an empty text, and for too few negatives if the recipe refuses them.
     """
-    tables, texts, known, group, filled = [], {}, defaultdict(set), [], 0
-    for folder, negatives in sources:
-        every = pd.read_parquet(folder / "pairs.parquet")
-        for query_id, passage_id in zip(every["query_id"], every["passage_id"]):
+    tables, collections, texts, known, group, filled = [], [], {}, defaultdict(set), [], 0
+    for folder, _ in sources:
+        pairs = pd.read_parquet(folder / "pairs.parquet")
+        for query_id, passage_id in zip(pairs["query_id"], pairs["passage_id"]):
             known[query_id].add(passage_id)
-        pairs = thinned(every, recipe.max_pairs)
+        tables.append(thinned(pairs, recipe.max_pairs))
         passages = pd.read_parquet(folder / "passages.parquet").set_index("passage_id")["text"].to_dict()
-        found, added = groups(pairs, known, pd.read_parquet(negatives), recipe, seed, sorted(passages))
-        tables, group, filled = [*tables, pairs], [*group, *found], filled + added
+        collections.append(sorted(passages))
         texts |= passages
+    for pairs, collection, (_, negatives) in zip(tables, collections, sources):
+        found, added = groups(pairs, known, pd.read_parquet(negatives), recipe, seed, collection, texts)
+        group, filled = [*group, *found], filled + added
     pairs = pd.concat(tables, ignore_index=True)
     used = sorted({id for ids in group for id in ids})
+    # A positive that is in no group may have a copy that is.
+    passages = [*used, *sorted({id for query_id in pairs["query_id"] for id in known[query_id]}.difference(used))]
     queries = dict(zip(pairs["query_id"], pairs["query"]))
-    for what, ids, text in (("passage", used, texts), ("query", queries, queries)):
+    for what, ids, text in (("passage", passages, texts), ("query", queries, queries)):
         for id in ids:
             if not text.get(id, "").strip():
                 raise UserError(
                     f"{what} {id} is {'empty' if id in text else 'not in passages.parquet'}; make the pairs again"
                 )
-    number = {id: i for i, id in enumerate(used)}
+    _, first, which = np.unique(marks(texts[id] for id in passages), return_index=True, return_inverse=True)
+    same = first[which]
+    number = {id: i for i, id in enumerate(passages)}
     query_number = {id: i for i, id in enumerate(queries)}
     positives = np.full((len(pairs), max(map(len, known.values()))), -1)
     for row, id in zip(positives, pairs["query_id"]):
-        row[: len(known[id])] = sorted(number.get(passage, -1) for passage in known[id])
+        row[: len(known[id])] = sorted(same[[number[passage] for passage in known[id]]])
     query_tokens = token_ids(tokenizer, list(queries.values()), recipe.prompt, "query")
     passage_tokens = token_ids(tokenizer, [texts[id] for id in used], recipe.prompt, "passage")
     return Examples(
         sizes=tuple(map(len, tables)),
         query=pairs["query_id"].map(query_number).to_numpy(),
         group=np.array([[number[id] for id in ids] for ids in group]),
+        same=same[: len(used)],
         positives=positives,
         query_tokens=query_tokens.ids,
         passage_tokens=passage_tokens.ids,
@@ -95,11 +105,12 @@ def groups(
     recipe: Recipe,
     seed: int,
     passages: list[str],
+    texts: dict[str, str],
 ) -> tuple[list[list[str]], int]:
     """For each pair the passage ids of its group, the positive and then n negatives, and how many were filled in.
 
-    Fillers are drawn from `passages` by (seed, query), whatever else there is; none is a positive (`known`) or a negative
-    of the query already. UserError if negatives lack and the recipe refuses that, or if there are too few passages.
+    Fillers are drawn from `passages` by (seed, query), whatever else there is; none is a copy of a positive (`known`) or
+    of a negative of the query. UserError if negatives lack and the recipe refuses that, or if there are too few passages.
     """
     n = recipe.n_negatives
     mined = dict(zip(negatives["query_id"], negatives["negatives"]))
@@ -112,15 +123,18 @@ def groups(
                 "raise mine.negatives, lower n_negatives, or let `too_few: fill` add random passages"
             )
         if lacking:
-            taken = known[query_id] | set(own)
-            if (free := len(passages) - len(taken)) < lacking:
-                raise UserError(f"query {query_id} lacks {lacking} negatives but only {free} passages can fill in")
+            taken, tried = {key(texts[id]) for id in known[query_id] | set(own)}, set()
             digest = hashlib.sha256(f"{seed} {query_id}".encode()).digest()
             generator = np.random.default_rng(int.from_bytes(digest[:8]))
             while len(own) < n:
-                if (filler := passages[generator.integers(len(passages))]) not in taken:
+                if len(tried) == len(passages):
+                    free = len(own) - n + lacking
+                    raise UserError(f"query {query_id} lacks {lacking} negatives but only {free} passages can fill in")
+                filler = passages[generator.integers(len(passages))]
+                if filler not in tried and (text := key(texts[filler])) not in taken:
                     own.append(filler)
-                    taken.add(filler)
+                    taken.add(text)
+                tried.add(filler)
             filled += lacking
         found.append([passage_id, *own])
     return found, filled

@@ -87,7 +87,8 @@ class Gradient:
     def _loss(self, rows: np.ndarray, queries: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
         """Mean loss of the examples `rows`, given their vectors."""
         recipe, data = self.recipe, self.embed.data
-        ids, positives = (to(queries.device, torch.from_numpy(x[rows])) for x in (data.group, data.positives))
+        ids, positives = data.same[data.group[rows]], data.positives[rows]
+        ids, positives = (to(queries.device, torch.from_numpy(x)) for x in (ids, positives))
         if recipe.negatives == "own":
             first, masked = None, own_mask(ids, positives)
         else:

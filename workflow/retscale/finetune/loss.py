@@ -47,7 +47,8 @@ def nested(
 def own_mask(ids: torch.Tensor, positives: torch.Tensor) -> torch.Tensor:
     """(q, 1 + n), true for negatives that are a positive of the query, or that stand in its group already.
 
-    ids: (q, 1 + n) passages of each group; positives: (q, m) all known positives of each query, padded with -1.
+    ids: (q, 1 + n) passages of each group; positives: (q, m) all known positives of each query, padded with -1. Copies
+    have one number.
     """
     known = (ids[:, :, None] == positives[:, None, :]).any(2)
     again = (ids[:, :, None] == ids[:, None, :]).tril(-1).any(2)
