@@ -12,7 +12,10 @@ import torch
 from test_evaluate import WORDS, elsewhere, encoder  # noqa: F401
 from transformers import AutoModel, AutoTokenizer
 
+from retscale.errors import UserError
+from retscale.mine import guide
 from retscale.mine.config import MineConfig
+from retscale.mine.rank import Ranked
 from retscale.mine.run import mine, run
 
 QUERIES, PASSAGES, NEGATIVES = 30, 200, 5
@@ -62,7 +65,7 @@ def vectors(path, texts: list[str], prefix: str, length: int) -> np.ndarray:
 def test_the_stage_mines_what_lies_nearest_by_the_encoder(folder, encoder, tmp_path):  # noqa: F811
     spec = SPEC | {"method": "encoder", "encoder": str(encoder.parent)}
     facts = run(spec, {"pairs": folder / "pairs.json", "encoder": encoder}, tmp_path)
-    assert facts == {"queries": QUERIES, "passages": PASSAGES, "negatives": NEGATIVES, "short": 0, "filled": 0}
+    assert facts == {"queries": QUERIES, "passages": PASSAGES, "negatives": NEGATIVES, "passed": 0, "short": 0, "missing": 0}
     found = pd.read_parquet(tmp_path / "negatives.parquet").set_index("query_id")
     pairs, passages = (pd.read_parquet(folder / f"{name}.parquet") for name in ("pairs", "passages"))
     asked = vectors(encoder.parent, pairs["query"].tolist(), "query: ", 8)
@@ -100,13 +103,48 @@ def test_the_margin_acts_within_the_top():
 
     def rank(passages, queries, positives, spared, config):
         for _ in queries:
-            yield ranked[: config.top], scores[: config.top], 0.8
+            yield Ranked(ranked[: config.top], scores[: config.top], scores[: config.top], 0.8)
 
     config = MineConfig(top=7, negatives=2, margin=0.8, choose="random")
     table, facts = mine(pairs, passages, config, rank)
     assert {id for row in table.to_pylist() for id in row["negatives"]} == {"p05", "p06", "p07"}
     assert facts["short"] == 0
     table, facts = mine(pairs, passages, MineConfig(top=5, negatives=2, margin=0.8), rank)
-    assert facts["short"] == facts["filled"] == 60
-    negatives = np.array([row["negatives"] for row in table.to_pylist()])
-    assert set(negatives[:, 0]) == {"p05"} and set(negatives[:, 1]) == {f"p{i:02d}" for i in range(6, 11)}
+    assert facts["short"] == facts["missing"] == 60 and facts["passed"] == 4 * 60
+    assert all(row["negatives"] == ["p05"] for row in table.to_pylist())
+
+
+@pytest.mark.parametrize("method", ["bm25", "given"])
+def test_a_guide_passes_over_what_it_scores_like_a_positive(folder, encoder, tmp_path, monkeypatch, method):  # noqa: F811
+    """Against scores pair by pair; the order and the scores stay those of the ranking."""
+    monkeypatch.setattr(guide, "cut", lambda count: [slice(i, min(i + 7, count)) for i in range(0, count, 7)])
+    pairs, passages = (pd.read_parquet(folder / f"{name}.parquet") for name in ("pairs", "passages"))
+    given = [(query_id, f"p{i:03d}") for query_id in pairs["query_id"] for i in range(20, 70)]
+    for name in ("pairs", "passages"):
+        (tmp_path / f"{name}.parquet").symlink_to(folder / f"{name}.parquet")
+    pd.DataFrame(given, columns=["query_id", "passage_id"]).to_parquet(tmp_path / "given.parquet")
+    asked = vectors(encoder.parent, pairs["query"].tolist(), "query: ", 8)
+    held = vectors(encoder.parent, passages["text"].tolist(), "", 20)
+    scores = pd.DataFrame(asked @ held.T, pairs["query_id"], passages["passage_id"])
+    made = {}
+    for margin in (None, 0.9):
+        out = tmp_path / str(margin)
+        out.mkdir()
+        spec = SPEC | {"method": method, "negatives": 50, "stopwords": "none", "margin": margin}
+        spec |= {"guide": str(encoder.parent)} if margin else {}
+        facts = run(spec, {"pairs": tmp_path / "pairs.json", "guide": encoder}, out)
+        made[margin] = pd.read_parquet(out / "negatives.parquet").set_index("query_id")
+    passed = 0
+    for query_id, positive in zip(pairs["query_id"], pairs["passage_id"]):
+        ranked = made[None].loc[query_id]
+        limit = min(share * scores.loc[query_id, positive] for share in (0.9, 1))
+        kept = [scores.loc[query_id, id] <= limit for id in ranked["negatives"]]
+        assert made[0.9].loc[query_id, "negatives"].tolist() == ranked["negatives"][kept].tolist()
+        assert made[0.9].loc[query_id, "scores"].tolist() == ranked["scores"][kept].tolist()
+        passed += len(kept) - sum(kept)
+    assert 0 < passed == facts["passed"]
+
+
+def test_a_guide_must_be_there(folder, tmp_path):
+    with pytest.raises(UserError, match="mine: this spec needs --guide, the encoder.json of an encoder"):
+        run(SPEC | {"guide": "x", "margin": 0.9}, {"pairs": folder / "pairs.json"}, tmp_path)

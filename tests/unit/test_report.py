@@ -5,6 +5,8 @@ import re
 from html.parser import HTMLParser
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from test_collect_synthetic import collected, write_study
 
@@ -57,7 +59,12 @@ def drawn(root, source):
     ]  # fmt: skip
     leaks = [row | {"pairs": "forum"} for row in leaks]
     source = {"name": "speeches", "documents": 3, "tokens": 9999}
+    mined = {"queries": 890, "negatives": 4, "passed": 12, "short": 5, "missing": 6}
+    negatives = root / "mine" / "forum" / "negatives.parquet"
+    negatives.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"query_id": ["q"]}).replace_schema_metadata({"facts": json.dumps(mined)}), negatives)
     return inputs | {
+        "negatives": [negatives],
         "figures": [root / "figure" / f"{name}.png" for name in FIGURES],
         "tasks": [write(root / "task" / "alpha" / "task.json", task)],
         "pairs": [write(root / "pairs" / "forum" / "pairs.json", pairs)],
@@ -167,6 +174,7 @@ def test_each_training_data_set_is_listed(inputs, tmp_path):
     for row in (
         "forum|900|800|1\u202f000|CC0|made up",
         "faq|30|20|61|MIT|our own questions",
+        "forum|890|4|12|5|6",
         "forum|passage in boolq|100",
         "faq|query in alpha|29",
         "faq|empty|2",

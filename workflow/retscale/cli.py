@@ -58,7 +58,7 @@ STAGES = {
         fetches=True,
     ),
     "mine": Stage(
-        "find hard negatives for each training query", ("pairs",), (), ("encoder",), primary="negatives.parquet"
+        "find hard negatives for each training query", ("pairs",), (), ("encoder", "guide"), primary="negatives.parquet"
     ),
     "finetune": Stage(
         "turn a checkpoint into an encoder",
@@ -90,7 +90,7 @@ STAGES = {
     "report": Stage(
         "write report.html",
         ("collect", "fit"),
-        ("figures", "pairs", "tasks", "leakage"),
+        ("figures", "pairs", "negatives", "tasks", "leakage"),
         ("text", "external"),
         primary="report.html",
     ),

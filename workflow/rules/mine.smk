@@ -1,6 +1,6 @@
 """Hard negatives for every query of a training data set.
 
-requires: pairs.json, and encoder.json of another study if an encoder mines        writes: negatives.parquet
+requires: pairs.json, and encoder.json of another study if an encoder mines or guides        writes: negatives.parquet
 """
 
 
@@ -8,6 +8,7 @@ rule mine:
     input:
         pairs=rules.pairs.output,
         encoder=f"{study.file.mine.encoder}/encoder.json" if study.file.mine.encoder else [],
+        guide=f"{study.file.mine.guide}/encoder.json" if study.file.mine.guide else [],
     output:
         f"{out}/mine/{{pairs}}/negatives.parquet",
     params:
@@ -18,4 +19,5 @@ rule mine:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale mine --spec {params.spec:q} --pairs {input.pairs:q} --encoder {input.encoder:q} --out {output:q} > {log:q} 2>&1"
+        "retscale mine --spec {params.spec:q} --pairs {input.pairs:q} --encoder {input.encoder:q} --guide {input.guide:q}"
+        " --out {output:q} > {log:q} 2>&1"

@@ -10,6 +10,7 @@ rule report:
         collect=rules.collect.output,
         fit=rules.fit.output,
         pairs=expand(rules.pairs.output, pairs=study.pairs),
+        negatives=expand(rules.mine.output, pairs=study.pairs),
         tasks=expand(rules.task.output, task=study.tasks),
         leakage=leaks,
         external=external,
@@ -25,6 +26,6 @@ rule report:
         "../../envs/environment.yaml"
     shell:
         "retscale report --spec @<(printf %s {params.spec:q}) --figures {input.figures:q} --collect {input.collect:q} --fit {input.fit:q}"
-        " --pairs {input.pairs:q} --tasks {input.tasks:q} --leakage {input.leakage:q} --text {input.text:q}"
+        " --pairs {input.pairs:q} --negatives {input.negatives:q} --tasks {input.tasks:q} --leakage {input.leakage:q} --text {input.text:q}"
         " --external {input.external:q}"
         " --out {output:q} > {log:q} 2>&1"

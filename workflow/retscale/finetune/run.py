@@ -58,6 +58,8 @@ def tune(
     check(recipe, plain, card["id"], accelerator)
     n_params = count_params(plain)
     data = examples(data_sets(job, inputs), recipe, job.seed, tokenizer)
+    if accelerator.is_main_process and (filled := data.facts["negatives_filled"]):
+        print(f"fine-tune {card['id']}: {filled:,} negatives were missing; random passages fill in", flush=True)
     steps = recipe.epochs * len(data) // recipe.batch_queries
     if steps == 0:
         raise UserError(

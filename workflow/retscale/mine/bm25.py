@@ -1,8 +1,6 @@
 """BM25: passages indexed once, then the best of them for any number of queries."""
 
 import os
-import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,13 +9,8 @@ from itertools import chain, pairwise
 import numpy as np
 
 from retscale.mine.config import MineConfig
+from retscale.mine.terms import Terms
 
-WORD = re.compile(r"\b\w\w+\b")
-# Lucene's English stop words.
-ENGLISH = (
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to "
-    "was will with"
-).split()
 CHUNK = 2**16  # passages read at a time
 QUERIES = 2**12  # queries searched at a time
 BLOCK = 2**16  # passages whose sums are held at a time: 256 KB, which a core's second cache holds
@@ -25,7 +18,7 @@ COMPILE = 2**25  # queries x passages from which on compiling the search, about 
 
 
 class Index:
-    """Passages by word: words of two or more letters or digits, lower case, unstemmed, without stop words.
+    """Passages by word, or by what `terms` makes of it.
 
     A word's list is a slice `starts[word]:starts[word + 1]` of `passages` (int32, ascending) and `gains` (float32, what
     the word adds to the passage's score). `bounds` is each word's greatest gain. A score is the float32 sum of gains,
@@ -35,12 +28,12 @@ class Index:
 
     def __init__(self, texts: Sequence[str], config: MineConfig):
         self.count = len(texts)
-        words, parts, lengths = _read(texts, ENGLISH if config.stopwords == "english" else [])
-        self._words = {word: i for i, word in enumerate(sorted(words))}
-        number = np.fromiter((self._words[word] for word in words), np.int32, len(words))
-        frequency = np.zeros(len(words), np.int64)
+        self.terms = Terms(config.stopwords, config.stemmer)
+        parts, lengths = _read(texts, self.terms)
+        number = np.array(self.terms.close(), np.int32)
+        frequency = np.zeros(len(number), np.int64)
         for word, _, _ in parts:
-            frequency += np.bincount(number[word], minlength=len(words))
+            frequency += np.bincount(number[word], minlength=len(number))
         self.starts = np.concatenate([[0], frequency.cumsum()])
         self.passages = np.empty(self.starts[-1], np.int32)
         self.gains = np.empty(self.starts[-1], np.float32)
@@ -56,7 +49,7 @@ class Index:
             free[word[runs]] += sizes
             self.passages[place] = passage
             self.gains[place] = weight[word] * saturation(times, relative[passage], config)
-        self.bounds = np.maximum.reduceat(self.gains, self.starts[:-1]) if len(words) else np.empty(0, np.float32)
+        self.bounds = np.maximum.reduceat(self.gains, self.starts[:-1]) if len(number) else np.empty(0, np.float32)
 
     def top(
         self,
@@ -99,9 +92,7 @@ class Index:
     def _asked(self, queries: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """starts, words (int64) and weights (float32): the known words of query q, greatest bound first, and how often
         it has each are the slice starts[q]:starts[q + 1]."""
-        known = [
-            [self._words[word] for word in WORD.findall(query.lower()) if word in self._words] for query in queries
-        ]
+        known = [[word for word in self.terms.of(query) if word >= 0] for query in queries]
         sizes = np.fromiter(map(len, known), np.int64, len(known))
         flat = np.fromiter(chain.from_iterable(known), np.int64, sizes.sum())
         queried, times = np.unique(
@@ -172,17 +163,13 @@ def saturation(times: np.ndarray, length: np.ndarray, config: MineConfig) -> np.
     return scale * times / (times + config.k1 * (1 - config.b + config.b * length))
 
 
-def _read(texts: Sequence[str], stop: list[str]) -> tuple[list[str], list[tuple], np.ndarray]:
-    """Words in order of appearance; for each chunk (word, passage, occurrences) sorted by both; words a passage."""
-    numbers: defaultdict[str, int] = defaultdict()
-    numbers.default_factory = numbers.__len__
-    for word in stop:
-        numbers[word]
+def _read(texts: Sequence[str], terms: Terms) -> tuple[list[tuple], np.ndarray]:
+    """For each chunk (word, passage, occurrences) sorted by both, and the number of words of each passage."""
     parts, lengths = [], np.empty(len(texts), np.int32)
     for first in range(0, len(texts), CHUNK):
-        split = [WORD.findall(text.lower()) for text in texts[first : first + CHUNK]]
+        split = [terms.of(text) for text in texts[first : first + CHUNK]]
         sizes = np.fromiter(map(len, split), np.int64, len(split))
-        words = np.fromiter(map(numbers.__getitem__, chain.from_iterable(split)), np.int64, sizes.sum()) - len(stop)
+        words = np.fromiter(chain.from_iterable(split), np.int64, sizes.sum())
         passage = np.repeat(np.arange(len(split)), sizes)[words >= 0]
         words = words[words >= 0]
         lengths[first : first + CHUNK] = np.bincount(passage, minlength=len(split))
@@ -190,7 +177,7 @@ def _read(texts: Sequence[str], stop: list[str]) -> tuple[list[str], list[tuple]
         parts.append(
             ((postings // CHUNK).astype(np.int32), (postings % CHUNK + first).astype(np.int32), times.astype(np.int32))
         )
-    return list(numbers)[len(stop) :], parts, lengths
+    return parts, lengths
 
 
 def _starts(sizes: Sequence[int]) -> np.ndarray:

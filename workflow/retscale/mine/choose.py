@@ -5,34 +5,21 @@ import hashlib
 import numpy as np
 
 
-def hardest(scores: np.ndarray, skip: int, margin: float | None, positive: float) -> tuple[np.ndarray, np.ndarray]:
-    """Split a ranking, given by its scores, into the ranks of candidates and of passages that may be unlabelled positives.
+def hardest(scores: np.ndarray, skip: int, margin: float | None, positive: float) -> np.ndarray:
+    """The ranks of a ranking, given by its scores, that are no unlabelled positives.
 
-    The latter are the best `skip`, and with a `margin` every passage that scores above that share of `positive`, the
-    lowest score of the query's positives (above that score itself, if it is negative).
+    Such may be the best `skip`, and with a `margin` every passage that scores above that share of `positive`, the lowest
+    score of the query's positives (above that score itself, if it is negative).
     """
     trusted = np.arange(len(scores)) >= skip
     if margin is not None:
         trusted &= scores <= min(margin * positive, positive)
-    return np.flatnonzero(trusted), np.flatnonzero(~trusted)
+    return np.flatnonzero(trusted)
 
 
-def choose(
-    candidates: np.ndarray, forbidden: np.ndarray, passages: int, n: int, random: bool, generator: np.random.Generator
-) -> np.ndarray:
-    """`n` negatives: the first candidates, or a choice of them in their order, filled up with other passages.
-
-    Fillers are drawn from all `passages` that are neither candidates nor forbidden; ValueError if these are too few.
-    """
-    if len(candidates) >= n:
-        return candidates[np.sort(generator.permutation(len(candidates))[:n])] if random else candidates[:n]
-    taken = np.union1d(candidates, forbidden)
-    free, lacking = passages - len(taken), n - len(candidates)
-    if free < lacking:
-        raise ValueError(f"only {len(candidates) + free} passages may be negatives, {n} are asked for")
-    # The i-th free passage: i plus the taken ones before it; `taken - arange` counts the free ones before each.
-    drawn = generator.choice(free, lacking, replace=False)
-    return np.concatenate([candidates, drawn + np.searchsorted(taken - np.arange(len(taken)), drawn, side="right")])
+def choose(ranks: np.ndarray, n: int, random: bool, generator: np.random.Generator) -> np.ndarray:
+    """At most `n` of the ranks, in their order: the first, or a choice."""
+    return ranks[np.sort(generator.permutation(len(ranks))[:n])] if random else ranks[:n]
 
 
 def generator(seed: int, query_id: str) -> np.random.Generator:

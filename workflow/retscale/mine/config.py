@@ -6,6 +6,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from retscale.model.precision import Precision
 
+# Lucene's list for English, those of the library stop-words for others.
+StopWords = Literal[
+    "none", "english", "arabic", "bulgarian", "catalan", "czech", "danish", "dutch", "finnish", "french", "german",
+    "greek", "gujarati", "hebrew", "hindi", "hungarian", "indonesian", "italian", "malaysian", "norwegian", "persian",
+    "polish", "portuguese", "romanian", "russian", "slovak", "spanish", "swedish", "turkish", "ukrainian", "vietnamese",
+]  # fmt: skip
+# The stemmers of Snowball; `porter` is the first of English, `english` its successor.
+Stemmer = Literal[
+    "none", "english", "porter", "arabic", "armenian", "basque", "catalan", "czech", "danish", "dutch", "esperanto",
+    "estonian", "finnish", "french", "german", "greek", "hindi", "hungarian", "indonesian", "irish", "italian",
+    "lithuanian", "nepali", "norwegian", "persian", "polish", "portuguese", "romanian", "russian", "serbian", "sesotho",
+    "spanish", "swedish", "tamil", "turkish", "yiddish",
+]  # fmt: skip
+
 
 class MineConfig(BaseModel):
     """How negatives are found.
@@ -13,19 +27,22 @@ class MineConfig(BaseModel):
     The passages are ranked for each query without its positives: by BM25, by the cosine of an `encoder` (the folder of
     one that another study trained), or as the data set itself gives them. Only the first `top` ranks are looked at. Of
     these, `skip` passes over the very best, and `margin` over all that score above that share of the lowest score of a
-    positive: both may be positives that nobody labelled. Of what is left of the `top`, `negatives` are kept: the best, or
-    a seeded choice (`choose: random`). Neither guard reaches beyond `top`, as in NV-Retriever and sentence-transformers,
-    so a `margin` wants a wide one; a query left with too few is filled up at random, and counted.
+    positive: both may be positives that nobody labelled. The margin compares the ranking's scores, or those of a
+    `guide`, the folder of an encoder. Of what is left of the `top`, `negatives` are kept: the best, or a seeded choice
+    (`choose: random`). Neither guard reaches beyond `top`, as in NV-Retriever and sentence-transformers, so a `margin`
+    wants a wide one; queries left with too few are counted, and a recipe says whether they will do (`too_few`).
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     method: Literal["bm25", "encoder", "given"] = "bm25"
     encoder: str | None = None
+    guide: str | None = None
     variant: Literal["lucene", "robertson", "atire"] = "lucene"
     # Anserini's defaults, with which the BM25 negatives of MS MARCO are usually made.
     k1: float = Field(0.9, ge=0, le=10)
     b: float = Field(0.4, ge=0, le=1)
-    stopwords: Literal["english", "none"] = "english"
+    stopwords: StopWords = "english"
+    stemmer: Stemmer = "none"
     top: int = Field(100, ge=1, le=10_000)
     skip: int = Field(0, ge=0)
     margin: float | None = Field(None, gt=0, le=1)
@@ -33,12 +50,18 @@ class MineConfig(BaseModel):
     choose: Literal["best", "random"] = "best"
     seed: int = Field(0, ge=0)
 
+    def encoders(self) -> dict[str, str]:
+        """The folders of the encoders that it needs, by the name of their setting."""
+        return {name: folder for name in ("encoder", "guide") if (folder := getattr(self, name))}
+
     @model_validator(mode="after")
     def _fits_the_method(self) -> "MineConfig":
         if (self.method == "encoder") != (self.encoder is not None):
             raise ValueError("`encoder`, the folder of an encoder, goes with `method: encoder` and with no other")
-        if self.method == "given" and self.margin is not None:
-            raise ValueError("negatives that a data set gives have no scores, so there can be no `margin`")
+        if self.guide is not None and self.margin is None:
+            raise ValueError("`guide`, the folder of an encoder, scores for the `margin`: give one, such as 0.95")
+        if self.method == "given" and self.margin is not None and self.guide is None:
+            raise ValueError("negatives that a data set gives have no scores: a `margin` needs a `guide`, which scores them")
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,18 @@ from retscale.errors import UserError
 from retscale.mine.bm25 import Index
 from retscale.mine.config import MineConfig
 
-# For each query the row numbers of its best passages without its positives, their scores, and the lowest score of a
-# positive; at most `top` passages, best first.
-Ranking = Iterator[tuple[np.ndarray, np.ndarray, float]]
+
+class Ranked(NamedTuple):
+    """A query's best passages without its positives, at most `top`, best first: row numbers and scores. And what a margin
+    compares: `judged`, scores of these passages, and `positive`, the lowest score of a positive."""
+
+    rows: np.ndarray
+    scores: np.ndarray
+    judged: np.ndarray
+    positive: float
+
+
+Ranking = Iterator[Ranked]
 # Makes it of the passages, the queries, and for each query the rows of its positives and of these with their copies.
 Rank = Callable[[pd.DataFrame, pd.Series, list[np.ndarray], list[np.ndarray], MineConfig], Ranking]
 
@@ -26,7 +36,7 @@ def by_bm25(
 ) -> Ranking:
     index, asked = Index(passages["text"], config), queries.tolist()
     for query, rows, (ranked, scores) in zip(asked, positives, index.top(asked, spared, config.top), strict=True):
-        yield ranked, scores, 0.0 if config.margin is None else float(index.scores(query, rows).min())
+        yield Ranked(ranked, scores, scores, 0.0 if config.margin is None else float(index.scores(query, rows).min()))
 
 
 def by_encoder(encoder, folder: Path) -> Rank:
@@ -36,7 +46,8 @@ def by_encoder(encoder, folder: Path) -> Rank:
     def rank(passages, queries, positives, spared, config):
         found = dense.nearest(encoder, passages, queries, positives, spared, config.top, folder)
         for rows, scores, positive in zip(*found, strict=True):
-            yield rows[rows >= 0], scores[rows >= 0], float(positive)
+            known = rows >= 0
+            yield Ranked(rows[known], scores[known], scores[known], float(positive))
 
     return rank
 
@@ -60,6 +71,7 @@ def by_given(path: Path) -> Rank:
                     f"mine: query {query_id}: its given negative {ids[rows.argmin()]} is not in passages.parquet"
                 )
             rows = rows[~np.isin(rows, without)][: config.top]
-            yield rows, np.zeros(len(rows), np.float32), 0.0
+            none = np.zeros(len(rows), np.float32)
+            yield Ranked(rows, none, none, 0.0)
 
     return rank

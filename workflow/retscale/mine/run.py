@@ -1,5 +1,8 @@
 """pairs.parquet and passages.parquet -> negatives.parquet."""
 
+import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,32 +19,48 @@ from retscale.text.copies import marks
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
-    """Notes: queries, passages, negatives a query, queries with too few candidates, random passages filled in."""
+    """Notes: see `mine`."""
     config = Job.model_validate(spec)
     folder = Path(inputs["pairs"]).parent
-    rank = by_bm25
+    rank, guide = by_bm25, None
     if config.method == "given":
         rank = by_given(folder / "given.parquet")
     elif config.method == "encoder":
-        if "encoder" not in inputs:
-            raise UserError("mine: `method: encoder` needs --encoder, the encoder.json of an encoder")
-        from retscale.model.encoder import load_encoder
+        rank = by_encoder(encoder("encoder", config, inputs), out)
+    if config.guide:
+        from retscale.mine.guide import guided
 
-        rank = by_encoder(load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch), out)
+        guide = guided(encoder("guide", config, inputs), out)
     table, facts = mine(
-        pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "passages.parquet"), config, rank
+        pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "passages.parquet"), config, rank, guide
     )
-    pq.write_table(table, out / "negatives.parquet")
+    pq.write_table(table.replace_schema_metadata({"facts": json.dumps(facts)}), out / "negatives.parquet")
+    if facts["short"]:
+        print(short(facts), file=sys.stderr, flush=True)
     return facts
 
 
+def encoder(name: str, config: Job, inputs: dict):
+    """The encoder whose encoder.json is the input `name`."""
+    if name not in inputs:
+        raise UserError(f"mine: this spec needs --{name}, the encoder.json of an encoder")
+    from retscale.model.encoder import load_encoder
+
+    return load_encoder(inputs[name], config.precision, config.tokens_per_batch)
+
+
 def mine(
-    pairs: pd.DataFrame, passages: pd.DataFrame, config: MineConfig, rank: Rank = by_bm25
+    pairs: pd.DataFrame,
+    passages: pd.DataFrame,
+    config: MineConfig,
+    rank: Rank = by_bm25,
+    guide: Callable | None = None,
 ) -> tuple[pa.Table, dict]:
     """Negatives of every query of `pairs` (query_id, query, passage_id) among `passages` (passage_id, text).
 
-    Never a negative: a positive of the query, or a copy of one. A query with
-    fewer than `negatives` candidates is filled up with passages drawn at random, whose score is 0.
+    Never a negative: a positive of the query, or a copy of one. A query may have fewer than `negatives`; what is to be
+    done then a recipe says. Facts: queries, passages, negatives that a query may have, ranked passages `passed` over by
+    `skip` and `margin`, queries that are `short` of negatives, and negatives that these are `missing`.
     """
     passages = passages.sort_values("passage_id", ignore_index=True)  # ties go by id
     check(pairs, passages)
@@ -49,37 +68,35 @@ def mine(
     queries = queries.agg(query=("query", "first"), positives=("passage_id", list))
     number = pd.Index(passages["passage_id"])
     positives = [number.get_indexer(ids) for ids in queries["positives"]]
-    spared = copies(passages["text"], positives)
-    ranking = rank(passages, queries["query"], positives, spared, config)
-
-    found = np.empty((len(queries), config.negatives), np.int32)
-    scores = np.zeros(found.shape, np.float32)
-    known = np.empty(len(queries), int)  # negatives that are candidates, not fillers
-    for i, (ranked, values, positive) in enumerate(progress(ranking, "mine", len(queries), "query")):
-        query_id = queries.index[i]
-        kept, passed = hardest(values, config.skip, config.margin, positive)
-        try:
-            found[i] = choose(
-                ranked[kept],
-                np.union1d(spared[i], ranked[passed]),
-                len(passages),
-                config.negatives,
-                config.choose == "random",
-                generator(config.seed, query_id),
-            )
-        except ValueError as error:
-            raise UserError(f"mine: query {query_id}: {error}; lower mine.negatives or give more passages") from None
-        known[i] = min(len(kept), config.negatives)
-        scores[i, : known[i]] = values[np.isin(ranked, found[i, : known[i]])]  # both in the order of the ranking
-    lacking = config.negatives - known
+    ranking = rank(passages, queries["query"], positives, copies(passages["text"], positives), config)
+    if guide:
+        ranking = guide(ranking, passages, queries["query"], positives)
+    rows, scores, passed = [], [], 0
+    for query_id, ranked in zip(queries.index, progress(ranking, "mine", len(queries), "query"), strict=True):
+        trusted = hardest(ranked.judged, config.skip, config.margin, ranked.positive)
+        kept = choose(trusted, config.negatives, config.choose == "random", generator(config.seed, query_id))
+        rows.append(ranked.rows[kept])
+        scores.append(ranked.scores[kept])
+        passed += len(ranked.rows) - len(trusted)
+    missing = config.negatives - np.array([len(some) for some in rows])
     facts = {
         "queries": len(queries),
         "passages": len(passages),
         "negatives": config.negatives,
-        "short": int((lacking > 0).sum()),
-        "filled": int(lacking.sum()),
+        "passed": passed,
+        "short": int((missing > 0).sum()),
+        "missing": int(missing.sum()),
     }
-    return negatives_table(queries.index, passages["passage_id"], found, scores), facts
+    return negatives_table(queries.index, passages["passage_id"], rows, scores), facts
+
+
+def short(facts: dict) -> str:
+    """What to know of queries that have too few negatives, in a line."""
+    share = facts["short"] / facts["queries"]
+    return (
+        f"mine: {facts['short']:,} of {facts['queries']:,} queries ({share:.1%}) have fewer than {facts['negatives']} "
+        f"negatives; {facts['missing']:,} are missing, for which recipes with `too_few: fill` take random passages"
+    )
 
 
 def check(pairs: pd.DataFrame, passages: pd.DataFrame) -> None:
@@ -106,14 +123,14 @@ def copies(texts: pd.Series, positives: list[np.ndarray]) -> list[np.ndarray]:
     return spared
 
 
-def negatives_table(query_ids: pd.Index, ids: pd.Series, found: np.ndarray, scores: np.ndarray) -> pa.Table:
-    """query_id, negatives (list of passage ids) and scores (list of float32); `found` (queries, n) are row numbers."""
-    starts = np.arange(0, found.size + 1, found.shape[1], dtype=np.int32)
-    named = pa.array(ids, pa.string()).take(pa.array(found.ravel()))
+def negatives_table(query_ids: pd.Index, ids: pd.Series, rows: list[np.ndarray], scores: list[np.ndarray]) -> pa.Table:
+    """query_id, negatives (list of passage ids) and scores (list of float32); `rows` are numbers of `ids`."""
+    starts = np.cumsum([0, *map(len, rows)], dtype=np.int32)
+    named = pa.array(ids, pa.string()).take(pa.array(np.concatenate(rows)))
     return pa.table(
         {
             "query_id": pa.array(query_ids, pa.string()),
             "negatives": pa.ListArray.from_arrays(starts, named),
-            "scores": pa.ListArray.from_arrays(starts, pa.array(scores.ravel())),
+            "scores": pa.ListArray.from_arrays(starts, pa.array(np.concatenate(scores), pa.float32())),
         }
     )

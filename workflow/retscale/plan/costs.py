@@ -88,9 +88,7 @@ class Costs:
 
     def _mine(self, id: str) -> list[Cost]:
         mine, pairs = self.study.file.mine, self.pairs[id].queries.count
-        encode = (
-            None if mine.method == "encoder" else 0
-        )  # the encoder is another study's, so its size is not known here
+        encode = None if mine.encoders() else 0  # they are of another study, so their sizes are not known here
         return [Cost(encode, encode, times(pairs, mine.negatives, NEGATIVE_BYTES))]
 
     def _task(self, id: str) -> list[Cost]:

@@ -103,7 +103,8 @@ def _jobs(study: Study) -> Iterator[Job]:
     for name, output in zip(study.figures, figures, strict=True):
         drawn = external if name in study.draws_external else []
         yield one("figure", (name,), [collect, fit, *drawn], output, specs.figure, name)
-    reads = [*figures, collect, fit, *pairs.values(), *tasks.values(), *leaks.makes, *text, *external]
+    data = [*pairs.values(), *mined.values(), *tasks.values(), *text]
+    reads = [*figures, collect, fit, *data, *leaks.makes, *external]
     yield one("report", (), reads, "report.html", specs.report)
 
 

@@ -62,7 +62,9 @@ def missing(study: Study) -> list[str]:
         for path, ids in here.absent(study, entries).items():
             found.append(f"{path}, for the {noun(len(ids), what)} {', '.join(ids)}")
     found += [f"{path}, a table of published results" for path in study.external if not Path(path).is_file()]
-    encoder = study.file.mine.encoder
-    if encoder and not Path(encoder, "encoder.json").is_file():
-        found.append(f"{encoder}/encoder.json, which mines the negatives")
+    found += [
+        f"{folder}/encoder.json, which mines the negatives"
+        for folder in study.file.mine.encoders().values()
+        if not Path(folder, "encoder.json").is_file()
+    ]
     return found

@@ -2,12 +2,14 @@
 
 import base64
 import html
+import json
 import math
 import re
 from pathlib import Path
 
 import jinja2
 import pandas as pd
+import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from retscale.collect.means import MEAN, in_domain, over, shown
@@ -97,6 +99,7 @@ def facts(config: Job, inputs: dict) -> dict:
         "tasks": tasks,
         "text": read_json(Path(inputs["text"])) if inputs.get("text") else None,
         "training": training,
+        "mined": [mined(Path(path)) for path in many(inputs, "negatives")],
         "leakage": [read_json(Path(path)) for path in many(inputs, "leakage")],
         "models": {name: found for name, found in sorted(config.checkpoints.items()) if found.licence or found.origin},
         "hashes": hashes(inputs),
@@ -144,6 +147,11 @@ def described(path: Path, by_id: dict[str, Described]) -> dict:
     told = by_id.get(found["id"], Described())
     words = {name: found.get(name) or getattr(told, name) for name in ("licence", "origin")}
     return found | words | {"note": told.note, "odd": odd(found.get("notes", {}))}
+
+
+def mined(path: Path) -> dict:
+    """What was counted when these negatives were mined, and the `id` of their data set."""
+    return {"id": path.parent.name, **json.loads(pq.read_schema(path).metadata[b"facts"])}
 
 
 def odd(notes: dict[str, dict[str, int]]) -> str:

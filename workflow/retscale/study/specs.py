@@ -37,7 +37,7 @@ def pairs(study: Study, id: str) -> dict:
 def mine(study: Study) -> dict:
     """An encoder's settings only where one is used: BM25 must not run again for another precision."""
     config = plain(study.file.mine)
-    if config["method"] == "encoder":
+    if study.file.mine.encoders():
         config |= {"precision": study.file.precision, "tokens_per_batch": study.file.tokens_per_batch}
     return config
 

@@ -1,0 +1,56 @@
+"""What BM25 indexes of a text: its words without stop words, or their stems."""
+
+from threading import Lock
+
+import Stemmer
+from stop_words import get_stop_words
+
+from retscale.text.words import words
+
+# Lucene's English stop words; the library's list has 1,300, many of which mean something.
+ENGLISH = (
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to "
+    "was will with"
+).split()
+SHORTEST = 2  # characters of a word, but for one of a script without blanks
+
+
+class Terms(dict):
+    """The number of each word's term, in order of appearance: `names[term]`. A stop word has -1; so has, once these are
+    `closed`, a word whose term is new."""
+
+    def __init__(self, stopwords: str, stemmer: str):
+        super().__init__(dict.fromkeys(stop_words(stopwords), -1))
+        self.names: dict[str, int] = {}
+        self.closed = False
+        self._stem = str if stemmer == "none" else Stemmer.Stemmer(stemmer, maxCacheSize=0).stemWord
+        self._alone = Lock()  # a stemmer serves one thread at a time
+
+    def __missing__(self, word: str) -> int:
+        with self._alone:
+            term = self._stem(word)
+            if self.closed:
+                number = self.names.get(term, -1)
+            else:
+                number = self.names.setdefault(term, len(self.names))
+            self[word] = number
+        return number
+
+    def close(self) -> list[int]:
+        """Number the terms by the alphabet from here on, and take no further ones; the new numbers in the old order."""
+        place = {term: number for number, term in enumerate(sorted(self.names))}
+        numbers = [place[term] for term in self.names]
+        self.update({word: numbers[number] for word, number in self.items() if number >= 0})
+        self.names, self.closed = place, True
+        return numbers
+
+    def of(self, text: str) -> list[int]:
+        """The numbers of a text's words."""
+        return list(map(self.__getitem__, words(text, SHORTEST)))
+
+
+def stop_words(language: str) -> list[str]:
+    """Those that are one word by our rule; "aujourd'hui" is two."""
+    if language in ("none", "english"):
+        return ENGLISH if language == "english" else []
+    return [split[0] for text in get_stop_words(language) if len(split := words(text)) == 1]
