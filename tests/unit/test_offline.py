@@ -38,7 +38,7 @@ def test_only_stages_that_fetch_reach_a_socket(loopback, name, tmp_path, monkeyp
         return []
 
     monkeypatch.setattr(importlib.import_module(f"retscale.{name}.run"), "run", probe)
-    monkeypatch.setattr("retscale.provenance.record.verified_inputs", lambda *_: [])
+    monkeypatch.setattr(cli, "read_inputs", lambda *_: [])
     cli.main(called(name, tmp_path))
     if name in FETCHING:
         assert seen == [None, "reached"]
@@ -53,7 +53,6 @@ PROBE = """
 import os, sys, urllib.request
 import retscale.{stage}.run as stage
 from retscale import cli
-from retscale.provenance import record
 
 def run(spec, inputs, out, *state):
     from huggingface_hub import HfApi, snapshot_download
@@ -70,7 +69,7 @@ def run(spec, inputs, out, *state):
     sys.exit(0)
 
 stage.run = run
-record.verified_inputs = lambda *_: []
+cli.read_inputs = lambda *_: []
 cli.main(sys.argv[1:])
 """
 

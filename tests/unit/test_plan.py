@@ -255,9 +255,10 @@ def test_a_job_is_done_if_its_record_says_so_and_nothing_above_it_is_to_do(tmp_p
     first = Job("fit", ("a",), [], {"a.json": lambda: {"x": 1}})
     second = Job("figure", ("b",), ["a.json"], {"b.json": lambda: {"y": 1}})
 
-    def make(name: str, stage: str, spec: dict) -> None:
+    def make(name: str, stage: str, spec: dict, *inputs: dict) -> None:
         (tmp_path / name).write_text("{}")
-        kept = {"spec_sha256": record.spec_sha256(spec), "code_sha256": code.digest(f"retscale.{stage}.run")}
+        digest = code.digest(f"retscale.{stage}.run")
+        kept = {"spec_sha256": record.spec_sha256(spec), "code_sha256": digest, "inputs": inputs}
         record.path_of(tmp_path / name).write_text(json.dumps(kept))
 
     make("b.json", "figure", {"y": 1})
@@ -266,12 +267,17 @@ def test_a_job_is_done_if_its_record_says_so_and_nothing_above_it_is_to_do(tmp_p
     assert done([first, second], tmp_path) == {0, 1}
     make("b.json", "figure", {"y": 2})
     assert done([first, second], tmp_path) == {0}
-    watched = tmp_path / "table.csv"
-    watched.write_text("")
-    os.utime(watched, (0, 0))
-    assert done([replace(first, watches=[str(watched)])], tmp_path) == {0}
-    os.utime(watched, (2**32, 2**32))
-    assert done([replace(first, watches=[str(watched)])], tmp_path) == set()
+    table = tmp_path / "table.csv"
+    table.write_text("1")
+    read = {"name": "tables", "path": "table.csv", "sha256": record.sha256(table), "record": None}
+    make("a.json", "fit", {"x": 1}, read)
+    assert done([replace(first, tables=[table])], tmp_path) == {0}
+    os.utime(table, (2**32, 2**32))
+    assert done([replace(first, tables=[table])], tmp_path) == {0}
+    assert done([first], tmp_path) == set()  # no longer read
+    table.write_text("2")
+    os.utime(table, (0, 0))
+    assert done([replace(first, tables=[table])], tmp_path) == set()
     make("a.json", "figure", {"x": 1})  # other code
     make("b.json", "figure", {"y": 1})
     assert done([first, second], tmp_path) == set()

@@ -22,6 +22,7 @@ from retscale import spec as specs
 from retscale.errors import UserError
 from retscale.offline import offline
 from retscale.provenance import code, publish, record
+from retscale.study import outside
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Stage:
 
     `reads` names, for an input with big neighbours, the only files that the stage reads of it. A `resumable` stage gets
     a folder for its state, which lasts until the job has ended well. Only a stage that `fetches` reaches the network.
-    Inputs `outside` were made by no stage. `further` matches outputs in folders of their own that are read without the
+    Inputs `outside` may have been made by no stage. `further` matches outputs in folders of their own that are read without the
     rest, so each has a record of its own.
     """
 
@@ -58,7 +59,11 @@ STAGES = {
         fetches=True,
     ),
     "mine": Stage(
-        "find hard negatives for each training query", ("pairs",), (), ("encoder", "guide"), primary="negatives.parquet"
+        "find hard negatives for each training query",
+        ("pairs",),
+        optional=("encoder", "guide"),
+        primary="negatives.parquet",
+        outside=("encoder", "guide"),
     ),
     "finetune": Stage(
         "turn a checkpoint into an encoder",
@@ -264,7 +269,7 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
         if stage.batch:
             run_batch(name, run, spec, inputs, work, folder, digest)
             return
-        sources = record.verified_inputs(inputs, folder, stage.reads, stage.outside)
+        sources = read_inputs(name, spec, inputs, folder)
         state = (publish.state(folder, label, record.identity(spec, digest, sources)),) if stage.resumable else ()
         notes = run(spec, inputs, work, *state)
         finish(name, spec, digest, sources, work, folder, names[0], notes, started)
@@ -277,12 +282,12 @@ def run_batch(name: str, run, spec: dict, inputs: dict, work: Path, out: Path, d
 
     The record of a task knows only its own part of spec and inputs, so a batch that grows redoes nothing.
     """
-    shared = record.verified_inputs({k: v for k, v in inputs.items() if k != "tasks"}, out)
+    shared = read_inputs(name, {**spec, "tasks": {}}, {k: v for k, v in inputs.items() if k != "tasks"}, out)
     files = {path.parent.name: path for path in inputs["tasks"]}  # a task's file lies in a folder of the task's name
     parts = {}
     for task, config in spec["tasks"].items():
-        own = record.verified_inputs({"tasks": [files[task]]}, out) if task in files else []
-        parts[task] = ({**spec, "tasks": {task: config}}, shared + own)
+        part = {**spec, "tasks": {task: config}}
+        parts[task] = (part, shared + read_inputs(name, part, {"tasks": [files[task]]} if task in files else {}, out))
     todo = {}
     for task, (part, sources) in parts.items():
         primary = out / f"{task}.json"
@@ -300,6 +305,16 @@ def run_batch(name: str, run, spec: dict, inputs: dict, work: Path, out: Path, d
         part, sources = parts[task]
         finish(name, part, digest, sources, work, out, f"{task}.json", None, started)
         started = time.time()
+
+
+def read_inputs(name: str, spec: dict, inputs: dict, folder: Path) -> list[dict]:
+    """Every file that the job reads, as its record in `folder` lists them; UserError if one is not what was made."""
+    rows = record.verified_inputs(inputs, folder, STAGES[name].reads, STAGES[name].outside)
+    if "card" in inputs:
+        rows += outside.weights(inputs["card"], folder)
+    listed = {os.path.abspath(folder / row["path"]) for row in rows}
+    others = outside.rows(name, spec, folder)
+    return rows + [row for row in others if os.path.abspath(folder / row["path"]) not in listed]
 
 
 def finish(

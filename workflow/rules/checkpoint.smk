@@ -13,6 +13,7 @@ rule checkpoint:
         f"{out}/checkpoint/{{checkpoint}}/card.json",
     params:
         spec=spec(specs.checkpoint, "checkpoint"),
+        files=files("checkpoint", specs.checkpoint, "checkpoint"),
         code=digest("checkpoint"),
     log:
         f"{logs}/checkpoint/{{checkpoint}}.log",

@@ -1,10 +1,12 @@
-"""What all rules share: the study, the results folder, and the two things a rule tracks."""
+"""What all rules share: the study, the results folder, and what a rule tracks beside its inputs."""
+
+from functools import lru_cache
 
 from snakemake.exceptions import WorkflowError
 
 from retscale.errors import UserError
 from retscale.provenance import code
-from retscale.study import check, here, load, specs
+from retscale.study import check, here, load, outside, specs
 
 try:
     study = load.study(Path(workflow.configfiles[-1]))
@@ -17,9 +19,23 @@ out = f"results/{study.name}"
 logs = f"logs/{study.name}"
 
 
+@lru_cache(8)  # both params of a job, at least
+def job_spec(cut, *ids):
+    return cut(study, *ids)
+
+
 def spec(cut, *names):
     """The params function of a rule: the spec that `cut` makes for the wildcards `names`, as one JSON string."""
-    return lambda wildcards: specs.dump(cut(study, *(wildcards[name] for name in names)))
+    return lambda wildcards: specs.dump(job_spec(cut, *(wildcards[name] for name in names)))
+
+
+def files(stage, cut, *names):
+    """The params function of a rule: a digest of the files on this machine that a job reads and that no job makes.
+
+    They are no inputs, since Snakemake takes {braces} in the names of inputs for wildcards, and compares times where a
+    file is large: here only contents count.
+    """
+    return lambda wildcards: outside.digest(*outside.files(stage, job_spec(cut, *(wildcards[name] for name in names))))
 
 
 def digest(stage):

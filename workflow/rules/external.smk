@@ -8,16 +8,16 @@ external = [f"{out}/external/external.json"] if study.external else []
 if study.external:
 
     rule external:
-        input:
-            study.external,
         output:
             f"{out}/external/external.json",
         params:
             spec=spec(specs.external),
+            files=lambda wildcards: outside.digest(*map(Path, study.external)),
             code=digest("external"),
+            tables=lambda wildcards: study.external,
         log:
             f"{logs}/external.log",
         conda:
             "../../envs/environment.yaml"
         shell:
-            "retscale external --spec {params.spec:q} --tables {input:q} --out {output:q} > {log:q} 2>&1"
+            "retscale external --spec {params.spec:q} --tables {params.tables:q} --out {output:q} > {log:q} 2>&1"

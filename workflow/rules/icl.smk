@@ -15,6 +15,7 @@ if study.icl:
             update(expand(f"{out}/icl/{{{{checkpoint}}}}/{{task}}.json", task=sorted(study.icl))),
         params:
             spec=spec(specs.icl, "checkpoint"),
+            files=files("icl", specs.icl, "checkpoint"),
             code=digest("icl"),
         log:
             f"{logs}/icl/{{checkpoint}}.log",

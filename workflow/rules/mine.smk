@@ -7,17 +7,18 @@ requires: pairs.json, and encoder.json of another study if an encoder mines or g
 rule mine:
     input:
         pairs=rules.pairs.output,
-        encoder=f"{study.file.mine.encoder}/encoder.json" if study.file.mine.encoder else [],
-        guide=f"{study.file.mine.guide}/encoder.json" if study.file.mine.guide else [],
     output:
         f"{out}/mine/{{pairs}}/negatives.parquet",
     params:
         spec=spec(specs.mine),
+        files=files("mine", specs.mine),
         code=digest("mine"),
+        encoder=str(study.file.mine.encoders().get("encoder", "")),
+        guide=str(study.file.mine.encoders().get("guide", "")),
     log:
         f"{logs}/mine/{{pairs}}.log",
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale mine --spec {params.spec:q} --pairs {input.pairs:q} --encoder {input.encoder:q} --guide {input.guide:q}"
+        "retscale mine --spec {params.spec:q} --pairs {input.pairs:q} --encoder {params.encoder:q} --guide {params.guide:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -12,6 +12,7 @@ rule pairs:
         f"{out}/pairs/{{pairs}}/pairs.json",
     params:
         spec=spec(specs.pairs, "pairs"),
+        files=files("pairs", specs.pairs, "pairs"),
         code=digest("pairs"),
     log:
         f"{logs}/pairs/{{pairs}}.log",

@@ -76,36 +76,36 @@ def _results(primary: Path, seen: Walk):
 
     def lines(mark: dict[str, str]) -> list[str]:
         checkpoint, recipe, file = (mark.get(key, "") for key in ("checkpoint", "recipe", "file"))
-        found = []
+        origin, files = [], []
         card = root / "checkpoint" / checkpoint / "card.json"
         if card.exists():
             facts = json.loads(card.read_text(encoding="utf-8"))
             compute = f"{facts['n_params']['total']:,} parameters x an unknown number of tokens"
             if facts["n_tokens"] is not None:
                 compute = f"{facts['n_params']['total']:,} parameters x {facts['n_tokens']:,} tokens = {facts['flops']:.3g} FLOPs"
-            found.append(f"{_origin(facts)}  {compute}")
-            found.append(state(card))
-            found += [
-                state(card.parent / facts["model"] / name) for name in facts["files"] if name.endswith(".safetensors")
-            ]
+            origin.append(f"{_origin(facts)}  {compute}")
+            model = card.parent / facts["model"]
+            files += [card, *(model / name for name in facts["files"] if name.endswith(".safetensors"))]
         if step := int(mark.get("step") or 0):  # of a learning curve: kept encoders lie as their scores do
             curves = pd.read_parquet(collect.parent / "curves.parquet").drop_duplicates("file")
             mine = curves.query("checkpoint == @checkpoint and recipe == @recipe and step == @step")
             folders = {Path(name).relative_to("evaluate").parent for name in mine["file"]}
-            found += [state(root / "finetune" / folder / "encoder.json") for folder in folders]
-            return found + [state(root / name) for name in mine["file"]]
-        if recipe:
-            made = Path("encoder", checkpoint) if recipe == GIVEN else Path("finetune", checkpoint, recipe)
-            found.append(state(root / made / "encoder.json"))
-        mine = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]
-        # A mark without a file of its own is a mean: over a group of tasks, or over all.
-        if mark.get("task"):
-            mine = mine[mine["task"].isin(tasks_of(mark["task"], study))]
-        found += [state(root / name) for name in ([file] if file else mine["file"])]
-        # Where x has an interval it is measured too: the in-context score.
-        if mark.get("x_low"):
-            found += [state(root / file) for file in icl[icl["checkpoint"] == checkpoint]["file"]]
-        return found
+            files += [root / "finetune" / folder / "encoder.json" for folder in folders]
+            files += [root / name for name in mine["file"]]
+        else:
+            if recipe:
+                made = Path("encoder", checkpoint) if recipe == GIVEN else Path("finetune", checkpoint, recipe)
+                files.append(root / made / "encoder.json")
+            mine = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]
+            # A mark without a file of its own is a mean: over a group of tasks, or over all.
+            if mark.get("task"):
+                mine = mine[mine["task"].isin(tasks_of(mark["task"], study))]
+            files += [root / name for name in ([file] if file else mine["file"])]
+            # Where x has an interval it is measured too: the in-context score.
+            if mark.get("x_low"):
+                files += [root / file for file in icl[icl["checkpoint"] == checkpoint]["file"]]
+        files += [path for path in seen.outside(files) if path not in files]
+        return origin + [state(path) for path in files]
 
     return lines
 

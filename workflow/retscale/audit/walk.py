@@ -18,6 +18,21 @@ class Walk:
     problems: list[str] = field(default_factory=list)
     other_code: dict[tuple[str, str], int] = field(default_factory=dict)
 
+    def outside(self, primaries: list[Path]) -> list[Path]:
+        """The files that no job made and that stand behind these outputs, at any distance."""
+        found, met, queue = {}, set(), [record.path_of(path) for path in primaries]
+        while queue:
+            path = Path(os.path.normpath(queue.pop(0)))
+            if path in met:
+                continue
+            met.add(path)
+            for source in self.records.get(path, {}).get("inputs", []):
+                if source["record"]:
+                    queue.append(path.parent / source["record"])
+                else:
+                    found[Path(os.path.normpath(path.parent / source["path"]))] = None
+        return list(found)
+
 
 def walk(primary: Path) -> Walk:
     """Verify `primary` and all that it was made from."""

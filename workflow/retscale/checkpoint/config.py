@@ -1,11 +1,14 @@
 """A pretrained model: where it comes from and what is known about it."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from retscale.checkpoint.files import needed
 from retscale.model.precision import Precision
 from retscale.text.wheel import WHEELS
+from retscale.text.wheel import folder as wheel_folder
 
 
 class Hub(BaseModel):
@@ -24,6 +27,14 @@ class Local(BaseModel):
     kind: Literal["local"]
     path: Annotated[str, Field(min_length=1)]
 
+    def folder(self) -> Path:
+        return Path(self.path).expanduser().resolve()
+
+    def files(self) -> list[Path]:
+        """Those that are needed and there."""
+        there = self.folder().iterdir() if self.folder().is_dir() else ()
+        return [self.folder() / name for name in needed(path.name for path in there)]
+
 
 class Gguf(BaseModel):
     """One GGUF file, dequantised to float32: below an installed wheel's folder, or at a path."""
@@ -32,6 +43,14 @@ class Gguf(BaseModel):
     kind: Literal["gguf"]
     wheel: Literal[tuple(WHEELS)] | None = None  # type: ignore[valid-type]
     file: Annotated[str, Field(pattern=r"\.gguf$")]
+
+    def path(self) -> Path:
+        """UserError if the wheel is not installed."""
+        return wheel_folder(self.wheel) / self.file if self.wheel else Path(self.file).expanduser().resolve()
+
+    def files(self) -> list[Path]:
+        """The file if it lies at a path; a wheel is pinned by its version."""
+        return [] if self.wheel or not self.path().is_file() else [self.path()]
 
 
 class Pretrain(BaseModel):

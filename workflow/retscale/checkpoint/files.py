@@ -1,9 +1,10 @@
 """Which of a repository's files a stage needs, and their hashes."""
 
-import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
+
+from retscale.provenance.hashes import sha256_each
 
 _SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
 _BIN = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json")
@@ -27,8 +28,5 @@ def has_weights(names: Iterable[str]) -> bool:
 
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of each needed file of `folder`, by name."""
-    found = {}
-    for name in needed(path.name for path in folder.iterdir()):
-        with (folder / name).open("rb") as file:
-            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    paths = [folder / name for name in needed(path.name for path in folder.iterdir())]
+    return {path.name: digest for path, digest in sha256_each(paths).items()}

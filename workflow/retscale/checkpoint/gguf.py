@@ -1,6 +1,5 @@
 """A checkpoint from a GGUF file, dequantised once and saved as safetensors."""
 
-import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -10,15 +9,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from retscale.checkpoint.config import Gguf, Job
 from retscale.checkpoint.obtained import Obtained
 from retscale.errors import UserError
-from retscale.text import wheel
+from retscale.provenance import hashes
 
 
 def obtain(job: Job, source: Gguf, text: Path | None, out: Path) -> Obtained:
     """Write model/ in float32. UserError if the file is not there or cannot be read."""
-    if source.wheel is not None:
-        path = wheel.folder(source.wheel) / source.file
-    else:
-        path = Path(source.file).expanduser().resolve()
+    path = source.path()
     if not path.is_file():
         raise UserError(f"the checkpoint {job.id!r} wants the file {path}, which is not there; correct `file`")
     if importlib.util.find_spec("gguf") is None:
@@ -35,6 +31,4 @@ def obtain(job: Job, source: Gguf, text: Path | None, out: Path) -> Obtained:
         ) from None
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Obtained(folder, job.tokens, card={"revision": f"sha256:{digest}"})
+    return Obtained(folder, job.tokens, card={"revision": f"sha256:{hashes.sha256(path)}"})

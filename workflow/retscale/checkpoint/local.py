@@ -10,7 +10,7 @@ from retscale.errors import UserError
 
 def obtain(job: Job, source: Local, text: Path | None, out: Path) -> Obtained:
     """The folder, used in place. UserError if it is not there or incomplete."""
-    folder = Path(source.path).expanduser().resolve()
+    folder = source.folder()
     if not folder.is_dir():
         raise UserError(
             f"the checkpoint {job.id!r} wants the folder {folder}, which is not there; put it there, or write "

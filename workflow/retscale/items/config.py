@@ -42,6 +42,10 @@ class JsonlSource(BaseModel):
         places = (folder / self.file, folder / Path(self.file).name)
         return next((path for path in places if path.is_file()), None)
 
+    def files(self) -> list[Path]:
+        """The file, if it is read in place and is there; what is fetched is an output of the stage `items`."""
+        return [] if self.fetched or self.find() is None else [self.find()]
+
     def url(self) -> str:
         """Where git finds the repository."""
         if self.repo.startswith(("/", "~")):

@@ -1,5 +1,7 @@
 """What the mine stage reads of a study."""
 
+import json
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -50,9 +52,21 @@ class MineConfig(BaseModel):
     choose: Literal["best", "random"] = "best"
     seed: int = Field(0, ge=0)
 
-    def encoders(self) -> dict[str, str]:
-        """The folders of the encoders that it needs, by the name of their setting."""
-        return {name: folder for name in ("encoder", "guide") if (folder := getattr(self, name))}
+    def encoders(self) -> dict[str, Path]:
+        """encoder.json of each encoder that it needs, by the name of its setting."""
+        named = {name: getattr(self, name) for name in ("encoder", "guide")}
+        return {name: Path(folder).expanduser() / "encoder.json" for name, folder in named.items() if folder}
+
+    def files(self) -> list[Path]:
+        """Each encoder.json and what it lists, as far as they are there; empty if no encoder is needed."""
+        found = []
+        for facts in self.encoders().values():
+            try:
+                listed = json.loads(facts.read_text(encoding="utf-8"))["files"]
+            except (OSError, ValueError, KeyError, TypeError):  # the stage says what is wrong with it
+                listed = {}
+            found += [path for path in (facts, *(facts.parent / name for name in sorted(listed))) if path.is_file()]
+        return found
 
     @model_validator(mode="after")
     def _fits_the_method(self) -> "MineConfig":

@@ -1,5 +1,6 @@
 """What the pairs stage reads of a study."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,6 +36,13 @@ class File(BaseModel):
     model_config = ConfigDict(extra="forbid")
     kind: Literal["folder"]
     path: str
+
+    def file(self) -> Path:
+        return Path(self.path).expanduser()
+
+    def files(self) -> list[Path]:
+        """The file, if it is there."""
+        return [self.file()] if self.file().is_file() else []
 
 
 class HubFiles(BaseModel):

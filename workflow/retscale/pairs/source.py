@@ -21,7 +21,7 @@ def open_rows(source: WheelSource | File | HubFiles) -> tuple[Iterator[dict], st
     if isinstance(source, WheelSource):
         return rows(source), None
     if isinstance(source, File):
-        return read_file(Path(source.path).expanduser()), None
+        return read_file(source.file()), None
     from retscale.hub.snapshot import snapshot
 
     found = snapshot(source.repo, source.revision, lambda names: _named(source, names), kind="dataset")

@@ -7,7 +7,7 @@ from pathlib import Path
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.provenance import code, record
-from retscale.study import specs
+from retscale.study import outside, specs
 from retscale.study.load import Study
 
 
@@ -15,7 +15,7 @@ from retscale.study.load import Study
 class Job:
     """One job. `reads` and `makes` are files below the study's results; `name` is what the job is about.
 
-    `watches` are files that no job makes. `makes` maps each declared output to the spec that its record must have: that
+    `tables` are published ones, which its spec does not name. `makes` maps each declared output to the spec that its record must have: that
     of the job, but one a task in a batch.
     """
 
@@ -23,7 +23,12 @@ class Job:
     name: tuple[str, ...]
     reads: list[str]
     makes: dict[str, Callable[[], dict]]
-    watches: Sequence[str] = ()
+    tables: Sequence[Path] = ()
+
+    def changed(self, output: str, kept: dict, results: Path) -> list[Path]:
+        """Files that no job makes and that are not those of the record `kept` of an output."""
+        files = [*self.tables, *outside.files(self.stage, self.makes[output]())]
+        return outside.changed(kept, (results / output).parent, files)
 
 
 def jobs(study: Study) -> list[Job]:
@@ -53,7 +58,7 @@ def _jobs(study: Study) -> Iterator[Job]:
         yield one("checkpoint", (id,), text if pretrained else [], card, specs.checkpoint, id)
     read = {id: f"task/{id}/task.json" for id in study.read}
     for id, output in read.items():
-        yield replace(one("task", (id,), [], output, specs.task, id), watches=study.read[id].watched())
+        yield one("task", (id,), [], output, specs.task, id)
     fetched = {id: f"items/{id}/items.json" for id in study.fetched}
     for id, output in fetched.items():
         yield one("items", (id,), [], output, specs.items, id)
@@ -98,7 +103,7 @@ def _jobs(study: Study) -> Iterator[Job]:
     yield one("fit", (), [collect], fit, specs.fit)
     external = ["external/external.json"] if study.external else []
     for output in external:
-        yield replace(one("external", (), [], output, specs.external), watches=study.external)
+        yield replace(one("external", (), [], output, specs.external), tables=[Path(path) for path in study.external])
     figures = [f"figure/{name}.png" for name in study.figures]
     for name, output in zip(study.figures, figures, strict=True):
         drawn = external if name in study.draws_external else []
@@ -120,9 +125,8 @@ def done(found: list[Job], results: Path) -> set[int]:
 
 def _fresh(job: Job, output: str, results: Path) -> bool:
     try:
-        made = (results / output).stat().st_mtime
         kept = record.read(results / output)
-        if any(Path(path).stat().st_mtime > made for path in job.watches):
+        if not (results / output).is_file() or job.changed(output, kept, results):
             return False
     except (OSError, UserError):
         return False

