@@ -1,24 +1,44 @@
-"""A thousand checkpoints: what no command line could hold."""
+"""A thousand checkpoints, hundreds of tasks: what no command line could hold."""
 
+import json
 import re
 
 import pytest
 
 
-@pytest.mark.parametrize("rule, listed", [("collect", "scores"), ("report", None)])
+@pytest.mark.parametrize("rule, listed", [("collect", "scores"), ("report", None), ("leakage", None), ("finetune", None)])
 def test_a_job_with_very_many_inputs_starts(clone, rule, listed):
     """The rule's own command, with 60,000 files in its list and a spec of 200 kB, comes as far as reading them."""
     text = clone.run("snakemake", "-n", "-p", "--configfile", "config/smoke.yaml").stdout
-    command = re.search(rf"^Shell command: (retscale {rule} .*)$|^ +(retscale {rule} .*)$", text, re.M)
-    command = next(filter(None, command.groups()))
+    command = re.search(rf"^(?:Shell command: | +)(.*\bretscale {rule} .*)$", text, re.M)[1]
     assert command.count("'{\"") == 1
     command = command.replace("'{\"", "'{" + " " * 200_000 + '"')
     if listed:
         many = " ".join(f"results/smoke/evaluate/checkpoint-{i}/own-mini/fiqa.json" for i in range(60_000))
         command, count = re.subn(rf"(--{listed} \S+ '%s\\n' )[^)]*", lambda found: found[1] + many, command)
         assert count == 1
-    (clone.folder / "logs/smoke").mkdir(parents=True)
+    log = clone.folder / re.search(r"> (logs/\S+) 2>&1", command)[1]
+    log.parent.mkdir(parents=True)
     (clone.folder / "job.sh").write_text(command)
     clone.run("bash", "job.sh", status=1)
-    log = (clone.folder / f"logs/smoke/{rule}.log").read_text()
-    assert "there is no file results/smoke/" in log and "too long" not in log
+    assert "there is no file results/smoke/" in log.read_text() and "too long" not in log.read_text()
+
+
+def test_a_study_of_300_in_context_tasks_plans_and_starts(clone):
+    (clone.folder / "items").mkdir()
+    for i in range(300):
+        item = {"query": "q", "choices": ["a", "b"], "gold": 0}
+        (clone.folder / f"items/task-{i}.jsonl").write_text(json.dumps(item) + "\n")
+    source = "source: {kind: jsonl, folder: items, file: task-%d.jsonl}"
+    tasks = "".join(f"  - {{id: task-{i}, type: multiple_choice, {source % i}}}\n" for i in range(300))
+    study = clone.folder / "config/smoke.yaml"
+    study.write_text(study.read_text().partition("icl:")[0] + f"icl:\n{tasks}")
+    clone.pretend()
+    clone.run("snakemake", "--touch", "--forceall", "--cores", "1", "--configfile", "config/smoke.yaml")
+    assert clone.plan() == {}
+    (clone.folder / "results/smoke/icl/d24/task-0.json").unlink()
+    done = clone.snakemake("results/smoke/icl/d24/task-0.json", status=1)
+    log = (clone.folder / "logs/smoke/icl/d24.log").read_text()
+    assert "card.json has no provenance record" in log, done.stdout + done.stderr  # its spec was read
+    (clone.folder / "items/task-7.jsonl").write_text("{}\n")
+    assert clone.plan("--until", "icl") == {"icl": 3}

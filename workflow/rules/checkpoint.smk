@@ -20,4 +20,4 @@ rule checkpoint:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale checkpoint --spec {params.spec:q} --text {input:q} --out {output:q} > {log:q} 2>&1"
+        "retscale checkpoint --spec @<(printf %s {params.spec:q}) --text {input:q} --out {output:q} > {log:q} 2>&1"

@@ -42,7 +42,7 @@ for batch, tasks in study.batches.items():
         conda:
             "../../envs/environment.yaml"
         shell:
-            "retscale evaluate --spec {params.spec:q} --encoder {input.encoder:q} --tasks {input.tasks:q}"
+            "retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {input.encoder:q} --tasks {input.tasks:q}"
             " --out {output:q} > {log:q} 2>&1"
 
 
@@ -69,5 +69,5 @@ rule evaluate_kept:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale evaluate --spec {params.spec:q} --encoder {params.encoder:q} --tasks {input.tasks:q}"
+        "retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {params.encoder:q} --tasks {input.tasks:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -20,4 +20,4 @@ if study.external:
         conda:
             "../../envs/environment.yaml"
         shell:
-            "retscale external --spec {params.spec:q} --tables {params.tables:q} --out {output:q} > {log:q} 2>&1"
+            "retscale external --spec @<(printf %s {params.spec:q}) --tables {params.tables:q} --out {output:q} > {log:q} 2>&1"

@@ -26,6 +26,6 @@ rule figure:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale figure --spec {params.spec:q} --collect {input.collect:q} --fit {input.fit:q}"
+        "retscale figure --spec @<(printf %s {params.spec:q}) --collect {input.collect:q} --fit {input.fit:q}"
         " --external {input.external:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -30,6 +30,8 @@ rule finetune:
         "../../envs/environment.yaml"
     shell:
         # The launcher must outlive a SIGTERM, as of a preemption, that asks the training to keep its state.
-        "trap '' TERM; accelerate launch --quiet --config_file {resources.accelerate:q} -m retscale finetune --spec {params.spec:q}"
+        # Every process that it starts reads the spec, so the spec is a file: a pipe can be read once.
+        "trap '' TERM; printf %s {params.spec:q} > {log:q}.spec; "
+        "accelerate launch --quiet --config_file {resources.accelerate:q} -m retscale finetune --spec @{log:q}.spec"
         " --card {input.card:q} --pairs {input.pairs:q} --negatives {input.negatives:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -17,4 +17,4 @@ rule fit:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale fit --spec {params.spec:q} --collect {input.collect:q} --out {output:q} > {log:q} 2>&1"
+        "retscale fit --spec @<(printf %s {params.spec:q}) --collect {input.collect:q} --out {output:q} > {log:q} 2>&1"

@@ -22,5 +22,5 @@ if study.icl:
         conda:
             "../../envs/environment.yaml"
         shell:
-            "retscale icl --spec {params.spec:q} --card {input.card:q} --tasks {input.tasks:q} --out {output:q}"
+            "retscale icl --spec @<(printf %s {params.spec:q}) --card {input.card:q} --tasks {input.tasks:q} --out {output:q}"
             " > {log:q} 2>&1"

@@ -16,4 +16,4 @@ if study.fetched:
         conda:
             "../../envs/environment.yaml"
         shell:
-            "retscale items --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"
+            "retscale items --spec @<(printf %s {params.spec:q}) --out {output:q} > {log:q} 2>&1"

@@ -23,5 +23,5 @@ rule leakage:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale leakage --spec {params.spec:q} --pairs {input.pairs:q} --tasks {input.tasks:q} --out {output:q}"
+        "retscale leakage --spec @<(printf %s {params.spec:q}) --pairs {input.pairs:q} --tasks {input.tasks:q} --out {output:q}"
         " > {log:q} 2>&1"

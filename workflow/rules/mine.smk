@@ -20,5 +20,5 @@ rule mine:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale mine --spec {params.spec:q} --pairs {input.pairs:q} --encoder {params.encoder:q} --guide {params.guide:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        "retscale mine --spec @<(printf %s {params.spec:q}) --pairs {input.pairs:q} --encoder {params.encoder:q}"
+        " --guide {params.guide:q} --out {output:q} > {log:q} 2>&1"

@@ -19,4 +19,4 @@ rule pairs:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale pairs --spec {params.spec:q} --tests {input:q} --out {output:q} > {log:q} 2>&1"
+        "retscale pairs --spec @<(printf %s {params.spec:q}) --tests {input:q} --out {output:q} > {log:q} 2>&1"

@@ -16,4 +16,4 @@ rule task:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale task --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"
+        "retscale task --spec @<(printf %s {params.spec:q}) --out {output:q} > {log:q} 2>&1"

@@ -15,4 +15,4 @@ rule text:
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale text --spec {params.spec:q} --out {output:q} > {log:q} 2>&1"
+        "retscale text --spec @<(printf %s {params.spec:q}) --out {output:q} > {log:q} 2>&1"

@@ -63,8 +63,8 @@ def missing(study: Study) -> list[str]:
             found.append(f"{path}, for the {noun(len(ids), what)} {', '.join(ids)}")
     found += [f"{path}, a table of published results" for path in study.external if not Path(path).is_file()]
     found += [
-        f"{folder}/encoder.json, which mines the negatives"
-        for folder in study.file.mine.encoders().values()
-        if not Path(folder, "encoder.json").is_file()
+        f"{facts}, which mines the negatives"
+        for facts in study.file.mine.encoders().values()
+        if not facts.is_file()
     ]
     return found
