@@ -51,6 +51,7 @@ rule all:
 onstart:  # a dry run may plan what is not there yet
     here.check_files(study)
     check.external(study)
+    remove_forced()
 
 
 onsuccess:

@@ -121,6 +121,24 @@ def test_a_bad_study_stops_before_any_job(clone):
     assert not (clone.folder / "results").exists()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--config", "seed=7", "--configfile", "config/smoke.yaml"),
+        ("--config", "seed=7"),
+        ("--configfile", "config/mini.yaml", "config/smoke.yaml"),
+        ("--profile", "mine", "--configfile", "config/smoke.yaml"),
+    ],
+)
+def test_a_study_is_one_file(clone, options):
+    """Keys given beside it would be taken by Snakemake and used by nobody."""
+    (clone.folder / "mine").mkdir()
+    (clone.folder / "mine/config.yaml").write_text("config: [seed=7]\n")
+    done = clone.run("snakemake", "-n", *options, status=1)
+    text = done.stdout + done.stderr
+    assert "a study is one file: give one --configfile and no --config" in text and "Traceback" not in text
+
+
 def test_a_broken_published_table_stops_a_run_before_any_job(clone):
     """Its own job runs near the end of a study. A dry run may plan with it."""
     study = clone.folder / "config/smoke.yaml"

@@ -3,11 +3,16 @@
 from functools import lru_cache
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import is_flagged
 
 from retscale.errors import UserError
 from retscale.provenance import code
 from retscale.study import check, here, load, outside, specs
 
+if len(workflow.configfiles) > 1 or workflow.config_settings.config:
+    raise WorkflowError(
+        "a study is one file: give one --configfile and no --config (also in a profile); to change a key, edit the file"
+    )
 try:
     study = load.study(Path(workflow.configfiles[-1]))
     here.check_wheels(study)
@@ -40,6 +45,14 @@ def files(stage, cut, *names):
 
 def digest(stage):
     return code.digest(f"retscale.{stage}.run")
+
+
+def remove_forced():
+    """A batch keeps those of its outputs that their records vouch for, so what is made again by force must go first."""
+    forced = [] if workflow.touch else [job for job in workflow.dag.needrun_jobs() if workflow.dag.reason(job).forced]
+    for output in (output for job in forced for output in job.output):
+        if is_flagged(output, "update"):
+            Path(output).unlink(missing_ok=True)
 
 
 wildcard_constraints:
