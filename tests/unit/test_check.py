@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import own_files
 import pytest
 from huggingface_hub import constants
 
@@ -11,6 +12,12 @@ from retscale.plan.needs import missing
 from retscale.study import here, load
 
 FILES = {"config.json": b"{}"}
+PRETRAINED = {
+    "id": "p",
+    "family": "f",
+    "size": "s",
+    "source": {"kind": "pretrain", "hidden_size": 16, "layers": 1, "heads": 1, "tokens": 4096},
+}
 
 
 def study(tmp_path, models: dict[str, tuple[str, str]], data: str = "main", **pairs):
@@ -128,8 +135,9 @@ def test_files_of_this_machine_that_are_not_there_are_named(hub, tmp_path, capsy
             assert cli.main(["check", str(path)]) == 1
             Path(file).rmdir()
         Path(file).write_text("")
-    assert cli.main(["check", str(path)]) == 0
-
+    capsys.readouterr()
+    cli.main(["check", str(path)])
+    assert "wait for files" not in capsys.readouterr().err
 
 def test_an_encoder_is_there_and_is_one_that_can_be_scored(hub, tmp_path, capsys):
     path = Path(study(tmp_path, {"m": ("some/model", "main")}))
@@ -156,3 +164,65 @@ def test_an_encoder_is_there_and_is_one_that_can_be_scored(hub, tmp_path, capsys
     assert "encoders.0 (mine).pth: unknown key; did you mean 'path'?" in says(pth="x")
     data["recipes"] = [{"use": "portes2025", "id": "given"}]
     assert "recipes: 'given' stands for encoders made elsewhere" in says()
+
+
+def refusal(path: Path, capsys) -> str:
+    assert cli.main(["check", str(path)]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    return told
+
+
+def own(tmp_path) -> tuple[Path, Path, dict]:
+    """A study with everything in a folder of the user's, which holds what it must."""
+    folder = tmp_path / "mine"
+    written = own_files.data(folder)
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (folder / name).write_text("{}")
+    model = {"id": "m", "family": "f", "size": "s", "tokens": 9, "source": {"kind": "local", "path": str(folder)}}
+    path = tmp_path / "own.yaml"
+    own_files.study(path, [model], **written)
+    return path, folder, json.loads(path.read_text())
+
+
+def test_what_can_run_is_passed(tmp_path):
+    assert cli.main(["check", str(own(tmp_path)[0])]) == 0
+
+
+@pytest.mark.parametrize(
+    "gone, line",
+    [
+        ("config.json", "checkpoints (m): source.path: the folder {folder} has no config.json;"),
+        ("model.safetensors", "checkpoints (m): source.path: the folder {folder} has no weights"),
+        ("tokenizer.json", "checkpoints (m): source.path: the folder {folder} has no tokenizer;"),
+        ("task/corpus.jsonl", "tasks (own): source.path: the folder {folder}/task has no corpus.jsonl (nor with .gz)"),
+        ("task/queries.jsonl", "tasks (own): source.path: the folder {folder}/task has no queries.jsonl"),
+        ("task/qrels/test.tsv", "tasks (own): source.split: the folder {folder}/task has no qrels/test.tsv"),
+    ],
+)
+def test_a_folder_that_lacks_a_file_is_refused(tmp_path, capsys, gone, line):
+    path, folder, _ = own(tmp_path)
+    (folder / gone).unlink()
+    assert f"{path}: {line.format(folder=folder)}" in refusal(path, capsys)
+
+
+@pytest.mark.parametrize(
+    "change, line",
+    [
+        (lambda s, f: s["tasks"][0]["source"].update(path=f), "tasks (own): source.path: the folder {folder} has no "
+         "corpus.jsonl and no queries.jsonl (nor with .gz); name its subfolder {folder}/task"),
+        (lambda s, f: s["tasks"][0]["source"].update(split="dev"), "tasks (own): source.split: the folder {folder}/task "
+         "has no qrels/dev.tsv (nor with .gz); splits there: test"),
+        (lambda s, f: s["pairs"][0]["source"].update(path=f"{f}/task/qrels/test.tsv"), "pairs (mine): source.path: "
+         "{folder}/task/qrels/test.tsv must end with one of .parquet, .jsonl, .jsonl.gz"),
+        (lambda s, f: s["pairs"][0]["collection"].update(path=f"{f}/task/qrels/test.tsv"), "pairs (mine): collection.path: "),
+        (lambda s, f: s["mine"].update(method="encoder", encoder=f), "mine.encoder: there is no file {folder}/encoder.json"),
+        (lambda s, f: s.update(text={"use": "speeches-and-news", "max_tokens": 2000}, checkpoints=[PRETRAINED]),
+         "checkpoints (p): source.tokens: 4,096 are more than the text has: text.max_tokens is 2,000"),
+    ],
+)  # fmt: skip
+def test_an_entry_that_cannot_run_is_refused(tmp_path, capsys, change, line):
+    path, folder, written = own(tmp_path)
+    change(written, str(folder))
+    path.write_text(json.dumps(written))
+    assert f"{path}: {line.format(folder=folder)}" in refusal(path, capsys)

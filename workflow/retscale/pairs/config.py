@@ -9,6 +9,9 @@ from retscale.items.config import JsonlSource
 from retscale.text.wheel import WheelSource
 
 
+FORMATS = (".parquet", ".jsonl", ".jsonl.gz")
+
+
 class Fields(BaseModel):
     """The names of a row's fields. A passage is a text, or an object of `title` and `text`, which are joined.
 

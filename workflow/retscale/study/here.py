@@ -3,12 +3,18 @@
 import sys
 from pathlib import Path
 
+from retscale.checkpoint.config import Local
+from retscale.checkpoint.files import has_weights
 from retscale.encoder.folder import described
 from retscale.errors import UserError
-from retscale.pairs.config import File
+from retscale.pairs.config import FORMATS, File
 from retscale.phrase import counted, noun
 from retscale.study.load import Study
+from retscale.task.config import FolderSource
 from retscale.text import wheel
+
+# Files that hold a tokenizer and are not called so.
+TOKENIZERS = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model")
 
 # What an entry is called in each list of a study whose entries may name a folder or a file.
 ENTRIES = {
@@ -58,7 +64,7 @@ def absent(found: Study, entries: str) -> dict[str, list[str]]:
 
 
 def check_files(found: Study) -> None:
-    """UserError if a folder or a file is not there that an entry of the study names, or holds no encoder that we have."""
+    """UserError if a folder or a file is not there that the study names, or cannot be what it is named for."""
     for entries, what in ENTRIES.items():
         if not (wanted := absent(found, entries)):
             continue
@@ -72,8 +78,61 @@ def check_files(found: Study) -> None:
             f"{'them' if len(wanted) == 1 else 'each'} there, or write where they are in the `{key}` of {first} under "
             f"`{entries}`{only}. Absent: {', '.join(wanted)}"
         )
-    for encoder in found.encoders.values():
-        described(encoder.source.folder())
+    check_contents(found)
+
+
+def check_contents(found: Study) -> None:
+    """UserError if a folder or file that is there cannot be what its entry says; the line names the study's key."""
+    for id, checkpoint in found.checkpoints.items():
+        if checkpoint.source.kind == "local":
+            _check_model(checkpoint.source, f"{found.path}: checkpoints ({id}): source.path")
+    for id, pairs in found.pairs.items():
+        for key in ("source", "collection"):
+            source = getattr(pairs, key)
+            if isinstance(source, File) and not source.path.endswith(FORMATS):
+                raise UserError(
+                    f"{found.path}: pairs ({id}): {key}.path: {source.path} must end with one of {', '.join(FORMATS)}"
+                )
+    for id, task in found.tasks.items():
+        if task.source.kind == "folder":
+            _check_task(task.source, f"{found.path}: tasks ({id}): source")
+    for given in found.encoders.values():
+        described(given.source.folder())
+    for key, facts in found.file.mine.encoders().items():
+        if not facts.is_file():
+            raise UserError(
+                f"{found.path}: mine.{key}: there is no file {facts}; name the folder of an encoder, in which it lies"
+            )
+
+
+def _check_model(source: Local, where: str) -> None:
+    names = [path.name for path in source.folder().iterdir()]
+    parts = {
+        "config.json": "config.json" in names,
+        "weights (.safetensors or .bin)": has_weights(names),
+        "tokenizer": any(name.startswith("tokenizer") or name in TOKENIZERS for name in names),
+    }
+    if lacking := [part for part, there in parts.items() if not there]:
+        raise UserError(f"{where}: the folder {source.folder()} has no {' and no '.join(lacking)}; name the folder of a model")
+
+
+def _check_task(source: FolderSource, where: str) -> None:
+    folder, there = source.folder(), _names(source.files())
+    wanted = ("corpus.jsonl", "queries.jsonl")
+    if lacking := [name for name in wanted if name not in there]:
+        below = [path for path in sorted(folder.iterdir()) if all(any(path.glob(f"{name}*")) for name in wanted)]
+        hint = f"name its subfolder {', '.join(map(str, below))}" if below else "name a folder in the BEIR layout"
+        raise UserError(f"{where}.path: the folder {folder} has no {' and no '.join(lacking)} (nor with .gz); {hint}")
+    if f"{source.split}.tsv" not in there:
+        splits = sorted({path.name.split(".tsv")[0] for path in (folder / "qrels").glob("*.tsv*")})
+        raise UserError(
+            f"{where}.split: the folder {folder} has no qrels/{source.split}.tsv (nor with .gz); splits there: "
+            f"{', '.join(splits) or 'none'}"
+        )
+
+
+def _names(paths: list[Path]) -> set[str]:
+    return {path.name.removesuffix(".gz") for path in paths}
 
 
 def _lacking(source) -> str | None:

@@ -279,6 +279,12 @@ def _check_sense(found: Study, file: str) -> None:
             raise UserError(f"{file}: the checkpoint {id!r} cannot be loaded: {checkpoint.unsupported}; leave it out")
         if checkpoint.source.kind == "pretrain" and found.text is None:
             raise UserError(f"{file}: the checkpoint {id!r} is pretrained here, so the study needs a `text`")
+        limit = found.text and found.text.max_tokens
+        if checkpoint.source.kind == "pretrain" and limit and checkpoint.source.tokens > limit:
+            raise UserError(
+                f"{file}: checkpoints ({id}): source.tokens: {checkpoint.source.tokens:,} are more than the text has: "
+                f"text.max_tokens is {limit:,}; raise it or lower the checkpoint's"
+            )
     metric, computed = found.file.fit.metric, found.file.evaluate.names
     if metric not in computed and metric not in FOLLOWING:
         raise UserError(
