@@ -10,6 +10,7 @@ import pytest
 from test_collect_synthetic import write_study
 
 from retscale.audit import run as audit
+from retscale.audit.walk import Walk
 from retscale.collect.means import MEAN
 from retscale.collect.run import run as collect
 from retscale.collect.tables import read_table
@@ -161,7 +162,7 @@ def test_a_forum_left_out_of_the_study_is_missed(tmp_path):
 )
 def test_check_says_what_a_group_lacks(tmp_path, capsys, tasks, says):
     study(tmp_path, tasks)
-    check.main(SimpleNamespace(study=tmp_path / "study.yaml"))
+    check.main(SimpleNamespace(study=tmp_path / "study.yaml", why=False))
     assert f"group        cqadupstack: {says}" in capsys.readouterr().out
 
 
@@ -177,7 +178,7 @@ def test_a_group_has_a_name_of_its_own(tmp_path):
 
 def test_the_audit_of_a_group_names_the_files_of_its_tasks(tmp_path):
     _, names, _ = whole_study(tmp_path, lacking=[])
-    walked = SimpleNamespace(records=[tmp_path / "collect" / "collect.record.json"], hashed={}, problems=[])
+    walked = Walk(records={tmp_path / "collect" / "collect.record.json": {}})
     files = audit._results(tmp_path / "figure" / "2.png", walked)
     for task, behind in {"group": names[2:], MEAN: names, names[0]: names[:1]}.items():
         mark = {"checkpoint": "toy-40k-5", "recipe": "paper", "task": task}

@@ -112,6 +112,7 @@ QUESTIONS = {
 
 EXAMPLE = """examples:
   retscale check config/mini.yaml           is this study right, and what would it run?
+  retscale check config/mini.yaml --why     which of its jobs would run again, and why?
   retscale plan config/portes2025.yaml      what would it cost, and what does it still need?
   retscale audit results/mini/figure/1b.png where does each point of this figure come from?
   retscale mine --spec '{...}' --pairs results/mini/pairs/boolq/pairs.json --out x/negatives.parquet
@@ -214,6 +215,7 @@ def parser() -> argparse.ArgumentParser:
         )
     check = commands.add_parser("check", help="validate a study and say what it would run")
     check.add_argument("study", type=Path)
+    check.add_argument("--why", action="store_true", help="say why each job of a study that has run would run again")
     plan = commands.add_parser(
         "plan",
         help="say what a study would cost and still needs",

@@ -9,6 +9,7 @@ from retscale.external import table
 from retscale.external.config import Published
 from retscale.icl.average import averages
 from retscale.phrase import counted
+from retscale.plan.why import why
 from retscale.progress import progress
 from retscale.study import catalog, here, load, specs
 
@@ -52,6 +53,9 @@ def main(arguments: argparse.Namespace) -> int:
     if asked := revisions(found):
         print(f"revisions    {check_revisions(asked)}")
     here.check_files(found)
+    if arguments.why:
+        reasons = why(found, Path("results", found.name))
+        print("\n".join(["", "would run, and why:", *reasons] if reasons else ["", "nothing would run again"]))
     return 0
 
 
