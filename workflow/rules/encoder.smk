@@ -7,16 +7,16 @@ given = [f"{out}/encoder/{id}/encoder.json" for id in study.encoders]
 
 
 rule encoder:
-    input:
-        lambda wildcards: study.encoders[wildcards.encoder].source.files(),
     output:
         f"{out}/encoder/{{encoder}}/encoder.json",
     params:
         spec=spec(specs.encoder, "encoder"),
+        files=files("encoder", specs.encoder, "encoder"),
         code=digest("encoder"),
+        listed=lambda wildcards: [str(path) for path in study.encoders[wildcards.encoder].source.files()],
     log:
         f"{logs}/encoder/{{encoder}}.log",
     conda:
         "../../envs/environment.yaml"
     shell:
-        "retscale encoder --spec {params.spec:q} --files {input:q} --out {output:q} > {log:q} 2>&1"
+        "retscale encoder --spec @<(printf %s {params.spec:q}) --files {params.listed:q} --out {output:q} > {log:q} 2>&1"

@@ -78,8 +78,7 @@ def _jobs(study: Study) -> Iterator[Job]:
         yield one("finetune", (id, recipe), reads, encoder, specs.finetune, recipe)
     given = {(id, GIVEN): f"encoder/{id}/encoder.json" for id in study.encoders}
     for (id, _), output in given.items():
-        files = [str(path) for path in study.encoders[id].source.files()]
-        yield replace(one("encoder", (id,), [], output, specs.encoder, id), watches=files)
+        yield one("encoder", (id,), [], output, specs.encoder, id)
     scores = []
     for (id, recipe), encoder in {**encoders, **given}.items():
         for members in study.batches.values():

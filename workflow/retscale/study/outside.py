@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from retscale.checkpoint.config import Gguf, Local
+from retscale.encoder.config import EncoderFolder
 from retscale.errors import UserError
 from retscale.items.config import JsonlSource
 from retscale.mine.config import MineConfig
@@ -17,6 +18,7 @@ SOURCES = {
     ("checkpoint", "local"): Local,
     ("checkpoint", "gguf"): Gguf,
     ("pairs", "folder"): File,
+    ("encoder", "folder"): EncoderFolder,
     ("task", "folder"): FolderSource,
     ("icl", "jsonl"): JsonlSource,
     ("pairs", "jsonl"): JsonlSource,  # of a test that is held out
@@ -47,7 +49,7 @@ def rows(stage: str, spec: dict, folder: Path) -> list[dict]:
 
 def changed(kept: dict, folder: Path, paths: list[Path]) -> list[Path]:
     """Those of `paths` that are new or not what the record `kept` in `folder` lists, and those that it lists beside."""
-    names = ("outside", "tables")
+    names = ("outside", "tables", "files")
     listed = {os.path.abspath(folder / row["path"]): row for row in kept.get("inputs", [])}
     now = {os.path.abspath(path): value for path, value in hashes.sha256_each(paths).items()}
     gone = {path for path, row in listed.items() if row["name"] in names and row["record"] is None} - now.keys()
