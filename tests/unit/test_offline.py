@@ -38,6 +38,7 @@ def test_only_stages_that_fetch_reach_a_socket(loopback, name, tmp_path, monkeyp
         return []
 
     monkeypatch.setattr(importlib.import_module(f"retscale.{name}.run"), "run", probe)
+    monkeypatch.setattr(cli.specs, "read", lambda text, _: json.loads(text))
     monkeypatch.setattr(cli, "read_inputs", lambda *_: [])
     cli.main(called(name, tmp_path))
     if name in FETCHING:
@@ -50,7 +51,7 @@ def test_only_stages_that_fetch_reach_a_socket(loopback, name, tmp_path, monkeyp
 
 
 PROBE = """
-import os, sys, urllib.request
+import json, os, sys, urllib.request
 import retscale.{stage}.run as stage
 from retscale import cli
 
@@ -69,6 +70,7 @@ def run(spec, inputs, out, *state):
     sys.exit(0)
 
 stage.run = run
+cli.specs.read = lambda text, _: json.loads(text)
 cli.read_inputs = lambda *_: []
 cli.main(sys.argv[1:])
 """
