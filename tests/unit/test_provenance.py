@@ -216,3 +216,22 @@ def test_one_owner_at_a_time(tmp_path):
     [job.join() for job in jobs]
     assert [job.exitcode for job in jobs] == [0] * 6
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_an_outside_file_is_traced_further_only_where_its_records_are(tmp_path):
+    encoder, card = tmp_path / "a/encoder.json", tmp_path / "b/card.record.json"
+    for path in (encoder, card):
+        path.parent.mkdir()
+        path.write_text("{}")
+    row = {"path": "../b/card.json", "record": "../b/card.record.json"}
+    kept = {"inputs": [row], "outputs": [{"path": "encoder.json", "sha256": record.sha256(encoder)}]}
+    record.path_of(encoder).write_text(json.dumps(kept))
+
+    def named() -> list[str | None]:
+        return [r["record"] for r in record.verified_inputs({"encoder": encoder}, tmp_path, outside=("encoder",))]
+
+    assert named() == ["a/encoder.record.json"]
+    card.unlink()
+    assert named() == [None]
+    record.path_of(encoder).unlink()
+    assert named() == [None]

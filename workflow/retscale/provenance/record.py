@@ -69,7 +69,7 @@ def verified_inputs(
     `inputs` maps a name to a path or a list of paths; paths in the result are relative to `folder`, the home of the
     record to be. `reads` maps a name to the only files that are read of such an input: neither hashed nor listed are
     the others, say the weights beside a log. Their record is named all the same, so an audit still reaches them.
-    Inputs `outside` may come from no stage: without a record to check them against they are hashed as they are.
+    Inputs `outside` may come from no stage: without records that lead further they are hashed as they are.
     UserError names the first file whose bytes are not those that were recorded.
     """
     rows = []
@@ -77,7 +77,7 @@ def verified_inputs(
         for primary in value if isinstance(value, list) else [value]:
             if not primary.is_file():
                 raise UserError(f"--{name}: there is no file {primary}")
-            if name in outside and not path_of(primary).is_file():
+            if name in outside and not chained(primary):
                 rows.append(
                     {"name": name, "path": os.path.relpath(primary, folder), "sha256": sha256(primary), "record": None}
                 )
@@ -97,6 +97,15 @@ def verified_inputs(
                     }
                 )
     return rows
+
+
+def chained(primary: Path) -> bool:
+    """Whether `primary` has a record, and those that it leads to are there: a copied file has left them behind."""
+    try:
+        rows = read(primary)["inputs"]
+    except (UserError, KeyError):
+        return False
+    return all((primary.parent / row["record"]).is_file() for row in rows if row["record"])
 
 
 def relative(path: Path, folder: Path) -> str:
