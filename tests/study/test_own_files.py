@@ -112,7 +112,7 @@ def test_no_stage_loads_weights_that_are_not_those_of_the_card(own):
 
 
 def test_an_encoder_of_a_folder_mines_and_is_watched(own, tmp_path):
-    encoder = own.data / "encoder{1}"
+    encoder = own.data / "encoder{b}"
     shutil.copytree(own.folder / "results/own/finetune/model/r", encoder)
     (encoder / "encoder.record.json").unlink()  # made elsewhere
     written = json.loads((own.folder / STUDY).read_text())

@@ -9,20 +9,12 @@ are marked `update`, so Snakemake leaves them in place and the job redoes only w
 a task added to a batch costs that task.
 """
 
-from retscale.encoder.config import GIVEN
 
 scores = [
     f"{out}/evaluate/{checkpoint}/{recipe}/{task}.json"
     for checkpoint, recipe in study.evaluated
     for task in study.tasks
 ]
-
-
-def encoder_of(wildcards):
-    made = f"encoder/{wildcards.checkpoint}"
-    trained = f"finetune/{wildcards.checkpoint}/{wildcards.recipe}"
-    return f"{out}/{made if wildcards.recipe == GIVEN else trained}/encoder.json"
-
 
 for batch, tasks in study.batches.items():
 

@@ -13,8 +13,8 @@ rule mine:
         spec=spec(specs.mine),
         files=files("mine", specs.mine),
         code=digest("mine"),
-        encoder=str(study.file.mine.encoders().get("encoder", "")),
-        guide=str(study.file.mine.encoders().get("guide", "")),
+        encoder=lambda wildcards: str(study.file.mine.encoders().get("encoder", "")),
+        guide=lambda wildcards: str(study.file.mine.encoders().get("guide", "")),
     log:
         f"{logs}/mine/{{pairs}}.log",
     conda:
