@@ -38,7 +38,7 @@ def test_each_training_data_set_has_its_own_jobs_and_each_recipe_its_own_data_se
         assert text.count(job) == 1, job
     for name in ("also", "boolq"):
         assert f" > logs/smoke/pairs/{name}.log " in text and f" > logs/smoke/mine/{name}.log " in text
-        assert f" --pairs results/smoke/pairs/{name}/pairs.json --encoder  --out results/smoke/mine/{name}/neg" in text
+        assert f" --pairs results/smoke/pairs/{name}/pairs.json --encoder  --guide  --out results/smoke/mine/{name}/neg" in text
     assert " --pairs results/smoke/pairs/boolq/pairs.json results/smoke/pairs/also/pairs.json --tasks " in text
 
 

@@ -45,7 +45,10 @@ def test_weights_that_nobody_published_stop_a_run_with_one_line_and_no_plan(clon
 
 
 def test_only_runs_what_is_there(clone):
-    (clone.folder / "models" / "mpt-125m-tpr20").mkdir(parents=True)
+    model = clone.folder / "models" / "mpt-125m-tpr20"
+    model.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (model / name).touch()
     path = clone.folder / "config" / "portes2025.yaml"
     path.write_text(path.read_text() + "only: [mpt-125m-tpr20, mistral-7b]\n")
     plan = clone.plan(study="config/portes2025.yaml")
