@@ -31,6 +31,7 @@ GOOD = {
     ("stage", "change", "message"),
     [
         ("mine", {"negativs": 3}, "--spec: negativs: unknown key; did you mean 'negatives'?"),
+        ("mine", {"top": 2}, "--spec: top (2) must be at least skip + negatives (0 + 3); raise it"),
         ("mine", {"negatives": "many"}, "--spec: negatives: input should be a valid integer"),
         ("task", {"id": None}, "--spec: id: input should be a valid string"),
         ("task", {"source": {"kind": "folders"}}, "unknown kind 'folders'; known: wheel, folder, mteb"),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from retscale.errors import UserError
+from retscale.phrase import counted
 from retscale.plan.jobs import Job, jobs
 from retscale.provenance import code, record
 from retscale.study.load import Study
@@ -22,7 +23,7 @@ def why(study: Study, results: Path) -> list[str]:
         for reason in found:
             reasons.setdefault((job.stage, reason), []).append("/".join(job.name) or job.stage)
     return [
-        f"{stage:<12} {reason}  ({len(names)} job{'s' * (len(names) > 1)}, such as {names[0]})"
+        f"{stage:<12} {reason}  ({counted(len(names), 'job')}, such as {names[0]})"
         for (stage, reason), names in reasons.items()
     ]
 

@@ -22,18 +22,18 @@ def validate(model: type[BaseModel], data: dict, file: str, where: str = "") -> 
 
 def line(item: dict, file: str, where: str, known: set[str]) -> str:
     """One pydantic error as one line."""
-    path = ".".join(str(part) for part in ([where] if where else []) + list(item["loc"]))
+    place = ": ".join(filter(None, [file, ".".join(map(str, [*filter(None, [where]), *item["loc"]]))]))
     if item["type"] == "extra_forbidden":
         key = str(item["loc"][-1])
-        return f"{file}: {path}: unknown key{' here: it stands under another' if key in known else closest(key, known)}"
+        return f"{place}: unknown key{' here: it stands under another' if key in known else closest(key, known)}"
     if item["type"] == "missing":
-        return f"{file}: {path}: this key is required"
+        return f"{place}: this key is required"
     if item["type"] == "union_tag_invalid":
         tags = allowed(item)
-        return f"{file}: {path}: unknown kind {item['ctx']['tag']!r}; known: {', '.join(tags)}{closest(item['ctx']['tag'], tags)}"
+        return f"{place}: unknown kind {item['ctx']['tag']!r}; known: {', '.join(tags)}{closest(item['ctx']['tag'], tags)}"
     found = "" if isinstance(item["input"], (dict, list)) else f" (found {item['input']!r})"
     text = item["msg"].removeprefix("Value error, ")
-    return f"{file}: {path}: {text[0].lower()}{text[1:]}{found}{closest(item['input'], allowed(item))}"
+    return f"{place}: {text[0].lower()}{text[1:]}{found}{closest(item['input'], allowed(item))}"
 
 
 def allowed(item: dict) -> list[str]:
