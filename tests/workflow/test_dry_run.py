@@ -131,6 +131,7 @@ def test_a_bad_study_stops_before_any_job(clone):
         ("--config", "seed=7", "--configfile", "config/smoke.yaml"),
         ("--config", "seed=7"),
         ("--configfile", "config/mini.yaml", "config/smoke.yaml"),
+        ("--configfile", "config/mini.yaml", "--configfile=config/smoke.yaml"),
         ("--profile", "mine", "--configfile", "config/smoke.yaml"),
     ],
 )

@@ -1,5 +1,6 @@
 """What all rules share: the study, the results folder, and what a rule tracks beside its inputs."""
 
+import sys
 from functools import lru_cache
 
 from snakemake.exceptions import WorkflowError
@@ -10,7 +11,9 @@ from retscale.errors import UserError
 from retscale.provenance import code
 from retscale.study import check, here, load, outside, specs
 
-if len(workflow.configfiles) > 1 or workflow.config_settings.config:
+# Of two options --configfile Snakemake itself takes the last and says nothing.
+options = [option.partition("=")[0] in ("--configfile", "--configfiles") for option in sys.argv]
+if sum(options) > 1 or len(workflow.configfiles) > 1 or workflow.config_settings.config:
     raise WorkflowError(
         "a study is one file: give one --configfile and no --config (also in a profile); to change a key, edit the file"
     )
