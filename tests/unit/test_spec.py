@@ -35,6 +35,7 @@ GOOD = {
         ("mine", {"negatives": "many"}, "--spec: negatives: input should be a valid integer"),
         ("task", {"id": None}, "--spec: id: input should be a valid string"),
         ("task", {"source": {"kind": "folders"}}, "unknown kind 'folders'; known: wheel, folder, mteb"),
+        ("task", {"source": {"path": "/data"}}, "--spec: source.kind: this key is required"),
         ("evaluate", {"tasks": {}}, "--spec: tasks: dictionary should have at least 1 item"),
         ("evaluate", {"tasks": {"t": {"k": 5}}}, "--spec: tasks.t.k: unknown key"),
         ("encoder", {"source": {"pth": "/models/e"}}, "--spec: source.pth: unknown key; did you mean 'path'?"),
@@ -58,7 +59,9 @@ def test_a_missing_key_is_named(stage):
             spec.read(json.dumps({k: v for k, v in GOOD[stage].items() if k != key}), cli.job_model(stage))
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("[]", "must be a JSON object"), ("@/no/such", "cannot read")])
+@pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("[]", "must be a JSON object"), ("@/no/such", "cannot read"),
+    ('{"seed": 1, "seed": 2}', "the key 'seed' is given twice"), ('{"a": {"b": 1, "b": 1}}', "the key 'b' is given twice"),
+])  # fmt: skip
 def test_what_is_no_spec_is_refused(text, message):
     with pytest.raises(UserError, match=f"--spec: {message}"):
         spec.read(text, cli.job_model("mine"))

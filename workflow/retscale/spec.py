@@ -13,7 +13,8 @@ from retscale.study import explain
 def read(text: str, model: type[BaseModel]) -> dict:
     """The spec given as JSON or as @FILE; UserError names each key that is unknown, missing or wrong."""
     try:
-        spec = json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
+        text = Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
+        spec = json.loads(text, object_pairs_hook=_object)
     except OSError as error:
         raise UserError(f"--spec: cannot read {text[1:]}: {error.strerror}") from None
     except ValueError as error:
@@ -22,6 +23,16 @@ def read(text: str, model: type[BaseModel]) -> dict:
         raise UserError("--spec: must be a JSON object")
     explain.validate(model, spec, "--spec")
     return spec
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict:
+    """The last of two values of a key would win in silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise UserError(f"--spec: the key {twice!r} is given twice; keep one")
+    return found
 
 
 def describe(model: type[BaseModel]) -> str:

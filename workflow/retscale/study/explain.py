@@ -31,6 +31,9 @@ def line(item: dict, file: str, where: str, known: set[str]) -> str:
     if item["type"] == "union_tag_invalid":
         tags = allowed(item)
         return f"{place}: unknown kind {item['ctx']['tag']!r}; known: {', '.join(tags)}{closest(item['ctx']['tag'], tags)}"
+    if item["type"] == "union_tag_not_found":
+        key = item["ctx"]["discriminator"].strip("'")
+        return f"{place}.{key}: this key is required"
     found = "" if isinstance(item["input"], (dict, list)) else f" (found {item['input']!r})"
     text = item["msg"].removeprefix("Value error, ")
     return f"{place}: {text[0].lower()}{text[1:]}{found}{closest(item['input'], allowed(item))}"
