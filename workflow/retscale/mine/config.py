@@ -62,10 +62,12 @@ class MineConfig(BaseModel):
         found = []
         for facts in self.encoders().values():
             try:
-                listed = json.loads(facts.read_text(encoding="utf-8"))["files"]
-            except (OSError, ValueError, KeyError, TypeError):  # the stage says what is wrong with it
-                listed = {}
-            found += [path for path in (facts, *(facts.parent / name for name in sorted(listed))) if path.is_file()]
+                about = json.loads(facts.read_text(encoding="utf-8"))
+                folder = facts.parent / about.get("folder", "")  # of an encoder made elsewhere, used in place
+                listed = [folder / name for name in sorted(about["files"])]
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):  # the stage says what is wrong with it
+                listed = []
+            found += [path for path in (facts, *listed) if path.is_file()]
         return found
 
     @model_validator(mode="after")
