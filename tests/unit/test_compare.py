@@ -76,7 +76,7 @@ def test_files_need_no_task_and_texts_are_left_out_where_there_are_none(study, c
     files = [f"{study}/{name}/r/t.parquet" for name in "ab"]
     assert main(["compare", *files, "--metric", "mrr_at_10"]) == 0
     out = capsys.readouterr().out
-    assert "A - B  +0.0000 mrr_at_10, 95% interval [+0.0000, +0.0000], p = 1.0000" in out and "query" not in out[-9:]
+    assert "A - B  +0.0000 mrr_at_10, 95% interval [+0.0000, +0.0000], p = 1.0000" in out and out.endswith("6 ties\n")
     assert main(["compare", *files]) == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith("q2")
 
@@ -102,7 +102,13 @@ def test_what_cannot_be_compared_is_refused_in_one_line(study, capsys, change, m
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(("a/r", "b/r"), "name the task as well"), (("a/r", "b/r", "x"), "x.parquet is not there"), (("a/r/t.json",) * 2, "t.json is")],
+    [
+        (("a/r", "b/r"), "name the task as well"),
+        (("a/r", "b/r", "x"), "x.parquet is not there"),
+        (("a/r/t.json",) * 2, "t.json is"),
+        (("a/r/t.parquet", "b/r/t.parquet", "x"), "t.parquet is a result on t, not on x"),
+        (("a/r", "b/r", "t", "--most", "-1"), "--most must be 0 or more"),
+    ],
 )
 def test_what_is_not_there_is_named(study, capsys, arguments, says):
     assert main(["compare", *(str(study / x) if "/" in x else x for x in arguments)]) == 1

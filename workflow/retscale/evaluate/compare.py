@@ -68,16 +68,20 @@ def compare(a: np.ndarray, b: np.ndarray) -> Comparison:
 
 
 def main(arguments: argparse.Namespace) -> int:
+    if arguments.most < 0:
+        raise UserError(f"--most must be 0 or more, found {arguments.most}")
     paths = [table_path(path, arguments.task) for path in (arguments.a, arguments.b)]
     a, b = paired(*paths, arguments.metric)
-    print("\n".join(report(compare(a.to_numpy(), b.to_numpy()), arguments.metric, paths)))
-    print("\n".join(extremes(a, b, arguments.most, texts(paths))))
+    lines = report(compare(a.to_numpy(), b.to_numpy()), arguments.metric, paths)
+    print("\n".join(lines + extremes(a, b, arguments.most, texts(paths))))
     return 0
 
 
 def table_path(path: Path, task: str | None) -> Path:
     """TASK.parquet in a folder of results, or the file itself."""
     if not path.is_dir():
+        if task not in (None, path.stem):
+            raise UserError(f"{path} is a result on {path.stem}, not on {task}; leave the task out, or name a folder")
         return path
     if task is None:
         raise UserError(f"{path} is a folder; name the task as well, such as `retscale compare A B scifact`")
