@@ -125,6 +125,11 @@ def test_a_suite_may_be_held_out_and_the_study_s_own_entry_counts(tmp_path):
     assert found.held_out["nfcorpus"].max_queries == 5 and "piqa.10" in found.fetched
 
 
+def test_a_misspelt_suite_is_told(tmp_path):
+    with pytest.raises(UserError, match="held_out: unknown task or suite 'gauntlet-v3'; did you mean 'gauntlet-v0.3'?"):
+        study(tmp_path, ["gauntlet-v3"])
+
+
 def test_a_test_without_texts_is_refused(tmp_path):
     with pytest.raises(UserError, match="held_out: induction has no text that training could have seen"):
         study(tmp_path, ["induction"])

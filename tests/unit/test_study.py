@@ -96,7 +96,7 @@ def test_a_misspelt_key_deep_inside_is_located(tmp_path):
             [{"use": "boolq", "id": "a", "max_pair": 9}],
             "pairs.0 (a).max_pair: unknown key; did you mean 'max_",
         ),
-        ("held_out", ["fiqu"], "unknown task 'fiqu'; did you mean 'fiqa'?"),
+        ("held_out", ["fiqu"], "unknown task or suite 'fiqu'; did you mean 'fiqa'?"),
         ("precision", "fp8", "precision: input should be 'auto', 'fp32' or 'bf16' (found 'fp8')"),
         ("seed", -1, "seed: input should be greater than or equal to 0 (found -1)"),
         ("tokens_per_batch", 10**12, "tokens_per_batch: input should be less than or equal to"),
@@ -401,6 +401,12 @@ def test_an_integer_that_versions_of_yaml_read_differently_is_refused_by_line(tm
         load.study(path)
     assert str(error.value).startswith(f"{path}, line 2: {text} is a number to one version of YAML")
     assert study_yaml.read(written(tmp_path, f"seed: '{text}'")) == {"seed": text}
+
+
+def test_an_id_that_yaml_takes_for_a_fraction_is_refused(tmp_path):
+    """1.10 would become 1.1 in silence."""
+    message = refused(tmp_path, lambda data: data["pairs"].update(id=1.10))
+    assert message.endswith("study.yaml: pairs.0.id: 1.1 is a number; write it in quotes")
 
 
 def test_words_and_numbers_are_what_they_look_like(tmp_path):

@@ -119,6 +119,8 @@ def resolve(kind: str, entry: str | dict, file: str, where: str) -> tuple[str, d
     id = entry.pop("id", name)
     if id is None:
         raise UserError(f"{file}: {where}: give an `id`, or name a {kind} of the catalog with `use`")
+    if isinstance(id, float):  # 1.10 is 1.1 by now
+        raise UserError(f"{file}: {where}.id: {id} is a number; write it in quotes")
     return str(id), merge(base, entry)
 
 

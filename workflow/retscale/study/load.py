@@ -244,8 +244,8 @@ def _held_out(entry: str | dict, own: dict, file: str) -> tuple[str, RetrievalTa
     elif kind:
         id, test = _entry(kind, entry, "held_out", file)
     else:
-        known = {**catalog.entries("task"), **catalog.entries("icl"), **own}
-        raise explain.unknown(file, "held_out", "task", name, known, f"{catalog.listing('task')} or icl.yaml")
+        known = {**catalog.entries("task"), **catalog.entries("icl"), **catalog.suites(), **own}
+        raise explain.unknown(file, "held_out", "task or suite", name, known, "config/catalog")
     if not test.texts_from and not test.text_fields():
         raise UserError(f"{file}: held_out: {name} has no text that training could have seen; take it off the list")
     return id, test
