@@ -120,7 +120,7 @@ def groups(
         if (lacking := n - len(own)) and recipe.too_few == "refuse":
             raise UserError(
                 f"query {query_id} has {len(own) or 'no'} mined negatives but the recipe's n_negatives is {n}; "
-                "raise mine.negatives, lower n_negatives, or let `too_few: fill` add random passages"
+                "raise mine.top or mine.negatives, lower n_negatives, or let `too_few: fill` add random passages"
             )
         if lacking:
             taken, tried = {key(texts[id]) for id in known[query_id] | set(own)}, set()

@@ -60,7 +60,7 @@ def train(
             if main:
                 print(f"fine-tune {name}: goes on after step {start} of {steps}", flush=True)
         log.resume(start, facts["sums"] if facts else None)
-        for step in progress(range(start, steps), f"fine-tune {name}", unit="step") if main else range(start, steps):
+        for step in progress(range(start, steps), f"fine-tune {name}", unit="steps") if main else range(start, steps):
             rate = learning_rate(step, steps, recipe.lr, recipe.warmup, recipe.floor, recipe.decay)
             for group in optimizer.param_groups:
                 group["lr"] = rate

@@ -72,7 +72,7 @@ def mine(
     if guide:
         ranking = guide(ranking, passages, queries["query"], positives)
     rows, scores, passed = [], [], 0
-    for query_id, ranked in zip(queries.index, progress(ranking, "mine", len(queries), "query"), strict=True):
+    for query_id, ranked in zip(queries.index, progress(ranking, "mine", len(queries), "queries"), strict=True):
         trusted = hardest(ranked.judged, config.skip, config.margin, ranked.positive)
         kept = choose(trusted, config.negatives, config.choose == "random", generator(config.seed, query_id))
         rows.append(ranked.rows[kept])

@@ -49,7 +49,7 @@ def select(
                 passages[id] = text.strip()
         return id if id in passages else None
 
-    for query, passage, negatives in progress(source, "pairs", unit="row"):
+    for query, passage, negatives in progress(source, "pairs", unit="rows"):
         query, passage = query.strip(), passage.strip()
         if not plain(query) or not plain(passage):
             excluded["empty"] += 1
@@ -65,7 +65,7 @@ def select(
         queries.setdefault(ids[0], query)
         passages.setdefault(ids[1], passage)
         given.setdefault(ids[0], {}).update(dict.fromkeys(filter(None, map(keep, negatives))))
-    for text in progress(further, "passages", unit="passage") if further else ():
+    for text in progress(further, "passages", unit="passages") if further else ():
         keep(text)
     table = pd.DataFrame(
         {
