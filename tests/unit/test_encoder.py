@@ -189,6 +189,22 @@ def test_what_cannot_be_reproduced_is_refused_by_its_file_before_a_model_is_load
     assert "\n" not in str(error.value) and source.files() == []
 
 
+def test_a_model_that_cannot_read_its_own_tokens_is_refused(bert, tmp_path):
+    """Else an evaluation ends in an IndexError, or in an assertion on a GPU."""
+    folder = theirs(bert, tmp_path / "long")
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 65}')
+    with pytest.raises(UserError, match="max_seq_length 65, but the model reads 64 tokens; correct it$"):
+        given(folder, tmp_path / "out")
+    folder = theirs(bert, tmp_path / "more")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    rows = len(tokenizer)
+    tokenizer.add_tokens(["extra", "another"])
+    tokenizer.save_pretrained(folder)
+    message = f"the encoder 'mine' has the token 'extra' with the id {rows}, but the model has {rows} rows .*nor for 1 other;"
+    with pytest.raises(UserError, match=message):
+        given(folder, tmp_path / "other")
+
+
 def test_capitals_that_the_tokenizer_keeps_are_refused_where_a_text_is_to_be_lower_case(bert, tmp_path):
     folder = theirs(bert, tmp_path / "theirs")
     edited("sentence_bert_config.json", do_lower_case=True)(folder)

@@ -6,6 +6,7 @@ from retscale.checkpoint.config import Job, Tokenizer
 from retscale.errors import UserError
 from retscale.model.load import max_length
 from retscale.model.tokenize import own_ends
+from retscale.model.vocabulary import check_rows
 
 
 def compare(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n_params: int) -> None:
@@ -26,25 +27,7 @@ def compare(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
                 f"correct {key}, or its repository, revision or file"
             )
     _compare_tokenizer(job.id, job.tokenizer, tokenizer, job.source.kind != "pretrain")
-    _fits(job.id, tokenizer, facts["vocab_size"][0])
-
-
-def _fits(id: str, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
-    """UserError for a token without a row of the embedding, since any that the tokenizer has may occur in a text.
-
-    Rows without a token are common: families pad their embedding to a round number.
-    """
-    tokens = tokenizer.get_vocab()
-    if beyond := sorted((number, token) for token, number in tokens.items() if number >= rows):
-        number, token = beyond[0]
-        named = [name for name in ("pad", "bos", "eos", "unk") if getattr(tokenizer, f"{name}_token_id") == number]
-        what = f"{named[0]} token" if named else "token"
-        others = f", nor have {len(beyond) - 1} others" if len(beyond) > 1 else ""
-        raise UserError(
-            f"the tokenizer of the checkpoint {id!r} has the {what} {token!r} with the id {number}, but the model has "
-            f"{rows:,} rows of token embedding, so it has none for it{others}; remove such tokens from the tokenizer's "
-            "files, or resize the model's embedding"
-        )
+    check_rows(f"the checkpoint {job.id!r}", tokenizer, facts["vocab_size"][0])
 
 
 def _compare_tokenizer(id: str, stated: Tokenizer, tokenizer: PreTrainedTokenizerBase, from_outside: bool) -> None:

@@ -14,6 +14,7 @@ from retscale.model.load import load_backbone, load_tokenizer, max_length
 from retscale.model.params import count_params
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import fingerprint
+from retscale.model.vocabulary import check_rows
 from retscale.provenance.record import sha256
 
 
@@ -30,6 +31,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         if listed not in (None, files[name]):
             raise UserError(f"{folder / name} is not the file that encoder.json beside it lists; get a whole copy")
     tokenizer, model = load_tokenizer(folder), load_backbone(folder, torch.float32)  # UserError if they cannot be
+    check_rows(f"the encoder {job.id!r}", tokenizer, model.get_input_embeddings().num_embeddings)
     facts = {
         "checkpoint": job.id,
         "recipe": {"id": GIVEN},
@@ -62,10 +64,15 @@ def completed(
             f"{folder / 'sentence_bert_config.json'}: do_lower_case, but the tokenizer keeps capitals, which cannot be "
             "reproduced here; leave this encoder out"
         )
-    ends = [tokenizer.model_max_length, max_length(model.config)]
-    length = found.prompt.get("query_length") or min(end for end in ends if end)
+    readable = max_length(model.config)
+    length = found.prompt.get("query_length") or min(end for end in (tokenizer.model_max_length, readable) if end)
     if length > 10**6:
         raise UserError(f"{folder} does not say where it cuts a text; give max_seq_length in sentence_bert_config.json")
+    if readable and length > readable:
+        raise UserError(
+            f"{folder / 'sentence_bert_config.json'}: max_seq_length {length}, but the model reads {readable} tokens; "
+            "correct it"
+        )
     return Prompt(**found.prompt | {"query_length": length, "passage_length": length})
 
 
