@@ -38,6 +38,12 @@ def load_study(tmp_path: Path, **change) -> load.Study:
         ({"pairs": {"use": "boolq", "seed": 3}}, "pairs.0.seed", "`max_pairs`"),
         ({"pairs": BOOLQ | {"near_words": 9}, "held_out": []}, "pairs.0.near_words", "`held_out` in the study or"),
         ({"mine": MINE | {"method": "encoder", "encoder": "/x", "k1": 1.2}}, "mine.k1", "`method: bm25`"),
+        (
+            {"mine": MINE | {"method": "encoder", "encoder": "/x", "stemmer": "english"}},
+            "mine.stemmer",
+            "`method: bm25`",
+        ),
+        ({"mine": MINE | {"seed": 3}}, "mine.seed", "`choose: random`"),
         ({"recipes": [OWN | {"lora": {"r": 8}}]}, "recipes.0.lora", "`tuning: lora`"),
         ({"tasks": ["fiqa", FOLDER | {"seed": 3}]}, "tasks.1.seed", "`max_queries` or `max_documents`"),
         ({"tasks": ["fiqa", FOLDER | {"corpus": "big"}]}, "tasks.1.corpus", "`alone: true`"),
