@@ -122,15 +122,17 @@ def test_the_stage_scores_each_task_and_repeats_itself(encoder, tasks, tmp_path)
 def test_binary_measures_count_from_the_grade_that_the_study_sets(encoder, tasks, tmp_path):
     """Each query has two relevant documents, one of grade 1 and one of grade 2."""
     metrics = []
-    for i, more in enumerate(({}, {"relevant": 1}, {"relevant": 2}, {"relevant": 3})):
+    for i, more in enumerate(({}, {"relevant": 1}, {"relevant": 2})):
         (out := tmp_path / str(i)).mkdir()
         list(run(spec(["two"], **more), {"encoder": encoder, "tasks": tasks[1:]}, out))
         found = json.loads((out / "two.json").read_text())
         assert found["relevant"] == more.get("relevant", 1)
         metrics.append(found["metrics"])
     assert metrics[0] == metrics[1] and len({m["ndcg_at_10"] for m in metrics}) == 1
-    assert [m["precision_at_10"] for m in metrics[1:]] == pytest.approx([0.2, 0.1, 0])
-    assert [m["recall_at_10"] for m in metrics[1:]] == [1, 1, 0]
+    assert [m["precision_at_10"] for m in metrics[1:]] == pytest.approx([0.2, 0.1])
+    assert [m["recall_at_10"] for m in metrics[1:]] == [1, 1]
+    with pytest.raises(UserError, match="^relevant is 3, but the judgements of the task 'two' reach 2, so its recall"):
+        list(run(spec(["two"], relevant=3), {"encoder": encoder, "tasks": tasks[1:]}, tmp_path))
 
 
 def test_scores_come_from_the_encoders_own_lengths_and_prefixes(encoder, tasks, tmp_path):

@@ -36,6 +36,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     corpora = [json.loads(path.read_text(encoding="utf-8"))["sha256"]["corpus"] for _, path in left]
     for number, (name, path) in enumerate(left):
         task = task_tables.read(path)
+        check_grades(task, config.relevant)
         kept = STATE / "vectors" / encoders.sha256([encoder.sha256, corpora[number], config.storage, made_by])
         rows, scores = rank(task, encoder, config, kept)
         table = per_query(task, rows, scores, config.names, config.relevant)
@@ -71,6 +72,15 @@ def check_encoder(job: Job, path: Path) -> None:
             raise UserError(
                 f"--encoder: {path} is of the {key} {actual[key]!r}, but the spec says {value!r}; correct one of them"
             )
+
+
+def check_grades(task: Task, relevant: int) -> None:
+    """UserError if no judgement reaches the score `relevant`: the binary measures would be 0 for every encoder."""
+    if relevant > 1 and task.scores.max(initial=0) < relevant:
+        raise UserError(
+            f"relevant is {relevant}, but the judgements of the task {task.facts['id']!r} reach {task.scores.max()}, so its "
+            "recall, precision, MRR and MAP would be 0; lower `evaluate.relevant`, or leave the task out"
+        )
 
 
 def rank(task: Task, encoder: Encoder, config: EvaluateConfig, kept: Path) -> tuple[np.ndarray, np.ndarray]:
