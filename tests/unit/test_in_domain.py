@@ -197,7 +197,7 @@ def test_figures_and_report_say_what_is_in_domain(made):
     for name in ("1a", "1b"):
         assert "over 6 zero-shot tasks" in caption[name]
     assert set(pd.read_csv(root / "figure" / "2.csv")["task"]) == set(names)
-    assert "In-domain: the encoders were trained on its like" in caption["2"]
+    assert "In-domain: the encoders were trained on data of this kind" in caption["2"]
     assert f"{names[0]} (in-domain): slope per decade" in (root / "figure" / "2.txt").read_text()
     assert f"over {names[0]} (in-domain), {names[1]} of encoders kept" in caption["curves"]
     inputs = given | {"figures": [root / "figure" / f"{name}.png" for name in FIGURES], "tasks": [], "pairs": []}

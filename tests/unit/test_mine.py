@@ -361,7 +361,7 @@ def test_hardest_by_rank_and_margin():
     "pairs, passages, message",
     [
         ([("q", "cats", "p9")], [("p0", "cats")], "query q: its passage p9 is not in passages.parquet"),
-        ([("q", "cats", "p0")], [("p0", "cats"), ("p0", "dogs")], "passage p0 stands twice in passages.parquet"),
+        ([("q", "cats", "p0")], [("p0", "cats"), ("p0", "dogs")], "passage p0 occurs twice in passages.parquet"),
         (
             [("q", "cats", "p0"), ("q", "dogs", "p0")],
             [("p0", "cats")],

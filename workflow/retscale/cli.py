@@ -202,7 +202,7 @@ def parser() -> argparse.ArgumentParser:
                 nargs="*",
                 required=flag not in stage.optional,
                 default=[],
-                help="files, or @FILE with one a line",
+                help="files, or @FILE with one per line",
             )
         for flag in set(stage.optional) - set(stage.many):
             command.add_argument(f"--{flag}", type=Path, nargs="?", help="may be left empty")

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-SHOWN = 5  # so many names are read, and no more
+SHOWN = 5  # names; nobody reads a longer list
 
 
 def noun(count: int, one: str) -> str:

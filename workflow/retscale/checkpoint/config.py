@@ -159,7 +159,7 @@ class Checkpoint(Stated):
 
 
 class Job(Stated):
-    """What one job of this stage is told: a checkpoint without what only describes it."""
+    """The spec of one job of this stage: a checkpoint without what only describes it."""
 
     id: str
     source: Source

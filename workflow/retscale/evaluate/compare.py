@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from retscale.errors import UserError
+from retscale.phrase import counted
 
 RESAMPLES, SEED, AT_A_TIME = 9999, 0, 500
 RANKING = ["query_id", "doc_ids", "scores"]
@@ -94,11 +95,11 @@ def paired(first: Path, second: Path, metric: str) -> tuple[pd.Series, pd.Series
     for one, other, path, without in ((a, b, first, second), (b, a, second, first)):
         if len(more := one.index.difference(other.index)):
             raise UserError(
-                f"{path} has {metric} of {len(more)} queries of which {without} has none, such as {more[0]!r}; compare "
+                f"{path} has {metric} of {counted(len(more), 'query')} that {without} lacks, such as {more[0]!r}; compare "
                 "results on the same task"
             )
     if len(a) < 2:
-        raise UserError(f"{first} has {metric} of {len(a)} query; a paired test needs two")
+        raise UserError(f"{first} has {metric} of {counted(len(a), 'query')}; a paired test needs two")
     beside = [path.with_suffix(".json") for path in (first, second)]
     about = [json.loads(path.read_text(encoding="utf-8")) for path in beside if path.exists()]
     for key in SAME if len(about) == 2 else ():
@@ -108,7 +109,7 @@ def paired(first: Path, second: Path, metric: str) -> tuple[pd.Series, pd.Series
 
 
 def values(path: Path, metric: str) -> pd.Series:
-    """The metric by query id, where it stands."""
+    """The metric by query id, without the queries that have no value."""
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError):
@@ -137,7 +138,7 @@ def report(found: Comparison, metric: str, paths: list[Path]) -> list[str]:
     return [
         *(f"{name}  {mean:.4f}  {path}" for name, mean, path in zip("AB", found.means, paths)),
         f"A - B  {found.difference:+.4f} {metric}, 95% interval [{found.low:+.4f}, {found.high:+.4f}], p = {found.p:.4f}",
-        f"{found.queries} queries: A is better in {found.better}, B in {found.worse}, {found.ties} ties",
+        f"{counted(found.queries, 'query')}: A is better in {found.better}, B in {found.worse}, {counted(found.ties, 'tie')}",
     ]
 
 

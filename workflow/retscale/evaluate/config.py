@@ -45,7 +45,7 @@ class Task(BaseModel):
 
 
 class Job(EvaluateConfig):
-    """What one job of this stage is told: an encoder and its tasks.
+    """The spec of one job of this stage: an encoder and its tasks.
 
     `step`: after how many steps of its training the encoder was kept; None: the last one.
     """

@@ -54,7 +54,7 @@ class Published(BaseModel):
 
 
 class Job(BaseModel):
-    """What one job of this stage is told; `headline`: the names that the mean over tasks is taken of."""
+    """The spec of one job of this stage; `headline`: the names that the mean over tasks is taken of."""
 
     model_config = ConfigDict(extra="forbid")
     headline: list[str] = Field(min_length=1)

@@ -20,6 +20,6 @@ class FigureConfig(BaseModel):
 
 
 class Job(FigureConfig):
-    """What one job of this stage is told."""
+    """The spec of one job of this stage."""
 
     name: str

@@ -52,7 +52,7 @@ class Tables:
         return over(self.facts)
 
     def title(self, task: str) -> str:
-        """The name of a task or group, marked where the encoders were trained on its like."""
+        """The name of a task or group, marked where the encoders were trained on data of its kind."""
         return f"{task} (in-domain)" if in_domain(task, self.facts) else task
 
     @property

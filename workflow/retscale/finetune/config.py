@@ -87,7 +87,7 @@ class NamedRecipe(Recipe):
 
 
 class Job(BaseModel):
-    """What one job of this stage is told. `pairs`: the training data sets in the order of --pairs, each with its weight;
+    """The spec of one job of this stage. `pairs`: the training data sets in the order of --pairs, each with its weight;
     None: in proportion to its number of pairs."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)

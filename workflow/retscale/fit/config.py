@@ -19,6 +19,6 @@ class FitConfig(BaseModel):
 
 
 class Job(FitConfig):
-    """What one job of this stage is told."""
+    """The spec of one job of this stage."""
 
     seed: int = 0

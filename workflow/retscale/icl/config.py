@@ -203,7 +203,7 @@ class IclTask(Strict):
 
 
 class Job(Strict):
-    """What one job of this stage is told: a checkpoint and its tasks."""
+    """The spec of one job of this stage: a checkpoint and its tasks."""
 
     checkpoint: str
     tasks: dict[str, IclTask] = Field(min_length=1)

@@ -57,7 +57,7 @@ class JsonlSource(BaseModel):
 
 
 class Job(BaseModel):
-    """What one job of this stage is told."""
+    """The spec of one job of this stage."""
 
     model_config = ConfigDict(extra="forbid")
     id: str

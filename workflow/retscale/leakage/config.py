@@ -1,4 +1,4 @@
-"""What the leakage stage is told."""
+"""The spec of the leakage stage."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,7 +10,7 @@ class Task(BaseModel):
 
 
 class Job(BaseModel):
-    """What one job of this stage is told: the tasks whose texts are looked for."""
+    """The spec of one job of this stage: the tasks whose texts are looked for."""
 
     model_config = ConfigDict(extra="forbid")
     tasks: dict[str, Task] = Field(min_length=1)

@@ -90,7 +90,7 @@ class MineConfig(BaseModel):
 
 
 class Job(MineConfig):
-    """What one job of this stage is told; `precision` and `tokens_per_batch` are for an encoder."""
+    """The spec of one job of this stage; `precision` and `tokens_per_batch` are for an encoder."""
 
     precision: Precision = "auto"
     tokens_per_batch: int = Field(16384, ge=1)

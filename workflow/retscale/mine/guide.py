@@ -1,4 +1,4 @@
-"""Ranked passages scored again by an encoder, the guide, which tells those that may answer the query as well."""
+"""Ranked passages scored again by an encoder, the guide, since some of them may answer the query as well."""
 
 import tempfile
 from collections.abc import Callable

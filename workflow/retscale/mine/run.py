@@ -102,7 +102,7 @@ def short(facts: dict) -> str:
 def check(pairs: pd.DataFrame, passages: pd.DataFrame) -> None:
     """Refuse tables in which a query, a passage or a pair's passage cannot be told."""
     if (twice := passages["passage_id"].duplicated()).any():
-        raise UserError(f"mine: passage {passages['passage_id'][twice].iloc[0]} stands twice in passages.parquet")
+        raise UserError(f"mine: passage {passages['passage_id'][twice].iloc[0]} occurs twice in passages.parquet")
     if (unknown := ~pairs["passage_id"].isin(passages["passage_id"])).any():
         row = pairs[unknown].iloc[0]
         raise UserError(f"mine: query {row.query_id}: its passage {row.passage_id} is not in passages.parquet")

@@ -119,7 +119,7 @@ class PairsConfig(BaseModel):
 
 
 class Job(PairsConfig):
-    """What one job of this stage is told: one training data set, and the held-out tests that lie in no wheel."""
+    """The spec of one job of this stage: one training data set, and the held-out tests that lie in no wheel."""
 
     id: str
     held_out: dict[str, HeldOut] = {}

@@ -15,7 +15,7 @@ from retscale.text.wheel import WheelSource, rows
 
 
 def read(excluded: list[Excluded], tests: dict[str, HeldOut], files: list[Path]) -> dict[str, list[str]]:
-    """The texts of each test; one in a wheel comes in parts, a field each.
+    """The texts of each test; one in a wheel comes in parts, one for each field.
 
     `files` are task.json and items.json of tests that a job has read, each in a folder of the test's name. UserError if
     a test has no text, for then nothing of it would be held out.

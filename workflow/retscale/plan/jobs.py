@@ -15,8 +15,8 @@ from retscale.study.load import Study
 class Job:
     """One job. `reads` and `makes` are files below the study's results; `name` is what the job is about.
 
-    `tables` are published ones, which its spec does not name. `makes` maps each declared output to the spec that its record must have: that
-    of the job, but one a task in a batch.
+    `tables` are published ones, which its spec does not name. `makes` maps each declared output to the spec that its
+    record must have: the job's, or of a batch the part that is about one task.
     """
 
     stage: str

@@ -14,7 +14,7 @@ from pathlib import Path
 
 STATE = Path(".state/hashes")
 LARGE = 2**20  # bytes; what is smaller is hashed each time
-# A file that was written so lately may be written again without a change of its times.
+# A file that was written this recently may be written again without a change of its times.
 SETTLED_NS = 2 * 10**9
 
 

@@ -223,8 +223,12 @@ def icl_tasks(icl: pd.DataFrame, config: Job) -> list[dict]:
     found = []
     for task, rows in icl.groupby("task"):
         notes = [note for odd in dict.fromkeys(rows["odd"]) for note in odd.split("; ") if note]
-        counted = {"tied": "best choices tie in up to {} items", "trimmed": "up to {} texts were cut to fit", "skipped": "up to {} items were too long and not scored"}
-        notes += [words.format(int(rows[name].max())) for name, words in counted.items() if rows[name].max() > 0]
+        phrases = {
+            "tied": "best choices tie in up to {} items",
+            "trimmed": "up to {} texts were cut to fit",
+            "skipped": "up to {} items were too long and not scored",
+        }
+        notes += [words.format(int(rows[name].max())) for name, words in phrases.items() if rows[name].max() > 0]
         if rows["type"].iloc[0] == "code_evaluation":
             run = bool(rows["executed"].any())
             notes.append(

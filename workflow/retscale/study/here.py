@@ -13,7 +13,7 @@ from retscale.study.load import Study
 from retscale.task.config import FolderSource
 from retscale.text import wheel
 
-# Files that hold a tokenizer and are not called so.
+# Files of a tokenizer whose names do not begin with `tokenizer`.
 TOKENIZERS = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model")
 
 # What an entry is called in each list of a study whose entries may name a folder or a file.

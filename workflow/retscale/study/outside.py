@@ -26,7 +26,7 @@ SOURCES = {
 
 
 def files(stage: str, spec: dict) -> list[Path]:
-    """Those that are there of what the job of this spec reads."""
+    """The files that the job of this spec reads, as far as they exist."""
     if stage == "mine":
         return MineConfig(**_fields(MineConfig, spec)).files()
     entries = [*spec.get("tasks", {}).values()] if stage == "icl" else [spec, *spec.get("held_out", {}).values()]

@@ -25,9 +25,9 @@ def pairs(study: Study, id: str) -> dict:
     exclude, held_out = config["exclude"], {}
     for name, test in study.held_out.items():
         if test.source.kind == "wheel":
-            told = {"name": name, "strip": getattr(test.source, "strip", None)}
-            told |= {"wheel": test.source.wheel, "files": test.source.files}
-            exclude += [told | {"field": field} for field in test.text_fields()]
+            part = {"name": name, "strip": getattr(test.source, "strip", None)}
+            part |= {"wheel": test.source.wheel, "files": test.source.files}
+            exclude += [part | {"field": field} for field in test.text_fields()]
         else:
             source = None if test.texts_from else plain(test.source)
             held_out[name] = {"fields": test.text_fields(), "source": source}

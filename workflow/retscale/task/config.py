@@ -120,6 +120,6 @@ class RetrievalTask(TaskData):
 
 
 class Job(TaskData):
-    """What one job of this stage is told."""
+    """The spec of one job of this stage."""
 
     id: str

@@ -35,4 +35,4 @@ class TextConfig(BaseModel):
 
 
 class Job(TextConfig):
-    """What one job of this stage is told."""
+    """The spec of one job of this stage."""
