@@ -11,6 +11,7 @@ import yaml
 from test_collect_synthetic import write_study
 
 from retscale.audit import run as audit
+from retscale.audit.walk import Walk
 from retscale.collect.means import MEAN, means, over, tasks_of
 from retscale.collect.run import run as collect
 from retscale.collect.tables import read_json, read_table
@@ -105,7 +106,7 @@ def test_an_unknown_task_of_training_data_is_refused(tmp_path):
 def test_check_says_what_the_mean_is_over(tmp_path, capsys):
     pairs = {"use": "boolq", "tasks": ["fiqa"]}
     study(tmp_path, pairs=pairs, groups={"law": ["consumer-contracts"]})
-    check.main(SimpleNamespace(study=tmp_path / "study.yaml"))
+    check.main(SimpleNamespace(study=tmp_path / "study.yaml", why=False))
     lines = capsys.readouterr().out.splitlines()
     assert "mean         over 1 zero-shot task: consumer-contracts" in lines
     assert "in-domain    fiqa: measured, and not in the mean" in lines
@@ -222,7 +223,7 @@ def test_a_study_without_them_says_nothing_of_them(made):
 
 def test_the_audit_names_the_files_of_each_mean(made):
     root, _, names = made["marked"]
-    walked = SimpleNamespace(records=[root / "collect" / "collect.record.json"], hashed={}, problems=[])
+    walked = Walk({root / "collect" / "collect.record.json": {}})
     files = audit._results(root / "figure" / "2.png", walked)
     for task, behind in {MEAN: names[1:], "web": names[:2]}.items():
         mark = {"checkpoint": "toy-40k-5", "recipe": "paper", "task": task, "file": ""}
