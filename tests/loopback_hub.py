@@ -12,7 +12,7 @@ import threading
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import PurePosixPath
@@ -27,7 +27,8 @@ class Fault:
 
     `status` answers so (with `headers`); `cut` sends that many bytes and breaks the connection (`reset`: with a TCP
     reset); `flip` inverts the byte at that place; `slow` waits so many seconds before the body; `hold` waits for that
-    event before the body, or after the bytes of `cut`; `whole` sends the file from its start whatever range is asked.
+    event before the body, or after the bytes of `cut`; `whole` sends the file from its start whatever range is asked;
+    `body` stands for the body; `endless` lets zeros follow it, up to half a gigabyte.
     """
 
     path: str
@@ -41,6 +42,8 @@ class Fault:
     flip: int | None = None
     slow: float = 0
     whole: bool = False
+    body: bytes | None = None
+    endless: bool = False
 
 
 @dataclass
@@ -65,6 +68,8 @@ class LoopbackHub:
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
+        self.edit = lambda info: info  # what is said of a commit
+        self.sent_in_vain = 0  # zeros that a client let come
         self.lock = threading.Lock()
         self.servers = [ThreadingHTTPServer(("127.0.0.1", 0), self._handler(part)) for part in ("hub", "files")]
         self.endpoint, self.file_server = (f"http://127.0.0.1:{server.server_port}" for server in self.servers)
@@ -118,7 +123,7 @@ class LoopbackHub:
                 url = urllib.parse.urlsplit(self.path)
                 self.fault = hub._fault(self.command, url.path)
                 if self.fault and self.fault.status:
-                    return self.reply(self.fault.status, b"{}", self.fault.headers)
+                    return self.reply(self.fault.status, self.fault.body or b"{}", self.fault.headers)
                 if part == "files":
                     return self.send_file(hub._blob(PurePosixPath(url.path).name), {})
                 path = urllib.parse.unquote(url.path).strip("/").split("/")
@@ -147,7 +152,7 @@ class LoopbackHub:
                     return self.reply(404, b"", {"X-Error-Code": "RevisionNotFound"})
                 if rest and rest[0] == "tree":
                     return self.json([entry(name, data) for name, data in found.commits[commit].items()])
-                self.json(
+                info = (
                     {
                         "id": repo,
                         "sha": commit,
@@ -158,6 +163,7 @@ class LoopbackHub:
                         "siblings": [sibling(*file) for file in found.commits[commit].items()],
                     }  # fmt: skip
                 )
+                self.json(hub.edit(info))
 
             def resolve(self, kind: str, repo: str, revision: str, name: str):
                 found = hub.repositories.get((kind, repo))
@@ -208,11 +214,15 @@ class LoopbackHub:
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
+                endless = self.fault is not None and self.fault.endless
+                length = {"Transfer-Encoding": "chunked"} if endless else {"Content-Length": str(len(body))}
+                self.send_header(*length.popitem())
                 self.end_headers()
                 if self.command == "HEAD":
                     return
                 fault = self.fault or Fault("")
+                if endless:
+                    return self.zeros(body)
                 if fault.hold and fault.cut is None:
                     fault.hold.wait()
                 if fault.slow:
@@ -226,6 +236,15 @@ class LoopbackHub:
                     if fault.reset:  # it overtakes the bytes that were not read yet, so `hold` until they are
                         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         self.connection.close()
+
+            def zeros(self, body: bytes):
+                self.close_connection = True
+                block = bytes(2**20)
+                with suppress(OSError):  # the client has had enough
+                    for chunk in (body, *[block] * 512):
+                        self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                        hub.sent_in_vain += len(chunk)
+                    self.wfile.write(b"0\r\n\r\n")
 
         return Handler
 

@@ -1,10 +1,10 @@
-"""A large file on its way into the hub's cache, where what a killed job had of it is gone on with.
+"""A file on its way into the hub's cache, where what a killed job had of it is gone on with.
 
 The hub's own client starts over: it gives each download a name of its own, because two that append to one file ruin it
 on file systems whose locks do nothing. Here two would write the same bytes to the same places.
 """
 
-import hashlib
+import io
 import os
 import sys
 from contextlib import ExitStack, suppress
@@ -14,12 +14,29 @@ from pathlib import Path
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers
 
-from retscale.hub.cache import locked, unfinished
+from retscale.errors import UserError
+from retscale.hub.cache import digest, locked, unfinished
+
+
+class Part(io.BufferedRandom):
+    """A file that takes `size` bytes and no more, whatever is sent; UserError calls it `what`."""
+
+    def __init__(self, path: Path, size: int, what: str):
+        # A symbolic link, which another user of the cache may have put there, is not followed.
+        super().__init__(io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+"))
+        self._size, self._what = size, what
+
+    def write(self, data) -> int:
+        if self.tell() + len(data) > self._size:
+            raise UserError(
+                f"{self._what}: more bytes come than the {self._size:,} that the hub states; check HF_ENDPOINT"
+            )
+        return super().write(data)
 
 
 @dataclass(frozen=True)
 class Blob:
-    """The `size` bytes at `url`, which the cache keeps at `path`, named by their sha256; `what` they are in words."""
+    """The `size` bytes at `url`, which the cache keeps at `path`, named by their hash; `what` they are in words."""
 
     what: str
     url: str
@@ -29,10 +46,10 @@ class Blob:
     def kept(self) -> int:
         """Bytes that an earlier job left; what is longer than the whole is of no use."""
         try:
-            found = unfinished(self.path).stat().st_size
+            left = unfinished(self.path).lstat().st_size
         except FileNotFoundError:
             return 0
-        return found if found <= self.size else 0
+        return left if left <= self.size else 0
 
     def fetch(self) -> None:
         """Fetch what is not there yet.
@@ -46,14 +63,14 @@ class Blob:
             except TimeoutError as error:
                 self._tell(f"another job fetches it; waiting for its lock {error.lock_file}")
                 held.enter_context(locked(self.path))
-            if self.path.exists():
+            if self.path.is_file():
                 return
             part = unfinished(self.path)
             if start := self.kept():
                 self._tell(f"going on after {start:,} of {self.size:,} bytes")
             self._fill(part, start)
             with suppress(FileNotFoundError):  # where locks do nothing, another job has been faster
-                if start and _sha256(part) != self.path.name:
+                if start and not self._right(part):
                     self._tell("what an earlier job left of it was damaged; fetching it anew")
                     part.unlink()
                     self._fill(part, 0)
@@ -62,23 +79,21 @@ class Blob:
     def _fill(self, part: Path, start: int) -> None:
         """Write the bytes from `start` on to the same place of `part`."""
         part.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+        with Part(part, self.size, self.what) as file:
             file.seek(start)
-            headers = build_hf_headers(headers={"Accept-Encoding": "identity"})  # else the range is one of packed bytes
             http_get(
                 self.url,
                 file,
                 resume_size=start,
-                headers=headers,
+                headers=build_hf_headers(),
                 expected_size=self.size,
                 displayed_filename=self.what,
             )
             file.truncate()
 
+    def _right(self, part: Path) -> bool:
+        with part.open("rb") as file:
+            return digest(file, self.path.name)[1]
+
     def _tell(self, news: str) -> None:
         print(f"{self.what}: {news}", file=sys.stderr, flush=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,13 +6,13 @@ import shutil
 import time
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from huggingface_hub.utils import WeakFileLock
 
 from retscale.errors import UserError
+from retscale.hub.listing import BLOB
 
-# The cache names a blob by what the hub states of its content: the sha256 of a large file, the git id of a small one.
-GIT_ID, SHA256 = 40, 64
 BLOCK = 2**20
 ABANDONED_S = 7 * 24 * 3600
 
@@ -49,31 +49,74 @@ def sweep(blobs: Path) -> None:
                 left.unlink()
 
 
-def verified(path: Path, what: str) -> str:
-    """The sha256 of a cached file; UserError, and no such file any more, unless its bytes are those the hub states."""
-    blob = path.resolve()
-    stated = blob.name
-    if len(stated) not in (GIT_ID, SHA256):
+def plain(path: Path, home: Path) -> Path:
+    """A path in a repository's folder `home` of the cache; UserError if a symbolic link on its way leads elsewhere.
+
+    A cache may be shared, and a link planted there would make this job write to, read or delete files of its user.
+    """
+    for part in (path, *path.parents):
+        if part == home:
+            return path
+        if part.is_symlink():
+            raise UserError(
+                f"{part} is a symbolic link, which the hub's clients do not make there; delete it and run again"
+            )
+    raise ValueError(f"{path} is not in {home}")
+
+
+def blob_of(path: Path, home: Path) -> Path | None:
+    """The blob that the link `path` in a snapshot of the cache stands for; None unless that file is there.
+
+    Only the link itself is read: what it leads to may be a link again, into the hub's store of what repositories share.
+    """
+    plain(path.parent, home)
+    if not path.is_file():
+        return None
+    blobs = plain(home / "blobs", home)
+    blob = Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else path
+    if blob.parent != blobs or not BLOB.fullmatch(blob.name):
         raise UserError(
-            f"{path} does not say its hash: the hub's cache keeps files under their hash and links to them, so it needs a "
-            "file system with symbolic links, and HF_HUB_DISABLE_SYMLINKS must not be set"
+            f"{path} does not say its hash: the hub's cache keeps files under their hash in {blobs} and links to them, "
+            "so it needs a file system with symbolic links, and HF_HUB_DISABLE_SYMLINKS must not be set"
         )
+    return blob
+
+
+def link(path: Path, blob: Path, home: Path) -> None:
+    """Put the link `path` to a blob into a snapshot."""
+    plain(path.parent, home).mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with suppress(FileExistsError):  # another job has been faster
+        path.symlink_to(os.path.relpath(blob, path.parent))
+
+
+def digest(file: BinaryIO, stated: str) -> tuple[str, bool]:
+    """The sha256 of an open file, and whether its bytes have the hash that is `stated`: a sha256 or a git id."""
     sha256 = hashlib.sha256()
+    git = hashlib.sha1(f"blob {os.fstat(file.fileno()).st_size}\0".encode(), usedforsecurity=False)
+    hashes = (sha256, git) if len(stated) == len(git.hexdigest()) else (sha256,)
+    while block := file.read(BLOCK):
+        for each in hashes:
+            each.update(block)
+    return sha256.hexdigest(), hashes[-1].hexdigest() == stated
+
+
+def verified(path: Path, home: Path, what: str) -> str:
+    """The sha256 of a cached file; UserError, and no such file any more, unless its bytes are those the hub states."""
+    blob = blob_of(path, home)
     try:
+        if blob is None:
+            raise FileNotFoundError
         with blob.open("rb") as file:
             opened = os.fstat(file.fileno())
-            git = hashlib.sha1(f"blob {opened.st_size}\0".encode(), usedforsecurity=False)
-            while block := file.read(BLOCK):
-                sha256.update(block)
-                if len(stated) == GIT_ID:
-                    git.update(block)
-            if stated not in (sha256.hexdigest(), git.hexdigest()):
+            sha256, right = digest(file, blob.name)
+            if not right:
                 raise _take_out(path, blob, opened, what)
     except FileNotFoundError:
         raise UserError(
             f"{path.name} of {what} was damaged and another job took it out of the cache; run this job again"
         ) from None
-    return sha256.hexdigest()
+    return sha256
 
 
 def _take_out(path: Path, blob: Path, damaged: os.stat_result, what: str) -> UserError:

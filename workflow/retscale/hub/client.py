@@ -21,6 +21,7 @@ AGAIN = {408, 429, 500, 502, 503, 504}
 BROKEN = (httpx2.ReadError, httpx2.ReadTimeout, httpx2.RemoteProtocolError)
 FIRST_WAIT_S, LONGEST_WAIT_S, PATIENCE_S = 1, 60, 900  # the hub counts requests in windows of 300 s
 TRIES = 8
+LONGEST_ANSWER = 2**28  # bytes; a listing takes about 300 a file
 SILENCE_S = 30  # a firewall may swallow what is sent, and most calls of the hub's client set no limit
 
 
@@ -37,9 +38,8 @@ def prepare() -> None:
     logging.set_verbosity_error()
     if not sys.stderr.isatty():
         disable_progress_bars()
-    set_client_factory(
-        lambda: Client(event_hooks={"request": [hf_request_event_hook]}, follow_redirects=True, timeout=None)
-    )
+    hooks = {"request": [hf_request_event_hook], "response": [bound]}
+    set_client_factory(lambda: Client(event_hooks=hooks, follow_redirects=True, timeout=None))
 
 
 class Client(httpx2.Client):
@@ -48,16 +48,18 @@ class Client(httpx2.Client):
     Without a connection it fails at once, so that a machine without network soon turns to the cache.
     """
 
-    def send(self, request: httpx2.Request, **options) -> httpx2.Response:
+    def send(self, request: httpx2.Request, *, stream: bool = False, **options) -> httpx2.Response:
         limits = request.extensions.get("timeout") or {}
         request.extensions["timeout"] = {
             part: limits.get(part) or SILENCE_S for part in ("connect", "read", "write", "pool")
         }
+        request.extensions["file"] = stream  # only files come in a stream
+        request.headers["Accept-Encoding"] = "identity"  # a range is one of packed bytes otherwise; see `bound`
         what, waited = f"the hub: {request.method} {request.url.path}", 0.0
         for attempt in range(1, TRIES + 1):
             wait = float(min(FIRST_WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S))
             try:
-                response = super().send(request, **options)
+                response = super().send(request, stream=stream, **options)
             except BROKEN as error:
                 trouble = f"the connection broke ({type(error).__name__})"
             else:
@@ -76,6 +78,37 @@ class Client(httpx2.Client):
             print(f"{what}: {trouble}; retry {attempt} in {wait:.0f} s", file=sys.stderr, flush=True)
             time.sleep(wait)
             waited += wait
+
+
+def bound(response: httpx2.Response) -> None:
+    """Let no answer, be it a listing, a refusal or a redirection, fill the memory: only a file has a size to go by.
+
+    Packed bytes are refused, of which a few may stand for any number.
+    """
+    if (packed := response.headers.get("content-encoding", "identity")) != "identity":
+        raise UserError(
+            f"the hub: it packed an answer ({packed[:20]!r}) that was to come plain; check HF_ENDPOINT and the proxy"
+        )
+    if response.status_code not in (200, 206) or not response.request.extensions["file"]:
+        response.stream = Bounded(response.stream)
+
+
+class Bounded(httpx2.SyncByteStream):
+    """The bytes of an answer, up to LONGEST_ANSWER of them and for PATIENCE_S."""
+
+    def __init__(self, stream: httpx2.SyncByteStream):
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        count, start = 0, time.monotonic()
+        for chunk in self._stream:
+            count += len(chunk)
+            if count > LONGEST_ANSWER or time.monotonic() - start > PATIENCE_S:
+                raise UserError(f"the hub: an answer did not end within {count:,} bytes; check HF_ENDPOINT")
+            yield chunk
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 class Meter:

@@ -4,18 +4,10 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from huggingface_hub import HfApi
+from retscale.hub.listing import printable
 
-from retscale.hub.client import prepare
-
+LONGEST = 255  # characters; git has no longer ones
 _NUMBER = re.compile(r"\d+")
-
-
-def refs(repo: str, kind: str = "model") -> list[str]:
-    """Names of the branches and tags of a repository."""
-    prepare()
-    found = HfApi().list_repo_refs(repo, repo_type=kind)
-    return [ref.name for ref in (*found.branches, *found.tags)]
 
 
 def unknown(repo: str, revision: str, known: Iterable[str]) -> str:
@@ -24,7 +16,7 @@ def unknown(repo: str, revision: str, known: Iterable[str]) -> str:
 
 def nearest(name: str, known: Iterable[str], count: int = 4) -> str:
     """`the nearest that exist: a, b`: names that differ in their numbers only, by how much, or else in their letters."""
-    known = sorted(set(known))
+    known = sorted({name for name in known if len(name) <= LONGEST})
     alike = [other for other in known if _NUMBER.sub("#", other) == _NUMBER.sub("#", name)]
     found = sorted(alike, key=lambda other: _distance(name, other)) or difflib.get_close_matches(
         name, known, count, 0.4
@@ -32,7 +24,8 @@ def nearest(name: str, known: Iterable[str], count: int = 4) -> str:
     if not found:
         found = known
     more = f" and {len(known) - count} more" if len(found) > count and not alike else ""
-    return f"the nearest that exist: {', '.join(found[:count])}{more}" if found else "it has no branches and no tags"
+    names = ", ".join(map(printable, found[:count]))
+    return f"the nearest that exist: {names}{more}" if found else "it has no branches and no tags"
 
 
 def _distance(name: str, other: str) -> list[int]:

@@ -9,6 +9,7 @@ from huggingface_hub import constants, get_token
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -16,9 +17,11 @@ from huggingface_hub.errors import (
 
 from retscale.errors import UserError
 from retscale.hub.client import BROKEN
-from retscale.hub.names import refs, unknown
+from retscale.hub.listing import printable, refs, shown
+from retscale.hub.names import unknown
 
 NO_NETWORK = (OfflineModeIsEnabled, httpx2.TransportError, ConnectionError)
+NONSENSE = (httpx2.RequestError, httpx2.InvalidURL, ValueError)  # endless redirects, impossible addresses and headers
 
 
 @contextmanager
@@ -32,7 +35,7 @@ def in_words(repo: str, revision: str, kind: str) -> Iterator[None]:
         whose = "with the account of HF_TOKEN" if get_token() else "and set HF_TOKEN to a token of that account"
         raise UserError(f"{repo} is gated: accept its terms at {page} {whose}, then run this job again") from None
     except RevisionNotFoundError:
-        raise UserError(unknown(repo, revision, refs(repo, kind))) from None
+        raise UserError(_unknown(repo, revision, kind)) from None
     except RepositoryNotFoundError:
         raise UserError(
             f"there is no {kind} {repo} on the hub, or it is private and HF_TOKEN holds no token that may read it"
@@ -41,6 +44,10 @@ def in_words(repo: str, revision: str, kind: str) -> Iterator[None]:
         if error.response.status_code == 401:
             raise UserError(f"the hub does not accept the token in HF_TOKEN (asked for {at}); renew it") from None
         raise UserError(f"the hub refused {at} with HTTP {error.response.status_code}; look at {page}") from None
+    except (httpx2.LocalProtocolError, UnicodeEncodeError):  # whose texts hold the header
+        raise UserError("HF_TOKEN holds characters that no token has; set it anew") from None
+    except HFValidationError as error:
+        raise UserError(f"{shown(repo)} is not a name of a repository: {_first_line(error)}") from None
     except BROKEN:
         raise UserError(
             f"the connection broke again and again while {at} came; run this job again: it goes on with what is there"
@@ -53,7 +60,18 @@ def in_words(repo: str, revision: str, kind: str) -> Iterator[None]:
         if error.errno == errno.ENOSPC:
             raise
         raise UserError(f"{at} could not be fetched ({_first_line(error)}); run this job again") from None
+    except NONSENSE as error:
+        raise UserError(
+            f"the hub's answer for {at} makes no sense ({type(error).__name__}); check HF_ENDPOINT and the proxy"
+        ) from None
+
+
+def _unknown(repo: str, revision: str, kind: str) -> str:
+    try:
+        return unknown(repo, revision, refs(repo, kind))
+    except (OSError, *NONSENSE):  # the refusal counts, not that a hub which refuses does not say what it has
+        return f"{repo} has no revision {revision!r}"
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0])

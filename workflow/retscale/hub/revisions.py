@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable
 
-from huggingface_hub import HfApi
 from huggingface_hub.errors import RevisionNotFoundError
 
 from retscale.errors import UserError
-from retscale.hub.client import prepare
-from retscale.hub.names import refs, unknown
+from retscale.hub.listing import COMMIT, refs, tip
+from retscale.hub.names import unknown
 from retscale.hub.refusals import in_words
-from retscale.hub.snapshot import COMMIT
 
 
 def missing(repo: str, revisions: Iterable[str], kind: str = "model") -> list[str]:
     """What is wrong with each of the revisions of a repository that does not exist; NO_NETWORK where nobody can tell."""
-    prepare()
     try:
         with in_words(repo, "any revision", kind):
             known = refs(repo, kind)
@@ -30,7 +27,6 @@ def missing(repo: str, revisions: Iterable[str], kind: str = "model") -> list[st
 
 def _exists(repo: str, commit: str, kind: str) -> bool:
     try:
-        HfApi().repo_info(repo, repo_type=kind, revision=commit)
+        return tip(repo, commit, kind) == commit
     except RevisionNotFoundError:
         return False
-    return True
