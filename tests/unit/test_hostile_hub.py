@@ -14,6 +14,7 @@ from huggingface_hub import constants
 from loopback_hub import etag, git_id
 
 from retscale import cli
+from retscale.checkpoint.hub import _licence
 from retscale.errors import UserError
 from retscale.hub import client
 from retscale.hub.revisions import missing
@@ -412,3 +413,74 @@ def test_what_repositories_share_in_the_cache_is_taken_as_right(hub, tmp_path):
     blob.rename(store)
     blob.symlink_to(os.path.relpath(store, blob.parent))
     assert snapshot(REPO, hub.commit, choose).commit == hub.commit and store.exists() and not bodies(hub)
+
+
+# READMEs
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "license: &a [x]\ntags: *a",
+        "license: 2020-02-30",
+        "license:\n  {a: b}",
+        "license: \x1b[31m",
+        "a: &a [1]\nb: &b [*a,*a]\nlicense: *b",
+        "[" * 50_000,
+        "tags: [x]\n---\nlicense: mit\n---\n",
+    ],
+)
+def test_a_header_of_a_model_is_no_licence_and_no_harm(tmp_path, header):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"---\n{header}\n---\n")
+    assert _licence(readme) in (None, "2020-02-30")
+    readme.write_text("---\ntags: [x]\nlicense: apache-2.0\n---\n# x\n")
+    assert _licence(readme) == "apache-2.0"
+    assert _licence(tmp_path / "none") is None
+
+
+BOMB = "a: &a {x: 1}\n" + "".join(
+    f"{chr(ord(c) + 1)}: &{chr(ord(c) + 1)} {{<<: [{','.join(['*' + c] * 9)}]}}\n" for c in "abcdefghij"
+)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("configs: [{config_name: default, data_files: /etc/passwd}]", "takes data from '/etc/passwd'"),
+        ("configs: [{config_name: default, data_files: ['a/*', '../../x.jsonl']}]", "takes data from '../../x.jsonl'"),
+        (
+            "configs: [{config_name: a, data_files: [{split: test, path: 'https://x.org/a.jsonl'}]}]",
+            "takes data from 'https://x.org/a.jsonl'",
+        ),
+        ("configs: [{config_name: a, data_files: [{split: s, path: [a, 'hf://x/y']}]}]", "takes data from 'hf://x/y'"),
+        ("configs: [{config_name: a, data_dir: /home}]", "takes data from '/home'"),
+        ("configs: [{config_name: a, data_files: 7}]", "cannot be read"),
+        ("configs: 7", "cannot be read"),
+        ("[" * 50_000, "cannot be read: it nests deeper"),
+        (BOMB, "cannot be read: it merges mappings"),
+        ("a: !!merge x", "cannot be read"),
+    ],
+    ids=["absolute", "up", "address", "hub", "folder", "number", "configs", "deep", "bomb", "merge"],
+)
+def test_a_header_of_a_data_set_takes_no_other_data(tmp_path, header, said):
+    from retscale.task.mteb_task import check_layout
+
+    readme = tmp_path / "README.md"
+    readme.write_text(f"---\n{header}\n---\n")
+    with pytest.raises(UserError, match=said) as error:
+        check_layout(readme, "some/data")
+    assert str(error.value).isprintable()
+
+
+def test_a_header_of_a_data_set_may_take_its_own(tmp_path):
+    from retscale.task.mteb_task import check_layout
+
+    readme = tmp_path / "README.md"
+    readme.write_text(
+        "---\nconfigs:\n- {config_name: default, data_files: [{split: test, path: qrels/test.jsonl}]}\n"
+        "- {config_name: b, data_files: &a ['b/*.parquet', c.jsonl]}\n"
+        "- {config_name: c, data_files: *a, data_dir: d/}\n---\n"
+    )
+    check_layout(readme, "some/data")
+    check_layout(tmp_path / "none", "some/data")

@@ -1,18 +1,24 @@
 """A collection from a retrieval task of mteb, texts and ids as mteb itself evaluates them."""
 
+import re
 import sys
+from pathlib import Path
 
 import datasets
 import mteb
 import pandas as pd
+import yaml
+from huggingface_hub.repocard import REGEX_YAML_BLOCK, DatasetCard
 from mteb.abstasks import AbsTask, AbsTaskRetrieval
 
 from retscale.errors import UserError
+from retscale.hub.listing import printable, shown
 from retscale.hub.snapshot import snapshot
 from retscale.task.collection import Collection, judged
 from retscale.task.config import MtebSource
 
 DATA = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".arrow", ".gz", ".zst", ".zip")
+LONGEST_README, DEEPEST = 2**22, 50  # bytes; levels of YAML
 # Measures of tasks with instructions, by mteb's names.
 FOLLOWS = {"p-MRR": "p_mrr", "robustness_at_10": "robustness_at_10"}
 
@@ -25,6 +31,7 @@ def collect(source: MtebSource) -> Collection:
         raise UserError(f"mteb {mteb.__version__} has no task {source.name!r}: {error}") from None
     check_pin(task, source)
     found = snapshot(task.metadata.dataset["path"], source.revision, data_files, kind="dataset")
+    check_layout(found.folder / "README.md", task.metadata.dataset["path"])
     dataset = task.metadata.dataset | {"path": str(found.folder)}
     task.metadata = task.metadata.model_copy(update={"dataset": dataset})
     return from_task(task, source)
@@ -37,6 +44,44 @@ def check_pin(task: AbsTask, source: MtebSource) -> None:
         raise UserError(
             f"mteb {mteb.__version__} evaluates {source.name} at revision {pinned}, not {source.revision}; name its own"
         )
+
+
+def check_layout(readme: Path, dataset: str) -> None:
+    """UserError if the README of a data set takes data from outside of its folder, of which nothing was verified."""
+    if not readme.is_file():
+        return
+    try:
+        if readme.stat().st_size > LONGEST_README:
+            raise ValueError("too long")
+        card = DatasetCard(_tame(readme.read_text(encoding="utf-8")))
+        places = [place for config in card.data.get("configs") or [] for place in _places(config)]
+        outside = [place for place in places if place.startswith("/") or ":" in place or ".." in place.split("/")]
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        said = printable(str(error).partition("\n")[0])
+        raise UserError(f"the README.md of {dataset} has a header that cannot be read: {said}") from None
+    if outside:
+        raise UserError(f"the README.md of {dataset} takes data from {shown(outside[0])}, which is not in the data set")
+
+
+def _tame(text: str) -> str:
+    """The text of a README; ValueError if a few lines of its header unfold to any size, or nest without end."""
+    header, depth = REGEX_YAML_BLOCK.search(text), 0
+    for event in yaml.parse(header[2], Loader=yaml.CSafeLoader) if header else ():
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"it nests deeper than {DEEPEST}")
+        if isinstance(event, yaml.ScalarEvent) and (event.value == "<<" or (event.tag or "").endswith(":merge")):
+            raise ValueError("it merges mappings")
+    return text
+
+
+def _places(config: dict) -> list[str]:
+    """Where a part of a data set takes its data from, in every form that `datasets` reads."""
+    files = config.get("data_files", [])
+    entries = [files] if isinstance(files, str) else files
+    paths = [entry["path"] if isinstance(entry, dict) else entry for entry in entries]
+    each = [path for part in paths for path in ([part] if isinstance(part, str) else part)]
+    return [config.get("data_dir", ""), *each]
 
 
 def data_files(names: list[str]) -> list[str]:
