@@ -16,7 +16,7 @@ from conftest import Clone, copy_repository
 
 STUDY = "config/own.yaml"
 FIGURE = "results/own/figure/1b.png"
-REPORTS = {"collect": 1, "fit": 1, "figure": 6, "report": 1}
+REPORTS = {"collect": 1, "fit": 1, "figure": 5, "report": 1}
 TRAINING = {"pairs": 1, "mine": 1, "leakage": 1, "finetune": 1, "evaluate_small": 1, **REPORTS}
 
 

@@ -10,7 +10,7 @@ rule report:
         collect=rules.collect.output,
         fit=rules.fit.output,
         pairs=expand(rules.pairs.output, pairs=study.pairs),
-        negatives=expand(rules.mine.output, pairs=study.pairs),
+        negatives=expand(rules.mine.output, pairs=study.trained_on),
         tasks=expand(rules.task.output, task=study.tasks),
         leakage=leaks,
         external=external,

@@ -65,10 +65,11 @@ def _jobs(study: Study) -> Iterator[Job]:
     tasks = {id: read[id] for id in study.tasks}
     tests = [read[id] for id in study.held("task")] + [fetched[id] for id in study.held("items")]
     pairs = {id: f"pairs/{id}/pairs.json" for id in study.pairs}
-    mined = {id: f"mine/{id}/negatives.parquet" for id in study.pairs}
+    mined = {id: f"mine/{id}/negatives.parquet" for id in study.trained_on}
     for id, output in pairs.items():
         yield one("pairs", (id,), tests, output, specs.pairs, id)
-        yield one("mine", (id,), [output], mined[id], specs.mine)
+        if id in mined:
+            yield one("mine", (id,), [output], mined[id], specs.mine)
     encoders = {
         (id, recipe): f"finetune/{id}/{recipe}/encoder.json" for recipe, ids in study.trained.items() for id in ids
     }

@@ -122,11 +122,16 @@ class Study:
             found.setdefault(task.group or name, []).append(name)
         return {name: list(dict.fromkeys([*parts, *catalogued.get(name, [])])) for name, parts in found.items()}
 
+    @property
+    def trained_on(self) -> list[str]:
+        """The training data sets that a recipe uses."""
+        used = {id for recipe, trained in self.trained.items() if trained for id in self.mixture(recipe)}
+        return [id for id in self.pairs if id in used]
+
     @cached_property
     def in_domain(self) -> dict[str, list[str]]:
         """Those of `units` with a task that a training data set of one of the recipes names as its own."""
-        data = {id for recipe, trained in self.trained.items() if trained for id in self.mixture(recipe)}
-        trained = {catalog.task_name(name) for id in data for name in self.pairs[id].tasks}
+        trained = {catalog.task_name(name) for id in self.trained_on for name in self.pairs[id].tasks}
         own = {id for id in self.tasks if trained & {id, *names.goes_by(self, id)}}
         return {name: parts for name, parts in self.units.items() if trained & {name} or own & set(parts)}
 
