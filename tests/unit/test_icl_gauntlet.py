@@ -271,8 +271,8 @@ def test_a_file_of_ones_own_may_begin_with_a_mark_and_must_be_text(tmp_path):
     (tmp_path / "x.jsonl").write_bytes(b"\xef\xbb\xbf" + row)
     assert icl_items.read(there)[0] == [Item("é", ("d",), 0)]
     for end, says in (
-        (b'{"context": "\xe9"}', "line 2: not UTF-8: 'utf-8' codec can't decode byte 0xe9"),
-        (rb'{"context": "\uD83D", "continuation": "d"}', "line 2: not UTF-8: .*surrogates not allowed"),
+        (b'{"context": "\xe9"}', "line 2: not UTF-8, byte 0xe9 at 13"),
+        (rb'{"context": "\uD83D", "continuation": "d"}', "line 2: not JSON: .*surrogates not allowed"),
         (b"[" * 100_000, "line 2: not JSON"),
     ):
         (tmp_path / "x.jsonl").write_bytes(row + end)

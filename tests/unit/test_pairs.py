@@ -138,7 +138,7 @@ def test_unreadable_files_are_clear_errors(tmp_path):
         if content is not None:
             path.write_bytes(content)
         (tmp_path / f"{name}.out").mkdir()
-        with pytest.raises(UserError, match="cannot read pairs from"):
+        with pytest.raises(UserError, match=f"(cannot read .*{name}|{name}, line 1: not JSON)"):
             run(
                 {"id": "x", "source": {"kind": "folder", "path": str(path)}, "licence": "", "origin": ""},
                 {},
@@ -243,15 +243,15 @@ def test_tevatron_jsonl_is_read_without_its_script(loopback, tmp_path):
 def test_a_cut_or_broken_jsonl_names_the_line(tmp_path):
     whole = gzip.compress(b"".join(b'{"query": "%d", "positive": "p"}\n' % i for i in range(9000)))
     for name, content, line in (
-        ("cut.jsonl.gz", whole[: len(whole) // 2], r"line \d+: Compressed file ended"),
+        ("cut.jsonl.gz", whole[: len(whole) // 2], r"beyond line \d+: Compressed file ended"),
         ("bad.jsonl", b'{"query": "q", "positive": "p"}\n{"query"\n', "line 2: "),
-        ("utf8.jsonl", b'{"query": "q", "positive": "p"}\n{"query": "\xff", "positive": "p"}\n', "line 2: 'utf-8' codec can't decode"),
+        ("utf8.jsonl", b'{"query": "q", "positive": "p"}\n{"query": "\xff", "positive": "p"}\n', "line 2: not UTF-8, byte 0xff at 11"),
         ("list.jsonl", b'{"query": "q", "positive": "p"}\n7\n', "line 2: not an object"),
         ("half.jsonl", b'{"query": "a \\uD800", "positive": "p"}\n', "line 1: .*surrogates not allowed"),
         ("deep.jsonl", b"[" * 100_000 + b"\n", "line 1: "),
     ):  # fmt: skip
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UserError, match=f"cannot read pairs from .*{name}.*{line}"):
+        with pytest.raises(UserError, match=f"{name}.*{line}"):
             ran(tmp_path / f"{name}.out", {"id": "x", "source": {"kind": "folder", "path": str(tmp_path / name)}})
 
 

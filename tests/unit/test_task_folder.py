@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from retscale import jsonl
 from retscale.errors import UserError
 from retscale.task import beir_folder
 from retscale.task.config import FolderSource
@@ -133,9 +134,9 @@ def bad(text: str, **part) -> pytest.param:
         bad("title and text must be strings", corpus=CORPUS.replace('"y"', '["y"]')),
         bad("line 2: not an object with _id and text (title and text must be", corpus=CORPUS.replace('"y"', "0")),
         bad("line 1: not an object with _id and text (title and text must be", corpus=CORPUS.replace('"T"', "[]")),
-        bad("line 2: not an object with _id and text ('utf-8' codec can't encode", corpus=CORPUS.replace('"y"', r'"\ud800"')),
-        bad("line 3: not an object", corpus=CORPUS + "[1, 2]\n"),
-        bad("line 2: not an object", queries=QUERIES.replace("}\n", "}\n{", 1)),
+        bad("line 2: not JSON: 'utf-8' codec can't encode", corpus=CORPUS.replace('"y"', r'"\ud800"')),
+        bad("line 3: not an object but a list", corpus=CORPUS + "[1, 2]\n"),
+        bad("line 2: not JSON", queries=QUERIES.replace("}\n", "}\n{", 1)),
         bad("line 1: longer than 100 bytes", corpus=f'[{CORPUS.replace(chr(10), " ")}{" " * 100}]'),
         bad("line 2: expected query, document and score by tabs (the score 1.5", qrels="1\tb\t2\n1\ta\t1.5\n"),
         bad("line 1: expected query, document and score by tabs (the score 20261121101500000000 is", qrels="1\tb\t20261121101500000000\n"),
@@ -161,7 +162,7 @@ def bad(text: str, **part) -> pytest.param:
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused(tmp_path, part, says, monkeypatch):
-    monkeypatch.setattr(beir_folder, "LINE", 100)
+    monkeypatch.setattr(jsonl, "LINE", 100)
     with pytest.raises(UserError, match=re.escape(says)) as error:
         made(folder(tmp_path / "x", **part))
     assert "\n" not in str(error.value)

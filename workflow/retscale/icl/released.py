@@ -1,13 +1,12 @@
 """Rows of the gauntlet's jsonl files, checked and turned into items."""
 
-import hashlib
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
+from retscale import jsonl
 from retscale.errors import UserError
 from retscale.icl.item import Item, Program
 from retscale.items.config import JsonlSource
+from retscale.provenance import hashes
 
 TEXT, TEXTS = "a text", "a list of texts"
 FIELDS = {
@@ -41,31 +40,10 @@ def locate(source: JsonlSource, fetched: Path | None) -> Path:
 
 def read(path: Path, source: JsonlSource, kind: str) -> tuple[list[Item], str]:
     """The items of the file `path`, a task of type `kind`, and its sha256; UserError for a row that is not one."""
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
+    digest = hashes.sha256(path)
     if source.sha256 not in (None, digest):
         raise UserError(f"{path} has the sha256 {digest}, but {source.sha256} is pinned; it is not the released file")
-    return [item(row, kind, where) for row, where in rows(content, path)], digest
-
-
-def rows(content: bytes, path: Path) -> Iterator[tuple[dict, str]]:
-    """Each line's object, and words that say where it stands."""
-    for number, line in enumerate(content.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            row = json.loads(text)
-            if "\\ud" in text.lower():  # half of a surrogate pair is no text
-                json.dumps(row, ensure_ascii=False).encode()
-        except UnicodeError as error:
-            raise UserError(f"{where}: not UTF-8: {error}") from None
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{where}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{where}: an item must be an object, found {type(row).__name__}")
-        yield row, where
+    return [item(row, kind, f"{path}, line {number}") for number, row in jsonl.objects(path)], digest
 
 
 def item(row: dict, kind: str, where: str) -> Item:

@@ -8,9 +8,10 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from retscale import jsonl
 from retscale.errors import UserError
 from retscale.pairs.config import Excluded, HeldOut
-from retscale.pairs.source import read_file, texts
+from retscale.pairs.source import texts
 from retscale.text.wheel import WheelSource, rows
 
 
@@ -65,7 +66,7 @@ def of_items(name: str, test: HeldOut, fetched: Path | None) -> Iterator[str]:
         raise UserError(
             f"held_out: there is no {test.source.file} of {name} below {test.source.folder}; correct `folder`"
         )
-    for number, row in enumerate(read_file(path, f"the items of {name}"), 1):
+    for number, (_, row) in enumerate(jsonl.objects(path), 1):
         for field in test.fields:
             if field not in row:
                 raise UserError(f"held_out: item {number} of {path} has no field {field!r}; it has {', '.join(row)}")

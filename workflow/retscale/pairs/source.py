@@ -1,15 +1,16 @@
 """Rows of a pairs source: (query, positive passage, further passages), and of a collection: passages."""
 
 import fnmatch
-import gzip
-import json
+import reprlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet
 
+from retscale import jsonl
 from retscale.errors import UserError
-from retscale.pairs.config import Fields, File, HubFiles, Text
+from retscale.pairs.config import FORMATS, Fields, File, HubFiles, Text
+from retscale.regular import require_regular
 from retscale.text.wheel import WheelSource, rows
 
 
@@ -34,7 +35,7 @@ def triples(source: Iterable[dict], fields: Fields) -> Iterator[tuple[str, str, 
         _need(row, number, fields.query, fields.passage)
         if not isinstance(row[fields.query], str | None):
             raise UserError(
-                f"row {number} of the pairs: {fields.query!r} holds {row[fields.query]!r}, which is no text"
+                f"row {number} of the pairs: {fields.query!r} holds {reprlib.repr(row[fields.query])}, which is no text"
             )
         further = []
         if fields.negatives:
@@ -55,15 +56,21 @@ def passages_in(source: Iterable[dict], fields: Text) -> Iterator[str]:
 
 def texts(value: str | dict | list | None) -> list[str]:
     """The texts of a field that holds one, several or none; a title stands before its text."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict) and isinstance(value.get("text"), str):
-        return [" ".join(part for part in ((value.get("title") or "").strip(), value["text"].strip()) if part)]
-    if not isinstance(value, list | None):
-        raise UserError(
-            f"a field of texts holds {value!r}; name a field with a text, {{title, text}} or a list of such"
-        )
-    return [text for part in value or [] for text in texts(part)]
+    parts, result = [value], []  # of what is still to be read, last first: lists may be nested deeper than Python recurses
+    while parts:
+        part = parts.pop()
+        if isinstance(part, str):
+            result.append(part)
+        elif isinstance(part, dict) and isinstance(part.get("text"), str) and isinstance(part.get("title"), str | None):
+            result.append(" ".join(p for p in ((part.get("title") or "").strip(), part["text"].strip()) if p))
+        elif isinstance(part, list | None):
+            parts += reversed(part or [])
+        else:
+            raise UserError(
+                f"a field of texts holds {reprlib.repr(part)}; name a field with a text, {{title, text}} or a list of "
+                "such"
+            )
+    return result
 
 
 def _need(row: dict, number: int, *fields: str) -> None:
@@ -83,32 +90,16 @@ def _named(source: HubFiles, names: Iterable[str]) -> list[str]:
     return found
 
 
-def read_file(path: Path, what: str = "pairs") -> Iterator[dict]:
-    """The rows of a parquet or jsonl file; UserError, which calls them `what`, if it cannot be read."""
-    kind = "".join(path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:])
-    number = 0
+def read_file(path: Path) -> Iterator[dict]:
+    """The rows of a parquet or jsonl file; UserError if it cannot be read."""
+    if not path.name.endswith(FORMATS):
+        raise UserError(f"cannot read pairs from {path}: give a file that ends with one of {', '.join(FORMATS)}")
+    if path.suffix != ".parquet":
+        yield from (row for _, row in jsonl.objects(path))
+        return
+    require_regular(path)
     try:
-        if kind == ".parquet":
-            for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
-                yield from batch.to_pylist()
-        elif kind in (".jsonl", ".jsonl.gz"):
-            with (gzip.open if kind.endswith(".gz") else open)(path, "rb") as lines:
-                for number, line in enumerate(lines, 1):
-                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                    if text.strip():
-                        yield _row(text)
-        else:
-            raise UserError(f"cannot read {what} from {path}: give a .parquet, .jsonl or .jsonl.gz file")
-    except (OSError, EOFError, ValueError, RecursionError) as error:  # pyarrow's errors derive from these
-        line = f", line {number + isinstance(error, EOFError)}" if number else ""
-        raise UserError(f"cannot read {what} from {path}{line}: {error}") from None
-
-
-def _row(line: str) -> dict:
-    """The object in a line; ValueError if there is none, or half of a surrogate pair, which is no text, in it."""
-    row = json.loads(line)
-    if not isinstance(row, dict):
-        raise ValueError("not an object")
-    if "\\ud" in line.lower():
-        json.dumps(row, ensure_ascii=False).encode()
-    return row
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+    except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:
+        raise UserError(f"cannot read pairs from {path}: {error}") from None

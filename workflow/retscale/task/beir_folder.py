@@ -1,21 +1,18 @@
 """A collection from a folder in the BEIR layout, taken as it is: ids and duplicates are part of the benchmark."""
 
-import gzip
-import json
 import math
-import zlib
+import reprlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 
+from retscale import jsonl
 from retscale.errors import UserError
 from retscale.task.collection import Collection, judged
 from retscale.task.config import FolderSource
 from retscale.task.qrels import judgements
-
-LINE = 2**26  # bytes; a longer line is no document but a file without line ends
 
 # Title and text of an object, and in words what of them a reader may want to know.
 Parts = tuple[str, str, list[str]]
@@ -36,7 +33,9 @@ def collect(source: FolderSource) -> Collection:
         corpus=pd.DataFrame(
             _texts(folder / "corpus.jsonl", _document, assumed), columns=["doc_id", "title", "text"], dtype="str"
         ),
-        qrels=pd.DataFrame(judgements(_lines(qrels), qrels, assumed), columns=["query_id", "doc_id", "score"]),
+        qrels=pd.DataFrame(
+            judgements(jsonl.lines(_one(qrels)), qrels, assumed), columns=["query_id", "doc_id", "score"]
+        ),
         assumed=assumed,
     )
 
@@ -45,20 +44,18 @@ def _texts(
     path: Path, parts: Callable[[dict], Parts], assumed: Counter[str]
 ) -> Iterator[tuple[str, str, str]]:
     """Id, title and text of each line; `assumed` counts what `parts` and the id took for what it is not called."""
-    for number, line in _lines(path):
+    for number, row in jsonl.objects(_one(path)):
         try:
-            row = json.loads(line)
             title, text, said = parts(row)
             if "_id" in row:
                 id = row["_id"]
             else:
                 id, said = row["id"], [*said, "`id` read as `_id`"]
             if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
-                raise ValueError(f"the id {id!r} is no string")
+                raise ValueError(f"the id {reprlib.repr(id)} is no string")
             if not (isinstance(title, str) and isinstance(text, str)):
                 raise ValueError("title and text must be strings")
-            f"{id}{title}{text}".encode()  # half of a surrogate pair is no text
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError) as error:
             lacks = f"no {error} among {', '.join(row)}" if isinstance(error, KeyError) else error
             raise UserError(f"{path}, line {number}: not an object with _id and text ({lacks})") from None
         if said:
@@ -69,7 +66,7 @@ def _texts(
 def _document(row: dict) -> Parts:
     """Title and text; either is empty that is null, and may be missing beside the other."""
     title, said = row.get("title"), []
-    if isinstance(title, int | float) and not isinstance(title, bool) and math.isfinite(title):
+    if isinstance(title, int) and not isinstance(title, bool) or isinstance(title, float) and math.isfinite(title):
         title, said = str(title), ["title that is a number"]
     if title and "text" not in row:
         others = row.keys() - {"_id", "id", "title"}
@@ -88,37 +85,15 @@ def _or_empty(part):
     return "" if part is None else part
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, numbered from 1, of `path` or of the same with .gz.
-
-    Ends of lines may be those of Windows, and the file may begin with a byte-order mark.
-    """
-    found = [file for file in (path, gzipped(path)) if file.exists()]
-    if len(found) != 1:
+def _one(path: Path) -> Path:
+    """`path` or the same with .gz; UserError unless precisely one of them is there."""
+    there = [file for file in (path, gzipped(path)) if file.exists()]
+    if len(there) != 1:
         raise UserError(
-            f"there is {'both' if found else 'neither'} {path} {'and' if found else 'nor'} {gzipped(path).name}; a BEIR "
+            f"there is {'both' if there else 'neither'} {path} {'and' if there else 'nor'} {gzipped(path).name}; a BEIR "
             "folder holds corpus.jsonl, queries.jsonl and qrels/, each file plain or gzipped"
         )
-    number = 0
-    try:
-        with gzip.open(found[0]) if found[0].suffix == ".gz" else found[0].open("rb") as file:
-            while line := file.readline(LINE + 1):
-                number += 1
-                if len(line) > LINE:
-                    raise UserError(
-                        f"{found[0]}, line {number}: longer than {LINE} bytes; are its lines ended otherwise, or is it "
-                        "one JSON array? It must hold one object a line"
-                    )
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                if text.strip():
-                    yield number, text.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{found[0]}, line {number}: not UTF-8, byte {error.object[error.start]:#04x} at {error.start}; convert it, "
-            "for example by `iconv -f latin1 -t utf-8`"
-        ) from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"cannot read {found[0]} beyond line {number}: {error}; is it whole?") from None
+    return there[0]
 
 
 def gzipped(path: Path) -> Path:

@@ -1,0 +1,57 @@
+"""Lines of files from outside, plain or gzipped: bounded memory whatever they hold, and every error names its line."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from retscale.errors import UserError
+from retscale.regular import require_regular
+
+# Bytes. A longer line is no document but a file without line ends, or made to fill the memory: JSON takes up to 30 times
+# its size as Python's objects.
+LINE = 2**24
+
+
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of `path` that are not blank, numbered from 1; a file called .gz is decompressed.
+
+    Ends of lines may be those of Windows, and the file may begin with a byte-order mark. UserError for a line that is
+    not UTF-8 or longer than LINE, and if the file cannot be read to its end.
+    """
+    require_regular(path)
+    number = 0
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            while line := file.readline(LINE + 1):
+                number += 1
+                if len(line) > LINE:
+                    raise UserError(
+                        f"{path}, line {number}: longer than {LINE} bytes; are its lines ended otherwise, or is it one "
+                        "JSON array? It must hold one row per line"
+                    )
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                if text.strip():
+                    yield number, text.rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}, line {number}: not UTF-8, byte {error.object[error.start]:#04x} at {error.start}; convert it, "
+            "for example by `iconv -f latin1 -t utf-8`"
+        ) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"cannot read {path} beyond line {number}: {error}; is it whole?") from None
+
+
+def objects(path: Path) -> Iterator[tuple[int, dict]]:
+    """The JSON object in each of the `lines`, with the line's number; UserError for a line that holds none."""
+    for number, line in lines(path):
+        try:
+            row = json.loads(line)
+            if "\\ud" in line or "\\uD" in line:  # half of a surrogate pair is no text
+                json.dumps(row, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}, line {number}: not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: not an object but a {type(row).__name__}")
+        yield number, row
