@@ -1,17 +1,20 @@
 """Files made to deceive, to fill the memory or to hang: each is refused in one line, soon, and nothing of it is scored."""
 
 import gzip
+import os
 import shutil
 import signal
 import tracemalloc
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from retscale.errors import UserError
 from retscale.icl import released
 from retscale.items.config import JsonlSource
 from retscale.pairs import source as pairs
+from retscale.study import load, yaml
 from retscale.task import beir_folder
 from retscale.task.config import FolderSource
 
@@ -93,3 +96,52 @@ def test_a_title_of_many_digits_is_a_text(tmp_path):
     shutil.rmtree(tmp_path / "qrels")
     (tmp_path / "corpus.jsonl").write_text('{"_id": %s"a"%s, "text": "t"}\n' % ("[" * 900, "]" * 900))
     refused("line 1: not an object with _id and text", read_task, tmp_path / "corpus.jsonl")
+
+
+# --- YAML
+
+ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)
+)
+MERGES = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 9)
+)
+CHAIN = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 5000))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param(ALIASES, "line 7: more than 1,000,000 values", id="aliases"),
+        pytest.param(MERGES, "line 7: more than 1,000,000 values", id="merge keys"),
+        pytest.param(CHAIN, "50 levels", id="a chain of aliases"),
+        pytest.param("a: " + "[" * 20_000 + "]" * 20_000, "50 levels", id="20,000 lists"),
+        pytest.param("{a: " * 20_000 + "}" * 20_000, "50 levels", id="20,000 mappings"),
+        pytest.param("a: &a [*a]", r"line 1: \*a stands within what it names", id="itself"),
+        pytest.param("a: &a\n  <<: *a", r"line 2: \*a stands within what it names", id="merges itself"),
+        pytest.param("a: " + "9" * 6000, "line 1: a number of 6,000 digits", id="6,000 digits"),
+        pytest.param("? [a]\n: b", "line 1: a key must be a word", id="a list as a key"),
+        pytest.param("? {a: b}\n: c", "line 1: a key must be a word", id="a mapping as a key"),
+        pytest.param("a: !!timestamp 2024-13-45", "line 1: the tag .*timestamp", id="an impossible date"),
+        pytest.param("a: !!float x", "line 1: the tag .*float", id="a float that is none"),
+        pytest.param("a: !!bool maybe", "line 1: the tag .*bool", id="a truth value that is none"),
+        pytest.param("a: !!map x", "line 1: the tag .*map", id="a mapping that is none"),
+        pytest.param("a: !!int [1]", "line 1: the tag .*int", id="an integer that is none"),
+        pytest.param("a: !!python/object/apply:os.system [id]", "line 1: the tag", id="code"),
+    ],
+)
+def test_a_study_that_is_a_bomb_is_refused(text, says, tmp_path):
+    (tmp_path / "study.yaml").write_text(text)
+    refused(f"study.yaml.*{says}", load.study, tmp_path / "study.yaml")
+
+
+def test_aliases_and_merge_keys_of_a_plain_study_are_read(tmp_path):
+    (tmp_path / "x.yaml").write_text("a: &a {x: 1, y: &y [1, 2]}\nb: {<<: *a, x: 2}\nc: *y\n")
+    assert yaml.read(tmp_path / "x.yaml") == {"a": {"x": 1, "y": [1, 2]}, "b": {"x": 2, "y": [1, 2]}, "c": [1, 2]}
+
+
+def test_an_id_with_a_line_end_is_refused():
+    entry = {"id": "fiqa\n", "use": "fiqa"}
+    refused(r"the id 'fiqa\\n' is not safe as a file name", load._entry, "task", entry, "tasks.0", "x.yaml")
+    with pytest.raises(ValidationError):
+        JsonlSource(kind="jsonl", file="x.jsonl", folder="x", sha256="0" * 64 + "\n")

@@ -222,7 +222,7 @@ def _one(kind: str, entry, where: str, file: str):
 
 def _entry(kind: str, entry, where: str, file: str):
     id, data = catalog.resolve(kind, entry, file, where)
-    if not re.match(written.ID, id) or len(id) > 80:
+    if not re.fullmatch(written.ID, id) or len(id) > 80:
         raise UserError(
             f"{file}: {where}: the id {id!r} is not safe as a file name; allowed: lower-case letters, digits, . _ - (at most 80)"
         )

@@ -1,18 +1,23 @@
 """YAML as people mean it: nothing is read as something else, and a file that cannot be read is an error.
 
 PyYAML follows YAML 1.1, to which `no` is false, `010` is 8 and `1e-3` is text. Here words are text but for true and false,
-as in YAML 1.2, and an integer that the two versions read differently is refused.
+as in YAML 1.2, and an integer that the two versions read differently is refused. A short file cannot become much data.
 """
 
 import re
 from pathlib import Path
+from typing import TextIO
 
 import yaml
 
 from retscale.errors import UserError
+from retscale.regular import require_regular
 
 TAG = "tag:yaml.org,2002:"
 NUMBER = list("-+.0123456789")
+
+# What a file may hold once its aliases are written out; the largest study has some 10^5 values, ten levels deep.
+VALUES, LEVELS, DIGITS = 10**6, 50, 20
 
 
 class _Loader(yaml.CSafeLoader):
@@ -27,6 +32,8 @@ class _Loader(yaml.CSafeLoader):
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
     seen = set()
     for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise UserError(f"{_place(key)}: a key must be a word; found a list or a mapping")
         if key.value in seen:
             raise UserError(f"{_place(key)}: the key {key.value!r} is given twice; keep one")
         seen.add(key.value)
@@ -35,6 +42,10 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
 
 
 def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
+    if len(node.value) > DIGITS:
+        raise UserError(
+            f"{_place(node)}: a number of {len(node.value):,} digits is larger than any setting here may be"
+        )
     if not re.fullmatch(r"[-+]?(0|[1-9]\d*)", node.value):
         raise UserError(
             f"{_place(node)}: {node.value} is a number to one version of YAML and another number or text to the next; "
@@ -49,7 +60,40 @@ def _float(loader: _Loader, node: yaml.ScalarNode) -> int | float:
     return int(value) if "e" in node.value.lower() and value.is_integer() else value
 
 
-def _place(node: yaml.Node) -> str:
+def _require_small(stream: TextIO) -> None:
+    """UserError if aliases, merge keys or levels would make more of the file than a study may be, or for a tag.
+
+    Works on the events of the parser, before anything is built of them.
+    """
+    sizes: dict[str, tuple[int, int]] = {}  # of each anchor: values and levels, with aliases written out
+    inside: list[tuple[str | None, int, int]] = [(None, 0, 0)]  # of the document and each collection that is open
+    for event in yaml.parse(stream, _Loader):
+        anchor, values, levels = getattr(event, "anchor", None), 1, 0
+        if getattr(event, "tag", None):
+            raise UserError(
+                f"{_place(event)}: the tag {event.tag!r} is not allowed; write text in quotes, and all else plainly"
+            )
+        if isinstance(event, yaml.CollectionStartEvent):
+            inside.append((anchor, 1, 1))
+        elif isinstance(event, yaml.AliasEvent | yaml.ScalarEvent | yaml.CollectionEndEvent):
+            if isinstance(event, yaml.AliasEvent):
+                if any(anchor == name for name, *_ in inside):
+                    raise UserError(f"{_place(event)}: *{anchor} stands within what it names, which would have no end")
+                values, levels = sizes.get(anchor, (1, 0))
+            elif isinstance(event, yaml.CollectionEndEvent):
+                anchor, values, levels = inside.pop()
+            if anchor:
+                sizes[anchor] = values, levels
+            name, others, deepest = inside[-1]
+            inside[-1] = name, others + values, max(deepest, levels + 1)
+        if inside[-1][1] > VALUES or max(len(inside), inside[-1][2]) > LEVELS:
+            raise UserError(
+                f"{_place(event)}: more than {VALUES:,} values or {LEVELS} levels, with aliases written out; no study is "
+                "so large"
+            )
+
+
+def _place(node: yaml.Node | yaml.Event) -> str:
     return f"{node.start_mark.name}, line {node.start_mark.line + 1}"
 
 
@@ -67,8 +111,11 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 def read(path: Path) -> dict:
     """The mapping in the file `path`; UserError if there is none."""
+    require_regular(path)
     try:
         with path.open(encoding="utf-8") as stream:
+            _require_small(stream)
+            stream.seek(0)
             data = yaml.load(stream, _Loader)
     except FileNotFoundError:
         near = ", ".join(sorted(str(p) for p in path.parent.glob("*.yaml"))) or "no yaml file"
