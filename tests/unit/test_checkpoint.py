@@ -325,6 +325,13 @@ def test_a_repository_without_weights_is_refused_before_anything_comes(loopback,
     assert not loopback.bodies("config.json")
 
 
+def test_a_repository_with_an_adapter_is_refused_before_anything_comes(loopback, llama, tmp_path):
+    loopback.publish("some/model", {**llama, "adapter_config.json": b"{}"}, branch="v1")
+    with pytest.raises(UserError, match="some/model at v1 holds an adapter .* merge it first"):
+        obtained(tmp_path / "out")
+    assert not loopback.bodies("config.json")
+
+
 def test_needed_files_prefer_safetensors_and_leave_the_rest():
     both = ["config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json",
             "pytorch_model.bin", "tokenizer.json", "merges.txt", "README.md", "onnx/model.onnx", "original/params.json",
@@ -405,7 +412,7 @@ def _write_gguf(gguf, path, model, tokenizer):
 
 def test_gguf_that_is_none_is_told(tmp_path):
     (tmp_path / "bad.gguf").write_bytes(b"not a model")
-    for name, message in (("bad.gguf", "cannot read"), ("absent.gguf", "wants the file")):
+    for name, message in (("bad.gguf", "no model can be loaded from"), ("absent.gguf", "wants the file")):
         with pytest.raises(UserError, match=message):
             stage.run({"id": "g", "source": {"kind": "gguf", "file": str(tmp_path / name)}, "tokens": 7}, {}, tmp_path)
 

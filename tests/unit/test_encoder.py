@@ -164,7 +164,7 @@ def cased(folder: Path) -> None:
         (edited("1_Pooling/config.json", pooling_mode=None, pooling_mode_max_tokens=True), "the pooling max cannot"),
         (gone("1_Pooling/config.json"), "cannot read .*1_Pooling/config.json: No such file"),
         (edited("config.json", auto_map={"AutoModel": "modeling.X"}), r"code of its own \(auto_map\) cannot"),
-        (lambda folder: (folder / "adapter_config.json").write_text("{}"), "an adapter cannot"),
+        (lambda folder: (folder / "adapter_config.json").write_text("{}"), "holds an adapter .* merge it first"),
         (edited("config_sentence_transformers.json", similarity_fn_name="euclidean"), "the similarity 'euclidean' cannot"),
         (edited("config_sentence_transformers.json", prompts={"passage": "p: "}), "a prompt 'passage' cannot"),
         (edited("config_sentence_transformers.json", prompts={"x": "x: "}, default_prompt_name="x"), "default prompt 'x' cannot"),

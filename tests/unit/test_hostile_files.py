@@ -1,22 +1,45 @@
 """Files made to deceive, to fill the memory or to hang: each is refused in one line, soon, and nothing of it is scored."""
 
+import copy
 import gzip
+import json
 import os
 import shutil
 import signal
+import struct
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.torch
+import torch
 from pydantic import ValidationError
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2MoeConfig
 
+from retscale.checkpoint import run as checkpoint
+from retscale.checkpoint.config import Local
+from retscale.encoder.config import EncoderFolder
+from retscale.encoder.folder import described
+from retscale.encoder.run import run as describe
 from retscale.errors import UserError
+from retscale.external import table
 from retscale.icl import released
 from retscale.items.config import JsonlSource
+from retscale.mine.config import MineConfig
+from retscale.model.encoder import load_encoder
+from retscale.model.load import load_causal_lm, load_tokenizer
+from retscale.model.prompt import Prompt
+from retscale.model.tokenize import fingerprint
 from retscale.pairs import source as pairs
-from retscale.study import load, yaml
+from retscale.provenance import hashes
+from retscale.study import load, outside, yaml
 from retscale.task import beir_folder
 from retscale.task.config import FolderSource
+from retscale.text.tokenizer import save, train
+
+VOCABULARY = 300
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +62,361 @@ def refused(says: str, call, *arguments) -> str:
         call(*arguments)
     assert "\n" not in (line := str(error.value)) and len(line) < 1000
     return line
+
+
+# --- weights: none is random, none is left out, none comes from a file that nobody hashed
+
+
+@pytest.fixture(scope="module")
+def llama() -> torch.nn.Module:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = LlamaConfig(**shape, vocab_size=VOCABULARY, max_position_embeddings=64, tie_word_embeddings=False)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.fixture(scope="module")
+def whole(llama, tmp_path_factory) -> Path:
+    """A complete checkpoint."""
+    folder = tmp_path_factory.mktemp("whole")
+    words = [f"w{i % 50:02d}" for i in np.random.default_rng(0).integers(50, size=20_000)]
+    save(train([" ".join(words)], VOCABULARY), folder)
+    llama.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapter(llama, tmp_path_factory) -> Path:
+    from peft import LoraConfig, get_peft_model
+
+    folder = tmp_path_factory.mktemp("adapter")
+    config = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    get_peft_model(copy.deepcopy(llama), config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(whole, tmp_path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "model"))
+
+
+def obtain(source: dict, out: Path) -> dict:
+    out.mkdir()
+    checkpoint.run({"id": "x", "source": source, "tokens": 7, "tokenizer": {"pad": "eos"}}, {}, out)
+    return json.loads((out / "card.json").read_text())
+
+
+def local(folder: Path) -> dict:
+    return obtain({"kind": "local", "path": str(folder)}, folder.parent / f"{folder.name}.out")
+
+
+def edit(path: Path, **values) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def others(folder: Path, name: str) -> None:
+    """Other weights of the same shapes."""
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    safetensors.torch.save_file({key: tensor + 1 for key, tensor in tensors.items()}, folder / name, {"format": "pt"})
+
+
+def test_a_whole_checkpoint_is_taken(folder):
+    assert local(folder)["n_params"]["total"] == 39_840
+
+
+def test_an_adapter_beside_the_weights_is_refused(folder, adapter):
+    for name in ADAPTER:
+        shutil.copy(adapter / name, folder)
+    refused("holds an adapter .* merge it first", local, folder)
+
+
+def test_an_adapter_does_not_hide_that_weights_are_missing(folder, adapter):
+    """What transformers says of the loading is then about the adapter alone."""
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    tensors.pop("model.norm.weight")
+    safetensors.torch.save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    for name in ADAPTER:
+        shutil.copy(adapter / name, folder)
+    refused("holds an adapter", local, folder)
+    for name in ADAPTER:
+        (folder / name).unlink()
+    refused("lacks 1 weights", load_causal_lm, folder, torch.float32)
+
+
+def test_weights_that_the_config_names_are_refused(folder):
+    others(folder, "hidden.safetensors")
+    edit(folder / "config.json", transformers_weights="hidden.safetensors")
+    refused("names the weights 'hidden.safetensors'", local, folder)
+
+
+@pytest.mark.parametrize("name", ["hidden.safetensors", "../outside.safetensors"])
+def test_an_index_that_names_other_files_is_refused(folder, name):
+    others(folder, name)
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(tensors, name)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    refused(f"index.json names the weights '{name}'", local, folder)
+
+
+def test_layers_that_the_config_does_not_count_are_refused(folder):
+    edit(folder / "config.json", num_hidden_layers=1)
+    refused("holds 9 weights of layers that its configuration does not count", local, folder)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [{"num_hidden_layers": n} for n in (10**9, 0, -1)]
+    + [{"vocab_size": 10**12}, {"hidden_size": 10**6}, {"intermediate_size": 10**12}],
+    ids=str,
+)
+def test_a_shape_that_the_weights_cannot_have_is_refused_before_it_is_built(folder, shape):
+    edit(folder / "config.json", **shape)
+    refused("for which its weights .* are too few", local, folder)
+
+
+HEADER = json.dumps({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 8]}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", b""),
+        ("model.safetensors", b"\xff" * 100),
+        ("model.safetensors", struct.pack("<Q", 2**62) + b"{}"),
+        ("model.safetensors", struct.pack("<Q", 10) + b'{"a":[[[[['),
+        ("model.safetensors", struct.pack("<Q", len(HEADER)) + HEADER + bytes(8)),
+        ("tokenizer.json", b"[" * 100_000),
+        ("tokenizer.json", b"[]"),
+        ("tokenizer.json", b'{"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": [["a", "b"]]}}'),
+        ("tokenizer_config.json", b"[]"),
+        ("tokenizer_config.json", b'{"a": ' * 100_000),
+        ("config.json", b"[" * 100_000),
+        ("config.json", b'{"model_type": []}'),
+        ("config.json", b'{"model_type": "llama", "num_attention_heads": 0}'),
+        ("config.json", b'{"model_type": "llama", "hidden_act": "none"}'),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_broken_file_of_a_model_is_refused(folder, file, content):
+    if content.startswith(b'{"model_type": "'):
+        content = json.dumps(json.loads((folder / file).read_text()) | json.loads(content)).encode()
+    if content and file == "model.safetensors":
+        content = content.ljust(2**17, b"0")  # so that its size alone is no reason
+    (folder / file).write_bytes(content)
+    refused("are too few" if not content else "no (model|tokenizer) can be loaded from", local, folder)
+
+
+def test_a_cut_file_of_weights_is_refused(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    refused("no model can be loaded from", local, folder)
+
+
+# --- GGUF
+
+
+def write_gguf(path: Path, model, tokenizer, drop: tuple[str, ...] = (), blocks: int | None = None) -> Path:
+    """`model` in float32 without the tensors whose names begin with one of `drop`, its header with `blocks` blocks."""
+    gguf = pytest.importorskip("gguf")
+    config = model.config
+    writer = gguf.GGUFWriter(path, config.model_type.replace("_", ""))
+    if config.model_type == "qwen2_moe":
+        writer.add_expert_count(config.num_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(blocks or config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokenizer.convert_ids_to_tokens(range(VOCABULARY)))
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(pair) for pair in merges])
+    writer.add_token_types([1] * VOCABULARY)
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    names = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+    part = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+            "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+            "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "mlp.gate": "ffn_gate_inp",
+            "mlp.experts.gate_proj": "ffn_gate_exps", "mlp.experts.up_proj": "ffn_up_exps", "mlp.experts.down_proj": "ffn_down_exps",
+            "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
+            "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp"}  # fmt: skip
+    names |= {f"model.layers.{i}.{a}": f"blk.{i}.{b}" for i in range(config.num_hidden_layers) for a, b in part.items()}
+    for name, tensor in separate(model.state_dict()).items():
+        if not name.startswith(drop):
+            layer, _, kind = name.rpartition(".")
+            array = tensor[0] if layer.endswith("shared_expert_gate") else tensor
+            writer.add_tensor(f"{names[layer]}.{kind}", array.numpy().copy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def separate(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """With the experts' weights apart, as GGUF has them."""
+    found = {}
+    for name, tensor in weights.items():
+        layer, _, kind = name.rpartition(".")
+        if kind == "gate_up_proj":
+            found |= dict(zip((f"{layer}.gate_proj.weight", f"{layer}.up_proj.weight"), tensor.chunk(2, 1), strict=True))
+        else:
+            found[name if kind in ("weight", "bias") else f"{name}.weight"] = tensor
+    return found
+
+
+@pytest.fixture
+def gguf(llama, whole, tmp_path):
+    """Write a GGUF file and have it obtained."""
+
+    def write(*drop: str, model=llama, blocks: int | None = None) -> Path:
+        (tmp_path / "gguf").mkdir(exist_ok=True)
+        return write_gguf(tmp_path / "gguf" / "m.gguf", model, load_tokenizer(whole), drop, blocks)
+
+    return write
+
+
+def from_gguf(path: Path) -> dict:
+    return obtain({"kind": "gguf", "file": str(path)}, path.parent.parent / "out")
+
+
+def test_a_gguf_file_that_lacks_the_head_is_tied(gguf):
+    assert from_gguf(gguf("lm_head"))["n_params"]["total"] == 39_840 - VOCABULARY * 32
+
+
+@pytest.mark.parametrize("lacks", ["model.layers.1.mlp", "model.embed_tokens", "model.norm"])
+def test_a_gguf_file_that_lacks_tensors_is_refused(gguf, lacks):
+    refused(rf"m\.gguf lacks \d weights of a LlamaForCausalLM, such as {lacks}", from_gguf, gguf(lacks))
+
+
+def test_a_gguf_file_with_more_than_its_header_says_is_refused(gguf):
+    refused("m.gguf holds 39,840 weights, but .* has 29,536", from_gguf, gguf(blocks=1))
+
+
+def test_a_gguf_file_of_a_billion_blocks_is_refused(gguf):
+    refused("describes a model of 1,000,000,000 layers", from_gguf, gguf(blocks=10**9))
+
+
+@pytest.mark.parametrize("lacks", ["", "mlp.experts.up_proj", "mlp.experts.gate_proj", "self_attn.q_proj.bias"])
+def test_experts_of_a_gguf_file_that_are_halves_are_refused(gguf, lacks):
+    """transformers fills the other half with zeros and says nothing."""
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2}  # of the usual size, the only one that transformers reads
+    config = Qwen2MoeConfig(**shape, **experts, num_key_value_heads=4, vocab_size=VOCABULARY, max_position_embeddings=64)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    if not lacks:
+        assert from_gguf(gguf(model=model))["n_params"]["total"] == sum(p.numel() for p in model.parameters())
+        return
+    path = gguf(f"model.layers.0.{lacks}", model=model)
+    refused("holds .* weights, but the Qwen2Moe" if "experts" in lacks else "lacks 1 weights of", from_gguf, path)
+
+
+def test_nothing_but_the_gguf_file_itself_is_read(gguf, llama, adapter, tmp_path, monkeypatch):
+    """Neither an adapter beside it nor a file of its name in the working directory, which transformers prefers."""
+    path = gguf()
+    for name in ADAPTER:
+        shutil.copy(adapter / name, path.parent)
+    (tmp_path / "here").mkdir()
+    other = copy.deepcopy(llama)
+    torch.nn.init.zeros_(other.lm_head.weight)
+    shutil.move(gguf(model=other), tmp_path / "here")
+    gguf()
+    monkeypatch.chdir(tmp_path / "here")
+    from_gguf(path)
+    loaded = load_causal_lm(tmp_path / "out" / "model", torch.float32)
+    assert torch.equal(loaded.lm_head.weight, llama.lm_head.weight)
+
+
+def test_a_spoilt_gguf_file_is_refused_or_whole(gguf, tmp_path):
+    content = gguf().read_bytes()
+    cut = [content[:n] for n in (0, 4, 100, len(content) // 2)]
+    counts = [content[:at] + struct.pack("<Q", 2**62) + content[at + 8 :] for at in (8, 16)]
+    rng, flipped = np.random.default_rng(0), []
+    for _ in range(20):
+        spoilt = bytearray(content)
+        for at in rng.integers(4, content.index(b"token_embd") + 1500, 3):
+            spoilt[at] = rng.integers(256)
+        flipped.append(bytes(spoilt))
+    for number, spoilt in enumerate([*cut, *counts, *flipped]):
+        path = tmp_path / f"{number}.gguf"
+        path.write_bytes(spoilt)
+        if number < len(cut + counts):
+            refused(f"no model can be loaded from .*{number}.gguf", obtain, {"kind": "gguf", "file": str(path)}, tmp_path / str(number))
+            continue
+        try:
+            obtain({"kind": "gguf", "file": str(path)}, tmp_path / str(number))
+        except UserError as error:
+            assert "\n" not in str(error)
+
+
+# --- encoders made elsewhere
+
+
+@pytest.fixture
+def encoder(folder) -> Path:
+    prompt = Prompt(query_length=8, passage_length=8)
+    facts = {
+        "prompt": prompt.model_dump(mode="json"),
+        "prompt_sha256": fingerprint(load_tokenizer(folder), prompt),
+        "pooling": "mean",
+        "normalize": True,
+        "n_params": {"total": 1},
+        "files": {path.name: hashes.sha256(path) for path in sorted(folder.iterdir())},
+    }
+    (folder / "encoder.json").write_text(json.dumps(facts))
+    return folder
+
+
+def test_an_adapter_in_an_encoders_folder_is_refused(encoder, adapter):
+    assert described(encoder).pooling == "mean"
+    for name in ADAPTER:
+        shutil.copy(adapter / name, encoder)
+    refused("merge it first", described, encoder)
+    refused("merge it first", load_encoder, encoder / "encoder.json", "fp32", 64)
+
+
+def test_weights_that_an_encoder_does_not_list_are_hashed_or_refused(encoder, tmp_path):
+    edit(encoder / "encoder.json", files={})
+    describe({"id": "x", "source": {"kind": "folder", "path": str(encoder)}}, {}, tmp_path)
+    assert "model.safetensors" in json.loads((tmp_path / "encoder.json").read_text())["files"]
+    assert encoder / "model.safetensors" in EncoderFolder(path=str(encoder)).files()
+    refused("does not list .*model.safetensors", load_encoder, encoder / "encoder.json", "fp32", 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("modules.json", [{"type": 1, "path": ""}, {"type": [], "path": {}}]),
+        ("config_sentence_transformers.json", {"prompts": "query"}),
+        ("sentence_bert_config.json", {"modality_config": 7}),
+        ("1_Pooling/config.json", {"pooling_mode": [{}]}),
+    ],
+)
+def test_strange_json_in_an_encoders_folder_is_refused(folder, name, content):
+    kind = "sentence_transformers.models."
+    modules = [{"type": f"{kind}Transformer", "path": ""}, {"type": f"{kind}Pooling", "path": "1_Pooling"}]
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text("{}")
+    (folder / "modules.json").write_text(json.dumps(modules))
+    assert described(folder).pooling == "mean"
+    (folder / name).write_text(json.dumps(content))
+    refused(str(folder), described, folder)
+    (folder / name).write_text("[" * 100_000)
+    refused("cannot read", described, folder)
+
+
+def test_an_encoder_that_mines_may_list_anything(tmp_path):
+    for listed in ([1, 2], {"\0": "x"}, "x", None):
+        (tmp_path / "encoder.json").write_text(json.dumps({"files": listed}))
+        config = MineConfig(method="encoder", encoder=str(tmp_path))
+        assert config.files() == [tmp_path / "encoder.json"]
 
 
 # --- lines of JSON
@@ -101,10 +479,10 @@ def test_a_title_of_many_digits_is_a_text(tmp_path):
 # --- YAML
 
 ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9)
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 7)
 )
 MERGES = "a0: &a0 {x: 1}\n" + "".join(
-    f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 9)
+    f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 7)
 )
 CHAIN = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 5000))
 
@@ -145,3 +523,34 @@ def test_an_id_with_a_line_end_is_refused():
     refused(r"the id 'fiqa\\n' is not safe as a file name", load._entry, "task", entry, "tasks.0", "x.yaml")
     with pytest.raises(ValidationError):
         JsonlSource(kind="jsonl", file="x.jsonl", folder="x", sha256="0" * 64 + "\n")
+
+
+# --- what is no file
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("study.yaml", yaml.read),
+        ("x.jsonl", lambda path: list(pairs.read_file(path))),
+        ("x.jsonl.gz", lambda path: list(pairs.read_file(path))),
+        ("x.parquet", lambda path: list(pairs.read_file(path))),
+        ("corpus.jsonl", read_task),
+        ("items.jsonl", read_items),
+        ("x.csv", lambda path: list(table._lines(path, []))),
+        ("x.bin", hashes.sha256),
+    ],
+)
+def test_what_is_no_file_is_not_waited_for(kind, name, read, tmp_path):
+    path = tmp_path / name
+    os.mkfifo(path) if kind == "fifo" else path.symlink_to("/dev/zero")
+    refused("is not a regular file", read, path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_fifo_among_the_files_of_a_model_is_not_waited_for(folder, name):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    refused(f"{name} is not a regular file", local, folder)
+    refused(f"{name} is not a regular file", outside.digest, *Local(kind="local", path=str(folder)).files())

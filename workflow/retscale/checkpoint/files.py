@@ -1,10 +1,15 @@
 """Which of a repository's files a stage needs, and their hashes."""
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from retscale.errors import UserError
 from retscale.provenance.hashes import sha256_each
+from retscale.regular import require_regular
+
+ADAPTER = "adapter_config.json"
 
 _SAFETENSORS = re.compile(r"model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json")
 _BIN = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin|pytorch_model\.bin\.index\.json")
@@ -24,6 +29,49 @@ def needed(names: Iterable[str]) -> list[str]:
 
 def has_weights(names: Iterable[str]) -> bool:
     return any(not _INDEX.fullmatch(n) and (_SAFETENSORS.fullmatch(n) or _BIN.fullmatch(n)) for n in names)
+
+
+def listed_weights(folder: Path) -> list[Path]:
+    """The files of weights in `folder` among those `needed`.
+
+    UserError if transformers would load others, which nobody has hashed: an adapter, which it puts on top of the
+    weights, or what config.json or an index names.
+    """
+    there = [path.name for path in folder.iterdir()]
+    refuse_adapter(there, folder)
+    names = needed(there)
+    for name in names:
+        require_regular(folder / name)
+    if name := _mapping(folder / "config.json").get("transformers_weights"):
+        raise UserError(
+            f"{folder / 'config.json'} names the weights {name!r}; call them model.safetensors and remove the key"
+        )
+    for index in filter(_INDEX.fullmatch, names):
+        weights = _mapping(folder / index).get("weight_map")
+        parts = set(map(str, weights.values())) if isinstance(weights, dict) else set()
+        if others := sorted(parts - {*names}):
+            raise UserError(
+                f"{folder / index} names the weights {others[0]!r}, which must lie beside it under a name such as "
+                "model-00001-of-00002.safetensors; get a complete checkpoint"
+            )
+    return [folder / name for name in names if has_weights([name])]
+
+
+def refuse_adapter(names: Iterable[str], where: Path | str) -> None:
+    if ADAPTER in names:
+        raise UserError(
+            f"{where} holds an adapter ({ADAPTER}), which would change the weights; merge it first "
+            "(merge_and_unload of peft), or remove it"
+        )
+
+
+def _mapping(path: Path) -> dict:
+    """The JSON object in a file; empty if there is none, which whoever loads the folder explains."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def hashes(folder: Path) -> dict[str, str]:

@@ -1,14 +1,17 @@
 """A checkpoint from a GGUF file, dequantised once and saved as safetensors."""
 
 import importlib.util
+import tempfile
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
 
 from retscale.checkpoint.config import Gguf, Job
 from retscale.checkpoint.obtained import Obtained
 from retscale.errors import UserError
+from retscale.model.complete import require_complete, require_plausible
+from retscale.model.load import readable
 from retscale.provenance import hashes
 
 
@@ -19,16 +22,47 @@ def obtain(job: Job, source: Gguf, text: Path | None, out: Path) -> Obtained:
         raise UserError(f"the checkpoint {job.id!r} wants the file {path}, which is not there; correct `file`")
     if importlib.util.find_spec("gguf") is None:
         raise UserError("reading GGUF files needs the package gguf; install it with: pip install gguf")
+    from gguf import GGUFReader
+
     folder = out / "model"
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    with tempfile.TemporaryDirectory(dir=out) as alone, readable("model", path):
+        # What lies beside the file, or under its name in the working directory, is not read.
+        file = Path(alone, path.name).absolute()
+        file.symlink_to(path.absolute())
+        tensors = GGUFReader(file).tensors
+        config = AutoConfig.from_pretrained(alone, gguf_file=str(file))
+        require_plausible(path, config, path.stat().st_size)
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            alone,
+            config=config,
+            gguf_file=str(file),
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),
+            output_loading_info=True,
         )
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    except (ValueError, KeyError, IndexError) as error:
-        raise UserError(
-            f"cannot read {path} as GGUF: {error}; get the file again, or take the model's safetensors"
-        ) from None
+        tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file=str(file))
+        require_complete(path, model, loading)
+        _require_all_read(path, tensors, model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return Obtained(folder, job.tokens, card={"revision": f"sha256:{hashes.sha256(path)}"})
+
+
+def _require_all_read(path: Path, tensors: list, model: PreTrainedModel) -> None:
+    """UserError unless the file holds as many weights as the model.
+
+    transformers leaves out tensors that it has no place for, and fills half an expert with zeros. Tables for rotary
+    positions are computed, and tied models may hold their embedding twice.
+    """
+    tied = model.config.tie_word_embeddings
+    held = sum(
+        int(tensor.n_elements)
+        for tensor in tensors
+        if not tensor.name.startswith("rope_") and not (tied and tensor.name == "output.weight")
+    )
+    takes = sum({weight.data_ptr(): weight.numel() for weight in model.state_dict().values()}.values())
+    if held != takes:
+        raise UserError(
+            f"{path} holds {held:,} weights, but the {type(model).__name__} that its header describes has {takes:,}; "
+            "get the file again, or take the model's safetensors"
+        )

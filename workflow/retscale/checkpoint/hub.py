@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from retscale.checkpoint.config import Hub, Job
-from retscale.checkpoint.files import has_weights, needed
+from retscale.checkpoint.files import has_weights, needed, refuse_adapter
 from retscale.checkpoint.obtained import Obtained
 from retscale.errors import UserError
 from retscale.hub.snapshot import snapshot
@@ -19,6 +19,7 @@ def obtain(job: Job, source: Hub, text: Path | None, out: Path) -> Obtained:
     """Download what is not in the cache yet. UserError if it cannot be had."""
 
     def choose(names: list[str]) -> list[str]:
+        refuse_adapter(names, f"{source.repo} at {source.revision}")
         files = needed(names)
         if not has_weights(files) or "config.json" not in files:
             raise UserError(

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from retscale.checkpoint.files import has_weights, needed
+from retscale.checkpoint.files import has_weights, listed_weights, needed
 from retscale.errors import UserError
 from retscale.model.prompt import Prompt
+from retscale.provenance import record
+from retscale.regular import require_regular
 
 OURS, THEIRS = "encoder.json", "modules.json"  # of retscale, of sentence-transformers
 ABOUT, TEXTS = "config_sentence_transformers.json", "sentence_bert_config.json"
@@ -49,10 +51,15 @@ class Described:
 
 def described(folder: Path) -> Described:
     """UserError names the file that is missing, or that says what cannot be reproduced."""
-    if (folder / OURS).is_file():
-        return _ours(folder)
-    if (folder / THEIRS).is_file():
-        return _theirs(folder)
+    for name, read in ((OURS, _ours), (THEIRS, _theirs)):
+        if (folder / name).is_file():
+            listed_weights(folder)  # UserError for weights that nobody lists, such as an adapter's
+            try:
+                return read(folder)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise UserError(
+                    f"{folder}: its JSON files are not those of an encoder ({error}); get a complete folder"
+                ) from error
     raise UserError(
         f"{folder} holds neither {OURS} (an encoder of retscale) nor {THEIRS} (of sentence-transformers); name the "
         "folder that does"
@@ -66,7 +73,9 @@ def _ours(folder: Path) -> Described:
         raise UserError(f"{path} describes an encoder that lies in {facts['folder']}; name that folder")
     try:
         prompt = Prompt.model_validate(facts["prompt"]).model_dump(mode="json")
-        files = {OURS: None, **{str(name): str(value) for name, value in sorted(facts["files"].items())}}
+        there = [file.name for file in folder.iterdir() if file != record.path_of(path)]
+        listed = {str(name): str(value) for name, value in sorted(facts["files"].items())}
+        files = {OURS: None, **dict.fromkeys(needed(there)), **listed}
         rest = {key: facts[key] for key in ("prompt_sha256", "n_params")}
         pooling, normalize = facts["pooling"], facts["normalize"]
     except KeyError as error:
@@ -87,8 +96,6 @@ def _theirs(folder: Path) -> Described:
     config = _read(folder / "config.json", dict)
     if "auto_map" in config:
         raise _refusal(folder / "config.json", "code of its own (auto_map)", "a model that transformers has")
-    if (folder / "adapter_config.json").exists():
-        raise _refusal(folder / "adapter_config.json", "an adapter", "a whole model; merge it")
     about = _read(folder / ABOUT, dict, absent={})
     similarity = about.get("similarity_fn_name") or "cosine"
     if similarity != "cosine" and not (similarity == "dot" and len(modules) == 3):
@@ -168,9 +175,10 @@ def _read(path: Path, kind: type, absent=None):
     """The JSON value in a file, which must be a `kind`; `absent` if that is given and there is no file."""
     if absent is not None and not path.exists():
         return absent
+    require_regular(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {path}: {why}; get a complete folder") from None
     if not isinstance(found, kind):

@@ -9,6 +9,7 @@ from retscale.errors import UserError
 from retscale.evaluate.metric_names import metric
 from retscale.external.config import Columns, Published
 from retscale.phrase import hint
+from retscale.regular import require_regular
 
 SPLITS = {"validation": "dev"}  # two names of one split
 
@@ -99,6 +100,7 @@ def _wanted(told: Published) -> list[str]:
 
 def _lines(path: Path, wanted: list[str]):
     """The line number and the cells of each row; UserError if the file is no table with the columns `wanted`."""
+    require_regular(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, strict=True)

@@ -61,11 +61,13 @@ class MineConfig(BaseModel):
         """Each encoder.json and what it lists, as far as they are there; empty if no encoder is needed."""
         found = []
         for facts in self.encoders().values():
+            if not facts.is_file():
+                continue
             try:
                 about = json.loads(facts.read_text(encoding="utf-8"))
                 folder = facts.parent / about.get("folder", "")  # of an encoder made elsewhere, used in place
-                listed = [folder / name for name in sorted(about["files"])]
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):  # the stage says what is wrong with it
+                listed = [folder / name for name in sorted(map(str, about["files"]))]
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # the stage says what is wrong
                 listed = []
             found += [path for path in (facts, *listed) if path.is_file()]
         return found

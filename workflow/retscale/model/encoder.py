@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from retscale.checkpoint.files import listed_weights
 from retscale.errors import UserError
 from retscale.model.device import device, dtype
 from retscale.model.encode import encode
@@ -18,6 +19,7 @@ from retscale.model.load import load_backbone, load_tokenizer
 from retscale.model.pool import Pooling
 from retscale.model.prompt import Prompt, Side
 from retscale.model.tokenize import fingerprint, token_ids
+from retscale.regular import require_regular
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,10 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
     """
     facts = json.loads(path.read_text(encoding="utf-8"))
     folder = path.parent / facts.get("folder", "")  # of an encoder made elsewhere, used in place
+    if unlisted := sorted({weights.name for weights in listed_weights(folder)} - facts["files"].keys()):
+        raise UserError(f"{path} does not list {folder / unlisted[0]}, which would be loaded; make this encoder again")
     for name, expected in facts["files"].items():
+        require_regular(folder / name)
         with (folder / name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != expected:
                 raise UserError(f"{folder / name} is not the file that {path.name} lists; make this encoder again")

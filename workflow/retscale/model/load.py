@@ -4,6 +4,8 @@ import inspect
 import os
 import pickle
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from retscale.checkpoint.files import listed_weights
 from retscale.errors import UserError
 from retscale.model.attention import use_fused
+from retscale.model.complete import require_complete, require_plausible
 
 transformers.utils.logging.disable_progress_bar()  # a bar a file would drown a job's own lines
 
@@ -89,11 +93,8 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
 
 def read_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
     """The fast tokenizer in `folder`, as its files have it."""
-    _need(folder)
-    try:
+    with readable("tokenizer", _need(folder)):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"no tokenizer can be loaded from {folder}: {_first_line(error)}") from None
     if not tokenizer.is_fast:
         raise UserError(
             f"{folder} holds a {type(tokenizer).__name__}, which is no fast tokenizer; add a tokenizer.json to it"
@@ -129,10 +130,8 @@ def deterministic(seed: int, threads: int | None = None) -> None:
 
 
 def _config(folder: Path | str) -> PreTrainedConfig:
-    try:
-        return AutoConfig.from_pretrained(_need(folder), trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"no model can be loaded from {folder}: {_first_line(error)}") from None
+    with readable("model", _need(folder)):
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
 def _is_causal(config: PreTrainedConfig) -> bool:
@@ -142,34 +141,40 @@ def _is_causal(config: PreTrainedConfig) -> bool:
 
 
 def _load(auto, config: PreTrainedConfig, folder: Path | str, dtype: torch.dtype, **options) -> PreTrainedModel:
-    safe = any(Path(folder).glob("*.safetensors"))
-    try:
-        model, found = auto.from_pretrained(
+    weights = listed_weights(Path(folder))
+    require_plausible(folder, config, sum(path.stat().st_size for path in weights))
+    with readable("model", folder):
+        model, loading = auto.from_pretrained(
             folder,
             config=config,
             dtype=dtype,
-            use_safetensors=safe,
+            use_safetensors=any(path.suffix == ".safetensors" for path in weights),
             weights_only=True,
             trust_remote_code=False,
             attn_implementation="eager" if config.model_type in EAGER_ONLY else None,
             output_loading_info=True,
             **options,
         )
-    except pickle.UnpicklingError:
-        raise UserError(
-            f"no model can be loaded from {folder}: its .bin weights hold more than tensors, and reading that could run "
-            "any code; name a revision that has safetensors"
-        ) from None
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"no model can be loaded from {folder}: {_first_line(error)}") from None
-    if found["missing_keys"] or found["mismatched_keys"]:
-        lacking = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
-        raise UserError(
-            f"{folder} lacks {len(lacking)} weights of a {type(model).__name__}, such as {lacking[0]}; "
-            "they would be random: get a complete checkpoint"
-        )
+    require_complete(folder, model, loading)
     use_fused(model)
     return model.eval()
+
+
+@contextmanager
+def readable(what: str, source: Path | str) -> Iterator[None]:
+    """Whatever the libraries raise over a damaged or hostile file becomes a UserError of one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"no {what} can be loaded from {source}: its .bin weights hold more than tensors, and reading that could "
+            "run any code; name a revision that has safetensors"
+        ) from None
+    except Exception as error:
+        kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
+        raise UserError(f"no {what} can be loaded from {source}: {kind}{_first_line(error)}") from error
 
 
 def _need(folder: Path | str) -> Path:

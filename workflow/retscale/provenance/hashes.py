@@ -12,6 +12,8 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from retscale.regular import require_regular
+
 STATE = Path(".state/hashes")
 LARGE = 2**20  # bytes; what is smaller is hashed each time
 # A file that was written this recently may be written again without a change of its times.
@@ -25,7 +27,7 @@ def sha256_each(paths: Collection[Path]) -> dict[Path, str]:
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of one file. OSError if it cannot be read."""
+    """The sha256 of one file. OSError if it cannot be read, UserError if it is not a regular file."""
     before = _identity(path)
     if before["size"] < LARGE:
         return _hash(path)
@@ -47,6 +49,7 @@ def _identity(path: Path) -> dict[str, int]:
 
 
 def _hash(path: Path) -> str:
+    require_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from retscale.checkpoint.config import Local
-from retscale.checkpoint.files import has_weights
+from retscale.checkpoint.files import has_weights, listed_weights
 from retscale.encoder.folder import described
 from retscale.errors import UserError
 from retscale.pairs.config import FORMATS, File
@@ -106,6 +106,7 @@ def check_contents(found: Study) -> None:
 
 
 def _check_model(source: Local, where: str) -> None:
+    listed_weights(source.folder())  # UserError for weights that nobody lists, such as an adapter's
     names = [path.name for path in source.folder().iterdir()]
     parts = {
         "config.json": "config.json" in names,
