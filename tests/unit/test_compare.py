@@ -14,21 +14,21 @@ from retscale.evaluate.compare import compare
 
 def test_p_is_the_share_of_exchanges_that_differ_at_least_as_much():
     a, b = np.array([0.5, 0.9, 0.4, 0.3, 0.6]), np.array([0.4, 0.4, 0.5, 0.1, 0.6])
-    found = compare(a, b)
+    result = compare(a, b)
     means = [np.mean(signs * (a - b)) for signs in product([1, -1], repeat=5)]
-    assert found.p == np.mean(np.abs(means) >= abs(np.mean(a - b)) - 1e-12)
-    assert (found.queries, found.better, found.worse, found.ties) == (5, 3, 1, 1)
-    assert found.difference == pytest.approx(0.14) and found.means == pytest.approx((0.54, 0.4))
+    assert result.p == np.mean(np.abs(means) >= abs(np.mean(a - b)) - 1e-12)
+    assert (result.queries, result.better, result.worse, result.ties) == (5, 3, 1, 1)
+    assert result.difference == pytest.approx(0.14) and result.means == pytest.approx((0.54, 0.4))
 
 
 def test_many_queries_agree_with_the_paired_t_test():
     rng = np.random.default_rng(0)
     b = rng.random(400)
     a = b + rng.normal(0.02, 0.2, 400)
-    found, t = compare(a, b), stats.ttest_rel(a, b)
-    assert found.p == pytest.approx(t.pvalue, abs=0.01)
-    np.testing.assert_allclose((found.low, found.high), t.confidence_interval(0.95), atol=0.003)
-    assert found == compare(a, b)  # seeded
+    result, t = compare(a, b), stats.ttest_rel(a, b)
+    assert result.p == pytest.approx(t.pvalue, abs=0.01)
+    np.testing.assert_allclose((result.low, result.high), t.confidence_interval(0.95), atol=0.003)
+    assert result == compare(a, b)  # seeded
 
 
 def test_an_encoder_does_not_differ_from_itself_and_exchanged_ones_differ_the_other_way():
@@ -66,8 +66,8 @@ def test_the_command_prints_the_test_and_the_queries_that_differ_most(study, cap
     pd.DataFrame({"query_id": QUERIES, "text": [f"what is {id}?" for id in QUERIES]}).to_parquet(table)
     assert main(["compare", f"{study}/a/r", f"{study}/b/r", "t", "--most", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    found = compare(np.array(A), np.array(B))
-    assert lines[2].startswith(f"A - B  +0.1667 ndcg_at_10, 95% interval [{found.low:+.4f}, {found.high:+.4f}], p = 0.")
+    result = compare(np.array(A), np.array(B))
+    assert lines[2].startswith(f"A - B  +0.1667 ndcg_at_10, 95% interval [{result.low:+.4f}, {result.high:+.4f}], p = 0.")
     assert lines[3] == "6 queries: A is better in 3, B in 1, 2 ties"
     assert lines[-2:] == ["0.9000  0.1000  +0.8000  q1  what is q1?", "0.3000  0.1000  +0.2000  q3  what is q3?"]
 

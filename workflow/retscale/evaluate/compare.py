@@ -134,11 +134,11 @@ def texts(paths: list[Path]) -> dict[str, str]:
     return {}
 
 
-def report(found: Comparison, metric: str, paths: list[Path]) -> list[str]:
+def report(result: Comparison, metric: str, paths: list[Path]) -> list[str]:
     return [
-        *(f"{name}  {mean:.4f}  {path}" for name, mean, path in zip("AB", found.means, paths)),
-        f"A - B  {found.difference:+.4f} {metric}, 95% interval [{found.low:+.4f}, {found.high:+.4f}], p = {found.p:.4f}",
-        f"{counted(found.queries, 'query')}: A is better in {found.better}, B in {found.worse}, {counted(found.ties, 'tie')}",
+        *(f"{name}  {mean:.4f}  {path}" for name, mean, path in zip("AB", result.means, paths)),
+        f"A - B  {result.difference:+.4f} {metric}, 95% interval [{result.low:+.4f}, {result.high:+.4f}], p = {result.p:.4f}",
+        f"{counted(result.queries, 'query')}: A is better in {result.better}, B in {result.worse}, {counted(result.ties, 'tie')}",
     ]
 
 
