@@ -37,7 +37,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        f"{out}/report.html",
+        results.report(),
         figures,
         scores,
         kept_scores,

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from retscale import cli
+from retscale import cli, job, stages
 from topics import port
 
 FETCHING = {"checkpoint", "pairs", "task", "items"}
@@ -17,14 +17,14 @@ FETCHING = {"checkpoint", "pairs", "task", "items"}
 
 def called(name: str, tmp_path) -> list[str]:
     """A call of the stage `name` whose inputs nobody reads."""
-    stage = cli.STAGES[name]
+    stage = stages.STAGES[name]
     spec = {"tasks": {"t": {}}} if stage.batch else {"name": "x"}
-    out = tmp_path / ("t.json" if stage.batch else stage.primary.format(**spec))
+    out = tmp_path / stage.products(spec)[0]
     flags = [part for flag in (*stage.inputs, *stage.many) for part in (f"--{flag}", str(tmp_path / "t" / "in"))]
     return [name, "--spec", json.dumps(spec), *flags, "--out", str(out)]
 
 
-@pytest.mark.parametrize("name", cli.STAGES)
+@pytest.mark.parametrize("name", stages.STAGES)
 def test_only_stages_that_fetch_reach_a_socket(loopback, name, tmp_path, monkeypatch):
     seen = []
 
@@ -39,7 +39,7 @@ def test_only_stages_that_fetch_reach_a_socket(loopback, name, tmp_path, monkeyp
 
     monkeypatch.setattr(importlib.import_module(f"retscale.{name}.run"), "run", probe)
     monkeypatch.setattr(cli.specs, "read", lambda text, _: json.loads(text))
-    monkeypatch.setattr(cli, "read_inputs", lambda *_: [])
+    monkeypatch.setattr(job.Job, "verified", lambda self: self)
     cli.main(called(name, tmp_path))
     if name in FETCHING:
         assert seen == [None, "reached"]
@@ -53,7 +53,7 @@ def test_only_stages_that_fetch_reach_a_socket(loopback, name, tmp_path, monkeyp
 PROBE = """
 import json, os, sys, urllib.request
 import retscale.{stage}.run as stage
-from retscale import cli
+from retscale import cli, job, stages
 
 def run(spec, inputs, out, *state):
     from huggingface_hub import HfApi, snapshot_download
@@ -71,7 +71,7 @@ def run(spec, inputs, out, *state):
 
 stage.run = run
 cli.specs.read = lambda text, _: json.loads(text)
-cli.read_inputs = lambda *_: []
+job.Job.verified = lambda self: self
 cli.main(sys.argv[1:])
 """
 

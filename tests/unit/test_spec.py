@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from retscale import cli, spec
+from retscale import cli, spec, stages
 from retscale.errors import UserError
 from retscale.study import load, specs
 
@@ -46,9 +46,9 @@ GOOD = {
     ],
 )
 def test_a_wrong_spec_is_refused_by_key(stage, change, message):
-    assert spec.read(json.dumps(GOOD[stage]), cli.job_model(stage)) == GOOD[stage]
+    assert spec.read(json.dumps(GOOD[stage]), stages.spec_model(stage)) == GOOD[stage]
     with pytest.raises(UserError) as error:
-        spec.read(json.dumps(GOOD[stage] | change), cli.job_model(stage))
+        spec.read(json.dumps(GOOD[stage] | change), stages.spec_model(stage))
     assert message in str(error.value)
 
 
@@ -56,7 +56,7 @@ def test_a_wrong_spec_is_refused_by_key(stage, change, message):
 def test_a_missing_key_is_named(stage):
     for key in GOOD[stage]:
         with pytest.raises(UserError, match=f"--spec: {key}: this key is required"):
-            spec.read(json.dumps({k: v for k, v in GOOD[stage].items() if k != key}), cli.job_model(stage))
+            spec.read(json.dumps({k: v for k, v in GOOD[stage].items() if k != key}), stages.spec_model(stage))
 
 
 @pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("[]", "must be a JSON object"), ("@/no/such", "cannot read"),
@@ -64,15 +64,15 @@ def test_a_missing_key_is_named(stage):
 ])  # fmt: skip
 def test_what_is_no_spec_is_refused(text, message):
     with pytest.raises(UserError, match=f"--spec: {message}"):
-        spec.read(text, cli.job_model("mine"))
+        spec.read(text, stages.spec_model("mine"))
 
 
 def test_the_help_of_every_stage_lists_the_keys_of_its_spec(capsys):
-    for stage in cli.STAGES:
+    for stage in stages.STAGES:
         with pytest.raises(SystemExit):
             cli.main([stage, "--help"])
         shown = capsys.readouterr().out
-        for key, field in cli.job_model(stage).model_fields.items():
+        for key, field in stages.spec_model(stage).model_fields.items():
             assert f"{'*' if field.is_required() else ' '} {key}: " in shown, (stage, key)
 
 
@@ -107,4 +107,4 @@ def test_every_spec_that_the_rules_write_fits_its_job():
         "report": specs.report(study),
     }
     for stage, part in written.items():
-        assert spec.read(specs.dump(part), cli.job_model(stage)) == part
+        assert spec.read(specs.dump(part), stages.spec_model(stage)) == part

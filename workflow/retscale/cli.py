@@ -1,105 +1,19 @@
-"""The command `retscale`: one subcommand a stage, and what a person asks of a study.
-
-A stage's command reads its inputs, runs the stage in a temporary folder, writes the provenance record, and only then
-moves the outputs into place.
-"""
+"""The command `retscale`: one subcommand for each stage, and what a person asks of a study."""
 
 import argparse
 import errno
 import importlib
-import json
 import os
-import shutil
 import sys
-import time
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel
-
+from retscale import job
 from retscale import spec as specs
 from retscale.errors import UserError
 from retscale.offline import offline
-from retscale.provenance import code, publish, record
-from retscale.study import outside
+from retscale.stages import STAGES, spec_model
 
-
-@dataclass(frozen=True)
-class Stage:
-    """How a stage's command is called: its input flags (`many`: one or more files) and its declared output.
-
-    `reads` names, for an input with big neighbours, the only files that the stage reads of it. A `resumable` stage gets
-    a folder for its state, which lasts until the job has ended well. Only a stage that `fetches` reaches the network.
-    Inputs `outside` may have been made by no stage. `further` matches outputs in folders of their own that are read without the
-    rest, so each has a record of its own.
-    """
-
-    does: str
-    inputs: tuple[str, ...] = ()
-    many: tuple[str, ...] = ()
-    optional: tuple[str, ...] = ()
-    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    primary: str = ""
-    batch: bool = False
-    resumable: bool = False
-    fetches: bool = False
-    outside: tuple[str, ...] = ()
-    further: str = ""
-
-
-STAGES = {
-    "text": Stage("train a tokenizer and tokenise the text that a ladder is pretrained on", primary="text.json"),
-    "checkpoint": Stage("obtain a pretrained model", optional=("text",), primary="card.json", fetches=True),
-    "pairs": Stage(
-        "read training queries, positives and the passage collection",
-        many=("tests",),
-        optional=("tests",),
-        primary="pairs.json",
-        fetches=True,
-    ),
-    "mine": Stage(
-        "find hard negatives for each training query",
-        ("pairs",),
-        optional=("encoder", "guide"),
-        primary="negatives.parquet",
-        outside=("encoder", "guide"),
-    ),
-    "finetune": Stage(
-        "turn a checkpoint into an encoder",
-        ("card",),
-        ("pairs", "negatives"),
-        primary="encoder.json",
-        resumable=True,
-        further="step-*/encoder.json",
-    ),
-    "encoder": Stage(
-        "describe an encoder made elsewhere", many=("files",), primary="encoder.json", outside=("files",)
-    ),
-    "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json", fetches=True),
-    "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
-    "leakage": Stage("find texts of tasks in the training data", (), ("pairs", "tasks"), batch=True),
-    "items": Stage("fetch the items of one in-context task", primary="items.json", fetches=True),
-    "icl": Stage("score a checkpoint on in-context tasks", ("card",), ("tasks",), batch=True),
-    "collect": Stage(
-        "gather all results into tidy tables",
-        many=("cards", "encoders", "given", "scores", "kept", "icl"),
-        reads={"cards": ("card.json",), "encoders": ("encoder.json", "log.jsonl")},
-        primary="collect.json",
-    ),
-    "fit": Stage("fit trends and correlations", ("collect",), primary="fit.json"),
-    "external": Stage(
-        "read results that others published", many=("tables",), primary="external.json", outside=("tables",)
-    ),
-    "figure": Stage("draw one figure", ("collect", "fit"), (), ("external",), primary="{name}.png"),
-    "report": Stage(
-        "write report.html",
-        ("collect", "fit"),
-        ("figures", "pairs", "negatives", "tasks", "leakage"),
-        ("text", "external"),
-        primary="report.html",
-    ),
-}
 
 # Commands that ask about a study instead of making a part of it.
 QUESTIONS = {
@@ -164,17 +78,12 @@ def _fail(name: str, message: str, status: int = 1) -> int:
     return status
 
 
-def job_model(name: str) -> type[BaseModel]:
-    """What a spec of the stage `name` must fit."""
-    return importlib.import_module(f"retscale.{name}.config").Job
-
-
 class Command(argparse.ArgumentParser):
     """A subcommand; the help of a stage ends with the keys of its spec."""
 
     def format_help(self) -> str:
         name = self.prog.split()[-1]
-        return super().format_help() + (f"\n{specs.describe(job_model(name))}\n" if name in STAGES else "")
+        return super().format_help() + (f"\n{specs.describe(spec_model(name))}\n" if name in STAGES else "")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -211,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
             type=Path,
             required=True,
             nargs="+" if stage.batch else None,
-            help=f"{stage.primary or 'a TASK.json for each task'}; all else goes beside",
+            help=f"{'a TASK.json for each task' if stage.batch else stage.primary}; all else goes beside",
         )
     check = commands.add_parser("check", help="validate a study and say what it would run")
     check.add_argument("study", type=Path)
@@ -248,107 +157,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run_stage(name: str, arguments: argparse.Namespace) -> None:
-    """Run a stage's job: verified inputs in, whole outputs with their record out."""
-    started = time.time()
-    stage, module = STAGES[name], f"retscale.{name}.run"
-    spec = specs.read(arguments.spec, job_model(name))
+    """Run a stage's job as its command line says."""
+    stage = STAGES[name]
+    spec = specs.read(arguments.spec, spec_model(name))
     flags = (*stage.inputs, *stage.many, *stage.optional)
     inputs = {flag: value for flag in flags if (value := getattr(arguments, flag)) is not None}
     inputs |= {flag: read_list(inputs[flag]) for flag in stage.many}
-    names = [f"{task}.json" for task in spec["tasks"]] if stage.batch else [stage.primary.format(**spec)]
-    targets = arguments.out if stage.batch else [arguments.out]
-    folder, label = targets[0].parent, names[0]
-    if targets != [folder / name for name in names]:
-        raise UserError(f"--out: this spec makes {' '.join(names)}, in one folder")
-    run = importlib.import_module(module).run
-    if int(os.environ.get("RANK", 0)) > 0:
-        # A further process of `accelerate launch`: it computes, and leaves files and records to the first.
-        state = (publish.state_path(folder, label),) if stage.resumable else ()
-        run(spec, inputs, folder / f".{label}.tmp", *state)
-        return
-    digest = code.digest(module)
-    with publish.workspace(folder, label) as work:
-        if stage.batch:
-            run_batch(name, run, spec, inputs, work, folder, digest)
-            return
-        sources = read_inputs(name, spec, inputs, folder)
-        state = (publish.state(folder, label, record.identity(spec, digest, sources)),) if stage.resumable else ()
-        notes = run(spec, inputs, work, *state)
-        finish(name, spec, digest, sources, work, folder, names[0], notes, started)
-        if stage.resumable:
-            shutil.rmtree(*state)
-
-
-def run_batch(name: str, run, spec: dict, inputs: dict, work: Path, out: Path, digest: str) -> None:
-    """Run the tasks of a batch that are not finished yet, publishing each as it ends.
-
-    The record of a task knows only its own part of spec and inputs, so a batch that grows redoes nothing.
-    """
-    shared = read_inputs(name, {**spec, "tasks": {}}, {k: v for k, v in inputs.items() if k != "tasks"}, out)
-    files = {path.parent.name: path for path in inputs["tasks"]}  # a task's file lies in a folder of the task's name
-    parts = {}
-    for task, config in spec["tasks"].items():
-        part = {**spec, "tasks": {task: config}}
-        parts[task] = (part, shared + read_inputs(name, part, {"tasks": [files[task]]} if task in files else {}, out))
-    todo = {}
-    for task, (part, sources) in parts.items():
-        primary = out / f"{task}.json"
-        if record.fresh(primary, part, digest, sources):
-            # Snakemake compares times: what is kept must not look older than the inputs of this job.
-            for output in record.read(primary)["outputs"]:
-                os.utime(out / output["path"])
-        else:
-            todo[task] = spec["tasks"][task]
-    if not todo:
-        return
-    inputs = {**inputs, "tasks": [files[task] for task in todo if task in files]}
-    started = time.time()
-    for task in run({**spec, "tasks": todo}, inputs, work):
-        part, sources = parts[task]
-        finish(name, part, digest, sources, work, out, f"{task}.json", None, started)
-        started = time.time()
-
-
-def read_inputs(name: str, spec: dict, inputs: dict, folder: Path) -> list[dict]:
-    """Every file that the job reads, as its record in `folder` lists them; UserError if one is not what was made."""
-    rows = record.verified_inputs(inputs, folder, STAGES[name].reads, STAGES[name].outside)
-    if "card" in inputs:
-        rows += outside.weights(inputs["card"], folder)
-    listed = {os.path.abspath(folder / row["path"]) for row in rows}
-    others = outside.rows(name, spec, folder)
-    return rows + [row for row in others if os.path.abspath(folder / row["path"]) not in listed]
-
-
-def finish(
-    name: str,
-    spec: dict,
-    digest: str,
-    sources: list,
-    work: Path,
-    out: Path,
-    primary: str,
-    notes: dict | None,
-    started: float,
-) -> None:
-    """Write the records of the job whose files lie in `work`, then publish: files, records, primary output last."""
-    names = sorted(path.relative_to(work) for path in work.rglob("*") if path.is_file())
-    if Path(primary) not in names:
-        raise UserError(
-            f"the stage ended without writing {primary}; this is a bug in retscale: please report it with the log"
-        )
-    further = [path for path in names if STAGES[name].further and path.match(STAGES[name].further)]
-    files, records = [], []
-    for product in [*further, Path(primary)]:
-        home = product.parent
-        own = [path for path in names if path.is_relative_to(home) and path not in files and path != product]
-        outputs = [str(path.relative_to(home)) for path in [*own, product]]
-        inputs = record.moved(sources, out, out / home)
-        made = record.make(name, spec, digest, inputs, work / home, outputs, notes, started)
-        path = record.path_of(product)
-        (work / path).write_text(json.dumps(made, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        files += [*own, product]
-        records.append(path)
-    publish.publish(work, out, [str(path) for path in [*files[:-1], *records, files[-1]]])
+    job.run(name, spec, inputs, arguments.out if stage.batch else [arguments.out])
 
 
 def read_list(paths: list[Path]) -> list[Path]:

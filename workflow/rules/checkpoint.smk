@@ -3,14 +3,14 @@
 requires: text.json (only what is pretrained here)        writes: card.json, model/
 """
 
-cards = [f"{out}/checkpoint/{checkpoint}/card.json" for checkpoint in study.checkpoints]
+cards = [results.checkpoint(checkpoint) for checkpoint in study.checkpoints]
 
 
 rule checkpoint:
     input:
-        lambda wildcards: f"{out}/text/text.json" if study.checkpoints[wildcards.checkpoint].source.kind == "pretrain" else [],
+        lambda wildcards: results.text() if study.checkpoints[wildcards.checkpoint].source.kind == "pretrain" else [],
     output:
-        f"{out}/checkpoint/{{checkpoint}}/card.json",
+        results.checkpoint("{checkpoint}"),
     params:
         spec=spec(specs.checkpoint, "checkpoint"),
         files=files("checkpoint", specs.checkpoint, "checkpoint"),

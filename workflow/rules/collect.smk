@@ -14,7 +14,7 @@ rule collect:
         kept=kept_scores,
         icl=icl_scores,
     output:
-        f"{out}/collect/collect.json",
+        results.collect(),
     params:
         spec=spec(specs.collect),
         code=digest("collect"),

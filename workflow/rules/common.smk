@@ -6,7 +6,7 @@ from functools import lru_cache
 from snakemake.exceptions import WorkflowError
 from snakemake.io import is_flagged
 
-from retscale.encoder.config import GIVEN
+from retscale import paths
 from retscale.errors import UserError
 from retscale.provenance import code
 from retscale.study import check, here, load, outside, specs
@@ -24,7 +24,8 @@ try:
 except UserError as error:
     raise WorkflowError(str(error))
 
-out = f"results/{study.name}"
+results = paths.Results(str(paths.folder(study.name)))
+out = results.root
 logs = f"logs/{study.name}"
 
 
@@ -49,13 +50,6 @@ def files(stage, cut, *names):
 
 def digest(stage):
     return code.digest(f"retscale.{stage}.run")
-
-
-def encoder_of(wildcards):
-    """encoder.json of what is evaluated: trained here, or made elsewhere."""
-    made = f"encoder/{wildcards.checkpoint}"
-    trained = f"finetune/{wildcards.checkpoint}/{wildcards.recipe}"
-    return f"{out}/{made if wildcards.recipe == GIVEN else trained}/encoder.json"
 
 
 def remove_forced():

@@ -3,12 +3,12 @@
 requires: its folder        writes: encoder.json
 """
 
-given = [f"{out}/encoder/{id}/encoder.json" for id in study.encoders]
+given = [results.given(id) for id in study.encoders]
 
 
 rule encoder:
     output:
-        f"{out}/encoder/{{encoder}}/encoder.json",
+        results.given("{encoder}"),
     params:
         spec=spec(specs.encoder, "encoder"),
         files=files("encoder", specs.encoder, "encoder"),

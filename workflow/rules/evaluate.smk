@@ -11,7 +11,7 @@ a task added to a batch costs that task.
 
 
 scores = [
-    f"{out}/evaluate/{checkpoint}/{recipe}/{task}.json"
+    results.evaluate(checkpoint, recipe, task)
     for checkpoint, recipe in study.evaluated
     for task in study.tasks
 ]
@@ -22,10 +22,10 @@ for batch, tasks in study.batches.items():
         name:
             f"evaluate_{batch}"
         input:
-            encoder=encoder_of,
-            tasks=expand(f"{out}/task/{{task}}/task.json", task=tasks),
+            encoder=lambda wildcards: results.encoder(wildcards.checkpoint, wildcards.recipe),
+            tasks=[results.task(task) for task in tasks],
         output:
-            update(expand(f"{out}/evaluate/{{{{checkpoint}}}}/{{{{recipe}}}}/{{task}}.json", task=tasks)),
+            update([results.evaluate("{checkpoint}", "{recipe}", task) for task in tasks]),
         params:
             spec=spec(specs.evaluate(tasks), "checkpoint", "recipe"),
             code=digest("evaluate"),
@@ -39,7 +39,7 @@ for batch, tasks in study.batches.items():
 
 
 kept_scores = [
-    f"{out}/evaluate/{checkpoint}/{recipe}/step-{step}/{task}.json"
+    results.evaluate(checkpoint, recipe, task, step)
     for checkpoint, recipe, step in study.kept
     for task in study.curve_tasks
 ]
@@ -48,14 +48,14 @@ kept_scores = [
 rule evaluate_kept:
     input:
         # With its last encoder a training publishes those that it kept.
-        trained=f"{out}/finetune/{{checkpoint}}/{{recipe}}/encoder.json",
-        tasks=expand(f"{out}/task/{{task}}/task.json", task=study.curve_tasks),
+        trained=results.finetune("{checkpoint}", "{recipe}"),
+        tasks=[results.task(task) for task in study.curve_tasks],
     output:
-        update(expand(f"{out}/evaluate/{{{{checkpoint}}}}/{{{{recipe}}}}/step-{{{{step}}}}/{{task}}.json", task=study.curve_tasks)),
+        update([results.evaluate("{checkpoint}", "{recipe}", task, "{step}") for task in study.curve_tasks]),
     params:
         spec=spec(specs.evaluate(study.curve_tasks), "checkpoint", "recipe", "step"),
         code=digest("evaluate"),
-        encoder=f"{out}/finetune/{{checkpoint}}/{{recipe}}/step-{{step}}/encoder.json",
+        encoder=results.finetune("{checkpoint}", "{recipe}", "{step}"),
     log:
         f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/step-{{step}}.log",
     conda:

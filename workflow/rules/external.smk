@@ -3,13 +3,13 @@
 requires: tables (csv)        writes: external.json, external.parquet
 """
 
-external = [f"{out}/external/external.json"] if study.external else []
+external = [results.external()] if study.external else []
 
 if study.external:
 
     rule external:
         output:
-            f"{out}/external/external.json",
+            results.external(),
         params:
             spec=spec(specs.external),
             files=lambda wildcards: outside.digest(*map(Path, study.external)),

@@ -3,7 +3,7 @@
 requires: collect.json, fit.json, external.json if it draws them        writes: NAME.png, .pdf, .svg, .csv (its points), .md (caption), .txt (alt text)
 """
 
-figures = [f"{out}/figure/{figure}.png" for figure in study.figures]
+figures = [results.figure(figure) for figure in study.figures]
 
 
 rule figure:
@@ -13,7 +13,7 @@ rule figure:
         external=lambda wildcards: external if wildcards.figure in study.draws_external else [],
     output:
         report(
-            f"{out}/figure/{{figure}}.png",
+            results.figure("{figure}"),
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},

@@ -5,7 +5,7 @@ writes: encoder.json, weights, tokenizer, log.jsonl
 """
 
 encoders = [
-    f"{out}/finetune/{checkpoint}/{recipe}/encoder.json"
+    results.finetune(checkpoint, recipe)
     for recipe, trained in study.trained.items()
     for checkpoint in trained
 ]
@@ -13,11 +13,11 @@ encoders = [
 
 rule finetune:
     input:
-        card=f"{out}/checkpoint/{{checkpoint}}/card.json",
+        card=results.checkpoint("{checkpoint}"),
         pairs=lambda wildcards: expand(rules.pairs.output, pairs=study.mixture(wildcards.recipe)),
         negatives=lambda wildcards: expand(rules.mine.output, pairs=study.mixture(wildcards.recipe)),
     output:
-        f"{out}/finetune/{{checkpoint}}/{{recipe}}/encoder.json",
+        results.finetune("{checkpoint}", "{recipe}"),
     params:
         spec=spec(specs.finetune, "recipe"),
         code=digest("finetune"),

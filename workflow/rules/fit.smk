@@ -8,7 +8,7 @@ rule fit:
     input:
         collect=rules.collect.output,
     output:
-        f"{out}/fit/fit.json",
+        results.fit(),
     params:
         spec=spec(specs.fit),
         code=digest("fit"),

@@ -3,16 +3,16 @@
 requires: card.json, items.json of tasks that are fetched        writes: TASK.json, TASK.parquet; one job a checkpoint, finished tasks are kept
 """
 
-icl_scores = [f"{out}/icl/{checkpoint}/{task}.json" for checkpoint in study.checkpoints for task in study.icl]
+icl_scores = [results.icl(checkpoint, task) for checkpoint in study.checkpoints for task in study.icl]
 
 if study.icl:
 
     rule icl:
         input:
-            card=f"{out}/checkpoint/{{checkpoint}}/card.json",
-            tasks=expand(f"{out}/items/{{task}}/items.json", task=[task for task in study.fetched if task in study.icl]),
+            card=results.checkpoint("{checkpoint}"),
+            tasks=[results.items(task) for task in study.fetched if task in study.icl],
         output:
-            update(expand(f"{out}/icl/{{{{checkpoint}}}}/{{task}}.json", task=sorted(study.icl))),
+            update([results.icl("{checkpoint}", task) for task in sorted(study.icl)]),
         params:
             spec=spec(specs.icl, "checkpoint"),
             files=files("icl", specs.icl, "checkpoint"),

@@ -7,7 +7,7 @@ if study.fetched:
 
     rule items:
         output:
-            f"{out}/items/{{task}}/items.json",
+            results.items("{task}"),
         params:
             spec=spec(specs.items, "task"),
             code=digest("items"),

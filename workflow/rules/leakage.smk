@@ -6,7 +6,7 @@ One job for all tasks, since the training data are read once; like those of `eva
 so a task added costs that task, and no training depends on it.
 """
 
-leaks = expand(f"{out}/leakage/{{task}}.json", task=sorted(study.tasks))
+leaks = [results.leakage(task) for task in sorted(study.tasks)]
 
 
 rule leakage:

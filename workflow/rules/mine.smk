@@ -8,7 +8,7 @@ rule mine:
     input:
         pairs=rules.pairs.output,
     output:
-        f"{out}/mine/{{pairs}}/negatives.parquet",
+        results.mine("{pairs}"),
     params:
         spec=spec(specs.mine),
         files=files("mine", specs.mine),

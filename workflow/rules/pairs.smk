@@ -6,10 +6,10 @@ requires: a data source, task.json and items.json of held-out tests        write
 
 rule pairs:
     input:
-        expand(f"{out}/task/{{task}}/task.json", task=study.held("task")),
-        expand(f"{out}/items/{{task}}/items.json", task=study.held("items")),
+        expand(results.task("{task}"), task=study.held("task")),
+        expand(results.items("{task}"), task=study.held("items")),
     output:
-        f"{out}/pairs/{{pairs}}/pairs.json",
+        results.pairs("{pairs}"),
     params:
         spec=spec(specs.pairs, "pairs"),
         files=files("pairs", specs.pairs, "pairs"),

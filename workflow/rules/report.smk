@@ -16,7 +16,7 @@ rule report:
         external=external,
         text=rules.text.output if study.text else [],
     output:
-        report(f"{out}/report.html", caption="../report/report.rst", category="Report"),
+        report(results.report(), caption="../report/report.rst", category="Report"),
     params:
         spec=spec(specs.report),
         code=digest("report"),

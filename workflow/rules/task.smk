@@ -6,7 +6,7 @@ requires: a data source        writes: task.json, queries.parquet, corpus.parque
 
 rule task:
     output:
-        f"{out}/task/{{task}}/task.json",
+        results.task("{task}"),
     params:
         spec=spec(specs.task, "task"),
         files=files("task", specs.task, "task"),

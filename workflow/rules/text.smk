@@ -6,7 +6,7 @@ requires: installed data wheels        writes: text.json, tokenizer/, tokens.npy
 
 rule text:
     output:
-        f"{out}/text/text.json",
+        results.text(),
     params:
         spec=spec(specs.text),
         code=digest("text"),

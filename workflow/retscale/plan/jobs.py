@@ -6,6 +6,7 @@ from pathlib import Path
 
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
+from retscale.paths import Results
 from retscale.provenance import code, record
 from retscale.study import outside, specs
 from retscale.study.load import Study
@@ -41,76 +42,77 @@ def _jobs(study: Study) -> Iterator[Job]:
         return Job(stage, name, reads, {output: lambda: cut(study, *ids)})
 
     def batch(
-        stage: str, name: tuple[str, ...], reads: list[str], folder: str, tasks: list[str], cut, *ids: str
+        stage: str, name: tuple[str, ...], reads: list[str], outputs: dict[str, str], cut, *ids: str
     ) -> Job:
         def part(task: str) -> dict:
             spec = cut(study, *ids)
             return {**spec, "tasks": {task: spec["tasks"][task]}}
 
-        return Job(stage, name, reads, {f"{folder}/{task}.json": lambda task=task: part(task) for task in tasks})
+        return Job(stage, name, reads, {output: lambda task=task: part(task) for task, output in outputs.items()})
 
-    text = ["text/text.json"] if study.text else []
+    at = Results()
+    text = [at.text()] if study.text else []
     if study.text:
         yield one("text", (), [], text[0], specs.text)
-    cards = {id: f"checkpoint/{id}/card.json" for id in study.checkpoints}
+    cards = {id: at.checkpoint(id) for id in study.checkpoints}
     for id, card in cards.items():
         pretrained = study.checkpoints[id].source.kind == "pretrain"
         yield one("checkpoint", (id,), text if pretrained else [], card, specs.checkpoint, id)
-    read = {id: f"task/{id}/task.json" for id in study.read}
+    read = {id: at.task(id) for id in study.read}
     for id, output in read.items():
         yield one("task", (id,), [], output, specs.task, id)
-    fetched = {id: f"items/{id}/items.json" for id in study.fetched}
+    fetched = {id: at.items(id) for id in study.fetched}
     for id, output in fetched.items():
         yield one("items", (id,), [], output, specs.items, id)
     tasks = {id: read[id] for id in study.tasks}
     tests = [read[id] for id in study.held("task")] + [fetched[id] for id in study.held("items")]
-    pairs = {id: f"pairs/{id}/pairs.json" for id in study.pairs}
-    mined = {id: f"mine/{id}/negatives.parquet" for id in study.trained_on}
+    pairs = {id: at.pairs(id) for id in study.pairs}
+    mined = {id: at.mine(id) for id in study.trained_on}
     for id, output in pairs.items():
         yield one("pairs", (id,), tests, output, specs.pairs, id)
         if id in mined:
             yield one("mine", (id,), [output], mined[id], specs.mine)
-    encoders = {
-        (id, recipe): f"finetune/{id}/{recipe}/encoder.json" for recipe, ids in study.trained.items() for id in ids
-    }
+    encoders = {(id, recipe): at.finetune(id, recipe) for recipe, ids in study.trained.items() for id in ids}
     for (id, recipe), encoder in encoders.items():
         used = study.mixture(recipe)
         reads = [cards[id], *(pairs[name] for name in used), *(mined[name] for name in used)]
         yield one("finetune", (id, recipe), reads, encoder, specs.finetune, recipe)
-    given = {(id, GIVEN): f"encoder/{id}/encoder.json" for id in study.encoders}
+    given = {(id, GIVEN): at.given(id) for id in study.encoders}
     for (id, _), output in given.items():
         yield one("encoder", (id,), [], output, specs.encoder, id)
     scores = []
     for (id, recipe), encoder in {**encoders, **given}.items():
         for members in study.batches.values():
             reads = [encoder, *(tasks[task] for task in members)]
-            cut, folder = specs.evaluate(members), f"evaluate/{id}/{recipe}"
-            yield (made := batch("evaluate", (id, recipe, *members), reads, folder, members, cut, id, recipe))
+            cut, outputs = specs.evaluate(members), {task: at.evaluate(id, recipe, task) for task in members}
+            yield (made := batch("evaluate", (id, recipe, *members), reads, outputs, cut, id, recipe))
             scores += made.makes
     for id, recipe, step in study.kept:
-        members, folder = study.curve_tasks, f"evaluate/{id}/{recipe}/step-{step}"
-        reads, cut = [encoders[id, recipe], *(tasks[task] for task in members)], specs.evaluate(study.curve_tasks)
-        yield (made := batch("evaluate", (id, recipe, *members), reads, folder, members, cut, id, recipe, step))
+        members = study.curve_tasks
+        outputs = {task: at.evaluate(id, recipe, task, step) for task in members}
+        reads, cut = [encoders[id, recipe], *(tasks[task] for task in members)], specs.evaluate(members)
+        yield (made := batch("evaluate", (id, recipe, *members), reads, outputs, cut, id, recipe, step))
         scores += made.makes
-    yield (leaks := batch("leakage", (), [*pairs.values(), *tasks.values()], "leakage", sorted(tasks), specs.leakage))
+    outputs = {task: at.leakage(task) for task in sorted(tasks)}
+    yield (leaks := batch("leakage", (), [*pairs.values(), *tasks.values()], outputs, specs.leakage))
     icl, items = [], [fetched[task] for task in study.icl if task in fetched]
     for id, card in cards.items() if study.icl else ():
-        made = batch("icl", (id,), [card, *items], f"icl/{id}", sorted(study.icl), specs.icl, id)
-        yield made
+        outputs = {task: at.icl(id, task) for task in sorted(study.icl)}
+        yield (made := batch("icl", (id,), [card, *items], outputs, specs.icl, id))
         icl += made.makes
-    collect, fit = "collect/collect.json", "fit/fit.json"
+    collect, fit = at.collect(), at.fit()
     yield one("collect", (), [*cards.values(), *encoders.values(), *given.values(), *scores, *icl], collect, specs.collect)
     yield one("fit", (), [collect], fit, specs.fit)
-    external = ["external/external.json"] if study.external else []
+    external = [at.external()] if study.external else []
     for output in external:
         yield replace(one("external", (), [], output, specs.external), tables=[Path(path) for path in study.external])
-    figures = [f"figure/{name}.png" for name in study.figures]
+    figures = [at.figure(name) for name in study.figures]
     for name, output in zip(study.figures, figures, strict=True):
         drawn = external if name in study.draws_external else []
         yield one("figure", (name,), [collect, fit, *drawn], output, specs.figure, name)
     data = [*pairs.values(), *mined.values(), *tasks.values(), *text]
     reads = [*figures, collect, fit, *data, *leaks.makes, *external]
-    yield one("report", (), reads, "report.html", specs.report)
+    yield one("report", (), reads, at.report(), specs.report)
 
 
 def done(found: list[Job], results: Path) -> set[int]:

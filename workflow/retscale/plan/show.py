@@ -4,6 +4,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
+from retscale import paths
 from retscale.errors import UserError
 from retscale.phrase import hint
 from retscale.plan import words
@@ -23,7 +24,7 @@ def main(arguments: argparse.Namespace) -> int:
     gpu = machine(arguments.gpu, arguments.utilisation)
     study = load.study(arguments.study)
     print(f"{arguments.study}: {study.file.title}\n")
-    print("\n".join(plan(study, Path("results", study.name), gpu)))
+    print("\n".join(plan(study, paths.folder(study.name), gpu)))
     return 0
 
 

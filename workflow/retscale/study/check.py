@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from retscale import paths
 from retscale.collect.means import over
 from retscale.errors import UserError
 from retscale.external import table
@@ -54,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
         print(f"revisions    {check_revisions(asked)}")
     here.check_files(found)
     if arguments.why:
-        reasons = why(found, Path("results", found.name))
+        reasons = why(found, paths.folder(found.name))
         print("\n".join(["", "would run, and why:", *reasons] if reasons else ["", "nothing would run again"]))
     return 0
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from retscale import paths
 from retscale.checkpoint.config import Checkpoint
 from retscale.collect.means import MEAN
 from retscale.encoder.config import GIVEN, GivenEncoder
@@ -309,13 +310,13 @@ def _check_sense(found: Study, file: str) -> None:
             if task not in published:
                 raise explain.unknown(file, f"{where}.tasks.{name}", "task", task, published, catalog.listing("task"))
     for name, facts in found.file.mine.encoders().items():
-        if facts.is_relative_to(f"results/{found.name}"):
+        if facts.is_relative_to(paths.folder(found.name)):
             raise UserError(
                 f"{file}: mine.{name} is {facts.parent}, which this study trains itself, on what it mines; train it in a study "
                 "of another name and mine with it here"
             )
     for id, encoder in found.encoders.items():
-        if encoder.source.folder().is_relative_to(f"results/{found.name}"):
+        if encoder.source.folder().is_relative_to(paths.folder(found.name)):
             raise UserError(f"{file}: encoders.{id}: this study makes {encoder.path} itself; leave it out")
     if found.encoders and GIVEN in found.recipes:
         raise UserError(f"{file}: recipes: {GIVEN!r} stands for encoders made elsewhere; give the recipe another id")

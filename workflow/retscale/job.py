@@ -1,0 +1,147 @@
+"""A stage's job: verified inputs in, whole outputs with their record out.
+
+The stage runs in a temporary folder; then the provenance records are written, and only then the outputs move into place.
+"""
+
+import importlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from retscale.errors import UserError
+from retscale.provenance import code, publish, record
+from retscale.stages import STAGES, Stage
+from retscale.study import outside
+
+Inputs = dict[str, Path | list[Path]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What makes one declared output, the file `product` in `folder`, from a spec and input files by flag.
+
+    `sources` are the rows of its record's inputs, once they are verified.
+    """
+
+    stage: str
+    spec: dict
+    inputs: Inputs
+    folder: Path
+    product: str
+    sources: tuple[dict, ...] = ()
+
+    @property
+    def kind(self) -> Stage:
+        return STAGES[self.stage]
+
+    @property
+    def module(self) -> str:
+        return f"retscale.{self.stage}.run"
+
+    @property
+    def code(self) -> str:
+        return code.digest(self.module)
+
+    @property
+    def identity(self) -> str:
+        return record.identity(self.spec, self.code, list(self.sources))
+
+    def verified(self) -> "Job":
+        """With its sources: every file that it reads. UserError if one is not what was made."""
+        rows = record.verified_inputs(self.inputs, self.folder, self.kind.reads, self.kind.outside)
+        if "card" in self.inputs:
+            rows += outside.weights(self.inputs["card"], self.folder)
+        listed = {os.path.abspath(self.folder / row["path"]) for row in rows}
+        others = outside.rows(self.stage, self.spec, self.folder)
+        rows += [row for row in others if os.path.abspath(self.folder / row["path"]) not in listed]
+        return replace(self, sources=(*self.sources, *rows))
+
+    def finish(self, work: Path, notes: dict | None, started: float) -> None:
+        """Write the records of the job whose files lie in `work`, then publish: files, records, the product last."""
+        names = sorted(path.relative_to(work) for path in work.rglob("*") if path.is_file())
+        if Path(self.product) not in names:
+            raise UserError(
+                f"the stage ended without writing {self.product}; this is a bug in retscale: please report it with the log"
+            )
+        further = [path for path in names if self.kind.further and path.match(self.kind.further)]
+        files, records = [], []
+        for product in [*further, Path(self.product)]:
+            home = product.parent
+            own = [path for path in names if path.is_relative_to(home) and path not in files and path != product]
+            outputs = [str(path.relative_to(home)) for path in [*own, product]]
+            sources = record.moved(self.sources, self.folder, self.folder / home)
+            content = record.make(self.stage, self.spec, self.code, sources, work / home, outputs, notes, started)
+            path = record.path_of(product)
+            (work / path).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            files += [*own, product]
+            records.append(path)
+        publish.publish(work, self.folder, [str(path) for path in [*files[:-1], *records, files[-1]]])
+
+
+def run(stage: str, spec: dict, inputs: Inputs, targets: list[Path]) -> None:
+    """Run the job whose declared outputs are `targets`; UserError if they are not those of its spec."""
+    kind, folder = STAGES[stage], targets[0].parent
+    products = kind.products(spec)
+    if targets != [folder / product for product in products]:
+        raise UserError(f"--out: this spec makes {' '.join(products)}, in one folder")
+    job = Job(stage, spec, inputs, folder, products[0])
+    if int(os.environ.get("RANK", 0)) > 0:
+        _compute_only(job)
+        return
+    with publish.workspace(folder, job.product) as work:
+        _run_batch(job, work) if kind.batch else _run_one(job, work)
+
+
+def _compute_only(job: Job) -> None:
+    """A further process of `accelerate launch`: it computes, and leaves files and records to the first."""
+    state = (publish.state_path(job.folder, job.product),) if job.kind.resumable else ()
+    importlib.import_module(job.module).run(job.spec, job.inputs, job.folder / f".{job.product}.tmp", *state)
+
+
+def _run_one(job: Job, work: Path) -> None:
+    started, compute = time.time(), importlib.import_module(job.module).run
+    job = job.verified()
+    state = (publish.state(job.folder, job.product, job.identity),) if job.kind.resumable else ()
+    job.finish(work, compute(job.spec, job.inputs, work, *state), started)
+    for folder in state:
+        shutil.rmtree(folder)
+
+
+def _run_batch(batch: Job, work: Path) -> None:
+    """Run the tasks of a batch that are not finished yet, publishing each as it ends.
+
+    Each task is a job with a record of its own, which knows only its own part of spec and inputs, so a batch that grows
+    redoes nothing.
+    """
+    compute = importlib.import_module(batch.module).run
+    tasks = batch.spec["tasks"]
+    files = {path.parent.name: path for path in batch.inputs["tasks"]}  # a task's file lies in a folder of its name
+    shared = {flag: value for flag, value in batch.inputs.items() if flag != "tasks"}
+    common = replace(batch, spec={**batch.spec, "tasks": {}}, inputs=shared).verified()
+    jobs = {}
+    for task, config in tasks.items():
+        own = {"tasks": [files[task]]} if task in files else {}
+        part = replace(common, spec={**batch.spec, "tasks": {task: config}}, inputs=own, product=f"{task}.json")
+        jobs[task] = part.verified()
+    left = [task for task, job in jobs.items() if not _kept(job)]
+    if not left:
+        return
+    inputs = {**batch.inputs, "tasks": [files[task] for task in left if task in files]}
+    started = time.time()
+    for task in compute({**batch.spec, "tasks": {task: tasks[task] for task in left}}, inputs, work):
+        jobs[task].finish(work, None, started)
+        started = time.time()
+
+
+def _kept(job: Job) -> bool:
+    """Whether the product is there, made by this very job; its outputs are then marked as new."""
+    primary = job.folder / job.product
+    if not record.fresh(primary, job.spec, job.code, list(job.sources)):
+        return False
+    for output in record.read(primary)["outputs"]:
+        # Snakemake compares times: what is kept must not look older than the inputs of this job.
+        os.utime(job.folder / output["path"])
+    return True

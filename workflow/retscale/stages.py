@@ -1,0 +1,95 @@
+"""The stages: what each reads and writes, and how its command is called."""
+
+import importlib
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How a stage's command is called: its input flags (`many`: one or more files) and its declared output.
+
+    `reads` names, for an input with big neighbours, the only files that the stage reads of it. A `resumable` stage gets
+    a folder for its state, which lasts until the job has ended well. Only a stage that `fetches` reaches the network.
+    Inputs `outside` may have been made by no stage. `further` matches outputs in folders of their own that are read without the
+    rest, so each has a record of its own.
+    """
+
+    does: str
+    inputs: tuple[str, ...] = ()
+    many: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    primary: str = "{task}.json"
+    batch: bool = False
+    resumable: bool = False
+    fetches: bool = False
+    outside: tuple[str, ...] = ()
+    further: str = ""
+
+    def products(self, spec: dict) -> list[str]:
+        """Names of the declared outputs of a job: one of each task of a batch."""
+        return [self.product(task=task) for task in spec["tasks"]] if self.batch else [self.product(**spec)]
+
+    def product(self, **spec: object) -> str:
+        return self.primary.format(**spec)
+
+
+STAGES = {
+    "text": Stage("train a tokenizer and tokenise the text that a ladder is pretrained on", primary="text.json"),
+    "checkpoint": Stage("obtain a pretrained model", optional=("text",), primary="card.json", fetches=True),
+    "pairs": Stage(
+        "read training queries, positives and the passage collection",
+        many=("tests",),
+        optional=("tests",),
+        primary="pairs.json",
+        fetches=True,
+    ),
+    "mine": Stage(
+        "find hard negatives for each training query",
+        ("pairs",),
+        optional=("encoder", "guide"),
+        primary="negatives.parquet",
+        outside=("encoder", "guide"),
+    ),
+    "finetune": Stage(
+        "turn a checkpoint into an encoder",
+        ("card",),
+        ("pairs", "negatives"),
+        primary="encoder.json",
+        resumable=True,
+        further="step-*/encoder.json",
+    ),
+    "encoder": Stage(
+        "describe an encoder made elsewhere", many=("files",), primary="encoder.json", outside=("files",)
+    ),
+    "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json", fetches=True),
+    "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
+    "leakage": Stage("find texts of tasks in the training data", (), ("pairs", "tasks"), batch=True),
+    "items": Stage("fetch the items of one in-context task", primary="items.json", fetches=True),
+    "icl": Stage("score a checkpoint on in-context tasks", ("card",), ("tasks",), batch=True),
+    "collect": Stage(
+        "gather all results into tidy tables",
+        many=("cards", "encoders", "given", "scores", "kept", "icl"),
+        reads={"cards": ("card.json",), "encoders": ("encoder.json", "log.jsonl")},
+        primary="collect.json",
+    ),
+    "fit": Stage("fit trends and correlations", ("collect",), primary="fit.json"),
+    "external": Stage(
+        "read results that others published", many=("tables",), primary="external.json", outside=("tables",)
+    ),
+    "figure": Stage("draw one figure", ("collect", "fit"), (), ("external",), primary="{name}.png"),
+    "report": Stage(
+        "write report.html",
+        ("collect", "fit"),
+        ("figures", "pairs", "negatives", "tasks", "leakage"),
+        ("text", "external"),
+        primary="report.html",
+    ),
+}
+
+
+def spec_model(name: str) -> type[BaseModel]:
+    """What a spec of the stage `name` must fit."""
+    return importlib.import_module(f"retscale.{name}.config").Job
