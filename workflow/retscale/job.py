@@ -23,7 +23,8 @@ Inputs = dict[str, Path | list[Path]]
 class Job:
     """What makes one declared output, the file `product` in `folder`, from a spec and input files by flag.
 
-    `sources` are the rows of its record's inputs, once they are verified.
+    `code` is the digest of the stage's code as it was when the job started. `sources` are the rows of its record's
+    inputs, once they are verified.
     """
 
     stage: str
@@ -31,6 +32,7 @@ class Job:
     inputs: Inputs
     folder: Path
     product: str
+    code: str
     sources: tuple[dict, ...] = ()
 
     @property
@@ -40,10 +42,6 @@ class Job:
     @property
     def module(self) -> str:
         return f"retscale.{self.stage}.run"
-
-    @property
-    def code(self) -> str:
-        return code.digest(self.module)
 
     @property
     def identity(self) -> str:
@@ -87,7 +85,7 @@ def run(stage: str, spec: dict, inputs: Inputs, targets: list[Path]) -> None:
     products = kind.products(spec)
     if targets != [folder / product for product in products]:
         raise UserError(f"--out: this spec makes {' '.join(products)}, in one folder")
-    job = Job(stage, spec, inputs, folder, products[0])
+    job = Job(stage, spec, inputs, folder, products[0], code.digest(f"retscale.{stage}.run"))
     if int(os.environ.get("RANK", 0)) > 0:
         _compute_only(job)
         return

@@ -13,7 +13,6 @@ PACKAGE = Path(__file__).resolve().parents[1]
 DATA_SUFFIXES = {".html", ".css", ".json"}
 
 
-@functools.cache
 def digest(module: str, package: Path = PACKAGE) -> str:
     """sha256 over the import closure of `module` (dotted name below the package that `package` holds)."""
     total = hashlib.sha256()
