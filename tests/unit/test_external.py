@@ -12,6 +12,7 @@ from retscale.external.config import Columns, Published
 from retscale.external.run import run
 from retscale.external.table import read
 from retscale.study import check, here, load, specs
+from retscale.study.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 BEIR = Path(__file__).parents[3] / "shared" / "data" / "mteb-results" / "beir_ndcg10.csv"
@@ -157,7 +158,7 @@ tasks: [scifact, beir-fiqa, {use: nq, id: questions}]
 """
 
 
-def study(folder: Path, external: str) -> load.Study:
+def study(folder: Path, external: str) -> Study:
     path = folder / "s.yaml"
     path.write_text(STUDY + f"external: {external}\n")
     return load.study(path)

@@ -13,6 +13,7 @@ from retscale.pairs import held_out
 from retscale.pairs.config import Excluded, HeldOut
 from retscale.pairs.run import run
 from retscale.study import load, specs
+from retscale.study.study import Study
 from retscale.task import run as task
 from retscale.text import wheel
 
@@ -93,7 +94,7 @@ def test_a_test_whose_texts_cannot_be_had_is_refused(tmp_path):
         held_out.read([], mine, [])
 
 
-def study(tmp_path: Path, names: list[str], **more) -> load.Study:
+def study(tmp_path: Path, names: list[str], **more) -> Study:
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | {"held_out": names} | more))
     return load.study(path)

@@ -8,6 +8,7 @@ import yaml
 
 from retscale.errors import UserError
 from retscale.study import catalog, explain, idle, load
+from retscale.study.study import Study
 
 SMOKE = Path(__file__).resolve().parents[2] / "config" / "smoke.yaml"
 FOLDER = {"id": "x", "source": {"kind": "folder", "path": "/x"}}
@@ -22,7 +23,7 @@ OWN = {"use": "own-mini", "n_negatives": 2}
 NEVER_KEPT = {"recipes": [OWN]}
 
 
-def load_study(tmp_path: Path, **change) -> load.Study:
+def load_study(tmp_path: Path, **change) -> Study:
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | change))
     return load.study(path)

@@ -34,6 +34,7 @@ from retscale.plan.jobs import Job, done, jobs
 from retscale.plan.needs import gated, missing
 from retscale.provenance import code, record
 from retscale.study import here, load
+from retscale.study.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,7 +51,7 @@ FLOORS = {
 }
 
 
-def study_of(folder: Path, text: str = "", **keys) -> load.Study:
+def study_of(folder: Path, text: str = "", **keys) -> Study:
     """A study of one checkpoint; `keys` replace lines, `text` adds some."""
     lines = {
         "name": "s",
@@ -126,7 +127,7 @@ def test_every_key_of_a_recipe_that_costs_changes_the_tokens():
     assert training_tokens(Corpus(Texts(), Texts(5000, 450)), Recipe(max_pairs=None), 4.5) is None
 
 
-def flops(study: load.Study, folder: Path) -> float:
+def flops(study: Study, folder: Path) -> float:
     costs = Costs(study, folder)
     return total(cost.flops for job in jobs(study) if job.stage == "finetune" for cost in costs.of(job)).known
 
@@ -179,7 +180,7 @@ def test_what_was_counted_is_believed(tmp_path):
     assert Costs(study, tmp_path).params["pythia-160m"] == Params(162322944, 85056000)
 
 
-def text_of(study: load.Study, folder: Path) -> str:
+def text_of(study: Study, folder: Path) -> str:
     return "\n".join(show.plan(study, folder, show.machine("h100", 0.45)))
 
 

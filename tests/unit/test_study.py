@@ -10,6 +10,7 @@ import yaml
 from retscale.errors import UserError
 from retscale.study import catalog, check, figures, here, load, schema, specs
 from retscale.study import yaml as study_yaml
+from retscale.study.study import Study
 from retscale.text import wheel
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
@@ -209,7 +210,7 @@ def test_descriptions_are_in_no_costly_spec(tmp_path):
     assert specs.collect(before) != specs.collect(after)
 
 
-def two_data_sets(tmp_path: Path, *recipes: dict, swapped: bool = False) -> load.Study:
+def two_data_sets(tmp_path: Path, *recipes: dict, swapped: bool = False) -> Study:
     """The smoke study with BoolQ split in `old` and `new`, and recipes that each override own-mini."""
     parts = [
         {"use": "boolq", "id": "old", "max_pairs": 600},

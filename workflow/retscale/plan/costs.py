@@ -24,7 +24,7 @@ from retscale.plan.estimate import (
 )
 from retscale.plan.jobs import Job
 from retscale.plan.sizes import facts, of_icl, of_pairs, of_task, read
-from retscale.study.load import Study
+from retscale.study.study import Study
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from retscale.errors import UserError
 from retscale.paths import Results
 from retscale.provenance import code, record
 from retscale.study import outside, specs
-from retscale.study.load import Study
+from retscale.study.study import Study
 
 
 @dataclass(frozen=True)

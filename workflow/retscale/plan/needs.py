@@ -9,7 +9,7 @@ from retscale.plan.costs import Costs, text_bytes
 from retscale.plan.estimate import Cost, disk, total
 from retscale.plan.jobs import Job
 from retscale.study import here
-from retscale.study.load import Study
+from retscale.study.study import Study
 from retscale.text.wheel import WHEELS
 
 HUB = "https://huggingface.co"

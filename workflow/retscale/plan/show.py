@@ -14,7 +14,7 @@ from retscale.plan.jobs import Job, done, jobs
 from retscale.plan.needs import downloads, gated, missing
 from retscale.plan.sizes import facts
 from retscale.study import load
-from retscale.study.load import Study
+from retscale.study.study import Study
 
 EACH = ("checkpoint", "finetune", "evaluate", "icl")  # stages that use a GPU, once or more for each checkpoint
 

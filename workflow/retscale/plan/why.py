@@ -7,7 +7,7 @@ from retscale.errors import UserError
 from retscale.phrase import counted
 from retscale.plan.jobs import Job, jobs
 from retscale.provenance import code, record
-from retscale.study.load import Study
+from retscale.study.study import Study
 
 ABSENT = object()
 

@@ -13,6 +13,7 @@ from retscale.phrase import counted
 from retscale.plan.why import why
 from retscale.progress import progress
 from retscale.study import catalog, here, load, specs
+from retscale.study.study import Study
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -60,14 +61,14 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def absent(study: load.Study, version: str) -> str:
+def absent(study: Study, version: str) -> str:
     """Categories and averages of a gauntlet that will be absent, and the tasks or categories for want of which."""
     scored = [id for id, task in study.icl.items() if task.scored]
     found = averages(dict.fromkeys(scored, (0.0, 0.0)), catalog.gauntlet(version))
     return "; ".join(f"{one.name} (no {', '.join(one.missing)})" for one in found if one.missing)
 
 
-def external(found: load.Study) -> list[str]:
+def external(found: Study) -> list[str]:
     """One line a published table, which is read and checked as its job will do."""
     paths = [Path(path) for path in found.external]
     told = [Published(**one) for one in specs.external(found)["tables"]]
@@ -79,7 +80,7 @@ def external(found: load.Study) -> list[str]:
     return lines
 
 
-def revisions(found: load.Study) -> dict[tuple[str, str], list[str]]:
+def revisions(found: Study) -> dict[tuple[str, str], list[str]]:
     """(kind, repository) of the hub -> its revisions that checkpoints and training data want.
 
     Those of mteb's tasks are mteb's own, which the stage `task` compares.

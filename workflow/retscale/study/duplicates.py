@@ -11,7 +11,7 @@ from retscale.icl.config import IclTask
 from retscale.task.config import TaskData
 
 if TYPE_CHECKING:
-    from retscale.study.load import Study
+    from retscale.study.study import Study
 
 # What makes two entries the same, whatever they are called and described as.
 SAMENESS = {

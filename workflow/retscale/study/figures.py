@@ -8,7 +8,7 @@ from retscale.icl.average import averages
 from retscale.study import catalog
 
 if TYPE_CHECKING:
-    from retscale.study.load import Study
+    from retscale.study.study import Study
 
 
 def lacks(study: Study, figure: str) -> str:

@@ -9,7 +9,7 @@ from retscale.encoder.folder import described
 from retscale.errors import UserError
 from retscale.pairs.config import FORMATS, File
 from retscale.phrase import counted, noun
-from retscale.study.load import Study
+from retscale.study.study import Study
 from retscale.task.config import FolderSource
 from retscale.text import wheel
 

@@ -83,7 +83,7 @@ RULES = [
 
 
 def idle(study, given: dict) -> list[str]:
-    """One line for each key that does nothing, of the mapping `given` from which the load.Study `study` was read."""
+    """One line for each key that does nothing, of the mapping `given` from which the Study `study` was read."""
     found = dict(keys(study.file, given, study))
     for kind, where in written.LISTS.items():
         for number, entry in enumerate(getattr(study.file, where)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from retscale.study import catalog
 
 if TYPE_CHECKING:
-    from retscale.study.load import Study
+    from retscale.study.study import Study
 
 
 def goes_by(study: Study, task: str) -> set[str]:

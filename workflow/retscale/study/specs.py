@@ -5,7 +5,7 @@ Facts that only describe (licence, family, labels) go to `collect` and `report`,
 
 from retscale.provenance.record import canonical as dump  # noqa: F401 - the rules write specs with it
 from retscale.study import catalog, names
-from retscale.study.load import Study
+from retscale.study.study import Study
 
 DESCRIPTIVE = {"licence", "origin", "note"}
 LABELS = {"family", "size", "role", "gated", "unsupported", "evidence"}

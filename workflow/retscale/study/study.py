@@ -1,0 +1,144 @@
+"""A complete study: every entry with all its settings, and what follows from them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from retscale.checkpoint.config import Checkpoint
+from retscale.encoder.config import GIVEN, GivenEncoder
+from retscale.finetune.config import Recipe
+from retscale.icl.config import IclTask
+from retscale.pairs.config import PairsConfig
+from retscale.study import catalog, figures, names
+from retscale.study import model as written
+from retscale.task.config import RetrievalTask
+from retscale.text.config import TextConfig
+
+
+@dataclass(frozen=True)
+class Study:
+    """Ids map to configurations, in the order of the file."""
+
+    file: written.Study
+    path: Path
+    text: TextConfig | None
+    checkpoints: dict[str, Checkpoint]
+    pairs: dict[str, PairsConfig]
+    recipes: dict[str, Recipe]
+    trained: dict[str, list[str]]
+    tasks: dict[str, RetrievalTask]
+    origins: dict[str, str]  # of each task that is made from an entry of the catalog, the entry's name
+    icl: dict[str, IclTask]
+    held_out: dict[str, RetrievalTask | IclTask]
+    encoders: dict[str, GivenEncoder]
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def figures(self) -> list[str]:
+        """Those of the file, in its order, that have something to show."""
+        return [name for name in self.file.figures if not figures.lacks(self, name)]
+
+    @property
+    def averaged(self) -> set[str]:
+        """In-context tasks that enter an average of the study."""
+        versions = [catalog.gauntlets()[version]["categories"].values() for version in self.file.averages]
+        tasks = [task for categories in versions for category in categories for task in category.items()]
+        return self.icl.keys() & {catalog.gauntlet_id(*task) for task in tasks}
+
+    @property
+    def evaluated(self) -> list[tuple[str, str]]:
+        """Every encoder that is scored on all tasks: a checkpoint and its recipe, or one made elsewhere and GIVEN."""
+        trained = [(checkpoint, recipe) for recipe, part in self.trained.items() for checkpoint in part]
+        return trained + [(id, GIVEN) for id in self.encoders]
+
+    @property
+    def kept(self) -> list[tuple[str, str, int]]:
+        """The encoders that are kept during training: checkpoint, recipe and step of each."""
+        return [
+            (checkpoint, recipe, step)
+            for recipe, trained in self.trained.items()
+            for checkpoint in trained
+            for step in self.recipes[recipe].keep
+        ]
+
+    @property
+    def curve_tasks(self) -> list[str]:
+        """What they are evaluated on: groups whole or not at all."""
+        chosen = [catalog.task_name(name) for name in self.file.curve_tasks or self.headline]
+        wholes = [self.units[name] for name in chosen if self.tasks.keys() >= set(self.units[name])]
+        return sorted(task for parts in wholes for task in parts)
+
+    @property
+    def external(self) -> list[str]:
+        """The published tables that are joined to the study."""
+        return [entry.table for entry in self.file.external]
+
+    @property
+    def draws_external(self) -> list[str]:
+        """Figures that show them."""
+        return [name for name in self.figures if self.external and name in ("1a", "1b", "2")]
+
+    def held(self, stage: str) -> dict[str, RetrievalTask | IclTask]:
+        """Held-out tests whose texts this stage reads."""
+        return {name: test for name, test in self.held_out.items() if test.texts_from == stage}
+
+    @property
+    def read(self) -> dict[str, RetrievalTask]:
+        """Retrieval tasks that must be read: to be evaluated, or to be held out."""
+        return self.tasks | self.held("task")
+
+    @property
+    def fetched(self) -> dict[str, IclTask]:
+        """In-context tasks whose items must be fetched: to be scored, or to be held out."""
+        return {name: task for name, task in self.icl.items() if task.texts_from == "items"} | self.held("items")
+
+    @cached_property
+    def batches(self) -> dict[str, list[str]]:
+        """Tasks that share an evaluation job, in the order of a spec: the small ones, and those of each huge corpus."""
+        found: dict[str, list[str]] = {}
+        for name, task in sorted(self.tasks.items()):
+            found.setdefault((task.corpus or name) if task.alone else "small", []).append(name)
+        return found
+
+    @cached_property
+    def units(self) -> dict[str, list[str]]:
+        """What counts as one task: every task outside a group by its own name, and every group.
+
+        A group's tasks are the study's and all that the catalog puts into it, so that one left out is missed.
+        """
+        catalogued = catalog.grouped_tasks()
+        found: dict[str, list[str]] = {}
+        for name, task in self.tasks.items():
+            found.setdefault(task.group or name, []).append(name)
+        return {name: list(dict.fromkeys([*parts, *catalogued.get(name, [])])) for name, parts in found.items()}
+
+    @property
+    def trained_on(self) -> list[str]:
+        """The training data sets that a recipe uses."""
+        used = {id for recipe, trained in self.trained.items() if trained for id in self.mixture(recipe)}
+        return [id for id in self.pairs if id in used]
+
+    @cached_property
+    def in_domain(self) -> dict[str, list[str]]:
+        """Those of `units` with a task that a training data set of one of the recipes names as its own."""
+        trained = {catalog.task_name(name) for id in self.trained_on for name in self.pairs[id].tasks}
+        own = {id for id in self.tasks if trained & {id, *names.goes_by(self, id)}}
+        return {name: parts for name, parts in self.units.items() if trained & {name} or own & set(parts)}
+
+    @property
+    def headline(self) -> dict[str, list[str]]:
+        """What the mean over tasks is taken of: those of `units` that are zero-shot, or all if none is."""
+        return {name: parts for name, parts in self.units.items() if name not in self.in_domain} or self.units
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """The study's own groups, of tasks and of groups."""
+        return {name: [catalog.task_name(part) for part in parts] for name, parts in self.file.groups.items()}
+
+    def mixture(self, recipe: str) -> dict[str, float | None]:
+        """The training data sets of a recipe, in the order of their ids, with its weights; None: by number of pairs."""
+        weights = self.recipes[recipe].weights or dict.fromkeys(self.pairs)
+        return dict(sorted(weights.items()))
