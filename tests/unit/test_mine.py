@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from retscale import seeds
 from retscale.errors import UserError
 from retscale.evaluate import search, vectors
 from retscale.mine import dense
 from retscale.mine.bm25 import Index
-from retscale.mine.choose import choose, generator, hardest
+from retscale.mine.choose import choose, hardest
 from retscale.mine.config import MineConfig, Stemmer, StopWords
 from retscale.mine.rank import by_encoder, by_given
 from retscale.mine.run import mine, short
@@ -108,11 +109,11 @@ def test_ties_go_by_passage_id():
 
 def test_random_choice_is_seeded_and_in_rank_order():
     candidates = np.arange(50)[::-1].copy()
-    one = choose(candidates, 10, True, generator(1, "q"))
-    assert one.tolist() == choose(candidates, 10, True, generator(1, "q")).tolist()
-    assert one.tolist() != choose(candidates, 10, True, generator(2, "q")).tolist()
+    one = choose(candidates, 10, True, seeds.of_query(1, "q"))
+    assert one.tolist() == choose(candidates, 10, True, seeds.of_query(1, "q")).tolist()
+    assert one.tolist() != choose(candidates, 10, True, seeds.of_query(2, "q")).tolist()
     assert one.tolist() != candidates[:10].tolist() == choose(candidates, 10, False, None).tolist()
-    assert (np.diff(one) < 0).all() and choose(candidates[:3], 10, True, generator(1, "q")).tolist() == [49, 48, 47]
+    assert (np.diff(one) < 0).all() and choose(candidates[:3], 10, True, seeds.of_query(1, "q")).tolist() == [49, 48, 47]
 
 
 def test_top_must_cover_the_negatives():

@@ -78,8 +78,8 @@ def test_the_digest_knows_contents_and_not_times(tmp_path):
 def counted(tmp_path, monkeypatch):
     """What was really hashed, in a folder where nothing is known yet."""
     monkeypatch.chdir(tmp_path)
-    taken, hashed = hashes._hash, []
-    monkeypatch.setattr(hashes, "_hash", lambda path: (hashed.append(path.name), taken(path))[1])
+    taken, hashed = hashes.files.sha256, []
+    monkeypatch.setattr(hashes.files, "sha256", lambda path: (hashed.append(path.name), taken(path))[1])
     return hashed
 
 

@@ -14,7 +14,6 @@ from retscale.errors import UserError
 from retscale.offline import offline
 from retscale.stages import STAGES, spec_model
 
-
 # Commands that ask about a study instead of making a part of it.
 QUESTIONS = {
     "check": "retscale.study.check",

@@ -3,27 +3,26 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from retscale.checkpoint.files import needed
 from retscale.model.precision import Precision
+from retscale.strict import Strict
 from retscale.text.wheel import WHEELS
 from retscale.text.wheel import folder as wheel_folder
 
 
-class Hub(BaseModel):
+class Hub(Strict):
     """A repository of the Hugging Face hub."""
 
-    model_config = ConfigDict(extra="forbid")
     kind: Literal["hub"]
     repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
     revision: Annotated[str, Field(min_length=1, description="a commit, or a tag or branch that is resolved to one")]
 
 
-class Local(BaseModel):
+class Local(Strict):
     """A folder with config.json, weights and tokenizer, used in place."""
 
-    model_config = ConfigDict(extra="forbid")
     kind: Literal["local"]
     path: Annotated[str, Field(min_length=1)]
 
@@ -36,10 +35,9 @@ class Local(BaseModel):
         return [self.folder() / name for name in needed(path.name for path in there)]
 
 
-class Gguf(BaseModel):
+class Gguf(Strict):
     """One GGUF file, dequantised to float32: below an installed wheel's folder, or at a path."""
 
-    model_config = ConfigDict(extra="forbid")
     kind: Literal["gguf"]
     wheel: Literal[tuple(WHEELS)] | None = None  # type: ignore[valid-type]
     file: Annotated[str, Field(pattern=r"\.gguf$")]
@@ -53,13 +51,12 @@ class Gguf(BaseModel):
         return [] if self.wheel or not self.path().is_file() else [self.path()]
 
 
-class Pretrain(BaseModel):
+class Pretrain(Strict):
     """A decoder of the MPT shape (ALiBi, no biases, tied embeddings, expansion 4), pretrained on the study's text.
 
     It sees each of the first `tokens` tokens of the text once, in blocks in a seeded order.
     """
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     kind: Literal["pretrain"]
     hidden_size: Annotated[int, Field(ge=8, le=8192)]
     layers: Annotated[int, Field(ge=1, le=128)]
@@ -90,10 +87,9 @@ class Pretrain(BaseModel):
 Source = Annotated[Hub | Local | Gguf | Pretrain, Field(discriminator="kind")]
 
 
-class Tokenizer(BaseModel):
+class Tokenizer(Strict):
     """What a checkpoint's tokenizer does with special tokens, by their ids; what is not given is not compared."""
 
-    model_config = ConfigDict(extra="forbid")
     before: Annotated[list[int] | None, Field(description="what it puts before a text by itself, such as a BOS")] = None
     after: Annotated[list[int] | None, Field(description="what it puts after a text by itself, such as an EOS")] = None
     eos: Annotated[int | None, Field(ge=0, description="its end-of-text token")] = None
@@ -102,10 +98,9 @@ class Tokenizer(BaseModel):
     ] = None
 
 
-class Stated(BaseModel):
+class Stated(Strict):
     """What is said of a model and compared with the loaded one, which must agree."""
 
-    model_config = ConfigDict(extra="forbid")
     n_params: Annotated[int | None, Field(ge=1, description="all parameters, tied ones counted once")] = None
     vocab_size: Annotated[int | None, Field(ge=1, description="rows of the token embedding")] = None
     max_length: Annotated[int | None, Field(ge=1, description="tokens that it can read")] = None

@@ -3,18 +3,18 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from retscale.encoder.folder import described
 from retscale.errors import UserError
+from retscale.strict import Strict
 
 GIVEN = "given"  # stands in results where an encoder trained here has its recipe
 
 
-class EncoderFolder(BaseModel):
+class EncoderFolder(Strict):
     """An encoder of retscale (encoder.json), or a model of sentence-transformers (modules.json), used in place."""
 
-    model_config = ConfigDict(extra="forbid")
     kind: Literal["folder"] = "folder"
     path: str
 
@@ -29,10 +29,9 @@ class EncoderFolder(BaseModel):
             return []
 
 
-class GivenEncoder(BaseModel):
+class GivenEncoder(Strict):
     """An entry of `encoders`: a reference system that is scored on every task and enters no fit."""
 
-    model_config = ConfigDict(extra="forbid")
     path: str = Field(min_length=1, description="its folder, absolute or from where the study is run")
     licence: str = ""
     origin: str = ""
@@ -43,9 +42,8 @@ class GivenEncoder(BaseModel):
         return EncoderFolder(path=self.path)
 
 
-class Job(BaseModel):
+class Job(Strict):
     """The spec of one job of this stage."""
 
-    model_config = ConfigDict(extra="forbid")
     id: str
     source: EncoderFolder

@@ -9,13 +9,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from retscale.encoder.config import GIVEN, Job
 from retscale.encoder.folder import Described, described
 from retscale.errors import UserError
+from retscale.files import sha256
 from retscale.model.encoder import trained_prompt
 from retscale.model.load import load_backbone, load_tokenizer, max_length
 from retscale.model.params import count_params
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import fingerprint
 from retscale.model.vocabulary import check_rows
-from retscale.provenance.record import sha256
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:

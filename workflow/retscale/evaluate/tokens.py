@@ -1,12 +1,11 @@
 """A corpus as token ids on disk: made once, then shared by every encoder that reads text the same way."""
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from retscale.files import written
 from retscale.model.distinct import digests, distinct
 
 
@@ -54,25 +53,16 @@ def tokens(
     """
     if whole := _whole(path, count):
         return whole
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:8]}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            lengths, bits = [np.zeros(1, np.int64)], []
-            for some in texts:
-                ids = tokenize(some)
-                lengths.append(np.array([len(x) for x in ids], np.int64))
-                bits.append(digests(ids))
-                np.concatenate(ids).tofile(file)
-            np.cumsum(np.concatenate(lengths)).tofile(file)
-            distinct(np.concatenate(bits))[1].tofile(file)
-            file.flush()
-            os.fsync(file.fileno())
-        # Another process may have been faster, and have it mapped: over NFS, replacing a mapped file breaks its reader.
-        if not _whole(path, count):
-            os.replace(beside, path)
-    finally:
-        Path(beside).unlink(missing_ok=True)
+    # Another process that was faster may have its file mapped: over NFS, replacing a mapped file breaks its reader.
+    with written(path, unless=lambda: _whole(path, count)) as file:
+        lengths, bits = [np.zeros(1, np.int64)], []
+        for some in texts:
+            ids = tokenize(some)
+            lengths.append(np.array([len(x) for x in ids], np.int64))
+            bits.append(digests(ids))
+            np.concatenate(ids).tofile(file)
+        np.cumsum(np.concatenate(lengths)).tofile(file)
+        distinct(np.concatenate(bits))[1].tofile(file)
     return Tokens(path, count)
 
 

@@ -1,12 +1,12 @@
 """The vectors of a corpus, shard by shard: a job that is killed goes on at the last finished shard."""
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+
+from retscale.files import written
 
 VECTORS_A_SHARD = 2**16
 
@@ -46,15 +46,7 @@ def shards(
 
 def _save(vectors: np.ndarray, path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, beside = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                np.save(file, vectors)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
-        finally:
-            Path(beside).unlink(missing_ok=True)
+        with written(path) as file:
+            np.save(file, vectors)
     except FileNotFoundError:
         pass  # a job of another study, with the same encoder and corpus, has ended and taken the folder away

@@ -2,17 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from retscale.finetune.schedule import Decay
 from retscale.model.precision import Precision
 from retscale.model.prompt import Prompt
+from retscale.strict import Strict
 
 
-class Lora(BaseModel):
+class Lora(Strict):
     """Low-rank adapters (Hu et al. 2022). The defaults are those of RepLLaMA (Ma et al. 2024), but for the targets."""
 
-    model_config = ConfigDict(extra="forbid")
     r: int = Field(32, ge=1)
     alpha: float = Field(64, gt=0)
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -21,15 +21,13 @@ class Lora(BaseModel):
     targets: list[str] | None = Field(None, min_length=1)
 
 
-class Recipe(BaseModel):
+class Recipe(Strict):
     """How a checkpoint becomes an encoder.
 
     The defaults are those of the study of Portes et al. 2025 as far as the paper states them ("paper"); where it is
     silent they are assumptions, taken from what the authors' public code does ("code": llm-foundry's contrastive
     trainer) or from common practice, and a study may vary them.
     """
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     # paper: "hard negatives as opposed to in-batch", so each query meets its own passages only; the public code scores
     # all passages of a device's micro-batch (`microbatch`). `global` scores those of all processes.
@@ -86,11 +84,10 @@ class NamedRecipe(Recipe):
     weights: None = None
 
 
-class Job(BaseModel):
+class Job(Strict):
     """The spec of one job of this stage. `pairs`: the training data sets in the order of --pairs, each with its weight;
     None: in proportion to its number of pairs."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     recipe: NamedRecipe
     pairs: dict[str, Annotated[float, Field(gt=0, le=1e9)] | None] = Field(min_length=1)
     seed: int = Field(ge=0)

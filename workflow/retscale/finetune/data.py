@@ -1,6 +1,5 @@
 """Training examples as token ids and passage numbers, and the order in which they are seen."""
 
-import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
+from retscale import seeds
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.model.tokenize import token_ids
@@ -124,8 +124,7 @@ def groups(
             )
         if lacking:
             taken, tried = {key(texts[id]) for id in known[query_id] | set(own)}, set()
-            digest = hashlib.sha256(f"{seed} {query_id}".encode()).digest()
-            generator = np.random.default_rng(int.from_bytes(digest[:8]))
+            generator = seeds.of_query(seed, query_id)
             while len(own) < n:
                 if len(tried) == len(passages):
                     free = len(own) - n + lacking

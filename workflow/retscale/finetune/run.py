@@ -1,6 +1,5 @@
 """checkpoint -> encoder; started by `accelerate launch -m retscale finetune ...`, or by python for one process."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from accelerate.utils import DistributedType
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.errors import UserError
+from retscale.files import sha256
 from retscale.finetune import memory
 from retscale.finetune.adapt import adapt, merged
 from retscale.finetune.config import Job, Recipe
@@ -179,10 +179,7 @@ def write(
     shutil.rmtree(out, ignore_errors=True)
     model.save_pretrained(out, state_dict=weights, max_shard_size="1TB")
     tokenizer.save_pretrained(out)
-    files = {}
-    for path in sorted(out.iterdir()):
-        with path.open("rb") as file:
-            files[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    files = {path.name: sha256(path) for path in sorted(out.iterdir())}
     facts = {
         **facts,
         "prompt": recipe.prompt.model_dump(mode="json"),

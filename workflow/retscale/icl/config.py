@@ -3,20 +3,17 @@
 from string import Formatter
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from retscale.items.config import JsonlSource
 from retscale.model.precision import Precision
+from retscale.strict import Strict
 from retscale.text.wheel import WheelSource
 
 TYPES = ("multiple_choice", "language_modeling", "schema", "generation_task_with_answers", "code_evaluation")
 
 # The field of a released row that is asked; its answers are short or stand in it.
 QUESTIONS = dict(zip(TYPES, ("query", "context", "context_options", "context", "prompt"), strict=True))
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class Rows(Strict):

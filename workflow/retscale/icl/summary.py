@@ -1,13 +1,13 @@
 """One task's accuracy from its items: the mean, how sure it is, and what is odd about the data."""
 
 import math
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from retscale import seeds
 from retscale.icl.answer import normalise
 from retscale.icl.config import IclTask
 from retscale.icl.item import Item
@@ -24,7 +24,7 @@ def accuracy(correct: Sequence[bool], categories: Sequence[str], seed: int, name
     groups = pd.DataFrame({"correct": np.asarray(correct, dtype=float), "category": list(categories)})
     groups = groups.groupby("category")["correct"].agg(["mean", "size"])
     share, size = groups["mean"].to_numpy(), groups["size"].to_numpy()
-    draws = np.random.default_rng([seed, zlib.crc32(name.encode())]).binomial(size, share, (REPLICATES, len(size)))
+    draws = seeds.stream(seed, name).binomial(size, share, (REPLICATES, len(size)))
     low, high = np.quantile((draws / size).mean(1), [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
     return {
         "value": float(share.mean()),

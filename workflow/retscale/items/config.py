@@ -3,10 +3,12 @@
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from retscale.strict import Strict
 
 
-class JsonlSource(BaseModel):
+class JsonlSource(Strict):
     """One jsonl file, an item a line: `file` below `folder`, or else below `root` of the git repository `repo`.
 
     `repo` is OWNER/NAME on GitHub, or else the URL (https, http, file) or the absolute path of any clone. The commit
@@ -14,7 +16,6 @@ class JsonlSource(BaseModel):
     may also lie without its own folders: folder/piqa.jsonl.
     """
 
-    model_config = ConfigDict(extra="forbid")
     kind: Literal["jsonl"]
     file: Annotated[str, Field(pattern=r"\.jsonl$")]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
@@ -56,9 +57,8 @@ class JsonlSource(BaseModel):
         return str(PurePosixPath(self.root, self.file))
 
 
-class Job(BaseModel):
+class Job(Strict):
     """The spec of one job of this stage."""
 
-    model_config = ConfigDict(extra="forbid")
     id: str
     source: JsonlSource

@@ -1,16 +1,15 @@
 """The spec of the leakage stage."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from retscale.strict import Strict
 
 
-class Task(BaseModel):
+class Task(Strict):
     """Nothing is said of a task but its name."""
 
-    model_config = ConfigDict(extra="forbid")
 
-
-class Job(BaseModel):
+class Job(Strict):
     """The spec of one job of this stage: the tasks whose texts are looked for."""
 
-    model_config = ConfigDict(extra="forbid")
     tasks: dict[str, Task] = Field(min_length=1)

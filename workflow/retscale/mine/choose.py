@@ -1,6 +1,5 @@
 """Which of a query's ranked passages become its negatives."""
 
-import hashlib
 
 import numpy as np
 
@@ -20,8 +19,3 @@ def hardest(scores: np.ndarray, skip: int, margin: float | None, positive: float
 def choose(ranks: np.ndarray, n: int, random: bool, generator: np.random.Generator) -> np.ndarray:
     """At most `n` of the ranks, in their order: the first, or a choice."""
     return ranks[np.sort(generator.permutation(len(ranks))[:n])] if random else ranks[:n]
-
-
-def generator(seed: int, query_id: str) -> np.random.Generator:
-    """Random numbers that belong to the query, whatever is mined before it."""
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed} {query_id}".encode()).digest()[:8]))

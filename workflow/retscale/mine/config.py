@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from retscale.model.precision import Precision
+from retscale.strict import Strict
 
 # Lucene's list for English, those of the library stop-words for others.
 StopWords = Literal[
@@ -23,7 +24,7 @@ Stemmer = Literal[
 ]  # fmt: skip
 
 
-class MineConfig(BaseModel):
+class MineConfig(Strict):
     """How negatives are found.
 
     The passages are ranked for each query without its positives: by BM25, by the cosine of an `encoder` (the folder of
@@ -35,7 +36,6 @@ class MineConfig(BaseModel):
     wants a wide one; queries left with too few are counted, and a recipe says whether they will do (`too_few`).
     """
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     method: Literal["bm25", "encoder", "given"] = "bm25"
     encoder: str | None = None
     guide: str | None = None

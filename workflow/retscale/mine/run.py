@@ -10,8 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from retscale import seeds
 from retscale.errors import UserError
-from retscale.mine.choose import choose, generator, hardest
+from retscale.mine.choose import choose, hardest
 from retscale.mine.config import Job, MineConfig
 from retscale.mine.rank import Rank, by_bm25, by_encoder, by_given
 from retscale.progress import progress
@@ -74,7 +75,7 @@ def mine(
     rows, scores, passed = [], [], 0
     for query_id, ranked in zip(queries.index, progress(ranking, "mine", len(queries), "queries"), strict=True):
         trusted = hardest(ranked.judged, config.skip, config.margin, ranked.positive)
-        kept = choose(trusted, config.negatives, config.choose == "random", generator(config.seed, query_id))
+        kept = choose(trusted, config.negatives, config.choose == "random", seeds.of_query(config.seed, query_id))
         rows.append(ranked.rows[kept])
         scores.append(ranked.scores[kept])
         passed += len(ranked.rows) - len(trusted)

@@ -11,6 +11,7 @@ import torch
 from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from retscale import files
 from retscale.checkpoint.files import listed_weights
 from retscale.errors import UserError
 from retscale.model.device import device, dtype
@@ -19,7 +20,6 @@ from retscale.model.load import load_backbone, load_tokenizer
 from retscale.model.pool import Pooling
 from retscale.model.prompt import Prompt, Side
 from retscale.model.tokenize import fingerprint, token_ids
-from retscale.regular import require_regular
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,8 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
     if unlisted := sorted({weights.name for weights in listed_weights(folder)} - facts["files"].keys()):
         raise UserError(f"{path} does not list {folder / unlisted[0]}, which would be loaded; make this encoder again")
     for name, expected in facts["files"].items():
-        require_regular(folder / name)
-        with (folder / name).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != expected:
-                raise UserError(f"{folder / name} is not the file that {path.name} lists; make this encoder again")
+        if files.sha256(folder / name) != expected:
+            raise UserError(f"{folder / name} is not the file that {path.name} lists; make this encoder again")
     if not facts["normalize"]:
         raise UserError(f"{path} asks for vectors that are not normalised, but texts are compared by cosine here")
     tokenizer = load_tokenizer(folder)

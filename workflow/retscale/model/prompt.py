@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from retscale.strict import Strict
 
 Side = Literal["query", "passage"]
 
@@ -11,13 +13,11 @@ Side = Literal["query", "passage"]
 Policy = Literal["tokenizer", "add", "none"]
 
 
-class Prompt(BaseModel):
+class Prompt(Strict):
     """What stands before and after a text, where it is cut, and which special tokens enclose it.
 
     The defaults are those of the authors' public code ("code"), for the paper of Portes et al. 2025 is silent.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     query_prefix: str = ""  # code: none; may be a whole instruction
     passage_prefix: str = ""

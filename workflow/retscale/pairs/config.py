@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from retscale.items.config import JsonlSource
+from retscale.strict import Strict
 from retscale.text.wheel import WheelSource
-
 
 FORMATS = (".parquet", ".jsonl", ".jsonl.gz")
 
 
-class Fields(BaseModel):
+class Fields(Strict):
     """The names of a row's fields. A passage is a text, or an object of `title` and `text`, which are joined.
 
     `passage` names a field with one positive or a list of them, each of which makes a pair. `negatives` names a field
@@ -20,23 +20,20 @@ class Fields(BaseModel):
     mining finds them, and are used as negatives as such with `mine: {method: given}`.
     """
 
-    model_config = ConfigDict(extra="forbid")
     query: str = "query"
     passage: str = "positive"
     negatives: str | None = None
 
 
-class Text(BaseModel):
+class Text(Strict):
     """The name of the field that holds a passage: a text, or an object of `title` and `text`."""
 
-    model_config = ConfigDict(extra="forbid")
     text: str = "text"
 
 
-class File(BaseModel):
+class File(Strict):
     """A parquet or jsonl file (.gz too), a row a line."""
 
-    model_config = ConfigDict(extra="forbid")
     kind: Literal["folder"]
     path: str
 
@@ -48,13 +45,12 @@ class File(BaseModel):
         return [self.file()] if self.file().is_file() else []
 
 
-class HubFiles(BaseModel):
+class HubFiles(Strict):
     """Parquet or jsonl files (.gz too; names or globs) of a hub data set; the only source that needs the network.
 
     A `revision` that is a tag or branch is resolved to a commit, which pairs.json states.
     """
 
-    model_config = ConfigDict(extra="forbid")
     kind: Literal["hub"]
     repo: str
     revision: str = Field(min_length=1)
@@ -91,18 +87,16 @@ class Excluded(WheelSource):
     strip: str | None = None
 
 
-class HeldOut(BaseModel):
+class HeldOut(Strict):
     """A held-out test that lies in no wheel: an in-context task, whose items have their texts in `fields` and lie at
     `source` unless a job has fetched them, or a retrieval task, which a job has read.
     """
 
-    model_config = ConfigDict(extra="forbid")
     fields: list[str] = []
     source: JsonlSource | None = None
 
 
-class PairsConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class PairsConfig(Strict):
     source: Annotated[WheelPairs | FilePairs | HubPairs, Field(discriminator="kind")]
     # Further passages for mining to find, beside those of the rows: a whole corpus, say.
     collection: Annotated[FilePassages | HubPassages, Field(discriminator="kind")] | None = None

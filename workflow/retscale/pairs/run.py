@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from retscale.errors import UserError
+from retscale.files import sha256
 from retscale.pairs import held_out
 from retscale.pairs.config import Job
 from retscale.pairs.exclude import Excluder
@@ -118,7 +119,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         "passages": len(collection),
         "revision": revision,
         "collection_revision": collection_revision,
-        "files": {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in names},
+        "files": {name: sha256(out / name) for name in names},
     }
     (out / "pairs.json").write_text(
         json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"

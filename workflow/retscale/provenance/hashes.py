@@ -6,13 +6,12 @@ What is known lies in `.state/hashes`, one file for each path, and may be delete
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from retscale.regular import require_regular
+from retscale import files
 
 STATE = Path(".state/hashes")
 LARGE = 2**20  # bytes; what is smaller is hashed each time
@@ -30,13 +29,13 @@ def sha256(path: Path) -> str:
     """The sha256 of one file. OSError if it cannot be read, UserError if it is not a regular file."""
     before = _identity(path)
     if before["size"] < LARGE:
-        return _hash(path)
+        return files.sha256(path)
     path = Path(os.path.abspath(path))
     kept = STATE / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.json"
     known = _read(kept)
     if known.get("file") == before:
         return known["sha256"]
-    digest = _hash(path)
+    digest = files.sha256(path)
     changed_ns = max(before["mtime_ns"], before["ctime_ns"])
     if _identity(path) == before and changed_ns + SETTLED_NS < time.time_ns():
         _write(kept, {"path": str(path), "file": before, "sha256": digest})
@@ -48,12 +47,6 @@ def _identity(path: Path) -> dict[str, int]:
     return {name: getattr(stat, f"st_{name}") for name in ("size", "mtime_ns", "ctime_ns", "ino")}
 
 
-def _hash(path: Path) -> str:
-    require_regular(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _read(kept: Path) -> dict:
     try:
         return json.loads(kept.read_text(encoding="utf-8"))
@@ -62,7 +55,5 @@ def _read(kept: Path) -> dict:
 
 
 def _write(kept: Path, known: dict) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=kept.parent, encoding="utf-8", delete=False) as file:
-        json.dump(known, file)
-    os.replace(file.name, kept)
+    with files.written(kept) as file:
+        file.write(json.dumps(known).encode())

@@ -15,16 +15,12 @@ import time
 from pathlib import Path
 
 from retscale.errors import UserError
+from retscale.files import sha256
 
 PACKAGES = [
     "torch", "transformers", "tokenizers", "accelerate", "peft", "datasets", "mteb", "numpy", "scipy", "pandas", "pyarrow",
     "matplotlib", "seaborn", "numba", "snakemake",
 ]  # fmt: skip
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def spec_sha256(spec: dict) -> str:

@@ -1,12 +1,10 @@
 """What the report is told besides the results: the study's own words, and facts that no job needed."""
 
-from pydantic import BaseModel, ConfigDict
+from retscale.strict import Strict
 
 
-class Described(BaseModel):
+class Described(Strict):
     """Licence and origin of a data set or a model; `tokens`: how a model's pretraining tokens are known."""
-
-    model_config = ConfigDict(extra="forbid")
 
     licence: str = ""
     origin: str = ""
@@ -14,13 +12,11 @@ class Described(BaseModel):
     tokens: str = ""
 
 
-class Job(BaseModel):
+class Job(Strict):
     """The study's title, description and deviations; `machine` is the kind of machine that it is meant for.
 
     `mixtures`: for each recipe its training data sets with their weights, None: in proportion to their pairs.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     title: str = ""
     description: str = ""

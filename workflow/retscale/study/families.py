@@ -7,16 +7,13 @@ import re
 from collections.abc import Callable
 from math import ceil
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from retscale.errors import UserError
+from retscale.strict import Strict
 from retscale.study import explain
 
 FILE = "config/catalog/checkpoints.yaml"
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 class Range(Strict):

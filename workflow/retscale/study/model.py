@@ -5,7 +5,7 @@ An entry is the name of something in the catalog, or a mapping: `use: NAME` with
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from retscale.evaluate.config import EvaluateConfig
 from retscale.external.config import External
@@ -13,6 +13,7 @@ from retscale.figure.config import FigureConfig
 from retscale.fit.config import FitConfig
 from retscale.mine.config import MineConfig
 from retscale.model.precision import Precision
+from retscale.strict import Strict
 
 ID = r"^[a-z0-9][a-z0-9._-]*$"
 Id = Annotated[str, Field(pattern=ID, max_length=80)]
@@ -29,10 +30,8 @@ LISTS = {
 Figure = Literal["1a", "1b", "2", "3", "ablation", "curves", "training"]
 
 
-class Study(BaseModel):
+class Study(Strict):
     """checkpoints x recipes x tasks, and how to report them."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: Id
     title: str

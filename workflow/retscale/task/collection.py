@@ -7,7 +7,6 @@ import pandas as pd
 
 from retscale.errors import UserError
 
-
 LONG = 10**6  # characters
 
 

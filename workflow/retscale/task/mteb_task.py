@@ -1,6 +1,5 @@
 """A collection from a retrieval task of mteb, texts and ids as mteb itself evaluates them."""
 
-import re
 import sys
 from pathlib import Path
 

@@ -1,10 +1,10 @@
 """The stage `task`: queries.parquet, corpus.parquet, qrels.parquet and task.json."""
 
-import hashlib
 import json
 import sys
 from pathlib import Path
 
+from retscale.files import sha256
 from retscale.task.collection import Collection, check, odd, sample
 from retscale.task.config import Job, TaskData
 
@@ -46,11 +46,6 @@ def write(id: str, found: Collection, out: Path) -> None:
         "notes": found.notes,
     }
     (out / "task.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def collect(task: TaskData) -> Collection:

