@@ -19,8 +19,8 @@ def to_do(clone) -> dict[str, int]:
         ("config/smoke.yaml", "name: smoke", "name: smoke"),
         ("config/smoke.yaml", "{use: microbatch-mini,", "{use: microbatch-mini, temperature: 0.1,"),
         ("config/smoke.yaml", "tasks: [fiqa,", "tasks: [privacy-policy, fiqa,"),
-        ("workflow/retscale/fit/trend.py", "FEWEST = 3", "FEWEST = 2 + 1"),
-        ("workflow/retscale/fit/trend.py", "FEWEST = 3", "FEWEST = 3  # words"),
+        ("workflow/retscale/fit/trend.py", "DECADES = 1.0", "DECADES = 2.0 / 2"),
+        ("workflow/retscale/fit/trend.py", "DECADES = 1.0", "DECADES = 1.0  # words, and"),
     ],
 )
 def test_what_is_to_do_is_what_snakemake_would_run(finished, file, old, new):

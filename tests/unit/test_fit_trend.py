@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import linregress, t
 
-from retscale.fit import trend
+from retscale.fit import trend, variance
+from retscale.fit.forms import FORMS
+
+LINE = FORMS["log-linear"]
 
 
 def rng():
@@ -12,7 +15,8 @@ def rng():
 
 
 def fit(x, y, sizes, replicates=400):
-    return trend.fit(np.array(x, float), np.array(y, float), sizes, 0.05, replicates, rng())
+    fitted = trend.fit(LINE, np.array(x, float), np.array(y, float), sizes, 0.05, replicates, rng())
+    return fitted.trend, fitted.draws
 
 
 def ladder(sizes=6, levels=4):
@@ -102,8 +106,8 @@ def test_bands_are_nested_and_grow_outwards():
     y = 0.05 * x + np.random.default_rng(4).normal(0, 0.01, len(x))
     grid = np.linspace(x.min(), x.max() + 1, 30)
     for count in (len(x), 4):
-        found, draws = fit(x[:: len(x) // count], y[:: len(x) // count], sizes[:: len(x) // count])
-        band = trend.bands(found, draws, x[:: len(x) // count], grid, 0.05)
+        part = slice(None, None, len(x) // count)
+        band = trend.bands(trend.fit(LINE, x[part], y[part], sizes[part], 0.05, 400, rng()), grid, 0.05)
         assert (band["prediction_low"] < band["confidence_low"]).all()
         assert (band["confidence_high"] < band["prediction_high"]).all()
         width = band["confidence_high"] - band["confidence_low"]
@@ -119,16 +123,26 @@ def test_the_solved_percentiles_are_those_of_a_bootstrap_that_draws_everything()
         + np.random.default_rng(7).normal(0, 0.01, len(x))
         + np.random.default_rng(8).normal(0, 0.01, 5)[groups]
     )
-    draws = trend.mixed_bootstrap(x, groups, trend.components(x, y, groups), 40_000, rng())
+    components = variance.components(np.column_stack([np.ones_like(x), x]), y, groups)
+    draws = variance.mixed_bootstrap(groups, components, 40_000, rng())
     world = np.random.default_rng(9)
     effects = draws.tau[:, None] * world.normal(size=(40_000, 5))[:, groups]
     noise = effects + draws.sigma[:, None] * world.normal(size=(40_000, len(x)))
     slopes = noise @ x / (x @ x)
-    solved = trend.half_width(draws, x[None] / (x @ x), 0.05)[0]
+    solved = variance.half_width(draws, x[None] / (x @ x), 0.05)[0]
     assert np.quantile(slopes, [0.025, 0.975]) == pytest.approx([-solved, solved], rel=0.05)
     future = noise.mean(1) + draws.tau * world.normal(size=40_000) + draws.sigma * world.normal(size=40_000)
-    solved = trend.half_width(draws, np.full((1, len(x)), 1 / len(x)), 0.05, new=True)[0]
+    solved = variance.half_width(draws, np.full((1, len(x)), 1 / len(x)), 0.05, new=True)[0]
     assert np.quantile(future, 0.975) == pytest.approx(solved, rel=0.05)
+
+
+def pairs_bootstrap(x, y, replicates, rng):
+    """Slopes of resampled checkpoints: the common method, which ignores sizes."""
+    rows = rng.integers(len(x), size=(replicates, len(x)))
+    xs, ys = x[rows], y[rows]
+    xs = xs - xs.mean(1, keepdims=True)
+    square = (xs**2).sum(1)
+    return (xs * ys).sum(1)[square > 0] / square[square > 0]
 
 
 def test_the_mixed_bootstrap_covers_and_the_pairs_bootstrap_does_not():
@@ -141,9 +155,9 @@ def test_the_mixed_bootstrap_covers_and_the_pairs_bootstrap_does_not():
     covered = {"mixed": 0, "pairs": 0}
     for _ in range(rounds):
         y = truth * x + world.normal(0, 0.01, 6)[sizes] + world.normal(0, 0.006, len(x))
-        found, _ = trend.fit(x, y, [str(size) for size in sizes], 0.05, 400, world)
-        covered["mixed"] += found.low <= truth <= found.high
-        low, high = np.quantile(trend.pairs_bootstrap(x, y, 400, world), [0.025, 0.975])
+        mixed = trend.fit(LINE, x, y, [str(size) for size in sizes], 0.05, 400, world).trend
+        covered["mixed"] += mixed.low <= truth <= mixed.high
+        low, high = np.quantile(pairs_bootstrap(x, y, 400, world), [0.025, 0.975])
         covered["pairs"] += low <= truth <= high
     assert covered["mixed"] / rounds >= 0.9
     assert covered["pairs"] / rounds < 0.9

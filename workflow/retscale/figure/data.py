@@ -11,6 +11,7 @@ from retscale.collect.means import MEAN, in_domain, over
 from retscale.collect.tables import read_json, read_table, sha256
 from retscale.encoder.config import GIVEN
 from retscale.evaluate.metric_names import label
+from retscale.figure.words import trend_words
 
 MARK_COLUMNS = ["checkpoint", "recipe", "task", "x", "y", "low", "high", "x_low", "x_high", "file", "sha256"]
 
@@ -95,13 +96,23 @@ class Tables:
         rows = self.published.query("task == @task and flops.notna()")
         return rows.sort_values(["flops", "model"])
 
+    def drawn(self, name: str) -> pd.DataFrame:
+        """The rows of `trends`, `parameters` or `predictions` that are drawn: finished checkpoints, one form."""
+        return self.table(name).query("form == @self.facts['form'] and schedule == 'finished'")
+
     def trend(self, recipe: str, task: str) -> pd.Series | None:
-        """The trend of finished checkpoints, whatever its status."""
-        rows = self.table("trends").query("recipe == @recipe and task == @task and schedule == 'finished'")
+        """The trend, whatever its status."""
+        rows = self.drawn("trends").query("recipe == @recipe and task == @task")
         return None if rows.empty else rows.iloc[0]
 
+    def trend_words(self, recipe: str, task: str) -> str:
+        """The trend as a sentence."""
+        rows = self.drawn("parameters").query("recipe == @recipe and task == @task")
+        parameters = rows.set_index("parameter")["value"].to_dict()
+        return trend_words(self.trend(recipe, task), parameters, self.percent, self.metric)
+
     def prediction(self, recipe: str, task: str) -> pd.DataFrame:
-        return self.table("predictions").query("recipe == @recipe and task == @task and schedule == 'finished'")
+        return self.drawn("predictions").query("recipe == @recipe and task == @task")
 
     def stamp(self) -> str:
         """The hashes of the tables of contents; each names the hashes of its tables."""

@@ -10,7 +10,7 @@ from retscale.collect.means import MEAN
 from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
-from retscale.figure.words import ladder_words, trend_words
+from retscale.figure.words import ladder_words
 
 CONFIDENCE, PREDICTION = 0.30, 0.10  # opacity of the bands
 BEYOND = "#faf4e4"  # a warm ground, since the bands are grey
@@ -59,12 +59,13 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     if len(band):
         figure.legend(handles=band_legend(config, tables.percent), loc="outside right lower", handlelength=1.8)
 
+    words = tables.trend_words(tables.main, MEAN)
     note = f" Dotted levels: compute unknown ({', '.join(unknown['checkpoint'])})." if len(unknown) else ""
     caption = (
         f"**Figure 1B. Retrieval against pretraining compute, all checkpoints.** Mean {tables.metric} over "
         f"{tables.over}, recipe `{tables.main}`; coloured lines join checkpoints of one "
         "size, trained on more "
-        f"tokens to the right. {trend_words(tables.trend(tables.main, MEAN), tables.percent, tables.metric)} "
+        f"tokens to the right. {words} "
         + (
             f"Dark band: {tables.percent} confidence band of the trend; light band: {tables.percent} prediction "
             "band for a new "
@@ -74,7 +75,6 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         )
         + f"Vertical bars: {tables.percent} interval over queries. Hollow: not in the fit.{note}{published.words(tables)}"
     )
-    words = trend_words(tables.trend(tables.main, MEAN), tables.percent, tables.metric)
     alt = f"Scatter plot, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} {words}{published.words(tables)}"
     drawn = pd.concat([marks(pd.concat([rows, unknown])), published_marks(others)], ignore_index=True)
     return Drawn(figure, "Figure 1B: retrieval against pretraining FLOPs, all checkpoints", drawn, caption, alt)

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from retscale.fit.forms import FORMS
 from retscale.phrase import counted
 
 
@@ -23,7 +24,7 @@ def scientific(value: float) -> str:
     return f"{mantissa} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
-def trend_words(trend: pd.Series | None, percent: str, metric: str) -> str:
+def trend_words(trend: pd.Series | None, parameters: dict[str, float], percent: str, metric: str) -> str:
     """The trend as a sentence, or why there is none."""
     if trend is None or trend["status"] != "ok":
         return f"No trend is fitted: {'there are no checkpoints in the ladder' if trend is None else trend['reason']}."
@@ -33,10 +34,10 @@ def trend_words(trend: pd.Series | None, percent: str, metric: str) -> str:
         else "Student's t"
     )
     note = f"; {trend['reason']}" if trend["reason"] else ""
+    growth = interval(trend["slope"], trend["low"], trend["high"])
     return (
-        f"Log-linear trend over {counted(trend['n'], 'checkpoint')} of {counted(trend['sizes'], 'size')}: "
-        f"{metric} grows by "
-        f"{interval(trend['slope'], trend['low'], trend['high'])} per decade of FLOPs "
+        f"{trend['form'].capitalize()} trend over {counted(trend['n'], 'checkpoint')} of "
+        f"{counted(trend['sizes'], 'size')}: {FORMS[trend['form']].sentence(metric, growth, parameters)} "
         f"({percent} interval, {how}{note})."
     )
 

@@ -1,4 +1,4 @@
-"""Points, trends, predictions, correlations and paired comparisons, each as CSV and parquet."""
+"""Points, trends, parameters, predictions, correlations and paired comparisons, each as CSV and parquet."""
 
 import zlib
 from dataclasses import asdict, fields
@@ -13,10 +13,13 @@ from retscale.errors import UserError
 from retscale.fit import correlate, trend
 from retscale.fit.compare import ablation, effects, near_pairs
 from retscale.fit.config import Job
+from retscale.fit.forms import FORMS
 from retscale.fit.points import headline_icl, icl_points, points, resampled
 from retscale.progress import progress
 
 INSIDE, BEYOND = 33, 9  # points of a drawn trend over the data and after them
+TREND = ["recipe", "schedule", "task", "form"]  # the key of a trend
+BAND = ["flops", "y", "confidence_low", "confidence_high", "prediction_low", "prediction_high", "extrapolated"]
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
@@ -38,11 +41,12 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     known = marks[marks["y"].notna()]
     averages = read_table(source, "icl_averages")
     icl = icl_points(read_table(source, "icl"), averages)
-    trends, predictions = fit_trends(known, job)
+    trends, parameters, predictions = fit_trends(known, job)
     tables = {
         "points": marks,
         "icl_points": icl,
         "trends": trends,
+        "parameters": parameters,
         "predictions": predictions,
         "correlations": fit_correlations(known, icl, main, job),
         "effects": effects(known, job.alpha),
@@ -51,6 +55,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     }
     facts = {name: study[name] for name in OF_STUDY}
     facts |= {"config": job.model_dump(), "collect_sha256": sha256(source), "icl_headline": headline_icl(averages)}
+    facts["form"] = next(iter(FORMS))  # the one that is drawn
     write_tables(out, "fit.json", tables, facts, csv=True)
     return {"rows": {name: len(table) for name, table in tables.items()}}
 
@@ -67,28 +72,34 @@ def ladder(marks: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(schedule=schedule, log_flops=np.log10(rows["flops"].astype(float)))
 
 
-def fit_trends(marks: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One trend for each recipe, schedule and task (and the mean), and its bands over a grid of FLOPs."""
-    trends, predictions = [], []
+def fit_trends(marks: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Trends, their parameters, and their bands over a grid of FLOPs.
+
+    One trend for each recipe, schedule, task (and the mean) and form. All forms of a group have the same random stream.
+    """
+    trends, parameters, predictions = [], [], []
     groups = list(ladder(marks).groupby(["recipe", "schedule", "task"]))
     for (recipe, schedule, task), rows in progress(groups, "trends", unit="trends"):
-        key = {"recipe": recipe, "schedule": schedule, "task": task}
-        rng = rng_of(job, "trend", recipe, schedule, task)
-        x = rows["log_flops"].to_numpy()
-        found, draws = trend.fit(x, rows["y"].to_numpy(), list(rows["size"]), job.alpha, job.bootstrap, rng)
-        trends.append(key | asdict(found) | {"in_domain": bool(rows["in_domain"].iloc[0])})
-        if found.status != "ok":
-            continue
+        x, y, sizes = rows["log_flops"].to_numpy(), rows["y"].to_numpy(), list(rows["size"])
         grid = np.append(np.linspace(x.min(), x.max(), INSIDE), np.linspace(x.max(), x.max() + job.extend, BEYOND)[1:])
-        band = trend.bands(found, draws, x, grid, job.alpha)
-        extra = {"flops": 10**grid, **band, "extrapolated": grid > x.max()}
-        predictions.append(pd.DataFrame(extra).assign(**key))
-    columns = ["recipe", "schedule", "task", "flops", "y", "confidence_low", "confidence_high"]
-    columns += ["prediction_low", "prediction_high", "extrapolated"]
-    empty = pd.DataFrame(columns=columns)
-    drawn = pd.concat(predictions, ignore_index=True)[columns] if predictions else empty
-    key = ["recipe", "schedule", "task"]
-    return pd.DataFrame(trends, columns=[*key, *(field.name for field in fields(trend.Trend)), "in_domain"]), drawn
+        for form in FORMS.values():
+            key = {"recipe": recipe, "schedule": schedule, "task": task, "form": form.name}
+            rng = rng_of(job, "trend", recipe, schedule, task)
+            fitted = trend.fit(form, x, y, sizes, job.alpha, job.bootstrap, rng)
+            trends.append(key | asdict(fitted.trend) | {"in_domain": bool(rows["in_domain"].iloc[0])})
+            if fitted.trend.status != "ok":
+                continue
+            for (name, unit), value in zip(form.parameters.items(), fitted.parameters, strict=True):
+                parameters.append(key | {"parameter": name, "value": float(value), "unit": unit})
+            band = trend.bands(fitted, grid, job.alpha)
+            extra = {"flops": 10**grid, **band, "extrapolated": grid > x.max()}
+            predictions.append(pd.DataFrame(extra).assign(**key))
+    band = [*TREND, *BAND]
+    return (
+        pd.DataFrame(trends, columns=[*TREND, *(field.name for field in fields(trend.Trend)), "in_domain"]),
+        pd.DataFrame(parameters, columns=[*TREND, "parameter", "value", "unit"]),
+        pd.concat(predictions, ignore_index=True)[band] if predictions else pd.DataFrame(columns=band),
+    )
 
 
 def fit_correlations(marks: pd.DataFrame, icl: pd.DataFrame, main: str, job: Job) -> pd.DataFrame:

@@ -109,9 +109,9 @@ def icl_claim(row: pd.Series | None, partial: pd.Series | None) -> Claim:
     return Claim(text, estimate, SUPPORTED if row["low"] > STRONG else REFUTED if row["high"] < STRONG else OPEN, rule)
 
 
-def claims(tables: dict[str, pd.DataFrame], main: str, near: float, headline: list[str]) -> list[Claim]:
+def claims(tables: dict[str, pd.DataFrame], main: str, form: str, near: float, headline: list[str]) -> list[Claim]:
     """All claims, from the tables of `fit`; the single tasks are those of the headline, a group as one."""
-    trends = tables["trends"].query("recipe == @main and schedule == 'finished'")
+    trends = tables["trends"].query("recipe == @main and form == @form and schedule == 'finished'")
     effects = tables["effects"].query("recipe == @main") if len(tables["effects"]) else tables["effects"]
     mean = trends.query("task == 'mean'")
     icl = tables["correlations"]

@@ -18,11 +18,12 @@ from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.evaluate.metric_names import FOLLOWING, label
 from retscale.figure.words import interval, number, scientific, trend_words
+from retscale.fit.forms import FORMS
 from retscale.phrase import counted
 from retscale.report.claims import GROWTH_RULE, claims
 from retscale.report.config import Described, Job
 
-FIT_TABLES = ("points", "icl_points", "trends", "correlations", "effects", "pairs", "ablation")
+FIT_TABLES = ("points", "icl_points", "trends", "parameters", "correlations", "effects", "pairs", "ablation")
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
@@ -54,7 +55,9 @@ def facts(config: Job, inputs: dict) -> dict:
     known = tables["points"][tables["points"]["y"].notna()]
     checkpoints = read_table(collect, "checkpoints").sort_values(["flops", "checkpoint"])
     main, options = study["main_recipe"], fitted["config"]
-    mean = tables["trends"].query("recipe == @main and task == 'mean' and schedule == 'finished'")
+    of_mean = "recipe == @main and task == 'mean' and schedule == 'finished' and form == @fitted['form']"
+    mean = tables["trends"].query(of_mean)
+    parameters = tables["parameters"].query(of_mean).set_index("parameter")["value"].to_dict()
     metric, percent = label(options["metric"]), f"{100 * (1 - options['alpha']):g}%"
     rank = tables["correlations"]
     rank = (
@@ -79,10 +82,10 @@ def facts(config: Job, inputs: dict) -> dict:
         "main": main,
         "options": options,
         "span": span(checkpoints),
-        "trend": trend_words(mean.iloc[0] if len(mean) else None, percent, metric),
+        "trend": trend_words(mean.iloc[0] if len(mean) else None, parameters, percent, metric),
         "rank": rank.iloc[0].to_dict() if len(rank) and rank.iloc[0]["status"] == "ok" else None,
         "figures": [figure(Path(path)) for path in many(inputs, "figures")],
-        "claims": claims(tables, main, options["near"], list(study["headline"])),
+        "claims": claims(tables, main, fitted["form"], options["near"], list(study["headline"])),
         "growth_rule": GROWTH_RULE,
         "scores": score_table(checkpoints, known, study, config),
         "absent": rows(tables["points"].query("missing != ''")),
@@ -93,6 +96,7 @@ def facts(config: Job, inputs: dict) -> dict:
         "icl_tasks": icl_tasks(read_table(collect, "icl"), config),
         "icl_averages": icl_averages(checkpoints, read_table(collect, "icl_averages")),
         "trends": rows(tables["trends"].sort_values(["recipe", "schedule", "slope"], ascending=[True, True, False])),
+        "forms": [FORMS[name] for name in tables["trends"]["form"].unique()],
         "effects": rows(tables["effects"]),
         "correlations": rows(tables["correlations"]),
         "pairs": rows(tables["pairs"]),
