@@ -1,15 +1,12 @@
 """The gauntlet's five task types as released, its averages, and what is refused."""
 
 import csv
-import ctypes
 import dataclasses
 import hashlib
 import json
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -31,7 +28,7 @@ from retscale.icl.average import averages, centred
 from retscale.icl.config import IclTask
 from retscale.icl.decoder import Decoder
 from retscale.icl.generate import alike, generate, text
-from retscale.icl.item import Item, Program
+from retscale.icl.item import Item
 from retscale.icl.prompt import Prompt, answer_length, build, cut, shots, tokens
 from retscale.icl.run import Reader, evaluate, run
 from retscale.icl.score import score
@@ -441,132 +438,6 @@ def test_answers_may_be_as_long_as_the_longest_of_the_data():
     assert answer_length(words, some, task("generation_task_with_answers")) == plain
     longer = len(words("wars and kings => the distant town")["input_ids"]) + 10
     assert answer_length(words, some, task("generation_task_with_answers", cot_delimiter=" => ")) == longer
-
-
-# --- programs
-
-
-def program(language: str, given: list[str], expected: list[str]) -> Program:
-    return Program("f", tuple(given), tuple(expected), language)
-
-
-def confined() -> bool:
-    """Whether this machine gives its users namespaces."""
-    try:
-        return sandbox.run("x", "", ["true"])[0] == 0
-    except UserError:
-        return False
-
-
-needs_namespaces = pytest.mark.skipif(not confined(), reason="this machine gives its users no namespaces")
-
-
-@needs_namespaces
-def test_programs_are_cut_where_their_function_ends_and_tested():
-    head, tests = "def f(x):\n", program("python", ["(1,)", "(2,)"], ["2", "3"])
-    outputs = ["    return x + 1\nprint('next')", "    return 2\n", "    return y\n", "    return (\n", "    exit(0)"]
-    found = sandbox.passes([(head, output, tests) for output in outputs], "t")
-    assert found == [True, False, False, False, False]
-    assert sandbox.ended("  a\n  b\n\n# c\nd") == "  a\n  b\n"
-
-
-@needs_namespaces
-@pytest.mark.parametrize(
-    ("language", "needed", "head", "right"),
-    [
-        ("javascript", "node", "const f = (x) => {\n", "  return [x + 1, 1]\n}"),
-        ("cpp", "g++", "vector<int> f(int x) {\n", "  return {x + 1, 1};\n}"),
-    ],
-)
-def test_programs_in_other_languages(language, needed, head, right):
-    if shutil.which(needed) is None:
-        pytest.skip(f"{needed} is not installed")
-    tests = program(language, ["1"], ["[2, 1]" if language == "javascript" else "{2, 1}"])
-    assert sandbox.passes([(head, right, tests), (head, "  return 3\n}", tests)], "t") == [True, False]
-
-
-@pytest.fixture
-def outside(tmp_path, monkeypatch):
-    """What lies outside the sandbox, by name: a file, a place on a file system of its own, a port that answers, a
-    process, shared memory and a secret of the environment.
-    """
-    (tmp_path / "canary").write_text("alive")
-    monkeypatch.setenv("SECRET", "known")
-    library = ctypes.CDLL(None)
-    segment = library.shmget(0, 16, 0o666)
-    elsewhere = Path("/dev/shm", tmp_path.name)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield {
-            "canary": tmp_path / "canary",
-            "elsewhere": elsewhere,
-            "port": server.getsockname()[1],
-            "pid": os.getpid(),
-            "segment": segment,
-        }
-    elsewhere.unlink(missing_ok=True)
-    library.shmctl(segment, 0, None)
-    assert (tmp_path / "canary").read_text() == "alive"
-
-
-@needs_namespaces
-@pytest.mark.parametrize(
-    "harm",
-    [
-        "import socket; socket.create_connection(('127.0.0.1', {port}), 2)",
-        "open('{canary}', 'w')",
-        "import os; os.remove('{canary}')",
-        "open('{elsewhere}', 'w')",
-        "import ctypes; ctypes.CDLL(None).mount(None, b'/', None, 32 | 4096, None) == 0 or 1 / 0",  # writable again
-        "import os; os.kill({pid}, 0)",
-        "import ctypes; ctypes.CDLL(None).shmctl({segment}, 0, None) == 0 or 1 / 0",
-        "import os; os.environ['SECRET']",
-        "bytearray(3 * 2**30)",
-        "open('big', 'wb').write(bytes(2**25))",
-        "[open(str(i), 'wb').write(bytes(15 * 2**20)) for i in range(6)]",
-        "[open('/dev/null') for _ in range(500)]",
-    ],
-)
-def test_generated_programs_can_do_no_harm(harm, outside):
-    harm = harm.format(**outside)
-    code = f"try:\n    {harm}\n    print('done')\nexcept BaseException as error:\n    print(type(error).__name__)\n"
-    status, output = sandbox.run("t.py", code, [sys.executable, "-I", "t.py"])
-    assert status == 0 and output.strip() and "done" not in output
-
-
-@needs_namespaces
-@pytest.mark.skipif(os.getuid() == 0, reason="the kernel does not count root's processes")
-def test_programs_cannot_multiply():
-    code = "import os, time\nfor i in range(200):\n    if not os.fork():\n        time.sleep(9)\n    print(i, flush=True)\n"
-    status, output = sandbox.run("t.py", code, [sys.executable, "-I", "t.py"])
-    assert status != 0 and 10 < len(output.split()) < 64
-
-
-@needs_namespaces
-@pytest.mark.parametrize("limit", ["processor", "clock"])
-def test_programs_that_never_end_are_ended(monkeypatch, limit):
-    seconds, wall = (1, 600) if limit == "processor" else (600, 2)
-    monkeypatch.setattr(sandbox, "WALL_SECONDS", wall)
-    code = "while True: pass" if limit == "processor" else "import time; time.sleep(600)"
-    started = time.monotonic()
-    status, _ = sandbox.run("t.py", code, [sys.executable, "-I", "t.py"], seconds=seconds)
-    assert status != 0 and time.monotonic() - started < 120  # neither the other limit nor the program's own end
-
-
-def test_a_machine_without_namespaces_runs_no_program(monkeypatch, tmp_path):
-    refuses = tmp_path / "refuses.py"
-    refuses.write_text(
-        "import sys; sys.path.insert(0, sys.path[0]); import confine\n"
-        "def refused(function, *_): raise PermissionError(1, 'unshare: not permitted')\n"
-        "confine.call = refused\n"
-        "confine.main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])\n"
-    )
-    shutil.copy(sandbox.CONFINE, tmp_path)
-    refuses.write_text(refuses.read_text().replace("sys.path[0]", repr(str(tmp_path)), 1))
-    monkeypatch.setattr(sandbox, "CONFINE", str(refuses))
-    with pytest.raises(UserError, match="cannot be run safely here.*not permitted.*leave `execute` off"):
-        sandbox.run("x", "", ["true"])
-    with pytest.raises(UserError, match="programs in 'cobol' cannot be run"):
-        sandbox.passes([("", "", program("cobol", ["1"], ["1"]))], "t")
 
 
 # --- the stage

@@ -1,80 +1,156 @@
-"""Run a command that is not trusted: python confine.py FOLDER NAME SECONDS MEMORY COMMAND...
+"""Run a command that is not trusted; a program by itself, which sandbox.py starts.
 
-In namespaces of its own for users, network, processes and mounts: without any network, out of reach of any other
-process, with every file system read-only but FOLDER, which becomes an empty one in memory and receives standard input
-as NAME. Time on the processor (s), memory (bytes), processes (unless root starts it, whose processes the kernel does not
-count), and sizes and numbers of files are limited. A program by itself and not a function, since nothing else may run
-between leaving the old namespaces and starting the command.
+Three processes, since each has to be out of the reach of the next:
 
-Status UNCONFINED: some protection cannot be had on this machine, and the command was not run.
+- this one keeps the time. When that is up, or whoever started it is gone, it kills the second.
+- the second is the first process of a namespace. With it ends every other there, whatever the command started.
+- the third becomes the command. Its namespaces of users, network, processes and mounts are its own: it has no network,
+  sees no other process, and of the files only those of filesystem.py. seccomp.py says what it may not ask the kernel
+  for.
+
+Started by root they become nobody once the files are in place; then no file of root is theirs, and the kernel counts
+their processes. Where that user does not exist, root is one of a container; if its processes are not counted either,
+nothing is run.
+
+What is limited: for each process, time on its processor, private memory (`memory`), all memory (twice that, which
+counts what it shares) and the size and number of files; for all together, the wall clock, processes and the size of
+FOLDER. So the sum of memory is bounded by the number of processes alone; if the machine's runs out, the kernel ends
+them first.
 """
 
-import ctypes
 import os
 import resource
+import select
+import signal
 import sys
 
-UNCONFINED = 121
-NEW_NAMESPACES = 0x10000000 | 0x40000000 | 0x20000000 | 0x00020000 | 0x08000000  # user, net, pid, mount, ipc
-MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 16384, 1 << 18
-SYS_MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 1
+from retscale.icl import filesystem, seccomp
+from retscale.icl.kernel import call
+
+NEW_USER, NEW_MOUNTS = 0x10000000, 0x00020000
+NEW_OTHERS = 0x40000000 | 0x20000000 | 0x08000000  # net, pid, ipc
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 NOBODY = 65534
 MEGABYTE = 2**20
 DISK, OUTPUT = 64 * MEGABYTE, 16 * MEGABYTE
-PROCESSES, FILES = 64, 128
+PROCESSES, FILES, FILES_IN_FOLDER = 64, 128, 4096
 
 
-def main(folder: str, name: str, seconds: int, memory: int, command: list[str]) -> None:
-    program = sys.stdin.buffer.read()
+def main(report: int, **job) -> None:
+    """Run `job` (see `run`) with standard input in its file, and write one line to the descriptor `report`.
+
+    "status N", the command's or -9 if its time was up, or "error WHY", and the command was not run.
+    """
+    os.set_inheritable(report, False)  # the command never has it
     try:
-        isolate()
-        if pid := os.fork():  # only a child enters the new namespace of processes
-            os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 0xFF)
-        close_files(folder)
-    except OSError as error:
-        print(error, file=sys.stderr)
-        os._exit(UNCONFINED)
-    os.chdir(folder)
-    with open(name, "wb") as file:
-        file.write(program)
+        answer = f"status {run(report, sys.stdin.buffer.read(), **job)}"
+    except Exception as error:  # whatever it is, the command must not run
+        answer = f"error {error}"
+    os.write(report, f"{answer}\n".encode())
+    os._exit(0)
+
+
+def run(
+    report: int,
+    text: bytes,
+    name: str,
+    command: list[str],
+    seconds: int,
+    wall_seconds: float,
+    memory: int,
+    shown: list[str],
+    hidden: list[str],
+) -> int:
+    """Status of `command` beside a file `name` of `text`; in the third process this does not return."""
+    isolate(shown, hidden)
+    with open(os.path.join(filesystem.FOLDER, name), "wb") as file:
+        file.write(text)
+    alive, ours = os.pipe()  # closed when this process ends
+    if first := os.fork():
+        return watched(first, report, wall_seconds)
+    os.setsid()  # no signal to a group reaches the one that keeps the time
+    call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    os.close(ours)
+    if select.select([alive], [], [], 0)[0]:  # it ended before that was set
+        os._exit(1)
+    if third := os.fork():
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(third, 0)[1]) & 0xFF)
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    os.chdir(filesystem.FOLDER)
+    limit(seconds, memory)
+    seccomp.install()
+    folder = filesystem.FOLDER
+    os.execvpe(command[0], command, {"PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8"})
+
+
+def watched(process: int, report: int, wall_seconds: float) -> int:
+    """Status of `process`, which is killed after `wall_seconds` or when nobody reads `report` any more."""
+    ends = select.poll()
+    ends.register(os.pidfd_open(process), select.POLLIN)
+    ends.register(report, 0)  # an error, once the other end is closed
+    in_time = [fd for fd, _ in ends.poll(wall_seconds * 1000) if fd != report]
+    if not in_time:
+        os.kill(process, signal.SIGKILL)
+    status = os.waitpid(process, 0)[1]
+    return os.waitstatus_to_exitcode(status) if in_time else -signal.SIGKILL
+
+
+def isolate(shown: list[str], hidden: list[str]) -> None:
+    """Leave every shared namespace, as nobody: a user without rights even in the new ones once a command starts."""
+    proc = os.open("/proc", os.O_PATH)  # it is in use after it is out of sight
+    write(proc, "oom_score_adj", "1000")
+    root = os.getuid() == 0 and nobody_exists()
+    if root:
+        call("unshare", NEW_MOUNTS)
+    else:
+        new_user(proc, NEW_MOUNTS)
+    filesystem.enter(shown, hidden, size=DISK, files=FILES_IN_FOLDER, owner=NOBODY)
+    if root:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        call("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0)  # or its entry of /proc stays root's
+    new_user(proc, NEW_OTHERS)
+
+
+def nobody_exists() -> bool:
+    """Whether this namespace of users has that one; a container's may hold root alone."""
+    with open("/proc/self/uid_map") as file:
+        ranges = [line.split() for line in file]
+    return any(int(first) <= NOBODY < int(first) + int(count) for first, _, count in ranges)
+
+
+def new_user(proc: int, namespaces: int) -> None:
+    """New `namespaces`, and one of users where this one is nobody; `proc` is /proc."""
+    user, group = os.getuid(), os.getgid()
+    call("unshare", NEW_USER | namespaces)
+    write(proc, "setgroups", "deny")
+    write(proc, "uid_map", f"{NOBODY} {user} 1")
+    write(proc, "gid_map", f"{NOBODY} {group} 1")
+
+
+def write(proc: int, name: str, text: str) -> None:
+    with open(os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc), "w") as file:
+        file.write(text)
+
+
+def limit(seconds: int, memory: int) -> None:
+    """Limit this process; OSError if the kernel does not count this user's processes, as it does not root's."""
     limits = {
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_DATA: memory,
-        resource.RLIMIT_NPROC: PROCESSES,
+        resource.RLIMIT_AS: 2 * memory,
         resource.RLIMIT_FSIZE: OUTPUT,
         resource.RLIMIT_NOFILE: FILES,
         resource.RLIMIT_CORE: 0,
     }
-    for which, limit in limits.items():
-        resource.setrlimit(which, (limit, limit))
-    os.execvpe(command[0], command, {"PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8"})
-
-
-def isolate() -> None:
-    """Leave every shared namespace, as nobody: a user without rights even in the new ones once a command starts."""
-    user, group = os.getuid(), os.getgid()
-    call("unshare", NEW_NAMESPACES)
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{NOBODY} {user} 1"), ("gid_map", f"{NOBODY} {group} 1")):
-        with open(f"/proc/self/{name}", "w") as file:
-            file.write(text)
-
-
-def close_files(folder: str) -> None:
-    """Every file system read-only, `folder` an empty one in memory."""
-    call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
-    attributes = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY, 0, 0, 0)
-    call(
-        "syscall", SYS_MOUNT_SETATTR, AT_FDCWD, b"/", AT_RECURSIVE, ctypes.byref(attributes), ctypes.sizeof(attributes)
-    )
-    call("mount", b"tmpfs", folder.encode(), b"tmpfs", MS_NOSUID | MS_NODEV, f"size={DISK},mode=700".encode())
-
-
-def call(function: str, *arguments) -> None:
-    """A function of the C library that returns 0; OSError otherwise."""
-    arguments = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
-    if getattr(ctypes.CDLL(None, use_errno=True), function)(*arguments):
-        raise OSError(ctypes.get_errno(), f"{function}: {os.strerror(ctypes.get_errno())}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])
+    for which, value in limits.items():
+        resource.setrlimit(which, (value, value))
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, PROCESSES))
+    try:
+        if os.fork() == 0:
+            os._exit(0)
+    except BlockingIOError:
+        resource.setrlimit(resource.RLIMIT_NPROC, (PROCESSES, PROCESSES))
+    else:
+        raise OSError("the kernel does not count the processes of root, and there is no user nobody")

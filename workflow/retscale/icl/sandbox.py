@@ -1,23 +1,37 @@
 """Generated programs, run where they can do no harm (confine.py), and whether they pass their tests."""
 
+import contextlib
 import json
 import os
+import pwd
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from huggingface_hub import constants
+
 from retscale.errors import UserError
-from retscale.icl.confine import UNCONFINED
+from retscale.icl import confine, filesystem
 from retscale.icl.item import Program
 from retscale.progress import progress
 
 SECONDS, WALL_SECONDS, MEMORY = 5, 15, 2**30  # for one test; compiling counts as well
-CONFINE = str(Path(__file__).with_name("confine.py"))
+PACKAGES = str(Path(__file__).parents[2])
+START = f"""
+import sys
+sys.path.append({PACKAGES!r})
+from {confine.__name__} import main
+"""
 PASSED = 42  # an exit status that no program has by accident
+TOOLS = {  # language: what runs it, a correct program, and an input for which it returns 2
+    "python": (sys.executable, "def f(x):\n    return x + 1", "(1,)"),
+    "javascript": ("node", "const f = (x) => x + 1", "1"),
+    "c++": ("g++", "int f(int x) { return x + 1; }", "1"),
+    "cpp": ("g++", "int f(int x) { return x + 1; }", "1"),
+}
 
 PYTHON = f"""
 import json, os
@@ -88,28 +102,73 @@ def _passes(code: str, tests: Program, i: int) -> bool:
 
 def run(name: str, content: str, command: list[str], seconds: int = SECONDS) -> tuple[int, str]:
     """Status and output of `command` beside the file `name`, confined; UserError if it cannot be."""
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:
-        call = [sys.executable, "-I", "-S", CONFINE, folder, name, str(seconds), str(MEMORY), *command]
-        with subprocess.Popen(
-            call, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.PIPE, start_new_session=True
-        ) as process:
-            try:
-                errors = process.communicate(content.encode("utf-8", "replace"), timeout=WALL_SECONDS)[1]
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                return -signal.SIGKILL, ""
-        if process.returncode == UNCONFINED:
+    job = {
+        "name": name,
+        "command": command,
+        "seconds": seconds,
+        "wall_seconds": WALL_SECONDS,
+        "memory": MEMORY,
+        "shown": _shown(),
+        "hidden": _hidden(),
+    }
+    reading, report = os.pipe()
+    call = [sys.executable, "-I", "-S", "-c", f"{START}main({report}, **{job!r})"]
+    with (
+        tempfile.TemporaryFile() as output,
+        subprocess.Popen(
+            call,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[report],
+            start_new_session=True,
+        ) as process,
+        open(reading) as answers,  # closed first: then the program is killed
+    ):
+        os.close(report)
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(content.encode("utf-8", "replace"))
+        kind, _, answer = (answers.readline() or "error it was killed").strip().partition(" ")
+        if kind == "error":
             raise UserError(
                 "generated programs cannot be run safely here, for this machine does not let a user leave its network "
-                f"and files ({errors.decode().strip()}); leave `execute` off"
+                f"and files ({answer}); leave `execute` off"
             )
         output.seek(0)
-        return process.returncode, output.read().decode("utf-8", "replace")
+        return int(answer), output.read().decode("utf-8", "replace")
+
+
+def _shown() -> list[str]:
+    """Folders of this Python, of node and of g++, wherever they are installed; none that holds a home folder."""
+    folders = {sys.prefix, sys.base_prefix}
+    for tool in filter(None, (sys.executable, shutil.which("node"), shutil.which("g++"))):
+        folders |= {str(Path(tool).parent), str(Path(tool).resolve().parent.parent)}
+    return sorted(folder for folder in folders if not any(home.is_relative_to(folder) for home in _homes()))
+
+
+def _hidden() -> list[str]:
+    """What must not be seen even where it lies within a folder that is: home folders and tokens."""
+    return sorted({*map(str, _homes()), constants.HF_HOME, constants.HF_TOKEN_PATH})
+
+
+def _homes() -> set[Path]:
+    """This user's home folder, by the environment and by the machine."""
+    homes = {Path(os.path.expanduser("~"))}
+    with contextlib.suppress(KeyError):  # a container may not know its user
+        homes.add(Path(pwd.getpwuid(os.getuid()).pw_dir))
+    return homes | {home.resolve() for home in homes}
 
 
 def _need(language: str) -> None:
-    needed = {"python": sys.executable, "javascript": "node", "c++": "g++", "cpp": "g++"}
-    if language not in needed:
-        raise UserError(f"programs in {language!r} cannot be run; known are {', '.join(needed)}")
-    if shutil.which(needed[language]) is None:
-        raise UserError(f"programs in {language} need {needed[language]}, which is not installed; leave `execute` off")
+    """UserError unless a correct program of this language passes here; else every score would be 0."""
+    if language not in TOOLS:
+        raise UserError(f"programs in {language!r} cannot be run; known are {', '.join(TOOLS)}")
+    tool, right, given = TOOLS[language]
+    if shutil.which(tool) is None:
+        raise UserError(f"programs in {language} need {tool}, which is not installed; leave `execute` off")
+    if not _passes(right, Program("f", (given,), ("2",), language), 0):
+        raise UserError(
+            f"programs in {language} cannot be run here, for {tool} does not work in the sandbox; it must need files "
+            f"that others may not read, or that lie outside of {', '.join([*filesystem.SYSTEM, *_shown()])}; "
+            "leave `execute` off"
+        )
