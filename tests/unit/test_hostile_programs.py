@@ -341,6 +341,58 @@ def program(language: str, given: list[str], expected: list[str]) -> Program:
 
 
 @needs_namespaces
+@pytest.mark.parametrize(
+    "cheat",
+    [
+        "import os; os._exit(42)",
+        "return type('Any', (), {'__eq__': lambda *_: True})()",
+        "return type('Any', (int,), {'__eq__': lambda *_: True})(4)",
+        "import json; return eval(json.load(open('test.json'))['output'])",
+        "import sys; return eval(sys._getframe(1).f_locals['test']['output'])",
+        "import builtins; builtins.bool = lambda _: True; return 4",
+        "import os, signal; os.kill(os.getppid(), signal.SIGKILL)",
+        "import gc; return eval([d['output'] for d in gc.get_objects() if type(d) is dict and 'output' in d][0])",
+    ],
+)
+def test_no_program_grades_itself(cheat):
+    tests = program("python", ["(1,)"], ["'5 of 7'"])
+    assert sandbox.passes([("def f(x):\n", f"    {cheat}\n", tests)], "t") == [False]
+
+
+@needs_namespaces
+@pytest.mark.parametrize(
+    ("returned", "expected", "right"),
+    [
+        ("None", "None", True),
+        ("[1, (2, 'é'), {3: {4}}]", "[1, (2, 'é'), {3: {4}}]", True),
+        ("(1, 2)", "[1, 2]", False),
+        ("'yes'", "yes", True),  # not quoted, as in the released data
+        ("1.0", "1", True),
+        ("True", "1", True),
+        ("float('inf')", "float('inf')", True),
+        ("float('nan')", "float('nan')", False),
+        ("b'a\\xff'", "b'a\\xff'", True),
+        ("1 + 2j", "1 + 2j", True),
+        ("frozenset({1})", "{1}", True),
+        ("__import__('collections').Counter('aab')", "{'a': 2, 'b': 1}", True),
+        ("__import__('collections').OrderedDict(a=1)", "{'a': 1}", True),
+        ("__import__('collections').namedtuple('P', 'x y')(1, 2)", "(1, 2)", True),
+        ("__import__('collections').deque([1])", "[1]", False),
+        ("__import__('fractions').Fraction(1, 2)", "0.5", True),
+        ("{1: 2}.keys()", "{1}", True),
+        ("map(int, '12')", "[1, 2]", False),
+        ("__import__('enum').IntEnum('E', 'A').A", "1", True),
+        ("type('S', (str,), {})('a')", "'a'", True),
+        ("x / 0", "1", False),
+        ("print('noise') or 3", "3", True),
+    ],
+)
+def test_values_are_compared_as_python_compares_them(returned, expected, right):
+    tests = program("python", ["(1,)"], [expected])
+    assert sandbox.passes([("def f(x):\n", f"    return {returned}\n", tests)], "t") == [right]
+
+
+@needs_namespaces
 def test_programs_are_cut_where_their_function_ends_and_tested():
     head, tests = "def f(x):\n", program("python", ["(1,)", "(2,)"], ["2", "3"])
     outputs = ["    return x + 1\nprint('next')", "    return 2\n", "    return y\n", "    return (\n", "    exit(0)"]
@@ -372,7 +424,7 @@ def test_a_tool_that_does_not_work_in_the_sandbox_is_named(tmp_path, monkeypatch
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(UserError, match="node does not work in the sandbox; it must need files that others may not .*/usr"):
+    with pytest.raises(UserError, match="node does not work in the sandbox; it must need files that .*/usr"):
         sandbox.passes([("", "", program("javascript", ["1"], ["1"]))], "t")
 
 

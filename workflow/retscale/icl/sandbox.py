@@ -1,4 +1,8 @@
-"""Generated programs, run where they can do no harm (confine.py), and whether they pass their tests."""
+"""Generated programs, run where they can do no harm (confine.py), and whether they pass their tests.
+
+A program in Python cannot grade itself (grade.py). One in JavaScript or C++ shares its process with the comparison, so
+one that prints what a right program would print passes.
+"""
 
 import contextlib
 import json
@@ -14,7 +18,7 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from retscale.errors import UserError
-from retscale.icl import confine, filesystem
+from retscale.icl import confine, filesystem, grade
 from retscale.icl.item import Program
 from retscale.progress import progress
 
@@ -25,30 +29,13 @@ import sys
 sys.path.append({PACKAGES!r})
 from {confine.__name__} import main
 """
-PASSED = 42  # an exit status that no program has by accident
+GRADE = Path(grade.__file__).read_text()
 TOOLS = {  # language: what runs it, a correct program, and an input for which it returns 2
     "python": (sys.executable, "def f(x):\n    return x + 1", "(1,)"),
     "javascript": ("node", "const f = (x) => x + 1", "1"),
     "c++": ("g++", "int f(int x) { return x + 1; }", "1"),
     "cpp": ("g++", "int f(int x) { return x + 1; }", "1"),
 }
-
-PYTHON = f"""
-import json, os
-test = json.load(open("test.json"))
-scope = {{"__name__": "test_module"}}
-try:
-    exec(test["code"], scope)
-    found = scope[test["entry_point"]](*eval(test["input"], {{}}))
-    try:
-        expected = eval(test["output"], {{}})
-    except Exception:
-        expected = test["output"]
-    same = bool(found == expected)
-except BaseException:
-    same = False
-os._exit({PASSED} if same else 1)
-"""
 
 CPP = """
 #include <cmath>
@@ -92,7 +79,7 @@ def _passes(code: str, tests: Program, i: int) -> bool:
     entry, given, expected = tests.entry_point, tests.inputs[i], tests.outputs[i]
     if tests.language == "python":
         test = json.dumps({"code": code, "entry_point": entry, "input": given, "output": expected})
-        return run("test.json", test, [sys.executable, "-I", "-c", PYTHON])[0] == PASSED
+        return run("test.json", test, [sys.executable, "-I", "-c", GRADE])[0] == grade.PASSED
     if tests.language == "javascript":
         code += f"\nconsole.log(JSON.stringify({entry}({given})) === JSON.stringify({expected}));"
         return run("test.js", code, ["node", "--max-old-space-size=512", "test.js"])[1] == "true\n"
