@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from retscale.terminal import say, visible
+
 T = TypeVar("T")
 
 LOG_EVERY_S = 15.0
@@ -20,7 +22,7 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, desc=what, total=total, unit=unit)
+        yield from tqdm(items, desc=visible(what), total=total, unit=unit)
         return
     start = last = time.monotonic()
     count = 0
@@ -31,5 +33,5 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
             last = now
             rate = count / (now - start)
             left = f", {(total - count) / rate:.0f} s left" if total else ""
-            print(f"{what}: {count}/{total or '?'} {unit}, {rate:.1f} {unit}/s{left}", file=sys.stderr, flush=True)
-    print(f"{what}: {count} {unit} in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+            say(f"{what}: {count}/{total or '?'} {unit}, {rate:.1f} {unit}/s{left}")
+    say(f"{what}: {count} {unit} in {time.monotonic() - start:.1f} s")

@@ -10,6 +10,7 @@ from retscale.evaluate.metric_names import metric
 from retscale.external.config import Columns, Published
 from retscale.phrase import hint
 from retscale.regular import require_regular
+from retscale.terminal import is_text
 
 SPLITS = {"validation": "dev"}  # two names of one split
 
@@ -115,6 +116,8 @@ def _lines(path: Path, wanted: list[str]):
             for cells in rows:
                 if None in cells or None in cells.values():
                     raise UserError(f"{path}, line {rows.line_num}: has not the {len(has)} cells of the header")
+                if not all(map(is_text, cells.values())):
+                    raise UserError(f"{path}, line {rows.line_num}: holds a control character; leave it out")
                 yield rows.line_num, cells
     except FileNotFoundError:
         raise UserError(f"there is no table {path}; put it there or correct `table`") from None

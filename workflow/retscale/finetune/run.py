@@ -22,6 +22,7 @@ from retscale.model.device import dtype
 from retscale.model.load import deterministic, is_causal, load_backbone, load_tokenizer, max_length
 from retscale.model.params import count_params
 from retscale.model.tokenize import fingerprint
+from retscale.terminal import say
 
 # Tokens a forward, padding included: on a CPU what stays in cache, on an accelerator what fills it.
 BUDGET = {"cpu": 2048, "cuda": 65536}
@@ -59,7 +60,7 @@ def tune(
     n_params = count_params(plain)
     data = examples(data_sets(job, inputs), recipe, job.seed, tokenizer)
     if accelerator.is_main_process and (filled := data.facts["negatives_filled"]):
-        print(f"fine-tune {card['id']}: {filled:,} negatives were missing; random passages fill in", flush=True)
+        say(f"fine-tune {card['id']}: {filled:,} negatives were missing; random passages fill in")
     steps = recipe.epochs * len(data) // recipe.batch_queries
     if steps == 0:
         raise UserError(
@@ -78,7 +79,7 @@ def tune(
     shards = accelerator.num_processes if accelerator.is_fsdp2 else 1
     micro, bytes_needed = memory.fit(embed, recipe, order, accelerator.num_processes, precision, shards)
     if accelerator.is_main_process:
-        print(f"fine-tune {card['id']}: {bytes_needed / 2**30:.2f} GiB predicted, {micro} queries at once", flush=True)
+        say(f"fine-tune {card['id']}: {bytes_needed / 2**30:.2f} GiB predicted, {micro} queries at once")
     if recipe.gradient_checkpointing:
         plain.activation_checkpointing_enable({"use_reentrant": False})
 
@@ -103,7 +104,7 @@ def tune(
     }
     if accelerator.is_main_process:
         predicted, measured = (x / 2**30 for x in notes["peak_memory"].values())
-        print(f"fine-tune {card['id']}: peak {measured:.2f} GiB, {predicted:.2f} predicted", flush=True)
+        say(f"fine-tune {card['id']}: peak {measured:.2f} GiB, {predicted:.2f} predicted")
         if recipe.tuning == "lora":
             check_merged(
                 embed.of(accelerator.unwrap_model(trained).eval()),

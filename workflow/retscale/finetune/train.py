@@ -17,6 +17,7 @@ from retscale.finetune.log import Log, Watch
 from retscale.finetune.schedule import learning_rate
 from retscale.finetune.state import State
 from retscale.progress import progress
+from retscale.terminal import say
 
 
 def train(
@@ -58,7 +59,7 @@ def train(
         if facts := state.load():
             start, watch.over = facts["step"], facts["over"]
             if main:
-                print(f"fine-tune {name}: goes on after step {start} of {steps}", flush=True)
+                say(f"fine-tune {name}: goes on after step {start} of {steps}")
         log.resume(start, facts["sums"] if facts else None)
         for step in progress(range(start, steps), f"fine-tune {name}", unit="steps") if main else range(start, steps):
             rate = learning_rate(step, steps, recipe.lr, recipe.warmup, recipe.floor, recipe.decay)

@@ -6,7 +6,6 @@ on file systems whose locks do nothing. Here two would write the same bytes to t
 
 import io
 import os
-import sys
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from huggingface_hub.utils import build_hf_headers
 
 from retscale.errors import UserError
 from retscale.hub.cache import digest, locked, unfinished
+from retscale.terminal import say
 
 
 class Part(io.BufferedRandom):
@@ -96,4 +96,4 @@ class Blob:
             return digest(file, self.path.name)[1]
 
     def _tell(self, news: str) -> None:
-        print(f"{self.what}: {news}", file=sys.stderr, flush=True)
+        say(f"{self.what}: {news}")

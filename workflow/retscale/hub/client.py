@@ -16,6 +16,7 @@ from huggingface_hub.utils._http import hf_request_event_hook  # private; it is 
 
 from retscale import progress
 from retscale.errors import UserError
+from retscale.terminal import say
 
 AGAIN = {408, 429, 500, 502, 503, 504}
 BROKEN = (httpx2.ReadError, httpx2.ReadTimeout, httpx2.RemoteProtocolError)
@@ -75,7 +76,7 @@ class Client(httpx2.Client):
                     f"{what}: {trouble}{later}; gave up after {attempt} {'tries' if attempt > 1 else 'try'}; run this job again "
                     "later, or with HF_HUB_OFFLINE=1 if the cache has it all"
                 )
-            print(f"{what}: {trouble}; retry {attempt} in {wait:.0f} s", file=sys.stderr, flush=True)
+            say(f"{what}: {trouble}; retry {attempt} in {wait:.0f} s")
             time.sleep(wait)
             waited += wait
 
@@ -125,11 +126,7 @@ class Meter:
             if now - self.told >= progress.LOG_EVERY_S and not sys.stderr.isatty():
                 self.told, rate = now, self.came / (now - self.start)
                 left = f"{self.came / 1e9:.2f} of {self.wanted / 1e9:.2f} GB, {rate / 1e6:.1f} MB/s"
-                print(
-                    f"{self.what}: {left}, {max(0, self.wanted - self.came) / rate:.0f} s left",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                say(f"{self.what}: {left}, {max(0, self.wanted - self.came) / rate:.0f} s left")
 
 
 _meters: list[Meter] = []
@@ -162,7 +159,7 @@ class Body(httpx2.SyncByteStream):
                     meter.add(len(chunk))
         except BROKEN as error:
             trouble = f"the connection broke ({type(error).__name__}) after {count:,} bytes"
-            print(f"{self._what}: {trouble}; going on", file=sys.stderr, flush=True)
+            say(f"{self._what}: {trouble}; going on")
             raise httpx2.RemoteProtocolError(trouble) from None
 
     def close(self) -> None:

@@ -7,10 +7,11 @@ either the file comes out as it was committed or not at all, whoever serves it.
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+
+from retscale.terminal import say
 
 WAITS_S = (5, 30)  # before the second and the third try
 # Protocol 2 lets a client ask for any object; a transfer below 1 kB/s for a minute has stalled.
@@ -50,7 +51,7 @@ def fetch(folder: str, *wanted: str) -> None:
         except FetchError as error:
             if wait is None or re.search(FINAL, str(error)):
                 raise
-            print(f"{error}; trying again in {wait} s", file=sys.stderr, flush=True)
+            say(f"{error}; trying again in {wait} s")
             time.sleep(wait)
 
 

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 
 from retscale.errors import UserError
 from retscale.items import repository
 from retscale.items.config import Job
+from retscale.terminal import say
 
 
 def run(spec: dict, inputs: dict, out: Path) -> None:
@@ -15,7 +15,7 @@ def run(spec: dict, inputs: dict, out: Path) -> None:
     job = Job.model_validate(spec)
     source = job.source
     where = f"{source.path_in_repo()} of {source.url()} at {source.revision}"
-    print(f"fetching {where}", file=sys.stderr, flush=True)
+    say(f"fetching {where}")
     try:
         content, blob = repository.read(source.url(), source.revision, source.path_in_repo(), out)
     except repository.FetchError as error:
@@ -24,7 +24,7 @@ def run(spec: dict, inputs: dict, out: Path) -> None:
             f"`repo`, or a `folder` that holds {source.file}"
         ) from None
     digest = hashlib.sha256(content).hexdigest()
-    print(f"{len(content)} bytes, sha256 {digest}", file=sys.stderr, flush=True)
+    say(f"{len(content)} bytes, sha256 {digest}")
     if source.sha256 not in (None, digest):
         raise UserError(f"{where} has the sha256 {digest}, but {source.sha256} is pinned; it is not the released file")
     (out / "items.jsonl").write_bytes(content)

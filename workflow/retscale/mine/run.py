@@ -1,7 +1,6 @@
 """pairs.parquet and passages.parquet -> negatives.parquet."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from retscale.mine.choose import choose, hardest
 from retscale.mine.config import Job, MineConfig
 from retscale.mine.rank import Rank, by_bm25, by_encoder, by_given
 from retscale.progress import progress
+from retscale.terminal import say
 from retscale.text.copies import marks
 
 
@@ -37,7 +37,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     )
     pq.write_table(table.replace_schema_metadata({"facts": json.dumps(facts)}), out / "negatives.parquet")
     if facts["short"]:
-        print(short(facts), file=sys.stderr, flush=True)
+        say(short(facts))
     return facts
 
 

@@ -15,6 +15,7 @@ from retscale.plan.needs import downloads, gated, missing
 from retscale.plan.sizes import facts
 from retscale.study import load
 from retscale.study.study import Study
+from retscale.terminal import answer
 
 EACH = ("checkpoint", "finetune", "evaluate", "icl")  # stages that use a GPU, once or more for each checkpoint
 
@@ -23,8 +24,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the plan of a study; UserError says what is wrong with it."""
     gpu = machine(arguments.gpu, arguments.utilisation)
     study = load.study(arguments.study)
-    print(f"{arguments.study}: {study.file.title}\n")
-    print("\n".join(plan(study, paths.folder(study.name), gpu)))
+    for line in (f"{arguments.study}: {study.file.title}", "", *plan(study, paths.folder(study.name), gpu)):
+        answer(line)
     return 0
 
 

@@ -4,9 +4,10 @@ import contextlib
 import fcntl
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from retscale.terminal import say
 
 
 @contextlib.contextmanager
@@ -34,7 +35,7 @@ def state(folder: Path, label: str, identity: str) -> Path:
     place = state_path(folder, label)
     mark = place / "identity"
     if place.exists() and not (mark.is_file() and mark.read_text() == identity):
-        print(f"{place}: its spec, code or inputs have changed; starting over", file=sys.stderr, flush=True)
+        say(f"{place}: its spec, code or inputs have changed; starting over")
         shutil.rmtree(place)
     if not place.exists():
         place.mkdir()
@@ -57,7 +58,7 @@ def _hold(work: Path) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"another process works in {work}; waiting for it", file=sys.stderr, flush=True)
+            say(f"another process works in {work}; waiting for it")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         # The former owner removed the folder when it ended: then this lock guards nothing, and we start over.
         with contextlib.suppress(FileNotFoundError):

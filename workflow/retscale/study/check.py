@@ -14,6 +14,7 @@ from retscale.plan.why import why
 from retscale.progress import progress
 from retscale.study import catalog, here, load, specs
 from retscale.study.study import Study
+from retscale.terminal import answer
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -21,43 +22,44 @@ def main(arguments: argparse.Namespace) -> int:
     found = load.study(arguments.study)
     here.check_wheels(found)
     encoders = len(found.evaluated)
-    print(f"{arguments.study}: {found.file.title}")
-    print(f"checkpoints  {len(found.checkpoints)}: {', '.join(found.checkpoints)}")
-    print(f"pairs        {len(found.pairs)}: {', '.join(found.pairs)}")
+    answer(f"{arguments.study}: {found.file.title}")
+    answer(f"checkpoints  {len(found.checkpoints)}: {', '.join(found.checkpoints)}")
+    answer(f"pairs        {len(found.pairs)}: {', '.join(found.pairs)}")
     for name, trained in found.trained.items():
         mixture = ", ".join(id if w is None else f"{id} ({w:g})" for id, w in found.mixture(name).items())
-        print(f"recipe       {name}: {counted(len(trained), 'encoder')}, trained on {mixture}")
+        answer(f"recipe       {name}: {counted(len(trained), 'encoder')}, trained on {mixture}")
     if found.encoders:
-        print(f"encoders     {len(found.encoders)} made elsewhere: {', '.join(found.encoders)}")
-    print(f"tasks        {len(found.tasks)}: {', '.join(found.tasks)}")
+        answer(f"encoders     {len(found.encoders)} made elsewhere: {', '.join(found.encoders)}")
+    answer(f"tasks        {len(found.tasks)}: {', '.join(found.tasks)}")
     for name, parts in found.units.items():
         if parts != [name]:
             lacking = [part for part in parts if part not in found.tasks]
             without = f"no score, nor a mean over all tasks, without {', '.join(lacking)}"
-            print(f"group        {name}: {without if lacking else f'the mean of {len(parts)} tasks, counted as one'}")
+            answer(f"group        {name}: {without if lacking else f'the mean of {len(parts)} tasks, counted as one'}")
     for name, parts in found.groups.items():
-        print(f"group        {name}: the mean of {', '.join(parts)}, beside the mean over all tasks")
-    print(f"mean         over {over(specs.collect(found))}: {', '.join(found.headline)}")
+        answer(f"group        {name}: the mean of {', '.join(parts)}, beside the mean over all tasks")
+    answer(f"mean         over {over(specs.collect(found))}: {', '.join(found.headline)}")
     if found.in_domain and found.headline != found.in_domain:
-        print(f"in-domain    {', '.join(found.in_domain)}: measured, and not in the mean")
-    print(f"in context   {len(found.icl)}: {', '.join(found.icl) or 'none'}")
+        answer(f"in-domain    {', '.join(found.in_domain)}: measured, and not in the mean")
+    answer(f"in context   {len(found.icl)}: {', '.join(found.icl) or 'none'}")
     for version in found.file.averages:
         lost = absent(found, version)
-        print(f"averages     {version}, without {lost}" if lost else f"averages     {version}")
+        answer(f"averages     {version}, without {lost}" if lost else f"averages     {version}")
     jobs = counted(encoders * len(found.batches), "job")
-    print(f"evaluations  {encoders * len(found.tasks)} of {counted(encoders, 'encoder')} in {jobs}")
+    answer(f"evaluations  {encoders * len(found.tasks)} of {counted(encoders, 'encoder')} in {jobs}")
     if found.kept:
         points = len(found.kept) * len(found.curve_tasks)
         kept = counted(len(found.kept), "kept encoder")
-        print(f"curves       {points} of {kept} in {counted(len(found.kept), 'job')}")
+        answer(f"curves       {points} of {kept} in {counted(len(found.kept), 'job')}")
     for line in external(found):
-        print(f"external     {line}")
+        answer(f"external     {line}")
     if asked := revisions(found):
-        print(f"revisions    {check_revisions(asked)}")
+        answer(f"revisions    {check_revisions(asked)}")
     here.check_files(found)
     if arguments.why:
         reasons = why(found, paths.folder(found.name))
-        print("\n".join(["", "would run, and why:", *reasons] if reasons else ["", "nothing would run again"]))
+        for line in ["", "would run, and why:", *reasons] if reasons else ["", "nothing would run again"]:
+            answer(line)
     return 0
 
 
@@ -106,6 +108,6 @@ def check_revisions(asked: dict[tuple[str, str], list[str]]) -> str:
     except NO_NETWORK:
         return "not looked up: the hub cannot be reached"
     if wrong:
-        raise UserError("\n".join(wrong))
+        raise UserError(*wrong)
     count = sum(len(set(names)) for names in asked.values())
     return f"{'it exists' if count == 1 else f'all {count} exist'}, in {counted(len(asked), 'repository')}"

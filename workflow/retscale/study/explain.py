@@ -17,7 +17,7 @@ def validate(model: type[BaseModel], data: dict, file: str, where: str = "") -> 
         return model.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
         known = fields(model)
-        raise UserError("\n".join(dict.fromkeys(line(item, file, where, known) for item in error.errors()))) from None
+        raise UserError(*dict.fromkeys(line(item, file, where, known) for item in error.errors())) from None
 
 
 def line(item: dict, file: str, where: str, known: set[str]) -> str:

@@ -53,7 +53,7 @@ def study(path: Path) -> Study:
         raise UserError(f"{file}: only: none of the recipes is for any of these checkpoints")
     consistency.check(found, file)
     if lines := idle.idle(found, given):
-        raise UserError("\n".join(f"{file}: {line}" for line in lines))
+        raise UserError(*(f"{file}: {line}" for line in lines))
     return found
 
 

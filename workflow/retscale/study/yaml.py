@@ -5,6 +5,7 @@ as in YAML 1.2, and an integer that the two versions read differently is refused
 """
 
 import re
+import reprlib
 from pathlib import Path
 from typing import TextIO
 
@@ -12,6 +13,7 @@ import yaml
 
 from retscale.errors import UserError
 from retscale.regular import require_regular
+from retscale.terminal import is_text
 
 TAG = "tag:yaml.org,2002:"
 NUMBER = list("-+.0123456789")
@@ -60,8 +62,9 @@ def _float(loader: _Loader, node: yaml.ScalarNode) -> int | float:
     return int(value) if "e" in node.value.lower() and value.is_integer() else value
 
 
-def _require_small(stream: TextIO) -> None:
-    """UserError if aliases, merge keys or levels would make more of the file than a study may be, or for a tag.
+def _require_tame(stream: TextIO) -> None:
+    """UserError if aliases, merge keys or levels would make more of the file than a study may be, for a tag, or for a
+    control character, which would break figures and terminals.
 
     Works on the events of the parser, before anything is built of them.
     """
@@ -73,6 +76,8 @@ def _require_small(stream: TextIO) -> None:
             raise UserError(
                 f"{_place(event)}: the tag {event.tag!r} is not allowed; write text in quotes, and all else plainly"
             )
+        if isinstance(event, yaml.ScalarEvent) and not is_text(event.value):
+            raise UserError(f"{_place(event)}: {reprlib.repr(event.value)} holds a control character; leave it out")
         if isinstance(event, yaml.CollectionStartEvent):
             inside.append((anchor, 1, 1))
         elif isinstance(event, yaml.AliasEvent | yaml.ScalarEvent | yaml.CollectionEndEvent):
@@ -114,7 +119,7 @@ def read(path: Path) -> dict:
     require_regular(path)
     try:
         with path.open(encoding="utf-8") as stream:
-            _require_small(stream)
+            _require_tame(stream)
             stream.seek(0)
             data = yaml.load(stream, _Loader)
     except FileNotFoundError:

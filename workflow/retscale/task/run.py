@@ -1,12 +1,12 @@
 """The stage `task`: queries.parquet, corpus.parquet, qrels.parquet and task.json."""
 
 import json
-import sys
 from pathlib import Path
 
 from retscale.files import sha256
 from retscale.task.collection import Collection, check, odd, sample
 from retscale.task.config import Job, TaskData
+from retscale.terminal import say
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
@@ -21,7 +21,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     found.kept = odd(found)
     for how, counts in found.notes.items():
         for what, count in counts.items():
-            print(f"task {task.id}: {how}: {what} ({count:,})", file=sys.stderr)
+            say(f"task {task.id}: {how}: {what} ({count:,})")
     write(task.id, found, out)
     read = {path.name: sha256(path) for path in task.source.files()} if task.source.kind == "folder" else {}
     return found.notes | {"read": read}
