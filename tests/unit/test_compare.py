@@ -89,7 +89,7 @@ def test_files_need_no_task_and_texts_are_left_out_where_there_are_none(study, c
         ({"queries": [*QUERIES, "q6"], "values": [*B, 1]}, (), "of 1 query that .* lacks, such as 'q6'"),
         ({"relevant": 2}, (), "relevant is 1 in .* and 2 in "),
         ({"n_documents": 8}, (), "n_documents is 9 in .* and 8 in "),
-        ({}, ("--metric", "ndcg_at_5"), "has no ndcg_at_5; it has ndcg_at_10, mrr_at_10, p_mrr"),
+        ({}, ("--metric", "ndcg_at_5"), "has no ndcg_at_5; it has query_id, ndcg_at_10, mrr_at_10, p_mrr"),
         ({}, ("--metric", "p_mrr"), "has p_mrr of 0 queries; a paired test needs two"),
     ],
 )
@@ -104,8 +104,8 @@ def test_what_cannot_be_compared_is_refused_in_one_line(study, capsys, change, m
     ("arguments", "says"),
     [
         (("a/r", "b/r"), "name the task as well"),
-        (("a/r", "b/r", "x"), "x.parquet is not there"),
-        (("a/r/t.json",) * 2, "t.json is"),
+        (("a/r", "b/r", "x"), "there is no file"),
+        (("a/r/t.json",) * 2, "t.json: "),
         (("a/r/t.parquet", "b/r/t.parquet", "x"), "t.parquet is a result on t, not on x"),
         (("a/r", "b/r", "t", "--most", "-1"), "--most must be 0 or more"),
     ],

@@ -1,4 +1,4 @@
-"""Lines of files from outside, plain or gzipped: bounded memory whatever they hold, and every error names its line."""
+"""JSON files from outside, by lines (plain or gzipped) or whole: bounded memory, and every error names its line."""
 
 import gzip
 import json
@@ -12,16 +12,19 @@ from retscale.regular import require_regular
 # Bytes. A longer line is no document but a file without line ends, or made to fill the memory: JSON takes up to 30 times
 # its size as Python's objects.
 LINE = 2**24
+# Lines in a row; a billion of them are one megabyte of gzip.
+BLANK = 10_000
+WHOLE = 2**28  # bytes of a file that is one object; the record of a study's tables has 300 for each of its results
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines of `path` that are not blank, numbered from 1; a file called .gz is decompressed.
 
     Ends of lines may be those of Windows, and the file may begin with a byte-order mark. UserError for a line that is
-    not UTF-8 or longer than LINE, and if the file cannot be read to its end.
+    not UTF-8 or longer than LINE, for more than BLANK blank ones in a row, and if the file cannot be read to its end.
     """
     require_regular(path)
-    number = 0
+    number = last = 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             while line := file.readline(LINE + 1):
@@ -33,7 +36,10 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                     )
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 if text.strip():
+                    last = number
                     yield number, text.rstrip("\r\n")
+                elif number - last > BLANK:
+                    raise UserError(f"{path}, line {number}: more than {BLANK:,} blank lines in a row; is it whole?")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}, line {number}: not UTF-8, byte {error.object[error.start]:#04x} at {error.start}; convert it, "
@@ -55,3 +61,17 @@ def objects(path: Path) -> Iterator[tuple[int, dict]]:
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: not an object but a {type(row).__name__}")
         yield number, row
+
+
+def whole(path: Path) -> dict:
+    """The JSON object that is all of a file; UserError if there is none, or it is larger than WHOLE."""
+    require_regular(path)
+    try:
+        if (size := path.stat().st_size) > WHOLE:
+            raise UserError(f"cannot read {path}: {size:,} bytes, more than {WHOLE:,}")
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds no JSON object")
+    return value

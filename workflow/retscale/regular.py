@@ -4,11 +4,20 @@ from pathlib import Path
 
 from retscale.errors import UserError
 
+KERNEL = ("/proc", "/sys")  # whose files call themselves regular
+
 
 def require_regular(path: Path) -> None:
-    """UserError if `path` is a FIFO, a socket or a device, which may keep its reader waiting, or reading, for ever.
+    """UserError if `path` is a FIFO, a socket, a device or a window on the kernel, which may keep its reader waiting, or
+    reading, for ever.
 
     A folder or nothing at all passes: opening that fails at once, and the caller knows what to say.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    try:
+        if not path.exists():
+            return
+        kernel = any(path.resolve().is_relative_to(folder) for folder in KERNEL)
+    except OSError as error:  # such as a name that is too long
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    if kernel or not (path.is_file() or path.is_dir()):
         raise UserError(f"{path} is not a regular file; save what it gives to a file, and name that")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from retscale import parquet
 from retscale.collect.config import Labels
 from retscale.collect.tables import read_json, sha256
 from retscale.encoder.config import GIVEN
@@ -149,9 +150,9 @@ def score(name: str, value: object, path: Path) -> float:
 def query_rows(path: Path, n_queries: int, means: dict[str, float]) -> pd.DataFrame:
     """Values of `means` a query, refused unless they are complete and average to them; NaN where none is defined."""
     try:
-        queries = pd.read_parquet(path, columns=["query_id", *means])
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the per-query scores {path}: {error}; delete it and run again") from error
+        queries = parquet.read(path, {"query_id": "text", **dict.fromkeys(means, "number")})
+    except UserError as error:
+        raise UserError(f"the per-query scores: {error}; delete it and run again") from None
     if len(queries) != n_queries or queries["query_id"].duplicated().any():
         raise UserError(
             f"{path} holds {len(queries)} rows for {n_queries} distinct queries; delete it and run again"

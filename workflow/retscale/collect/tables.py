@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from retscale import jsonl, parquet
 from retscale.errors import UserError
 
 
@@ -18,12 +19,9 @@ def sha256(path: Path) -> str:
 def read_json(path: Path) -> dict:
     """The object in a JSON file; a UserError names the file when there is none."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}; delete it and run again") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds no JSON object; delete it and run again")
-    return value
+        return jsonl.whole(path)
+    except UserError as error:
+        raise UserError(f"{error}; delete it and run again") from None
 
 
 def write_tables(out: Path, primary: str, tables: dict[str, pd.DataFrame], facts: dict, csv: bool = False) -> None:
@@ -42,7 +40,7 @@ def write_tables(out: Path, primary: str, tables: dict[str, pd.DataFrame], facts
 def read_table(primary: Path, name: str) -> pd.DataFrame:
     """The table `name` beside a primary JSON, refused when its bytes are not those that the JSON names."""
     path = primary.parent / f"{name}.parquet"
-    expected = read_json(primary).get("files", {}).get(path.name)
-    if not path.exists() or sha256(path) != expected:
+    files = read_json(primary).get("files")
+    if not isinstance(files, dict) or not path.is_file() or sha256(path) != files.get(path.name):
         raise UserError(f"{path} is not the table that {primary} names; delete {primary} and run again")
-    return pd.read_parquet(path)
+    return parquet.read(path)

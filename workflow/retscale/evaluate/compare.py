@@ -1,7 +1,6 @@
 """`retscale compare A B TASK`: a paired test of two encoders on the same queries of a task."""
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from retscale import parquet
+from retscale.collect.tables import read_json
 from retscale.errors import UserError
 from retscale.phrase import counted
+from retscale.terminal import answer
 
 RESAMPLES, SEED, AT_A_TIME = 9999, 0, 500
-RANKING = ["query_id", "doc_ids", "scores"]
 SAME = ("task", "n_documents", "judged_only", "relevant")  # what two results must agree on to be comparable
 
 
@@ -74,7 +75,8 @@ def main(arguments: argparse.Namespace) -> int:
     paths = [table_path(path, arguments.task) for path in (arguments.a, arguments.b)]
     a, b = paired(*paths, arguments.metric)
     lines = report(compare(a.to_numpy(), b.to_numpy()), arguments.metric, paths)
-    print("\n".join(lines + extremes(a, b, arguments.most, texts(paths))))
+    for line in lines + extremes(a, b, arguments.most, texts(paths)):
+        answer(line)
     return 0
 
 
@@ -101,7 +103,7 @@ def paired(first: Path, second: Path, metric: str) -> tuple[pd.Series, pd.Series
     if len(a) < 2:
         raise UserError(f"{first} has {metric} of {counted(len(a), 'query')}; a paired test needs two")
     beside = [path.with_suffix(".json") for path in (first, second)]
-    about = [json.loads(path.read_text(encoding="utf-8")) for path in beside if path.exists()]
+    about = [read_json(path) for path in beside if path.exists()]
     for key in SAME if len(about) == 2 else ():
         if (x := about[0].get(key)) != (y := about[1].get(key)):
             raise UserError(f"{key} is {x} in {first} and {y} in {second}; compare results on the same task")
@@ -111,15 +113,16 @@ def paired(first: Path, second: Path, metric: str) -> tuple[pd.Series, pd.Series
 def values(path: Path, metric: str) -> pd.Series:
     """The metric by query id, without the queries that have no value."""
     try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError):
+        table = parquet.read(path, {"query_id": "text", metric: "number"})
+    except UserError as error:
         raise UserError(
-            f"{path} is not there, or no result of `retscale evaluate`; name two folders under results/<study>/evaluate "
-            "and a task, or two TASK.parquet"
+            f"{error}; name two folders under results/<study>/evaluate and a task, or two TASK.parquet, and a metric that "
+            "was computed"
         ) from None
-    if not {"query_id", metric} <= set(table):
-        known = ", ".join(name for name in table if name not in RANKING)
-        raise UserError(f"{path} has no {metric}; it has {known or 'no metric'}")
+    if table["query_id"].duplicated().any():
+        raise UserError(f"{path} has two rows of a query; it is not a result of `retscale evaluate`")
+    if np.isinf(table[metric]).any():
+        raise UserError(f"{path}: {metric} is infinite for a query; it is not a result of `retscale evaluate`")
     return table.set_index("query_id")[metric].dropna()
 
 
@@ -129,7 +132,7 @@ def texts(paths: list[Path]) -> dict[str, str]:
         for folder in path.resolve().parents:
             queries = folder.parent / "task" / path.stem / "queries.parquet"
             if folder.name == "evaluate" and queries.exists():
-                table = pd.read_parquet(queries, columns=["query_id", "text"])
+                table = parquet.read(queries, {"query_id": "text", "text": "text"})
                 return dict(zip(table["query_id"], table["text"]))
     return {}
 

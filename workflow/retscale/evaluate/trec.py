@@ -7,17 +7,18 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from retscale import parquet
 from retscale.errors import UserError
+from retscale.terminal import visible
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the run; UserError if the file is none, or holds what the format cannot."""
     try:
-        run = pd.read_parquet(arguments.run, columns=["query_id", "doc_ids", "scores"])
-    except (OSError, ValueError) as error:
+        run = parquet.read(arguments.run, {"query_id": "text", "doc_ids": "texts", "scores": "numbers"})
+    except UserError as error:
         raise UserError(
-            f"{arguments.run} is no run of `retscale evaluate` ({error}); give a TASK.parquet under "
-            "results/<study>/evaluate"
+            f"{error}; give the run of a `retscale evaluate`, a TASK.parquet under results/<study>/evaluate"
         ) from None
     try:
         sys.stdout.writelines(lines(run, "retscale"))
@@ -29,10 +30,17 @@ def main(arguments: argparse.Namespace) -> int:
 def lines(run: pd.DataFrame, tag: str) -> Iterator[str]:
     """`query Q0 document rank score tag`, ranks from 1; scores are written so that they read back as the same float32."""
     for query, documents, scores in zip(run["query_id"], run["doc_ids"], run["scores"]):
+        if len(documents) != len(scores):
+            raise UserError(f"the query {query!r} has {len(documents)} documents and {len(scores)} scores")
         for rank, (document, score) in enumerate(zip(documents, scores), 1):
             for id in (query, document):
-                if not id or len(id.split()) != 1 or id != id.strip():
-                    raise UserError(
-                        f"the id {id!r} holds white space, which separates the columns of a TREC run; rename it"
-                    )
+                check(id)
             yield f"{query} Q0 {document} {rank} {score!s} {tag}\n"
+
+
+def check(id: str | None) -> None:
+    """UserError for an id that the columns of a TREC run, or the terminal that it is printed on, cannot take."""
+    if not id or len(id.split()) != 1 or id != id.strip():
+        raise UserError(f"the id {id!r} holds white space, which separates the columns of a TREC run; rename it")
+    if visible(id) != id:
+        raise UserError(f"the id {id!r} holds a control character, which no TREC run can; rename it")

@@ -5,12 +5,9 @@ import reprlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import pyarrow.parquet
-
-from retscale import jsonl
+from retscale import jsonl, parquet
 from retscale.errors import UserError
 from retscale.pairs.config import FORMATS, Fields, File, HubFiles, Text
-from retscale.regular import require_regular
 from retscale.text.wheel import WheelSource, rows
 
 
@@ -97,9 +94,8 @@ def read_file(path: Path) -> Iterator[dict]:
     if path.suffix != ".parquet":
         yield from (row for _, row in jsonl.objects(path))
         return
-    require_regular(path)
     try:
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+        for batch in parquet.batches(path):
             yield from batch.to_pylist()
-    except (OSError, ValueError, OverflowError, pyarrow.ArrowException) as error:
+    except (ValueError, OverflowError) as error:  # a text that is not UTF-8, a date that Python does not have
         raise UserError(f"cannot read pairs from {path}: {error}") from None
