@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from records import record_of
 
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
@@ -32,7 +33,7 @@ from retscale.plan.estimate import (
 )
 from retscale.plan.jobs import Job, done, jobs
 from retscale.plan.needs import gated, missing
-from retscale.provenance import code, record
+from retscale.provenance import record
 from retscale.study import here, load
 from retscale.study.study import Study
 
@@ -258,9 +259,7 @@ def test_a_job_is_done_if_its_record_says_so_and_nothing_above_it_is_to_do(tmp_p
 
     def make(name: str, stage: str, spec: dict, *inputs: dict) -> None:
         (tmp_path / name).write_text("{}")
-        digest = code.digest(f"retscale.{stage}.run")
-        kept = {"spec_sha256": record.spec_sha256(spec), "code_sha256": digest, "inputs": inputs}
-        record.path_of(tmp_path / name).write_text(json.dumps(kept))
+        record.path_of(tmp_path / name).write_text(json.dumps(record_of(stage, spec, inputs=inputs)))
 
     make("b.json", "figure", {"y": 1})
     assert done([first, second], tmp_path) == set()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from records import record_of
 
 from retscale.errors import UserError
 from retscale.provenance import code, publish, record
@@ -223,9 +224,9 @@ def test_an_outside_file_is_traced_further_only_where_its_records_are(tmp_path):
     for path in (encoder, card):
         path.parent.mkdir()
         path.write_text("{}")
-    row = {"path": "../b/card.json", "record": "../b/card.record.json"}
-    kept = {"inputs": [row], "outputs": [{"path": "encoder.json", "sha256": record.sha256(encoder)}]}
-    record.path_of(encoder).write_text(json.dumps(kept))
+    row = {"path": "../b/card.json", "sha256": "", "record": "../b/card.record.json"}
+    outputs = [{"path": "encoder.json", "sha256": record.sha256(encoder)}]
+    record.path_of(encoder).write_text(json.dumps(record_of("finetune", inputs=[row], outputs=outputs)))
 
     def named() -> list[str | None]:
         return [r["record"] for r in record.verified_inputs({"encoder": encoder}, tmp_path, outside=("encoder",))]

@@ -3,10 +3,11 @@
 import json
 
 import pytest
+from records import record_of
 
 from retscale.plan import why
 from retscale.plan.jobs import Job
-from retscale.provenance import code, record
+from retscale.provenance import record
 
 
 @pytest.mark.parametrize(
@@ -31,15 +32,14 @@ def test_equal_reasons_are_one_line_with_an_example(tmp_path, monkeypatch):
     found += [Job("figure", ("1a",), ["fit.json"], {"1a.png": lambda: {}})]
     monkeypatch.setattr(why, "jobs", lambda study: found)
 
-    def make(output: str, stage: str, spec: dict, digest: str = "") -> None:
+    def make(output: str, stage: str, spec: dict, **others) -> None:
         (tmp_path / output).parent.mkdir(exist_ok=True)
         (tmp_path / output).write_text("")
-        kept = {"spec": spec, "code_sha256": digest or code.digest(f"retscale.{stage}.run"), "inputs": []}
-        record.path_of(tmp_path / output).write_text(json.dumps(kept))
+        record.path_of(tmp_path / output).write_text(json.dumps(record_of(stage, spec, **others)))
 
     for id in "abc":
         make(f"{id}/card.json", "checkpoint", {"id": id, "seed": 1 if id != "c" else 2, "source": {}})
-    make("fit.json", "fit", {}, "another")
+    make("fit.json", "fit", {}, code_sha256="another")
     assert why.why(None, tmp_path) == [
         "checkpoint   seed: 1 -> 2  (2 jobs, such as a)",
         "fit          the code of fit changed  (1 job, such as fit)",

@@ -3,18 +3,22 @@
 import argparse
 import csv
 import itertools
-import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
+from retscale import jsonl, parquet
 from retscale.audit.walk import Walk, figure, walk
 from retscale.collect.means import tasks_of
 from retscale.encoder.config import GIVEN
+from retscale.errors import UserError
 from retscale.phrase import counted
+from retscale.terminal import answer
 
 NAMES = ("checkpoint", "recipe", "task", "step")
+STRANGE = (LookupError, TypeError, ValueError, AttributeError, OSError, csv.Error)  # what a file of another form leads to
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -23,13 +27,13 @@ def main(arguments: argparse.Namespace) -> int:
     seen = walk(primary)
     if not arguments.quiet:
         for line in points(primary, seen):
-            print(line)
+            answer(line)
         for (stage, made_by), count in sorted(seen.other_code.items()):
-            print(f"note      {stage}: {count} made by other code than this clone's ({made_by})")
+            answer(f"note      {stage}: {count} made by other code than this clone's ({made_by})")
     for problem in seen.problems:
-        print(f"PROBLEM   {problem}")
+        answer(f"PROBLEM   {problem}")
     ok = not seen.problems
-    print(
+    answer(
         f"verdict   {'verified' if ok else 'NOT verified'}: {counted(len(seen.hashed), 'file')} of "
         f"{counted(len(seen.records), 'record')} hashed, {counted(len(seen.problems), 'problem')}"
     )
@@ -44,42 +48,49 @@ def points(primary: Path, seen: Walk) -> list[str]:
     table = primary.with_suffix(".csv")
     if not table.exists():
         return [f"points    unknown: {table} is missing"]
-    with table.open(encoding="utf-8", newline="") as rows:
-        marks = list(csv.DictReader(rows))
-    lines = [f"figure    {primary}  ({counted(len(marks), 'point')} in {table.name})"]
+    try:
+        return list(_points(primary, table, seen))
+    except (*STRANGE, UserError) as error:
+        # What a job wrote is not so: somebody else did.
+        seen.problem(primary.parent, f"where the points come from cannot be told ({type(error).__name__}: {error})")
+        return [f"points    unknown: {error}"]
+
+
+def _points(primary: Path, table: Path, seen: Walk) -> Iterator[str]:
+    marks = list(csv.DictReader(line for _, line in jsonl.lines(table)))
+    yield f"figure    {primary}  ({counted(len(marks), 'point')} in {table.name})"
     results = _results(primary, seen)
     for names, group in itertools.groupby(marks, lambda mark: [mark[key] for key in NAMES if mark.get(key)]):
         mark, *more = group
         values = "  ".join(f"{key}={mark[key]}" for key in ("x", "y") if key in mark)
         kind, what = ("curve", f"{1 + len(more)} points") if more else ("point", values)
-        lines.append(f"{kind}     {' / '.join(names)}  {what}")
-        lines += [f"          {line}" for line in results(mark)]
-    return lines
+        yield f"{kind}     {' / '.join(names)}  {what}"
+        yield from (f"          {line}" for line in results(mark))
 
 
 def _results(primary: Path, seen: Walk):
     """A function from a point, a row of the figure's table, to lines about the files behind it."""
-    bad = {line.split(":")[0] for line in seen.problems}
+    bad = set(seen.problems.values())
     collect = next((path for path in seen.records if path.name == "collect.record.json"), None)
     if collect is None:
         return lambda mark: ["origin unknown: no record of collected results"]
     root = collect.parent.parent
-    scores = pd.read_parquet(collect.parent / "scores.parquet").drop_duplicates("file")
-    icl = pd.read_parquet(collect.parent / "icl.parquet").drop_duplicates("file")
+    scores = _table(collect.parent / "scores.parquet", "checkpoint", "recipe", "task")
+    icl = _table(collect.parent / "icl.parquet", "checkpoint")
     # Results of an older clone know no in-domain tasks and no groups of one's own.
-    study = {"in_domain": {}, "groups": {}} | json.loads((collect.parent / "collect.json").read_text(encoding="utf-8"))
+    study = {"in_domain": {}, "groups": {}} | jsonl.whole(collect.parent / "collect.json")
 
     def state(path: Path) -> str:
         path = Path(os.path.normpath(path))
         digest = seen.hashed.get(path, "")
-        return f"{path}  sha256 {digest[:12] or 'unknown'}  {'PROBLEM' if str(path) in bad or not digest else 'ok'}"
+        return f"{path}  sha256 {digest[:12] or 'unknown'}  {'PROBLEM' if path in bad or not digest else 'ok'}"
 
     def lines(mark: dict[str, str]) -> list[str]:
         checkpoint, recipe, file = (mark.get(key, "") for key in ("checkpoint", "recipe", "file"))
         origin, files = [], []
         card = root / "checkpoint" / checkpoint / "card.json"
         if card.exists():
-            facts = json.loads(card.read_text(encoding="utf-8"))
+            facts = jsonl.whole(card)
             compute = f"{facts['n_params']['total']:,} parameters x an unknown number of tokens"
             if facts["n_tokens"] is not None:
                 compute = f"{facts['n_params']['total']:,} parameters x {facts['n_tokens']:,} tokens = {facts['flops']:.3g} FLOPs"
@@ -87,7 +98,7 @@ def _results(primary: Path, seen: Walk):
             model = card.parent / facts["model"]
             files += [card, *(model / name for name in facts["files"] if name.endswith(".safetensors"))]
         if step := int(mark.get("step") or 0):  # of a learning curve: kept encoders lie as their scores do
-            curves = pd.read_parquet(collect.parent / "curves.parquet").drop_duplicates("file")
+            curves = _table(collect.parent / "curves.parquet", "checkpoint", "recipe", step="number")
             mine = curves.query("checkpoint == @checkpoint and recipe == @recipe and step == @step")
             folders = {Path(name).relative_to("evaluate").parent for name in mine["file"]}
             files += [root / "finetune" / folder / "encoder.json" for folder in folders]
@@ -108,6 +119,11 @@ def _results(primary: Path, seen: Walk):
         return origin + [state(path) for path in files]
 
     return lines
+
+
+def _table(path: Path, *texts: str, **others: parquet.Kind) -> pd.DataFrame:
+    """One row for each file of results."""
+    return parquet.read(path, {**dict.fromkeys((*texts, "file"), "text"), **others}).drop_duplicates("file")
 
 
 def _origin(card: dict) -> str:

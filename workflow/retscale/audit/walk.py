@@ -1,28 +1,34 @@
 """The walk from an output back through the records that it hangs on."""
 
-import json
 import os
+from collections import deque
 from dataclasses import dataclass, field
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from retscale.errors import UserError
+from retscale.files import sha256
 from retscale.provenance import code, record
 
 
 @dataclass
 class Walk:
-    """What a walk saw: each record once, every file it hashed, and every problem found (one line each)."""
+    """What a walk saw: each record once, every file it hashed, and every problem: a line, and the file that it is of."""
 
     records: dict[Path, dict] = field(default_factory=dict)
     hashed: dict[Path, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: dict[str, Path] = field(default_factory=dict)
     other_code: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def problem(self, path: Path, what: str) -> None:
+        self.problems.setdefault(f"{path}: {what}", path)
 
     def outside(self, primaries: list[Path]) -> list[Path]:
         """The files that no job made and that stand behind these outputs, at any distance."""
-        found, met, queue = {}, set(), [record.path_of(path) for path in primaries]
+        found, met, queue = {}, set(), deque(record.path_of(path) for path in primaries)
         while queue:
-            path = Path(os.path.normpath(queue.pop(0)))
+            path = _plain(queue.popleft())
             if path in met:
                 continue
             met.add(path)
@@ -30,65 +36,81 @@ class Walk:
                 if source["record"]:
                     queue.append(path.parent / source["record"])
                 else:
-                    found[Path(os.path.normpath(path.parent / source["path"]))] = None
+                    found[_plain(path.parent / source["path"])] = None
         return list(found)
 
 
 def walk(primary: Path) -> Walk:
     """Verify `primary` and all that it was made from."""
-    seen = Walk()
-    _visit(record.path_of(primary), seen)
+    seen, stack, makers = Walk(), [_plain(record.path_of(primary))], {}
+    while stack:
+        path = stack.pop()
+        if path not in makers:
+            makers[path] = _verify(path, seen)
+            stack += reversed(makers[path])
+    try:
+        TopologicalSorter(makers).prepare()
+    except CycleError as error:
+        seen.problem(error.args[1][0], "is made from itself, so no job can have made it")
     return seen
 
 
-def _visit(path: Path, seen: Walk) -> None:
-    path = Path(os.path.normpath(path))
-    if path in seen.records:
-        return
+def _verify(path: Path, seen: Walk) -> list[Path]:
+    """Verify what the record at `path` lists; the records of its inputs, each once."""
+    seen.records[path] = {}
+    if not os.path.exists(path):
+        seen.problem(path, "the record is missing")
+        return []
     try:
-        made = json.loads(path.read_text(encoding="utf-8"))
-        stage, spec = made["stage"], made["spec"]
-        outputs, inputs = made["outputs"], made["inputs"]
-    except FileNotFoundError:
-        seen.records[path] = {}
-        seen.problems.append(f"{path}: the record is missing")
-        return
-    except (ValueError, KeyError, TypeError):
-        seen.records[path] = {}
-        seen.problems.append(f"{path}: the record is damaged")
-        return
+        made = record.parse(path)
+    except UserError as error:
+        seen.problems[str(error)] = path
+        return []
     seen.records[path] = made
-    if record.spec_sha256(spec) != made["spec_sha256"]:
-        seen.problems.append(f"{path}: the spec was edited after the job ran")
-    if code.digest(f"retscale.{stage}.run") != made["code_sha256"]:
-        made_by = (stage, f"commit {made['git']['commit'][:12]}" + ", edited" * bool(made["git"]["dirty"]))
+    if record.spec_sha256(made["spec"]) != made["spec_sha256"]:
+        seen.problem(path, "the spec was edited after the job ran")
+    if _code(made["stage"]) != made["code_sha256"]:
+        made_by = (made["stage"], f"commit {made['git']['commit'][:12]}" + ", edited" * bool(made["git"]["dirty"]))
         seen.other_code[made_by] = seen.other_code.get(made_by, 0) + 1
-    for output in outputs:
-        _compare(path.parent / output["path"], output["sha256"], "differs from its own record", seen)
-    for source in inputs:
+    for output in made["outputs"]:
+        if os.path.isabs(output["path"]) or ".." in Path(output["path"]).parts:
+            seen.problem(path, f"lists the output {output['path']}, which is not in its folder")
+        else:
+            _compare(path.parent / output["path"], output["sha256"], "differs from its own record", seen)
+    for source in made["inputs"]:
         _compare(path.parent / source["path"], source["sha256"], f"is not what {path} was made from", seen)
-        if source["record"]:
-            _visit(path.parent / source["record"], seen)
+    return list(dict.fromkeys(_plain(path.parent / row["record"]) for row in made["inputs"] if row["record"]))
 
 
 def _compare(path: Path, expected: str, wrong: str, seen: Walk) -> None:
-    path = Path(os.path.normpath(path))
+    path = _plain(path)
     if path not in seen.hashed:
+        seen.hashed[path] = ""
         try:
-            seen.hashed[path] = record.sha256(path)
-        except OSError:
-            seen.hashed[path] = ""
-            seen.problems.append(f"{path}: the file is missing")
+            seen.hashed[path] = sha256(path)
+        except FileNotFoundError:
+            seen.problem(path, "the file is missing")
+        except OSError as error:
+            seen.problem(path, f"the file cannot be read: {error.strerror}")
+        except UserError as error:
+            seen.problems[str(error)] = path
     if seen.hashed[path] not in (expected, ""):
-        line = f"{path}: {wrong}"
-        if line not in seen.problems:
-            seen.problems.append(line)
+        seen.problem(path, wrong)
+
+
+@cache
+def _code(stage: str) -> str:
+    return code.digest(f"retscale.{stage}.run")
+
+
+def _plain(path: Path) -> Path:
+    return Path(os.path.normpath(path))
 
 
 def figure(path: Path) -> Path:
     """The declared output of the figure that the file `path` belongs to; UserError if there is none."""
-    primary = path.with_suffix(".png")
-    if not record.path_of(primary).exists():
+    primary = path.with_suffix(".png") if path.name.strip(".") else path / "figure.png"
+    if not os.path.exists(record.path_of(primary)):  # False for a name that is too long, too
         names = ", ".join(sorted(str(p) for p in path.parent.glob("*.png"))) or "no figure"
         raise UserError(
             f"{path} is not a figure of a study (no {record.path_of(primary).name} beside it); the folder holds {names}"

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from retscale.errors import UserError
 from retscale.terminal import say
 
 
@@ -20,7 +21,7 @@ def workspace(folder: Path, label: str) -> Iterator[Path]:
     descriptor = _hold(work)
     try:
         for left in work.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -32,7 +33,7 @@ def state(folder: Path, label: str, identity: str) -> Path:
 
     State that another job left, of another spec, code or input (`identity`), is thrown away.
     """
-    place = state_path(folder, label)
+    place = _own(state_path(folder, label))
     mark = place / "identity"
     if place.exists() and not (mark.is_file() and mark.read_text() == identity):
         say(f"{place}: its spec, code or inputs have changed; starting over")
@@ -47,12 +48,20 @@ def state_path(folder: Path, label: str) -> Path:
     return folder / f".{label}.state"
 
 
+def _own(path: Path) -> Path:
+    """UserError if `path` is a symbolic link: no job makes it, and what it leads to would be overwritten or deleted."""
+    if path.is_symlink():
+        raise UserError(f"{path} is a symbolic link, which no job makes there; delete it and run again")
+    return path
+
+
 def _hold(work: Path) -> int:
     """Create the folder `work` and lock it; returns the descriptor that holds the lock."""
     while True:
+        _own(work)
         try:
             work.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(work, os.O_RDONLY)
+            descriptor = os.open(work, os.O_RDONLY | os.O_NOFOLLOW)
         except (FileExistsError, FileNotFoundError):
             continue  # the former owner removed it between two looks
         try:
@@ -72,6 +81,8 @@ def publish(work: Path, folder: Path, names: list[str]) -> None:
     for name in names:
         with (work / name).open("rb+") as file:
             os.fsync(file.fileno())
+        for part in list(Path(name).parents)[:-1]:
+            _own(folder / part)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(work / name, folder / name)
     descriptor = os.open(folder, os.O_RDONLY)

@@ -13,7 +13,12 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from retscale import jsonl
 from retscale.errors import UserError
 from retscale.files import sha256
 
@@ -21,6 +26,46 @@ PACKAGES = [
     "torch", "transformers", "tokenizers", "accelerate", "peft", "datasets", "mteb", "numpy", "scipy", "pandas", "pyarrow",
     "matplotlib", "seaborn", "numba", "snakemake",
 ]  # fmt: skip
+
+
+Name = Annotated[str, Field(pattern=r"^[^\x00]+$")]
+
+
+class Output(TypedDict):
+    """A file that the job made; `path` is relative to the record's folder."""
+
+    path: Name
+    sha256: str
+
+
+class Input(TypedDict):
+    """A file that the job read, and the record of the job that made it, if one did."""
+
+    path: Name
+    sha256: str
+    record: Name | None
+
+
+class Git(TypedDict):
+    """The state of the code's clone; `unknown` and None outside of one."""
+
+    commit: str
+    dirty: bool | None
+
+
+class Record(TypedDict):
+    """What a reader of a record may rely on, whoever wrote it."""
+
+    stage: Annotated[str, Field(pattern="^[a-z]+$")]
+    spec: dict
+    spec_sha256: str
+    code_sha256: str
+    inputs: list[Input]
+    outputs: list[Output]
+    git: Git
+
+
+_RECORD = TypeAdapter(Record)
 
 
 def spec_sha256(spec: dict) -> str:
@@ -42,19 +87,32 @@ def path_of(primary: Path) -> Path:
     return primary.with_name(f"{primary.stem}.record.json")
 
 
-def read(primary: Path) -> dict:
-    """The record of `primary`; UserError if there is none or it cannot be read."""
+def read(primary: Path) -> Record:
+    """The record of `primary`; UserError if there is none or it is damaged."""
     path = path_of(primary)
+    if not path.exists():
+        raise UserError(f"{primary} has no provenance record ({path.name}); delete it and run again to remake it")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{primary} has no provenance record ({path.name}); delete it and run again to remake it"
-        ) from None
-    except ValueError:
-        raise UserError(
-            f"the provenance record {path} is damaged; delete {primary} and run again to remake it"
-        ) from None
+        return parse(path)
+    except UserError as error:
+        raise UserError(f"{error}; delete {primary} and run again to remake it") from None
+
+
+def parse(path: Path) -> Record:
+    """The record in the file `path`; UserError if it is damaged."""
+    try:
+        record = jsonl.whole(path)
+        _RECORD.validate_python(record, strict=True)
+        canonical(record["spec"]).encode()
+    except UserError as error:
+        raise UserError(f"the provenance record is damaged: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"the provenance record {path} is damaged: {where}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"the provenance record {path} is damaged: its spec is not plain JSON ({error})") from None
+    return record
 
 
 def verified_inputs(
@@ -99,7 +157,7 @@ def chained(primary: Path) -> bool:
     """Whether `primary` has a record, and those that it leads to are there: a copied file has left them behind."""
     try:
         rows = read(primary)["inputs"]
-    except (UserError, KeyError):
+    except UserError:
         return False
     return all((primary.parent / row["record"]).is_file() for row in rows if row["record"])
 
@@ -167,7 +225,7 @@ def fresh(primary: Path, spec: dict, code: str, inputs: list[dict]) -> bool:
         record = read(primary)
         for output in record["outputs"]:
             check(primary.parent / output["path"], output["sha256"])
-    except (UserError, KeyError, TypeError):
+    except UserError:
         return False
     return (record["spec_sha256"], record["code_sha256"], record["inputs"]) == (spec_sha256(spec), code, inputs)
 
