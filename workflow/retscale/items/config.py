@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from retscale.strict import Strict
 
+from retscale.places import Below
+
 
 class JsonlSource(Strict):
     """One jsonl file, an item a line: `file` below `folder`, or else below `root` of the git repository `repo`.
@@ -17,12 +19,12 @@ class JsonlSource(Strict):
     """
 
     kind: Literal["jsonl"]
-    file: Annotated[str, Field(pattern=r"\.jsonl$")]
+    file: Annotated[Below, Field(pattern=r"\.jsonl$")]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     folder: str | None = None
     repo: Annotated[str, Field(pattern=r"^([\w.-]+/[\w.-]+|(https?|file)://[^@\s]+|[/~].*)$")] | None = None
     revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = None
-    root: str = ""
+    root: Below = ""
 
     @model_validator(mode="after")
     def _has_a_place(self) -> "JsonlSource":

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from retscale.items.config import JsonlSource
+from retscale.places import Repository, Revision
 from retscale.strict import Strict
 from retscale.text.wheel import WheelSource
 
@@ -52,9 +53,9 @@ class HubFiles(Strict):
     """
 
     kind: Literal["hub"]
-    repo: str
-    revision: str = Field(min_length=1)
-    files: list[str] = Field(min_length=1)
+    repo: Repository
+    revision: Revision
+    files: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
 
 
 class WheelPairs(WheelSource, Fields):

@@ -40,7 +40,7 @@ class FolderSource(Strict):
 
     kind: Literal["folder"]
     path: str
-    split: str = "test"
+    split: str = Field("test", pattern=r"^\w[\w.-]*$")
 
     def folder(self) -> Path:
         return Path(self.path).expanduser()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from retscale.errors import UserError
+from retscale.places import Below
 from retscale.strict import Strict
 
 
@@ -42,7 +43,7 @@ class WheelSource(Strict):
 
     kind: Literal["wheel"] = "wheel"
     wheel: Literal[tuple(WHEELS)]  # type: ignore[valid-type]
-    files: list[str]
+    files: list[Below]
 
 
 def installed(wheel: str) -> bool:
