@@ -28,8 +28,11 @@ def called(name: str, tmp_path) -> list[str]:
 def test_only_stages_that_fetch_reach_a_socket(loopback, name, tmp_path, monkeypatch):
     seen = []
 
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+
     def probe(spec, inputs, out, *state):
         seen.append(os.environ.get("HF_HUB_OFFLINE"))
+        assert ("HF_TOKEN" in os.environ) == (name in FETCHING)
         try:
             socket.create_connection(("127.0.0.1", loopback.servers[0].server_port), timeout=5).close()
             seen.append("reached")
@@ -46,7 +49,7 @@ def test_only_stages_that_fetch_reach_a_socket(loopback, name, tmp_path, monkeyp
     else:
         assert seen[0] == "1" and f"retscale {name} works offline and may not reach ('127.0.0.1'," in seen[1]
     # Afterwards the process is as it was.
-    assert "HF_HUB_OFFLINE" not in os.environ
+    assert "HF_HUB_OFFLINE" not in os.environ and os.environ["HF_TOKEN"] == "hf_secret"
     socket.create_connection(("127.0.0.1", loopback.servers[0].server_port), timeout=5).close()
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cache
 
 VARIABLES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # of the hub, which no library and no child needs where there is no hub
 _stages: list[str] = []  # that are at work offline in this process
 
 
@@ -19,7 +20,7 @@ def offline(stage: str) -> Iterator[None]:
     To Python code it looks like a machine without network. The processes of a distributed training do not speak through
     sockets of Python, so they still find each other.
     """
-    before = {name: os.environ.get(name) for name in VARIABLES}
+    before = {name: os.environ.pop(name, None) for name in (*VARIABLES, *TOKENS)}
     os.environ.update(dict.fromkeys(VARIABLES, "1"))
     _watch()
     _stages.append(stage)

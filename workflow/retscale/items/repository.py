@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from retscale.offline import TOKENS
 from retscale.terminal import say
 
 WAITS_S = (5, 30)  # before the second and the third try
@@ -60,7 +61,8 @@ def git(folder: str, *arguments: str) -> bytes:
     settings = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]
     call = ["git", f"--git-dir={folder}", *settings, *arguments]
     try:
-        return subprocess.run(call, env=os.environ | ENVIRONMENT, capture_output=True, check=True).stdout
+        environment = {name: value for name, value in os.environ.items() if name not in TOKENS} | ENVIRONMENT
+        return subprocess.run(call, env=environment, capture_output=True, check=True).stdout
     except FileNotFoundError:
         raise FetchError("git is not installed") from None
     except subprocess.CalledProcessError as error:
