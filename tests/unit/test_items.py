@@ -360,3 +360,12 @@ def test_a_fetched_file_that_changes_later_is_noticed(clone, tmp_path):
     fetched.with_name("items.jsonl").write_bytes(CONTENT.replace(b"d", b"e"))
     with pytest.raises(UserError, match="items.jsonl"):
         record.verified_inputs({"tasks": [fetched]}, tmp_path)
+
+
+def test_git_does_not_get_the_token_of_the_hub(tmp_path, monkeypatch):
+    (fake := tmp_path / "git").write_text('#!/bin/sh\nprintf %s "$HF_TOKEN$HUGGING_FACE_HUB_TOKEN"\n')
+    fake.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.setenv(name, "hf_secret")
+    assert repository.git(str(tmp_path), "fetch") == b""
