@@ -1,4 +1,4 @@
-"""A folder of results that a stranger made: the audit neither hangs nor crashes, and says what is wrong in one line each."""
+"""A folder of results that a stranger made: the audit neither hangs nor crashes, and each problem is one line."""
 
 import json
 import os
@@ -195,7 +195,7 @@ def test_many_inputs_are_a_problem_each_and_soon(figure, capsys):
         ("checkpoint/a/card.json", "{}"),
         ("checkpoint/a/card.json", '{"n_params": 5}'),
         ("checkpoint/a/card.json", '{"n_params": {"total": "x"}, "n_tokens": 5, "flops": 1}'),
-        ("checkpoint/a/card.json", '{"n_params": {"total": 5}, "n_tokens": null, "source": [], "model": 5, "files": 5}'),
+        ("checkpoint/a/card.json", '{"n_params": {"total": 5}, "n_tokens": null, "source": [], "model": 5}'),
         ("collect/collect.json", '{"headline": 5}'),
         ("collect/scores.parquet", "x"),
         ("collect/icl.parquet", "x"),

@@ -56,7 +56,8 @@ def read(path: Path, columns: dict[str, Kind] | None = None) -> pd.DataFrame:
     try:
         with pq.ParquetFile(path) as file:
             table = pa.Table.from_batches(parts or [_plain(pa.RecordBatch.from_pylist([], file.schema_arrow))])
-            table = table.select(list(columns or table.column_names)).replace_schema_metadata(file.schema_arrow.metadata)
+            table = table.select(list(columns or table.column_names))
+            table = table.replace_schema_metadata(file.schema_arrow.metadata)
         for name, kind in (columns or {}).items():
             if not _is(kind, table[name].type):
                 raise UserError(f"{path}: {name} holds {table[name].type}, not {kind}")

@@ -8,8 +8,8 @@ KERNEL = ("/proc", "/sys")  # whose files call themselves regular
 
 
 def require_regular(path: Path) -> None:
-    """UserError if `path` is a FIFO, a socket, a device or a window on the kernel, which may keep its reader waiting, or
-    reading, for ever.
+    """UserError if `path` is a FIFO, a socket, a device or a window on the kernel, which may keep its reader waiting,
+    or reading, for ever.
 
     A folder or nothing at all passes: opening that fails at once, and the caller knows what to say.
     """

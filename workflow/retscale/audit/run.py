@@ -18,7 +18,7 @@ from retscale.phrase import counted
 from retscale.terminal import answer
 
 NAMES = ("checkpoint", "recipe", "task", "step")
-STRANGE = (LookupError, TypeError, ValueError, AttributeError, OSError, csv.Error)  # what a file of another form leads to
+STRANGE = (LookupError, TypeError, ValueError, AttributeError, OSError, csv.Error)  # of files of another form
 
 
 def main(arguments: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from retscale.provenance import code, record
 
 @dataclass
 class Walk:
-    """What a walk saw: each record once, every file it hashed, and every problem: a line, and the file that it is of."""
+    """What a walk saw: each record once, every file it hashed, and every problem: a line, and its file."""
 
     records: dict[Path, dict] = field(default_factory=dict)
     hashed: dict[Path, str] = field(default_factory=dict)

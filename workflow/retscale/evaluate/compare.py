@@ -116,8 +116,8 @@ def values(path: Path, metric: str) -> pd.Series:
         table = parquet.read(path, {"query_id": "text", metric: "number"})
     except UserError as error:
         raise UserError(
-            f"{error}; name two folders under results/<study>/evaluate and a task, or two TASK.parquet, and a metric that "
-            "was computed"
+            f"{error}; name two folders under results/<study>/evaluate and a task, or two TASK.parquet, and a metric "
+            "that was computed"
         ) from None
     if table["query_id"].duplicated().any():
         raise UserError(f"{path} has two rows of a query; it is not a result of `retscale evaluate`")

@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from retscale.strict import Strict
-
 from retscale.places import Below
+from retscale.strict import Strict
 
 
 class JsonlSource(Strict):
