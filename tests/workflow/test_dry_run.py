@@ -112,8 +112,20 @@ def test_a_dry_run_imports_nothing_heavy(clone, study):
     assert {"retscale.study.load", "retscale.provenance.code"} <= imported and not imported & HEAVY - {"pandas"}
 
 
+TIMED = (("log", "log"), ("benchmark", "tsv"))
+
+
 def test_lint(clone):
-    assert "good condition" in (done := clone.run("snakemake", "--lint")).stdout + done.stderr
+    done = clone.run("snakemake", "--lint", status=1)
+    lints = set(re.findall(r"^    \* (.*):$", done.stdout + done.stderr, re.M))
+    # One environment (envs/) serves all rules and Snakemake itself, so no rule names one of its own.
+    assert lints == {"Specify a conda environment or container for each rule."}
+
+
+def test_every_job_is_timed_beside_its_log(clone):
+    plan = clone.run("snakemake", "-n", "--configfile", "config/smoke.yaml").stdout
+    logs, timed = (re.findall(rf"^    {key}: (.*)\.{ending}$", plan, re.M) for key, ending in TIMED)
+    assert logs == timed and len(logs) == sum(clone.plan().values())
 
 
 def test_a_bad_study_stops_before_any_job(clone):

@@ -17,7 +17,7 @@ rule checkpoint:
         code=digest("checkpoint"),
     log:
         f"{logs}/checkpoint/{{checkpoint}}.log",
-    conda:
-        "../../envs/environment.yaml"
+    benchmark:
+        f"{logs}/checkpoint/{{checkpoint}}.tsv"
     shell:
         "retscale checkpoint --spec @<(printf %s {params.spec:q}) --text {input:q} --out {output:q} > {log:q} 2>&1"

@@ -20,8 +20,8 @@ rule collect:
         code=digest("collect"),
     log:
         f"{logs}/collect.log",
-    conda:
-        "../../envs/environment.yaml"
+    benchmark:
+        f"{logs}/collect.tsv"
     shell:
         # As lists in files, for a thousand checkpoints' are more than a command line holds.
         "retscale collect --spec @<(printf %s {params.spec:q}) --cards @<(printf '%s\\n' {input.cards:q})"

@@ -16,7 +16,7 @@ rule encoder:
         listed=lambda wildcards: [str(path) for path in study.encoders[wildcards.encoder].source.files()],
     log:
         f"{logs}/encoder/{{encoder}}.log",
-    conda:
-        "../../envs/environment.yaml"
+    benchmark:
+        f"{logs}/encoder/{{encoder}}.tsv"
     shell:
         "retscale encoder --spec @<(printf %s {params.spec:q}) --files {params.listed:q} --out {output:q} > {log:q} 2>&1"

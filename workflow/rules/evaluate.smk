@@ -31,8 +31,8 @@ for batch, tasks in study.batches.items():
             code=digest("evaluate"),
         log:
             f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.log",
-        conda:
-            "../../envs/environment.yaml"
+        benchmark:
+            f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.tsv"
         shell:
             "retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {input.encoder:q} --tasks {input.tasks:q}"
             " --out {output:q} > {log:q} 2>&1"
@@ -58,8 +58,8 @@ rule evaluate_kept:
         encoder=results.finetune("{checkpoint}", "{recipe}", "{step}"),
     log:
         f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/step-{{step}}.log",
-    conda:
-        "../../envs/environment.yaml"
+    benchmark:
+        f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/step-{{step}}.tsv"
     shell:
         "retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {params.encoder:q} --tasks {input.tasks:q}"
         " --out {output:q} > {log:q} 2>&1"

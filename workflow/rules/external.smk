@@ -17,7 +17,7 @@ if study.external:
             tables=lambda wildcards: study.external,
         log:
             f"{logs}/external.log",
-        conda:
-            "../../envs/environment.yaml"
+        benchmark:
+            f"{logs}/external.tsv"
         shell:
             "retscale external --spec @<(printf %s {params.spec:q}) --tables {params.tables:q} --out {output:q} > {log:q} 2>&1"

@@ -23,8 +23,8 @@ rule figure:
         code=digest("figure"),
     log:
         f"{logs}/figure/{{figure}}.log",
-    conda:
-        "../../envs/environment.yaml"
+    benchmark:
+        f"{logs}/figure/{{figure}}.tsv"
     shell:
         "retscale figure --spec @<(printf %s {params.spec:q}) --collect {input.collect:q} --fit {input.fit:q}"
         " --external {input.external:q}"

@@ -26,8 +26,8 @@ rule finetune:
         accelerate="profiles/local/accelerate.yaml",
     log:
         f"{logs}/finetune/{{checkpoint}}/{{recipe}}.log",
-    conda:
-        "../../envs/environment.yaml"
+    benchmark:
+        f"{logs}/finetune/{{checkpoint}}/{{recipe}}.tsv"
     shell:
         # The launcher must outlive a SIGTERM, as of a preemption, that asks the training to keep its state.
         # Every process that it starts reads the spec, so the spec is a file: a pipe can be read once.

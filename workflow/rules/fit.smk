@@ -14,7 +14,7 @@ rule fit:
         code=digest("fit"),
     log:
         f"{logs}/fit.log",
-    conda:
-        "../../envs/environment.yaml"
+    benchmark:
+        f"{logs}/fit.tsv"
     shell:
         "retscale fit --spec @<(printf %s {params.spec:q}) --collect {input.collect:q} --out {output:q} > {log:q} 2>&1"

@@ -19,8 +19,8 @@ if study.icl:
             code=digest("icl"),
         log:
             f"{logs}/icl/{{checkpoint}}.log",
-        conda:
-            "../../envs/environment.yaml"
+        benchmark:
+            f"{logs}/icl/{{checkpoint}}.tsv"
         shell:
             "retscale icl --spec @<(printf %s {params.spec:q}) --card {input.card:q} --tasks {input.tasks:q} --out {output:q}"
             " > {log:q} 2>&1"

@@ -13,7 +13,7 @@ if study.fetched:
             code=digest("items"),
         log:
             f"{logs}/items/{{task}}.log",
-        conda:
-            "../../envs/environment.yaml"
+        benchmark:
+            f"{logs}/items/{{task}}.tsv"
         shell:
             "retscale items --spec @<(printf %s {params.spec:q}) --out {output:q} > {log:q} 2>&1"

@@ -20,8 +20,8 @@ rule leakage:
         code=digest("leakage"),
     log:
         f"{logs}/leakage.log",
-    conda:
-        "../../envs/environment.yaml"
+    benchmark:
+        f"{logs}/leakage.tsv"
     shell:
         "retscale leakage --spec @<(printf %s {params.spec:q}) --pairs {input.pairs:q} --tasks {input.tasks:q} --out {output:q}"
         " > {log:q} 2>&1"

@@ -17,8 +17,8 @@ rule mine:
         guide=lambda wildcards: str(study.file.mine.encoders().get("guide", "")),
     log:
         f"{logs}/mine/{{pairs}}.log",
-    conda:
-        "../../envs/environment.yaml"
+    benchmark:
+        f"{logs}/mine/{{pairs}}.tsv"
     shell:
         "retscale mine --spec @<(printf %s {params.spec:q}) --pairs {input.pairs:q} --encoder {params.encoder:q}"
         " --guide {params.guide:q} --out {output:q} > {log:q} 2>&1"

@@ -16,7 +16,7 @@ rule pairs:
         code=digest("pairs"),
     log:
         f"{logs}/pairs/{{pairs}}.log",
-    conda:
-        "../../envs/environment.yaml"
+    benchmark:
+        f"{logs}/pairs/{{pairs}}.tsv"
     shell:
         "retscale pairs --spec @<(printf %s {params.spec:q}) --tests {input:q} --out {output:q} > {log:q} 2>&1"

@@ -22,8 +22,8 @@ rule report:
         code=digest("report"),
     log:
         f"{logs}/report.log",
-    conda:
-        "../../envs/environment.yaml"
+    benchmark:
+        f"{logs}/report.tsv"
     shell:
         "retscale report --spec @<(printf %s {params.spec:q}) --figures {input.figures:q} --collect {input.collect:q} --fit {input.fit:q}"
         " --pairs {input.pairs:q} --negatives {input.negatives:q} --tasks {input.tasks:q} --leakage {input.leakage:q} --text {input.text:q}"

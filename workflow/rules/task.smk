@@ -13,7 +13,7 @@ rule task:
         code=digest("task"),
     log:
         f"{logs}/task/{{task}}.log",
-    conda:
-        "../../envs/environment.yaml"
+    benchmark:
+        f"{logs}/task/{{task}}.tsv"
     shell:
         "retscale task --spec @<(printf %s {params.spec:q}) --out {output:q} > {log:q} 2>&1"

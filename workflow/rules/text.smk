@@ -12,7 +12,7 @@ rule text:
         code=digest("text"),
     log:
         f"{logs}/text.log",
-    conda:
-        "../../envs/environment.yaml"
+    benchmark:
+        f"{logs}/text.tsv"
     shell:
         "retscale text --spec @<(printf %s {params.spec:q}) --out {output:q} > {log:q} 2>&1"
