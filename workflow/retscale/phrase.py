@@ -16,14 +16,14 @@ def counted(count: int, one: str) -> str:
     return f"{count:,} {noun(count, one)}"
 
 
-def closest(word, known: Iterable[str]) -> str:
+def closest(word: object, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` whatever the case of its letters, or nothing when no known name is near."""
     names = {name.lower(): name for name in sorted(known)}
     near = difflib.get_close_matches(str(word).lower(), names, 1, 0.6)
     return f"; did you mean {names[near[0]]!r}?" if near else ""
 
 
-def hint(word, known: Iterable[str], where: str = "") -> str:
+def hint(word: object, known: Iterable[str], where: str = "") -> str:
     """What was meant by an unknown name; else all that are known, or of many the nearest and `where` all are listed."""
     names = sorted(known)
     if near := closest(word, names):

@@ -11,13 +11,13 @@ rule checkpoint:
         lambda wildcards: results.text() if study.checkpoints[wildcards.checkpoint].source.kind == "pretrain" else [],
     output:
         results.checkpoint("{checkpoint}"),
-    params:
-        spec=spec(specs.checkpoint, "checkpoint"),
-        files=files("checkpoint", specs.checkpoint, "checkpoint"),
-        code=digest("checkpoint"),
     log:
         f"{logs}/checkpoint/{{checkpoint}}.log",
     benchmark:
         f"{logs}/checkpoint/{{checkpoint}}.tsv"
+    params:
+        spec=spec(specs.checkpoint, "checkpoint"),
+        files=files("checkpoint", specs.checkpoint, "checkpoint"),
+        code=digest("checkpoint"),
     shell:
         "retscale checkpoint --spec @<(printf %s {params.spec:q}) --text {input:q} --out {output:q} > {log:q} 2>&1"

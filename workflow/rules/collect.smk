@@ -15,13 +15,13 @@ rule collect:
         icl=icl_scores,
     output:
         results.collect(),
-    params:
-        spec=spec(specs.collect),
-        code=digest("collect"),
     log:
         f"{logs}/collect.log",
     benchmark:
         f"{logs}/collect.tsv"
+    params:
+        spec=spec(specs.collect),
+        code=digest("collect"),
     shell:
         # As lists in files, for a thousand checkpoints' are more than a command line holds.
         "retscale collect --spec @<(printf %s {params.spec:q}) --cards @<(printf '%s\\n' {input.cards:q})"

@@ -9,14 +9,14 @@ given = [results.given(id) for id in study.encoders]
 rule encoder:
     output:
         results.given("{encoder}"),
+    log:
+        f"{logs}/encoder/{{encoder}}.log",
+    benchmark:
+        f"{logs}/encoder/{{encoder}}.tsv"
     params:
         spec=spec(specs.encoder, "encoder"),
         files=files("encoder", specs.encoder, "encoder"),
         code=digest("encoder"),
         listed=lambda wildcards: [str(path) for path in study.encoders[wildcards.encoder].source.files()],
-    log:
-        f"{logs}/encoder/{{encoder}}.log",
-    benchmark:
-        f"{logs}/encoder/{{encoder}}.tsv"
     shell:
         "retscale encoder --spec @<(printf %s {params.spec:q}) --files {params.listed:q} --out {output:q} > {log:q} 2>&1"

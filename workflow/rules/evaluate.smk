@@ -9,12 +9,7 @@ are marked `update`, so Snakemake leaves them in place and the job redoes only w
 a task added to a batch costs that task.
 """
 
-
-scores = [
-    results.evaluate(checkpoint, recipe, task)
-    for checkpoint, recipe in study.evaluated
-    for task in study.tasks
-]
+scores = [results.evaluate(checkpoint, recipe, task) for checkpoint, recipe in study.evaluated for task in study.tasks]
 
 for batch, tasks in study.batches.items():
 
@@ -26,13 +21,13 @@ for batch, tasks in study.batches.items():
             tasks=[results.task(task) for task in tasks],
         output:
             update([results.evaluate("{checkpoint}", "{recipe}", task) for task in tasks]),
-        params:
-            spec=spec(specs.evaluate(tasks), "checkpoint", "recipe"),
-            code=digest("evaluate"),
         log:
             f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.log",
         benchmark:
             f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.tsv"
+        params:
+            spec=spec(specs.evaluate(tasks), "checkpoint", "recipe"),
+            code=digest("evaluate"),
         shell:
             "retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {input.encoder:q} --tasks {input.tasks:q}"
             " --out {output:q} > {log:q} 2>&1"
@@ -52,14 +47,14 @@ rule evaluate_kept:
         tasks=[results.task(task) for task in study.curve_tasks],
     output:
         update([results.evaluate("{checkpoint}", "{recipe}", task, "{step}") for task in study.curve_tasks]),
-    params:
-        spec=spec(specs.evaluate(study.curve_tasks), "checkpoint", "recipe", "step"),
-        code=digest("evaluate"),
-        encoder=results.finetune("{checkpoint}", "{recipe}", "{step}"),
     log:
         f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/step-{{step}}.log",
     benchmark:
         f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/step-{{step}}.tsv"
+    params:
+        spec=spec(specs.evaluate(study.curve_tasks), "checkpoint", "recipe", "step"),
+        code=digest("evaluate"),
+        encoder=results.finetune("{checkpoint}", "{recipe}", "{step}"),
     shell:
         "retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {params.encoder:q} --tasks {input.tasks:q}"
         " --out {output:q} > {log:q} 2>&1"

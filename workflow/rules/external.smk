@@ -10,14 +10,14 @@ if study.external:
     rule external:
         output:
             results.external(),
+        log:
+            f"{logs}/external.log",
+        benchmark:
+            f"{logs}/external.tsv"
         params:
             spec=spec(specs.external),
             files=lambda wildcards: outside.digest(*map(Path, study.external)),
             code=digest("external"),
             tables=lambda wildcards: study.external,
-        log:
-            f"{logs}/external.log",
-        benchmark:
-            f"{logs}/external.tsv"
         shell:
             "retscale external --spec @<(printf %s {params.spec:q}) --tables {params.tables:q} --out {output:q} > {log:q} 2>&1"

@@ -18,13 +18,13 @@ rule figure:
             category="Figures",
             labels={"figure": "{figure}"},
         ),
-    params:
-        spec=spec(specs.figure, "figure"),
-        code=digest("figure"),
     log:
         f"{logs}/figure/{{figure}}.log",
     benchmark:
         f"{logs}/figure/{{figure}}.tsv"
+    params:
+        spec=spec(specs.figure, "figure"),
+        code=digest("figure"),
     shell:
         "retscale figure --spec @<(printf %s {params.spec:q}) --collect {input.collect:q} --fit {input.fit:q}"
         " --external {input.external:q}"

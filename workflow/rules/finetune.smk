@@ -4,11 +4,7 @@ requires: card.json, and pairs.json and negatives.parquet of each data set that 
 writes: encoder.json, weights, tokenizer, log.jsonl
 """
 
-encoders = [
-    results.finetune(checkpoint, recipe)
-    for recipe, trained in study.trained.items()
-    for checkpoint in trained
-]
+encoders = [results.finetune(checkpoint, recipe) for recipe, trained in study.trained.items() for checkpoint in trained]
 
 
 rule finetune:
@@ -18,16 +14,16 @@ rule finetune:
         negatives=lambda wildcards: expand(rules.mine.output, pairs=study.mixture(wildcards.recipe)),
     output:
         results.finetune("{checkpoint}", "{recipe}"),
-    params:
-        spec=spec(specs.finetune, "recipe"),
-        code=digest("finetune"),
-    resources:
-        # How the job is started belongs to the machine, so a profile sets it and no result depends on it.
-        accelerate="profiles/local/accelerate.yaml",
     log:
         f"{logs}/finetune/{{checkpoint}}/{{recipe}}.log",
     benchmark:
         f"{logs}/finetune/{{checkpoint}}/{{recipe}}.tsv"
+    resources:
+        # How the job is started belongs to the machine, so a profile sets it and no result depends on it.
+        accelerate="profiles/local/accelerate.yaml",
+    params:
+        spec=spec(specs.finetune, "recipe"),
+        code=digest("finetune"),
     shell:
         # The launcher must outlive a SIGTERM, as of a preemption, that asks the training to keep its state.
         # Every process that it starts reads the spec, so the spec is a file: a pipe can be read once.

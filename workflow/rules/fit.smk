@@ -9,12 +9,12 @@ rule fit:
         collect=rules.collect.output,
     output:
         results.fit(),
-    params:
-        spec=spec(specs.fit),
-        code=digest("fit"),
     log:
         f"{logs}/fit.log",
     benchmark:
         f"{logs}/fit.tsv"
+    params:
+        spec=spec(specs.fit),
+        code=digest("fit"),
     shell:
         "retscale fit --spec @<(printf %s {params.spec:q}) --collect {input.collect:q} --out {output:q} > {log:q} 2>&1"

@@ -13,14 +13,14 @@ if study.icl:
             tasks=[results.items(task) for task in study.fetched if task in study.icl],
         output:
             update([results.icl("{checkpoint}", task) for task in sorted(study.icl)]),
-        params:
-            spec=spec(specs.icl, "checkpoint"),
-            files=files("icl", specs.icl, "checkpoint"),
-            code=digest("icl"),
         log:
             f"{logs}/icl/{{checkpoint}}.log",
         benchmark:
             f"{logs}/icl/{{checkpoint}}.tsv"
+        params:
+            spec=spec(specs.icl, "checkpoint"),
+            files=files("icl", specs.icl, "checkpoint"),
+            code=digest("icl"),
         shell:
             "retscale icl --spec @<(printf %s {params.spec:q}) --card {input.card:q} --tasks {input.tasks:q} --out {output:q}"
             " > {log:q} 2>&1"

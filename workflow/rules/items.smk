@@ -8,12 +8,12 @@ if study.fetched:
     rule items:
         output:
             results.items("{task}"),
-        params:
-            spec=spec(specs.items, "task"),
-            code=digest("items"),
         log:
             f"{logs}/items/{{task}}.log",
         benchmark:
             f"{logs}/items/{{task}}.tsv"
+        params:
+            spec=spec(specs.items, "task"),
+            code=digest("items"),
         shell:
             "retscale items --spec @<(printf %s {params.spec:q}) --out {output:q} > {log:q} 2>&1"

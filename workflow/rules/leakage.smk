@@ -15,13 +15,13 @@ rule leakage:
         tasks=expand(rules.task.output, task=sorted(study.tasks)),
     output:
         update(leaks),
-    params:
-        spec=spec(specs.leakage),
-        code=digest("leakage"),
     log:
         f"{logs}/leakage.log",
     benchmark:
         f"{logs}/leakage.tsv"
+    params:
+        spec=spec(specs.leakage),
+        code=digest("leakage"),
     shell:
         "retscale leakage --spec @<(printf %s {params.spec:q}) --pairs {input.pairs:q} --tasks {input.tasks:q} --out {output:q}"
         " > {log:q} 2>&1"

@@ -9,16 +9,16 @@ rule mine:
         pairs=rules.pairs.output,
     output:
         results.mine("{pairs}"),
+    log:
+        f"{logs}/mine/{{pairs}}.log",
+    benchmark:
+        f"{logs}/mine/{{pairs}}.tsv"
     params:
         spec=spec(specs.mine),
         files=files("mine", specs.mine),
         code=digest("mine"),
         encoder=lambda wildcards: str(study.file.mine.encoders().get("encoder", "")),
         guide=lambda wildcards: str(study.file.mine.encoders().get("guide", "")),
-    log:
-        f"{logs}/mine/{{pairs}}.log",
-    benchmark:
-        f"{logs}/mine/{{pairs}}.tsv"
     shell:
         "retscale mine --spec @<(printf %s {params.spec:q}) --pairs {input.pairs:q} --encoder {params.encoder:q}"
         " --guide {params.guide:q} --out {output:q} > {log:q} 2>&1"

@@ -10,13 +10,13 @@ rule pairs:
         expand(results.items("{task}"), task=study.held("items")),
     output:
         results.pairs("{pairs}"),
-    params:
-        spec=spec(specs.pairs, "pairs"),
-        files=files("pairs", specs.pairs, "pairs"),
-        code=digest("pairs"),
     log:
         f"{logs}/pairs/{{pairs}}.log",
     benchmark:
         f"{logs}/pairs/{{pairs}}.tsv"
+    params:
+        spec=spec(specs.pairs, "pairs"),
+        files=files("pairs", specs.pairs, "pairs"),
+        code=digest("pairs"),
     shell:
         "retscale pairs --spec @<(printf %s {params.spec:q}) --tests {input:q} --out {output:q} > {log:q} 2>&1"

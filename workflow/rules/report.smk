@@ -17,13 +17,13 @@ rule report:
         text=rules.text.output if study.text else [],
     output:
         report(results.report(), caption="../report/report.rst", category="Report"),
-    params:
-        spec=spec(specs.report),
-        code=digest("report"),
     log:
         f"{logs}/report.log",
     benchmark:
         f"{logs}/report.tsv"
+    params:
+        spec=spec(specs.report),
+        code=digest("report"),
     shell:
         "retscale report --spec @<(printf %s {params.spec:q}) --figures {input.figures:q} --collect {input.collect:q} --fit {input.fit:q}"
         " --pairs {input.pairs:q} --negatives {input.negatives:q} --tasks {input.tasks:q} --leakage {input.leakage:q} --text {input.text:q}"

@@ -7,13 +7,13 @@ requires: a data source        writes: task.json, queries.parquet, corpus.parque
 rule task:
     output:
         results.task("{task}"),
-    params:
-        spec=spec(specs.task, "task"),
-        files=files("task", specs.task, "task"),
-        code=digest("task"),
     log:
         f"{logs}/task/{{task}}.log",
     benchmark:
         f"{logs}/task/{{task}}.tsv"
+    params:
+        spec=spec(specs.task, "task"),
+        files=files("task", specs.task, "task"),
+        code=digest("task"),
     shell:
         "retscale task --spec @<(printf %s {params.spec:q}) --out {output:q} > {log:q} 2>&1"

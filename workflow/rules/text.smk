@@ -7,12 +7,12 @@ requires: installed data wheels        writes: text.json, tokenizer/, tokens.npy
 rule text:
     output:
         results.text(),
-    params:
-        spec=spec(specs.text),
-        code=digest("text"),
     log:
         f"{logs}/text.log",
     benchmark:
         f"{logs}/text.tsv"
+    params:
+        spec=spec(specs.text),
+        code=digest("text"),
     shell:
         "retscale text --spec @<(printf %s {params.spec:q}) --out {output:q} > {log:q} 2>&1"

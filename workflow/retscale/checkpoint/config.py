@@ -40,7 +40,7 @@ class Gguf(Strict):
     """One GGUF file, dequantised to float32: below an installed wheel's folder, or at a path."""
 
     kind: Literal["gguf"]
-    wheel: Literal[tuple(WHEELS)] | None = None  # type: ignore[valid-type]
+    wheel: Literal[tuple(WHEELS)] | None = None  # ty: ignore[invalid-type-form] - a checker cannot read the table
     file: Annotated[str, Field(pattern=r"\.gguf$")]
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
 
 
 def train(
-    model: MptForCausalLM, data: np.ndarray, source: Pretrain, seed: int, dtype: torch.dtype, what: str, log
+    model: MptForCausalLM, data: np.ndarray, source: Pretrain, seed: int, dtype: torch.dtype, what: str, log: TextIO
 ) -> float:
     """One pass over `data` in a seeded order; the mean loss of the last twentieth of the steps."""
     order = np.random.default_rng(seed).permutation(len(data))

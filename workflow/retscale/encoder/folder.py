@@ -4,6 +4,7 @@ No model is loaded, so a study is checked before anything runs. What we cannot r
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -171,7 +172,7 @@ def _texts(path: Path) -> dict:
     return found
 
 
-def _read(path: Path, kind: type, absent=None):
+def _read(path: Path, kind: type, absent: dict | list | None = None):
     """The JSON value in a file, which must be a `kind`; `absent` if that is given and there is no file."""
     if absent is not None and not path.exists():
         return absent
@@ -186,7 +187,7 @@ def _read(path: Path, kind: type, absent=None):
     return found
 
 
-def _there(folder: Path, names) -> None:
+def _there(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         if not (folder / name).is_file():
             raise UserError(f"there is no {folder / name}; get a complete folder")

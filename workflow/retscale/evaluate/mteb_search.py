@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from datasets import Dataset
 from mteb.models import ModelMeta
 
 from retscale.errors import UserError
@@ -31,10 +32,10 @@ class MtebSearch:
         self.encoder = encoder
         self.mteb_model_meta = ModelMeta.create_empty({"name": name, "revision": encoder.sha256})
 
-    def index(self, corpus, **_) -> None:
+    def index(self, corpus: Dataset, **_) -> None:
         self.corpus = corpus
 
-    def search(self, queries, *, top_k: int, top_ranked: dict | None = None, **_) -> dict[str, dict[str, float]]:
+    def search(self, queries: Dataset, *, top_k: int, top_ranked: dict | None = None, **_) -> dict[str, dict[str, float]]:
         """Scores of the best `top_k` documents a query, or of its candidates in `top_ranked`.
 
         UserError if a candidate is not in the corpus.
@@ -81,7 +82,7 @@ def _candidates(ids: np.ndarray, doc_ids: np.ndarray, top_ranked: dict) -> searc
     return asked, offered
 
 
-def _texts(queries) -> list[str]:
+def _texts(queries: Dataset) -> list[str]:
     """A query is followed by its instruction, if it has one, as in mteb."""
     texts = list(queries["text"])
     if "instruction" not in queries.column_names:

@@ -27,7 +27,7 @@ def run(spec: dict, inputs: dict[str, list[Path]], out: Path) -> dict:
     points = pd.DataFrame(found, columns=COLUMNS)
     means, absent = averaged(points, job.headline)
     points = pd.concat([points, means], ignore_index=True).sort_values(["model", "task"], ignore_index=True)
-    points = points.astype({name: float for name in ("n_params", "n_tokens", "flops")})
+    points = points.astype(dict.fromkeys(("n_params", "n_tokens", "flops"), float))
     facts = {"headline": job.headline, "tables": tables, "absent": absent}
     write_tables(out, "external.json", {"external": points}, facts)
     return {"rows": len(points), "elsewhere": [table["elsewhere"] for table in tables]}

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from retscale.collect.means import MEAN
@@ -59,7 +60,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     return Drawn(figure, "Ablation: negatives of the recipe", marks(every), caption, alt)
 
 
-def pair(ax, rows: pd.DataFrame, looks: dict, config: FigureConfig) -> None:
+def pair(ax: Axes, rows: pd.DataFrame, looks: dict, config: FigureConfig) -> None:
     """Both scores of each checkpoint."""
     for row in rows.itertuples():
         ax.plot([row.flops] * 2, [row.y_against, row.y], color=config.accent, linewidth=0.9, alpha=0.6, zorder=2)
@@ -67,7 +68,7 @@ def pair(ax, rows: pd.DataFrame, looks: dict, config: FigureConfig) -> None:
         style.mark(ax, row, looks[row.size], row.flops, row.y, hollow=True, markeredgecolor=config.accent)
 
 
-def difference(ax, rows: pd.DataFrame, looks: dict, config: FigureConfig) -> None:
+def difference(ax: Axes, rows: pd.DataFrame, looks: dict, config: FigureConfig) -> None:
     """The difference of each checkpoint."""
     ax.axhline(0, color="#444444", linewidth=0.8, zorder=1)
     for row in rows.itertuples():

@@ -73,7 +73,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     )
 
 
-def _rise(rows, level: float, metric: str) -> str:
+def _rise(rows: pd.DataFrame, level: float, metric: str) -> str:
     line = rows[(rows["level"] == level) & ~rows["hollow"]].sort_values("n_params")
     first, last = line.iloc[0], line.iloc[-1]
     return (

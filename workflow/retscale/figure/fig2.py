@@ -5,6 +5,7 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from retscale.collect.means import in_domain, shown
 from retscale.figure import published, style
@@ -91,7 +92,13 @@ def ends(rows: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float]:
 
 
 def panel(
-    ax, rows: pd.DataFrame, others: pd.DataFrame, band: pd.DataFrame, span: float, looks: dict, config: FigureConfig
+    ax: Axes,
+    rows: pd.DataFrame,
+    others: pd.DataFrame,
+    band: pd.DataFrame,
+    span: float,
+    looks: dict,
+    config: FigureConfig,
 ) -> None:
     """One task."""
     trend_and_bands(ax, band[~band["extrapolated"].astype(bool)], config, prediction=False)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 
@@ -78,7 +79,7 @@ def looks(points: pd.DataFrame, config: FigureConfig) -> dict[str, Look]:
     return {size: Look(to_rgb(shades[i]), MARKERS[i % len(MARKERS)]) for i, size in enumerate(order)}
 
 
-def mark(ax: Axes, row, look: Look, x: float, y: float, hollow: bool = False, size: float = 5.0, **over) -> None:
+def mark(ax: Axes, row: NamedTuple, look: Look, x: float, y: float, hollow: bool = False, size: float = 5.0, **over) -> None:
     """One mark; hollow ones enter no fit."""
     style = {"marker": look.marker, "color": look.colour, "markersize": size, "linestyle": "none", "zorder": 5}
     face = (
@@ -129,7 +130,7 @@ def flops_axis(ax: Axes, x: pd.Series, to: float | None = None, label: bool = Tr
         ax.set_xlabel("pretraining compute, 6 × parameters × tokens (FLOPs)")
 
 
-def _two_or_five(value: float, _) -> str:
+def _two_or_five(value: float, _: int | None) -> str:
     exponent = int(np.floor(np.log10(value) + 1e-9))
     digit = value / 10.0**exponent
     return rf"${digit:.0f}\times10^{{{exponent}}}$" if min(abs(digit - 2), abs(digit - 5)) < 1e-6 else ""

@@ -81,7 +81,7 @@ class NamedRecipe(Recipe):
     """A recipe with its name in the study; the weights of the data sets stand beside it."""
 
     id: str
-    weights: None = None
+    weights: None = None  # ty: ignore[incompatible-mutable-override] - models are not written to
 
 
 class Job(Strict):

@@ -1,5 +1,7 @@
 """InfoNCE over cosine similarity (van den Oord et al. 2018), with the negatives that a recipe chooses."""
 
+from collections.abc import Sequence
+
 import torch
 
 
@@ -33,7 +35,7 @@ def nested(
     masked: torch.Tensor,
     temperature: float,
     first: int | None = None,
-    dimensions: list[int] = (),
+    dimensions: Sequence[int] = (),
 ) -> torch.Tensor:
     """`info_nce`, averaged over the whole vectors and their first `dimensions` components (Matryoshka representation
     learning, Kusupati et al. 2022, eq. 1 with equal weights)."""

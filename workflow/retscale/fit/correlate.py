@@ -119,7 +119,7 @@ def correlate(
         return Correlation(n, sizes, reason=f"too few checkpoints ({n}); this coefficient needs {fewest}")
     plain = METHODS[method]
 
-    def statistic(a, b, c):
+    def statistic(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
         return plain(residuals(a, c), residuals(b, c))
 
     if control is None:

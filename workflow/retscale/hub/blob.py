@@ -26,7 +26,7 @@ class Part(io.BufferedRandom):
         super().__init__(io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+"))
         self._size, self._what = size, what
 
-    def write(self, data) -> int:
+    def write(self, data: bytes) -> int:  # ty: ignore[incompatible-method-override] - bytes are all that it is given
         if self.tell() + len(data) > self._size:
             raise UserError(
                 f"{self._what}: more bytes come than the {self._size:,} that the hub states; check HF_ENDPOINT"

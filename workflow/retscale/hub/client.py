@@ -56,8 +56,9 @@ class Client(httpx2.Client):
         }
         request.extensions["file"] = stream  # only files come in a stream
         request.headers["Accept-Encoding"] = "identity"  # a range is one of packed bytes otherwise; see `bound`
-        what, waited = f"the hub: {request.method} {request.url.path}", 0.0
-        for attempt in range(1, TRIES + 1):
+        what, waited, attempt = f"the hub: {request.method} {request.url.path}", 0.0, 0
+        while True:
+            attempt += 1
             wait = float(min(FIRST_WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S))
             try:
                 response = super().send(request, stream=stream, **options)

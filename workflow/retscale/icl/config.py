@@ -131,7 +131,7 @@ class IclTask(Strict):
     sandbox; without it a code_evaluation task has generations but no score.
     """
 
-    type: Literal[TYPES]  # type: ignore[valid-type]
+    type: Literal[TYPES]  # ty: ignore[invalid-type-form] - a checker cannot read the table
     source: Annotated[WheelSource | JsonlSource, Field(discriminator="kind")]
     items: Annotated[
         Rows | FinalWord | Continuation | Shuffle | NextWord | Induction | Released, Field(discriminator="kind")
@@ -157,7 +157,7 @@ class IclTask(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _wheels_need_no_kind(cls, data):
+    def _wheels_need_no_kind(cls, data: object) -> object:
         """A source that names a wheel is one."""
         if isinstance(data, dict) and isinstance(source := data.get("source"), dict) and "wheel" in source:
             data = data | {"source": {"kind": "wheel"} | source}

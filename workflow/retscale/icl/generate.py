@@ -98,7 +98,7 @@ def _together(
 def text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     """Without special tokens. SentencePiece swallows the blank before a first word, so it is put back."""
     found = tokenizer.decode(ids, skip_special_tokens=True)
-    return found if needs_prefix_space(tokenizer) else " " + found
+    return found if needs_prefix_space(tokenizer) else f" {found}"  # ty: ignore[invalid-explicit-return] - one list of ids is one text
 
 
 def alike(lengths: Sequence[int], budget: int, spread: int) -> list[np.ndarray]:

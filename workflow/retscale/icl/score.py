@@ -64,7 +64,13 @@ def score(
     return total / np.array([length for _, length in joined]), greedy
 
 
-def _plan(decoder: Decoder, joined, owners, users, budget: int) -> Iterator[Part]:
+def _plan(
+    decoder: Decoder,
+    joined: list[tuple[list[int], int]],
+    owners: list[int],
+    users: dict[tuple[int, ...], list[int]],
+    budget: int,
+) -> Iterator[Part]:
     """Every text once, longest first within each way of sharing."""
     # The first token that is predicted must follow a token of the same pass.
     unscored = {read: min(len(joined[i][0]) - joined[i][1] for i in mine) - 1 for read, mine in users.items()}

@@ -46,10 +46,11 @@ class JsonlSource(Strict):
 
     def files(self) -> list[Path]:
         """The file, if it is read in place and is there; what is fetched is an output of the stage `items`."""
-        return [] if self.fetched or self.find() is None else [self.find()]
+        return [] if self.fetched else [path for path in [self.find()] if path]
 
     def url(self) -> str:
         """Where git finds the repository."""
+        assert self.repo is not None, "what is fetched has a repository"
         if self.repo.startswith(("/", "~")):
             return str(Path(self.repo).expanduser())
         return self.repo if "://" in self.repo else f"https://github.com/{self.repo}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,9 @@ import pandas as pd
 from retscale.errors import UserError
 from retscale.mine.bm25 import Index
 from retscale.mine.config import MineConfig
+
+if TYPE_CHECKING:  # torch is imported only where an encoder mines
+    from retscale.model.encoder import Encoder
 
 
 class Ranked(NamedTuple):
@@ -39,11 +42,17 @@ def by_bm25(
         yield Ranked(ranked, scores, scores, 0.0 if config.margin is None else float(index.scores(query, rows).min()))
 
 
-def by_encoder(encoder, folder: Path) -> Rank:
+def by_encoder(encoder: "Encoder", folder: Path) -> Rank:
     """By the cosine of an encoder's vectors; tokens lie in `folder` meanwhile."""
     from retscale.mine import dense
 
-    def rank(passages, queries, positives, spared, config):
+    def rank(
+        passages: pd.DataFrame,
+        queries: pd.Series,
+        positives: list[np.ndarray],
+        spared: list[np.ndarray],
+        config: MineConfig,
+    ) -> Ranking:
         found = dense.nearest(encoder, passages, queries, positives, spared, config.top, folder)
         for rows, scores, positive in zip(*found, strict=True):
             known = rows >= 0
@@ -61,7 +70,13 @@ def by_given(path: Path) -> Rank:
         )
     given = pd.read_parquet(path).groupby("query_id")["passage_id"].agg(list)
 
-    def rank(passages, queries, positives, spared, config):
+    def rank(
+        passages: pd.DataFrame,
+        queries: pd.Series,
+        positives: list[np.ndarray],
+        spared: list[np.ndarray],
+        config: MineConfig,
+    ) -> Ranking:
         number = pd.Index(passages["passage_id"])
         for query_id, without in zip(queries.index, spared, strict=True):
             ids = given.get(query_id, [])

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from retscale.mine.rank import Rank, by_bm25, by_encoder, by_given
 from retscale.progress import progress
 from retscale.terminal import say
 from retscale.text.copies import marks
+
+if TYPE_CHECKING:
+    from retscale.model.encoder import Encoder
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
@@ -41,7 +45,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     return facts
 
 
-def encoder(name: str, config: Job, inputs: dict):
+def encoder(name: str, config: Job, inputs: dict) -> "Encoder":
     """The encoder whose encoder.json is the input `name`."""
     if name not in inputs:
         raise UserError(f"mine: this spec needs --{name}, the encoder.json of an encoder")

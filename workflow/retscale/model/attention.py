@@ -3,7 +3,7 @@
 from types import MethodType
 
 import torch
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 
 def use_fused(model: PreTrainedModel) -> None:
@@ -19,7 +19,14 @@ def use_fused(model: PreTrainedModel) -> None:
             block.attn.forward = MethodType(_forward, block.attn)
 
 
-def _forward(self, hidden_states, position_bias, past_key_values=None, attention_mask=None, **_):
+def _forward(
+    self: torch.nn.Module,
+    hidden_states: torch.Tensor,
+    position_bias: torch.Tensor,
+    past_key_values: Cache | None = None,
+    attention_mask: torch.Tensor | None = None,
+    **_,
+) -> tuple[torch.Tensor, None]:
     """As MptAttention.forward: hidden_states (batch, tokens, d), position_bias ALiBi's (heads, 1, longest), attention_mask
     (batch, 1, tokens, keys), true where a token must not look. With a cache the keys are those of earlier calls as well."""
     batch, tokens, _ = hidden_states.shape

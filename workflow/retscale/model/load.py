@@ -99,7 +99,7 @@ def read_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
         raise UserError(
             f"{folder} holds a {type(tokenizer).__name__}, which is no fast tokenizer; add a tokenizer.json to it"
         )
-    return tokenizer
+    return tokenizer  # ty: ignore[invalid-explicit-return] - transformers lists its classes and leaves out their base
 
 
 def max_length(config: PreTrainedConfig) -> int | None:
@@ -140,7 +140,7 @@ def _is_causal(config: PreTrainedConfig) -> bool:
     return not (masked or config.is_encoder_decoder or config.model_type in T5)
 
 
-def _load(auto, config: PreTrainedConfig, folder: Path | str, dtype: torch.dtype, **options) -> PreTrainedModel:
+def _load(auto: type, config: PreTrainedConfig, folder: Path | str, dtype: torch.dtype, **options) -> PreTrainedModel:
     weights = listed_weights(Path(folder))
     require_plausible(folder, config, sum(path.stat().st_size for path in weights))
     with readable("model", folder):

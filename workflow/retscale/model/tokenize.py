@@ -115,4 +115,4 @@ def _end(name: str, policy: Policy, own: list[int], token: int | None) -> list[i
             f"prompt: {name}: add, but this tokenizer has no {name} token; use `tokenizer` "
             f"({'which adds a token of its own here' if own else 'which adds none here'}) or `none`"
         )
-    return {"tokenizer": own, "add": [token], "none": []}[policy]
+    return {"tokenizer": own, "add": [] if token is None else [token], "none": []}[policy]

@@ -38,11 +38,11 @@ def jobs(study: Study) -> list[Job]:
 
 
 def _jobs(study: Study) -> Iterator[Job]:
-    def one(stage: str, name: tuple[str, ...], reads: list[str], output: str, cut, *ids: str) -> Job:
+    def one(stage: str, name: tuple[str, ...], reads: list[str], output: str, cut: Callable, *ids: str) -> Job:
         return Job(stage, name, reads, {output: lambda: cut(study, *ids)})
 
     def batch(
-        stage: str, name: tuple[str, ...], reads: list[str], outputs: dict[str, str], cut, *ids: str
+        stage: str, name: tuple[str, ...], reads: list[str], outputs: dict[str, str], cut: Callable, *ids: str
     ) -> Job:
         def part(task: str) -> dict:
             spec = cut(study, *ids)

@@ -52,7 +52,7 @@ def _of_output(job: Job, output: str, results: Path) -> Iterator[str]:
         yield f"the file {path} {'changed' if path.is_file() else 'is gone'}"
 
 
-def differences(then, now, where: str = "") -> Iterator[str]:
+def differences(then: object, now: object, where: str = "") -> Iterator[str]:
     """What differs between two specs, by the path of each key."""
     if isinstance(then, dict) and isinstance(now, dict):
         for key in sorted(then.keys() | now.keys()):
@@ -61,7 +61,7 @@ def differences(then, now, where: str = "") -> Iterator[str]:
         yield f"{where}: {_shown(then)} -> {_shown(now)}"
 
 
-def _shown(value) -> str:
+def _shown(value: object) -> str:
     if value is ABSENT:
         return "not there"
     text = record.canonical(value)

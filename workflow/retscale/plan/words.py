@@ -1,9 +1,11 @@
 """Numbers and tables in words."""
 
+from collections.abc import Callable
+
 from retscale.plan.estimate import Sum
 
 
-def cell(found: Sum, form) -> str:
+def cell(found: Sum, form: Callable[[float], str]) -> str:
     """`2.4G`, `2.4G + 3 ?`, `?` or `-`."""
     parts = [form(found.known)] if found.known else []
     if found.unknown:

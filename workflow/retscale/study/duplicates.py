@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
 from retscale.errors import UserError
 from retscale.icl.config import IclTask
 from retscale.task.config import TaskData
@@ -32,7 +34,7 @@ def check(study: Study, file: str) -> None:
                 raise UserError(f"{file}: {where}: {first} and {id} are the same and would count twice; keep one")
 
 
-def contents(entry, keys: set[str]) -> str:
+def contents(entry: BaseModel, keys: set[str]) -> str:
     """The values of `keys`, with paths spelt out."""
     data = entry.model_dump(mode="json", include=keys)
     if not any(data.get(key) for key in SAMPLED):

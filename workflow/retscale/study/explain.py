@@ -1,6 +1,7 @@
 """Validation errors in words: file, path in it, what was found, what is allowed, the closest known word."""
 
 import json
+from collections.abc import Iterable
 
 from pydantic import BaseModel, ValidationError
 
@@ -47,7 +48,7 @@ def allowed(item: dict) -> list[str]:
     return [word.strip("' ") for word in text.replace(" or ", ", ").split(",") if word]
 
 
-def unknown(file: str, where: str, kind: str, name, known, listed: str = "") -> UserError:
+def unknown(file: str, where: str, kind: str, name: object, known: Iterable[str], listed: str = "") -> UserError:
     """A name that the catalog or the study does not have; `listed` says where all are that it has."""
     return UserError(f"{file}: {where}: unknown {kind} {name!r}{hint(name, known, listed)}")
 

@@ -8,6 +8,7 @@ from retscale.icl.average import averages
 from retscale.study import catalog
 
 if TYPE_CHECKING:
+    from retscale.checkpoint.config import Checkpoint
     from retscale.study.study import Study
 
 
@@ -30,7 +31,7 @@ def lacks(study: Study, figure: str) -> str:
     return _lacks_icl(study) if figure == "3" else ""
 
 
-def _compute_known(checkpoint) -> bool:
+def _compute_known(checkpoint: Checkpoint) -> bool:
     return checkpoint.role != "external" and (checkpoint.source.kind == "pretrain" or checkpoint.tokens is not None)
 
 

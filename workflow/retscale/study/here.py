@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from retscale.checkpoint.config import Local
 from retscale.checkpoint.files import has_weights, listed_weights
 from retscale.encoder.folder import described
@@ -136,7 +138,7 @@ def _names(paths: list[Path]) -> set[str]:
     return {path.name.removesuffix(".gz") for path in paths}
 
 
-def _lacking(source) -> str | None:
+def _lacking(source: BaseModel) -> str | None:
     """The folder or file on this machine that a source names, if it names one and there is none."""
     there = Path.is_dir
     if source.kind == "jsonl" and not source.fetched:

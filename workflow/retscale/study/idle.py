@@ -4,8 +4,10 @@ Only what a study itself writes is looked at. An entry of the catalog may carry 
 that `{use: SUITE, ...}` gives to all tasks of a suite need count for one of them only.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel
 
@@ -19,6 +21,9 @@ from retscale.pairs.config import PairsConfig
 from retscale.study import catalog
 from retscale.study import model as written
 from retscale.task.config import RetrievalTask, RowsSource
+
+if TYPE_CHECKING:
+    from retscale.study.study import Study
 
 
 class Rule(NamedTuple):
@@ -82,7 +87,7 @@ RULES = [
 ]
 
 
-def idle(study, given: dict) -> list[str]:
+def idle(study: Study, given: dict) -> list[str]:
     """One line for each key that does nothing, of the mapping `given` from which the Study `study` was read."""
     found = dict(keys(study.file, given, study))
     for kind, where in written.LISTS.items():
@@ -96,7 +101,7 @@ def idle(study, given: dict) -> list[str]:
     return [f"{key}: counts only with {needs}; {does_nothing}" for key, needs in sorted(found.items())]
 
 
-def keys(entry: BaseModel, given: dict, study) -> Iterator[tuple[str, str]]:
+def keys(entry: BaseModel, given: dict, study: Study) -> Iterator[tuple[str, str]]:
     """(path, what it needs) of each key in the mapping `given`, from which `entry` was read, that does nothing."""
     for key in given.keys() & type(entry).model_fields.keys():
         value, field = getattr(entry, key), type(entry).model_fields[key]
@@ -107,7 +112,7 @@ def keys(entry: BaseModel, given: dict, study) -> Iterator[tuple[str, str]]:
         yield from ((f"{key}.{path}", needs) for path, needs in _below(value, given[key], study))
 
 
-def _below(value, given, study) -> Iterator[tuple[str, str]]:
+def _below(value: object, given: object, study: Study) -> Iterator[tuple[str, str]]:
     if isinstance(value, BaseModel) and isinstance(given, dict):
         yield from keys(value, given, study)
     elif isinstance(value, dict) and isinstance(given, dict):

@@ -75,12 +75,12 @@ def _all(kind: str, entries: list, where: str, file: str, limits: dict | None = 
     return found
 
 
-def _one(kind: str, entry, where: str, file: str):
+def _one(kind: str, entry: object, where: str, file: str):
     entry = {"id": where} | entry if isinstance(entry, dict) else entry
     return _entry(kind, entry, where, file)[1]
 
 
-def _entry(kind: str, entry, where: str, file: str):
+def _entry(kind: str, entry: object, where: str, file: str):
     id, data = catalog.resolve(kind, entry, file, where)
     if not re.fullmatch(written.ID, id) or len(id) > 80:
         raise UserError(
@@ -89,7 +89,7 @@ def _entry(kind: str, entry, where: str, file: str):
     return id, explain.validate(catalog.model(kind), data, file, f"{where} ({id})")
 
 
-def _part(names, checkpoints: dict, where: str, file: str) -> list[str]:
+def _part(names: object, checkpoints: dict, where: str, file: str) -> list[str]:
     if names is None:
         return list(checkpoints)
     if not isinstance(names, list) or not names:

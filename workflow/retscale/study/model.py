@@ -89,11 +89,11 @@ class Study(Strict):
 
     @field_validator("pairs", "external", mode="before")
     @classmethod
-    def _one_is_a_list(cls, given):
+    def _one_is_a_list(cls, given: object) -> object:
         return [given] if isinstance(given, str | dict) else given
 
     @field_validator("figures", mode="before")
     @classmethod
-    def _names_are_words(cls, figures):
+    def _names_are_words(cls, figures: object) -> object:
         """YAML reads an unquoted `2:` as a number."""
         return {str(name): style or {} for name, style in figures.items()} if isinstance(figures, dict) else figures

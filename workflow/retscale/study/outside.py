@@ -5,6 +5,8 @@ import os
 from functools import cache
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from retscale.checkpoint.config import Gguf, Local
 from retscale.encoder.config import EncoderFolder
 from retscale.errors import UserError
@@ -81,5 +83,5 @@ def _row(name: str, path: Path, value: str, folder: Path) -> dict:
     return {"name": name, "path": record.relative(path, folder), "sha256": value, "record": None}
 
 
-def _fields(model, data: dict) -> dict:
+def _fields(model: type[BaseModel], data: dict) -> dict:
     return {key: value for key, value in data.items() if key in model.model_fields}

@@ -3,6 +3,10 @@
 Facts that only describe (licence, family, labels) go to `collect` and `report`, never to a job that costs anything.
 """
 
+from collections.abc import Callable, Collection
+
+from pydantic import BaseModel
+
 from retscale.provenance.record import canonical as dump  # noqa: F401 - the rules write specs with it
 from retscale.study import catalog, names
 from retscale.study.study import Study
@@ -55,7 +59,7 @@ def task(study: Study, id: str) -> dict:
     return {"id": id, **plain(study.read[id], without=DESCRIPTIVE | {"alone", "corpus", "group"})}
 
 
-def evaluate(tasks: list[str]):
+def evaluate(tasks: list[str]) -> Callable[..., dict]:
     """Of the tasks of a batch; `step` tells an encoder kept during training from the last one."""
 
     def cut(study: Study, checkpoint: str, recipe: str, step: str | None = None) -> dict:
@@ -150,6 +154,6 @@ def report(study: Study) -> dict:
     }
 
 
-def plain(config, without: set[str] = frozenset()) -> dict:
+def plain(config: BaseModel, without: Collection[str] = ()) -> dict:
     """A model as plain JSON types."""
     return config.model_dump(mode="json", exclude=set(without))

@@ -88,12 +88,12 @@ class Study:
     @property
     def read(self) -> dict[str, RetrievalTask]:
         """Retrieval tasks that must be read: to be evaluated, or to be held out."""
-        return self.tasks | self.held("task")
+        return self.tasks | self.held("task")  # ty: ignore[invalid-explicit-return] - the stage knows the kind
 
     @property
     def fetched(self) -> dict[str, IclTask]:
         """In-context tasks whose items must be fetched: to be scored, or to be held out."""
-        return {name: task for name, task in self.icl.items() if task.texts_from == "items"} | self.held("items")
+        return {name: task for name, task in self.icl.items() if task.texts_from == "items"} | self.held("items")  # ty: ignore[invalid-explicit-return] - the same
 
     @cached_property
     def batches(self) -> dict[str, list[str]]:

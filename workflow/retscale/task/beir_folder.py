@@ -81,7 +81,7 @@ def _query(row: dict) -> Parts:
     return "", _or_empty(row["text"]), []
 
 
-def _or_empty(part):
+def _or_empty(part: str | None) -> str:
     return "" if part is None else part
 
 

@@ -42,7 +42,7 @@ class WheelSource(Strict):
     """
 
     kind: Literal["wheel"] = "wheel"
-    wheel: Literal[tuple(WHEELS)]  # type: ignore[valid-type]
+    wheel: Literal[tuple(WHEELS)]  # ty: ignore[invalid-type-form] - a checker cannot read the table
     files: list[Below]
 
 
