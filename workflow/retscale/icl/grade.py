@@ -54,7 +54,7 @@ def answer(job: int, results: int) -> None:
         os._exit(0)
 
 
-def encoded(value):
+def encoded(value: object) -> object:
     """`value` as JSON can hold it, for `decoded`; TypeError if it equals no plain data."""
     kind = type(value)
     if kind in SCALARS:
@@ -70,7 +70,7 @@ def encoded(value):
     return encoded(plain(value))
 
 
-def plain(value):
+def plain(value: object) -> object:
     """The plain data that an object of another type equals: of a named tuple the tuple, of NumPy's numbers numbers."""
     for kind in (*CONTAINERS, dict, int, float, complex, str.__str__, bytes):
         try:
@@ -82,7 +82,7 @@ def plain(value):
     raise TypeError(type(value))
 
 
-def decoded(value):
+def decoded(value: object) -> object:
     """The plain data of what `encoded` wrote."""
     if not isinstance(value, dict):
         return value

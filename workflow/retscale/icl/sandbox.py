@@ -113,7 +113,7 @@ def run(name: str, content: str, command: list[str], seconds: int = SECONDS) -> 
         open(reading) as answers,  # closed first: then the program is killed
     ):
         os.close(report)
-        with contextlib.suppress(BrokenPipeError), process.stdin:
+        with contextlib.suppress(BrokenPipeError), process.stdin:  # ty: ignore[invalid-context-manager] - it is a pipe
             process.stdin.write(content.encode("utf-8", "replace"))
         kind, _, answer = (answers.readline() or "error it was killed").strip().partition(" ")
         if kind == "error":
