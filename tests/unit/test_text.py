@@ -154,7 +154,7 @@ def test_wrong_field_and_too_large_a_vocabulary_are_user_errors(small_wheels, tm
     bad["sources"][1]["fields"] = ["body"]
     with pytest.raises(UserError, match="'news' have no field 'body'"):
         stage.run(bad, {}, tmp_path)
-    with pytest.raises(UserError, match="yields only .* tokens for vocab_size 60000"):
+    with pytest.raises(UserError, match="yields a vocabulary of only .* of vocab_size 60000"):
         stage.run(spec(vocab_size=60000), {}, tmp_path)
 
 

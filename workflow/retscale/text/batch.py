@@ -1,4 +1,4 @@
-"""Batches of texts of like length under a token budget."""
+"""Batches of texts of similar length under a token budget."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ def batches(lengths: Sequence[int], budget: int) -> list[np.ndarray]:
     """Indices of texts in batches whose padded size (texts x longest) is at most `budget` tokens, longest first.
 
     A text longer than the budget gets a batch of its own. Equal lengths keep their order, so the same lengths give
-    the same batches; longest first, so memory that does not suffice shows at once.
+    the same batches; longest first, so a shortage of memory shows at once.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")

