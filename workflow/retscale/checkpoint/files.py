@@ -20,7 +20,7 @@ _REST = re.compile(r"(?!.*\.index\.json$).*\.json|.*\.model|merges\.txt|vocab\.t
 def needed(names: Iterable[str]) -> list[str]:
     """Config, tokenizer and weights among a folder's file names; safetensors if there are any, else .bin.
 
-    Files in subfolders (other formats, optimizer states) are not needed. Without weights, none are in the list.
+    Files in subfolders (other formats, optimizer states) are not needed. A folder without weights yields none.
     """
     top = sorted(name for name in names if "/" not in name)
     weights = [n for n in top if _SAFETENSORS.fullmatch(n)] or [n for n in top if _BIN.fullmatch(n)]
@@ -32,10 +32,10 @@ def has_weights(names: Iterable[str]) -> bool:
 
 
 def listed_weights(folder: Path) -> list[Path]:
-    """The files of weights in `folder` among those `needed`.
+    """The weight files of `folder` among those `needed`.
 
-    UserError if transformers would load others, which nobody has hashed: an adapter, which it puts on top of the
-    weights, or what config.json or an index names.
+    Raises UserError if transformers would load others, which would not be hashed: an adapter, which it adds to the
+    weights, or files that config.json or an index names.
     """
     there = [path.name for path in folder.iterdir()]
     refuse_adapter(there, folder)
@@ -44,7 +44,7 @@ def listed_weights(folder: Path) -> list[Path]:
         require_regular(folder / name)
     if name := _mapping(folder / "config.json").get("transformers_weights"):
         raise UserError(
-            f"{folder / 'config.json'} names the weights {name!r}; call them model.safetensors and remove the key"
+            f"{folder / 'config.json'} names the weights {name!r}; rename them to model.safetensors and remove the key"
         )
     for index in filter(_INDEX.fullmatch, names):
         weights = _mapping(folder / index).get("weight_map")
@@ -66,7 +66,7 @@ def refuse_adapter(names: Iterable[str], where: Path | str) -> None:
 
 
 def _mapping(path: Path) -> dict:
-    """The JSON object in a file; empty if there is none, which whoever loads the folder explains."""
+    """The JSON object in a file; empty if there is none, which loading the folder reports."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

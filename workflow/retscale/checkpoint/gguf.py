@@ -1,4 +1,4 @@
-"""A checkpoint from a GGUF file, dequantised once and saved as safetensors."""
+"""A checkpoint from a GGUF file, dequantized once and saved as safetensors."""
 
 import importlib.util
 import tempfile
@@ -16,17 +16,17 @@ from retscale.provenance import hashes
 
 
 def obtain(job: Job, source: Gguf, text: Path | None, out: Path) -> Obtained:
-    """Write model/ in float32. UserError if the file is not there or cannot be read."""
+    """Write model/ in float32. Raises UserError if the file is missing or cannot be read."""
     path = source.path()
     if not path.is_file():
-        raise UserError(f"the checkpoint {job.id!r} wants the file {path}, which is not there; correct `file`")
+        raise UserError(f"the file {path} of the checkpoint {job.id!r} is missing; correct `file`")
     if importlib.util.find_spec("gguf") is None:
         raise UserError("reading GGUF files needs the package gguf; install it with: pip install gguf")
     from gguf import GGUFReader
 
     folder = out / "model"
     with tempfile.TemporaryDirectory(dir=out) as alone, readable("model", path):
-        # What lies beside the file, or under its name in the working directory, is not read.
+        # Files beside it, or of the same name in the working directory, are not read.
         file = Path(alone, path.name).absolute()
         file.symlink_to(path.absolute())
         tensors = GGUFReader(file).tensors
@@ -49,10 +49,10 @@ def obtain(job: Job, source: Gguf, text: Path | None, out: Path) -> Obtained:
 
 
 def _require_all_read(path: Path, tensors: list, model: PreTrainedModel) -> None:
-    """UserError unless the file holds as many weights as the model.
+    """Raises UserError unless the file holds as many weights as the model.
 
-    transformers leaves out tensors that it has no place for, and fills half an expert with zeros. Tables for rotary
-    positions are computed, and tied models may hold their embedding twice.
+    transformers drops tensors that it has no place for, and fills half an expert with zeros. Tables for rotary positions
+    are computed, and tied models may store their embedding twice.
     """
     tied = model.config.tie_word_embeddings
     held = sum(
@@ -64,5 +64,5 @@ def _require_all_read(path: Path, tensors: list, model: PreTrainedModel) -> None
     if held != takes:
         raise UserError(
             f"{path} holds {held:,} weights, but the {type(model).__name__} that its header describes has {takes:,}; "
-            "get the file again, or take the model's safetensors"
+            "download the file again, or use the model's safetensors"
         )

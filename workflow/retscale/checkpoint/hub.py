@@ -9,21 +9,21 @@ from retscale.checkpoint.obtained import Obtained
 from retscale.errors import UserError
 from retscale.hub.snapshot import snapshot
 
-README = "README.md"  # states the licence
+README = "README.md"  # states the license
 _HEADER = re.compile(r"\s*---[\r\n]+(.*?)[\r\n]+---", re.S)
 _LICENCE = re.compile(r"^license:[ \t]*[\"']?([\w.+-]+)[\"']?[ \t]*\r?$", re.M)
-LONGEST_HEADER = 2**22  # bytes; some hold the results of a whole benchmark
+LONGEST_HEADER = 2**22  # bytes; some contain the results of a whole benchmark
 
 
 def obtain(job: Job, source: Hub, text: Path | None, out: Path) -> Obtained:
-    """Download what is not in the cache yet. UserError if it cannot be had."""
+    """Download what is not in the cache yet. Raises UserError if it is not available."""
 
     def choose(names: list[str]) -> list[str]:
         refuse_adapter(names, f"{source.repo} at {source.revision}")
         files = needed(names)
         if not has_weights(files) or "config.json" not in files:
             raise UserError(
-                f"{source.repo} at {source.revision} has no config.json with weights in safetensors or .bin beside it, so "
+                f"{source.repo} at {source.revision} has no config.json with weights (.safetensors or .bin) beside it, so "
                 "transformers cannot load it"
             )
         return files + [name for name in names if name == README]
@@ -34,9 +34,9 @@ def obtain(job: Job, source: Hub, text: Path | None, out: Path) -> Obtained:
 
 
 def _licence(readme: Path) -> str | None:
-    """The licence that a model's README states in its header; None without one.
+    """The license that a model's README states in its header; None without one.
 
-    Its line alone is read: a header is YAML by a stranger, which may unfold to any size.
+    Only its line is read: the header is YAML by a stranger, which may expand to any size.
     """
     if not readme.is_file():
         return None

@@ -1,4 +1,4 @@
-"""What every source of a checkpoint hands over."""
+"""What every source of a checkpoint returns."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,9 +8,9 @@ from pathlib import Path
 class Obtained:
     """A folder that transformers loads, and what only the source knows.
 
-    `card` goes into card.json: facts of the model that the same job always finds the same. `notes` go into the
-    provenance record: how this run went. `sha256` holds the needed files' hashes where the source has taken them anyway.
-    `n_tokens` is None where nobody knows.
+    `card` goes into card.json: facts about the model that are the same in every run of the job. `notes` go into the
+    provenance record: how this run went. `sha256` holds the hashes of the needed files if the source has computed them.
+    `n_tokens` is None if unknown.
     """
 
     folder: Path

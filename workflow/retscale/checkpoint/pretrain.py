@@ -21,12 +21,13 @@ from retscale.progress import progress
 
 LOG_EVERY = 50
 HELDOUT_BLOCKS = 256
-# Rows of logits that stay in a core's cache: 1.5 to 2.4 times the speed of one large cross entropy on a CPU.
+# Rows of logits that fit in a core's cache: 1.5 to 2.4 times the speed of one large cross entropy on a CPU.
 LOGITS_CHUNK = 256
 
 
 def obtain(job: Job, source: Pretrain, text: Path | None, out: Path) -> Obtained:
-    """Train and write model/ (float32 safetensors) and log.jsonl. UserError if the text is too short or it diverges."""
+    """Train and write model/ (float32 safetensors) and log.jsonl. Raises UserError if the text is too short or training
+    diverges."""
     if text is None:
         raise UserError(f"the checkpoint {job.id!r} is pretrained here and needs a text; give --text")
     stream = np.load(text.parent / "tokens.npy", mmap_mode="r")
@@ -35,8 +36,8 @@ def obtain(job: Job, source: Pretrain, text: Path | None, out: Path) -> Obtained
     count = source.tokens // source.block_length
     if count * source.block_length + 1 > len(stream):
         raise UserError(
-            f"the checkpoint {job.id!r} wants {source.tokens:,} tokens but the text has {len(stream):,}; "
-            "ask for fewer, or add sources to `text` (no token is seen twice)"
+            f"the checkpoint {job.id!r} needs {source.tokens:,} tokens, but the text has {len(stream):,}; "
+            "lower its tokens, or add sources to `text` (no token is seen twice)"
         )
     deterministic(job.seed, source.threads)
     device, dtype = devices.device(), devices.dtype(job.precision)
@@ -88,7 +89,7 @@ def blocks(stream: np.ndarray, count: int, length: int) -> np.ndarray:
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
-    """Linear warm-up over the share `warmup` of the steps, then a cosine that is zero one step after the last."""
+    """Linear warm-up over the fraction `warmup` of the steps, then a cosine that is zero one step after the last."""
     rising = math.ceil(warmup * steps)
     if step < rising:
         return peak * (step + 1) / rising
@@ -136,7 +137,7 @@ def train(
 
 @torch.no_grad()
 def evaluate(model: MptForCausalLM, data: np.ndarray, sequences: int, dtype: torch.dtype) -> float:
-    """Mean loss a token."""
+    """Mean loss per token."""
     model.eval()
     sums = [
         block_loss(model, part, dtype).item() * len(part)

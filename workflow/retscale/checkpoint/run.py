@@ -16,11 +16,11 @@ SOURCES = {"hub": hub.obtain, "local": local.obtain, "gguf": gguf.obtain, "pretr
 
 
 def run(spec: dict, inputs: dict[str, Path], out: Path) -> dict:
-    """Write card.json, and model/ where the model does not already lie elsewhere."""
+    """Write card.json, and model/ unless the model already exists elsewhere."""
     job = Job.model_validate(spec)
     got = SOURCES[job.source.kind](job, job.source, inputs.get("text"), out)
     load = load_causal_lm if is_causal(got.folder) else load_backbone
-    model = load(got.folder, torch.bfloat16)  # to count; half the memory of float32
+    model = load(got.folder, torch.bfloat16)  # only to count parameters; half the memory of float32
     measured = count_params(model)
     compare(job, model, read_tokenizer(got.folder), measured["total"])
     card = {
