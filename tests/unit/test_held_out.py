@@ -84,10 +84,10 @@ def test_a_test_whose_texts_cannot_be_had_is_refused(tmp_path):
         held_out.read([], {"mine": HeldOut()}, [])
     source = {"kind": "jsonl", "file": "x.jsonl", "folder": str(tmp_path)}
     mine = {"mine": HeldOut(fields=["query"], source=source)}
-    with pytest.raises(UserError, match="^held_out: there is no x.jsonl of mine below "):
+    with pytest.raises(UserError, match="^held_out: the file x.jsonl of mine is missing below "):
         held_out.read([], mine, [])
     lines(tmp_path / "x.jsonl", [{"query": " "}])
-    with pytest.raises(UserError, match="^held_out: mine has no text that could be left out"):
+    with pytest.raises(UserError, match="^held_out: mine has no text to leave out"):
         held_out.read([], mine, [])
     lines(tmp_path / "x.jsonl", [{"query": "a"}, {"question": "b"}])
     with pytest.raises(UserError, match="^held_out: item 2 of .*x.jsonl has no field 'query'; it has question$"):

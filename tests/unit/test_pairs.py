@@ -123,7 +123,7 @@ def test_overlapping_rows_give_neither_pair_nor_passage():
 
 
 def test_no_pair_left_is_an_error(tmp_path):
-    with pytest.raises(UserError, match="no training pair is left of 1 rows"):
+    with pytest.raises(UserError, match="none of 1 rows gives a training pair"):
         made(tmp_path, [row("", "")])
 
 
@@ -257,7 +257,7 @@ def test_a_cut_or_broken_jsonl_names_the_line(tmp_path):
 
 def test_a_query_that_is_no_text_is_named_by_its_row(tmp_path):
     (tmp_path / "x.jsonl").write_text('{"query": "q", "positive": "p"}\n{"query": 5, "positive": "p"}\n')
-    with pytest.raises(UserError, match="row 2 of the pairs: 'query' holds 5, which is no text"):
+    with pytest.raises(UserError, match="row 2 of the pairs: 'query' holds 5, which is not text"):
         ran(tmp_path / "out", {"id": "x", "source": {"kind": "folder", "path": str(tmp_path / "x.jsonl")}})
 
 

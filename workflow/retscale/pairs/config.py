@@ -42,14 +42,14 @@ class File(Strict):
         return Path(self.path).expanduser()
 
     def files(self) -> list[Path]:
-        """The file, if it is there."""
+        """The file, if it exists."""
         return [self.file()] if self.file().is_file() else []
 
 
 class HubFiles(Strict):
     """Parquet or jsonl files (.gz too; names or globs) of a hub data set; the only source that needs the network.
 
-    A `revision` that is a tag or branch is resolved to a commit, which pairs.json states.
+    A `revision` that is a tag or branch is resolved to a commit, which pairs.json records.
     """
 
     kind: Literal["hub"]
@@ -63,11 +63,11 @@ class WheelPairs(WheelSource, Fields):
 
 
 class FilePairs(File, Fields):
-    """Rows of a file, a row a query."""
+    """Rows of a file, one row per query."""
 
 
 class HubPairs(HubFiles, Fields):
-    """Rows of files of the hub, a row a query."""
+    """Rows of files of the hub, one row per query."""
 
 
 class FilePassages(File, Text):
@@ -79,8 +79,8 @@ class HubPassages(HubFiles, Text):
 
 
 class Excluded(WheelSource):
-    """Texts of a test: no training query or passage may equal one of them. `field` holds a text or a list of texts, from
-    which the regular expression `strip` is removed.
+    """Texts of a test: no training query or passage may equal one of them. `field` holds a text or a list of texts,
+    from which the regular expression `strip` is removed.
     """
 
     name: str
@@ -99,9 +99,9 @@ class HeldOut(Strict):
 
 class PairsConfig(Strict):
     source: Annotated[WheelPairs | FilePairs | HubPairs, Field(discriminator="kind")]
-    # Further passages for mining to find, beside those of the rows: a whole corpus, say.
+    # Further passages for mining, besides those of the rows, such as a whole corpus.
     collection: Annotated[FilePassages | HubPassages, Field(discriminator="kind")] | None = None
-    # Tasks that measure what it trains, so that they are not zero-shot: of its own distribution, as the test split is.
+    # Tasks that measure what it trains and so are not zero-shot: they share its distribution, as its test split does.
     tasks: list[str] = []
     licence: str = ""
     origin: str = ""
@@ -114,7 +114,7 @@ class PairsConfig(Strict):
 
 
 class Job(PairsConfig):
-    """The spec of one job of this stage: one training data set, and the held-out tests that lie in no wheel."""
+    """The spec of one job of this stage: one training data set, and the held-out tests that are not in a wheel."""
 
     id: str
     held_out: dict[str, HeldOut] = {}

@@ -24,7 +24,7 @@ class Excluder:
 
     def reasons(self, query: str, passage: str) -> list[str]:
         """Why the pair may not be used: "<how> <test>" for each test it overlaps; empty if it may."""
-        if not self.keys:  # nothing to keep out: millions of passages need no look
+        if not self.keys:  # nothing to exclude: skip the check of millions of passages
             return []
         query_key, passage_key, passage_runs = key(query), key(passage), runs(passage, self.near_words)
         found = []

@@ -1,4 +1,4 @@
-"""The texts of held-out tests, from wherever they lie."""
+"""The texts of held-out tests, wherever they are stored."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from retscale.text.wheel import WheelSource, rows
 
 
 def read(excluded: list[Excluded], tests: dict[str, HeldOut], files: list[Path]) -> dict[str, list[str]]:
-    """The texts of each test; one in a wheel comes in parts, one for each field.
+    """The texts of each test; a test in a wheel comes in parts, one per field.
 
     `files` are task.json and items.json of tests that a job has read, each in a folder of the test's name. UserError if
     a test has no text, for then nothing of it would be held out.
@@ -31,7 +31,7 @@ def read(excluded: list[Excluded], tests: dict[str, HeldOut], files: list[Path])
         found[name] = list(of_items(name, test, made.get(name)) if test.fields else of_task(made[name]))
     for name, held in found.items():
         if not any(text.strip() for text in held):
-            raise UserError(f"held_out: {name} has no text that could be left out of training; look at its source")
+            raise UserError(f"held_out: {name} has no text to leave out of training; check its source")
     return found
 
 
@@ -47,8 +47,8 @@ def of_wheel(part: Excluded) -> Iterator[str]:
 def of_task(task: Path) -> Iterator[str]:
     """Queries and judged documents of a retrieval task, the latter with their titles and without.
 
-    Not its whole corpus: that of MS MARCO holds the very passages to train on, and what nobody has judged is no answer
-    to a test. It also bounds the memory of the search for copies, about 200 bytes a word.
+    Not its whole corpus: that of MS MARCO contains the very passages to train on, and an unjudged passage is not an
+    answer to a test. It also bounds the memory of the search for copies, about 200 bytes per word.
     """
     yield from pd.read_parquet(task.with_name("queries.parquet"), columns=["text"])["text"]
     judged = pq.read_table(task.with_name("qrels.parquet"), columns=["doc_id"])["doc_id"].unique()
@@ -64,7 +64,7 @@ def of_items(name: str, test: HeldOut, fetched: Path | None) -> Iterator[str]:
     path = fetched.with_name("items.jsonl") if test.source is None else test.source.find()
     if path is None:
         raise UserError(
-            f"held_out: there is no {test.source.file} of {name} below {test.source.folder}; correct `folder`"
+            f"held_out: the file {test.source.file} of {name} is missing below {test.source.folder}; correct `folder`"
         )
     for number, (_, row) in enumerate(jsonl.objects(path), 1):
         for field in test.fields:

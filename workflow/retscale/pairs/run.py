@@ -27,8 +27,8 @@ def identifier(letter: str, text: str) -> str:
 def select(
     source: Iterable[tuple[str, str, list[str]]], excluder: Excluder, further: Iterable[str] = ()
 ) -> tuple[pd.DataFrame, dict[str, str], pd.DataFrame, Counter, Counter]:
-    """Usable pairs (query_id, query, passage_id) in the source's order, the passages {id: text} with those of `further`,
-    and the negatives that the rows give (query_id, passage_id).
+    """Usable pairs (query_id, query, passage_id) in the source's order, the passages {id: text} with those of
+    `further`, and the negatives that the rows give (query_id, passage_id).
 
     Texts that are equal up to `plain` are one. A row that repeats a pair may give further negatives. A row
     that overlaps a test gives nothing. Also returns the rows left out by reason (each row under its first reason) and
@@ -94,7 +94,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     )
     read = len(pairs) + sum(excluded.values())
     if pairs.empty:
-        raise UserError(f"no training pair is left of {read} rows; left out: {dict(excluded)}")
+        raise UserError(f"none of {read} rows gives a training pair; left out: {dict(excluded)}")
     usable = len(pairs)
     if config.max_pairs is not None and config.max_pairs < usable:
         chosen = np.random.default_rng(config.seed).permutation(usable)[: config.max_pairs]

@@ -12,9 +12,9 @@ from retscale.text.wheel import WheelSource, rows
 
 
 def open_rows(source: WheelSource | File | HubFiles) -> tuple[Iterator[dict], str | None]:
-    """The rows of a source, in its order, and the commit they are of; None where there is none.
+    """The rows of a source, in its order, and their commit, or None if it has none.
 
-    Only the hub needs the network, here and not while the rows are read.
+    Only the hub needs the network, and only here, not while the rows are read.
     """
     if isinstance(source, WheelSource):
         return rows(source), None
@@ -32,7 +32,7 @@ def triples(source: Iterable[dict], fields: Fields) -> Iterator[tuple[str, str, 
         _need(row, number, fields.query, fields.passage)
         if not isinstance(row[fields.query], str | None):
             raise UserError(
-                f"row {number} of the pairs: {fields.query!r} holds {reprlib.repr(row[fields.query])}, which is no text"
+                f"row {number} of the pairs: {fields.query!r} holds {reprlib.repr(row[fields.query])}, which is not text"
             )
         further = []
         if fields.negatives:
@@ -52,8 +52,9 @@ def passages_in(source: Iterable[dict], fields: Text) -> Iterator[str]:
 
 
 def texts(value: str | dict | list | None) -> list[str]:
-    """The texts of a field that holds one, several or none; a title stands before its text."""
-    parts, result = [value], []  # of what is still to be read, last first: lists may be nested deeper than Python recurses
+    """The texts of a field that holds one, several or none; a title precedes its text."""
+    # `parts` is a stack of what is still to be read: lists may be nested deeper than Python's recursion limit.
+    parts, result = [value], []
     while parts:
         part = parts.pop()
         if isinstance(part, str):
@@ -64,8 +65,8 @@ def texts(value: str | dict | list | None) -> list[str]:
             parts += reversed(part or [])
         else:
             raise UserError(
-                f"a field of texts holds {reprlib.repr(part)}; name a field with a text, {{title, text}} or a list of "
-                "such"
+                f"a field of texts holds {reprlib.repr(part)}; name a field with a text, {{title, text}}, or a list of "
+                "these"
             )
     return result
 
@@ -77,7 +78,7 @@ def _need(row: dict, number: int, *fields: str) -> None:
 
 
 def _named(source: HubFiles, names: Iterable[str]) -> list[str]:
-    """Those of `names` that the source means, in its order; UserError if one of its patterns fits none."""
+    """The `names` that the source selects, in its order; raises UserError if one of its patterns matches none."""
     found = []
     for pattern in source.files:
         fitting = sorted(fnmatch.filter(names, pattern))
@@ -90,7 +91,7 @@ def _named(source: HubFiles, names: Iterable[str]) -> list[str]:
 def read_file(path: Path) -> Iterator[dict]:
     """The rows of a parquet or jsonl file; UserError if it cannot be read."""
     if not path.name.endswith(FORMATS):
-        raise UserError(f"cannot read pairs from {path}: give a file that ends with one of {', '.join(FORMATS)}")
+        raise UserError(f"cannot read pairs from {path}: the file name must end with one of {', '.join(FORMATS)}")
     if path.suffix != ".parquet":
         yield from (row for _, row in jsonl.objects(path))
         return
