@@ -94,8 +94,8 @@ def test_what_is_not_found_is_missing_and_counted():
     assert found["r"]["negatives"] == found["r"]["scores"] == [] and len(found["s"]["negatives"]) == 2
     assert (facts["short"], facts["missing"]) == (2, 3)
     assert short({**facts, "queries": 5000, "short": 12}) == (
-        "mine: 12 of 5,000 queries (0.2%) have fewer than 2 negatives; 3 are missing, for which recipes with "
-        "`too_few: fill` take random passages"
+        "mine: 12 of 5,000 queries (0.2%) have fewer than 2 negatives; 3 are missing, which recipes with "
+        "`too_few: fill` replace by random passages"
     )
 
 
@@ -361,12 +361,12 @@ def test_hardest_by_rank_and_margin():
 @pytest.mark.parametrize(
     "pairs, passages, message",
     [
-        ([("q", "cats", "p9")], [("p0", "cats")], "query q: its passage p9 is not in passages.parquet"),
+        ([("q", "cats", "p9")], [("p0", "cats")], "query q: its passage p9 is missing from passages.parquet"),
         ([("q", "cats", "p0")], [("p0", "cats"), ("p0", "dogs")], "passage p0 occurs twice in passages.parquet"),
         (
             [("q", "cats", "p0"), ("q", "dogs", "p0")],
             [("p0", "cats")],
-            "query q stands in pairs.parquet with two texts",
+            "query q has two texts in pairs.parquet",
         ),
     ],
     ids=["unknown passage", "passage twice", "query with two texts"],
@@ -496,7 +496,7 @@ def test_a_given_negative_that_is_no_passage_is_refused(tmp_path):
     given = pd.DataFrame([("q", "p2"), ("q", "gone")], columns=["query_id", "passage_id"])
     given.to_parquet(tmp_path / "given.parquet")
     pairs, passages = frames([("q", "cats", "p0")])
-    with pytest.raises(UserError, match="query q: its given negative gone is not in passages.parquet"):
+    with pytest.raises(UserError, match="query q: its negative gone is missing from passages.parquet"):
         mine(pairs, passages, MineConfig(method="given", negatives=1), by_given(tmp_path / "given.parquet"))
 
 

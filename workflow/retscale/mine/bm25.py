@@ -1,4 +1,4 @@
-"""BM25: passages indexed once, then the best of them for any number of queries."""
+"""BM25: passages are indexed once, then ranked for any number of queries."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,17 +13,17 @@ from retscale.mine.terms import Terms
 
 CHUNK = 2**16  # passages read at a time
 QUERIES = 2**12  # queries searched at a time
-BLOCK = 2**16  # passages whose sums are held at a time: 256 KB, which a core's second cache holds
-COMPILE = 2**25  # queries x passages from which on compiling the search, about 3 s, pays
+BLOCK = 2**16  # passages whose sums are held at a time: 256 KB, which fits a core's L2 cache
+COMPILE = 2**25  # queries x passages above which compiling the search, about 3 s, pays off
 
 
 class Index:
-    """Passages by word, or by what `terms` makes of it.
+    """An inverted index: passages by word, or by what `terms` maps it to.
 
     A word's list is a slice `starts[word]:starts[word + 1]` of `passages` (int32, ascending) and `gains` (float32, what
     the word adds to the passage's score). `bounds` is each word's greatest gain. A score is the float32 sum of gains,
-    greatest bound first, so it has the same bits however the search is cut. A building index holds 20 bytes a posting,
-    a built one 8.
+    greatest bound first, so it has the same bits however the search is split. An index takes 20 bytes per posting while
+    it is built, and 8 afterwards.
     """
 
     def __init__(self, texts: Sequence[str], config: MineConfig):
@@ -104,7 +104,7 @@ class Index:
         return _starts(np.bincount(query, minlength=len(known))), words[order], weights[order]
 
     def _plain(self, queries: Sequence[str], spared: Sequence[np.ndarray], k: int) -> list[tuple]:
-        """The search by numpy: every list is added up."""
+        """The search in numpy: every posting list is added up."""
         starts, words, weights = self._asked(queries)
         found = []
         for q, without in enumerate(spared):
@@ -118,13 +118,13 @@ class Index:
                 least = np.partition(total[ranked], -k)[-k]
                 ranked = ranked[
                     total[ranked] >= least
-                ]  # all that tie with the last stay in, to be told apart by number
+                ]  # all that tie with the last stay in; ties are broken by number
             ranked = ranked[np.lexsort((ranked, -total[ranked]))][:k]
             found.append((ranked, total[ranked]))
         return found
 
     def _compiled(self, queries: Sequence[str], spared: Sequence[np.ndarray], k: int, block: int) -> list[tuple]:
-        """The same by the compiled search."""
+        """The same with the compiled search."""
         from retscale.mine import kernel
 
         starts, words, weights = self._asked(queries)
@@ -150,7 +150,7 @@ class Index:
 
 
 def idf(frequency: np.ndarray, count: int, variant: str) -> np.ndarray:
-    """A word's weight from the number of passages that hold it (Kamphuis et al. 2020, "Which BM25 do you mean?")."""
+    """A word's weight from the number of passages that contain it (Kamphuis et al. 2020, "Which BM25 do you mean?")."""
     if variant == "atire":
         return np.log(count / frequency)
     odds = (count - frequency + 0.5) / (frequency + 0.5)

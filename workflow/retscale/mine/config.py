@@ -30,10 +30,10 @@ class MineConfig(Strict):
     The passages are ranked for each query without its positives: by BM25, by the cosine of an `encoder` (the folder of
     one that another study trained), or as the data set itself gives them. Only the first `top` ranks are looked at. Of
     these, `skip` passes over the very best, and `margin` over all that score above that share of the lowest score of a
-    positive: both may be positives that nobody labelled. The margin compares the ranking's scores, or those of a
-    `guide`, the folder of an encoder. Of what is left of the `top`, `negatives` are kept: the best, or a seeded choice
-    (`choose: random`). Neither guard reaches beyond `top`, as in NV-Retriever and sentence-transformers, so a `margin`
-    wants a wide one; queries left with too few are counted, and a recipe says whether they will do (`too_few`).
+    positive: both may be unlabeled positives. The margin compares the ranking's scores, or those of a
+    `guide`, the folder of an encoder. Of what is left of the `top`, `negatives` are kept: the best, or a seeded sample
+    (`choose: random`). Neither filter reaches beyond `top`, as in NV-Retriever and sentence-transformers, so a `margin`
+    needs a large one; queries left with too few are counted, and a recipe says whether they are allowed (`too_few`).
     """
 
     method: Literal["bm25", "encoder", "given"] = "bm25"
@@ -48,7 +48,7 @@ class MineConfig(Strict):
     top: int = Field(100, ge=1, le=10_000)
     skip: int = Field(0, ge=0)
     margin: float | None = Field(None, gt=0, le=1)
-    negatives: int = Field(15, ge=1, le=1000)  # Portes et al. 2025: 15 BM25 negatives a query
+    negatives: int = Field(15, ge=1, le=1000)  # Portes et al. 2025: 15 BM25 negatives per query
     choose: Literal["best", "random"] = "best"
     seed: int = Field(0, ge=0)
 
@@ -58,7 +58,7 @@ class MineConfig(Strict):
         return {name: Path(folder).expanduser() / "encoder.json" for name, folder in named.items() if folder}
 
     def files(self) -> list[Path]:
-        """Each encoder.json and what it lists, as far as they are there; empty if no encoder is needed."""
+        """Each encoder.json and the files that it lists, as far as they exist; empty if no encoder is needed."""
         found = []
         for facts in self.encoders().values():
             if not facts.is_file():
@@ -67,7 +67,7 @@ class MineConfig(Strict):
                 about = json.loads(facts.read_text(encoding="utf-8"))
                 folder = facts.parent / about.get("folder", "")  # of an encoder made elsewhere, used in place
                 listed = [folder / name for name in sorted(map(str, about["files"]))]
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # the stage says what is wrong
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # the stage reports what is wrong
                 listed = []
             found += [path for path in (facts, *listed) if path.is_file()]
         return found

@@ -1,4 +1,4 @@
-"""The passages nearest to each query by an encoder, while their vectors stream by."""
+"""The nearest passages of each query by an encoder, computed while the vectors stream by."""
 
 import tempfile
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def nearest(
     lowest cosine of each query's positives.
 
     Those in `spared[query]` are left out; where there are too few passages rows are -1 and scores -inf. The tokens of
-    all passages lie in `folder` meanwhile. Memory: a shard of vectors, and queries x top.
+    all passages are kept in `folder` meanwhile. Memory: a shard of vectors, and queries x top.
     """
     asked = encoder.embed(encoder.tokens(queries.tolist(), "query"), "mine: queries")
     search.check_finite(asked, queries.index, "query")

@@ -1,4 +1,4 @@
-"""Ranked passages scored again by an encoder, the guide, since some of them may answer the query as well."""
+"""Ranked passages rescored by an encoder, the guide, since some of them may answer the query as well."""
 
 import tempfile
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def pair_scores(
 ) -> list[np.ndarray]:
     """The cosine (float32) of each query with each of its `rows` of the passages.
 
-    The tokens of these passages lie in `folder` meanwhile. Memory: a shard of vectors, and 32 bytes a pair.
+    The tokens of these passages are kept in `folder` meanwhile. Memory: a shard of vectors, and 32 bytes per pair.
     """
     asked = encoder.embed(encoder.tokens(queries.tolist(), "query"), "mine: queries, by the guide")
     search.check_finite(asked, queries.index, "query")

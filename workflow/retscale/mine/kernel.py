@@ -1,8 +1,8 @@
 """The compiled search behind `bm25.Index`: the best passages of many queries from their words' lists.
 
-Passages are taken in blocks whose sums stay in a core's second cache. A word that, with all weaker ones, cannot lift a
-passage over the worst that was found brings in no passage by itself (MaxScore; Turtle and Flood 1995): where its list is
-long it is not walked, only looked up for the passages that the stronger words leave in the race.
+Passages are scored in blocks whose sums stay in a core's L2 cache. A word that, with all weaker ones, cannot lift a
+passage above the worst result so far adds no candidate by itself (MaxScore; Turtle and Flood 1995): where its list is
+long it is not traversed, only looked up for the candidates that the stronger words leave.
 """
 
 import numba
@@ -10,8 +10,8 @@ import numpy as np
 
 ALL = 2**32 - 1
 SMALLEST = np.finfo(np.float32).tiny
-LOOKUP = 32  # looking a passage up in a list costs what walking over about so many does
-FIRST = 512  # passages of the first block; blocks double, so that there soon is a score to beat
+LOOKUP = 32  # looking up one passage in a list costs about as much as traversing this many
+FIRST = 512  # passages of the first block; blocks double in size, so that there soon is a score to beat
 STRIDE = 256  # sums that are compared at a time
 
 

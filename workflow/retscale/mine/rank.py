@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # torch is imported only where an encoder mines
 
 
 class Ranked(NamedTuple):
-    """A query's best passages without its positives, at most `top`, best first: row numbers and scores. And what a margin
-    compares: `judged`, scores of these passages, and `positive`, the lowest score of a positive."""
+    """A query's best passages without its positives, at most `top`, best first: row numbers and scores. And what a
+    margin compares: `judged`, scores of these passages, and `positive`, the lowest score of a positive."""
 
     rows: np.ndarray
     scores: np.ndarray
@@ -26,7 +26,7 @@ class Ranked(NamedTuple):
 
 
 Ranking = Iterator[Ranked]
-# Makes it of the passages, the queries, and for each query the rows of its positives and of these with their copies.
+# From the passages, the queries, and for each query the rows of its positives, without and with their copies.
 Rank = Callable[[pd.DataFrame, pd.Series, list[np.ndarray], list[np.ndarray], MineConfig], Ranking]
 
 
@@ -43,7 +43,7 @@ def by_bm25(
 
 
 def by_encoder(encoder: "Encoder", folder: Path) -> Rank:
-    """By the cosine of an encoder's vectors; tokens lie in `folder` meanwhile."""
+    """By the cosine of an encoder's vectors; tokens are kept in `folder` meanwhile."""
     from retscale.mine import dense
 
     def rank(
@@ -66,7 +66,7 @@ def by_given(path: Path) -> Rank:
     if not path.exists():
         raise UserError(
             f"mine: `method: given`, but the data set {path.parent.name} gives no negatives: name the field that holds "
-            "them as `negatives` of its source, or mine by another method"
+            "them as `negatives` of its source, or choose another method"
         )
     given = pd.read_parquet(path).groupby("query_id")["passage_id"].agg(list)
 
@@ -83,7 +83,7 @@ def by_given(path: Path) -> Rank:
             rows = number.get_indexer(ids)
             if len(rows) and rows.min() < 0:
                 raise UserError(
-                    f"mine: query {query_id}: its given negative {ids[rows.argmin()]} is not in passages.parquet"
+                    f"mine: query {query_id}: its negative {ids[rows.argmin()]} is missing from passages.parquet"
                 )
             rows = rows[~np.isin(rows, without)][: config.top]
             none = np.zeros(len(rows), np.float32)

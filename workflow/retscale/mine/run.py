@@ -63,9 +63,9 @@ def mine(
 ) -> tuple[pa.Table, dict]:
     """Negatives of every query of `pairs` (query_id, query, passage_id) among `passages` (passage_id, text).
 
-    Never a negative: a positive of the query, or a copy of one. A query may have fewer than `negatives`; what is to be
-    done then a recipe says. Facts: queries, passages, negatives that a query may have, ranked passages `passed` over by
-    `skip` and `margin`, queries that are `short` of negatives, and negatives that these are `missing`.
+    A positive of the query, or a copy of one, is never a negative. A query may have fewer than `negatives`; a recipe
+    says what to do then. Facts: queries, passages, negatives per query, ranked passages `passed` over by `skip` and
+    `margin`, queries that are `short` of negatives, and negatives that are `missing` in total.
     """
     passages = passages.sort_values("passage_id", ignore_index=True)  # ties go by id
     check(pairs, passages)
@@ -96,24 +96,24 @@ def mine(
 
 
 def short(facts: dict) -> str:
-    """What to know of queries that have too few negatives, in a line."""
+    """A line about the queries that have too few negatives."""
     share = facts["short"] / facts["queries"]
     return (
         f"mine: {facts['short']:,} of {facts['queries']:,} queries ({share:.1%}) have fewer than {facts['negatives']} "
-        f"negatives; {facts['missing']:,} are missing, for which recipes with `too_few: fill` take random passages"
+        f"negatives; {facts['missing']:,} are missing, which recipes with `too_few: fill` replace by random passages"
     )
 
 
 def check(pairs: pd.DataFrame, passages: pd.DataFrame) -> None:
-    """Refuse tables in which a query, a passage or a pair's passage cannot be told."""
+    """Raises UserError for tables with duplicate passages, a query with two texts, or a pair without its passage."""
     if (twice := passages["passage_id"].duplicated()).any():
         raise UserError(f"mine: passage {passages['passage_id'][twice].iloc[0]} occurs twice in passages.parquet")
     if (unknown := ~pairs["passage_id"].isin(passages["passage_id"])).any():
         row = pairs[unknown].iloc[0]
-        raise UserError(f"mine: query {row.query_id}: its passage {row.passage_id} is not in passages.parquet")
+        raise UserError(f"mine: query {row.query_id}: its passage {row.passage_id} is missing from passages.parquet")
     texts = pairs.drop_duplicates(["query_id", "query"])
     if (twice := texts["query_id"].duplicated()).any():
-        raise UserError(f"mine: query {texts['query_id'][twice].iloc[0]} stands in pairs.parquet with two texts")
+        raise UserError(f"mine: query {texts['query_id'][twice].iloc[0]} has two texts in pairs.parquet")
 
 
 def copies(texts: pd.Series, positives: list[np.ndarray]) -> list[np.ndarray]:

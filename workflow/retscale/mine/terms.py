@@ -8,11 +8,11 @@ from stop_words import get_stop_words
 from retscale.text.words import words
 
 # Lucene's English stop words; the library's list has 1,300, many of which mean something.
-ENGLISH: list[str] = (
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this to "
-    "was will with"
+ENGLISH = (
+    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they "
+    "this to was will with"
 ).split()
-SHORTEST = 2  # characters of a word, but for one of a script without blanks
+SHORTEST = 2  # minimum length of a word, except in scripts without spaces
 
 
 class Terms(dict):
@@ -50,7 +50,7 @@ class Terms(dict):
 
 
 def stop_words(language: str) -> list[str]:
-    """Those that are one word by our rule; "aujourd'hui" is two."""
+    """The stop words that are one word by our rule; "aujourd'hui" is two."""
     if language in ("none", "english"):
         return ENGLISH if language == "english" else []
     return [split[0] for text in get_stop_words(language) if len(split := words(text)) == 1]
