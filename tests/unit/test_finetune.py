@@ -309,7 +309,7 @@ def test_empty_or_missing_texts_are_errors(study, tmp_path):
             {"tuning": "lora", "lora": {"targets": ["q_proj"]}},
             "no linear layer of MptModel is named q_proj; it has Wqkv, ",
         ),
-        ({"n_negatives": 5}, "query q000 has 4 mined negatives but the recipe's n_negatives is 5"),
+        ({"n_negatives": 5}, "query q000 has 4 mined negatives, but the recipe's n_negatives is 5"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_the_first_step(study, tmp_path, recipe, says):

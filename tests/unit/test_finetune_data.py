@@ -106,7 +106,7 @@ def test_groups_start_with_the_pairs_own_positive():
 
 @pytest.mark.parametrize("negatives, says", [({"q": ["c"]}, "query q has 1 mined"), ({}, "query q has no mined")])
 def test_too_few_negatives_are_refused(negatives, says):
-    with pytest.raises(UserError, match=f"{says} negatives but the recipe's n_negatives is 2"):
+    with pytest.raises(UserError, match=f"{says} negatives, but the recipe's n_negatives is 2"):
         grouped([("q", "a")], negatives)
 
 
@@ -120,7 +120,7 @@ def test_or_filled_in_from_passages_that_are_neither_positive_nor_negative():
     assert made != grouped(pairs, {"q": ["c"]}, n=5, too_few="fill", seed=1)[0]
     alone = grouped(pairs[2:], {}, n=5, too_few="fill")[0]
     assert alone == made[2:]  # whatever else there is
-    with pytest.raises(UserError, match="query q lacks 6 negatives but only 5 passages can fill in"):
+    with pytest.raises(UserError, match="query q is short of 6 negatives, but only 5 passages can replace them"):
         grouped(pairs, {"q": ["c"]}, n=7, too_few="fill")
 
 
@@ -128,7 +128,7 @@ def test_no_copy_of_a_positive_or_a_negative_fills_in():
     copies = {"b": "A!", "e": "(c)", "g": "f"}
     made, _ = grouped([("q", "a")], {"q": ["c"]}, n=4, too_few="fill", **copies)
     assert made[0][:2] == ["a", "c"] and set(made[0][2:]) - {"f", "g"} == {"d", "h"}
-    with pytest.raises(UserError, match="query q lacks 4 negatives but only 3 passages can fill in"):
+    with pytest.raises(UserError, match="query q is short of 4 negatives, but only 3 passages can replace them"):
         grouped([("q", "a")], {"q": ["c"]}, n=5, too_few="fill", **copies)
 
 

@@ -49,7 +49,7 @@ def wait_for(folder, step, processes):
         (signal.SIGTERM, 1, {"negatives": "global", "microbatch": 4, "log_every": 7}),
         (signal.SIGTERM, 2, {}),
     ],
-    ids=["killed", "killed with adapters", "told to end", "one of two told to end"],
+    ids=["killed", "killed with adapters", "gets SIGTERM", "one of two gets SIGTERM"],
 )
 def test_a_resumed_training_gives_the_bits_of_an_unbroken_one(study, tmp_path, signal_number, processes, recipe):
     job = spec(
@@ -66,7 +66,7 @@ def test_a_resumed_training_gives_the_bits_of_an_unbroken_one(study, tmp_path, s
         else:
             started = start(job, inputs(study), out, state, processes, term=step)
             errors = [process.communicate(timeout=120)[1] for process in started]
-            assert f"told to end (SIGTERM) after step {step + 1} of" in errors[0], errors
+            assert f"stopped by SIGTERM after step {step + 1} of" in errors[0], errors
             assert "run the same command again" in errors[0] and all(process.returncode for process in started)
             assert states(state) == [step + 1]
         assert not (out / "encoder.json").exists() and states(state)
@@ -163,10 +163,10 @@ def test_the_command_keeps_its_state_for_the_same_job_only(tmp_path):
         return process.communicate(timeout=120)
 
     long = stop(command(epochs=400))
-    assert long[1].strip().splitlines()[-1].startswith("retscale finetune: error: told to end (SIGTERM) after step")
+    assert long[1].strip().splitlines()[-1].startswith("retscale finetune: error: stopped by SIGTERM after step")
     assert len(states(state)) == 1 and not (out / "encoder.json").exists()
     again = stop(command(epochs=400))
-    assert "goes on after step" in again[0]
+    assert "resumes after step" in again[0]
     other = command(epochs=1)
     printed = other.communicate(timeout=120)
     assert other.returncode == 0 and "its spec, code or inputs have changed; starting over" in printed[1], printed

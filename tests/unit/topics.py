@@ -139,7 +139,7 @@ def start(
 ) -> list[subprocess.Popen]:
     """The processes of one training, as `accelerate launch` starts them.
 
-    every: seconds between two states. term: the step during which the last process is told to end.
+    every: seconds between two states. term: the step during which the last process gets SIGTERM.
     """
     for folder in (out, state):
         folder.mkdir(parents=True, exist_ok=True)

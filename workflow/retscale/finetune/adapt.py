@@ -10,16 +10,16 @@ from retscale.finetune.config import Lora, Recipe
 
 
 def adapt(model: PreTrainedModel, recipe: Recipe) -> nn.Module:
-    """`model` with precisely those weights trainable that the recipe trains; wrapped by peft for adapters.
+    """`model` with exactly those weights trainable that the recipe trains; wrapped by peft for adapters.
 
-    UserError if there is nothing of the kind to train.
+    Raises UserError if it has no such weights.
     """
     if recipe.tuning == "lora":
         return _with_adapters(model, recipe.lora)
     if recipe.tuning == "bitfit":
         biases = [p for name, p in model.named_parameters() if name.split(".")[-1] == "bias"]
         if not biases:
-            raise UserError(f"tuning: bitfit trains biases, but {type(model).__name__} here has none; use full or lora")
+            raise UserError(f"tuning: bitfit trains biases, but this {type(model).__name__} has none; use full or lora")
         model.requires_grad_(False)
         for bias in biases:
             bias.requires_grad_(True)
@@ -29,7 +29,7 @@ def adapt(model: PreTrainedModel, recipe: Recipe) -> nn.Module:
 def merged(model: nn.Module) -> dict[str, torch.Tensor]:
     """The weights of the plain transformer that computes what `model` does: float32, adapters added to what they adapt.
 
-    `model` is left as it is, for taking an adapter out again would not give the same bits.
+    `model` is left unchanged, because removing an adapter again would not give the same bits.
     """
     from peft import PeftModel
     from peft.tuners.lora import LoraLayer

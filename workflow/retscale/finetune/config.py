@@ -16,8 +16,8 @@ class Lora(Strict):
     r: int = Field(32, ge=1)
     alpha: float = Field(64, gt=0)
     dropout: float = Field(0.1, ge=0, lt=1)
-    # Last parts of the names of linear layers, such as [q_proj, v_proj]. None: every linear layer, for names differ from
-    # family to family.
+    # Last parts of the names of linear layers, such as [q_proj, v_proj]. None: every linear layer, since names differ
+    # between families.
     targets: list[str] | None = Field(None, min_length=1)
 
 
@@ -33,20 +33,20 @@ class Recipe(Strict):
     # all passages of a device's micro-batch (`microbatch`). `global` scores those of all processes.
     negatives: Literal["own", "microbatch", "global"] = "own"
     n_negatives: int = Field(15, ge=1, le=1000)  # paper: 15 BM25 negatives
-    # A query with fewer negatives than that: refuse it, or fill up with random passages, which are counted.
+    # What to do with a query that has fewer: refuse it, or fill up with random passages, which are counted.
     too_few: Literal["refuse", "fill"] = "refuse"
     temperature: float = Field(0.01, gt=0, le=10)  # not stated; E5 and RepLLaMA use .01, ablate .02 and .05
     pooling: Literal["mean", "weighted_mean", "last", "cls"] = "mean"  # paper; code
     prompt: Prompt = Prompt()  # prefixes, lengths and special tokens
-    # The loss also counts for the first components of the vectors, at each of these lengths (Matryoshka).
+    # The loss is also computed on the first components of the vectors, at each of these lengths (Matryoshka).
     dimensions: list[Annotated[int, Field(ge=1)]] = []
 
     # What is trained: all weights (paper), low-rank adapters, or the biases alone (Ben Zaken et al. 2022).
     tuning: Literal["full", "lora", "bitfit"] = "full"
     lora: Lora = Lora()
 
-    # How often each training data set of the study is met, relative to the others that are named; what is not named is
-    # not used. None: every data set, in proportion to its number of pairs.
+    # How often each training data set of the study is used, relative to the others; a data set that is not named is not
+    # used. None: every data set, in proportion to its number of pairs.
     weights: dict[str, Annotated[float, Field(gt=0, le=1e9)]] | None = Field(None, min_length=1)
     max_pairs: int | None = Field(None, ge=1)  # of each data set; paper: 500k; None: all pairs there are
     epochs: int = Field(1, ge=1)  # paper: one epoch; of all data sets together
@@ -58,12 +58,12 @@ class Recipe(Strict):
     lr: float = Field(2e-5, gt=0, lt=1)  # not stated; simlm and E5 class models, the same at all sizes
     betas: tuple[float, float] = (0.9, 0.95)  # as in MPT's pretraining
     weight_decay: float = Field(0.01, ge=0, lt=1)  # matrices only, not norms and biases
-    warmup: float = Field(0.06, ge=0, lt=1)  # share of the steps
+    warmup: float = Field(0.06, ge=0, lt=1)  # fraction of the steps
     decay: Decay = "cosine"  # code
-    floor: float = Field(0.02, ge=0, le=1)  # share of the peak at which the decay ends; code: 2%
+    floor: float = Field(0.02, ge=0, le=1)  # fraction of the peak at which the decay ends; code: 2%
     clip: float = Field(1.0, gt=0)  # norm of the gradient
     log_every: int = Field(10, ge=1)
-    # Steps after which the encoder is kept as well, as step-<n>/encoder.json, and evaluated on the study's `curve_tasks`.
+    # Steps after which the encoder is also kept, as step-<n>/encoder.json, and evaluated on the study's `curve_tasks`.
     keep: list[Annotated[int, Field(ge=1)]] = []
 
     @model_validator(mode="after")
@@ -73,12 +73,12 @@ class Recipe(Strict):
                 f"batch_queries ({self.batch_queries}) must be a multiple of microbatch ({self.microbatch})"
             )
         if self.keep != sorted(set(self.keep)):
-            raise ValueError(f"keep must name steps in rising order, each once; found {self.keep}")
+            raise ValueError(f"keep must name steps in ascending order, each once; found {self.keep}")
         return self
 
 
 class NamedRecipe(Recipe):
-    """A recipe with its name in the study; the weights of the data sets stand beside it."""
+    """A recipe with its name in the study; the weights of the data sets are separate."""
 
     id: str
     weights: None = None  # ty: ignore[incompatible-mutable-override] - models are not written to

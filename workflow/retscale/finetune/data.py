@@ -18,7 +18,7 @@ from retscale.text.copies import key, marks
 
 @dataclass(frozen=True)
 class Examples:
-    """One example a pair, data set after data set.
+    """One example per pair, data set after data set.
 
     sizes: examples of each data set; query: (pairs,) number of the query text; group: (pairs, 1 + n) numbers of its
     passages, the positive first; same: (passages,) the first passage that each is a copy of, itself if there is none;
@@ -44,8 +44,8 @@ def examples(
 ) -> Examples:
     """The examples of each data set, given as (folder of pairs.parquet and passages.parquet, negatives.parquet).
 
-    Only texts that an example holds are tokenised, each once: an id stands for the same text in every data set.
-    UserError for an empty text, and for too few negatives if the recipe refuses them.
+    Only texts that an example uses are tokenized, each once: an id means the same text in every data set.
+    Raises UserError for an empty text, and for too few negatives if the recipe refuses them.
     """
     tables, collections, texts, known, group, filled = [], [], {}, defaultdict(set), [], 0
     for folder, _ in sources:
@@ -68,7 +68,7 @@ def examples(
         for id in ids:
             if not text.get(id, "").strip():
                 raise UserError(
-                    f"{what} {id} is {'empty' if id in text else 'not in passages.parquet'}; make the pairs again"
+                    f"{what} {id} is {'empty' if id in text else 'missing from passages.parquet'}; run the pairs stage again"
                 )
     _, first, which = np.unique(marks(texts[id] for id in passages), return_index=True, return_inverse=True)
     same = first[which]
@@ -109,8 +109,8 @@ def groups(
 ) -> tuple[list[list[str]], int]:
     """For each pair the passage ids of its group, the positive and then n negatives, and how many were filled in.
 
-    Fillers are drawn from `passages` by (seed, query), whatever else there is; none is a copy of a positive (`known`) or
-    of a negative of the query. UserError if negatives lack and the recipe refuses that, or if there are too few passages.
+    Fillers are drawn from `passages` by (seed, query) alone; none is a copy of a positive (`known`) or of a negative of
+    the query. Raises UserError if negatives are missing and the recipe refuses that, or if there are too few passages.
     """
     n = recipe.n_negatives
     mined = dict(zip(negatives["query_id"], negatives["negatives"]))
@@ -119,7 +119,7 @@ def groups(
         own = list(mined.get(query_id, ()))[:n]
         if (lacking := n - len(own)) and recipe.too_few == "refuse":
             raise UserError(
-                f"query {query_id} has {len(own) or 'no'} mined negatives but the recipe's n_negatives is {n}; "
+                f"query {query_id} has {len(own) or 'no'} mined negatives, but the recipe's n_negatives is {n}; "
                 "raise mine.top or mine.negatives, lower n_negatives, or let `too_few: fill` add random passages"
             )
         if lacking:
@@ -128,7 +128,7 @@ def groups(
             while len(own) < n:
                 if len(tried) == len(passages):
                     free = len(own) - n + lacking
-                    raise UserError(f"query {query_id} lacks {lacking} negatives but only {free} passages can fill in")
+                    raise UserError(f"query {query_id} is short of {lacking} negatives, but only {free} passages can replace them")
                 filler = passages[generator.integers(len(passages))]
                 if filler not in tried and (text := key(texts[filler])) not in taken:
                     own.append(filler)
@@ -141,11 +141,11 @@ def groups(
 
 @dataclass(frozen=True)
 class Order:
-    """Which examples each step sees: a function of (seed, step) alone, so that training can go on at any step.
+    """Which examples each step sees: a function of (seed, step) alone, so that training can resume at any step.
 
-    Every batch is of one data set, so that negatives of the pool are of its kind. The data sets take turns so that
-    after any number of steps each has had its share, to within a batch. Each runs through one seeded permutation of its
-    examples after the other.
+    Every batch is from one data set, so that negatives of the pool are of its kind. The data sets alternate so that
+    after any number of steps each has had its share, to within a batch. Each goes through seeded permutations of its
+    examples, one after another.
     """
 
     seed: int
@@ -156,7 +156,7 @@ class Order:
 
     @classmethod
     def make(cls, seed: int, batch: int, sizes: tuple[int, ...], weights: list[float | None], steps: int) -> "Order":
-        """`weights`: relative shares of the data sets, or None for each, which stands for its size."""
+        """`weights`: relative shares of the data sets, or None for each, which means its size."""
         share = np.asarray(sizes if None in weights else weights, dtype=np.float64)
         share /= share.sum()
         turns, nth, had = (

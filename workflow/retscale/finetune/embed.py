@@ -1,4 +1,4 @@
-"""A micro-batch's texts to vectors, with gradients."""
+"""Texts of a microbatch to vectors, with gradients."""
 
 from dataclasses import dataclass, replace
 
@@ -82,7 +82,7 @@ class Embedder:
         while len(plan) < forwards:
             i = max(range(len(plan)), key=lambda i: len(plan[i]))
             if len(plan[i]) == 1:
-                raise UserError(f"a process has {len(plan)} texts for {forwards} forwards; take a larger microbatch")
+                raise UserError(f"a process has {len(plan)} texts for {forwards} forward passes; raise microbatch")
             half = (len(plan[i]) + 1) // 2
             plan[i : i + 1] = [plan[i][:half], plan[i][half:]]
         return plan

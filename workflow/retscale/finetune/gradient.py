@@ -1,4 +1,4 @@
-"""The gradient of one step, in as many parts as memory asks for."""
+"""The gradient of one step, in as many parts as memory requires."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +18,7 @@ from retscale.model.device import to
 class Gradient:
     """Adds the gradient of a process's share of a batch to the weights.
 
-    reseed: called before each part is encoded, so that whatever is random in it (dropout) is so in both passes.
+    reseed: called before each part is encoded, so that its randomness (dropout) is the same in both passes.
     """
 
     accelerator: Accelerator

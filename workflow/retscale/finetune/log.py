@@ -1,4 +1,4 @@
-"""log.jsonl, a line every few steps, and the watch over the loss."""
+"""log.jsonl, one line every few steps, and a check of the loss."""
 
 import json
 import time
@@ -25,7 +25,7 @@ class Log:
         self.since, self.seen = time.monotonic(), 0.0
 
     def resume(self, step: int, sums: list[float] | None) -> None:
-        """Go on after `step`, with the sums of then: what a killed run has written beyond it is cut off."""
+        """Resume after `step`, with the sums of that step: what a killed run has written beyond it is cut off."""
         self.sums = list(sums or self.sums)
         if self.path is not None and self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -57,8 +57,8 @@ class Log:
 class Watch:
     """Stops a run that learns nothing: one whose loss stays above that of chance.
 
-    `over`: the last steps' loss, each minus that of chance, which is the logarithm of the number of passages that a query
-    chooses from.
+    `over`: the last steps' loss, each minus that of chance, which is the logarithm of the number of passages that a
+    query chooses from.
     """
 
     def __init__(self, steps: int, warmup: float):
@@ -73,6 +73,6 @@ class Watch:
         self.over = [*self.over, loss - chance][-self.patience :]
         if len(self.over) == self.patience and (mean := sum(self.over) / self.patience) > 0:
             raise UserError(
-                f"the loss has been {mean:.3g} above that of chance ({chance:.3g}) for {self.patience} steps up to step {step}: "
-                "nothing is learnt"
+                f"the loss has been {mean:.3g} above that of chance ({chance:.3g}) for {self.patience} steps up to "
+                f"step {step}: nothing is learned"
             )

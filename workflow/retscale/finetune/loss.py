@@ -47,7 +47,7 @@ def nested(
 
 
 def own_mask(ids: torch.Tensor, positives: torch.Tensor) -> torch.Tensor:
-    """(q, 1 + n), true for negatives that are a positive of the query, or that stand in its group already.
+    """(q, 1 + n), true for negatives that are a positive of the query, or that occur earlier in its group.
 
     ids: (q, 1 + n) passages of each group; positives: (q, m) all known positives of each query, padded with -1. Copies
     have one number.

@@ -1,4 +1,4 @@
-"""Peak memory of a training: what it should be, said before the first step, and what it was."""
+"""Peak memory of a training run: predicted before the first step, and measured afterwards."""
 
 import os
 import resource
@@ -14,7 +14,7 @@ from retscale.finetune.data import Order
 from retscale.finetune.embed import Embedder
 
 SAMPLED_STEPS = 20
-USABLE = 0.9  # share of a device's memory; the rest goes to fragments and to what no formula knows
+USABLE = 0.9  # fraction of a device's memory; the rest goes to fragmentation and to what no formula covers
 
 
 def activations(model: nn.Module, dtype: torch.dtype, longest: int) -> tuple[float, float]:
@@ -54,8 +54,8 @@ def predicted(
     """Bytes at the peak of a step.
 
     Weights, gradients and both moments of AdamW (4 bytes each; the last three of what is trained), divided by `shards`
-    processes, and the activations of a micro-batch of `kept` tokens. With checkpointing only each layer's input is kept,
-    and one layer at a time has its activations for one forward of `forward` tokens.
+    processes, and the activations of a micro-batch of `kept` tokens. With checkpointing only each layer's input is
+    kept, and one layer at a time has its activations for one forward of `forward` tokens.
     """
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -89,8 +89,8 @@ def fit(
             return micro, need
     raise UserError(
         f"training needs about {need / 2**30:.1f} GiB with {micro} queries at once, and this {embed.device.type} has "
-        f"{have / 2**30:.1f}; lower `microbatch`, set `gradient_checkpointing: true`, take `tuning: lora`, or spread it "
-        "with profiles/slurm/accelerate-fsdp.yaml"
+        f"{have / 2**30:.1f}; lower `microbatch`, set `gradient_checkpointing: true`, use `tuning: lora`, or shard "
+        "the model with profiles/slurm/accelerate-fsdp.yaml"
     )
 
 

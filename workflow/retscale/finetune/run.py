@@ -24,7 +24,7 @@ from retscale.model.params import count_params
 from retscale.model.tokenize import fingerprint
 from retscale.terminal import say
 
-# Tokens a forward, padding included: on a CPU what stays in cache, on an accelerator what fills it.
+# Tokens per forward pass, padding included: on a CPU what fits in cache, on an accelerator what keeps it busy.
 BUDGET = {"cpu": 2048, "cuda": 65536}
 # Largest difference of a component between an adapted encoder and its merged weights, both in float32.
 MERGE_TOLERANCE = 1e-4
@@ -33,14 +33,14 @@ MERGE_TOLERANCE = 1e-4
 def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
     """Notes: dtype, device, processes, memory predicted and measured, and what was cut, filled in or never seen.
 
-    What was saved in `state` before is gone on from; the encoders lie there until the end.
+    Resumes from what was saved in `state`; the encoders are kept there until the end.
     """
     job = Job.model_validate(spec)
     precision = dtype(job.precision)
     accelerator = Accelerator(mixed_precision="bf16" if precision == torch.bfloat16 else "no")
     notes = tune(accelerator, job, precision, spec["recipe"], inputs, out, state)
-    # What torch 2.13 keeps for a model on several processes must go before their group does: else it may wait for ever
-    # for a thread of the group, which waits for Python's lock.
+    # What torch 2.13 keeps for a model on several processes must be freed before their group is: else it may wait
+    # forever for a thread of the group, which waits for the GIL.
     accelerator.free_memory()
     accelerator.end_training()
     return notes
@@ -68,7 +68,7 @@ def tune(
         )
     if late := [step for step in recipe.keep if step >= steps]:
         raise UserError(
-            f"keep: step {late[0]} is not before the last, {steps}, whose encoder is kept anyway; leave it out"
+            f"keep: step {late[0]} is not before the last step, {steps}, whose encoder is kept anyway; remove it"
         )
     order = Order.make(job.seed, recipe.batch_queries, data.sizes, list(job.pairs.values()), steps)
     model = adapt(plain, recipe)
@@ -122,17 +122,17 @@ def tune(
 def data_sets(job: Job, inputs: dict) -> list[tuple[Path, Path]]:
     """For each training data set, in the spec's order, the folder of its pairs and its negatives.parquet.
 
-    UserError unless --pairs names precisely those, in that order, and --negatives as many.
+    Raises UserError unless --pairs names exactly those, in that order, and --negatives as many.
     """
     pairs, negatives = ([Path(path) for path in inputs[flag]] for flag in ("pairs", "negatives"))
     given = [json.loads(path.read_text(encoding="utf-8"))["id"] for path in pairs]
     if given != list(job.pairs):
         raise UserError(
             f"--pairs: the spec names the data sets {', '.join(job.pairs)}, but the files are of "
-            f"{', '.join(given) or 'none'}; give one of each, in the spec's order"
+            f"{', '.join(given) or 'none'}; give one file per data set, in the spec's order"
         )
     if len(negatives) != len(pairs):
-        raise UserError(f"--negatives: {len(negatives)} files for {len(pairs)} data sets; give one of each, in their order")
+        raise UserError(f"--negatives: {len(negatives)} files for {len(pairs)} data sets; give one file per data set, in their order")
     return [(path.parent, mined) for path, mined in zip(pairs, negatives)]
 
 
@@ -145,15 +145,15 @@ def link(source: Path, target: Path) -> None:
 
 
 def check(recipe: Recipe, model: PreTrainedModel, name: str, accelerator: Accelerator) -> None:
-    """UserError if recipe, model and processes do not fit."""
+    """Raises UserError if recipe, model and number of processes do not fit together."""
     lengths = recipe.prompt.query_length, recipe.prompt.passage_length
     if (limit := max_length(model.config)) is not None and max(lengths) > limit:
         raise UserError(
-            f"the recipe's texts have up to {max(lengths)} tokens but {name} reads {limit}; lower its lengths"
+            f"the recipe's texts have up to {max(lengths)} tokens, but the context of {name} is {limit}; lower the lengths"
         )
     if long := [d for d in recipe.dimensions if d >= model.config.hidden_size]:
         raise UserError(
-            f"dimensions: {long[0]} is no part of the {model.config.hidden_size} that {name} has; leave it out"
+            f"dimensions: {long[0]} is not below {model.config.hidden_size}, the dimensions of {name}; remove it"
         )
     share, rest = divmod(recipe.batch_queries, accelerator.num_processes)
     if rest:
@@ -161,10 +161,10 @@ def check(recipe: Recipe, model: PreTrainedModel, name: str, accelerator: Accele
             f"batch_queries ({recipe.batch_queries}) must be a multiple of the {accelerator.num_processes} processes"
         )
     if recipe.microbatch and share % recipe.microbatch:
-        raise UserError(f"a process has {share} queries of a batch, no multiple of microbatch ({recipe.microbatch})")
+        raise UserError(f"a process has {share} queries of a batch, which is not a multiple of microbatch ({recipe.microbatch})")
     if accelerator.distributed_type == DistributedType.FSDP and (recipe.tuning != "full" or not accelerator.is_fsdp2):
         raise UserError(
-            "under FSDP only `tuning: full` and fsdp_version 2 are possible; take a plain accelerate profile"
+            "FSDP supports only `tuning: full` and fsdp_version 2; use another accelerate profile"
         )
 
 
@@ -176,7 +176,7 @@ def write(
     recipe: Recipe,
     facts: dict,
 ) -> None:
-    """The encoder: model, tokenizer, and encoder.json, which says how it is to be used."""
+    """Write the encoder: model, tokenizer, and encoder.json, which says how to use it."""
     shutil.rmtree(out, ignore_errors=True)
     model.save_pretrained(out, state_dict=weights, max_shard_size="1TB")
     tokenizer.save_pretrained(out)
@@ -196,7 +196,7 @@ def write(
 
 @torch.no_grad()
 def check_merged(embed: Embedder, plain: PreTrainedModel) -> None:
-    """UserError if the merged weights do not give the vectors of the adapted model."""
+    """Raises UserError if the merged weights do not give the vectors of the adapted model."""
     rows = torch.arange(min(8, len(embed.data))).numpy()
     ours, saved = (e(rows)[1] for e in (embed, embed.of(plain.to(embed.device))))
     if not (worst := (ours - saved).abs().max().item()) <= MERGE_TOLERANCE:

@@ -1,4 +1,4 @@
-"""What a training needs to go on after it was stopped or killed, in a folder that outlives it."""
+"""What a training run needs to resume after it was stopped or killed, in a folder that outlives it."""
 
 import json
 import os
@@ -16,14 +16,14 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 from retscale.errors import UserError
 
 SAVE_EVERY_S = 300.0
-# Saving a large model takes minutes: it may take this share of the time.
+# Saving a large model takes minutes; it may take this fraction of the time.
 SAVE_SHARE = 0.05
 
 # What is trained, in the part that this process holds: the same for one process, for copies, and for FSDP's shards.
-# Not strict, for frozen weights are not there; reading a state fails all the same if it lacks anything that is trained.
+# Not strict, since frozen weights are not saved; reading a state still fails if a trained weight is missing.
 OPTIONS = StateDictOptions(ignore_frozen_params=True, strict=False)
 
-# That there is but one process is no news.
+# A warning that there is only one process.
 warnings.filterwarnings("ignore", message="torch.distributed is disabled, unavailable or uninitialized")
 
 
@@ -41,7 +41,7 @@ class State:
         self.stopped = False
 
     def __enter__(self) -> "State":
-        """From here on SIGTERM asks for a state to be saved instead of ending the process."""
+        """From here on SIGTERM requests a save of the state instead of ending the process."""
         self.former = signal.signal(signal.SIGTERM, self._stop)
         return self
 
@@ -49,7 +49,7 @@ class State:
         signal.signal(signal.SIGTERM, self.former)
 
     def load(self) -> dict | None:
-        """Go on from the newest state; its facts, or None if there is none. UserError if it is damaged."""
+        """Resume from the newest state; its facts, or None if there is none. Raises UserError if it is damaged."""
         newest = max(self.folder.glob("step-*"), key=_number, default=None)
         if newest is None:
             return None
@@ -70,7 +70,7 @@ class State:
         return facts
 
     def due(self) -> bool:
-        """Whether this process wants a state saved now: it has been long enough, or it was told to end."""
+        """Whether this process wants to save its state now: enough time has passed, or it received SIGTERM."""
         return self.stopped or time.monotonic() - self.saved > max(SAVE_EVERY_S, self.cost / SAVE_SHARE)
 
     def save(self, step: int, facts: dict) -> None:

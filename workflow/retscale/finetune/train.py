@@ -33,9 +33,9 @@ def train(
 ) -> torch.nn.Module:
     """Train `embed.model` in place through all steps of `order`; returns it as accelerate has prepared it.
 
-    micro: queries that are encoded together; see Gradient. folder: where state and log.jsonl lie, from which it goes on.
+    micro: queries that are encoded together; see Gradient. folder: state and log.jsonl, from which training resumes.
     keep: called with (steps done, model) after each of the recipe's `keep` and after the last step.
-    UserError if it diverges, learns nothing, or is told to end; the newest state is kept.
+    Raises UserError if it diverges, learns nothing, or receives SIGTERM; the newest state is kept.
     """
     steps, main = len(order.turns), accelerator.is_main_process
     weights = [p for p in embed.model.parameters() if p.requires_grad]
@@ -80,7 +80,7 @@ def train(
                 if step - 1 > start:  # this step has changed nothing yet
                     state.save(step - 1, {"step": step - 1, "sums": log.sums, "over": watch.over})
                 raise UserError(
-                    f"fine-tuning of {name} stops: {error}; lower the recipe's lr (now {recipe.lr}) or raise its "
+                    f"fine-tuning of {name} stopped: {error}; lower the recipe's lr (now {recipe.lr}) or raise its "
                     f"temperature (now {recipe.temperature}). The state after step {step - 1} is kept in {folder}"
                 ) from None
             optimizer.step()
@@ -92,12 +92,12 @@ def train(
                 state.save(step, {"step": step, "sums": log.sums, "over": watch.over})
             if stopped and step < steps:
                 raise UserError(
-                    f"told to end (SIGTERM) after step {step} of {steps}; its state is kept in {folder}: "
-                    "run the same command again to go on"
+                    f"stopped by SIGTERM after step {step} of {steps}; the state is kept in {folder}: "
+                    "run the same command again to resume"
                 )
     return model
 
 
 def reseed(seed: int, step: int, process: int, part: int) -> None:
-    """Whatever is random in a forward, dropout, is a function of these alone."""
+    """Seed dropout, the only randomness in a forward pass, from these alone."""
     torch.manual_seed(int(np.random.SeedSequence([seed, step, process, part]).generate_state(1, np.uint64)[0]))
