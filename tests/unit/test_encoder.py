@@ -116,7 +116,7 @@ def test_vectors_that_are_compared_by_their_cosine_are_normalised(bert, tmp_path
 
 def test_a_dot_product_of_vectors_that_are_not_normalised_is_refused(bert, tmp_path):
     folder = theirs(bert, tmp_path / "theirs", normalize=False, similarity_fn_name="dot")
-    with pytest.raises(UserError, match="the similarity 'dot' cannot be reproduced here, only cosine, or dot of normalised"):
+    with pytest.raises(UserError, match="the similarity 'dot' cannot be reproduced here, only cosine, or dot of normalized"):
         given(folder, tmp_path / "ours")
 
 
@@ -158,12 +158,12 @@ def cased(folder: Path) -> None:
         (module(2, type="sentence_transformers.models.Dense"), "modules.json: the modules Transformer, Pooling, Dense cannot"),
         (module(0, type="custom.NewTransformer"), "the modules custom.NewTransformer, Pooling, Normalize cannot"),
         (module(0, path="0_Transformer"), "modules.json: a model in 0_Transformer cannot"),
-        (lambda folder: (folder / "modules.json").write_text("[{}]"), "modules.json is no list of modules"),
+        (lambda folder: (folder / "modules.json").write_text("[{}]"), "modules.json is not a list of modules"),
         (edited("1_Pooling/config.json", pooling_mode=["cls", "mean"]), r"config.json: the pooling cls \+ mean cannot"),
         (edited("1_Pooling/config.json", pooling_mode="max"), "config.json: the pooling max cannot"),
         (edited("1_Pooling/config.json", pooling_mode=None, pooling_mode_max_tokens=True), "the pooling max cannot"),
         (gone("1_Pooling/config.json"), "cannot read .*1_Pooling/config.json: No such file"),
-        (edited("config.json", auto_map={"AutoModel": "modeling.X"}), r"code of its own \(auto_map\) cannot"),
+        (edited("config.json", auto_map={"AutoModel": "modeling.X"}), r"custom code \(auto_map\) cannot"),
         (lambda folder: (folder / "adapter_config.json").write_text("{}"), "holds an adapter .* merge it first"),
         (edited("config_sentence_transformers.json", similarity_fn_name="euclidean"), "the similarity 'euclidean' cannot"),
         (edited("config_sentence_transformers.json", prompts={"passage": "p: "}), "a prompt 'passage' cannot"),
@@ -172,10 +172,10 @@ def cased(folder: Path) -> None:
         (edited("sentence_bert_config.json", modality_config={"text": {"method": "encode"}}), "modality_config"),
         (edited("sentence_bert_config.json", query_expansion={"length": 32}), "query_expansion"),
         (edited("sentence_bert_config.json", max_seq_length="32"), "max_seq_length '32' cannot"),
-        (gone("model.safetensors"), "holds no weights"),
-        (gone("tokenizer.json"), "there is no .*tokenizer.json"),
+        (gone("model.safetensors"), "has no weights"),
+        (gone("tokenizer.json"), "tokenizer.json is missing"),
         (gone("config.json"), "cannot read .*config.json"),
-        (gone("modules.json"), "holds neither encoder.json .* nor modules.json"),
+        (gone("modules.json"), "has neither encoder.json .* nor modules.json"),
         (lambda folder: (folder / "config.json").write_text("{"), "cannot read .*config.json"),
     ],
 )  # fmt: skip
@@ -193,14 +193,14 @@ def test_a_model_that_cannot_read_its_own_tokens_is_refused(bert, tmp_path):
     """Else an evaluation ends in an IndexError, or in an assertion on a GPU."""
     folder = theirs(bert, tmp_path / "long")
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 65}')
-    with pytest.raises(UserError, match="max_seq_length 65, but the model reads 64 tokens; correct it$"):
+    with pytest.raises(UserError, match="max_seq_length 65, but the context of the model is 64 tokens; correct it$"):
         given(folder, tmp_path / "out")
     folder = theirs(bert, tmp_path / "more")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     rows = len(tokenizer)
     tokenizer.add_tokens(["extra", "another"])
     tokenizer.save_pretrained(folder)
-    message = f"the encoder 'mine' has the token 'extra' with the id {rows}, but the model has {rows} rows .*nor for 1 other;"
+    message = f"the encoder 'mine' has the token 'extra' with the id {rows}, but the token embedding .* {rows} rows, so none .*nor for 1 other;"
     with pytest.raises(UserError, match=message):
         given(folder, tmp_path / "other")
 
@@ -244,15 +244,15 @@ def test_an_encoder_of_retscale_is_taken_as_its_encoder_json_says(bert, tmp_path
     ("spoil", "says"),
     [
         (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "model.safetensors is not the file that encoder.json"),
-        (gone("model.safetensors"), "there is no .*model.safetensors"),
+        (gone("model.safetensors"), "model.safetensors is missing"),
         (edited("encoder.json", prompt=None), "has no 'prompt'"),
-        (edited("encoder.json", prompt={"suffix": "x"}), "holds no valid prompt"),
-        (edited("encoder.json", files=["x"]), "holds no valid prompt or list of files"),
+        (edited("encoder.json", prompt={"suffix": "x"}), "has no valid prompt"),
+        (edited("encoder.json", files=["x"]), "has no valid prompt or list of files"),
         (edited("encoder.json", pooling="max"), "the pooling 'max' cannot"),
-        (edited("encoder.json", normalize=False), "vectors that are not normalised cannot"),
-        (edited("encoder.json", folder="/elsewhere"), "describes an encoder that lies in /elsewhere"),
+        (edited("encoder.json", normalize=False), "vectors that are not normalized cannot"),
+        (edited("encoder.json", folder="/elsewhere"), "describes an encoder in /elsewhere"),
         (edited("encoder.json", prompt_sha256="0" * 64), "texts become other tokens than in training"),
-        (lambda folder: (folder / "encoder.json").write_text("[]"), "holds no JSON object"),
+        (lambda folder: (folder / "encoder.json").write_text("[]"), "is not a JSON object"),
     ],
 )  # fmt: skip
 def test_a_spoilt_encoder_of_retscale_is_refused(bert, tmp_path, spoil, says):

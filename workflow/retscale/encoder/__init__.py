@@ -1,1 +1,1 @@
-"""Encoders made elsewhere: what their folders say of them, in the words of our own."""
+"""Encoders made elsewhere: what their folders say, in the terms of our own encoders."""

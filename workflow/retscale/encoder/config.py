@@ -9,7 +9,7 @@ from retscale.encoder.folder import described
 from retscale.errors import UserError
 from retscale.strict import Strict
 
-GIVEN = "given"  # stands in results where an encoder trained here has its recipe
+GIVEN = "given"  # takes the place of the recipe in results
 
 
 class EncoderFolder(Strict):
@@ -22,7 +22,7 @@ class EncoderFolder(Strict):
         return Path(self.path).expanduser()
 
     def files(self) -> list[Path]:
-        """Those that the encoder needs; none where it cannot be used, which the stage explains."""
+        """The files that the encoder needs; none if it cannot be used, which the stage explains."""
         try:
             return [self.folder() / name for name in described(self.folder()).files]
         except UserError:

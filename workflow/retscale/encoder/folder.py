@@ -1,6 +1,6 @@
 """What the JSON files in an encoder's folder say: how it makes vectors, and which files it needs for that.
 
-No model is loaded, so a study is checked before anything runs. What we cannot reproduce is refused by name.
+No model is loaded, so that a study can be checked before anything runs. What cannot be reproduced is refused by name.
 """
 
 import json
@@ -19,7 +19,7 @@ from retscale.regular import require_regular
 OURS, THEIRS = "encoder.json", "modules.json"  # of retscale, of sentence-transformers
 ABOUT, TEXTS = "config_sentence_transformers.json", "sentence_bert_config.json"
 
-# Poolings of sentence-transformers by our names; max and mean_sqrt_len_tokens we do not have.
+# Poolings of sentence-transformers by our names; we have neither max nor mean_sqrt_len_tokens.
 POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last", "weightedmean": "weighted_mean"}
 FLAGS = {
     "pooling_mode_cls_token": "cls",
@@ -29,7 +29,7 @@ FLAGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-# What TEXTS may say besides, by key: these values change no vector.
+# Other keys that TEXTS may have, with values that change no vector.
 USUAL = {"transformer_task": "feature-extraction", "module_output_name": "token_embeddings"}
 LAST_LAYER = {"method": "forward", "method_output_name": "last_hidden_state"}
 
@@ -51,7 +51,7 @@ class Described:
 
 
 def described(folder: Path) -> Described:
-    """UserError names the file that is missing, or that says what cannot be reproduced."""
+    """Raises UserError that names the missing file, or the one that asks for what cannot be reproduced."""
     for name, read in ((OURS, _ours), (THEIRS, _theirs)):
         if (folder / name).is_file():
             listed_weights(folder)  # UserError for weights that nobody lists, such as an adapter's
@@ -59,10 +59,10 @@ def described(folder: Path) -> Described:
                 return read(folder)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise UserError(
-                    f"{folder}: its JSON files are not those of an encoder ({error}); get a complete folder"
+                    f"{folder}: its JSON files do not describe an encoder ({error}); get a complete folder"
                 ) from error
     raise UserError(
-        f"{folder} holds neither {OURS} (an encoder of retscale) nor {THEIRS} (of sentence-transformers); name the "
+        f"{folder} has neither {OURS} (an encoder of retscale) nor {THEIRS} (of sentence-transformers); name the "
         "folder that does"
     )
 
@@ -71,7 +71,7 @@ def _ours(folder: Path) -> Described:
     path = folder / OURS
     facts = _read(path, dict)
     if "folder" in facts:
-        raise UserError(f"{path} describes an encoder that lies in {facts['folder']}; name that folder")
+        raise UserError(f"{path} describes an encoder in {facts['folder']}; name that folder")
     try:
         prompt = Prompt.model_validate(facts["prompt"]).model_dump(mode="json")
         there = [file.name for file in folder.iterdir() if file != record.path_of(path)]
@@ -80,13 +80,13 @@ def _ours(folder: Path) -> Described:
         rest = {key: facts[key] for key in ("prompt_sha256", "n_params")}
         pooling, normalize = facts["pooling"], facts["normalize"]
     except KeyError as error:
-        raise UserError(f"{path} has no {error}, so it is not a whole encoder of retscale; make it again") from None
+        raise UserError(f"{path} has no {error}, so it is not a complete encoder of retscale; train it again") from None
     except (AttributeError, ValidationError):
-        raise UserError(f"{path} holds no valid prompt or list of files; make this encoder again") from None
+        raise UserError(f"{path} has no valid prompt or list of files; train this encoder again") from None
     if pooling not in POOLINGS.values():
         raise _refusal(path, f"the pooling {pooling!r}", f"one of {', '.join(POOLINGS.values())}")
     if not normalize:
-        raise _refusal(path, "vectors that are not normalised", "cosine")
+        raise _refusal(path, "vectors that are not normalized", "cosine")
     _there(folder, files)
     return Described(pooling, prompt, files, **rest)
 
@@ -96,18 +96,18 @@ def _theirs(folder: Path) -> Described:
     pooling_path = folder / _pooling_folder(folder / THEIRS, modules) / "config.json"
     config = _read(folder / "config.json", dict)
     if "auto_map" in config:
-        raise _refusal(folder / "config.json", "code of its own (auto_map)", "a model that transformers has")
+        raise _refusal(folder / "config.json", "custom code (auto_map)", "a model that transformers has")
     about = _read(folder / ABOUT, dict, absent={})
     similarity = about.get("similarity_fn_name") or "cosine"
     if similarity != "cosine" and not (similarity == "dot" and len(modules) == 3):
-        raise _refusal(folder / ABOUT, f"the similarity {similarity!r}", "cosine, or dot of normalised vectors")
+        raise _refusal(folder / ABOUT, f"the similarity {similarity!r}", "cosine, or dot of normalized vectors")
     prefixes = _prefixes(folder / ABOUT, about)
     pooling = _pooling(pooling_path, any(prefixes.values()))
     texts = _texts(folder / TEXTS)
     length = texts.get("max_seq_length")
     names = needed(path.name for path in folder.iterdir())
     if not has_weights(names):
-        raise UserError(f"{folder} holds no weights (*.safetensors or pytorch_model*.bin); get a complete folder")
+        raise UserError(f"{folder} has no weights (*.safetensors or pytorch_model*.bin); get a complete folder")
     _there(folder, ["tokenizer.json"])
     return Described(
         pooling,
@@ -118,18 +118,18 @@ def _theirs(folder: Path) -> Described:
 
 
 def _pooling_folder(path: Path, modules: list) -> str:
-    """Where the pooling's settings lie; UserError unless the modules are those that we have."""
+    """Where the settings of the pooling are; raises UserError for modules that are not supported."""
     try:
         kinds = [module["type"] for module in modules]
         places = [module["path"] for module in modules]
     except (KeyError, TypeError):
-        raise UserError(f"{path} is no list of modules, each with type and path; get a complete folder") from None
+        raise UserError(f"{path} is not a list of modules with type and path; get a complete folder") from None
     own = "sentence_transformers."
     names = [kind.rpartition(".")[2] if kind.startswith(own) else kind for kind in kinds]
     if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise _refusal(path, f"the modules {', '.join(names)}", "Transformer, Pooling and perhaps Normalize")
     if places[0]:
-        raise _refusal(path, f"a model in {places[0]}", f"one beside {path.name}; its layout is old, so save it again")
+        raise _refusal(path, f"a model in {places[0]}", f"one beside {path.name}; its layout is outdated, so save it again")
     return places[1]
 
 
@@ -146,7 +146,7 @@ def _pooling(path: Path, prefixed: bool) -> str:
 
 
 def _prefixes(path: Path, about: dict) -> dict[str, str]:
-    """The prompts that sentence-transformers puts before queries and documents by itself."""
+    """The prompts that sentence-transformers adds before queries and documents by default."""
     prompts = {name: text for name, text in (about.get("prompts") or {}).items() if text}
     if others := sorted(prompts.keys() & {"passage", "corpus"}):
         raise _refusal(path, f"a prompt {others[0]!r}", "those named query and document")
@@ -158,7 +158,7 @@ def _prefixes(path: Path, about: dict) -> dict[str, str]:
 
 
 def _texts(path: Path) -> dict:
-    """How texts are read: max_seq_length and do_lower_case; UserError for a key that may change vectors."""
+    """How texts are read: max_seq_length and do_lower_case; raises UserError for a key that may change vectors."""
     found = _read(path, dict, absent={})
     modalities = found.get("modality_config") or {"text": LAST_LAYER}
     if modalities.get("text") != LAST_LAYER:
@@ -183,15 +183,15 @@ def _read(path: Path, kind: type, absent: dict | list | None = None):
         why = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {path}: {why}; get a complete folder") from None
     if not isinstance(found, kind):
-        raise UserError(f"{path} holds no JSON {'object' if kind is dict else 'list'}; get a complete folder")
+        raise UserError(f"{path} is not a JSON {'object' if kind is dict else 'list'}; get a complete folder")
     return found
 
 
 def _there(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         if not (folder / name).is_file():
-            raise UserError(f"there is no {folder / name}; get a complete folder")
+            raise UserError(f"{folder / name} is missing; get a complete folder")
 
 
 def _refusal(path: Path, what: str, can: str) -> UserError:
-    return UserError(f"{path}: {what} cannot be reproduced here, only {can}; leave this encoder out")
+    return UserError(f"{path}: {what} cannot be reproduced here, only {can}; remove this encoder from the study")

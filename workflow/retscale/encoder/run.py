@@ -19,9 +19,9 @@ from retscale.model.vocabulary import check_rows
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
-    """Check the folder, which stays where it is, and write down how it makes vectors and the hashes of its files.
+    """Check the folder, which stays where it is, and record how it makes vectors and the hashes of its files.
 
-    UserError if a file is not the one that the folder lists, or if we would make other vectors of a text.
+    Raises UserError if a file is not the one that the folder lists, or if its vectors could not be reproduced.
     """
     job = Job.model_validate(spec)
     folder = job.source.folder().resolve()
@@ -29,7 +29,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     files = {name: sha256(folder / name) for name in found.files}
     for name, listed in found.files.items():
         if listed not in (None, files[name]):
-            raise UserError(f"{folder / name} is not the file that encoder.json beside it lists; get a whole copy")
+            raise UserError(f"{folder / name} is not the file that encoder.json beside it lists; get a complete copy")
     tokenizer, model = load_tokenizer(folder), load_backbone(folder, torch.float32)  # UserError if they cannot be
     check_rows(f"the encoder {job.id!r}", tokenizer, model.get_input_embeddings().num_embeddings)
     facts = {
@@ -56,22 +56,22 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
 def completed(
     found: Described, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, folder: Path
 ) -> Prompt:
-    """The prompt of a model of sentence-transformers, which cuts a text where its tokenizer or its model ends."""
+    """The prompt of a model of sentence-transformers, which truncates a text at the limit of tokenizer or model."""
     if tokenizer.truncation_side != "right":
-        raise UserError(f"{folder}: its tokenizer cuts the beginning of a text, which cannot be reproduced here")
+        raise UserError(f"{folder}: its tokenizer truncates texts on the left, which cannot be reproduced here")
     if found.lower_case and not lowers(tokenizer):
         raise UserError(
             f"{folder / 'sentence_bert_config.json'}: do_lower_case, but the tokenizer keeps capitals, which cannot be "
-            "reproduced here; leave this encoder out"
+            "reproduced here; remove this encoder from the study"
         )
     readable = max_length(model.config)
     length = found.prompt.get("query_length") or min(end for end in (tokenizer.model_max_length, readable) if end)
     if length > 10**6:
-        raise UserError(f"{folder} does not say where it cuts a text; give max_seq_length in sentence_bert_config.json")
+        raise UserError(f"{folder} does not say where it truncates a text; give max_seq_length in sentence_bert_config.json")
     if readable and length > readable:
         raise UserError(
-            f"{folder / 'sentence_bert_config.json'}: max_seq_length {length}, but the model reads {readable} tokens; "
-            "correct it"
+            f"{folder / 'sentence_bert_config.json'}: max_seq_length {length}, but the context of the model is "
+            f"{readable} tokens; correct it"
         )
     return Prompt(**found.prompt | {"query_length": length, "passage_length": length})
 
