@@ -75,7 +75,7 @@ def test_judgements_of_unknown_documents_count_as_in_trec_eval(encoder, tmp_path
             assert found.loc[query, name] == pytest.approx(theirs[query][other], abs=1e-9), (name, query)
     assert sorted(found.loc["q", "doc_ids"]) == (["A", "b"] if judged_only else sorted(id for id, _ in DOCUMENTS))
     assert found.loc["p", "recall_at_10"] == 0.5 and found.loc["q", "ndcg_at_10"] < 0.5
-    assert json.loads(task.read_text())["notes"]["kept"]["judgement of an unknown document"] == 3
+    assert json.loads(task.read_text())["notes"]["kept"]["judgment of an unknown document"] == 3
 
 
 @pytest.mark.parametrize(("side", "culprit"), [("queries", "the query 'q'"), ("documents", "the document 'a '")])

@@ -63,7 +63,7 @@ PLAIN = [[["a", "T", "é x"], ["b", "", "y"]], [["1", "q"]], [["1", "b", 2], ["1
 def test_however_it_is_written_it_is_the_same_collection(tmp_path, written):
     found = made(folder(tmp_path / "x", **written))
     assert values(found) == PLAIN
-    assert found["notes"] == {"assumed": {}, "dropped": {"query without judgement": 1}, "kept": {}}
+    assert found["notes"] == {"assumed": {}, "dropped": {"query without judgment": 1}, "kept": {}}
 
 
 HEADER = "corpus-id\tquery-id\tscore\nb\t1\t2\na\t1\t0\n"
@@ -96,7 +96,7 @@ def test_what_columns_and_keys_are_taken_for_is_said(tmp_path, written, says, ca
     assert values(found) == PLAIN
     assert found["notes"]["assumed"] == found["record"]["assumed"] == says
     printed = capsys.readouterr().err.splitlines()
-    assert printed == [*(f"task t: assumed: {what} ({n})" for what, n in says.items()), "task t: dropped: query without judgement (1)"]  # fmt: skip
+    assert printed == [*(f"task t: assumed: {what} ({n})" for what, n in says.items()), "task t: dropped: query without judgment (1)"]  # fmt: skip
 
 
 def test_ids_with_commas_between_blanks_are_whole(tmp_path):
@@ -138,26 +138,26 @@ def bad(text: str, **part) -> pytest.param:
         bad("line 3: not an object but a list", corpus=CORPUS + "[1, 2]\n"),
         bad("line 2: not JSON", queries=QUERIES.replace("}\n", "}\n{", 1)),
         bad("line 1: longer than 100 bytes", corpus=f'[{CORPUS.replace(chr(10), " ")}{" " * 100}]'),
-        bad("line 2: expected query, document and score by tabs (the score 1.5", qrels="1\tb\t2\n1\ta\t1.5\n"),
-        bad("line 1: expected query, document and score by tabs (the score 20261121101500000000 is", qrels="1\tb\t20261121101500000000\n"),
-        bad("line 1: expected query, document and score by tabs (could not", qrels="1\tb\tmany\n"),
+        bad("line 2: expected query, document and score separated by tabs (the score 1.5", qrels="1\tb\t2\n1\ta\t1.5\n"),
+        bad("line 1: expected query, document and score separated by tabs (the score 20261121101500000000 is", qrels="1\tb\t20261121101500000000\n"),
+        bad("line 1: expected query, document and score separated by tabs (could not", qrels="1\tb\tmany\n"),
         bad("line 2: expected query, document and score", qrels="1\tb\t2\nb\n"),
-        bad("line 1: expected query, document and score by tabs (the header (query-id, corpus-id) names no score)", qrels="query-id\tcorpus-id\n1\tb\n"),
-        bad("line 1: expected query, document and score by tabs (the header (qid, docid, document, rel) names more than one document)", qrels="qid\tdocid\tdocument\trel\n1\tb\ty\t2\n"),
-        bad("line 3: expected query, document and score by tabs (2 columns under a header of 3)", qrels="query-id\tcorpus-id\tscore\n1\tb\t2\n1\ta\t\n"),
-        bad("line 2: expected query, document and score by tabs (4 columns under a header of 3)", qrels="query-id\tcorpus-id\tscore\n1\tb\t2\tx\n"),
-        bad("line 4: expected query, document and score by tabs (could not", qrels=QRELS + QRELS),
-        bad("test.tsv: 2 of 2 judgements name an unknown query, such as 'b', while the ids are like '1'; the columns of query and document seem to be swapped, for the other way round 2 name both", qrels=HEADER.split("\n", 1)[1]),
-        bad("test.tsv: 2 of 3 judgements name an unknown document, such as 'a.txt', while the ids are like 'a'; are they of another collection?", qrels=QRELS.replace("a", "a.txt") + "1\tz\t1\n"),
+        bad("line 1: expected query, document and score separated by tabs (the header (query-id, corpus-id) names no score)", qrels="query-id\tcorpus-id\n1\tb\n"),
+        bad("line 1: expected query, document and score separated by tabs (the header (qid, docid, document, rel) names more than one document)", qrels="qid\tdocid\tdocument\trel\n1\tb\ty\t2\n"),
+        bad("line 3: expected query, document and score separated by tabs (2 columns under a header of 3)", qrels="query-id\tcorpus-id\tscore\n1\tb\t2\n1\ta\t\n"),
+        bad("line 2: expected query, document and score separated by tabs (4 columns under a header of 3)", qrels="query-id\tcorpus-id\tscore\n1\tb\t2\tx\n"),
+        bad("line 4: expected query, document and score separated by tabs (could not", qrels=QRELS + QRELS),
+        bad("test.tsv: 2 of 2 judgments name an unknown query, such as 'b', while the ids are like '1'; the columns of query and document seem to be swapped: the other way round, 2 name both", qrels=HEADER.split("\n", 1)[1]),
+        bad("test.tsv: 2 of 3 judgments name an unknown document, such as 'a.txt', while the ids are like 'a'; are they of another collection?", qrels=QRELS.replace("a", "a.txt") + "1\tz\t1\n"),
         bad("the document id 'a' occurs more than once", corpus=CORPUS.replace('"b"', '"a"')),
         bad("the query id '1' occurs more than once", queries=QUERIES.replace('"2"', '"1"')),
         bad("query '1', document 'b' is judged twice", qrels=QRELS + "1\tb\t1\n"),
-        bad("1 of 1 judgements name an unknown document, such as 'B', while the ids are like 'a'", qrels="1\tB\t1\n"),
+        bad("1 of 1 judgments name an unknown document, such as 'B', while the ids are like 'a'", qrels="1\tB\t1\n"),
         bad("none of the 1 relevant documents is in the corpus, which begins with 'a', while they begin with 'B'", qrels="1\ta\t0\n1\tB\t1\n"),
-        bad("no judgement is above 0", qrels="1\tb\t0\n"),
-        bad("1 of 1 judgements name an unknown query, such as '9', while the ids are like '1'", qrels="9\tb\t1\n"),
-        bad("has no query left ({'query without judgement': 2})", qrels=""),
-        bad("has no query left ({'judgement of an unknown query': 2})", queries=""),
+        bad("no judgment is above 0", qrels="1\tb\t0\n"),
+        bad("1 of 1 judgments name an unknown query, such as '9', while the ids are like '1'", qrels="9\tb\t1\n"),
+        bad("has no query left ({'query without judgment': 2})", qrels=""),
+        bad("has no query left ({'judgment of an unknown query': 2})", queries=""),
         bad("has no document left", corpus=""),
     ],
 )  # fmt: skip
@@ -210,12 +210,12 @@ def test_what_is_odd_is_kept_and_counted_and_what_no_score_needs_is_left_out_and
     assert found["notes"] == {
         "assumed": {},
         "dropped": {
-            "query without judgement": 1,
-            "judgement of an unknown query": 2,
-            "repeated judgement": 1,
+            "query without judgment": 1,
+            "judgment of an unknown query": 2,
+            "repeated judgment": 1,
         },
         "kept": {
-            "judgement of an unknown document": 2,
+            "judgment of an unknown document": 2,
             "query without a relevant document": 1,
             "empty document": 2,
             "empty query": 1,
@@ -229,8 +229,8 @@ def test_what_is_odd_is_kept_and_counted_and_what_no_score_needs_is_left_out_and
 
 def test_half_of_the_judgements_may_name_nothing(tmp_path):
     found = made(folder(tmp_path / "x", qrels=QRELS + "1\tlost\t1\n9\tb\t1\n"))
-    assert found["notes"]["dropped"]["judgement of an unknown query"] == 1
-    assert found["notes"]["kept"]["judgement of an unknown document"] == 1
+    assert found["notes"]["dropped"]["judgment of an unknown query"] == 1
+    assert found["notes"]["kept"]["judgment of an unknown document"] == 1
 
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -265,5 +265,5 @@ def test_columns_swapped_under_their_names_are_the_same_real_collection(tmp_path
     (at / "qrels/bare.tsv").write_text("".join(f"{document}\t{query}\t{score}\n" for query, document, score in rows[1:]))
     found = made(at)
     assert found["qrels"].astype(str).values.tolist() == rows[1:] and found["queries"].shape == (300, 2)
-    with pytest.raises(UserError, match=r"seem to be swapped, for the other way round 339 name both"):
+    with pytest.raises(UserError, match=r"seem to be swapped: the other way round, 339 name both"):
         beir_folder.collect(FolderSource(kind="folder", path=str(at), split="bare"))

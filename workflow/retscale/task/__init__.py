@@ -1,1 +1,1 @@
-"""Task: one retrieval task's queries, corpus and judgements, fetched once."""
+"""Task: one retrieval task's queries, corpus and judgments, fetched once."""

@@ -1,4 +1,4 @@
-"""A collection from a folder in the BEIR layout, taken as it is: ids and duplicates are part of the benchmark."""
+"""A collection from a folder in the BEIR layout, unchanged: ids and duplicates are part of the benchmark."""
 
 import math
 import reprlib
@@ -14,12 +14,12 @@ from retscale.task.collection import Collection, judged
 from retscale.task.config import FolderSource
 from retscale.task.qrels import judgements
 
-# Title and text of an object, and in words what of them a reader may want to know.
+# Title and text of an object, and what a reader of the scores may want to know about them.
 Parts = tuple[str, str, list[str]]
 
 
 def collect(source: FolderSource) -> Collection:
-    """The queries with a judgement in `source.split`; UserError names the first unreadable line."""
+    """The queries with a judgment in `source.split`; UserError names the first unreadable line."""
     folder = source.folder()
     qrels = folder / "qrels" / f"{source.split}.tsv"
     if not (qrels.exists() or gzipped(qrels).exists()):
@@ -52,7 +52,7 @@ def _texts(
             else:
                 id, said = row["id"], [*said, "`id` read as `_id`"]
             if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
-                raise ValueError(f"the id {reprlib.repr(id)} is no string")
+                raise ValueError(f"the id {reprlib.repr(id)} is not a string")
             if not (isinstance(title, str) and isinstance(text, str)):
                 raise ValueError("title and text must be strings")
         except (ValueError, KeyError) as error:
@@ -64,7 +64,7 @@ def _texts(
 
 
 def _document(row: dict) -> Parts:
-    """Title and text; either is empty that is null, and may be missing beside the other."""
+    """Title and text; either is empty if null, and may be missing if the other is given."""
     title, said = row.get("title"), []
     if isinstance(title, int) and not isinstance(title, bool) or isinstance(title, float) and math.isfinite(title):
         title, said = str(title), ["title that is a number"]
@@ -86,12 +86,12 @@ def _or_empty(part: str | None) -> str:
 
 
 def _one(path: Path) -> Path:
-    """`path` or the same with .gz; UserError unless precisely one of them is there."""
+    """`path` or the same with .gz; raises UserError unless exactly one of them exists."""
     there = [file for file in (path, gzipped(path)) if file.exists()]
     if len(there) != 1:
         raise UserError(
-            f"there is {'both' if there else 'neither'} {path} {'and' if there else 'nor'} {gzipped(path).name}; a BEIR "
-            "folder holds corpus.jsonl, queries.jsonl and qrels/, each file plain or gzipped"
+            f"there is {'both' if there else 'neither'} {path} {'and' if there else 'nor'} {gzipped(path).name}; a "
+            "BEIR folder contains corpus.jsonl, queries.jsonl and qrels/, each file plain or gzipped"
         )
     return there[0]
 

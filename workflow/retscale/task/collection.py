@@ -1,4 +1,4 @@
-"""A retrieval collection in memory, and the subsample a study may ask for."""
+"""A retrieval collection in memory, and the subsample that a study may ask for."""
 
 from dataclasses import dataclass, field, replace
 
@@ -14,8 +14,8 @@ LONG = 10**6  # characters
 class Collection:
     """queries (query_id, text), corpus (doc_id, title, text), qrels (query_id, doc_id, score).
 
-    `dropped`: how many of what were left out; `kept`: how many of what is odd were not; `assumed`: how many lines of a
-    source were read in a way that a reader of the scores may want to know. With `judged_only` a query ranks
+    Counts by kind: `dropped`, what was left out; `kept`, irregularities that were kept; `assumed`, lines of a source
+    whose reading a reader of the scores may want to know about. With `judged_only` a query ranks
     its judged documents, or those of them that `qrels` marks as `candidate`. `follows` names the measure, p_mrr or
     robustness_at_10, of a task with instructions; p-MRR looks at the documents `changed` (query_id, doc_id).
     """
@@ -33,22 +33,22 @@ class Collection:
 
     @property
     def notes(self) -> dict[str, dict[str, int]]:
-        """What a reader of the scores should know, by kind."""
+        """Counts of what a reader of the scores should know, by kind."""
         return {"assumed": self.assumed, "dropped": self.dropped, "kept": self.kept}
 
 
 def judged(where: str, queries: pd.DataFrame, corpus: pd.DataFrame, qrels: pd.DataFrame, **more) -> Collection:
-    """The collection without what no score depends on: queries without judgement, and judgements of unknown queries.
+    """The collection without what affects no score: queries without a judgment, and judgments of unknown queries.
 
-    UserError if most judgements of `where` name no query, or no document.
+    Raises UserError if most judgments of `where` name an unknown query or document.
     """
     once = qrels.drop_duplicates()
     _refuse_unknown(where, queries["query_id"], corpus["doc_id"], once)
     known, asked = once["query_id"].isin(queries["query_id"]), queries["query_id"].isin(once["query_id"])
     dropped = {
-        "query without judgement": int((~asked).sum()),
-        "judgement of an unknown query": int((~known).sum()),
-        "repeated judgement": len(qrels) - len(once),
+        "query without judgment": int((~asked).sum()),
+        "judgment of an unknown query": int((~known).sum()),
+        "repeated judgment": len(qrels) - len(once),
     }
     return Collection(
         queries[asked].reset_index(drop=True),
@@ -66,26 +66,26 @@ def _refuse_unknown(where: str, queries: pd.Series, documents: pd.Series, qrels:
             continue
         swapped = (qrels["query_id"].isin(documents) & qrels["doc_id"].isin(queries)).sum()
         hint = (
-            f"the columns of query and document seem to be swapped, for the other way round {swapped} name both"
+            f"the columns of query and document seem to be swapped: the other way round, {swapped} name both"
             if 2 * swapped > len(qrels)
             else "are they of another collection?"
         )
         raise UserError(
-            f"{where}: {unknown.sum()} of {len(qrels)} judgements name an unknown {what}, such as "
+            f"{where}: {unknown.sum()} of {len(qrels)} judgments name an unknown {what}, such as "
             f"{named[unknown].iloc[0]!r}, while the ids are like {ids.iloc[0]!r}; {hint}"
         )
 
 
 def odd(found: Collection) -> dict[str, int]:
-    """What a reader of the scores should know of: it is kept, as trec_eval and mteb keep it.
+    """Irregularities that a reader of the scores should know about; they are kept, as in trec_eval and mteb.
 
     A judged document that is not in the corpus can never be found, so it lowers recall and nDCG. Empty texts are
-    encoded as any others. Ids are compared byte by byte, so those that look alike are different.
+    encoded like any others. Ids are compared byte by byte, so ids that look alike are different.
     """
     queries, corpus, qrels = found.queries, found.corpus, found.qrels
     relevant = qrels["query_id"][qrels["score"] > 0]
     counts = {
-        "judgement of an unknown document": ~qrels["doc_id"].isin(corpus["doc_id"]),
+        "judgment of an unknown document": ~qrels["doc_id"].isin(corpus["doc_id"]),
         "query without a relevant document": ~queries["query_id"].isin(relevant),
         "empty document": ~(corpus["title"].str.contains(r"\S") | corpus["text"].str.contains(r"\S")),
         "empty query": ~queries["text"].str.contains(r"\S"),
@@ -101,27 +101,27 @@ def _alike(ids: pd.Series) -> pd.Series:
 
 
 def check(found: Collection, task: str) -> None:
-    """UserError if ids repeat, a query is judged twice on a document, or nothing is left to ask or to find."""
+    """Raises UserError if ids repeat, a query is judged twice on a document, or no query or document is left."""
     for name, table, key in (("query", found.queries, "query_id"), ("document", found.corpus, "doc_id")):
         if table.empty:
             gone = f" ({found.dropped})" if found.dropped else ""
-            raise UserError(f"task {task!r} has no {name} left{gone}; look at the fields and limits of its source")
+            raise UserError(f"task {task!r} has no {name} left{gone}; check the fields and limits of its source")
         twice = table[key][table[key].duplicated()]
         if len(twice):
             raise UserError(f"task {task!r}: the {name} id {twice.iloc[0]!r} occurs more than once; make ids unique")
     if (twice := found.qrels.duplicated(["query_id", "doc_id"])).any():
         row = found.qrels[twice].iloc[0]
         raise UserError(
-            f"task {task!r}: query {row.query_id!r}, document {row.doc_id!r} is judged twice; keep one judgement"
+            f"task {task!r}: query {row.query_id!r}, document {row.doc_id!r} is judged twice; keep one judgment"
         )
     relevant = found.qrels["doc_id"][found.qrels["score"] > 0]
     if relevant.empty:
-        raise UserError(f"task {task!r}: no judgement is above 0, so no document is relevant; mend the judgements")
+        raise UserError(f"task {task!r}: no judgment is above 0, so no document is relevant; correct the judgments")
     if not relevant.isin(found.corpus["doc_id"]).any():
         raise UserError(
             f"task {task!r}: none of the {len(relevant)} relevant documents is in the corpus, which begins with "
-            f"{found.corpus['doc_id'].iloc[0]!r}, while they begin with {relevant.iloc[0]!r}; the judgements seem to be of "
-            "another collection"
+            f"{found.corpus['doc_id'].iloc[0]!r}, while they begin with {relevant.iloc[0]!r}; the judgments seem to "
+            "be of another collection"
         )
 
 

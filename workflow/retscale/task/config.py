@@ -18,7 +18,7 @@ class RowsSource(WheelSource):
 
     `ambiguous` says what becomes of a query text that occurs with several documents. `merge` (a question asked twice):
     one query with several relevant documents, since two copies would each count the other's answer as wrong. `drop`
-    (a description that fits more documents than the rows say): no query at all.
+    (a description that fits more documents than the rows say): the query is left out.
     """
 
     query: str
@@ -34,8 +34,8 @@ class RowsSource(WheelSource):
 class FolderSource(Strict):
     """A folder in the BEIR layout: corpus.jsonl, queries.jsonl and qrels/<split>.tsv, each also with .gz.
 
-    Judgements are query, document and score, or TREC's four columns; a header may stand above them. `path` is absolute
-    or from where the study is run.
+    Judgments are query, document and score, or TREC's four columns, with or without a header. `path` is absolute or
+    relative to where the study is run.
     """
 
     kind: Literal["folder"]
@@ -46,7 +46,7 @@ class FolderSource(Strict):
         return Path(self.path).expanduser()
 
     def files(self) -> list[Path]:
-        """Those that the task is read from and that are there."""
+        """The files that the task is read from, as far as they exist."""
         names = ("corpus.jsonl", "queries.jsonl", f"qrels/{self.split}.tsv")
         found = [self.folder() / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
         return [path for path in found if path.exists()]
@@ -82,16 +82,16 @@ class TaskData(Strict):
     @model_validator(mode="after")
     def _labels_for_judged_only(self) -> "TaskData":
         if self.judged_only and self.source.kind == "wheel" and not self.source.label:
-            raise ValueError("judged_only needs source.label, the field that holds the judgement")
+            raise ValueError("judged_only needs source.label, the field that holds the judgment")
         return self
 
 
 class RetrievalTask(TaskData):
     """An entry of the catalog.
 
-    `alone`: the corpus is so large that the task deserves an evaluation job of its own. `corpus` names one that other
-    tasks have as well: they share a job, which encodes it once. Tasks of one `group` count as one task: its score is
-    the unweighted mean of theirs, and there is none unless the study has all that the catalog puts into the group.
+    `alone`: the corpus is so large that the task gets an evaluation job of its own. `corpus` names one that other tasks
+    share: they share a job, which encodes it once. Tasks of one `group` count as one task: its score is the unweighted
+    mean of theirs, and it has none unless the study has all tasks that the catalog puts into the group.
     """
 
     alone: bool = False
@@ -103,7 +103,7 @@ class RetrievalTask(TaskData):
 
     @property
     def texts_from(self) -> Literal["task"] | None:
-        """The stage that reads the texts of this test where it is held out; those in a wheel are read in place."""
+        """The stage that reads the texts of this test if it is held out; those in a wheel are read in place."""
         return None if self.source.kind == "wheel" else "task"
 
     def text_fields(self) -> list[str]:

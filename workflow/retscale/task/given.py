@@ -1,4 +1,4 @@
-"""The task.json files that a job was given, by the tasks of its spec."""
+"""The task.json files of a job, by the tasks of its spec."""
 
 import json
 from collections.abc import Iterable

@@ -46,7 +46,7 @@ def check_pin(task: AbsTask, source: MtebSource) -> None:
 
 
 def check_layout(readme: Path, dataset: str) -> None:
-    """UserError if the README of a data set takes data from outside of its folder, of which nothing was verified."""
+    """Raises UserError if the README of a data set takes data from outside its folder, which nothing verifies."""
     if not readme.is_file():
         return
     try:
@@ -63,7 +63,7 @@ def check_layout(readme: Path, dataset: str) -> None:
 
 
 def _tame(text: str) -> str:
-    """The text of a README; ValueError if a few lines of its header unfold to any size, or nest without end."""
+    """The text of a README; raises ValueError if its header could expand to any size, or nests too deeply."""
     header, depth = REGEX_YAML_BLOCK.search(text), 0
     for event in yaml.parse(header[2], Loader=yaml.CSafeLoader) if header else ():
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -84,14 +84,14 @@ def _places(config: dict) -> list[str]:
 
 
 def data_files(names: list[str]) -> list[str]:
-    """Those of a data set's files that are data, or say which of them belong to which part of it (README.md)."""
+    """The data files of a data set, and the README.md that says which of them belong to which part."""
     return [name for name in names if name.endswith(DATA) or name == "README.md"]
 
 
 def from_task(task: AbsTask, source: MtebSource) -> Collection:
     """The collection that `task` holds for the split and subset of `source`.
 
-    Where mteb gives each query its candidates (`top_ranked`), a candidate without a judgement gets the score 0, which is
+    Where mteb gives each query its candidates (`top_ranked`), a candidate without a judgment gets the score 0, which is
     what trec_eval makes of it, and a judged document that is no candidate is marked.
     """
     check_pin(task, source)

@@ -1,4 +1,4 @@
-"""Judgements from lines of text: which column is the query, which the document, and which the score."""
+"""Judgments from lines of text: which column is the query, which the document, and which the score."""
 
 import csv
 import re
@@ -8,9 +8,9 @@ from pathlib import Path
 
 from retscale.errors import UserError
 
-GRADE = 10**9  # a judgement that is no grade but an id or a date in the wrong column
+GRADE = 10**9  # a larger number is not a grade but an id or a date in the wrong column
 ROLES = ("query", "document", "score")
-NAMES = {  # what a header may call a column, in small letters and digits
+NAMES = {  # what a header may call a column, in lower-case letters and digits
     **dict.fromkeys(("query", "queryid", "qid", "topic", "topicid"), "query"),
     **dict.fromkeys(("corpus", "corpusid", "doc", "docid", "docno", "did", "document", "documentid"), "document"),
     **dict.fromkeys(("passage", "passageid", "pid"), "document"),
@@ -23,9 +23,9 @@ Cells = list[str]
 def judgements(lines: Iterable[tuple[int, str]], path: Path, assumed: Counter[str]) -> Iterator[tuple[str, str, int]]:
     """Query, document and score of each of the `lines` (number, text) of the file `path`.
 
-    Columns are separated by tabs, blanks or commas, and are taken by the names of the header. Without a header, or under
-    one that names neither query nor document, they are taken by position: three, or TREC's four. `assumed` counts lines
-    by how they were read, where that is not plain. UserError names the first line that cannot be read.
+    Columns are separated by tabs, spaces or commas, and identified by the header. Without a header, or with one that
+    names neither query nor document, they are identified by position: three, or TREC's four. `assumed` counts lines by
+    how they were read, where that is not obvious. Raises UserError that names the first line that cannot be read.
     """
     split = pick = None
     said: list[str] = []
@@ -42,16 +42,16 @@ def judgements(lines: Iterable[tuple[int, str]], path: Path, assumed: Counter[st
                 pick = _by_position
             query, document, score = pick(split(line))
             if not (float(score).is_integer() and abs(float(score)) < GRADE):
-                raise ValueError(f"the score {score} is no whole number of less than ten digits")
+                raise ValueError(f"the score {score} is not an integer of fewer than ten digits")
         except (ValueError, IndexError, csv.Error) as error:
-            raise UserError(f"{path}, line {number}: expected query, document and score by tabs ({error})") from None
+            raise UserError(f"{path}, line {number}: expected query, document and score separated by tabs ({error})") from None
         if said:
             assumed.update(f"{path.name}: {what}" for what in said)
         yield query, document, int(float(score))
 
 
 def _by_commas(line: str) -> bool:
-    """Whether the first line of a file has its columns so; an id may hold a comma too."""
+    """Whether the first line of a file separates its columns this way; an id may contain a comma too."""
     if "\t" in line:
         return False
     cells = _split_commas(line)
@@ -80,7 +80,7 @@ def _roles(cells: Cells) -> list[str | None]:
 
 
 def _by_name(header: Cells, roles: list[str | None]) -> tuple[Callable[[Cells], Cells], list[str]]:
-    """How to take query, document and score from a line below `header`, and what is to be said of it."""
+    """How to take query, document and score from a line below `header`, and what to report about it."""
     names = ", ".join(cell.strip() for cell in header)
     if set(roles[:-1]) == {None} and roles[-1] == "score" and len(roles) in (3, 4):
         return _by_position, [f"columns by position, since the header ({names}) names neither query nor document"]

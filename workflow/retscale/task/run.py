@@ -10,7 +10,7 @@ from retscale.terminal import say
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
-    """Read the collection, subsample it as asked, write it; returns what to know of it: assumed, dropped, odd."""
+    """Read the collection, subsample it as asked, write it; returns counts of what was assumed, dropped or odd."""
     task = Job.model_validate(spec)
     found = collect(task)
     check(found, task.id)
