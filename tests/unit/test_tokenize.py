@@ -159,7 +159,7 @@ def test_a_suffix_closes_every_text_however_long(tmp_path):
     brackets = {"query_prefix": "[", "query_suffix": "]", "passage_prefix": "{", "passage_suffix": "}"}
     assert ids_of(tokenizer, **brackets, query_length=4) == ([[59, 258, 260, 61], [59, 258, 61], [59, 61]], 1)
     assert ids_of(tokenizer, ["low"], side="passage", **brackets, eos="add")[0] == [[91, 258, 93, 0]]
-    with pytest.raises(UserError, match="leaves no room for a text beside 0 special tokens and 4 of its suffix; raise"):
+    with pytest.raises(UserError, match="leaves no room for a text besides 0 special tokens and 4 of its suffix; raise"):
         ids_of(tokenizer, query_suffix="]]]]", query_length=4)
 
 
@@ -204,7 +204,7 @@ def test_special_tokens_that_leave_no_room_are_refused(tmp_path):
     }
     (tmp_path / "tokenizer.json").write_text(json.dumps(backend))
     tokenizer = load_tokenizer(tmp_path)
-    with pytest.raises(UserError, match="query_length 4 leaves no room for a text beside 4 special tokens"):
+    with pytest.raises(UserError, match="query_length 4 leaves no room for a text besides 4 special tokens"):
         ids_of(tokenizer, query_length=4)
     assert ids_of(tokenizer, ["low"], query_length=5)[0] == [[0, 0, 0, 0, 258]]
 
@@ -223,7 +223,7 @@ def test_a_fingerprint_changes_with_each_key_of_the_prompt(tmp_path, change):
 
 def test_a_tokenizer_in_python_is_refused(tmp_path):
     ByT5Tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="ByT5Tokenizer, which is no fast tokenizer"):
+    with pytest.raises(UserError, match="ByT5Tokenizer, which is not a fast tokenizer"):
         load_tokenizer(tmp_path)
 
 

@@ -1,1 +1,1 @@
-"""Models as every stage sees them: loading, device and dtype, parameter counts, pooling, encoding."""
+"""Models as every stage uses them: loading, device and dtype, parameter counts, pooling, encoding."""

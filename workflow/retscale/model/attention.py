@@ -1,4 +1,4 @@
-"""MPT's attention by torch's fused kernel, which transformers 5.23 does not use for it: a third less time a step."""
+"""MPT's attention with torch's fused kernel, which transformers 5.23 does not use for it: a third less time per step."""
 
 from types import MethodType
 
@@ -7,7 +7,7 @@ from transformers import Cache, PreTrainedModel
 
 
 def use_fused(model: PreTrainedModel) -> None:
-    """Let the attention of an MPT `model`, with or without its head, run fused; other models are left as they are.
+    """Make the attention of an MPT `model`, with or without its head, run fused; other models are left unchanged.
 
     It keeps a cache only where one is passed. In a right-padded batch no token sees padding, so the padding mask is not
     needed and one (heads, tokens, keys) bias, ALiBi and causality, serves the whole batch; only left padding needs one
@@ -58,8 +58,8 @@ def _forward(
 
 
 def _padded_left(mask: torch.Tensor) -> bool:
-    """Whether a text's last token must not look at its first. Noted on the mask, which all layers are given: to look
-    makes the host wait for an accelerator, and one wait a layer would leave it idle."""
+    """Whether a text's last token must not see its first. Cached on the mask, which all layers share: reading it makes
+    the host wait for the accelerator, and one wait per layer would leave it idle."""
     if not hasattr(mask, "padded_left"):
         mask.padded_left = bool(mask[:, 0, -1, 0].any())
     return mask.padded_left

@@ -1,4 +1,4 @@
-"""Are all weights of a model in its files, and all of its files' in the model? None may be random or left out."""
+"""Check that a model and its files have the same weights: none may be random, none left out."""
 
 import re
 from pathlib import Path
@@ -12,9 +12,9 @@ _LAYER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 def require_plausible(where: Path | str, config: PreTrainedConfig, size: int) -> None:
-    """UserError if `size` bytes of weights cannot hold what `config` describes, even at two bits a weight.
+    """Raises UserError if `size` bytes of weights cannot hold what `config` describes, even at two bits per weight.
 
-    Asked before the model is built, which would take all memory and time for a billion layers.
+    Checked before the model is built, which would take all memory and time for a billion layers.
     """
     text = config.get_text_config()
     layers, width, inner, words = (
@@ -23,19 +23,19 @@ def require_plausible(where: Path | str, config: PreTrainedConfig, size: int) ->
     )
     if layers < 1 or (layers * max(width, inner) + words) * width > 4 * size:
         raise UserError(
-            f"{where} describes a model of {layers:,} layers of width {width:,} and {words:,} tokens, for which its "
-            f"weights ({size:,} bytes) are too few; get a complete checkpoint"
+            f"{where} describes a model of {layers:,} layers of width {width:,} and {words:,} tokens, but its "
+            f"weights ({size:,} bytes) are too small for it; get a complete checkpoint"
         )
 
 
 def require_complete(where: Path | str, model: PreTrainedModel, loading: dict) -> None:
-    """UserError if weights of `model` are random because `where` lacks them, or if it has layers that the model lacks.
+    """Raises UserError if weights of `model` are missing from `where`, or if it has layers that the model lacks.
 
-    `loading` is what transformers says of the loading. Heads and poolers that a model does without are no layers.
+    `loading` is transformers' report on the loading. Heads and poolers that a model does not use are not layers.
     """
     if lacking := sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]])):
         raise UserError(
-            f"{where} lacks {len(lacking)} weights of a {type(model).__name__}, such as {lacking[0]}; "
+            f"{len(lacking)} weights of a {type(model).__name__} are missing from {where}, such as {lacking[0]}; "
             "they would be random: get a complete checkpoint"
         )
     layers = {kind for name in model.state_dict() if (kind := _LAYER.sub("*", name)) != name}
@@ -47,6 +47,6 @@ def require_complete(where: Path | str, model: PreTrainedModel, loading: dict) -
     )
     if unread:
         raise UserError(
-            f"{where} holds {len(unread)} weights of layers that its configuration does not count, such as {unread[0]}; "
-            "they would be left out: get a complete checkpoint"
+            f"{where} holds {len(unread)} weights of layers that its configuration does not have, such as {unread[0]}; "
+            "they would be ignored: get a complete checkpoint"
         )

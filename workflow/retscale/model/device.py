@@ -1,4 +1,4 @@
-"""Which device and which number format this machine can train and encode in."""
+"""The device and the number format in which this machine trains and encodes."""
 
 from typing import get_args
 
@@ -14,7 +14,7 @@ def device() -> torch.device:
 
 
 def to(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
-    """A CPU tensor on `device`, without waiting for what runs there: from memory that is not pinned a copy would."""
+    """A CPU tensor copied to `device` without waiting for what runs there, as a copy from unpinned memory would."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 

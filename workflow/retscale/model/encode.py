@@ -24,9 +24,9 @@ def encode(
 ) -> np.ndarray:
     """Embeddings of texts given as token ids, in their order: float32 (texts, d).
 
-    Batches gather texts of like length up to `tokens_per_batch` tokens, padding included. Runs where the model is and in
-    the model's dtype; pooling and normalisation are in float32. The last bits of a vector depend on the texts that
-    share its batch, so equal sequences are encoded once: within a call their vectors are the same bits.
+    Batches gather texts of similar length up to `tokens_per_batch` tokens, padding included. Runs on the model's device
+    and in its dtype; pooling and normalization are in float32. The last bits of a vector depend on the other texts in
+    its batch, so equal sequences are encoded once: within a call their vectors have the same bits.
     """
     firsts, number = distinct(digests(ids))
     vectors = np.empty((len(firsts), model.config.hidden_size), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""An encoder as it was trained: the files, the prompt and the pooling that encoder.json vouches for."""
+"""An encoder as it was trained: with the files, the prompt and the pooling that encoder.json records."""
 
 import copy
 import hashlib
@@ -26,8 +26,7 @@ from retscale.model.tokenize import fingerprint, token_ids
 class Encoder:
     """`models` are replicas, one a device.
 
-    `reads` is the same for encoders that make the same tokens of every text, `sha256` for those that make the same
-    vectors.
+    `reads` is the same for encoders that tokenize every text alike, `sha256` for those that make the same vectors.
     """
 
     models: list[PreTrainedModel]
@@ -58,18 +57,18 @@ class Encoder:
 def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
     """The encoder whose encoder.json is `path`, once on every accelerator of this process, or on the CPU.
 
-    Prompt and pooling are those that it was trained with, and cannot be others. UserError if its files are not the ones
-    that encoder.json lists, or if texts would become other tokens than in training.
+    Prompt and pooling are those that it was trained with. Raises UserError if its files are not the ones that
+    encoder.json lists, or if texts would be tokenized differently than in training.
     """
     facts = json.loads(path.read_text(encoding="utf-8"))
     folder = path.parent / facts.get("folder", "")  # of an encoder made elsewhere, used in place
     if unlisted := sorted({weights.name for weights in listed_weights(folder)} - facts["files"].keys()):
-        raise UserError(f"{path} does not list {folder / unlisted[0]}, which would be loaded; make this encoder again")
+        raise UserError(f"{path} does not list {folder / unlisted[0]}, which would be loaded; train this encoder again")
     for name, expected in facts["files"].items():
         if files.sha256(folder / name) != expected:
             raise UserError(f"{folder / name} is not the file that {path.name} lists; make this encoder again")
     if not facts["normalize"]:
-        raise UserError(f"{path} asks for vectors that are not normalised, but texts are compared by cosine here")
+        raise UserError(f"{path} asks for vectors that are not normalized, but texts are compared by cosine here")
     tokenizer = load_tokenizer(folder)
     prompt = trained_prompt(facts, tokenizer, path)
     model = load_backbone(folder, dtype(precision)).to(device())
@@ -93,16 +92,16 @@ def sha256(facts: list) -> str:
 
 
 def trained_prompt(facts: dict, tokenizer: PreTrainedTokenizerBase, path: Path) -> Prompt:
-    """The prompt in encoder.json; UserError unless it makes of texts the tokens that it made in training."""
+    """The prompt in encoder.json; raises UserError unless it makes the same tokens as in training."""
     try:
         prompt = Prompt.model_validate(facts["prompt"])
         same = fingerprint(tokenizer, prompt) == facts["prompt_sha256"]
     except (KeyError, ValidationError):
-        raise UserError(f"{path} holds no valid prompt; make this encoder again") from None
+        raise UserError(f"{path} has no valid prompt; train this encoder again") from None
     if not same:
         raise UserError(
-            f"{path}: with this prompt and tokenizer texts become other tokens than in training (prompt_sha256 "
+            f"{path}: with this prompt and tokenizer, texts become other tokens than in training (prompt_sha256 "
             f"differs); undo the edit, install the tokenizers and transformers that {path.parent.name} was trained "
-            "with, or make it again"
+            "with, or train it again"
         )
     return prompt

@@ -29,12 +29,12 @@ from retscale.errors import UserError
 from retscale.model.attention import use_fused
 from retscale.model.complete import require_complete, require_plausible
 
-transformers.utils.logging.disable_progress_bar()  # a bar a file would drown a job's own lines
+transformers.utils.logging.disable_progress_bar()  # a progress bar per file would drown the job's own lines
 
-# These have no fused attention in transformers 5.23 and refuse to be asked for one.
+# These have no fused attention in transformers 5.23 and raise when asked for it.
 EAGER_ONLY = {"mpt"}
 
-# Encoder and decoder whose encoder half stands alone; its positions are relative, so it reads a text of any length.
+# Encoder-decoders whose encoder half works alone; its positions are relative, so it reads a text of any length.
 T5 = {"t5", "mt5", "umt5"}
 
 # Their first position is the one after the padding token's number, as RoBERTa's.
@@ -55,21 +55,21 @@ def load_backbone(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
         return _load(AutoModelForTextEncoding, config, folder, dtype)
     if config.is_encoder_decoder:
         raise UserError(
-            f"{folder} holds a {config.model_type}, an encoder with a decoder; of these only the encoder half of "
+            f"{folder} holds a {config.model_type}, an encoder-decoder; of these only the encoder half of "
             f"{', '.join(sorted(T5))} can be used"
         )
-    # A checkpoint of masked language modelling lacks the weights of a pooling layer, and nothing here reads its output.
+    # A checkpoint of masked language modeling lacks the weights of a pooling layer, and nothing here reads its output.
     pooler = "add_pooling_layer" in inspect.signature(MODEL_MAPPING.get(type(config), object).__init__).parameters
     return _load(AutoModel, config, folder, dtype, **({"add_pooling_layer": False} if pooler else {}))
 
 
 def load_causal_lm(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
-    """The transformer with its language-modelling head, in eval mode on the CPU; UserError if it is no decoder."""
+    """The transformer with its language-modeling head, in eval mode on the CPU; raises UserError if it is not a decoder."""
     config = _config(folder)
     if not _is_causal(config):
         raise UserError(
-            f"{folder} holds a {config.model_type}, which reads a text in both directions and continues none, so it "
-            "cannot be scored in context; leave `icl` out of its study"
+            f"{folder} holds a {config.model_type}, which is not a decoder and cannot continue a text, so it "
+            "cannot be scored in context; remove `icl` from its study"
         )
     return _load(AutoModelForCausalLM, config, folder, dtype)
 
@@ -97,14 +97,14 @@ def read_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if not tokenizer.is_fast:
         raise UserError(
-            f"{folder} holds a {type(tokenizer).__name__}, which is no fast tokenizer; add a tokenizer.json to it"
+            f"{folder} holds a {type(tokenizer).__name__}, which is not a fast tokenizer; add a tokenizer.json"
         )
     return tokenizer  # ty: ignore[invalid-explicit-return] - transformers lists its classes and leaves out their base
 
 
 def max_length(config: PreTrainedConfig) -> int | None:
     """Tokens that a model of this config can read, or None if it has no limit or the config does not say."""
-    if config.model_type in T5:  # their files state an `n_positions` that only their data had
+    if config.model_type in T5:  # their files state an `n_positions`, which only their training data had
         return None
     if config.model_type in POSITIONS_AFTER_PADDING:
         return config.max_position_embeddings - config.pad_token_id - 1
@@ -115,9 +115,9 @@ def max_length(config: PreTrainedConfig) -> int | None:
 
 
 def deterministic(seed: int, threads: int | None = None) -> None:
-    """Seed every generator and refuse kernels that are not repeatable.
+    """Seed every generator and refuse kernels that are not deterministic.
 
-    On a CPU bits depend on the number of threads as well: give `threads` where the same bytes are promised.
+    On a CPU the bits also depend on the number of threads: give `threads` where the same bytes are promised.
     """
     random.seed(seed)
     np.random.seed(seed % 2**32)
@@ -135,7 +135,7 @@ def _config(folder: Path | str) -> PreTrainedConfig:
 
 
 def _is_causal(config: PreTrainedConfig) -> bool:
-    """BERT and its kin have a class for causal language modelling, which would load and score nonsense."""
+    """False for BERT and similar models, whose class for causal language modeling would load and score nonsense."""
     masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
     return not (masked or config.is_encoder_decoder or config.model_type in T5)
 
@@ -162,7 +162,7 @@ def _load(auto: type, config: PreTrainedConfig, folder: Path | str, dtype: torch
 
 @contextmanager
 def readable(what: str, source: Path | str) -> Iterator[None]:
-    """Whatever the libraries raise over a damaged or hostile file becomes a UserError of one line."""
+    """Turns whatever the libraries raise for a damaged or hostile file into a UserError of one line."""
     try:
         yield
     except UserError:
@@ -181,7 +181,7 @@ def _need(folder: Path | str) -> Path:
     folder = Path(folder)
     if not (folder / "config.json").is_file() and not (folder / "tokenizer_config.json").is_file():
         raise UserError(
-            f"{folder} is no model folder (it has no config.json); give the folder that holds the model's files"
+            f"{folder} is not a model folder (it has no config.json); give the folder with the model's files"
         )
     return folder
 

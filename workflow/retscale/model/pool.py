@@ -1,4 +1,4 @@
-"""One vector a text from its token vectors."""
+"""One vector per text from its token vectors."""
 
 from typing import Literal
 
@@ -30,5 +30,5 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, how: Pooling) -> torch.Tensor
 
 
 def l2_normalize(vectors: torch.Tensor) -> torch.Tensor:
-    """Unit vectors, in float32 whatever came in."""
+    """Unit vectors, in float32 whatever the input."""
     return torch.nn.functional.normalize(vectors.float(), dim=-1, eps=1e-12)

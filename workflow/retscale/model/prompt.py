@@ -1,4 +1,4 @@
-"""How a text is put to an encoder: fixed when it is trained, saved with it, and never another afterwards."""
+"""How a text is presented to an encoder: fixed when it is trained, saved with it, and never changed afterwards."""
 
 from typing import Literal
 
@@ -8,20 +8,20 @@ from retscale.strict import Strict
 
 Side = Literal["query", "passage"]
 
-# `tokenizer`: what the tokenizer adds of itself (BERT [CLS] and [SEP], Llama BOS, T5 </s>, GPT-NeoX nothing);
-# `add`: its BOS or EOS token precisely once, whatever it adds of itself; `none`: nothing.
+# `tokenizer`: what the tokenizer adds by default (BERT [CLS] and [SEP], Llama BOS, T5 </s>, GPT-NeoX nothing);
+# `add`: its BOS or EOS token exactly once, whatever it adds by default; `none`: nothing.
 Policy = Literal["tokenizer", "add", "none"]
 
 
 class Prompt(Strict):
     """What stands before and after a text, where it is cut, and which special tokens enclose it.
 
-    The defaults are those of the authors' public code ("code"), for the paper of Portes et al. 2025 is silent.
+    The defaults are those of the authors' public code ("code"), since the paper of Portes et al. 2025 does not say.
     """
 
     query_prefix: str = ""  # code: none; may be a whole instruction
     passage_prefix: str = ""
-    query_suffix: str = ""  # stands after the text however long that is, such as SGPT's closing bracket
+    query_suffix: str = ""  # follows the text even if that is cut, such as SGPT's closing bracket
     passage_suffix: str = ""
     query_length: int = Field(128, ge=4)  # code: 128 tokens for both, special tokens included
     passage_length: int = Field(128, ge=4)

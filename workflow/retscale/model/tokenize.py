@@ -33,23 +33,23 @@ class Tokens(NamedTuple):
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], prompt: Prompt, side: Side) -> Tokens:
     """Ids of each text of `side` under `prompt`: its prefix and itself, cut so that suffix and special tokens always fit.
 
-    Special tokens are put on as ids, because what a tokenizer makes of its `add_bos_token` and `add_eos_token` changes
-    with its class and version; no chat template is applied. A text of no token at all becomes one end-of-text (or
-    padding) token. UserError if the policy adds a token that the tokenizer lacks.
+    Special tokens are added as ids, because the effect of `add_bos_token` and `add_eos_token` depends on a tokenizer's
+    class and version; no chat template is applied. A text without any token becomes one end-of-text (or padding) token.
+    Raises UserError if the policy adds a token that the tokenizer lacks.
     """
     head, tail = _ends(tokenizer, prompt)
     prefix, suffix = prompt.prefix(side), _bodies(tokenizer, [prompt.suffix(side)])[0] if prompt.suffix(side) else []
     room = prompt.length(side) - len(head) - len(suffix) - len(tail)
     if room < 1:
         raise UserError(
-            f"prompt: {side}_length {prompt.length(side)} leaves no room for a text beside "
+            f"prompt: {side}_length {prompt.length(side)} leaves no room for a text besides "
             f"{len(head) + len(tail)} special tokens{f' and {len(suffix)} of its suffix' if suffix else ''}; raise it"
         )
     empty = tokenizer.pad_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     ids, cut = [], 0
     for start in range(0, len(texts), TEXTS_A_CALL):
         for body in _bodies(tokenizer, [prefix + text for text in texts[start : start + TEXTS_A_CALL]]):
-            if prompt.bos == "add" and body[:1] == head:  # the text brought one along
+            if prompt.bos == "add" and body[:1] == head:  # the text already has one
                 body = body[1:]
             cut += len(body) > room
             body = body[:room]
@@ -62,7 +62,8 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], prompt: Prom
 def fingerprint(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
     """sha256 of the prompt and of what it makes of a few texts with this tokenizer.
 
-    It changes with any key of the prompt, and with a tokenizer, or a version of its library, that reads text otherwise.
+    It changes with any key of the prompt, and with a tokenizer, or a version of its library, that reads text
+    differently.
     """
     probes = {
         side: [x.tolist() for x in token_ids(tokenizer, PROBES, prompt, side).ids] for side in ("query", "passage")
@@ -81,7 +82,7 @@ def pad(ids: list[np.ndarray], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]
 
 
 def _bodies(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
-    """Ids without special tokens, uncut whatever the tokenizer's files say of truncation and its side."""
+    """Ids without special tokens, never truncated, whatever the tokenizer's files say."""
     return tokenizer(
         texts,
         add_special_tokens=False,
@@ -94,7 +95,7 @@ def _bodies(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[i
 
 
 def own_ends(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """The ids that a tokenizer puts before and after a text by itself."""
+    """The ids that a tokenizer adds before and after a text by default."""
     probe = tokenizer("a", padding=False, return_special_tokens_mask=True)
     ids, added = probe["input_ids"], probe["special_tokens_mask"]
     return ids[: added.index(0)], ids[len(ids) - added[::-1].index(0) :]

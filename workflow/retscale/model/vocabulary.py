@@ -1,4 +1,4 @@
-"""Does a model have a vector for each token of its tokenizer?"""
+"""Check that a model has an embedding for each token of its tokenizer."""
 
 from transformers import PreTrainedTokenizerBase
 
@@ -7,7 +7,7 @@ from retscale.phrase import counted
 
 
 def check_rows(whose: str, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
-    """UserError for a token without a row of the embedding, since any that the tokenizer has may occur in a text.
+    """Raises UserError for a token without a row of the embedding, since any token may occur in a text.
 
     Rows without a token are common: families pad their embedding to a round number.
     """
@@ -18,7 +18,7 @@ def check_rows(whose: str, tokenizer: PreTrainedTokenizerBase, rows: int) -> Non
         what = f"{named[0]} token" if named else "token"
         others = f", nor for {counted(len(beyond) - 1, 'other')}" if len(beyond) > 1 else ""
         raise UserError(
-            f"the tokenizer of {whose} has the {what} {token!r} with the id {number}, but the model has {rows:,} rows of "
-            f"token embedding, so it has none for it{others}; remove such tokens from the tokenizer's files, or resize the "
-            "model's embedding"
+            f"the tokenizer of {whose} has the {what} {token!r} with the id {number}, but the token embedding of the "
+            f"model has {rows:,} rows, so none for it{others}; remove such tokens from the tokenizer's files, or "
+            "resize the model's embedding"
         )
