@@ -200,7 +200,7 @@ def test_a_name_that_is_no_ones_choice_harms_nobody(hub):
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_a_body_longer_than_stated_is_cut_off(hub, tmp_path, name):
     hub.fail("/files/" if name == "model.safetensors" else name, endless=True, times=99)
-    refused(f"{name} of some/model at main: more bytes come than the [0-9,]+ that the hub states")
+    refused(f"{name} of some/model at main: the hub sends more than the [0-9,]+ bytes that it states")
     assert hub.sent_in_vain < 64 * 2**20
     assert sum(path.stat().st_size for path in home(tmp_path).glob("blobs/*")) <= len(WEIGHTS) + 8
 
@@ -225,7 +225,7 @@ def test_packed_bytes_which_unfold_to_any_number_are_refused(hub, path):
     bomb = gzip.compress(bytes(2**28))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     hub.fail(path, status=200, body=bomb, headers={"Content-Encoding": "gzip"}, times=99)
-    refused("packed an answer")
+    refused("compressed answer")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
 
@@ -278,7 +278,7 @@ def test_a_refusal_that_repeats_the_token_is_not_repeated(hub, monkeypatch, caps
 @pytest.mark.parametrize("token", [f"{TOKEN}\nx: y", f"{TOKEN}\u00e9", f"{TOKEN}\x00"])
 def test_a_token_that_cannot_be_sent_is_not_printed(hub, monkeypatch, capsys, token):
     monkeypatch.setattr("huggingface_hub.utils._headers.get_token", lambda: token)
-    line = refused("HF_TOKEN holds characters that no token has")
+    line = refused("HF_TOKEN contains characters that no token has")
     assert TOKEN not in line + "".join(capsys.readouterr())
 
 
@@ -323,7 +323,7 @@ def test_a_planted_link_costs_no_file_of_the_user(hub, tmp_path):
     link = home(tmp_path) / "snapshots" / hub.commit / "config.json"
     link.unlink()
     link.symlink_to(mine)
-    refused("config.json does not say its hash", hub.commit)
+    refused("config.json does not show its hash", hub.commit)
     assert mine.read_text() == "precious"
 
 

@@ -150,7 +150,7 @@ def test_a_cut_download_goes_on_where_it_broke(hub, tmp_path, capsys, monkeypatc
         hold.set()
     assert job.result().sha256["model.safetensors"] == hashlib.sha256(WEIGHTS).hexdigest()
     assert ranges(hub) == [(None, 200), (f"bytes={4 * 2**16}-", 206)]
-    assert re.search(r"after 262,14[49] bytes; going on", capsys.readouterr().err)
+    assert re.search(r"after 262,14[49] bytes; resuming", capsys.readouterr().err)
 
 
 def test_a_long_download_tells_how_much_has_come(hub, capsys, monkeypatch):
@@ -168,7 +168,7 @@ def test_a_hub_that_falls_silent_is_asked_again(hub, waits, monkeypatch, capsys)
     hub.fail("/api/models/", hold=(hold := threading.Event()))
     assert snapshot(REPO, "main", choose).commit == hub.commit
     hold.set()
-    assert waits[0] == 1 and "the connection broke (ReadTimeout); retry 1" in capsys.readouterr().err
+    assert waits[0] == 1 and "the connection was lost (ReadTimeout); retry 1" in capsys.readouterr().err
 
 
 def test_a_cut_listing_is_asked_again(hub, waits):
@@ -178,7 +178,7 @@ def test_a_cut_listing_is_asked_again(hub, waits):
 
 def test_cuts_for_ever_are_told_as_such(hub, waits, tmp_path):
     hub.fail("/files/", cut=100, times=1000)
-    with pytest.raises(UserError, match="the connection broke again and again while some/model at main came"):
+    with pytest.raises(UserError, match="the connection was lost repeatedly while some/model at main was fetched"):
         snapshot(REPO, "main", choose)
     assert len(hub.bodies("model.safetensors")) == 6
     assert [path.read_bytes() for path in halves(tmp_path)] == [b""]  # below 10 MiB
@@ -237,7 +237,7 @@ def test_a_damaged_file_in_a_cache_of_others_is_named(hub, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(UserError, match=f"config.json .* is damaged.*take {blob} out of the cache.*Permission denied"):
+    with pytest.raises(UserError, match=f"config.json .* is damaged.*remove {blob} from the cache.*Permission denied"):
         snapshot(REPO, hub.commit, choose)
 
 
@@ -363,14 +363,14 @@ def test_an_unknown_repository_and_a_bad_token(hub, monkeypatch):
 def test_room_on_the_disk_is_checked_before_a_byte_comes(hub, monkeypatch):
     usage = type("Usage", (), {"free": 1_000_000})
     monkeypatch.setattr("retscale.hub.cache.shutil.disk_usage", lambda path: usage)
-    with pytest.raises(UserError, match=r"some/model at main wants 0.0 GB more .* has 0.0 GB free; .*HF_HOME"):
+    with pytest.raises(UserError, match=r"some/model at main needs 0.0 GB more, .* has 0.0 GB free; .*HF_HOME"):
         snapshot(REPO, "main", choose)
     assert not hub.bodies("model.safetensors") and not hub.bodies("config.json")
     usage.free = 2_000_000
     snapshot(REPO, "main", choose)
     usage.free = 0  # what is there already needs no room
     snapshot(REPO, "main", choose)
-    with pytest.raises(UserError, match="x wants 14.5 GB more and the disk of /no/such/folder has 0.0 GB free"):
+    with pytest.raises(UserError, match="x needs 14.5 GB more, but the disk of /no/such/folder has 0.0 GB free"):
         check_room(14_500_000_000, Path("/no/such/folder"), "x")
 
 
@@ -453,7 +453,7 @@ def rest(hub, tmp_path) -> Path:
 def test_a_killed_download_goes_on_where_it_was(hub, rest, tmp_path):
     told = finish(start(), BIG)
     assert ranges(hub) == [(f"bytes={KEPT}-", 206)] and not halves(tmp_path)
-    assert f"model.safetensors of some/model at main: going on after {KEPT:,} of {len(BIG):,} bytes\n" in told
+    assert f"model.safetensors of some/model at main: resuming after {KEPT:,} of {len(BIG):,} bytes\n" in told
 
 
 def test_killed_again_it_goes_on_from_there(hub, rest, tmp_path):
@@ -466,7 +466,7 @@ def test_killed_again_it_goes_on_from_there(hub, rest, tmp_path):
 def test_a_damaged_rest_is_noticed_and_all_is_fetched_anew(hub, rest, tmp_path):
     with rest.open("r+b") as file:
         file.write(bytes([BIG[0] ^ 1]))
-    assert "what an earlier job left of it was damaged; fetching it anew" in finish(start(), BIG)
+    assert "what an earlier job left of it was damaged; fetching it again" in finish(start(), BIG)
     assert ranges(hub) == [(f"bytes={KEPT}-", 206), (None, 200)] and not halves(tmp_path)
 
 
@@ -526,7 +526,7 @@ def one_after_the_other(hub, weights: bytes) -> None:
     second = start()
     waits = second.stderr.readline()
     hold.set()
-    assert re.search("^model.safetensors of .*: another job fetches it; waiting for its lock /.*[.]lock$", waits)
+    assert re.search("^model.safetensors of .*: another job is fetching it; waiting for its lock /.*[.]lock$", waits)
     for job in (first, second):
         finish(job, weights)
 

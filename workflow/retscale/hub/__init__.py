@@ -1,1 +1,1 @@
-"""Files of the Hugging Face hub: the only code that reaches it, for the stages that may."""
+"""Files of the Hugging Face hub: the only code that connects to it, for the stages that may."""

@@ -1,4 +1,4 @@
-"""A file on its way into the hub's cache, where what a killed job had of it is gone on with.
+"""A download into the hub's cache, which resumes what a killed job had of it.
 
 The hub's own client starts over: it gives each download a name of its own, because two that append to one file ruin it
 on file systems whose locks do nothing. Here two would write the same bytes to the same places.
@@ -29,7 +29,7 @@ class Part(io.BufferedRandom):
     def write(self, data: bytes) -> int:  # ty: ignore[incompatible-method-override] - bytes are all that it is given
         if self.tell() + len(data) > self._size:
             raise UserError(
-                f"{self._what}: more bytes come than the {self._size:,} that the hub states; check HF_ENDPOINT"
+                f"{self._what}: the hub sends more than the {self._size:,} bytes that it states; check HF_ENDPOINT"
             )
         return super().write(data)
 
@@ -52,26 +52,26 @@ class Blob:
         return left if left <= self.size else 0
 
     def fetch(self) -> None:
-        """Fetch what is not there yet.
+        """Fetch what is missing.
 
-        The hash is looked at only where an earlier job's bytes were gone on with, for then they may be what is wrong and
-        all is fetched anew; whoever uses a file looks at it in any case.
+        The hash is checked only after resuming from an earlier job's bytes, since these may be wrong and all is then
+        fetched again; whoever uses a file checks it in any case.
         """
         with ExitStack() as held:
             try:
                 held.enter_context(locked(self.path, timeout=1))
             except TimeoutError as error:
-                self._tell(f"another job fetches it; waiting for its lock {error.lock_file}")
+                self._tell(f"another job is fetching it; waiting for its lock {error.lock_file}")
                 held.enter_context(locked(self.path))
             if self.path.is_file():
                 return
             part = unfinished(self.path)
             if start := self.kept():
-                self._tell(f"going on after {start:,} of {self.size:,} bytes")
+                self._tell(f"resuming after {start:,} of {self.size:,} bytes")
             self._fill(part, start)
-            with suppress(FileNotFoundError):  # where locks do nothing, another job has been faster
+            with suppress(FileNotFoundError):  # where locks do nothing, another job may have been faster
                 if start and not self._right(part):
-                    self._tell("what an earlier job left of it was damaged; fetching it anew")
+                    self._tell("what an earlier job left of it was damaged; fetching it again")
                     part.unlink()
                     self._fill(part, 0)
                 os.replace(part, self.path)

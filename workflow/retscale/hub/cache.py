@@ -1,4 +1,4 @@
-"""The hub's cache on this machine's disk: room in it, what killed jobs left in it, and whether its files are right."""
+"""The hub's cache on disk: free space, leftovers of killed jobs, and the verification of files."""
 
 import hashlib
 import os
@@ -18,13 +18,13 @@ ABANDONED_S = 7 * 24 * 3600
 
 
 def check_room(wanted: int, folder: Path, what: str) -> None:
-    """UserError unless the disk that `folder` is or will be on has `wanted` bytes free."""
+    """Raises UserError unless the disk that `folder` is or will be on has `wanted` bytes free."""
     place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(place).free
     if wanted > free:
         raise UserError(
-            f"{what} wants {wanted / 1e9:,.1f} GB more and the disk of {folder} has {free / 1e9:,.1f} GB free; make room "
-            "there, or set HF_HOME to a folder on a larger disk"
+            f"{what} needs {wanted / 1e9:,.1f} GB more, but the disk of {folder} has {free / 1e9:,.1f} GB free; make "
+            "room there, or set HF_HOME to a folder on a larger disk"
         )
 
 
@@ -42,9 +42,9 @@ def locked(blob: Path, timeout: float | None = None) -> AbstractContextManager:
 
 
 def sweep(blobs: Path) -> None:
-    """Delete what killed jobs left half fetched and nobody has come back for within a week of its last byte."""
+    """Delete partial downloads of killed jobs that nobody has resumed within a week of their last byte."""
     for left in blobs.glob("*.incomplete"):
-        with suppress(OSError), locked(blobs / left.name.split(".")[0], timeout=0.1):  # or a job is at it, or not ours
+        with suppress(OSError), locked(blobs / left.name.split(".")[0], timeout=0.1):  # or a job is fetching it, or it is not ours
             if time.time() - left.stat().st_mtime > ABANDONED_S:
                 left.unlink()
 
@@ -76,8 +76,8 @@ def blob_of(path: Path, home: Path) -> Path | None:
     blob = Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else path
     if blob.parent != blobs or not BLOB.fullmatch(blob.name):
         raise UserError(
-            f"{path} does not say its hash: the hub's cache keeps files under their hash in {blobs} and links to them, "
-            "so it needs a file system with symbolic links, and HF_HUB_DISABLE_SYMLINKS must not be set"
+            f"{path} does not show its hash: the hub's cache keeps files under their hash in {blobs} and links to "
+            "them, so it needs a file system with symbolic links, and HF_HUB_DISABLE_SYMLINKS must not be set"
         )
     return blob
 
@@ -86,7 +86,7 @@ def link(path: Path, blob: Path, home: Path) -> None:
     """Put the link `path` to a blob into a snapshot."""
     plain(path.parent, home).mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
-    with suppress(FileExistsError):  # another job has been faster
+    with suppress(FileExistsError):  # another job was faster
         path.symlink_to(os.path.relpath(blob, path.parent))
 
 
@@ -114,7 +114,7 @@ def verified(path: Path, home: Path, what: str) -> str:
                 raise _take_out(path, blob, opened, what)
     except FileNotFoundError:
         raise UserError(
-            f"{path.name} of {what} was damaged and another job took it out of the cache; run this job again"
+            f"{path.name} of {what} was damaged and another job removed it from the cache; run this job again"
         ) from None
     return sha256
 
@@ -128,8 +128,8 @@ def _take_out(path: Path, blob: Path, damaged: os.stat_result, what: str) -> Use
                 path.unlink(missing_ok=True)
                 blob.unlink(missing_ok=True)
     except OSError as error:
-        return UserError(f"{trouble}; take {blob} out of the cache, which this job may not ({error.strerror})")
+        return UserError(f"{trouble}; remove {blob} from the cache, which this job may not do ({error.strerror})")
     return UserError(
-        f"{trouble}; it was taken out of the cache, so run this job again; should it come damaged again, suspect the disk "
+        f"{trouble}; it was removed from the cache, so run this job again; if it is damaged again, suspect the disk "
         "or a proxy"
     )

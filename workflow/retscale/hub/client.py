@@ -1,4 +1,4 @@
-"""How the hub is asked: one policy of retries for every request, one line a retry, no secret in any line."""
+"""How the hub is queried: one retry policy for every request, one line per retry, no secret in any line."""
 
 import email.utils
 import re
@@ -44,7 +44,7 @@ def prepare() -> None:
 
 
 class Client(httpx2.Client):
-    """Sends again, with longer and longer waits, what the server could not answer now; UserError when that is in vain.
+    """Retries, with longer and longer waits, what the server could not answer; raises UserError when it gives up.
 
     Without a connection it fails at once, so that a machine without network soon turns to the cache.
     """
@@ -63,7 +63,7 @@ class Client(httpx2.Client):
             try:
                 response = super().send(request, stream=stream, **options)
             except BROKEN as error:
-                trouble = f"the connection broke ({type(error).__name__})"
+                trouble = f"the connection was lost ({type(error).__name__})"
             else:
                 if response.status_code not in AGAIN:
                     response.stream = Body(response.stream, what)
@@ -74,8 +74,8 @@ class Client(httpx2.Client):
             if attempt == TRIES or waited + wait > PATIENCE_S:
                 later = f" and asks to wait {wait:.0f} s" if wait > LONGEST_WAIT_S else ""
                 raise UserError(
-                    f"{what}: {trouble}{later}; gave up after {attempt} {'tries' if attempt > 1 else 'try'}; run this job again "
-                    "later, or with HF_HUB_OFFLINE=1 if the cache has it all"
+                    f"{what}: {trouble}{later}; gave up after {attempt} {'tries' if attempt > 1 else 'try'}; run "
+                    "this job again later, or with HF_HUB_OFFLINE=1 if the cache has it all"
                 )
             say(f"{what}: {trouble}; retry {attempt} in {wait:.0f} s")
             time.sleep(wait)
@@ -89,7 +89,7 @@ def bound(response: httpx2.Response) -> None:
     """
     if (packed := response.headers.get("content-encoding", "identity")) != "identity":
         raise UserError(
-            f"the hub: it packed an answer ({packed[:20]!r}) that was to come plain; check HF_ENDPOINT and the proxy"
+            f"the hub sent a compressed answer ({packed[:20]!r}), although none was accepted; check HF_ENDPOINT and the proxy"
         )
     if response.status_code not in (200, 206) or not response.request.extensions["file"]:
         response.stream = Bounded(response.stream)
@@ -114,7 +114,7 @@ class Bounded(httpx2.SyncByteStream):
 
 
 class Meter:
-    """Tells a log every so often how many of the wanted bytes have come; on a terminal the hub's own bars do."""
+    """Logs now and then how many of the wanted bytes have arrived; on a terminal the hub's own bars do."""
 
     def __init__(self, what: str, wanted: int):
         self.what, self.wanted, self.came = what, wanted, 0

@@ -1,4 +1,4 @@
-"""What a hub says of a repository, taken over only where it has the form that it must have.
+"""What a hub says about a repository, accepted only in the form that it must have.
 
 A hub may be anybody's. Its strings become paths, comparisons and lines on a terminal, so that commits and hashes are of
 hexadecimal digits, and names of files lead nowhere but into their folder, before anything else is done with them.
@@ -117,6 +117,6 @@ def _ask(model: type[T], repo: str, kind: str, rest: str) -> T:
         where = ".".join(map(str, first["loc"])) or "its answer"
         value = "" if first["type"] == "missing" else f" ({shown(str(first['input']))})"
         raise UserError(
-            f"the hub describes {repo} in a form of its own: {where}{value}: {first['msg']}; nothing was fetched; "
+            f"the hub describes {repo} in an unexpected form: {where}{value}: {first['msg']}; nothing was fetched; "
             "check HF_ENDPOINT"
         ) from None

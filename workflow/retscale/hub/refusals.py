@@ -1,4 +1,4 @@
-"""What the hub's client raises, in words; the lack of a network apart."""
+"""Turns what the hub's client raises into messages, except for the lack of a network."""
 
 import errno
 from collections.abc import Iterator
@@ -45,12 +45,12 @@ def in_words(repo: str, revision: str, kind: str) -> Iterator[None]:
             raise UserError(f"the hub does not accept the token in HF_TOKEN (asked for {at}); renew it") from None
         raise UserError(f"the hub refused {at} with HTTP {error.response.status_code}; look at {page}") from None
     except (httpx2.LocalProtocolError, UnicodeEncodeError):  # whose texts hold the header
-        raise UserError("HF_TOKEN holds characters that no token has; set it anew") from None
+        raise UserError("HF_TOKEN contains characters that no token has; set it again") from None
     except HFValidationError as error:
         raise UserError(f"{shown(repo)} is not a name of a repository: {_first_line(error)}") from None
     except BROKEN:
         raise UserError(
-            f"the connection broke again and again while {at} came; run this job again: it goes on with what is there"
+            f"the connection was lost repeatedly while {at} was fetched; run this job again: it resumes from what is there"
         ) from None
     except NO_NETWORK:
         raise
@@ -62,7 +62,7 @@ def in_words(repo: str, revision: str, kind: str) -> Iterator[None]:
         raise UserError(f"{at} could not be fetched ({_first_line(error)}); run this job again") from None
     except NONSENSE as error:
         raise UserError(
-            f"the hub's answer for {at} makes no sense ({type(error).__name__}); check HF_ENDPOINT and the proxy"
+            f"the hub's answer for {at} is not valid ({type(error).__name__}); check HF_ENDPOINT and the proxy"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Whether revisions exist, before a job wants them."""
+"""Whether revisions exist, checked before a job needs them."""
 
 from collections.abc import Iterable
 

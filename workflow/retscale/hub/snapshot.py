@@ -79,7 +79,7 @@ def _online(home: Path, repo: str, revision: str, choose: Choose, kind: str) -> 
     if huge := [file for file in lacking if file.size > constants.MAX_HTTP_DOWNLOAD_SIZE]:
         raise UserError(
             f"{huge[0].name} of {at} is larger than the {constants.MAX_HTTP_DOWNLOAD_SIZE / 1e9:.0f} GB that the hub "
-            "gives over plain HTTP; fetch the repository with `hf download`, and name the folder as the source"
+            "serves over plain HTTP; fetch the repository with `hf download`, and name the folder as the source"
         )
     coming = {}  # by path: a file that has two names is one blob
     for file in lacking:
