@@ -405,14 +405,14 @@ def test_the_private_cells_are_slots_with_the_papers_tokens():
 def test_what_cannot_be_loaded_is_refused_with_the_reason(tmp_path):
     with pytest.raises(UserError, match="'datadecide-4m' cannot be loaded: .*hf_olmo needs the package ai2-olmo"):
         load.study(written(tmp_path, ["pythia-14m", "datadecide-4m"]))
-    with pytest.raises(UserError, match="mosaic_gpt .*never run here; leave it out$"):
+    with pytest.raises(UserError, match="mosaic_gpt .*never run here; remove it$"):
         load.study(written(tmp_path, ["mpt-1b-redpajama-200b"]))
     load.study(written(tmp_path, ["pythia-14m", "datadecide-4m"], only=["pythia-14m"]))
 
 
 def test_unknown_tokens_are_a_reference_and_never_fitted(tmp_path):
     assert load.study(written(tmp_path, ["mistral-7b", "pythia-14m"])).checkpoints["mistral-7b"].tokens is None
-    with pytest.raises(UserError, match="tokens is required, or no FLOPs .*role: reference"):
+    with pytest.raises(UserError, match="tokens is required to compute FLOPs .*role: reference"):
         load.study(written(tmp_path, [{"use": "mistral-7b", "role": "fit"}]))
 
 
@@ -428,7 +428,7 @@ def test_only_must_name_checkpoints_of_the_study(tmp_path):
 
 def test_a_checkpoint_in_two_families_is_a_mistake_of_the_catalog():
     one = {"members": {"a": {}}}
-    with pytest.raises(ValueError, match="a stands in two families"):
+    with pytest.raises(ValueError, match="a is listed in two families"):
         families.members({"x": one, "y": one}, catalog.merge)
 
 

@@ -121,7 +121,7 @@ def test_files_of_this_machine_that_are_not_there_are_named(hub, tmp_path, capsy
     assert cli.main(["check", str(path)]) == 1
     told = capsys.readouterr().err
     assert (
-        f"1 of 1 {here.ENTRIES[entries]} waits for files that are not there, such as {file.rstrip('/')} of mine" in told
+        f"1 of 1 {here.ENTRIES[entries]} waits for missing files, such as {file.rstrip('/')} of mine" in told
     )
     assert f"of mine under `{entries}`" in told and told.count("error: ") == 1
     if file.endswith("/"):  # a file is no folder
@@ -151,15 +151,15 @@ def test_an_encoder_is_there_and_is_one_that_can_be_scored(hub, tmp_path, capsys
         assert told.count("error: ") == 1
         return told
 
-    assert f"1 of 1 encoder waits for files that are not there, such as {folder} of mine; put them there, or write where they are in the `path` of mine under `encoders`" in says()  # fmt: skip
+    assert f"1 of 1 encoder waits for missing files, such as {folder} of mine; put them there, or give their place in the `path` of mine under `encoders`" in says()  # fmt: skip
     folder.mkdir()
-    assert f"{folder} holds neither encoder.json (an encoder of retscale) nor modules.json" in says()
+    assert f"{folder} has neither encoder.json (an encoder of retscale) nor modules.json" in says()
     kinds = [{"type": f"sentence_transformers.models.{kind}", "path": kind} for kind in ("Transformer", "Dense")]
     (folder / "modules.json").write_text(json.dumps(kinds))
     assert f"{folder}/modules.json: the modules Transformer, Dense cannot be reproduced here" in says()
     (folder / "encoder.json").write_text("{}")
     assert f"{folder}/encoder.json has no 'prompt'" in says()
-    assert "encoders: m: the id of a checkpoint; ids must differ" in says(id="m")
+    assert "encoders: m: also the id of a checkpoint; ids must differ" in says(id="m")
     assert "encoders.mine: this study makes results/asked/finetune/m/portes2025 itself" in says(path="results/asked/finetune/m/portes2025")
     assert "encoders.0 (mine).pth: unknown key; did you mean 'path'?" in says(pth="x")
     data["recipes"] = [{"use": "portes2025", "id": "given"}]

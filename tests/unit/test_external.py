@@ -209,7 +209,7 @@ def test_check_reads_the_tables(tmp_path):
     path.write_text("model,task,ndcg_at_10\na,FiQA2018,0.5\na,NQ,0.4\na,DBPedia,0.4\n")
     found = study(tmp_path, f"{{table: {path}, source: s}}")
     assert check.external(found) == [
-        f"{path}: 1 model on 2 of its tasks, 1 value of tasks that this study does not have"
+        f"{path}: 1 model on 2 of its tasks, 1 value on tasks that this study does not have"
     ]
     path.write_text("model,task,ndcg_at_10\na,FiQA2018,50.1\n")
     with pytest.raises(UserError, match="line 2: the value 50.1 lies outside 0 to 1"):

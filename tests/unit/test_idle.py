@@ -66,8 +66,8 @@ def load_study(tmp_path: Path, **change) -> Study:
 def test_a_key_that_does_nothing_is_refused(tmp_path, change, key, needs):
     with pytest.raises(UserError) as error:
         load_study(tmp_path, **change)
-    assert str(error.value).startswith(f"{tmp_path}/study.yaml: {key}: counts only with {needs}")
-    assert str(error.value).endswith("; here it does nothing, so leave it out") and "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{tmp_path}/study.yaml: {key}: has an effect only with {needs}")
+    assert str(error.value).endswith("; here it has no effect, so remove it") and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

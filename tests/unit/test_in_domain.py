@@ -118,7 +118,7 @@ def test_check_says_what_the_mean_is_over(tmp_path, capsys):
     [
         ({"mine": ["fiqu"]}, "groups.mine.0: unknown task or group of this study 'fiqu'; did you mean 'fiqa'"),
         ({"mine": ["fiqa", "fiqa"]}, "groups.mine.1: fiqa is named twice"),
-        ({"fiqa": ["consumer-contracts"]}, "groups.fiqa: the name of a task or of a group of the catalog"),
+        ({"fiqa": ["consumer-contracts"]}, "groups.fiqa: also the name of a task or a group of the catalog"),
         ({"mean": ["fiqa"]}, "`mean` is the name of the mean over all tasks"),
         ({"mine": []}, "groups.mine: list should have at least 1 item"),
         ({"My group": ["fiqa"]}, "groups"),

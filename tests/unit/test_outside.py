@@ -135,7 +135,7 @@ def test_weights_elsewhere_are_those_of_the_card(tmp_path):
     with pytest.raises(UserError, match=f"{file}, which {card} lists, has changed since"):
         outside.weights(card, card.parent)
     file.unlink()
-    with pytest.raises(UserError, match=f"{file}, which {card} lists, is gone"):
+    with pytest.raises(UserError, match=f"{file}, which {card} lists, is missing"):
         outside.weights(card, card.parent)
     card.write_text(json.dumps(facts | {"model": "model"}))  # the record of the card vouches for it
     assert outside.weights(card, card.parent) == []

@@ -64,7 +64,7 @@ def test_a_misspelt_key_names_the_closest(tmp_path):
 
 def test_a_right_key_in_the_wrong_place_is_not_called_misspelt(tmp_path):
     message = refused(tmp_path, lambda study: study["recipes"][0].update(query_length=64))
-    assert message.endswith(".query_length: unknown key here: it stands under another")
+    assert message.endswith(".query_length: unknown key here: it belongs under another key")
 
 
 def test_a_misspelt_key_deep_inside_is_located(tmp_path):
@@ -113,7 +113,7 @@ def test_a_misspelt_key_deep_inside_is_located(tmp_path):
             [{"use": "own-mini", "lr": float("nan")}],
             "recipes.0 (own-mini).lr: input should be a finite number",
         ),
-        ("recipes", [{"use": "own-mini", "n_negatives": 900}], "wants 900 negatives a query but `mine.negatives` is"),
+        ("recipes", [{"use": "own-mini", "n_negatives": 900}], "needs 900 negatives per query, but `mine.negatives` is"),
         ("recipes", [{"use": "own-mini", "checkpoints": ["nobody"]}], "unknown checkpoint 'nobody'"),
         ("recipes", ["own-mini", "own-mini"], "recipes.1: the id 'own-mini' is given twice"),
         ("tasks", ["fiqa", "embedded"], "the id 'fiqa' is given twice"),
@@ -300,11 +300,11 @@ def kept(data: dict, **more) -> None:
         (lambda data: kept(data, curve_tasks=["fiqua"]), "curve_tasks.0: unknown task or group of this study 'fiqua'"),
         (
             lambda data: kept(data, tasks=["fiqa", "cqadupstack-gis"], curve_tasks=["cqadupstack"]),
-            "curve_tasks.0: cqadupstack lacks cqadupstack-android, ",
+            "curve_tasks.0: cqadupstack has no score without cqadupstack-android, ",
         ),
         (lambda data: kept(data, tasks=["cqadupstack-gis"]), "no group of tasks is complete"),
-        (lambda data: data["recipes"][0].update(keep=[8, 4]), "keep must name steps in rising order, each once; found"),
-        (lambda data: data["recipes"][0].update(keep=[4, 4]), "keep must name steps in rising order, each once; found"),
+        (lambda data: data["recipes"][0].update(keep=[8, 4]), "keep must name steps in ascending order, each once; found"),
+        (lambda data: data["recipes"][0].update(keep=[4, 4]), "keep must name steps in ascending order, each once; found"),
         (lambda data: data["recipes"][0].update(keep=[0]), "keep.0"),
     ],
 )
@@ -347,7 +347,7 @@ def alone(data: dict) -> None:
         (
             lambda data: data.update(averages=["gauntlet-v0.3"], icl=[{"use": "gauntlet.copa", "id": "copa.0"}]),
             {"3"},
-            "of `averages`, gauntlet-v0.3, is absent",
+            "of `averages`, gauntlet-v0.3, needs the missing",
         ),
         (
             lambda data: data["recipes"][0].update(checkpoints=["d16"]) or data.update(only=["d24"]),

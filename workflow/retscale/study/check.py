@@ -18,7 +18,7 @@ from retscale.terminal import answer
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print what the study would run; UserError says what is wrong with it."""
+    """Print what the study would run; raises UserError that says what is wrong with it."""
     found = load.study(arguments.study)
     here.check_wheels(found)
     encoders = len(found.evaluated)
@@ -77,7 +77,7 @@ def external(found: Study) -> list[str]:
     lines = []
     for path, (rows, elsewhere) in zip(paths, table.read_all(paths, told), strict=True):
         models, tasks = ({getattr(row, name) for row in rows} for name in ("model", "task"))
-        rest = f", {counted(elsewhere, 'value')} of tasks that this study does not have" if elsewhere else ""
+        rest = f", {counted(elsewhere, 'value')} on tasks that this study does not have" if elsewhere else ""
         lines.append(f"{path}: {counted(len(models), 'model')} on {len(tasks)} of its tasks{rest}")
     return lines
 

@@ -35,7 +35,7 @@ def check(study: Study, file: str) -> None:
 
 
 def contents(entry: BaseModel, keys: set[str]) -> str:
-    """The values of `keys`, with paths spelt out."""
+    """The values of `keys`, with paths spelled out."""
     data = entry.model_dump(mode="json", include=keys)
     if not any(data.get(key) for key in SAMPLED):
         data.pop("seed", None)

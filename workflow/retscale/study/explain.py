@@ -26,7 +26,7 @@ def line(item: dict, file: str, where: str, known: set[str]) -> str:
     place = ": ".join(filter(None, [file, ".".join(map(str, [*filter(None, [where]), *item["loc"]]))]))
     if item["type"] == "extra_forbidden":
         key = str(item["loc"][-1])
-        return f"{place}: unknown key{' here: it stands under another' if key in known else closest(key, known)}"
+        return f"{place}: unknown key{' here: it belongs under another key' if key in known else closest(key, known)}"
     if item["type"] == "missing":
         return f"{place}: this key is required"
     if item["type"] == "union_tag_invalid":
@@ -49,7 +49,7 @@ def allowed(item: dict) -> list[str]:
 
 
 def unknown(file: str, where: str, kind: str, name: object, known: Iterable[str], listed: str = "") -> UserError:
-    """A name that the catalog or the study does not have; `listed` says where all are that it has."""
+    """A name that the catalog or the study does not have; `listed` says where the known ones are listed."""
     return UserError(f"{file}: {where}: unknown {kind} {name!r}{hint(name, known, listed)}")
 
 

@@ -84,7 +84,7 @@ def members(families: dict[str, dict], merge: Callable[[dict, dict], dict]) -> d
             for run, tokens in facts.pop("runs", {None: None}).items():
                 key = id if run is None else f"{id}-{run}"
                 if key in found:
-                    raise ValueError(f"the checkpoint {key} stands in two families")
+                    raise ValueError(f"the checkpoint {key} is listed in two families")
                 found[key] = (
                     facts if run is None else facts | {"tokens": tokens, "source": _filled(facts["source"], key)}
                 )

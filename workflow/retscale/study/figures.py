@@ -25,7 +25,7 @@ def lacks(study: Study, figure: str) -> str:
     if figure == "2":
         return ""
     if lacking := sorted({task for parts in study.headline.values() for task in parts} - study.tasks.keys()):
-        return f"no mean over all tasks without {', '.join(lacking)}"
+        return f"there is no mean over all tasks without {', '.join(lacking)}"
     if figure == "ablation" and not any(drawn & set(study.trained[other]) for other in others):
         return f"no second recipe trains a checkpoint that the main recipe, {main}, does"
     return _lacks_icl(study) if figure == "3" else ""
@@ -43,5 +43,5 @@ def _lacks_icl(study: Study) -> str:
     if study.file.averages:
         found = averages(dict.fromkeys(scored, (0.0, 0.0)), catalog.gauntlet(study.file.averages[0]))
         if lacking := next(one for one in found if one.kind == "average").missing:
-            return f"the first of `averages`, {study.file.averages[0]}, is absent without {', '.join(lacking)}"
+            return f"the first of `averages`, {study.file.averages[0]}, needs the missing {', '.join(lacking)}"
     return ""

@@ -1,4 +1,4 @@
-"""What a study reads from this machine, and what of it is not there."""
+"""The local files that a study reads, and which of them are missing."""
 
 import sys
 from pathlib import Path
@@ -49,14 +49,14 @@ def check_wheels(found: Study) -> None:
 
 
 def check_tables(found: Study) -> None:
-    """UserError if a published table is not there."""
+    """Raises UserError if a published table is missing."""
     for number, path in enumerate(found.external):
         if not Path(path).is_file():
             raise UserError(f"{found.path}: external.{number}.table: there is no file {path}")
 
 
 def absent(found: Study, entries: str) -> dict[str, list[str]]:
-    """Folders and files that are named and not there, each with the ids that name it, of one of the lists in ENTRIES."""
+    """Missing folders and files, each with the ids that name it, of one of the lists in ENTRIES."""
     wanted: dict[str, list[str]] = {}
     for id, entry in getattr(found, entries).items():
         for source in filter(None, (entry.source, getattr(entry, "collection", None))):
@@ -66,7 +66,7 @@ def absent(found: Study, entries: str) -> dict[str, list[str]]:
 
 
 def check_files(found: Study) -> None:
-    """UserError if a folder or a file is not there that the study names, or cannot be what it is named for."""
+    """Raises UserError if a folder or file that the study names is missing, or cannot be what it is named for."""
     for entries, what in ENTRIES.items():
         if not (wanted := absent(found, entries)):
             continue
@@ -76,15 +76,15 @@ def check_files(found: Study) -> None:
         only = ", or name the others under `only`" if entries == "checkpoints" else ""
         raise UserError(
             f"{found.path}: {count} of {counted(len(getattr(found, entries)), what)} "
-            f"{'waits' if count == 1 else 'wait'} for files that are not there, such as {path} of {first}; put "
-            f"{'them' if len(wanted) == 1 else 'each'} there, or write where they are in the `{key}` of {first} under "
-            f"`{entries}`{only}. Absent: {', '.join(wanted)}"
+            f"{'waits' if count == 1 else 'wait'} for missing files, such as {path} of {first}; put "
+            f"{'them' if len(wanted) == 1 else 'each'} there, or give their place in the `{key}` of {first} under "
+            f"`{entries}`{only}. Missing: {', '.join(wanted)}"
         )
     check_contents(found)
 
 
 def check_contents(found: Study) -> None:
-    """UserError if a folder or file that is there cannot be what its entry says; the line names the study's key."""
+    """Raises UserError if a folder or file cannot be what its entry says; the line names the study's key."""
     for id, checkpoint in found.checkpoints.items():
         if checkpoint.source.kind == "local":
             _check_model(checkpoint.source, f"{found.path}: checkpoints ({id}): source.path")
@@ -103,7 +103,7 @@ def check_contents(found: Study) -> None:
     for key, facts in found.file.mine.encoders().items():
         if not facts.is_file():
             raise UserError(
-                f"{found.path}: mine.{key}: there is no file {facts}; name the folder of an encoder, in which it lies"
+                f"{found.path}: mine.{key}: there is no file {facts}; name the folder of an encoder, which contains it"
             )
 
 
@@ -139,7 +139,7 @@ def _names(paths: list[Path]) -> set[str]:
 
 
 def _lacking(source: BaseModel) -> str | None:
-    """The folder or file on this machine that a source names, if it names one and there is none."""
+    """The local folder or file that a source names, if it is missing."""
     there = Path.is_dir
     if source.kind == "jsonl" and not source.fetched:
         return None if source.find() else f"{source.folder}/{source.file}"

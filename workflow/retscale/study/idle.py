@@ -1,4 +1,4 @@
-"""Keys that a study writes and that do nothing, because of what another key says: refused, for they were meant.
+"""Keys of a study that have no effect because of another key: refused, since they were written for a reason.
 
 Only what a study itself writes is looked at. An entry of the catalog may carry what an override makes idle, and a key
 that `{use: SUITE, ...}` gives to all tasks of a suite need count for one of them only.
@@ -97,8 +97,8 @@ def idle(study: Study, given: dict) -> list[str]:
             each = [dict(keys(entries[id], entry, study)) for id in members if id in entries]
             for key in set(each[0]).intersection(*each[1:]) if each else ():
                 found[f"{where}.{number}.{key}"] = each[0][key]
-    does_nothing = "here it does nothing, so leave it out"
-    return [f"{key}: counts only with {needs}; {does_nothing}" for key, needs in sorted(found.items())]
+    does_nothing = "here it has no effect, so remove it"
+    return [f"{key}: has an effect only with {needs}; {does_nothing}" for key, needs in sorted(found.items())]
 
 
 def keys(entry: BaseModel, given: dict, study: Study) -> Iterator[tuple[str, str]]:

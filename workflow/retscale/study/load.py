@@ -12,7 +12,7 @@ from retscale.task.config import RetrievalTask
 
 
 def study(path: Path) -> Study:
-    """The study in the file `path`; UserError says what is wrong, where, and what was meant."""
+    """The study in the file `path`; raises UserError that says what is wrong, where, and what was meant."""
     file = str(path)
     given = yaml.read(path)
     data = explain.validate(written.Study, given, file)
@@ -45,7 +45,7 @@ def study(path: Path) -> Study:
         encoders=_all("encoder", data.encoders, "encoders", file),
     )
     if both := found.encoders.keys() & every.keys():
-        raise UserError(f"{file}: encoders: {', '.join(sorted(both))}: the id of a checkpoint; ids must differ")
+        raise UserError(f"{file}: encoders: {', '.join(sorted(both))}: also the id of a checkpoint; ids must differ")
     for version in data.averages:
         if version not in catalog.gauntlets():
             raise explain.unknown(file, "averages", "gauntlet", version, catalog.gauntlets())
@@ -112,5 +112,5 @@ def _held_out(entry: str | dict, own: dict, file: str) -> tuple[str, RetrievalTa
         known = {**catalog.entries("task"), **catalog.entries("icl"), **catalog.suites(), **own}
         raise explain.unknown(file, "held_out", "task or suite", name, known, "config/catalog")
     if not test.texts_from and not test.text_fields():
-        raise UserError(f"{file}: held_out: {name} has no text that training could have seen; take it off the list")
+        raise UserError(f"{file}: held_out: {name} has no text that training could have seen; remove it from the list")
     return id, test

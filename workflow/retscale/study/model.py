@@ -43,12 +43,12 @@ class Study(Strict):
     seed: int = Field(1, ge=0, lt=2**31)
     # fp32 gives the same numbers on every CPU; auto takes bf16 where the hardware has it.
     precision: Precision = "auto"
-    # Tokens a forward pass: bounds memory, changes no score beyond rounding.
+    # Tokens per forward pass: bounds memory, changes no score beyond rounding.
     tokens_per_batch: int = Field(16384, ge=128, le=2**22)
     text: Entry | None = Field(None, description="the text of checkpoints that are pretrained here")
     checkpoints: list[Entry] = Field(min_length=1)
     only: list[str] | None = Field(
-        None, min_length=1, description="ids of the checkpoints to run; the others stay written and are left out"
+        None, min_length=1, description="ids of the checkpoints to run; the others are skipped"
     )
     pairs: list[Entry] = Field(
         min_length=1, description="training data sets, or just one; a recipe's `weights` say how it mixes them"

@@ -1,4 +1,4 @@
-"""The files on this machine that a job reads and that no job makes: what its spec names, as its sources list it."""
+"""The local files that a job reads and no job makes: those that its spec names, as its sources list them."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def weights(card: Path, folder: Path) -> list[dict]:
         path = model / name
         if not path.is_file() or hashes.sha256(path) != expected:
             raise UserError(
-                f"{path}, which {card} lists, {'has changed' if path.is_file() else 'is gone'} since; put it back, or "
+                f"{path}, which {card} lists, {'has changed' if path.is_file() else 'is missing'}; restore it, or "
                 f"delete {card} and run again with what is there now"
             )
         found.append(_row("card", path, expected, folder))

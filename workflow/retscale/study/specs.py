@@ -1,6 +1,6 @@
-"""The study cut into one spec a job: precisely what that job uses, so that nothing else makes it run again.
+"""The study split into one spec per job: exactly what that job uses, so that nothing else makes it run again.
 
-Facts that only describe (licence, family, labels) go to `collect` and `report`, never to a job that costs anything.
+Facts that only describe (license, family, labels) go to `collect` and `report`, never to a job that costs anything.
 """
 
 from collections.abc import Callable, Collection

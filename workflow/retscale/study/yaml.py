@@ -1,7 +1,8 @@
 """YAML as people mean it: nothing is read as something else, and a file that cannot be read is an error.
 
-PyYAML follows YAML 1.1, to which `no` is false, `010` is 8 and `1e-3` is text. Here words are text but for true and false,
-as in YAML 1.2, and an integer that the two versions read differently is refused. A short file cannot become much data.
+PyYAML follows YAML 1.1, to which `no` is false, `010` is 8 and `1e-3` is text. Here words are text but for true and
+false, as in YAML 1.2, and an integer that the two versions read differently is refused. A short file cannot become much
+data.
 """
 
 import re
@@ -74,7 +75,7 @@ def _require_tame(stream: TextIO) -> None:
         anchor, values, levels = getattr(event, "anchor", None), 1, 0
         if getattr(event, "tag", None):
             raise UserError(
-                f"{_place(event)}: the tag {event.tag!r} is not allowed; write text in quotes, and all else plainly"
+                f"{_place(event)}: the tag {event.tag!r} is not allowed; write text in quotes, and no tags"
             )
         if isinstance(event, yaml.ScalarEvent) and not is_text(event.value):
             raise UserError(f"{_place(event)}: {reprlib.repr(event.value)} holds a control character; leave it out")
@@ -83,7 +84,7 @@ def _require_tame(stream: TextIO) -> None:
         elif isinstance(event, yaml.AliasEvent | yaml.ScalarEvent | yaml.CollectionEndEvent):
             if isinstance(event, yaml.AliasEvent):
                 if any(anchor == name for name, *_ in inside):
-                    raise UserError(f"{_place(event)}: *{anchor} stands within what it names, which would have no end")
+                    raise UserError(f"{_place(event)}: *{anchor} refers to a value that contains it, which would never end")
                 values, levels = sizes.get(anchor, (1, 0))
             elif isinstance(event, yaml.CollectionEndEvent):
                 anchor, values, levels = inside.pop()
@@ -93,7 +94,7 @@ def _require_tame(stream: TextIO) -> None:
             inside[-1] = name, others + values, max(deepest, levels + 1)
         if inside[-1][1] > VALUES or max(len(inside), inside[-1][2]) > LEVELS:
             raise UserError(
-                f"{_place(event)}: more than {VALUES:,} values or {LEVELS} levels, with aliases written out; no study is "
+                f"{_place(event)}: more than {VALUES:,} values or {LEVELS} levels, with aliases expanded; no study is "
                 "so large"
             )
 
