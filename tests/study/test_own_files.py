@@ -87,7 +87,7 @@ def test_an_edited_file_is_noticed_whatever_its_time_and_a_touched_one_costs_not
         assert to_do(own) == stages
         reasons = own.run("retscale", "check", STUDY, "--why").stdout.partition("would run, and why:\n")[2].splitlines()
         assert re.fullmatch(rf"\w+ +the file \S*{file} changed  \(1 job, such as \S+\)", reasons[0])
-        assert all("made from what runs again: " in line for line in reasons[1:])
+        assert all("its inputs are made again by " in line for line in reasons[1:])
         assert {line.split()[0] for line in reasons} == set(stages)
         problems = [line for line in audit(own, 1) if line.startswith("PROBLEM")]
         if file.startswith("items"):  # 1b.png shows none, but was made from the tables that do

@@ -15,9 +15,9 @@ from retscale.provenance import record
     [
         ({"a": 1, "b": {"c": [1]}}, {"b": {"c": [1]}, "a": 1}, []),
         ({"recipe": {"lr": 1e-5}}, {"recipe": {"lr": 2e-5}}, ["recipe.lr: 1e-05 -> 2e-05"]),
-        ({"a": None}, {"a": 0, "b": "x"}, ["a: null -> 0", 'b: not there -> "x"']),
+        ({"a": None}, {"a": 0, "b": "x"}, ["a: null -> 0", 'b: (none) -> "x"']),
         ({"a": {"b": 1}}, {"a": 2}, ['a: {"b":1} -> 2']),
-        ({"a": "x" * 99}, {}, [f'a: "{"x" * 56}... -> not there']),
+        ({"a": "x" * 99}, {}, [f'a: "{"x" * 56}... -> (none)']),
     ],
 )
 def test_what_differs_between_two_specs(then, now, lines):
@@ -43,9 +43,9 @@ def test_equal_reasons_are_one_line_with_an_example(tmp_path, monkeypatch):
     assert why.why(None, tmp_path) == [
         "checkpoint   seed: 1 -> 2  (2 jobs, such as a)",
         "fit          the code of fit changed  (1 job, such as fit)",
-        "fit          made from what runs again: checkpoint  (1 job, such as fit)",
+        "fit          its inputs are made again by checkpoint  (1 job, such as fit)",
         "figure       its output is missing  (1 job, such as 1a)",
-        "figure       made from what runs again: fit  (1 job, such as 1a)",
+        "figure       its inputs are made again by fit  (1 job, such as 1a)",
     ]
     for job in found:
         for output, spec in job.makes.items():

@@ -1,1 +1,1 @@
-"""What a study would cost, told before it runs."""
+"""What a study would cost, before it runs."""

@@ -69,7 +69,7 @@ class Costs:
         return Params(checkpoint.n_params, checkpoint.n_params)
 
     def of(self, job: Job) -> list[Cost]:
-        """The parts of a job's cost; none for what a CPU does in minutes."""
+        """The parts of a job's cost; none for jobs that take a CPU minutes."""
         make = getattr(self, f"_{job.stage}", None)
         return make(*job.name) if make else []
 

@@ -129,12 +129,12 @@ def prompt_tokens(prompts: Prompts, shots: int, limit: int, characters_per_token
 
 
 FORMULA = """\
-GPU-hours = FLOPs / (peak x utilisation x 3600 s)
+GPU-hours = FLOPs / (peak x utilization x 3600 s)
 FLOPs     = 6 N tokens (all weights trained), 4 N tokens (LoRA, biases), 2 N tokens (encoding), 6 N tokens (pretraining)
 tokens    = pairs x epochs x (query + (1 + negatives) x passage); queries + documents, a shared corpus once;
             in-context items x ((shots + 1) x item + the other choices)
 a text    = its mean number of characters / {characters_per_token}, at most the length at which it is cut
-N         = parameters without embeddings where a card or a shape tells them, else all that the catalog states;
+N         = parameters without embeddings if a card or a shape gives them, else all that the catalog states;
             all of them for pretraining and in-context tasks
-Each errs on the large side, but for attention (about 1% at 128 tokens). Time to read, tokenise and search is not in it,
-and generated answers reach a far smaller share of the peak."""
+Each errs on the high side, except for attention (about 1% at 128 tokens). Time to read, tokenize and search is not
+included, and generated answers reach a far smaller fraction of the peak."""

@@ -54,7 +54,7 @@ def gated(study: Study) -> list[str]:
 
 
 def missing(study: Study) -> list[str]:
-    """Folders, files and wheels that are named and not there."""
+    """Missing folders, files and wheels."""
     found = [
         f"the wheel {name}: pip install --no-deps -r {WHEELS[name].requirements}" for name in here.missing_wheels(study)
     ]
@@ -63,6 +63,6 @@ def missing(study: Study) -> list[str]:
             found.append(f"{path}, for the {noun(len(ids), what)} {', '.join(ids)}")
     found += [f"{path}, a table of published results" for path in study.external if not Path(path).is_file()]
     found += [
-        f"{facts}, which mines the negatives" for facts in study.file.mine.encoders().values() if not facts.is_file()
+        f"{facts}, the encoder that mines the negatives" for facts in study.file.mine.encoders().values() if not facts.is_file()
     ]
     return found

@@ -21,7 +21,7 @@ EACH = ("checkpoint", "finetune", "evaluate", "icl")  # stages that use a GPU, o
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the plan of a study; UserError says what is wrong with it."""
+    """Print the plan of a study; raises UserError that says what is wrong with it."""
     gpu = machine(arguments.gpu, arguments.utilisation)
     study = load.study(arguments.study)
     for line in (f"{arguments.study}: {study.file.title}", "", *plan(study, paths.folder(study.name), gpu)):
@@ -45,7 +45,7 @@ def plan(study: Study, results: Path, gpu: Gpu) -> list[str]:
     left = [job for number, job in enumerate(found) if number not in finished]
     lines = [
         f"Tokens, FLOPs, GPU-hours and disk of the jobs still to do, on {gpu.name} ({gpu.peak:.4g} FLOP/s, dense bf16)",
-        f"at {gpu.utilisation:.0%}. `7 ?`: seven parts are unknown and in no sum; what they are stands below.",
+        f"at {gpu.utilisation:.0%}. `7 ?`: seven parts are unknown and not in the sum; they are listed below.",
     ]
     lines += words.table(
         ["stage", "jobs", "done", "tokens", "FLOPs", "GPU-hours", "disk"], stages(found, left, costs, gpu)
@@ -65,7 +65,7 @@ def plan(study: Study, results: Path, gpu: Gpu) -> list[str]:
 
 
 def stages(found: list[Job], left: list[Job], costs: Costs, gpu: Gpu) -> list[list[str]]:
-    """One row a stage, in the order of the work, and their sum."""
+    """One row per stage, in the order of the work, and their sum."""
     count, to_do = (Counter(job.stage for job in some) for some in (found, left))
     parts: dict[str, list[Cost]] = {stage: [] for stage in count}
     for job in left:
@@ -101,13 +101,13 @@ def ladder(found: list[Job], costs: Costs, gpu: Gpu) -> list[list[str]]:
 
 
 def running(left: list[Job], costs: Costs) -> list[str]:
-    """What the jobs still to do hold on disk until they end."""
+    """What the jobs still to do keep on disk until they end."""
     lines, study = [], costs.study
     # Adapters and biases are a small share of the weights.
     whole = [job.name[0] for job in left if job.stage == "finetune" and study.recipes[job.name[1]].tuning == "full"]
     if most := max((costs.params[id].total or 0 for id in whole), default=0):
         size = words.size(STATE_BYTES * most)
-        lines.append(f"a fine-tuning of all weights keeps its state: at most {size} (weights and two moments)")
+        lines.append(f"a full fine-tuning keeps its state: at most {size} (weights and two moments)")
     searched = {task for job in left if job.stage == "evaluate" for task in job.name[2:]}
     if most := max((costs.tasks[task].passages.count or 0 for task in searched), default=0):
         narrow, wide = (words.size(VECTOR_BYTES[study.file.evaluate.storage] * most * width) for width in (1024, 4096))
@@ -119,7 +119,7 @@ def running(left: list[Job], costs: Costs) -> list[str]:
 
 
 def unknown(costs: Costs) -> list[str]:
-    """What the sums lack, by name."""
+    """What is not in the sums, by name."""
     lines = []
     for what, sizes in {"training data": costs.pairs, "tasks": costs.tasks}.items():
         if names := [id for id, corpus in sizes.items() if None in (corpus.queries.count, corpus.passages.count)]:

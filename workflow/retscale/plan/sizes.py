@@ -1,4 +1,4 @@
-"""How big the data of a study are, as far as it is known before they are read."""
+"""How large the data of a study are, as far as it is known before they are read."""
 
 import importlib.util
 import json

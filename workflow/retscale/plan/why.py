@@ -33,7 +33,7 @@ def of(job: Job, results: Path, remade: dict[str, str]) -> Iterator[str]:
     for output in job.makes:
         yield from _of_output(job, output, results)
     if above := dict.fromkeys(remade[path] for path in job.reads if path in remade):
-        yield f"made from what runs again: {', '.join(above)}"
+        yield f"its inputs are made again by {', '.join(above)}"
 
 
 def _of_output(job: Job, output: str, results: Path) -> Iterator[str]:
@@ -49,7 +49,7 @@ def _of_output(job: Job, output: str, results: Path) -> Iterator[str]:
     if kept["code_sha256"] != code.digest(f"retscale.{job.stage}.run"):
         yield f"the code of {job.stage} changed"
     for path in job.changed(output, kept, results):
-        yield f"the file {path} {'changed' if path.is_file() else 'is gone'}"
+        yield f"the file {path} {'changed' if path.is_file() else 'is missing'}"
 
 
 def differences(then: object, now: object, where: str = "") -> Iterator[str]:
@@ -63,6 +63,6 @@ def differences(then: object, now: object, where: str = "") -> Iterator[str]:
 
 def _shown(value: object) -> str:
     if value is ABSENT:
-        return "not there"
+        return "(none)"
     text = record.canonical(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
