@@ -1,7 +1,7 @@
 """The digest of a module's code: what Snakemake tracks as `params.code`.
 
-Blind to comments, docstrings and layout; it covers the first-party modules that the entry module imports, at any depth
-and wherever the import stands, and the data files (templates) that lie beside them.
+It ignores comments, docstrings and layout. It covers the first-party modules that the entry module imports, at any
+depth and wherever the import is, and the data files (templates) beside them.
 """
 
 import ast

@@ -14,19 +14,19 @@ from pathlib import Path
 from retscale import files
 
 STATE = Path(".state/hashes")
-LARGE = 2**20  # bytes; what is smaller is hashed each time
+LARGE = 2**20  # bytes; smaller files are hashed each time
 # A file that was written this recently may be written again without a change of its times.
 SETTLED_NS = 2 * 10**9
 
 
 def sha256_each(paths: Collection[Path]) -> dict[Path, str]:
-    """The sha256 of each file, several at a time. OSError if one cannot be read."""
+    """The sha256 of each file, several at a time. Raises OSError if one cannot be read."""
     with ThreadPoolExecutor() as pool:
         return dict(zip(paths, pool.map(sha256, paths), strict=True))
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of one file. OSError if it cannot be read, UserError if it is not a regular file."""
+    """The sha256 of one file. Raises OSError if it cannot be read, UserError if it is not a regular file."""
     before = _identity(path)
     if before["size"] < LARGE:
         return files.sha256(path)

@@ -15,7 +15,7 @@ from retscale.terminal import say
 def workspace(folder: Path, label: str) -> Iterator[Path]:
     """An empty temporary folder inside `folder`, held by one process at a time and removed at the end.
 
-    It lies beside its outputs so that publishing is a rename. What a killed owner left in it is thrown away.
+    It is beside its outputs so that publishing is a rename. What a killed owner left in it is deleted.
     """
     work = folder / f".{label}.tmp"
     descriptor = _hold(work)
@@ -31,7 +31,7 @@ def workspace(folder: Path, label: str) -> Iterator[Path]:
 def state(folder: Path, label: str, identity: str) -> Path:
     """The folder for the state of the job `label`, kept from run to run of the same job; only its owner may call this.
 
-    State that another job left, of another spec, code or input (`identity`), is thrown away.
+    State of another spec, code or input (`identity`) is deleted.
     """
     place = _own(state_path(folder, label))
     mark = place / "identity"

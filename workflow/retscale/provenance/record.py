@@ -73,7 +73,7 @@ def spec_sha256(spec: dict) -> str:
 
 
 def canonical(spec: dict) -> str:
-    """The one JSON form of a spec: sorted keys, no spaces to spare, plain types only."""
+    """The canonical JSON form of a spec: sorted keys, no spaces, plain types only."""
     return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
@@ -181,7 +181,7 @@ def check(path: Path, expected: str) -> None:
     """UserError unless the bytes of `path` have the sha256 `expected`."""
     if not path.is_file():
         raise UserError(
-            f"{path} is missing, although its provenance record lists it; delete its neighbours and run again"
+            f"{path} is missing, although its provenance record lists it; delete the files beside it and run again"
         )
     if sha256(path) != expected:
         raise UserError(
