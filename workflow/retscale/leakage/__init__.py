@@ -1,1 +1,1 @@
-"""Leakage: which texts of the retrieval tasks also stand in the training data."""
+"""Leakage: which texts of the retrieval tasks also occur in the training data."""

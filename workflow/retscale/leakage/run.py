@@ -1,4 +1,4 @@
-"""The stage `leakage`: for each task TASK.json, how many of its texts stand in the training data, and TASK.parquet, which.
+"""The stage `leakage`: TASK.json, how many texts of a task occur in the training data, and TASK.parquet, which ones.
 
 Measured on the training data as they are, after texts of held-out tests were left out, and for every task of the study.
 It is a stage of its own, since what is trained must not depend on which tasks are evaluated.
