@@ -167,7 +167,7 @@ def test_other_bytes_under_the_same_id_are_refused(clone, tmp_path, monkeypatch,
     if packed:
         git(folder, "repack", "-adq")
         assert not path.exists()
-    with pytest.raises(UserError, match="damaged or altered, what it sent does not have its id"):
+    with pytest.raises(UserError, match="damaged or altered: what it sent does not match its id"):
         fetched(tmp_path / "out", source(folder, first))
     assert not list((tmp_path / "out").iterdir())
 
@@ -309,7 +309,7 @@ def test_without_network_one_line_says_what_to_do(tmp_path, capsys):
     assert cli.main(command(tmp_path, source(f"http://127.0.0.1:{port}/x", "a" * 40))) == 1
     *_, last = capsys.readouterr().err.splitlines()
     assert last.startswith("retscale items: error: cannot fetch data/x y.jsonl of http://127.0.0.1")
-    assert "or a `folder` that holds x y.jsonl" in last and not list((tmp_path / "t").iterdir())
+    assert "or a `folder` that contains x y.jsonl" in last and not list((tmp_path / "t").iterdir())
     (tmp_path / "bin").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(tmp_path / "bin"))

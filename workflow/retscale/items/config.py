@@ -39,14 +39,14 @@ class JsonlSource(Strict):
         return self.folder is None
 
     def find(self) -> Path | None:
-        """The file below `folder`, with its path in the repository or without; None if it is not there."""
+        """The file below `folder`, with or without its path in the repository; None if it is missing."""
         folder = Path(self.folder).expanduser()
         places = (folder / self.file, folder / Path(self.file).name)
         return next((path for path in places if path.is_file()), None)
 
     def files(self) -> list[Path]:
-        """The file, if it is read in place and is there; what is fetched is an output of the stage `items`."""
-        return [] if self.fetched else [path for path in [self.find()] if path]
+        """The file, if it is read in place and exists; a fetched file is an output of the stage `items`."""
+        return [] if self.fetched or self.find() is None else [self.find()]
 
     def url(self) -> str:
         """Where git finds the repository."""

@@ -25,7 +25,7 @@ FINAL = f"{ALTERED}|not our ref|unadvertised|not found|not appear to be a git|du
 
 
 class FetchError(Exception):
-    """Why the file cannot be had, in one line."""
+    """Why the file cannot be fetched, in one line."""
 
 
 def read(url: str, commit: str, path: str, work: Path) -> tuple[bytes, str]:
@@ -69,5 +69,5 @@ def git(folder: str, *arguments: str) -> bytes:
         said = error.stderr.decode("utf-8", "replace").strip().splitlines()
         complaint = next((line for line in said if line.startswith(("fatal: ", "error: "))), said[-1] if said else "")
         if re.search(ALTERED, complaint):
-            complaint = f"the repository is damaged or altered, what it sent does not have its id ({complaint})"
-        raise FetchError(complaint or f"git {arguments[0]} ended with {error.returncode}") from None
+            complaint = f"the repository is damaged or altered: what it sent does not match its id ({complaint})"
+        raise FetchError(complaint or f"git {arguments[0]} exited with status {error.returncode}") from None

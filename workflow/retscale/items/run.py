@@ -11,7 +11,7 @@ from retscale.terminal import say
 
 
 def run(spec: dict, inputs: dict, out: Path) -> None:
-    """Fetch the file that `spec` names; UserError if it cannot be had or is not the pinned one."""
+    """Fetch the file that `spec` names; raises UserError if it cannot be fetched or is not the pinned one."""
     job = Job.model_validate(spec)
     source = job.source
     where = f"{source.path_in_repo()} of {source.url()} at {source.revision}"
@@ -20,8 +20,8 @@ def run(spec: dict, inputs: dict, out: Path) -> None:
         content, blob = repository.read(source.url(), source.revision, source.path_in_repo(), out)
     except repository.FetchError as error:
         raise UserError(
-            f"cannot fetch {where}: {error}; check repository, commit and network, or name a clone within reach as "
-            f"`repo`, or a `folder` that holds {source.file}"
+            f"cannot fetch {where}: {error}; check repository, commit and network, or name a local clone as "
+            f"`repo`, or a `folder` that contains {source.file}"
         ) from None
     digest = hashlib.sha256(content).hexdigest()
     say(f"{len(content)} bytes, sha256 {digest}")
