@@ -72,7 +72,7 @@ def test_the_report_names_what_is_absent_odd_and_run_or_not(tmp_path, monkeypatc
     def with_averages(root, **options):
         spec, inputs = write_study(root / "results", **options)
         path = inputs["icl"][0]
-        odd = {"odd": ["the right choice is always number 0: whoever ties on every item scores 1"], "tied": 7}
+        odd = {"odd": ["the right choice is always number 0: a model that ties on every item scores 1"], "tied": 7}
         path.write_text(json.dumps(json.loads(path.read_text()) | odd))
         (root / "collect").mkdir()
         inputs = inputs | {"icl": [*inputs["icl"], unscored(path)]}
@@ -86,7 +86,7 @@ def test_the_report_names_what_is_absent_odd_and_run_or_not(tmp_path, monkeypatc
     text = page(made(tmp_path), tmp_path / "out", SPEC)
     assert "Averages of v, with standard errors" in text
     assert "coding (human_eval.0); with code (coding)." in text and ">absent<" in text
-    assert "whoever ties on every item scores 1" in text and "best choices tie in up to 7 items" in text
+    assert "a model that ties on every item scores 1" in text and "best choices tie in up to 7 items" in text
     assert ("generated programs were not run, so it has no score" in text) is not executed
     assert ("generated programs were run, in a sandbox without network" in text) is executed
 

@@ -254,11 +254,11 @@ def test_files_that_are_missing_broken_or_not_the_pinned_ones_are_refused(tmp_pa
     (tmp_path / "x.jsonl").write_text("{\n")
     with pytest.raises(UserError, match="line 1: not JSON"):
         icl_items.read(there)
-    with pytest.raises(UserError, match="there is no x.jsonl below nowhere"):
+    with pytest.raises(UserError, match="the file x.jsonl is missing below nowhere"):
         icl_items.read(task())
     with pytest.raises(ValidationError, match="name a `folder`"):
         task(source={"kind": "jsonl", "file": "x.jsonl"})
-    with pytest.raises(UserError, match="some items name no `category`"):
+    with pytest.raises(UserError, match="some items have no `category`"):
         icl_items.read(file(tmp_path, [{"context": "c", "continuation": "d"}], "language_modeling", categories=True))
 
 
@@ -477,8 +477,8 @@ def test_odd_data_is_named(reader, tmp_path):
     same = [{"query": f"q {i}", "choices": ["dog", "dog"], "gold": 0} for i in range(5)]
     result, table = evaluate(file(tmp_path, [*same, same[0]], "multiple_choice"), "t", None, reader)
     assert result["value"] == 1 and result["tied"] == 6 and table["tied"].all()  # the first of equals
-    assert result["odd"][0] == "the right choice is always number 0: whoever ties on every item scores 1"
-    assert result["odd"][1] == "1 of 6 items stand in the data twice"
+    assert result["odd"][0] == "the right choice is always number 0: a model that ties on every item scores 1"
+    assert result["odd"][1] == "1 of 6 items occur twice in the data"
     rows = [{"query": f"q {i}", "choices": ["dog", "king"], "gold": int(i % 5 > 0)} for i in range(60)]
     result, _ = evaluate(file(tmp_path, rows, "multiple_choice", baseline=0.5), "t", None, reader)
     assert result["odd"] == [
@@ -486,7 +486,7 @@ def test_odd_data_is_named(reader, tmp_path):
     ]
     rows = [{"context": "q", "answer": "The"}, {"context": "r", "answer": "dog"}]
     result, _ = evaluate(file(tmp_path, rows, "generation_task_with_answers"), "t", None, reader)
-    assert "1 of 2 items accept an answer that is empty once normalised" in result["odd"][0] and result["value"] >= 0.5
+    assert "1 of 2 items accept an answer that is empty once normalized" in result["odd"][0] and result["value"] >= 0.5
 
 
 def test_long_prompts_are_trimmed_on_the_left_and_counted(reader, tmp_path):

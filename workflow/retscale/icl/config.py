@@ -12,12 +12,12 @@ from retscale.text.wheel import WheelSource
 
 TYPES = ("multiple_choice", "language_modeling", "schema", "generation_task_with_answers", "code_evaluation")
 
-# The field of a released row that is asked; its answers are short or stand in it.
+# The field of a released row that holds the question; its answers are short or part of it.
 QUESTIONS = dict(zip(TYPES, ("query", "context", "context_options", "context", "prompt"), strict=True))
 
 
 class Rows(Strict):
-    """Questions with a gold answer, a row each.
+    """Questions with a gold answer, one per row.
 
     `context` is a template over the row's fields. `options` names the field with the options ("A. one\\nB. two") or
     maps each value of the field `answer` to the text of its choice ({"True": "yes", "False": "no"}). The field `answer`
@@ -35,7 +35,7 @@ class Rows(Strict):
 
 
 class Built(Strict):
-    """Items made from running text in the field `text`, one a document at most; choices are in random order."""
+    """Items made from running text in the field `text`, at most one per document; choices are in random order."""
 
     text: str
 
@@ -58,7 +58,7 @@ class FinalWord(Built):
 class Continuation(Built):
     """The true next `words` words of a document against those of other documents, after `context_words` words.
 
-    Few words, for what follows later depends less on the context than on how common its own words are.
+    Only a few words, since what follows later depends less on the context than on how common its own words are.
     """
 
     kind: Literal["continuation"]
@@ -68,8 +68,8 @@ class Continuation(Built):
 
 
 class Shuffle(Built):
-    """A sentence of `min_words` to `max_words` words against copies in which `swaps` times two neighbouring words have
-    changed places; without context. A wholly shuffled sentence is told by models of 0.2M parameters already.
+    """A sentence of `min_words` to `max_words` words against copies in which `swaps` times two neighboring words have
+    changed places; without context. Even models of 0.2M parameters recognize a fully shuffled sentence.
     """
 
     kind: Literal["shuffle"]
@@ -98,7 +98,7 @@ class Induction(Built):
     items: int = Field(200, ge=1)
 
     def fields(self) -> list[str]:
-        """None: a random sequence stands nowhere."""
+        """None: a random sequence is in no text."""
         return []
 
 
@@ -107,8 +107,8 @@ class Released(Strict):
 
     multiple_choice: query, choices, gold. language_modeling: context, continuation. schema: context_options,
     continuation, gold. generation_task_with_answers: context, answer, and perhaps aliases and chain_of_thought.
-    code_evaluation: prompt, canonical_solution, entry_point, test_inputs, test_outputs, language. Any of them may have a
-    category.
+    code_evaluation: prompt, canonical_solution, entry_point, test_inputs, test_outputs, language. Any of them may have
+    a category.
     """
 
     kind: Literal["released"] = "released"
@@ -118,13 +118,13 @@ class IclTask(Strict):
     """An in-context task, with the words of the MosaicML gauntlet's yamls where they have one.
 
     `shots` solved items stand before each item, separated by `example_delimiter`: others of the same data, drawn from
-    one stream of `shot_seed`. `prelimiter` opens each question and `delimiter` joins it to its answer. `categories`: the
-    score is the mean over the items' categories, and shots come from the item's own.
+    one stream of `shot_seed`. `prelimiter` opens each question and `delimiter` joins it to its answer. `categories`:
+    the score is the mean over the items' categories, and shots come from the item's own.
 
     `baseline` is what scores 0: a number, `chance` (the mean of 1 / number of choices) or `majority` (the share of the
     commonest answer, where the answers are always the same few). `max_items`: a sample drawn with `seed`.
-    `max_length`: tokens that a prompt with its answer may have, if the model can read as many. `too_long`: what becomes of
-    an item with a longer one. `cut`: it loses its beginning, but for a start-of-text token; `skip`: it is not scored.
+    `max_length`: tokens that a prompt with its answer may have, if the model can read as many. `too_long`: what becomes
+    of an item with a longer one. `cut`: its beginning is cut off, except a start-of-text token; `skip`: it is not scored.
 
     A generated answer ends at the first of `stop`; what counts is the text after its last `cot_delimiter`, compared
     with case, punctuation and articles removed if `normalise`. `execute`: whether generated programs are run, in a

@@ -20,7 +20,7 @@ def read(task: IclTask, fetched: Path | None = None) -> tuple[list[Item], dict]:
     if task.items.kind == "released":
         found, digest = released.read(released.locate(task.source, fetched), task.source, task.type)
         if task.categories and not all(item.category for item in found):
-            raise UserError(f"{task.source.file}: the task has categories, but some items name no `category`")
+            raise UserError(f"{task.source.file}: the task has categories, but some items have no `category`")
         return found, {"sha256": digest}
     if task.items.kind == "rows":
         found, dropped = from_rows(task.source, task.items)

@@ -18,7 +18,7 @@ MORE_THAN_A_THOUGHT = 10  # tokens that an answer behind a chain of thought, or 
 class Prompt:
     """Solved examples, then a context, then what is scored (nothing where an answer is generated).
 
-    Each part is tokenised by itself. Either there are several contexts (schema) or several ends (multiple choice).
+    Each part is tokenized by itself. Either there are several contexts (schema) or several ends (multiple choice).
     """
 
     examples: str
@@ -160,8 +160,8 @@ def join(context: list[int], end: list[int], max_length: int, head: list[int]) -
     """
     if len(end) >= max_length:
         raise UserError(
-            f"a text of {len(end)} tokens is to be scored behind a prompt, but only {max_length} tokens fit; raise the "
-            "task's `max_length`, or leave the task out for this model"
+            f"a text of {len(end)} tokens is to be scored after a prompt, but only {max_length} tokens fit; raise the "
+            "task's `max_length`, or remove the task for this model"
         )
     return cut(context, max_length - len(end), head) + end, len(end)
 

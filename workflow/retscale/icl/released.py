@@ -34,7 +34,7 @@ def locate(source: JsonlSource, fetched: Path | None) -> Path:
     if path := source.find():
         return path
     raise UserError(
-        f"there is no {source.file} below {source.folder}; correct `folder`, or leave it out to have it fetched"
+        f"the file {source.file} is missing below {source.folder}; correct `folder`, or remove it to have the file fetched"
     )
 
 
@@ -86,7 +86,7 @@ def check(row: dict, kind: str, where: str) -> None:
     options = row.get("choices" if kind == "multiple_choice" else "context_options")
     if kind in ("multiple_choice", "schema"):
         if len(options) < 2 or not all(option.strip() for option in options):
-            raise UserError(f"{where}: an item needs two choices or more, none of them empty; found {options!r}")
+            raise UserError(f"{where}: an item needs at least two choices, none of them empty; found {options!r}")
         gold = row["gold"]
         if isinstance(gold, bool) or not isinstance(gold, int) or not 0 <= gold < len(options):
             raise UserError(

@@ -45,8 +45,8 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     card = json.loads(inputs["card"].read_text(encoding="utf-8"))
     if card["id"] != job.checkpoint:
         raise UserError(
-            f"--card: {inputs['card']} is of the checkpoint {card['id']!r}, but the spec says {job.checkpoint!r}; correct "
-            "one of them"
+            f"--card: {inputs['card']} is of the checkpoint {card['id']!r}, but the spec says {job.checkpoint!r}; "
+            "correct one of them"
         )
     folder = inputs["card"].parent / card["model"]
     tokenizer = load_tokenizer(folder)
@@ -121,8 +121,8 @@ def refuse_emptied(before: list[Item], after: list[Item], task: IclTask, limit: 
     if not after or (task.categories and lost):
         what = f"of the categories {', '.join(sorted(lost))}" if task.categories else "of the task"
         raise UserError(
-            f"all items {what} are longer than {limit} tokens, and too_long is `skip`; raise its `max_length`, cut them, "
-            "or leave the task out for this model"
+            f"all items {what} are longer than {limit} tokens, and too_long is `skip`; raise its `max_length`, cut "
+            "them, or remove the task for this model"
         )
 
 
@@ -167,7 +167,7 @@ def written(
     """One row an item: the generated text and whether it is correct (missing for programs that are not run)."""
     room = limit - new_tokens
     if room < 1:
-        raise UserError(f"answers of {new_tokens} tokens leave no room for a prompt in {limit}; leave the task out")
+        raise UserError(f"answers of {new_tokens} tokens leave no room for a prompt in {limit}; remove the task")
     head = own_ends(reader.tokenizer)[0]
     prompts = [cut(part.contexts[0], room, head) for part in parts]
     code = task.type == "code_evaluation"

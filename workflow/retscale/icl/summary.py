@@ -53,7 +53,7 @@ def oddities(items: list[Item], task: IclTask, baseline: float) -> list[str]:
         position, most = Counter(item.gold for item in items).most_common(1)[0]
         if most == n and n > 1:
             found.append(
-                f"the right choice is always number {position}: whoever ties on every item scores {position == 0:d}"
+                f"the right choice is always number {position}: a model that ties on every item scores {position == 0:d}"
             )
         elif most / n > baseline + 3 * math.sqrt(baseline * (1 - baseline) / n):
             found.append(
@@ -63,8 +63,8 @@ def oddities(items: list[Item], task: IclTask, baseline: float) -> list[str]:
     if task.type == "generation_task_with_answers" and task.normalise:
         empty = sum(any(not normalise(answer) for answer in item.choices) for item in items)
         if empty:
-            found.append(f"{empty} of {n} items accept an answer that is empty once normalised, so any answer is right")
+            found.append(f"{empty} of {n} items accept an answer that is empty once normalized, so any answer is right")
     twins = n - len(set(items))
     if twins:
-        found.append(f"{twins} of {n} items stand in the data twice")
+        found.append(f"{twins} of {n} items occur twice in the data")
     return found
