@@ -131,7 +131,7 @@ def test_binary_measures_count_from_the_grade_that_the_study_sets(encoder, tasks
     assert metrics[0] == metrics[1] and len({m["ndcg_at_10"] for m in metrics}) == 1
     assert [m["precision_at_10"] for m in metrics[1:]] == pytest.approx([0.2, 0.1])
     assert [m["recall_at_10"] for m in metrics[1:]] == [1, 1]
-    with pytest.raises(UserError, match="^relevant is 3, but the judgements of the task 'two' reach 2, so its recall"):
+    with pytest.raises(UserError, match="^relevant is 3, but the judgments of the task 'two' reach 2, so its recall"):
         list(run(spec(["two"], relevant=3), {"encoder": encoder, "tasks": tasks[1:]}, tmp_path))
 
 
@@ -166,8 +166,8 @@ def test_changed_weights_are_refused(encoder, tasks, tmp_path):
         ({"prompt": {"query_prefix": "search: "}}, "texts become other tokens than in training"),
         ({"prompt": {"passage_length": 21}}, "texts become other tokens than in training"),
         ({"prompt": {"eos": "add"}}, "texts become other tokens than in training"),
-        ({"prompt": {"eos": "sometimes"}}, "holds no valid prompt"),
-        ({"prompt": {"suffix": "</s>"}}, "holds no valid prompt"),
+        ({"prompt": {"eos": "sometimes"}}, "has no valid prompt"),
+        ({"prompt": {"suffix": "</s>"}}, "has no valid prompt"),
         ({"prompt_sha256": "0" * 64}, "texts become other tokens than in training"),
     ],
 )
@@ -194,7 +194,7 @@ def test_an_encoder_without_a_prompt_is_refused(encoder, tmp_path):
     facts = json.loads(encoder.read_text())
     del facts["prompt"]
     (tmp_path / "encoder.json").write_text(json.dumps(facts))
-    with pytest.raises(UserError, match="holds no valid prompt"):
+    with pytest.raises(UserError, match="has no valid prompt"):
         load_encoder(tmp_path / "encoder.json", "fp32", 64)
 
 

@@ -163,7 +163,7 @@ def test_a_candidate_that_the_corpus_does_not_hold_is_refused():
     search.index(data["corpus"])
     query = data["queries"]["id"][3]
     candidates = data["top_ranked"] | {query: [*data["top_ranked"][query], "gone"]}
-    with pytest.raises(UserError, match=f"^1 of .* not in the corpus, first 'gone' of the query '{query}'"):
+    with pytest.raises(UserError, match=f"^1 of .* missing from the corpus, first 'gone' of the query '{query}'"):
         search.search(data["queries"], top_k=10, top_ranked=candidates)
 
 

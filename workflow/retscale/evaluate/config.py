@@ -16,8 +16,9 @@ class EvaluateConfig(BaseModel):
 
     `storage`: the format in which vectors of documents are held; float16 halves memory and disk. Scores are float32.
 
-    Memory beside the model and its batch: 0.6 GiB, 340 bytes a document (300 its id), two shards of 65,536 vectors, and 16
-    bytes a query and rank; below 1 GiB for 1,000,000 documents of 256 dimensions and 1,000 queries (benchmarks/memory.py).
+    Memory beside the model and its batch: 0.6 GiB, 340 bytes per document (300 for its id), two shards of 65,536
+    vectors, and 16 bytes per query and rank; below 1 GiB for 1,000,000 documents of 256 dimensions and 1,000 queries
+    (benchmarks/memory.py).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -39,7 +40,7 @@ class EvaluateConfig(BaseModel):
 
 
 class Task(BaseModel):
-    """Nothing is said of a task but its name."""
+    """A task has no settings here but its name."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,7 +48,7 @@ class Task(BaseModel):
 class Job(EvaluateConfig):
     """The spec of one job of this stage: an encoder and its tasks.
 
-    `step`: after how many steps of its training the encoder was kept; None: the last one.
+    `step`: the training step after which the encoder was kept; None: the last one.
     """
 
     checkpoint: str

@@ -1,4 +1,4 @@
-"""Retrieval metrics as trec_eval defines them, vectorised over queries, by the names that mteb gives them.
+"""Retrieval metrics as trec_eval defines them, vectorized over queries, by the names that mteb gives them.
 
 A ranking is first reduced to the relevant documents in it, which are few; every metric is a sum over those. A document
 is relevant if its judged score is above 0, or for the binary measures from a higher score on (trec_eval's -l). A query
@@ -32,7 +32,7 @@ class Found:
     judged_gain: np.ndarray
 
     def metric(self, name: str, relevant: int = 1) -> np.ndarray:
-        """One float64 a query; `name` is a measure and a cut-off, such as ndcg_at_10.
+        """One float64 per query; `name` is a measure and a cut-off, such as ndcg_at_10.
 
         All measures but nDCG, which has gains, count a document as relevant from the judged score `relevant` on.
         """
@@ -60,7 +60,7 @@ class Found:
 def found(ranked: np.ndarray, queries: np.ndarray, documents: np.ndarray, scores: np.ndarray) -> Found:
     """The relevant documents in `ranked` (queries, k): row numbers of documents in rank order, -1 for none.
 
-    The judgements are parallel arrays: row numbers of query and document, and an integer score.
+    The judgments are parallel arrays: row numbers of query and document, and an integer score.
     """
     relevant = scores > 0
     queries, documents, scores = queries[relevant].astype(np.int64), documents[relevant], scores[relevant]
@@ -68,7 +68,7 @@ def found(ranked: np.ndarray, queries: np.ndarray, documents: np.ndarray, scores
     keys = queries * stride + documents
     order = np.argsort(keys)
     keys = keys[order]
-    # Nearly every ranked document is unjudged: a table of hashes passes over it, an exact look-up settles the rest.
+    # Nearly every ranked document is unjudged: a table of hashes skips it, an exact look-up decides the rest.
     maybe = np.zeros(2**_BITS, bool)
     rows, ranks = [], []
     for first in range(0, len(ranked), _ROWS):
@@ -96,12 +96,12 @@ def ndcg(found: Found, k: int) -> np.ndarray:
 
 
 def recall(found: Found, k: int) -> np.ndarray:
-    """Share of the relevant documents that is among the first k."""
+    """Fraction of the relevant documents that are among the first k."""
     return _ratio(found.count(k), _relevant(found))
 
 
 def precision(found: Found, k: int) -> np.ndarray:
-    """Share of relevant documents in the first k; ranks that a short ranking leaves empty count as not relevant."""
+    """Fraction of relevant documents in the first k; ranks that a short ranking leaves empty count as not relevant."""
     return found.count(k) / k
 
 

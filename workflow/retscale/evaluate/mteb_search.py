@@ -1,4 +1,4 @@
-"""Our encoding and search behind mteb's SearchProtocol: mteb evaluates any of its retrieval tasks with them.
+"""Our encoding and search as mteb's SearchProtocol: mteb can evaluate any of its retrieval tasks with them.
 
     mteb.evaluate(MtebSearch(load_encoder(path, "auto", 16384)), mteb.get_task("SciFact"))
 
@@ -76,8 +76,8 @@ def _candidates(ids: np.ndarray, doc_ids: np.ndarray, top_ranked: dict) -> searc
     if (unknown := offered < 0).any():
         i, doc = pairs[unknown.argmax()]
         raise UserError(
-            f"{unknown.sum()} of {len(pairs)} candidates are not in the corpus, first {doc!r} of the query {ids[i]!r}; "
-            "take top_ranked and corpus from the same revision of the task"
+            f"{unknown.sum()} of {len(pairs)} candidates are missing from the corpus, first {doc!r} of the query "
+            f"{ids[i]!r}; take top_ranked and corpus from the same revision of the task"
         )
     return asked, offered
 

@@ -61,7 +61,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
 
 
 def check_encoder(job: Job, path: Path) -> None:
-    """UserError unless encoder.json is of the checkpoint, recipe and step that the results will be filed under."""
+    """Raises UserError unless encoder.json is of the checkpoint, recipe and step under which results are stored."""
     facts = json.loads(path.read_text(encoding="utf-8"))
     stated = {"checkpoint": job.checkpoint, "recipe": job.recipe}
     actual = {"checkpoint": facts["checkpoint"], "recipe": facts["recipe"]["id"]}
@@ -75,11 +75,11 @@ def check_encoder(job: Job, path: Path) -> None:
 
 
 def check_grades(task: Task, relevant: int) -> None:
-    """UserError if no judgement reaches the score `relevant`: the binary measures would be 0 for every encoder."""
+    """Raises UserError if no judgment reaches the score `relevant`: the binary measures would be 0 for every encoder."""
     if relevant > 1 and task.scores.max(initial=0) < relevant:
         raise UserError(
-            f"relevant is {relevant}, but the judgements of the task {task.facts['id']!r} reach {task.scores.max()}, so its "
-            "recall, precision, MRR and MAP would be 0; lower `evaluate.relevant`, or leave the task out"
+            f"relevant is {relevant}, but the judgments of the task {task.facts['id']!r} reach {task.scores.max()}, "
+            "so its recall, precision, MRR and MAP would be 0; lower `evaluate.relevant`, or remove the task"
         )
 
 
@@ -115,12 +115,12 @@ def follows(task: Task) -> list[str]:
 
 
 def mean(values: pd.Series) -> float | None:
-    """Over the queries at which a value stands; None if there is none."""
+    """Over the queries that have a value; None if there is none."""
     return None if values.isna().all() else float(values.mean())
 
 
 def per_query(task: Task, rows: np.ndarray, scores: np.ndarray, names: list[str], relevant: int = 1) -> pd.DataFrame:
-    """One row a query: the metrics `names`, that of instructions, and the ranking they were computed from."""
+    """One row per query: the metrics `names`, that of instructions, and the ranking they were computed from."""
     found = metrics.found(rows, task.judged_queries, task.judged_documents, task.scores)
     there = rows >= 0
     return pd.DataFrame(

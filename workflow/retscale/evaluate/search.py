@@ -3,8 +3,8 @@
 Vectors come in shards, of which one is in memory at a time, so memory is bounded by a shard and by queries x k.
 Documents of equal score are ordered by document id, descending, as trec_eval orders them. A matrix product rounds a
 score differently in another block or with another number of threads, so it only selects the candidates: the score that
-orders and is returned is computed again, one pair at a time. Scores and ranking are therefore the same bits however the
-work is cut. Documents that share a vector are searched as one, and told apart at the end.
+orders and is returned is computed again, one pair at a time. Scores and ranking therefore have the same bits however
+the work is split. Documents that share a vector are searched as one, and separated at the end.
 """
 
 from collections.abc import Iterable, Iterator
@@ -96,12 +96,12 @@ def cosines(queries: np.ndarray, vectors: np.ndarray, asked: np.ndarray, rows: n
 
 
 def check_finite(vectors: np.ndarray, ids: np.ndarray, what: str) -> None:
-    """UserError if an embedding is not finite: it would be ranked last, and nobody would know."""
+    """Raises UserError if an embedding is not finite: it would silently be ranked last."""
     bad = np.flatnonzero(~np.isfinite(vectors.sum(1)))  # a sum of unit vectors cannot overflow
     if len(bad):
         raise UserError(
-            f"{len(bad)} of {len(ids)} embeddings are not finite, first that of the {what} {ids[bad[0]]!r}; the encoder "
-            "has diverged: fine-tune it with a lower learning rate"
+            f"{len(bad)} of {len(ids)} embeddings are not finite, first that of the {what} {ids[bad[0]]!r}; the "
+            "encoder has diverged: fine-tune it with a lower learning rate"
         )
 
 

@@ -1,4 +1,4 @@
-"""A retrieval task as its stage left it, ready to be searched."""
+"""A retrieval task as its stage wrote it, ready to be searched."""
 
 import json
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ TEXTS_AT_A_TIME = 2**16
 
 @dataclass(frozen=True)
 class Task:
-    """Ids of queries and documents, and the judgements as row numbers of both with a score.
+    """Ids of queries and documents, and the judgments as row numbers of both with a score.
 
     A judged document that is not in the corpus has the number of documents for its row, which no ranking holds.
-    `candidate` says of each judgement whether its document is ranked where only those judged are. `changed`: see
+    `candidate` says of each judgment whether its document is ranked where only those judged are. `changed`: see
     evaluate/instructions.py.
     Documents may be too many for their texts to be held in memory: `corpus` is the file to stream them from.
     """
@@ -54,8 +54,8 @@ def read(path: Path) -> Task:
     asked = pd.Index(queries["query_id"]).get_indexer(qrels["query_id"])
     if len(asked) and asked.min() < 0:
         raise UserError(
-            f"{path.parent}: qrels.parquet judges the query {qrels['query_id'].iloc[asked.argmin()]!r}, which "
-            "queries.parquet does not hold; delete the folder and make the task again"
+            f"{path.parent}: qrels.parquet judges the query {qrels['query_id'].iloc[asked.argmin()]!r}, which is "
+            "missing from queries.parquet; delete the folder and run the task stage again"
         )
     return Task(
         facts=json.loads(path.read_text(encoding="utf-8")),

@@ -1,4 +1,4 @@
-"""A corpus as token ids on disk: made once, then shared by every encoder that reads text the same way."""
+"""A corpus as token ids on disk: made once, then shared by every encoder that tokenizes text the same way."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,9 +47,9 @@ class Tokens:
 def tokens(
     path: Path, count: int, texts: Iterator[list[str]], tokenize: Callable[[list[str]], list[np.ndarray]]
 ) -> Tokens:
-    """The tokens in the file `path`, made there of `count` texts if they are not there or not whole.
+    """The tokens in the file `path`, made from `count` texts if it is missing or incomplete.
 
-    One file, written beside it and moved in place: whoever comes at the same time, or is killed, harms nobody.
+    One file, written beside it and renamed: concurrent or killed jobs do no harm.
     """
     if whole := _whole(path, count):
         return whole

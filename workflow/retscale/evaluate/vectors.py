@@ -1,4 +1,4 @@
-"""The vectors of a corpus, shard by shard: a job that is killed goes on at the last finished shard."""
+"""The vectors of a corpus, shard by shard: a killed job resumes after the last finished shard."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ def shards(
         try:
             return np.load(path)
         except (OSError, ValueError, EOFError):
-            pass  # not there, or not whole
+            pass  # missing or incomplete
         vectors = embed(rows, device).astype(storage, copy=False)
         _save(vectors, path)
         return vectors
