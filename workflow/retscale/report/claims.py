@@ -1,4 +1,4 @@
-"""The paper's claims (Portes et al. 2025) held against a study, by rules that are stated beside each verdict."""
+"""The paper's claims (Portes et al. 2025) tested on a study, by rules that are stated beside each verdict."""
 
 from dataclasses import dataclass
 
@@ -59,7 +59,7 @@ def equal_compute_claim(pairs: pd.DataFrame, near: float) -> Claim:
     """Small models trained longer against larger ones of nearly equal FLOPs."""
     text = "At equal FLOPs a small model trained longer retrieves as well as a larger one"
     rule = (
-        f"supported: each pair's interval lies within ±{MARGIN:g}; not supported: more than half lie wholly "
+        f"supported: each pair's interval lies within ±{MARGIN:g}; not supported: more than half lie entirely "
         "outside; else cannot tell"
     )
     if pairs.empty:
@@ -76,7 +76,7 @@ def equal_compute_claim(pairs: pd.DataFrame, near: float) -> Claim:
 
 
 def tasks_claim(trends: pd.DataFrame) -> Claim:
-    """Growth on the single tasks."""
+    """Growth on the individual tasks."""
     text = "It grows on most tasks"
     rule = (
         f"supported: the interval lies above 0 on more than half of the tasks; not supported: below {MARGIN:g} on "

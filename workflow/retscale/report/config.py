@@ -1,4 +1,4 @@
-"""What the report is told besides the results: the study's own words, and facts that no job needed."""
+"""What the report needs besides the results: the study's own texts, and facts that no other job needs."""
 
 from retscale.strict import Strict
 
@@ -28,4 +28,4 @@ class Job(Strict):
     text: dict[str, Described] = {}
     tasks: dict[str, Described] = {}
     icl: dict[str, Described] = {}
-    external: list[str] = []  # the licence of each table
+    external: list[str] = []  # the license of each table

@@ -29,7 +29,7 @@ FIT_TABLES = ("points", "icl_points", "trends", "parameters", "correlations", "e
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     """Write report.html from `figures` (with SVG, caption, alt text beside), `collect`, `fit`, `tasks`, `pairs`, `leakage`.
 
-    `text` (text.json) is there only when checkpoints were pretrained here, `external` only when the study joins published
+    `text` (text.json) is given only if checkpoints were pretrained here, `external` only if the study adds published
     results. All other inputs are hashed and listed.
     """
     config = Job.model_validate(spec)
@@ -146,7 +146,7 @@ def figure(png: Path) -> dict:
 
 
 def described(path: Path, by_id: dict[str, Described]) -> dict:
-    """One data set: counts from its file; licence and origin from the study where the file has none."""
+    """One data set: counts from its file; license and origin from the study where the file has none."""
     found = read_json(path)
     told = by_id.get(found["id"], Described())
     words = {name: found.get(name) or getattr(told, name) for name in ("licence", "origin")}
@@ -166,9 +166,9 @@ def odd(notes: dict[str, dict[str, int]]) -> str:
 
 
 def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, config: Job) -> dict:
-    """One row a checkpoint: facts, the means of each recipe with their intervals, and each task of the main recipe.
+    """One row per checkpoint: facts, the means of each recipe with their intervals, and each task of the main recipe.
 
-    The scores of an encoder made elsewhere stand where those of the main recipe do.
+    The scores of an encoder made elsewhere are in the columns of the main recipe.
     """
     values = {(p.checkpoint, p.recipe, p.task): p for p in points.itertuples()}
     averages = [MEAN, *study["groups"]]
@@ -190,7 +190,7 @@ def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, co
 
 
 def external(path: Path) -> dict:
-    """The published tables that were joined, and one row a model: its facts, its mean and its score on each task."""
+    """The published tables, and one row per model: its facts, its mean and its score on each task."""
     found, points = read_json(path), read_table(path, "external")
     values = {(row.model, row.task): row.y for row in points.itertuples()}
     tasks = [name for name in found["headline"] if name in set(points["task"])]
@@ -212,7 +212,7 @@ def external(path: Path) -> dict:
 
 
 def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: Job) -> dict:
-    """One row a checkpoint: the mean in-context score and each task's."""
+    """One row per checkpoint: the mean in-context score and each task's."""
     values = {(p.checkpoint, p.task): p.score for p in icl.itertuples()}
     tasks = sorted(set(icl[icl["file"].notna()]["task"]))
     found = [name for name in checkpoints["checkpoint"] if any(key[0] == name for key in values)]
@@ -223,7 +223,7 @@ def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: Job) -> dict
 
 
 def icl_tasks(icl: pd.DataFrame, config: Job) -> list[dict]:
-    """One row an in-context task: size, baseline, widest interval of its score, what is odd about it, its source."""
+    """One row per in-context task: size, baseline, widest interval of its score, what is odd about it, its source."""
     found = []
     for task, rows in icl.groupby("task"):
         notes = [note for odd in dict.fromkeys(rows["odd"]) for note in odd.split("; ") if note]
@@ -257,7 +257,7 @@ def icl_tasks(icl: pd.DataFrame, config: Job) -> list[dict]:
 
 
 def icl_averages(checkpoints: pd.DataFrame, averages: pd.DataFrame) -> list[dict]:
-    """One entry a version of the gauntlet: its categories and averages by checkpoint, and why some are absent."""
+    """One entry per version of the gauntlet: its categories and averages by checkpoint, and why some are missing."""
     found = []
     for version, rows in averages.groupby("gauntlet", sort=False):
         names = list(dict.fromkeys(rows["name"]))
