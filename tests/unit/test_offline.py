@@ -47,7 +47,7 @@ def test_only_stages_that_fetch_reach_a_socket(loopback, name, tmp_path, monkeyp
     if name in FETCHING:
         assert seen == [None, "reached"]
     else:
-        assert seen[0] == "1" and f"retscale {name} works offline and may not reach ('127.0.0.1'," in seen[1]
+        assert seen[0] == "1" and f"retscale {name} works offline and may not connect to ('127.0.0.1'," in seen[1]
     # Afterwards the process is as it was.
     assert "HF_HUB_OFFLINE" not in os.environ and os.environ["HF_TOKEN"] == "hf_secret"
     socket.create_connection(("127.0.0.1", loopback.servers[0].server_port), timeout=5).close()

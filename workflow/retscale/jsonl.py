@@ -9,8 +9,8 @@ from pathlib import Path
 from retscale.errors import UserError
 from retscale.regular import require_regular
 
-# Bytes. A longer line is no document but a file without line ends, or made to fill the memory: JSON takes up to 30 times
-# its size as Python's objects.
+# Bytes. A longer line is no document but a file without line ends, or made to fill the memory: JSON takes up to 30
+# times its size as Python's objects.
 LINE = 2**24
 # Lines in a row; a billion of them are one megabyte of gzip.
 BLANK = 10_000
@@ -31,8 +31,8 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                 number += 1
                 if len(line) > LINE:
                     raise UserError(
-                        f"{path}, line {number}: longer than {LINE} bytes; are its lines ended otherwise, or is it one "
-                        "JSON array? It must hold one row per line"
+                        f"{path}, line {number}: longer than {LINE} bytes; does it use other line ends, or is it one "
+                        "JSON array? It must have one row per line"
                     )
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 if text.strip():
@@ -46,7 +46,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
             "for example by `iconv -f latin1 -t utf-8`"
         ) from None
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"cannot read {path} beyond line {number}: {error}; is it whole?") from None
+        raise UserError(f"cannot read {path} beyond line {number}: {error}; is it complete?") from None
 
 
 def objects(path: Path) -> Iterator[tuple[int, dict]]:
@@ -54,7 +54,7 @@ def objects(path: Path) -> Iterator[tuple[int, dict]]:
     for number, line in lines(path):
         try:
             row = json.loads(line)
-            if "\\ud" in line or "\\uD" in line:  # half of a surrogate pair is no text
+            if "\\ud" in line or "\\uD" in line:  # half of a surrogate pair is not text
                 json.dumps(row, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}, line {number}: not JSON: {error}") from None

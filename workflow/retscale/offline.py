@@ -1,4 +1,4 @@
-"""No network for the stages that compute: an unpinned fetch would be no part of any record."""
+"""No network for the stages that compute: an unpinned download would be missing from every record."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ _stages: list[str] = []  # that are at work offline in this process
 
 @contextmanager
 def offline(stage: str) -> Iterator[None]:
-    """Within, the hub's libraries take what is cached, and no socket of this process reaches an internet address.
+    """A context in which the hub's libraries use the cache only, and no socket of this process reaches the internet.
 
     To Python code it looks like a machine without network. The processes of a distributed training do not speak through
     sockets of Python, so they still find each other.
@@ -33,7 +33,7 @@ def offline(stage: str) -> Iterator[None]:
         os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
-@cache  # once a process: a hook cannot be taken away
+@cache  # once per process: a hook cannot be removed
 def _watch() -> None:
     sys.addaudithook(_refuse)
 
@@ -41,5 +41,5 @@ def _watch() -> None:
 def _refuse(event: str, arguments: tuple) -> None:
     if event == "socket.connect" and _stages and arguments[0].family in (socket.AF_INET, socket.AF_INET6):
         raise ConnectionRefusedError(
-            errno.ECONNREFUSED, f"retscale {_stages[-1]} works offline and may not reach {arguments[1]}"
+            errno.ECONNREFUSED, f"retscale {_stages[-1]} works offline and may not connect to {arguments[1]}"
         )

@@ -1,4 +1,4 @@
-"""Phrases that messages share: a count with its noun, and what a misspelt name may have meant."""
+"""Phrases that messages share: a count with its noun, and what a misspelled name may have meant."""
 
 import difflib
 from collections.abc import Iterable

@@ -11,7 +11,7 @@ from retscale.study import explain
 
 
 def read(text: str, model: type[BaseModel]) -> dict:
-    """The spec given as JSON or as @FILE; UserError names each key that is unknown, missing or wrong."""
+    """The spec given as JSON or as @FILE; raises UserError that names each key that is unknown, missing or wrong."""
     try:
         text = Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
         spec = json.loads(text, object_pairs_hook=_object)
@@ -26,7 +26,7 @@ def read(text: str, model: type[BaseModel]) -> dict:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict:
-    """The last of two values of a key would win in silence."""
+    """Refuse duplicate keys, of which the last would win silently."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
