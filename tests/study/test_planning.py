@@ -147,7 +147,7 @@ def test_tasks_of_learning_curves_chosen(finished):
 
 def test_a_label_changed_costs_only_the_tables(finished):
     text = (finished.folder / "config/smoke.yaml").read_text()
-    (finished.folder / "config/smoke.yaml").write_text(text.replace("size: d24,", "size: D24,"))
+    (finished.folder / "config/smoke.yaml").write_text(text.replace("size: 0.06M,", "size: 0.056M,"))
     assert finished.plan() == {"collect": 1, "fit": 1, "figure": FIGURES, "report": 1}
 
 
