@@ -23,7 +23,7 @@ rule collect:
         spec=spec(specs.collect),
         code=digest("collect"),
     shell:
-        # As lists in files, for a thousand checkpoints' are more than a command line holds.
+        # As lists in files, since those of a thousand checkpoints exceed a command line.
         "retscale collect --spec @<(printf %s {params.spec:q}) --cards @<(printf '%s\\n' {input.cards:q})"
         " --encoders @<(printf '%s\\n' {input.encoders:q}) --scores @<(printf '%s\\n' {input.scores:q})"
         " --given @<(printf '%s\\n' {input.given:q}) --kept @<(printf '%s\\n' {input.kept:q})"

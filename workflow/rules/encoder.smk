@@ -1,4 +1,4 @@
-"""An encoder made elsewhere, used where it lies.
+"""An encoder made elsewhere, used in place.
 
 requires: its folder        writes: encoder.json
 """

@@ -25,8 +25,8 @@ rule finetune:
         spec=spec(specs.finetune, "recipe"),
         code=digest("finetune"),
     shell:
-        # The launcher must outlive a SIGTERM, as of a preemption, that asks the training to keep its state.
-        # Every process that it starts reads the spec, so the spec is a file: a pipe can be read once.
+        # The launcher must survive the SIGTERM of a preemption, which asks the training to save its state.
+        # Every process that it starts reads the spec, so the spec is a file: a pipe can be read only once.
         "trap '' TERM; printf %s {params.spec:q} > {log:q}.spec; "
         "accelerate launch --quiet --config_file {resources.accelerate:q} -m retscale finetune --spec @{log:q}.spec"
         " --card {input.card:q} --pairs {input.pairs:q} --negatives {input.negatives:q}"

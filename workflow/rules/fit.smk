@@ -1,6 +1,6 @@
 """Trends, correlations and comparisons.
 
-requires: collect.json        writes: fit.json, a table each as csv and parquet
+requires: collect.json        writes: fit.json, each table as csv and parquet
 """
 
 

@@ -1,6 +1,6 @@
 """In-context scores of a checkpoint, before any fine-tuning.
 
-requires: card.json, items.json of tasks that are fetched        writes: TASK.json, TASK.parquet; one job a checkpoint, finished tasks are kept
+requires: card.json, items.json of fetched tasks        writes: TASK.json, TASK.parquet; one job per checkpoint, finished tasks are kept
 """
 
 icl_scores = [results.icl(checkpoint, task) for checkpoint in study.checkpoints for task in study.icl]

@@ -1,4 +1,4 @@
-"""The items of one in-context task that does not lie in a wheel or a folder; fetched once.
+"""The items of one in-context task that is not in a wheel or a folder; fetched once.
 
 requires: a repository at a commit        writes: items.json, items.jsonl
 """

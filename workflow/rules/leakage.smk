@@ -1,4 +1,4 @@
-"""Which texts of the tasks also stand in the training data.
+"""Which texts of the tasks also occur in the training data.
 
 requires: pairs.json of each data set, task.json of each task        writes: TASK.json, TASK.parquet
 

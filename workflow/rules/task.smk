@@ -1,4 +1,4 @@
-"""One retrieval task: queries, corpus, judgements; fetched once.
+"""One retrieval task: queries, corpus, judgments; fetched once.
 
 requires: a data source        writes: task.json, queries.parquet, corpus.parquet, qrels.parquet
 """
