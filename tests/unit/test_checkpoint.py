@@ -287,7 +287,7 @@ def test_the_command_uses_the_token_and_writes_it_nowhere(loopback, llama, tmp_p
     loopback.fail("/files/", cut=1000)
     loopback.fail("/api/", status=429, headers={"Retry-After": "2"})
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "HTTP 429; retry 1 in 2 s" in done.stderr and "going on" in done.stderr
+    assert "HTTP 429; retry 1 in 2 s" in done.stderr and "resuming" in done.stderr
     record = json.loads((tmp_path / "x" / "card.record.json").read_text())
     assert record["outputs"] and card_of(tmp_path / "x")["revision"] == loopback.repositories["model", "some/model"].branches["v1"]  # fmt: skip
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]

@@ -50,7 +50,7 @@ def drawn(root, source):
     for name in FIGURES:
         draw({"name": name, "dpi": 72}, inputs, root / "figure")
     task = {"id": "alpha", "queries": 60, "documents": 1234, "judgements": 70, "judged_only": True}
-    task["notes"] = {"dropped": {"query without judgement": 4}, "kept": {"empty document": 2, "empty query": 1}}
+    task["notes"] = {"dropped": {"query without judgment": 4}, "kept": {"empty document": 2, "empty query": 1}}
     pairs = {"id": "forum", "pairs": 900, "passages": 800, "rows": 1000, "excluded": {"passage in boolq": 100}}
     pairs |= {"held_out": {"alpha": 90}, "overlap": {"alpha": 7}}
     leaks = [
@@ -119,7 +119,7 @@ def test_the_textstands_alone(inputs, tmp_path):
 
 def test_it_tells_what_was_odd_in_a_task(inputs, tmp_path):
     text = page(inputs, tmp_path / "out")
-    assert "kept: empty document 2, empty query 1; dropped: query without judgement 4; equal scores" in text
+    assert "kept: empty document 2, empty query 1; dropped: query without judgment 4; equal scores" in text
     assert "equal scores in the rankings of up to 5 queries" in text
 
 

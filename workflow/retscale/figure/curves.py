@@ -36,15 +36,15 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     words = words or "No encoder was kept during training."
     caption = (
         f"**Learning curves.** Left: mean {tables.metric} over {tasks} of encoders kept during training, against the "
-        "queries they had been trained on by then (log scale), a line a checkpoint, ending in the mark of its size; the "
-        "thicker the line, the more tokens per parameter in pretraining. Right: how much of its last score a checkpoint "
-        "has at the first point, against pretraining FLOPs; dotted: all of it. The learning rate of a kept encoder had not "
-        "decayed yet, so one trained on so many queries and no more may do better. Hollow: not part of the ladder. "
-        f"{words}"
+        "queries they had been trained on by then (log scale), one line per checkpoint, ending in the mark of its "
+        "size; the thicker the line, the more tokens per parameter in pretraining. Right: the fraction of its last "
+        "score that a checkpoint has at the first point, against pretraining FLOPs; dotted: all of it. The learning "
+        "rate of a kept encoder had not decayed yet, so an encoder trained on only that many queries may do better. "
+        f"Hollow: not part of the ladder. {words}"
     )
     alt = (
-        f"Left: lines of mean {tables.metric} against the number of training queries, one a checkpoint. Right: marks of "
-        f"the first score over the last, against pretraining FLOPs. {words}"
+        f"Left: lines of mean {tables.metric} against the number of training queries, one a checkpoint. Right: marks "
+        f"of the first score over the last, against pretraining FLOPs. {words}"
     )
     marks = rows.assign(task=", ".join(names))[["checkpoint", "recipe", "task", "step", "x", "y", "share", "flops"]]
     return Drawn(figure, "Learning curves: score against training queries", marks, caption, alt)

@@ -49,7 +49,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     lines = (
         f"Lines join checkpoints of equal tokens per parameter ({named}; computed from parameters and tokens), so "
         "along a line model "
-        "and data grow together; checkpoints alone on their level stand without a line."
+        "and data grow together; checkpoints that are alone on their level have no line."
         if levels
         else "No two sizes share a level of tokens per parameter, so no line is drawn."
     )
@@ -57,7 +57,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         "**Figure 1A. Retrieval against pretraining compute at fixed tokens per parameter.** Mean "
         f"{tables.metric} over {tables.over} against pretraining FLOPs (6 × parameters × tokens), recipe "
         f"`{tables.main}`. {lines} "
-        f"Colour and marker: size. Vertical bars: {tables.percent} interval over queries (bootstrap, tasks as strata). "
+        f"Color and marker: size. Vertical bars: {tables.percent} interval over queries (bootstrap, tasks as strata). "
         f"Hollow: not part of the ladder.{published.words(tables)}"
     )
     alt = f"Scatter plot with lines, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} " + " ".join(

@@ -13,7 +13,7 @@ from retscale.figure.data import Drawn, Tables, marks, published_marks
 from retscale.figure.words import ladder_words
 
 CONFIDENCE, PREDICTION = 0.30, 0.10  # opacity of the bands
-BEYOND = "#faf4e4"  # a warm ground, since the bands are grey
+BEYOND = "#faf4e4"  # a warm ground, since the bands are gray
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
@@ -63,7 +63,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     note = f" Dotted levels: compute unknown ({', '.join(unknown['checkpoint'])})." if len(unknown) else ""
     caption = (
         f"**Figure 1B. Retrieval against pretraining compute, all checkpoints.** Mean {tables.metric} over "
-        f"{tables.over}, recipe `{tables.main}`; coloured lines join checkpoints of one "
+        f"{tables.over}, recipe `{tables.main}`; colored lines join checkpoints of one "
         "size, trained on more "
         f"tokens to the right. {words} "
         + (

@@ -14,7 +14,7 @@ NAMED = 16  # so many names can be read in a figure
 
 
 def draw(ax: Axes, rows: pd.DataFrame, size: float = 4.5, names: bool = False) -> None:
-    """One grey diamond a model; with its name if there are few."""
+    """One gray diamond a model; with its name if there are few."""
     ax.plot(rows["flops"], rows["y"], markersize=size, zorder=4, **HOLLOW)
     for row in rows.itertuples() if names and len(rows) <= NAMED else ():
         ax.annotate(
@@ -34,10 +34,10 @@ def words(tables: Tables, task: str | None = MEAN) -> str:
     sources = "; ".join(sorted(set(tables.published["source"])))
     drawn, known = every[every["flops"].notna()], set(every["model"])
     count = drawn["model"].nunique()
-    shown = counted(count, "grey diamond") if count else "none drawn"
+    shown = counted(count, "gray diamond") if count else "none drawn"
     text = f" Published elsewhere ({sources}): {shown}; in no fit."
     if unknown := sorted(known - set(drawn["model"])):
-        text += f" Not drawn, for their pretraining compute is unknown: {', '.join(unknown)}."
+        text += f" Not drawn, since their pretraining compute is unknown: {', '.join(unknown)}."
     if lacking := sorted(set(tables.published["model"]) - known):
-        text += f" Not drawn, for they lack a task of the mean: {', '.join(lacking)}."
+        text += f" Not drawn, since they lack a task of the mean: {', '.join(lacking)}."
     return text

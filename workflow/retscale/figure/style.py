@@ -28,7 +28,7 @@ WIDTHS = 5  # at most so many line widths in a legend
 
 @dataclass(frozen=True)
 class Look:
-    """Colour and marker of a size."""
+    """Color and marker of a size."""
 
     colour: tuple[float, float, float]
     marker: str
@@ -71,7 +71,7 @@ def rc(config: FigureConfig) -> dict:
 
 
 def looks(points: pd.DataFrame, config: FigureConfig) -> dict[str, Look]:
-    """Colour and marker of each size, ordered from small to large by parameters."""
+    """Color and marker of each size, ordered from small to large by parameters."""
     order = points.groupby("size")["n_params"].median().sort_values(kind="stable").index
     shades = matplotlib.colormaps[config.palette](
         np.linspace(config.palette_from, config.palette_to, max(len(order), 2))

@@ -1,4 +1,4 @@
-"""Fine-tuning: the loss of every training, to see that each learnt and none went astray."""
+"""Fine-tuning: the loss of every training, to see that each learned and none went astray."""
 
 import math
 
@@ -43,15 +43,15 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
     words = " ".join(end_words(rows[rows["recipe"] == recipe], recipe) for recipe in recipes)
     caption = (
-        "**Fine-tuning.** Training loss against step, a panel a recipe and a line a checkpoint, which ends in the mark "
-        "of its size; the thicker the line, the more tokens per parameter the checkpoint was pretrained on. "
-        f"{averaged_words(rows)}{guessing_words(rows)}"
+        "**Fine-tuning.** Training loss against step, one panel per recipe and one line per checkpoint, which ends "
+        "in the mark of its size; the thicker the line, the more tokens per parameter the checkpoint was pretrained "
+        f"on. {averaged_words(rows)}{guessing_words(rows)}"
         "What to look for: a healthy line falls fast and levels off. One that jumps or climbs was unstable, one that "
         "still falls steeply was stopped early. Compare heights within a panel only: recipes differ in how many "
         f"passages the positive competes with. Hollow: not part of the ladder. {words}"
     )
     panels = counted(len(recipes), "panel")
-    alt = f"{panels} of training loss, on a log scale, against step of fine-tuning, one line a checkpoint. {words}"
+    alt = f"{panels} of training loss, on a log scale, against step of fine-tuning, one line per checkpoint. {words}"
     marks = rows.assign(x=rows["step"], y=rows["loss"])[["checkpoint", "recipe", "x", "y", "chance", "file"]]
     return Drawn(figure, "Fine-tuning: training loss against step", marks, caption, alt)
 
@@ -114,7 +114,7 @@ def guessing_words(rows: pd.DataFrame) -> str:
         return ""
     return (
         "Dotted: ln(1 + n), the loss of guessing among a query’s positive and its own n negatives; a line that stays "
-        "there learnt nothing, and one may start above it, being confident and wrong. "
+        "there has learned nothing, and one may start above it, being confident and wrong. "
     )
 
 
