@@ -160,7 +160,7 @@ def test_an_encoder_is_there_and_is_one_that_can_be_scored(hub, tmp_path, capsys
     (folder / "encoder.json").write_text("{}")
     assert f"{folder}/encoder.json has no 'prompt'" in says()
     assert "encoders: m: also the id of a checkpoint; ids must differ" in says(id="m")
-    assert "encoders.mine: this study makes results/asked/finetune/m/portes2025 itself" in says(path="results/asked/finetune/m/portes2025")
+    assert "encoders.mine: this study trains results/asked/finetune/m/portes2025 itself" in says(path="results/asked/finetune/m/portes2025")
     assert "encoders.0 (mine).pth: unknown key; did you mean 'path'?" in says(pth="x")
     data["recipes"] = [{"use": "portes2025", "id": "given"}]
     assert "recipes: 'given' stands for encoders made elsewhere" in says()

@@ -208,7 +208,7 @@ def test_a_token_without_a_row_of_the_embedding_is_refused(made, tmp_path, speci
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     tokenizer.add_special_tokens({special: "<more>"}) if special else tokenizer.add_tokens(["<more>"])
     tokenizer.save_pretrained(tmp_path / "model")
-    message = f"has {what} with the id {VOCABULARY}, but the model has {VOCABULARY:,} rows of token embedding"
+    message = f"has {what} with the id {VOCABULARY}, but the token embedding of the model has {VOCABULARY:,} rows"
     with pytest.raises(UserError, match=re.escape(message)) as error:
         stage.run({"id": "m", "source": {"kind": "local", "path": str(tmp_path / "model")}, "tokens": 5}, {}, tmp_path)
     assert "\n" not in str(error.value)

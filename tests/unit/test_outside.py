@@ -132,7 +132,7 @@ def test_weights_elsewhere_are_those_of_the_card(tmp_path):
     row = {"name": "card", "path": str(file), "sha256": record.sha256(file), "record": None}
     assert outside.weights(card, card.parent) == [row]
     file.write_text("swapped")
-    with pytest.raises(UserError, match=f"{file}, which {card} lists, has changed since"):
+    with pytest.raises(UserError, match=f"{file}, which {card} lists, has changed"):
         outside.weights(card, card.parent)
     file.unlink()
     with pytest.raises(UserError, match=f"{file}, which {card} lists, is missing"):

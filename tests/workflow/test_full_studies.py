@@ -35,7 +35,7 @@ def test_a_study_of_a_cluster_plans_as_many_jobs_as_it_says(clone, study, checkp
 
 def test_weights_that_nobody_published_stop_a_run_with_one_line_and_no_plan(clone):
     done = clone.run("snakemake", "--cores", "1", "--configfile", "config/portes2025.yaml", status=1)
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if "checkpoints wait for files that are not there" in line]
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if "checkpoints wait for missing files" in line]
     assert len(lines) == 1 and "such as models/mpt-125m-tpr20 of mpt-125m-tpr20" in lines[0]
     assert "under `checkpoints`" in lines[0] and "`only`" in lines[0] and "models/mpt-7b-tpr285" in lines[0]
     assert "Traceback" not in done.stdout + done.stderr and not (clone.folder / "results").exists()

@@ -35,7 +35,7 @@ def require_complete(where: Path | str, model: PreTrainedModel, loading: dict) -
     """
     if lacking := sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]])):
         raise UserError(
-            f"{len(lacking)} weights of a {type(model).__name__} are missing from {where}, such as {lacking[0]}; "
+            f"{where} lacks {len(lacking)} weights of a {type(model).__name__}, such as {lacking[0]}; "
             "they would be random: get a complete checkpoint"
         )
     layers = {kind for name in model.state_dict() if (kind := _LAYER.sub("*", name)) != name}
