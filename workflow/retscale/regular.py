@@ -20,4 +20,4 @@ def require_regular(path: Path) -> None:
     except OSError as error:  # such as a name that is too long
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     if kernel or not (path.is_file() or path.is_dir()):
-        raise UserError(f"{path} is not a regular file; save what it gives to a file, and name that")
+        raise UserError(f"{path} is not a regular file; save its contents to a file, and name that")

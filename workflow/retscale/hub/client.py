@@ -159,8 +159,8 @@ class Body(httpx2.SyncByteStream):
                 for meter in _meters:
                     meter.add(len(chunk))
         except BROKEN as error:
-            trouble = f"the connection broke ({type(error).__name__}) after {count:,} bytes"
-            say(f"{self._what}: {trouble}; going on")
+            trouble = f"the connection was lost ({type(error).__name__}) after {count:,} bytes"
+            say(f"{self._what}: {trouble}; resuming")
             raise httpx2.RemoteProtocolError(trouble) from None
 
     def close(self) -> None:

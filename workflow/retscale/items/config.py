@@ -10,7 +10,7 @@ from retscale.strict import Strict
 
 
 class JsonlSource(Strict):
-    """One jsonl file, an item a line: `file` below `folder`, or else below `root` of the git repository `repo`.
+    """One jsonl file, one item per line: `file` below `folder`, or else below `root` of the git repository `repo`.
 
     `repo` is OWNER/NAME on GitHub, or else the URL (https, http, file) or the absolute path of any clone. The commit
     `revision` pins the bytes of whatever is fetched; `sha256` pins them wherever they come from. In a folder the file

@@ -6,7 +6,7 @@ from retscale.strict import Strict
 
 
 class Task(Strict):
-    """Nothing is said of a task but its name."""
+    """A task has no settings here but its name."""
 
 
 class Job(Strict):

@@ -66,7 +66,7 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
         raise UserError(f"{path} does not list {folder / unlisted[0]}, which would be loaded; train this encoder again")
     for name, expected in facts["files"].items():
         if files.sha256(folder / name) != expected:
-            raise UserError(f"{folder / name} is not the file that {path.name} lists; make this encoder again")
+            raise UserError(f"{folder / name} is not the file that {path.name} lists; train this encoder again")
     if not facts["normalize"]:
         raise UserError(f"{path} asks for vectors that are not normalized, but texts are compared by cosine here")
     tokenizer = load_tokenizer(folder)

@@ -14,7 +14,7 @@ Policy = Literal["tokenizer", "add", "none"]
 
 
 class Prompt(Strict):
-    """What stands before and after a text, where it is cut, and which special tokens enclose it.
+    """What precedes and follows a text, where it is cut, and which special tokens enclose it.
 
     The defaults are those of the authors' public code ("code"), since the paper of Portes et al. 2025 does not say.
     """

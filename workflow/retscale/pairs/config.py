@@ -33,7 +33,7 @@ class Text(Strict):
 
 
 class File(Strict):
-    """A parquet or jsonl file (.gz too), a row a line."""
+    """A parquet or jsonl file (also .gz), one row per query or passage."""
 
     kind: Literal["folder"]
     path: str
@@ -47,7 +47,7 @@ class File(Strict):
 
 
 class HubFiles(Strict):
-    """Parquet or jsonl files (.gz too; names or globs) of a hub data set; the only source that needs the network.
+    """Parquet or jsonl files (also .gz; names or globs) of a hub data set; the only source that needs the network.
 
     A `revision` that is a tag or branch is resolved to a commit, which pairs.json records.
     """
@@ -89,7 +89,7 @@ class Excluded(WheelSource):
 
 
 class HeldOut(Strict):
-    """A held-out test that lies in no wheel: an in-context task, whose items have their texts in `fields` and lie at
+    """A held-out test that is not in a wheel: an in-context task, whose items have their texts in `fields` and are at
     `source` unless a job has fetched them, or a retrieval task, which a job has read.
     """
 

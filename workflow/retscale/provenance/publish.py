@@ -67,7 +67,7 @@ def _hold(work: Path) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"another process works in {work}; waiting for it")
+            say(f"another process is working in {work}; waiting for it")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         # The former owner removed the folder when it ended: then this lock guards nothing, and we start over.
         with contextlib.suppress(FileNotFoundError):

@@ -91,7 +91,7 @@ def read(primary: Path) -> Record:
     """The record of `primary`; UserError if there is none or it is damaged."""
     path = path_of(primary)
     if not path.exists():
-        raise UserError(f"{primary} has no provenance record ({path.name}); delete it and run again to remake it")
+        raise UserError(f"{primary} has no provenance record ({path.name}); delete it and run again to make it again")
     try:
         return parse(path)
     except UserError as error:

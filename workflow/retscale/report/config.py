@@ -4,7 +4,7 @@ from retscale.strict import Strict
 
 
 class Described(Strict):
-    """Licence and origin of a data set or a model; `tokens`: how a model's pretraining tokens are known."""
+    """License and origin of a data set or a model; `tokens`: how a model's pretraining tokens are known."""
 
     licence: str = ""
     origin: str = ""

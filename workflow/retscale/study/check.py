@@ -71,7 +71,7 @@ def absent(study: Study, version: str) -> str:
 
 
 def external(found: Study) -> list[str]:
-    """One line a published table, which is read and checked as its job will do."""
+    """One line per published table, which is read and checked as its job will do."""
     paths = [Path(path) for path in found.external]
     told = [Published(**one) for one in specs.external(found)["tables"]]
     lines = []

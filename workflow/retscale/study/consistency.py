@@ -43,7 +43,7 @@ def _ids(found: Study, file: str) -> None:
 def _checkpoints(found: Study, file: str) -> None:
     for id, checkpoint in found.checkpoints.items():
         if checkpoint.unsupported:
-            raise UserError(f"{file}: the checkpoint {id!r} cannot be loaded: {checkpoint.unsupported}; leave it out")
+            raise UserError(f"{file}: the checkpoint {id!r} cannot be loaded: {checkpoint.unsupported}; remove it")
         if checkpoint.source.kind == "pretrain" and found.text is None:
             raise UserError(f"{file}: the checkpoint {id!r} is pretrained here, so the study needs a `text`")
         limit = found.text and found.text.max_tokens
@@ -68,12 +68,12 @@ def _training_data(found: Study, file: str) -> None:
         if found.file.mine.method == "given" and not pairs.source.negatives:
             raise UserError(
                 f"{file}: mine.method is `given`, but the data set {id!r} gives no negatives: name the field that holds "
-                "them as `negatives` of its source, or mine by another method"
+                "them as `negatives` of its source, or choose another method"
             )
     for id, recipe in found.recipes.items():
         if recipe.n_negatives > found.file.mine.negatives:
             raise UserError(
-                f"{file}: the recipe {id!r} wants {recipe.n_negatives} negatives a query but `mine.negatives` is "
+                f"{file}: the recipe {id!r} needs {recipe.n_negatives} negatives per query, but `mine.negatives` is "
                 f"{found.file.mine.negatives}; raise it or lower the recipe's"
             )
 
@@ -83,12 +83,12 @@ def _encoders(found: Study, file: str) -> None:
     for name, facts in found.file.mine.encoders().items():
         if facts.is_relative_to(paths.folder(found.name)):
             raise UserError(
-                f"{file}: mine.{name} is {facts.parent}, which this study trains itself, on what it mines; train it in a study "
-                "of another name and mine with it here"
+                f"{file}: mine.{name} is {facts.parent}, which this study trains itself, on what it mines; train it in another "
+                "study and mine with it here"
             )
     for id, encoder in found.encoders.items():
         if encoder.source.folder().is_relative_to(paths.folder(found.name)):
-            raise UserError(f"{file}: encoders.{id}: this study makes {encoder.path} itself; leave it out")
+            raise UserError(f"{file}: encoders.{id}: this study trains {encoder.path} itself; remove it")
     if found.encoders and GIVEN in found.recipes:
         raise UserError(f"{file}: recipes: {GIVEN!r} stands for encoders made elsewhere; give the recipe another id")
 
@@ -98,7 +98,7 @@ def _metric(found: Study, file: str) -> None:
     if metric not in computed and metric not in FOLLOWING:
         raise UserError(
             f"{file}: fit.metric is {metric}, which no evaluation computes; add it to `evaluate: {{metrics: "
-            f"[{metric}]}}`, or take one of {', '.join(computed)}"
+            f"[{metric}]}}`, or choose one of {', '.join(computed)}"
         )
 
 
@@ -119,7 +119,7 @@ def _curves(found: Study, file: str) -> None:
         if name not in found.units:
             raise explain.unknown(file, f"curve_tasks.{i}", "task or group of this study", name, found.units)
         if lacking := [task for task in found.units[name] if task not in found.tasks]:
-            raise UserError(f"{file}: curve_tasks.{i}: {name} lacks {', '.join(lacking)}, so it would have no score")
+            raise UserError(f"{file}: curve_tasks.{i}: {name} has no score without {', '.join(lacking)}")
     if found.kept and not found.curve_tasks:
         raise UserError(f"{file}: curve_tasks: no group of tasks is complete, so the kept encoders would have no score")
 
@@ -127,7 +127,7 @@ def _curves(found: Study, file: str) -> None:
 def _figures(found: Study, file: str) -> None:
     for name in found.file.figures if "figures" in found.file.model_fields_set else ():
         if reason := figures.lacks(found, name):
-            raise UserError(f"{file}: figures.{name} would be empty: {reason}; leave it out")
+            raise UserError(f"{file}: figures.{name} would be empty: {reason}; remove it")
 
 
 def _groups(found: Study, file: str) -> None:
@@ -135,7 +135,7 @@ def _groups(found: Study, file: str) -> None:
     for name, parts in found.groups.items():
         known = {*found.tasks, *found.units}
         if name in known:
-            raise UserError(f"{file}: groups.{name}: the name of a task or of a group of the catalog; take another")
+            raise UserError(f"{file}: groups.{name}: also the name of a task or a group of the catalog; choose another")
         for i, part in enumerate(parts):
             if part not in known:
                 raise explain.unknown(file, f"groups.{name}.{i}", "task or group of this study", part, known)
