@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
+from filelock import FileLock
+
+# Workers share the processors, and what is computed must not depend on how many there are.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,9 +30,16 @@ class Clone:
             "XDG_CACHE_HOME": str(folder / ".cache"),
         }
 
-    def run(self, *command: str, status: int | None = 0, **options) -> subprocess.CompletedProcess:
-        """Run a command here; fail the test, showing the output, unless it ends with `status` (None: any)."""
-        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True, **options)
+    def run(self, *command: str, status: int | None = 0) -> subprocess.CompletedProcess:
+        """Run a command here; fail the test, showing the output, unless it ends with `status` (None: any).
+
+        Its own process is a fork where there is one (`warm`); the jobs of a study are processes as anywhere.
+        """
+        if command[0] in warm.COMMANDS:
+            process = warm.start(command, self.folder, self.environment)
+            done = subprocess.CompletedProcess(command, process.wait(), *process.communicate())
+        else:
+            done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
         if status is not None and done.returncode != status:
             pytest.fail(
                 f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
@@ -86,10 +98,20 @@ def clone(tmp_path: Path) -> Clone:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> Clone:
-    """A copy of the repository in which the smoke study has run. Tests must not change it: they take `finished`."""
-    made = copy_repository(tmp_path_factory.mktemp("smoke") / "clone")
-    made.smoke_output = made.snakemake().stdout
-    return made
+    """A copy of the repository in which the smoke study has run, one for all workers.
+
+    Tests only read it: what they run there writes nothing; for all else they take `finished`.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of the folders of all workers
+    clone, output = Clone(folder / "smoke" / "clone"), folder / "smoke" / "output"
+    with FileLock(folder / "smoke.lock"):
+        if not output.exists():
+            copy_repository(clone.folder)
+            output.write_text(clone.snakemake().stdout)
+    clone.smoke_output = output.read_text()
+    return clone
 
 
 @pytest.fixture

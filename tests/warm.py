@@ -1,0 +1,78 @@
+"""Processes forked from one that has imported the libraries: a test waits for its own work and not for imports.
+
+Nothing of the repository is imported before the fork, so that a command in a clone reads the clone's own code.
+"""
+
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+COMMANDS = {"snakemake": "snakemake.cli", "retscale": "retscale.cli"}
+LIBRARIES = (
+    "snakemake.cli", "snakemake_executor_plugin_slurm", "pandas", "pyarrow.parquet", "pydantic", "scipy.stats",
+    "scipy.optimize", "torch.distributed.checkpoint", "transformers.modeling_utils", "accelerate", "peft",
+)  # fmt: skip
+
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload([*LIBRARIES])
+
+
+class Process:
+    """A fork at work, with the methods of `subprocess.Popen` that the tests use."""
+
+    def __init__(self, target: Callable, *arguments, folder: Path = Path(), environment: dict[str, str]):
+        self._folder = tempfile.TemporaryDirectory()
+        self._printed = [Path(self._folder.name) / name for name in ("stdout", "stderr")]
+        self._fork = _forks.Process(target=_run, args=(self._printed, folder, environment, target, *arguments))
+        self._fork.start()
+
+    def poll(self) -> int | None:
+        return self._fork.exitcode
+
+    @property
+    def returncode(self) -> int | None:
+        return self._fork.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        self._fork.join(timeout)
+        if self._fork.exitcode is None:
+            self.kill()
+            raise TimeoutError(f"a fork was still at work after {timeout} s: {self.communicate()}")
+        return self._fork.exitcode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it has printed to stdout and to stderr by its end."""
+        self.wait(timeout)
+        return tuple(path.read_text(encoding="utf-8", errors="replace") for path in self._printed)
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self._fork.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def start(command: tuple[str, ...], folder: Path, environment: dict[str, str]) -> Process:
+    """One of COMMANDS with its arguments, at work in `folder` with the package that its PYTHONPATH names first."""
+    return Process(_command, command, folder=folder, environment=environment)
+
+
+def _run(printed: list[Path], folder: Path, environment: dict[str, str], target: Callable, *arguments) -> None:
+    for path, descriptor in zip(printed, (1, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    target(*arguments)
+
+
+def _command(command: tuple[str, ...]) -> None:
+    assert "retscale" not in sys.modules
+    sys.path[:0] = os.environ["PYTHONPATH"].split(os.pathsep)
+    sys.argv = [*command]
+    sys.exit(importlib.import_module(COMMANDS[command[0]]).main())
