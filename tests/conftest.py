@@ -77,6 +77,12 @@ class Clone:
         path.write_text(text.replace(old, new))
 
 
+def retscale(*arguments: str, **environment: str) -> warm.Process:
+    """The command of this repository at work, with further variables of the environment."""
+    package = {"PYTHONPATH": str(ROOT / "workflow")}
+    return warm.start(("retscale", *arguments), Path.cwd(), os.environ | package | environment)
+
+
 def copy_repository(folder: Path) -> Clone:
     """The files of the repository that git knows or would know, copied to `folder`."""
     listed = subprocess.run(

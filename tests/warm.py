@@ -1,6 +1,8 @@
 """Processes forked from one that has imported the libraries: a test waits for its own work and not for imports.
 
-Nothing of the repository is imported before the fork, so that a command in a clone reads the clone's own code.
+Nothing of the repository is imported before the fork, so that a command in a clone reads the clone's own code. The
+libraries are, so what they read of the environment as they are imported (HF_ENDPOINT, a locale, PYTHONHASHSEED) needs a
+process of its own.
 """
 
 import importlib

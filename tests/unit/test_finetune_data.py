@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -189,7 +190,7 @@ def test_two_data_sets_share_texts_by_id(study):
 
 def test_examples_depend_on_no_hash_seed_and_no_order_of_files(study, tmp_path):
     program = (
-        "import sys, hashlib; from pathlib import Path; sys.path.insert(0, sys.argv[2]); from topics import loaded; "
+        "import sys, hashlib; from pathlib import Path; sys.path[:0] = sys.argv[2:]; from topics import loaded; "
         "d = loaded(Path(sys.argv[1]), too_few='fill', n_negatives=6); "
         "print(hashlib.sha256(d.group.tobytes() + d.same.tobytes() + d.positives.tobytes() + d.query.tobytes()).hexdigest())"
     )
@@ -203,12 +204,12 @@ def test_examples_depend_on_no_hash_seed_and_no_order_of_files(study, tmp_path):
         table.sample(frac=1, random_state=1).to_parquet(shuffled / f"{name}.parquet")
     found = {
         subprocess.run(
-            [sys.executable, "-c", program, str(folder), os.path.dirname(__file__)],
+            [sys.executable, "-c", program, str(folder), *(str(place) for place in Path(__file__).parents[:2])],
             env={**os.environ, "PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,
             check=True,
         ).stdout  # fmt: skip
-        for folder, seed in ((study, "0"), (study, "1"), (shuffled, "2"))
+        for folder, seed in ((study, "0"), (shuffled, "1"))
     }
     assert len(found) == 1

@@ -1,12 +1,11 @@
 """A training that is stopped or killed goes on to the same bits."""
 
 import json
-import os
 import signal
-import subprocess
 import time
 
 import pytest
+from conftest import retscale
 
 from retscale.errors import UserError
 from retscale.finetune.log import Log, Watch
@@ -53,11 +52,11 @@ def wait_for(folder, step, processes):
 )
 def test_a_resumed_training_gives_the_bits_of_an_unbroken_one(study, tmp_path, signal_number, processes, recipe):
     job = spec(
-        epochs=40 if signal_number == signal.SIGKILL else 10, keep=[3], log_every=recipe.pop("log_every", 3), **recipe
+        epochs=20 if signal_number == signal.SIGKILL else 6, keep=[3], log_every=recipe.pop("log_every", 3), **recipe
     )
     finished(start(job, inputs(study), tmp_path / "whole", tmp_path / "whole.state", processes))
     out, state = tmp_path / "out", tmp_path / "state"
-    for step in (5, 60, 100):
+    for step in (5, 30, 60):
         if signal_number == signal.SIGKILL:
             started = start(job, inputs(study), out, state, every=0)
             wait_for(state, step, started)
@@ -139,17 +138,9 @@ def test_the_command_keeps_its_state_for_the_same_job_only(tmp_path):
             for name, path in inputs(study).items()
             for x in (f"--{name}", str(path[0] if isinstance(path, list) else path))
         ]
-        arguments = [
-            "retscale",
-            "finetune",
-            "--spec",
-            json.dumps(spec(**recipe)),
-            *given,
-            "--out",
-            str(out / "encoder.json"),
-        ]
-        environment = {**os.environ, "ACCELERATE_USE_CPU": "1"}
-        return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return retscale(
+            "finetune", "--spec", json.dumps(spec(**recipe)), *given, "--out", str(out / "encoder.json"), ACCELERATE_USE_CPU="1"
+        )
 
     def lines():
         return len((state / "log.jsonl").read_text().splitlines()) if (state / "log.jsonl").exists() else 0

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import retscale
 from icl_models import decoder, save, tokenizer
 from pydantic import ValidationError
 from retscale import cli
@@ -668,11 +668,11 @@ def test_a_killed_job_keeps_the_tasks_that_were_finished(tmp_path):
         places = [str(tmp_path / out / f"{name}.json") for name in tasks]
         return ["icl", "--spec", json.dumps(spec), "--card", str(card), "--tasks", "--out", *places]
 
-    broken = subprocess.Popen([sys.executable, "-m", "retscale", *call("broken")], start_new_session=True)
+    broken = retscale(*call("broken"))
     while not (tmp_path / "broken/quick.json").exists():
         assert broken.poll() is None
         time.sleep(0.02)
-    os.killpg(broken.pid, signal.SIGKILL)
+    broken.kill()
     broken.wait()
     assert not (tmp_path / "broken/slow.json").exists()
     finished = (tmp_path / "broken/quick.record.json").stat().st_mtime_ns

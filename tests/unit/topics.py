@@ -2,19 +2,23 @@
 
 import json
 import os
+import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+import warm
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import MptConfig, MptModel, PreTrainedTokenizerFast
 
+from retscale.errors import UserError
+from retscale.finetune import state
 from retscale.finetune.config import Recipe
 from retscale.finetune.data import Examples, examples
+from retscale.finetune.log import Log
 from retscale.finetune.run import run
 from retscale.model.load import load_tokenizer
 from retscale.study.catalog import merge
@@ -28,29 +32,6 @@ RECIPE = {
     "lr": 0.01,
     "log_every": 1,
 }
-# What `accelerate launch` runs in each process, with a state saved after every step if asked, and if asked SIGTERM for
-# the last process during a step: from outside it would come whenever the machine lets it.
-PROGRAM = """
-import json, os, signal, sys
-from pathlib import Path
-from retscale.finetune import run, state
-from retscale.finetune.log import Log
-from retscale.errors import UserError
-spec, inputs, out, kept, every, term = map(json.loads, sys.argv[1:])
-state.SAVE_EVERY_S, state.SAVE_SHARE = every, 1e9
-logged, last = Log.step, int(os.environ.get("RANK", 0)) == int(os.environ.get("WORLD_SIZE", 1)) - 1
-def step(self, number, *rest):
-    logged(self, number, *rest)
-    if number == term and last:
-        signal.raise_signal(signal.SIGTERM)
-Log.step = step
-try:
-    run.run(spec, inputs, Path(out), Path(kept))
-except UserError as error:
-    sys.exit(str(error))
-"""
-
-
 def make(folder: Path, model=None, passages: int = 96, id: str = "topics") -> Path:
     """card.json, model/, pairs, passages and negatives in `folder`; `model(vocabulary size)` replaces the decoder."""
     words = ["<eos>", "<unk>", *(word for topic in TOPICS for word in topic)]
@@ -95,10 +76,10 @@ def spec(**recipe) -> dict:
 
 def tuned(folder: Path, out: Path, **recipe):
     """An encoder made of the study in `folder`: model, encoder.json, log, notes."""
-    state = out.with_name(out.name + ".state")
+    kept = out.with_name(out.name + ".state")
     out.mkdir(parents=True)
-    state.mkdir()
-    notes = run(spec(**recipe), inputs(folder), out, state)
+    kept.mkdir()
+    notes = run(spec(**recipe), inputs(folder), out, kept)
     return MptModel.from_pretrained(out), json.loads((out / "encoder.json").read_text()), log(out), notes
 
 
@@ -131,34 +112,48 @@ def start(
     job: dict,
     given: dict,
     out: Path,
-    state: Path,
+    kept: Path,
     processes: int = 1,
     every: float = 1e9,
     term: int | None = None,
     **environment: str,
-) -> list[subprocess.Popen]:
+) -> list[warm.Process]:
     """The processes of one training, as `accelerate launch` starts them.
 
     every: seconds between two states. term: the step during which the last process gets SIGTERM.
     """
-    for folder in (out, state):
+    for folder in (out, kept):
         folder.mkdir(parents=True, exist_ok=True)
-    arguments = [json.dumps(part, default=str) for part in (job, given, out, state, every, term)]
-    world = {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", **environment}
+    world = {"ACCELERATE_USE_CPU": "1", **environment}
     if processes > 1:
         world |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port()}
     return [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *arguments],
-            env={**os.environ, **world, **({"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {})},
-            stderr=subprocess.PIPE,
-            text=True,
+        warm.Process(
+            _train, job, given, out, kept, every, term if rank == processes - 1 else None,
+            environment={**os.environ, **world, **({"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {})},
         )
         for rank in range(processes)
-    ]
+    ]  # fmt: skip
 
 
-def finished(started: list[subprocess.Popen]) -> None:
+def _train(job: dict, given: dict, out: Path, kept: Path, every: float, term: int | None) -> None:
+    """A process's own signal comes during the step `term`; one from outside, whenever the machine lets it."""
+    state.SAVE_EVERY_S, state.SAVE_SHARE = every, 1e9
+    logged = Log.step
+
+    def step(self, number, *rest):
+        logged(self, number, *rest)
+        if number == term:
+            signal.raise_signal(signal.SIGTERM)
+
+    Log.step = step
+    try:
+        run(job, given, out, kept)
+    except UserError as error:
+        sys.exit(str(error))
+
+
+def finished(started: list[warm.Process]) -> None:
     """Wait for all, which must end well."""
     errors = [process.communicate(timeout=180)[1] for process in started]
     assert [process.returncode for process in started] == [0] * len(started), errors
