@@ -1,10 +1,12 @@
 """What the tests share: the clone, a copy of it to change, and Snakemake in it."""
 
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,12 +55,7 @@ class Clone:
 
     def plan(self, *arguments: str, study: str = "config/smoke.yaml") -> dict[str, int]:
         """Jobs that a dry run counts, by rule; without the target rule."""
-        text = self.run("snakemake", "-n", "--configfile", study, *arguments).stdout
-        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total ", text, re.M | re.S)
-        if not table:
-            assert "Nothing to be done" in text, text
-            return {}
-        return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table[1], re.M) if name != "all"}
+        return counts(self.run("snakemake", "-n", "--configfile", study, *arguments).stdout)
 
     def pretend(self, study: str = "config/smoke.yaml") -> None:
         """Let Snakemake take the study for finished as it stands, with empty files for results."""
@@ -83,6 +80,15 @@ def retscale(*arguments: str, **environment: str) -> warm.Process:
     return warm.start(("retscale", *arguments), Path.cwd(), os.environ | package | environment)
 
 
+def counts(dry_run: str) -> dict[str, int]:
+    """Jobs by rule in the table that a dry run prints; without the target rule."""
+    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total ", dry_run, re.M | re.S)
+    if not table:
+        assert "Nothing to be done" in dry_run, dry_run
+        return {}
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table[1], re.M) if name != "all"}
+
+
 def copy_repository(folder: Path) -> Clone:
     """The files of the repository that git knows or would know, copied to `folder`."""
     listed = subprocess.run(
@@ -96,10 +102,28 @@ def copy_repository(folder: Path) -> Clone:
     return Clone(folder)
 
 
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real data beside the repository, the only files outside of it that a test reads; where it is, all of it must be."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the real data of {folder}")
+    return folder
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
     """A fresh copy of the repository, without results."""
     return copy_repository(tmp_path / "clone")
+
+
+@pytest.fixture(scope="session")
+def dry_run(tmp_path_factory) -> Callable[..., str]:
+    """What a dry run of a study of config/ prints in a fresh copy of the repository; many questions, one plan."""
+    fresh = copy_repository(tmp_path_factory.mktemp("fresh") / "clone")
+    return functools.cache(
+        lambda study, *options: fresh.run("snakemake", "-n", "-p", "--configfile", f"config/{study}.yaml", *options).stdout
+    )
 
 
 @pytest.fixture(scope="session")

@@ -3,16 +3,17 @@
 import re
 
 import pytest
+from conftest import counts
 
 
 def test_the_default_study_is_mini(clone):
-    plan = clone.run("snakemake", "-n", "--quiet", "rules").stdout
-    assert "results/mini" in clone.run("snakemake", "-n", "--summary").stdout and "finetune" in plan
+    plan = clone.run("snakemake", "-n").stdout
+    assert "results/mini/report.html" in plan and "finetune" in counts(plan)
 
 
 @pytest.mark.parametrize("study, figures, kept", [("mini", 7, 2 * 12), ("smoke", 7, 1), ("smollm2", 5, 0)])
-def test_every_study_plans(clone, study, figures, kept):
-    plan = clone.plan(study=f"config/{study}.yaml")
+def test_every_study_plans(dry_run, study, figures, kept):
+    plan = counts(dry_run(study))
     assert plan["report"] == 1 and plan["figure"] == figures and plan["finetune"] >= plan["checkpoint"]
     assert plan.get("evaluate_kept", 0) == kept
     assert plan["collect"] == plan["fit"] == plan["pairs"] == plan["mine"] == 1
@@ -27,9 +28,9 @@ TWO_DATA_SETS = "pairs: [{use: boolq, max_pairs: 1000}, {use: boolq, id: also, m
 def test_each_training_data_set_has_its_own_jobs_and_each_recipe_its_own_data_sets(clone):
     clone.edit("config/smoke.yaml", ONE_DATA_SET, TWO_DATA_SETS)
     clone.edit("config/smoke.yaml", "{use: microbatch-mini,", "{use: microbatch-mini, weights: {boolq: 1},")
-    plan = clone.plan()
-    assert plan["pairs"] == plan["mine"] == 2 and plan["finetune"] == 4 and plan["report"] == 1
     text = clone.run("snakemake", "-n", "-p", "--configfile", "config/smoke.yaml").stdout
+    plan = counts(text)
+    assert plan["pairs"] == plan["mine"] == 2 and plan["finetune"] == 4 and plan["report"] == 1
     names = {"own-mini": ["also", "boolq"], "microbatch-mini": ["boolq"]}
     for recipe, used in names.items():
         files = " ".join(f"results/smoke/pairs/{name}/pairs.json" for name in used)
@@ -69,29 +70,25 @@ def test_data_sets_in_another_order_change_nothing(clone):
     assert clone.plan() == {}
 
 
-def test_the_slurm_profile_plans_with_a_gpu_for_training(clone):
-    done = clone.run(
-        "snakemake", "--profile", "slurm", "-n", "--configfile", "config/open-ladders.yaml", "--quiet", "rules"
-    )
-    assert "finetune" in done.stdout
-    verbose = clone.run(
-        "snakemake", "--profile", "slurm", "-n", "--configfile", "config/open-ladders.yaml", "--until", "finetune"
-    ).stdout
-    job = verbose[verbose.index("rule finetune:") :].split("\n[")[0]
+SLURM = ("--profile", "slurm")
+
+
+def test_the_slurm_profile_plans_with_a_gpu_for_training(dry_run):
+    plan = dry_run("open-ladders", *SLURM)
+    assert "finetune" in counts(plan)
+    job = plan[plan.index("rule finetune:") :].split("\n[")[0]
     assert "gpu=1" in job and "slurm_partition=gpu" in job and "profiles/slurm/accelerate.yaml" in job
 
 
-def test_the_slurm_profile_gives_every_evaluation_a_gpu(clone):
+def test_the_slurm_profile_gives_every_evaluation_a_gpu(dry_run):
     """A huge corpus is a rule of its own, so the profile must name each."""
-    plan = clone.run("snakemake", "--profile", "slurm", "-n", "--configfile", "config/open-ladders.yaml").stdout
-    jobs = [job for job in plan.split("\n[") if "\nrule evaluate_" in job]
+    jobs = [job for job in dry_run("open-ladders", *SLURM).split("\n[") if "\nrule evaluate_" in job]
     assert len(jobs) == 95 * 6  # every checkpoint, the small tasks and five huge corpora
     assert [job.splitlines()[1] for job in jobs if "gpu=1" not in job] == []
 
 
-def test_the_slurm_profile_gives_kept_encoders_a_gpu(clone):
-    command = ["snakemake", "--profile", "slurm", "-n", "--configfile", "config/luo2024.yaml"]
-    jobs = [job for job in clone.run(*command).stdout.split("\n[") if "\nrule evaluate_kept" in job]
+def test_the_slurm_profile_gives_kept_encoders_a_gpu(dry_run):
+    jobs = [job for job in dry_run("luo2024", *SLURM).split("\n[") if "\nrule evaluate_kept" in job]
     assert len(jobs) == 16 and all("gpu=1" in job for job in jobs)
 
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from conftest import counts
 
 # Table 2 of Portes et al. 2025, cells a size: 125M, 350M, 760M, 1B, 3B, 7B; and its two references.
 PORTES = 8 + 5 + 4 + 3 + 5 + 2 + 2
@@ -19,8 +20,8 @@ GAUNTLET = 31 + 8
     ("study", "checkpoints", "items"),
     [("portes2025", PORTES, GAUNTLET), ("open-ladders", OPEN, GAUNTLET), ("luo2024", LUO, 0)],
 )
-def test_a_study_of_a_cluster_plans_as_many_jobs_as_it_says(clone, study, checkpoints, items):
-    plan = clone.plan(study=f"config/{study}.yaml")
+def test_a_study_of_a_cluster_plans_as_many_jobs_as_it_says(dry_run, study, checkpoints, items):
+    plan = counts(dry_run(study, "--profile", "slurm"))
     each = ["checkpoint", "finetune", "evaluate_small", *(f"evaluate_{name}" for name in HUGE)]
     once = ["pairs", "mine", "leakage", "collect", "fit", "report"]
     expected = dict.fromkeys(each, checkpoints) | dict.fromkeys(once, 1) | {"figure": 5}  # no ablation

@@ -10,8 +10,11 @@ from retscale.study import load
 
 
 def planned(clone, study: str) -> set[tuple[str, frozenset, frozenset]]:
+    return printed(clone.run("snakemake", "-n", "--configfile", f"config/{study}.yaml").stdout, study)
+
+
+def printed(text: str, study: str) -> set[tuple[str, frozenset, frozenset]]:
     """(stage, inputs, outputs) of every job that a dry run prints; files below the study's results."""
-    text = clone.run("snakemake", "-n", "--forceall", "--configfile", f"config/{study}.yaml").stdout
     found = []
     for block in re.split(r"\n(?=(?:local)?rule [\w.-]+:\n)", text)[1:]:
         name = re.match(r"(?:local)?rule ([\w.-]+):", block)[1]
@@ -28,9 +31,9 @@ def ours(clone, study: str, monkeypatch) -> set[tuple[str, frozenset, frozenset]
     return {(job.stage, frozenset(job.reads), frozenset(job.makes)) for job in found}
 
 
-@pytest.mark.parametrize("study", ["smoke", "mini", "open-ladders"])
-def test_the_jobs_are_those_of_the_rules(clone, study, monkeypatch):
-    assert ours(clone, study, monkeypatch) == planned(clone, study)
+@pytest.mark.parametrize("study, options", [("smoke", ()), ("mini", ()), ("open-ladders", ("--profile", "slurm"))])
+def test_the_jobs_are_those_of_the_rules(clone, dry_run, study, options, monkeypatch):
+    assert ours(clone, study, monkeypatch) == printed(dry_run(study, *options), study)
 
 
 def test_so_they_are_with_several_data_sets_and_shares_of_them(clone, monkeypatch):

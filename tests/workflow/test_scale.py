@@ -7,10 +7,9 @@ import pytest
 
 
 @pytest.mark.parametrize("rule, listed", [("collect", "scores"), ("report", None), ("leakage", None), ("finetune", None)])
-def test_a_job_with_very_many_inputs_starts(clone, rule, listed):
+def test_a_job_with_very_many_inputs_starts(clone, dry_run, rule, listed):
     """The rule's own command, with 60,000 files in its list and a spec of 200 kB, comes as far as reading them."""
-    text = clone.run("snakemake", "-n", "-p", "--configfile", "config/smoke.yaml").stdout
-    command = re.search(rf"^(?:Shell command: | +)(.*\bretscale {rule} .*)$", text, re.M)[1]
+    command = re.search(rf"^(?:Shell command: | +)(.*\bretscale {rule} .*)$", dry_run("smoke"), re.M)[1]
     assert command.count("'{\"") == 1
     command = command.replace("'{\"", "'{" + " " * 200_000 + '"')
     if listed:
