@@ -12,8 +12,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.study
-
 # Times are no results: the log of a training and the record of a job hold some, and so may differ between two runs.
 TIMED = (".record.json", "log.jsonl")
 
@@ -90,17 +88,17 @@ def test_collecting_hashes_no_weights(smoke):
     assert names["cards"] == {"card.json"} and names["encoders"] == {"encoder.json", "log.jsonl"}
 
 
-def test_snakemakes_own_report(smoke, tmp_path):
-    smoke.run("snakemake", "--configfile", "config/smoke.yaml", "--report", str(tmp_path / "report.zip"))
+def test_snakemakes_own_report(finished, tmp_path):
+    finished.run("snakemake", "--configfile", "config/smoke.yaml", "--report", str(tmp_path / "report.zip"))
     with zipfile.ZipFile(tmp_path / "report.zip") as archive:
         assert any(name.endswith("1b.png") for name in archive.namelist())
 
 
-def test_a_stage_runs_without_snakemake(smoke, tmp_path):
+def test_a_stage_runs_without_snakemake(finished, tmp_path):
     """The command of a job, run by hand elsewhere, gives the same bytes."""
-    root = smoke.folder / "results/smoke"
+    root = finished.folder / "results/smoke"
     spec = json.loads((root / "mine/boolq/negatives.record.json").read_text())["spec"]
-    smoke.run(
+    finished.run(
         "retscale",
         "mine",
         "--spec",
@@ -134,29 +132,36 @@ def test_two_training_data_sets_are_read_and_mined_apart(clone):
     assert queries["boolq"] != queries["also"]
 
 
-@pytest.mark.parametrize("at_work", ["checkpoint/*/.card.json.tmp/log.jsonl", "finetune/*/*/.encoder.json.state"])
-def test_killed_at_work_the_same_command_ends_with_the_same_results(smoke, clone, at_work):
+@pytest.mark.parametrize(
+    "at_work, lost",
+    [
+        ("checkpoint/*/.card.json.tmp/log.jsonl", "{checkpoint,finetune}/{d16,d24-long}"),
+        ("finetune/*/*/.encoder.json.state", "finetune/{d16,d24}"),
+    ],
+)
+def test_killed_at_work_the_same_command_ends_with_the_same_results(smoke, finished, at_work, lost):
     """SIGKILL of the driver and all its jobs in the middle of a pretraining or a fine-tuning, then the same command."""
+    finished.run("bash", "-c", f"rm -r results/smoke/{lost}")
     command = ["snakemake", "--profile", "local", "--configfile", "config/smoke.yaml", "--until", "finetune"]
     driver = subprocess.Popen(
         command,
-        cwd=clone.folder,
-        env=clone.environment,
+        cwd=finished.folder,
+        env=finished.environment,
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 300
-    while not list(clone.folder.glob(f"results/smoke/{at_work}")):
+    while not list(finished.folder.glob(f"results/smoke/{at_work}")):
         assert driver.poll() is None and time.monotonic() < deadline, "no job was ever seen at work"
         time.sleep(0.05)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
-    assert not all(outputs(clone, part) == outputs(smoke, part) for part in ("checkpoint", "finetune"))
-    clone.snakemake("--until", "finetune")
+    assert not all(outputs(finished, part) == outputs(smoke, part) for part in ("checkpoint", "finetune"))
+    finished.snakemake("--until", "finetune")
     for part in ("text", "checkpoint", "pairs", "mine", "finetune"):
-        assert outputs(clone, part) == outputs(smoke, part)
-    assert not list(clone.folder.glob("results/**/.*.tmp"))
+        assert outputs(finished, part) == outputs(smoke, part)
+    assert not list(finished.folder.glob("results/**/.*.tmp"))
 
 
 def test_interrupted_it_says_so_and_leaves_nothing_half_made(finished):
@@ -202,14 +207,14 @@ def test_wrong_bytes_stop_a_job_in_one_line(finished):
     assert "model.safetensors is not the file that was made" in message
 
 
-def test_a_full_disk_stops_a_job_in_one_line(smoke, tmp_path):
+def test_a_full_disk_stops_a_job_in_one_line(finished, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], capture_output=True).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
-        spec = json.loads((smoke.folder / "results/smoke/pairs/boolq/pairs.record.json").read_text())["spec"]
-        done = smoke.run("retscale", "pairs", "--spec", json.dumps(spec), "--out", str(disk / "pairs.json"), status=1)
+        spec = json.loads((finished.folder / "results/smoke/pairs/boolq/pairs.record.json").read_text())["spec"]
+        done = finished.run("retscale", "pairs", "--spec", json.dumps(spec), "--out", str(disk / "pairs.json"), status=1)
         assert done.stderr.strip().splitlines()[-1].startswith("retscale pairs: error: the disk is full")
         assert "Traceback" not in done.stderr
         assert list(disk.iterdir()) == []
@@ -223,11 +228,11 @@ def test_a_wrong_parameter_count_is_an_error(finished):
     assert done.returncode != 0 and "but its entry says 5" in done.stdout + done.stderr
 
 
-def test_two_processes_train_what_one_trains(smoke, tmp_path):
+def test_two_processes_train_what_one_trains(finished, tmp_path):
     """`own` negatives over two real processes: the same weights to rounding."""
     from safetensors.numpy import load_file
 
-    root = smoke.folder / "results/smoke"
+    root = finished.folder / "results/smoke"
     spec = json.dumps(json.loads((root / "finetune/d24/own-mini/encoder.record.json").read_text())["spec"])
     inputs = [
         "--card",
@@ -237,9 +242,9 @@ def test_two_processes_train_what_one_trains(smoke, tmp_path):
         "--negatives",
         "results/smoke/mine/boolq/negatives.parquet",
     ]
-    smoke.environment["ACCELERATE_USE_CPU"] = "1"
+    finished.environment["ACCELERATE_USE_CPU"] = "1"
     launch = ["torchrun", "--standalone", "--nproc-per-node", "2", "-m", "retscale", "finetune"]
-    smoke.run(*launch, "--spec", spec, *inputs, "--out", str(tmp_path / "two/encoder.json"))
+    finished.run(*launch, "--spec", spec, *inputs, "--out", str(tmp_path / "two/encoder.json"))
     one, two = (
         load_file(root / "finetune/d24/own-mini/model.safetensors"),
         load_file(tmp_path / "two/model.safetensors"),

@@ -62,7 +62,6 @@ from transformers import (
     T5Config,
 )
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "vocab_size": 400}
 GROUPED = {**SMALL, "intermediate_size": 64, "num_key_value_heads": 2, "max_position_embeddings": 512}
 FAMILIES = {
@@ -726,12 +725,10 @@ def test_a_suite_may_be_taken_with_other_settings():
     assert entries[-1] == "piqa" and len(entries) == 32
 
 
-def test_the_catalog_says_what_the_released_yamls_say():
+def test_the_catalog_says_what_the_released_yamls_say(shared):
     """Type, shots, chance level and delimiters of every benchmark of every version; hashes of the files at hand."""
-    if not (SHARED / "gauntlet").is_dir():
-        pytest.skip(f"no gauntlet at {SHARED}")
     versions = {"v0.3_with_code": "v0.3-code"}
-    with (SHARED / "gauntlet/task_table.csv").open() as lines:
+    with (shared / "gauntlet/task_table.csv").open() as lines:
         for row in csv.DictReader(lines):
             name = {"human_eval_ccp": "human_eval_cpp"}.get(row["task"], row["task"])
             category = catalog.gauntlets()["gauntlet-" + versions.get(row["version"], row["version"])]["categories"]
@@ -748,17 +745,14 @@ def test_the_catalog_says_what_the_released_yamls_say():
                 json.loads(row[k]) for k in ("continuation_delimiter", "question_prelimiter", "cot_delimiter")
             )
             assert config.categories is (row["has_categories"] == "True")
-            path = SHARED / "gauntlet/local_data" / config.source.file
+            path = shared / "gauntlet/local_data" / config.source.file
             if path.exists():
                 assert len(icl_items.read(at(config, path.parents[1]))[0]) == int(row["n_examples"])
 
 
-def test_the_catalog_pins_every_file_whose_hash_is_known():
+def test_the_catalog_pins_every_file_whose_hash_is_known(shared):
     """By the list of the files at hand; of the others the commit alone says what they are."""
-    listed = SHARED / "gauntlet/PROVENANCE.md"
-    if not listed.is_file():
-        pytest.skip(f"no list of the gauntlet's files at {listed}")
-    text = listed.read_text()
+    text = (shared / "gauntlet/PROVENANCE.md").read_text()
     known = dict(re.findall(r"^\| local_data/(\S+) \|.*\| ([0-9a-f]{64}) \|$", text, re.M))
     sources = [
         IclTask.model_validate(entry).source
@@ -792,11 +786,9 @@ def test_every_task_names_its_origin_and_its_licence_or_that_none_is_known():
         ("human_eval", "human_eval_small", ""),
     ],
 )
-def test_the_releases_own_samples_are_read_and_scored(reader, name, fixture, category):
+def test_the_releases_own_samples_are_read_and_scored(reader, shared, name, fixture, category):
     """Four items each, of files too big to be at hand (mmlu, hellaswag) and of others, as their entries ask them."""
-    path = SHARED / f"gauntlet/tests_local_data/{fixture}.jsonl"
-    if not path.is_file():
-        pytest.skip(f"no sample at {path}")
+    path = shared / f"gauntlet/tests_local_data/{fixture}.jsonl"
     entry = catalog.entries("icl")[f"gauntlet.{name}"]
     source = {"kind": "jsonl", "folder": str(path.parent), "file": path.name}
     config = IclTask.model_validate(entry | {"source": source, "shots": 1})
@@ -821,11 +813,9 @@ def at(config: IclTask, folder: Path) -> IclTask:
     return config.model_copy(update={"source": config.source.model_copy(update={"folder": str(folder)})})
 
 
-def test_published_accuracies_give_the_published_averages():
+def test_published_accuracies_give_the_published_averages(shared):
     """DCLM's 30 models: (accuracy - baseline) / (1 - baseline) by category and over all 53 tasks, to 1e-9."""
-    folder = SHARED / "dclm-icl"
-    if not folder.is_dir():
-        pytest.skip(f"no published accuracies at {folder}")
+    folder = shared / "dclm-icl"
     tasks = pd.read_csv(folder / "eval_meta_data_v1.csv").set_index("Eval Task")
     models = pd.read_csv(folder / "DCLM_model_database_30.csv")
     written = pd.read_csv(folder / "DCLM_model_database_30.csv", dtype=str)
@@ -842,10 +832,8 @@ def test_published_accuracies_give_the_published_averages():
             assert value == pytest.approx(model[column], abs=1e-9 if exact else 5e-8)
 
 
-def test_degenerate_tasks_of_the_gauntlet_are_named():
-    folder = SHARED / "gauntlet/local_data"
-    if not folder.is_dir():
-        pytest.skip(f"no gauntlet at {folder}")
+def test_degenerate_tasks_of_the_gauntlet_are_named(shared):
+    folder = shared / "gauntlet/local_data"
     from retscale.icl.summary import oddities
 
     for name, words in {

@@ -17,9 +17,7 @@ from retscale.study import catalog
 from transformers import LlamaConfig
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT.parent / "shared" / "data" / "gauntlet" / "local_data"
 
-pytest.importorskip("lm_eval")
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import harness
 
@@ -49,10 +47,8 @@ def peer(reader):
     return harness.model(reader.decoder.model, reader.tokenizer, 4, LENGTH)
 
 
-def published(name: str) -> IclTask:
-    if not FOLDER.is_dir():
-        pytest.skip(f"no gauntlet files at {FOLDER}")
-    over = {"use": "gauntlet-v0.3", "max_items": 4, "source": {"folder": str(FOLDER)}}
+def published(name: str, folder: Path) -> IclTask:
+    over = {"use": "gauntlet-v0.3", "max_items": 4, "source": {"folder": str(folder)}}
     entry = next(entry for entry in catalog.expand([over], "icl") if entry["id"] == name)
     return IclTask.model_validate(catalog.resolve("icl", entry, "", "")[1])
 
@@ -119,8 +115,8 @@ def agree(name: str, task: IclTask, reader: Reader, peer) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_gauntlet_tasks_agree_item_by_item(name, reader, peer):
-    agree(name, published(name), reader, peer)
+def test_gauntlet_tasks_agree_item_by_item(name, shared, reader, peer):
+    agree(name, published(name, shared / "gauntlet/local_data"), reader, peer)
 
 
 @pytest.mark.parametrize("kind", ["multiple_choice", "schema", "language_modeling", "generation_task_with_answers"])

@@ -311,11 +311,9 @@ def test_every_language_is_there():
 
 
 @pytest.mark.parametrize("stemmer, expected", [("none", 0.6569), ("porter", 0.6713)])
-def test_ndcg_on_scifact_is_as_published(stemmer, expected):
+def test_ndcg_on_scifact_is_as_published(shared, stemmer, expected):
     """Of BM25 with k1 .9 and b .4, title and text as one field; .671 is with Porter's stemmer."""
-    folder = Path(__file__).parents[3] / "shared" / "data" / "beir-scifact"
-    if not folder.is_dir():
-        pytest.skip(f"no BEIR folder at {folder}")
+    folder = shared / "beir-scifact"
     documents, queries = (
         [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()] for name in ("corpus", "queries")
     )

@@ -169,11 +169,8 @@ def test_embedded_tasks_have_their_known_sizes(name):
     assert (len(found.queries), len(found.corpus), len(found.qrels)) == SIZES[name]
 
 
-def test_scifact_has_its_published_size():
-    folder = Path(__file__).parents[3] / "shared" / "data" / "beir-scifact"
-    if not folder.is_dir():
-        pytest.skip(f"no BEIR folder at {folder}")
-    source = {"kind": "folder", "path": str(folder)}
+def test_scifact_has_its_published_size(shared):
+    source = {"kind": "folder", "path": str(shared / "beir-scifact")}
     found = collect(RetrievalTask.model_validate({"source": source, "licence": "", "origin": ""}))
     check(found, "scifact")
     assert (len(found.queries), len(found.corpus), len(found.qrels)) == (300, 5183, 339)

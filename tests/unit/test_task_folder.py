@@ -233,7 +233,6 @@ def test_half_of_the_judgements_may_name_nothing(tmp_path):
     assert found["notes"]["kept"]["judgment of an unknown document"] == 1
 
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 SIZES = {  # documents, queries with judgements, judgements, empty documents: of their PROVENANCE and of SciFact's paper
     "ir-classic/cranfield": (1400, 225, 1837, 2),
     "ir-classic/cisi": (1460, 76, 3114, 0),
@@ -243,24 +242,21 @@ SIZES = {  # documents, queries with judgements, judgements, empty documents: of
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_real_collections_have_their_published_sizes(name, tmp_path):
-    if not (DATA / name).is_dir():
-        pytest.skip(f"no collection at {DATA / name}")
-    run({"id": "t", "source": {"kind": "folder", "path": str(DATA / name)}}, {}, tmp_path)
+def test_real_collections_have_their_published_sizes(name, shared, tmp_path):
+    run({"id": "t", "source": {"kind": "folder", "path": str(shared / name)}}, {}, tmp_path)
     facts = json.loads((tmp_path / "task.json").read_text())
     empty = facts["notes"]["kept"].pop("empty document", 0)
     assert (facts["documents"], facts["queries"], facts["judgements"], empty) == SIZES[name]
     assert facts["notes"]["kept"] == {}
 
 
-def test_columns_swapped_under_their_names_are_the_same_real_collection(tmp_path):
-    if not (DATA / "beir-scifact").is_dir():
-        pytest.skip(f"no collection at {DATA / 'beir-scifact'}")
+def test_columns_swapped_under_their_names_are_the_same_real_collection(shared, tmp_path):
+    scifact = shared / "beir-scifact"
     at = tmp_path / "x"
     (at / "qrels").mkdir(parents=True)
     for name in ("corpus.jsonl", "queries.jsonl"):
-        (at / name).symlink_to(DATA / "beir-scifact" / name)
-    rows = [line.split("\t") for line in (DATA / "beir-scifact/qrels/test.tsv").read_text().splitlines() if line.strip()]
+        (at / name).symlink_to(scifact / name)
+    rows = [line.split("\t") for line in (scifact / "qrels/test.tsv").read_text().splitlines() if line.strip()]
     (at / "qrels/test.tsv").write_text("".join(f"{document}\t{query}\t{score}\n" for query, document, score in rows))
     (at / "qrels/bare.tsv").write_text("".join(f"{document}\t{query}\t{score}\n" for query, document, score in rows[1:]))
     found = made(at)
