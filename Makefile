@@ -1,5 +1,6 @@
 # make study [STUDY=config/mini.yaml]    run a study and say where its report lies
-# make test                              run every test
+# make quick                             run the tests that need no study: two minutes
+# make test                              run every test: twelve
 # make lint                              check the style, the types and the rules
 # make pins [ARGS=--upgrade]             pin in envs/ what pyproject.toml states, with hashes
 # make clean                             remove the environment; results stay
@@ -7,19 +8,23 @@
 STUDY  ?= config/mini.yaml
 PYTHON ?= python3
 VENV   := .venv
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP    := -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
 # Whatever comes from a registry has the version and one of the hashes in envs/; a source package is built with the
 # setuptools of envs/build.txt.
 PINNED := $(VENV)/bin/python $(PIP) --require-hashes
 
-.PHONY: study test lint pins clean
+.PHONY: study quick test lint pins clean
 .DELETE_ON_ERROR:
 
 study: $(VENV)/study.ok
 	PATH="$(abspath $(VENV))/bin:$$PATH" snakemake --profile profiles/local --configfile $(STUDY)
 
+quick: $(VENV)/study.ok $(VENV)/test.ok
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(PYTEST) -m "not slow"
+
 test: $(VENV)/study.ok $(VENV)/test.ok
-	PATH="$(abspath $(VENV))/bin:$$PATH" python -m pytest
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(PYTEST)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,27 @@ from filelock import FileLock
 os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+QUICK_CPU_S = 10
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever plans or runs a study is slow; a slow unit test says so itself."""
+    for item in items:
+        if item.path.parent.name != "unit":
+            item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item):
+    """A unit test that takes long fails unless it is marked, so that `make quick` stays quick."""
+    before = sum(os.times()[:4])
+    result = yield
+    took = sum(os.times()[:4]) - before
+    if took > QUICK_CPU_S and not item.get_closest_marker("slow"):
+        pytest.fail(f"took {took:.0f} s of processor, {QUICK_CPU_S} are allowed: make it smaller, or mark it `slow`")
+    return result
 
 
 class Clone:
@@ -149,6 +170,21 @@ def finished(smoke: Clone, tmp_path: Path) -> Clone:
     """A copy, to be changed, of the repository with the finished smoke study, file times kept."""
     shutil.copytree(smoke.folder, tmp_path / "clone", symlinks=True)
     return Clone(tmp_path / "clone")
+
+
+@pytest.fixture(scope="module")
+def svg_only() -> Iterator[None]:
+    """In this module figures are drawn once, as the SVG that a report embeds; their PDF and PNG are empty files."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure.savefig
+
+    def savefig(figure, path: Path, **options):
+        drawn(figure, path, **options) if path.suffix == ".svg" else path.touch()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ import json
 import pandas as pd
 import pytest
 
-pytestmark = pytest.mark.study
-
 STUDY = """
 name: fetched
 title: t

@@ -276,6 +276,7 @@ def test_a_model_of_the_hub_becomes_a_card_and_loads(loopback, llama, tmp_path, 
         obtained(tmp_path / "absent", revision="v2")
 
 
+@pytest.mark.slow
 def test_the_command_uses_the_token_and_writes_it_nowhere(loopback, llama, tmp_path, monkeypatch):
     loopback.publish("some/model", llama, branch="v1")
     loopback.repositories["model", "some/model"].gated = True

@@ -161,6 +161,7 @@ list(run.run({spec}, {{"encoder": Path({encoder!r}), "tasks": [Path({task!r})]}}
 """
 
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on_at_the_last_finished_shard(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
     code = KILLED.format(spec=spec(["one"]), encoder=str(encoder), task=str(tasks[0]))
     path = str(Path(stage.__file__).parents[2])

@@ -25,6 +25,8 @@ from retscale.figure.data import Tables
 from retscale.figure.run import FIGURES, run
 from retscale.fit.run import run as fit_run
 
+pytestmark = pytest.mark.slow
+
 DPI = {"dpi": 72}
 
 

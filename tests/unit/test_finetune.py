@@ -18,6 +18,8 @@ from retscale.model.prompt import Prompt
 from retscale.model.tokenize import fingerprint
 from topics import finished, inputs, log, make, spec, start, tuned, weights
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):

@@ -188,6 +188,7 @@ def test_two_data_sets_share_texts_by_id(study):
     assert np.array_equal(twice.group, np.concatenate([once.group] * 2))
 
 
+@pytest.mark.slow
 def test_examples_depend_on_no_hash_seed_and_no_order_of_files(study, tmp_path):
     program = (
         "import sys, hashlib; from pathlib import Path; sys.path[:0] = sys.argv[2:]; from topics import loaded; "

@@ -54,6 +54,7 @@ def test_the_peak_of_this_process():
     assert fresh.bytes() < 2**24  # a former peak does not count
 
 
+@pytest.mark.slow
 def test_prediction_is_what_a_training_takes():
     """A model of 13M parameters, trained a few steps in a process of its own: within a third."""
     program = """

@@ -12,6 +12,8 @@ from retscale.finetune.log import Log, Watch
 from retscale.finetune.run import run
 from topics import finished, inputs, log, make, spec, start
 
+pytestmark = pytest.mark.slow
+
 LORA = {"tuning": "lora", "lora": {"r": 4, "alpha": 8, "dropout": 0.2}}
 
 

@@ -15,6 +15,8 @@ from retscale.fit import trend
 from retscale.fit.forms import FORMS, Form
 from retscale.fit.forms.log_linear import LogLinear
 
+pytestmark = pytest.mark.usefixtures("svg_only")
+
 KEY = ["recipe", "schedule", "task"]
 
 
@@ -130,6 +132,7 @@ def words(inputs: dict, out) -> str:
     return html.unescape(" ".join([*captions, re.sub("<[^>]*>", " ", page(inputs, out))]))
 
 
+@pytest.mark.slow
 def test_another_form_goes_from_the_fit_to_the_words_of_the_report(source, tmp_path, monkeypatch):
     monkeypatch.delitem(FORMS, "log-linear")
     monkeypatch.setitem(FORMS, "power", Power())
@@ -151,6 +154,7 @@ def test_another_form_goes_from_the_fit_to_the_words_of_the_report(source, tmp_p
     assert "log-linear" not in text.lower() and "ordinary least squares" not in text.lower()
 
 
+@pytest.mark.slow
 def test_a_second_form_is_in_the_tables_and_changes_no_figure_or_claim(source, alone, tmp_path, monkeypatch):
     monkeypatch.setitem(FORMS, "power", Power())
     inputs = drawn(tmp_path, source)

@@ -22,6 +22,8 @@ from retscale.fit.run import run as fit
 from retscale.report.run import run as report
 from retscale.study import catalog, check, load
 
+pytestmark = pytest.mark.usefixtures("svg_only")
+
 SMOKE = Path(__file__).parents[2] / "config" / "smoke.yaml"
 AVERAGED = {"group": ["g1", "g2", "g3"], MEAN: ["alone", "group"]}
 VALUES = {"alone": [0.7, 0.9], "g1": [0.1, 0.3], "g2": [0.4, 0.4, 0.4], "g3": [0.0, 1.0, 0.8]}
@@ -112,6 +114,7 @@ def whole_study(root, lacking: list[str]):
     return given, names, (root / "report" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_from_results_to_the_report_one_encoder_without_a_task(tmp_path):
     given, names, page = whole_study(tmp_path, lacking=["toy-40k-5"])
     found = read_table(given["fit"], "points").query("recipe == 'paper'").set_index(["checkpoint", "task"])
@@ -126,6 +129,7 @@ def test_from_results_to_the_report_one_encoder_without_a_task(tmp_path):
     assert '<td>p-MRR</td><td class="n">−0.125</td>' in page
 
 
+@pytest.mark.slow
 def test_from_results_to_the_report_no_encoder_with_all_tasks(tmp_path):
     every = [f"toy-{size}-{level}" for size in ("40k", "160k") for level in (5, 10, 20)]
     given, names, page = whole_study(tmp_path, lacking=every)
@@ -176,6 +180,7 @@ def test_a_group_has_a_name_of_its_own(tmp_path):
         study(tmp_path, "[fiqa, {use: consumer-contracts, group: fiqa}]")
 
 
+@pytest.mark.slow
 def test_the_audit_of_a_group_names_the_files_of_its_tasks(tmp_path):
     _, names, _ = whole_study(tmp_path, lacking=[])
     walked = Walk(records={tmp_path / "collect" / "collect.record.json": {}})

@@ -15,6 +15,8 @@ from retscale.errors import UserError
 from retscale.fit.points import icl_points
 from retscale.fit.run import run as fit
 
+pytestmark = pytest.mark.usefixtures("svg_only")
+
 FIRST, SECOND, *REST = ICL_TASKS
 VERSION = {
     "categories": {"knowing": [FIRST, SECOND], "reading": REST, "coding": ["human_eval.0"]},
@@ -66,9 +68,9 @@ def test_only_programs_may_go_without_a_score(study):
         collect(spec, inputs, out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executed", [False, True])
 def test_the_report_names_what_is_absent_odd_and_run_or_not(tmp_path, monkeypatch, executed):
-
     def with_averages(root, **options):
         spec, inputs = write_study(root / "results", **options)
         path = inputs["icl"][0]

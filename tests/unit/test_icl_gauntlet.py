@@ -646,6 +646,7 @@ def test_the_command_takes_fetched_tasks_and_keeps_finished_ones(tmp_path, monke
     assert third["near"] != second["near"] and third["far"] == second["far"] and third["more"] == second["more"]
 
 
+@pytest.mark.slow
 def test_a_killed_job_keeps_the_tasks_that_were_finished(tmp_path):
     """kill -9 after the first task: the next run takes up the others, and ends with the bytes of an unbroken one."""
     folder, card = save(decoder(FAMILIES["llama, smollm2"]), tmp_path / "model"), tmp_path / "checkpoint/c/card.json"

@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import harness
 
+pytestmark = pytest.mark.slow
+
 LENGTH = 2048
 PUBLISHED = ["piqa.0", "arc_easy.3", "copa.0", "winograd.3", "lambada_openai.0", "simple_arithmetic_nospaces.5"]
 PUBLISHED += ["bigbench_qa_wikidata.3", "triviaqa_sm_sub.3"]

@@ -23,6 +23,8 @@ from retscale.fit.run import run as fit
 from retscale.report.run import run as report
 from retscale.study import check, load, specs
 
+pytestmark = pytest.mark.usefixtures("svg_only")
+
 CONFIG = Path(__file__).parents[2] / "config"
 
 
@@ -190,6 +192,7 @@ def test_a_group_that_lacks_a_score_is_absent_and_says_which(tmp_path):
     assert points.loc[("toy-40k-10", "half"), "y"] > 0 and points.loc[("toy-40k-5", MEAN), "y"] > 0
 
 
+@pytest.mark.slow
 def test_figures_and_report_say_what_is_in_domain(made):
     root, given, names = made["marked"]
     for name in FIGURES:
@@ -210,6 +213,7 @@ def test_figures_and_report_say_what_is_in_domain(made):
     assert f"<th scope=\"row\">{names[0]} (in-domain)</th>" in page and "of 6 tasks grow" in page
 
 
+@pytest.mark.slow
 def test_a_study_without_them_says_nothing_of_them(made):
     root, given, names = made["plain"]
     for name in FIGURES:

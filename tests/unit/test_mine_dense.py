@@ -80,6 +80,7 @@ def test_the_stage_mines_what_lies_nearest_by_the_encoder(folder, encoder, tmp_p
         assert not set(mined["negatives"]) & set(same)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["bm25", "encoder"])
 def test_bytes_do_not_depend_on_the_number_of_threads(folder, encoder, tmp_path, method):  # noqa: F811
     """Given the vectors."""

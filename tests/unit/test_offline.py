@@ -103,6 +103,7 @@ with offline("finetune"):
 """
 
 
+@pytest.mark.slow
 def test_the_processes_of_a_training_find_each_other_offline():
     world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port(), "WORLD_SIZE": "2"}
     started = [

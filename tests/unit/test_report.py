@@ -18,6 +18,8 @@ from retscale.fit.run import run as fit
 from retscale.report import claims
 from retscale.report.run import run
 
+pytestmark = pytest.mark.usefixtures("svg_only")
+
 SPEC = {
     "title": "A toy <study>",
     "description": "Made up.",
@@ -192,6 +194,7 @@ def test_same_inputs_same_bytes(inputs, tmp_path):
     assert page(inputs, tmp_path / "a") == page(inputs, tmp_path / "b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [{"a": 40_000}, {"a": 40_000, "b": 160_000}])
 def test_a_study_of_few_checkpoints_makes_no_claim(tmp_path, sizes):
     inputs = made(tmp_path, sizes=sizes, levels=(5,), tasks={"alpha": 0.1}, queries=10, ablation=0)
@@ -200,6 +203,7 @@ def test_a_study_of_few_checkpoints_makes_no_claim(tmp_path, sizes):
     assert ">supported<" not in text and ">not supported<" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("references", [1, 4])
 def test_unknown_compute_is_in_no_fit_and_the_table_says_why(tmp_path, references):
     """One checkpoint of a ladder whose tokens nobody knows; and a study of nothing but references."""

