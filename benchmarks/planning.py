@@ -74,7 +74,8 @@ def main() -> None:
 def ladder(checkpoints: int, icl: bool) -> str:
     """A study of many checkpoints that differ in their tokens, and 15 tasks."""
     rows = [
-        f"  - {{use: pythia-160m, id: c{i}, tokens: {10**9 + i}, source: {{revision: r{i}}}}}" for i in range(checkpoints)
+        f"  - {{use: pythia-160m, id: c{i}, tokens: {10**9 + i}, source: {{revision: r{i}}}}}"
+        for i in range(checkpoints)
     ]
     lines = ["name: ladder", "title: many", "description: many", "checkpoints:", *rows, "pairs: msmarco"]
     lines += ["mine: {negatives: 15, top: 200}", "recipes: [portes2025]", f"tasks: [{', '.join(TASKS)}]"]

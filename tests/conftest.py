@@ -143,7 +143,9 @@ def dry_run(tmp_path_factory) -> Callable[..., str]:
     """What a dry run of a study of config/ prints in a fresh copy of the repository; many questions, one plan."""
     fresh = copy_repository(tmp_path_factory.mktemp("fresh") / "clone")
     return functools.cache(
-        lambda study, *options: fresh.run("snakemake", "-n", "-p", "--configfile", f"config/{study}.yaml", *options).stdout
+        lambda study, *options: (
+            fresh.run("snakemake", "-n", "-p", "--configfile", f"config/{study}.yaml", *options).stdout
+        )
     )
 
 

@@ -152,17 +152,15 @@ class LoopbackHub:
                     return self.reply(404, b"", {"X-Error-Code": "RevisionNotFound"})
                 if rest and rest[0] == "tree":
                     return self.json([entry(name, data) for name, data in found.commits[commit].items()])
-                info = (
-                    {
-                        "id": repo,
-                        "sha": commit,
-                        "private": False,
-                        "gated": "manual" if found.gated else False,
-                        "tags": [],
-                        "downloads": 0,
-                        "siblings": [sibling(*file) for file in found.commits[commit].items()],
-                    }  # fmt: skip
-                )
+                info = {
+                    "id": repo,
+                    "sha": commit,
+                    "private": False,
+                    "gated": "manual" if found.gated else False,
+                    "tags": [],
+                    "downloads": 0,
+                    "siblings": [sibling(*file) for file in found.commits[commit].items()],
+                }  # fmt: skip
                 self.json(hub.edit(info))
 
             def resolve(self, kind: str, repo: str, revision: str, name: str):

@@ -46,7 +46,9 @@ def test_a_copy_scores_as_the_original_enters_no_fit_and_is_watched(finished):
     assert "else where/encoder.json: is not what results/smoke/encoder/mine/encoder.record.json was made from" in told
     assert finished.plan() == COST
     finished.snakemake("results/smoke/evaluate/mine/given/fiqa.json")
-    found, original = (json.loads((results / f"evaluate/{name}/fiqa.json").read_text()) for name in ("mine/given", "d24/own-mini"))
+    found, original = (
+        json.loads((results / f"evaluate/{name}/fiqa.json").read_text()) for name in ("mine/given", "d24/own-mini")
+    )
     assert found["metrics"] != original["metrics"]
 
     with (mine / "model.safetensors").open("ab") as file:

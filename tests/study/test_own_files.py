@@ -129,7 +129,9 @@ def test_an_encoder_of_a_folder_mines_and_is_watched(own, tmp_path):
 @pytest.mark.parametrize("option", ["--forcerun=icl", "--force"])
 def test_what_is_redone_by_force_is_redone(own, option):
     """Though the records vouch for what is there."""
-    result, other = (own.folder / f"results/own/{name}" for name in ("icl/model/items.json", "evaluate/model/r/own.json"))
+    result, other = (
+        own.folder / f"results/own/{name}" for name in ("icl/model/items.json", "evaluate/model/r/own.json")
+    )
     right, before, kept = result.read_bytes(), result.stat().st_ino, other.stat().st_ino
     targets = ["results/own/icl/model/items.json"] if option == "--force" else ["--until", "icl"]
     own.snakemake(option, *targets, study=STUDY)

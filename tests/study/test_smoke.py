@@ -192,7 +192,7 @@ def test_interrupted_it_says_so_and_leaves_nothing_half_made(finished):
         time.sleep(0.01)
     job.send_signal(signal.SIGINT)
     assert "stopped by the user" in job.communicate(timeout=120)[1] and job.returncode == 130
-    assert [p for p in (finished.folder / "x").rglob("*")] == []
+    assert list((finished.folder / "x").rglob("*")) == []
 
 
 def test_wrong_bytes_stop_a_job_in_one_line(finished):
@@ -214,7 +214,9 @@ def test_a_full_disk_stops_a_job_in_one_line(finished, tmp_path):
         pytest.skip("needs the right to mount a small file system")
     try:
         spec = json.loads((finished.folder / "results/smoke/pairs/boolq/pairs.record.json").read_text())["spec"]
-        done = finished.run("retscale", "pairs", "--spec", json.dumps(spec), "--out", str(disk / "pairs.json"), status=1)
+        done = finished.run(
+            "retscale", "pairs", "--spec", json.dumps(spec), "--out", str(disk / "pairs.json"), status=1
+        )
         assert done.stderr.strip().splitlines()[-1].startswith("retscale pairs: error: the disk is full")
         assert "Traceback" not in done.stderr
         assert list(disk.iterdir()) == []

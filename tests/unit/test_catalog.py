@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 import yaml
+
 from retscale.checkpoint.config import Checkpoint
 from retscale.errors import UserError
 from retscale.model.load import max_length
@@ -439,7 +440,7 @@ def test_billions_are_rounded_up():
 
 
 def written(tmp_path: Path, checkpoints: list, **more) -> Path:
-    data = {key: "x" for key in ("name", "title", "description")}
+    data = dict.fromkeys(("name", "title", "description"), "x")
     data |= {"checkpoints": checkpoints, "pairs": "msmarco", "mine": {"negatives": 15, "top": 200}}
     data |= {"recipes": ["portes2025"], "tasks": ["nfcorpus"]} | more
     path = tmp_path / "study.yaml"

@@ -120,9 +120,7 @@ def test_files_of_this_machine_that_are_not_there_are_named(hub, tmp_path, capsy
         assert "for the in-context task mine" in " ".join(missing(load.study(path)))
     assert cli.main(["check", str(path)]) == 1
     told = capsys.readouterr().err
-    assert (
-        f"1 of 1 {here.ENTRIES[entries]} waits for missing files, such as {file.rstrip('/')} of mine" in told
-    )
+    assert f"1 of 1 {here.ENTRIES[entries]} waits for missing files, such as {file.rstrip('/')} of mine" in told
     assert f"of mine under `{entries}`" in told and told.count("error: ") == 1
     if file.endswith("/"):  # a file is no folder
         Path(place).write_text("")
@@ -138,6 +136,7 @@ def test_files_of_this_machine_that_are_not_there_are_named(hub, tmp_path, capsy
     capsys.readouterr()
     cli.main(["check", str(path)])
     assert "wait for files" not in capsys.readouterr().err
+
 
 def test_an_encoder_is_there_and_is_one_that_can_be_scored(hub, tmp_path, capsys):
     path = Path(study(tmp_path, {"m": ("some/model", "main")}))
@@ -160,7 +159,9 @@ def test_an_encoder_is_there_and_is_one_that_can_be_scored(hub, tmp_path, capsys
     (folder / "encoder.json").write_text("{}")
     assert f"{folder}/encoder.json has no 'prompt'" in says()
     assert "encoders: m: also the id of a checkpoint; ids must differ" in says(id="m")
-    assert "encoders.mine: this study trains results/asked/finetune/m/portes2025 itself" in says(path="results/asked/finetune/m/portes2025")
+    assert "encoders.mine: this study trains results/asked/finetune/m/portes2025 itself" in says(
+        path="results/asked/finetune/m/portes2025"
+    )
     assert "encoders.0 (mine).pth: unknown key; did you mean 'path'?" in says(pth="x")
     data["recipes"] = [{"use": "portes2025", "id": "given"}]
     assert "recipes: 'given' stands for encoders made elsewhere" in says()

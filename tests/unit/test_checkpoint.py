@@ -14,14 +14,15 @@ import safetensors.torch
 import torch
 from huggingface_hub import constants as hub_constants
 from pydantic import ValidationError
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+
 from retscale.checkpoint import files, pretrain
 from retscale.checkpoint import run as stage
 from retscale.checkpoint.config import Checkpoint, Job, Pretrain
 from retscale.errors import UserError
-from retscale.model.load import deterministic, load_causal_lm, load_backbone, load_tokenizer
+from retscale.model.load import deterministic, load_backbone, load_causal_lm, load_tokenizer
 from retscale.study import specs
 from retscale.text.tokenizer import save, train
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 VOCABULARY = 300
 TINY = {
@@ -413,7 +414,10 @@ def _write_gguf(gguf, path, model, tokenizer):
 
 def test_gguf_that_is_none_is_told(tmp_path):
     (tmp_path / "bad.gguf").write_bytes(b"not a model")
-    for name, message in (("bad.gguf", "no model can be loaded from"), ("absent.gguf", "absent.gguf of the checkpoint .* is missing")):
+    for name, message in (
+        ("bad.gguf", "no model can be loaded from"),
+        ("absent.gguf", "absent.gguf of the checkpoint .* is missing"),
+    ):
         with pytest.raises(UserError, match=message):
             stage.run({"id": "g", "source": {"kind": "gguf", "file": str(tmp_path / name)}, "tokens": 7}, {}, tmp_path)
 

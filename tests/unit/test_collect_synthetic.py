@@ -133,7 +133,7 @@ def write_evaluation(
 ) -> Path:
     """One `<task>.json` and `<task>.parquet`: per-query values scattered around `mean`."""
     values = np.clip(mean + rng.normal(0, 0.2, queries), 0, 1)
-    table = pd.DataFrame({"query_id": [f"q{i:03d}" for i in range(queries)]} | {metric: values for metric in METRICS})
+    table = pd.DataFrame({"query_id": [f"q{i:03d}" for i in range(queries)]} | dict.fromkeys(METRICS, values))
     folder.mkdir(parents=True, exist_ok=True)
     table.to_parquet(folder / f"{task}.parquet", index=False)
     found = {"checkpoint": checkpoint, "recipe": recipe, "step": step, "task": task}

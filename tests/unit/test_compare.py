@@ -67,7 +67,9 @@ def test_the_command_prints_the_test_and_the_queries_that_differ_most(study, cap
     assert main(["compare", f"{study}/a/r", f"{study}/b/r", "t", "--most", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     result = compare(np.array(A), np.array(B))
-    assert lines[2].startswith(f"A - B  +0.1667 ndcg_at_10, 95% interval [{result.low:+.4f}, {result.high:+.4f}], p = 0.")
+    assert lines[2].startswith(
+        f"A - B  +0.1667 ndcg_at_10, 95% interval [{result.low:+.4f}, {result.high:+.4f}], p = 0."
+    )
     assert lines[3] == "6 queries: A is better in 3, B in 1, 2 ties"
     assert lines[-2:] == ["0.9000  0.1000  +0.8000  q1  what is q1?", "0.3000  0.1000  +0.2000  q3  what is q3?"]
 

@@ -86,7 +86,11 @@ def test_a_key_does_not_change_with_form_case_or_blanks_and_is_its_own_key():
 def test_a_test_of_other_numbers_or_another_form_is_kept_out_of_training_by_its_meaning():
     excluder = Excluder({"test": ["take 1.5 mg a day", "is C++ fast", "un café cre\u0300me"]})
     assert excluder.reasons("q", "Take 15 mg a day") == [] == excluder.reasons("is C# fast", "p")
-    assert excluder.reasons("q", "Take 1.5mg a day!") == excluder.reasons("q", "un cafe\u0301 crème") == ["passage in test"]
+    assert (
+        excluder.reasons("q", "Take 1.5mg a day!")
+        == excluder.reasons("q", "un cafe\u0301 crème")
+        == ["passage in test"]
+    )
 
 
 @pytest.mark.parametrize(

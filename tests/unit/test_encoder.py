@@ -26,7 +26,10 @@ def bert(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("bert")
     ends = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     letters = "abcdefghijklmnopqrstuvwxyz"
-    words = {word: i for i, word in enumerate([*ends, *letters, *(f"##{letter}" for letter in letters), *letters.upper(), ":"])}
+    words = {
+        word: i
+        for i, word in enumerate([*ends, *letters, *(f"##{letter}" for letter in letters), *letters.upper(), ":"])
+    }
     tokenizer = Tokenizer(models.WordPiece(words, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -116,7 +119,9 @@ def test_vectors_that_are_compared_by_their_cosine_are_normalised(bert, tmp_path
 
 def test_a_dot_product_of_vectors_that_are_not_normalised_is_refused(bert, tmp_path):
     folder = theirs(bert, tmp_path / "theirs", normalize=False, similarity_fn_name="dot")
-    with pytest.raises(UserError, match="the similarity 'dot' cannot be reproduced here, only cosine, or dot of normalized"):
+    with pytest.raises(
+        UserError, match="the similarity 'dot' cannot be reproduced here, only cosine, or dot of normalized"
+    ):
         given(folder, tmp_path / "ours")
 
 
@@ -236,7 +241,10 @@ def test_an_encoder_of_retscale_is_taken_as_its_encoder_json_says(bert, tmp_path
     folder = own(bert, tmp_path)
     facts, encoder = given(folder, tmp_path / "ours")
     as_it_is = load_encoder(folder / "encoder.json", "fp32", 256)
-    assert facts["pooling"] == "cls" and facts["files"].keys() == {"encoder.json", *json.loads((folder / "encoder.json").read_text())["files"]}
+    assert facts["pooling"] == "cls" and facts["files"].keys() == {
+        "encoder.json",
+        *json.loads((folder / "encoder.json").read_text())["files"],
+    }
     assert (vectors(encoder, "query") == vectors(as_it_is, "query")).all()
 
 

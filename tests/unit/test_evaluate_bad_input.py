@@ -29,12 +29,12 @@ def collection(folder, documents=DOCUMENTS, queries=(("q", "w4 w5 w6"),), judgem
     return out / "task.json"
 
 
-def evaluated(encoder, task, out) -> pd.DataFrame:  # noqa: F811
+def evaluated(encoder, task, out) -> pd.DataFrame:
     list(stage.run(spec(["bad"]), {"encoder": encoder, "tasks": [task]}, out))
     return pd.read_parquet(out / "bad.parquet").set_index("query_id")
 
 
-def test_ids_that_differ_in_case_or_blanks_and_empty_documents_are_documents_of_their_own(encoder, tmp_path):  # noqa: F811
+def test_ids_that_differ_in_case_or_blanks_and_empty_documents_are_documents_of_their_own(encoder, tmp_path):
     found = evaluated(encoder, collection(tmp_path), tmp_path)
     (ranking,), (scores,) = found["doc_ids"], found["scores"]
     assert sorted(ranking) == sorted(id for id, _ in DOCUMENTS)  # fewer than k, and each once
@@ -44,13 +44,13 @@ def test_ids_that_differ_in_case_or_blanks_and_empty_documents_are_documents_of_
     assert found.loc["q", "recall_at_10"] == 1
 
 
-def test_a_query_without_judgement_is_not_asked(encoder, tmp_path):  # noqa: F811
+def test_a_query_without_judgement_is_not_asked(encoder, tmp_path):
     task = collection(tmp_path, queries=(("q", "w4"), ("unjudged", "w5")))
     assert evaluated(encoder, task, tmp_path).index.tolist() == ["q"]
     assert json.loads((tmp_path / "bad.json").read_text())["n_queries"] == 1
 
 
-def test_a_query_judged_irrelevant_only_scores_nothing_and_counts(encoder, tmp_path):  # noqa: F811
+def test_a_query_judged_irrelevant_only_scores_nothing_and_counts(encoder, tmp_path):
     task = collection(
         tmp_path, queries=(("q", "w4 w5 w6"), ("none", "w1")), judgements=(("q", "A", 1), ("none", "a", 0))
     )
@@ -60,7 +60,7 @@ def test_a_query_judged_irrelevant_only_scores_nothing_and_counts(encoder, tmp_p
 
 
 @pytest.mark.parametrize("judged_only", [False, True])
-def test_judgements_of_unknown_documents_count_as_in_trec_eval(encoder, tmp_path, judged_only):  # noqa: F811
+def test_judgements_of_unknown_documents_count_as_in_trec_eval(encoder, tmp_path, judged_only):
     """A document that is not there cannot be found: recall, MAP and the ideal ranking of nDCG know of it."""
     judgements = [("q", "A", 1), ("q", "nowhere", 3), ("q", "b", 0), ("q", "gone", 0), ("p", "b", 2), ("p", "no", 1)]
     queries = (("o", "w1"), ("p", "w1 w9"), ("q", "w4 w5 w6"))
@@ -79,7 +79,7 @@ def test_judgements_of_unknown_documents_count_as_in_trec_eval(encoder, tmp_path
 
 
 @pytest.mark.parametrize(("side", "culprit"), [("queries", "the query 'q'"), ("documents", "the document 'a '")])
-def test_an_embedding_that_is_not_finite_names_its_text(encoder, tmp_path, monkeypatch, side, culprit):  # noqa: F811
+def test_an_embedding_that_is_not_finite_names_its_text(encoder, tmp_path, monkeypatch, side, culprit):
     embed = Encoder.embed
 
     def broken(self, ids, what, replica=0):

@@ -22,7 +22,7 @@ def collection(folder, seed: int, **more):
     The last of three is longer than the encoder reads, and so another text of the same tokens.
     """
     rng = np.random.default_rng(seed)
-    text = lambda n: " ".join(rng.choice(WORDS, n))  # noqa: E731
+    text = lambda n: " ".join(rng.choice(WORDS, n))
     documents = [text(rng.integers(3, 20)) for _ in range(300)]
     documents[9] = text(20)
     for i in range(10):
@@ -41,7 +41,7 @@ def collection(folder, seed: int, **more):
     return out / "task.json"
 
 
-def evaluated(encoder, task, out, **more) -> tuple[dict, pd.DataFrame]:  # noqa: F811
+def evaluated(encoder, task, out, **more) -> tuple[dict, pd.DataFrame]:
     out.mkdir()
     list(stage.run(spec(["t"], **more), {"encoder": encoder, "tasks": [task]}, out))
     return json.loads((out / "t.json").read_text())["metrics"], pd.read_parquet(out / "t.parquet")
@@ -49,7 +49,7 @@ def evaluated(encoder, task, out, **more) -> tuple[dict, pd.DataFrame]:  # noqa:
 
 @pytest.mark.parametrize("judged_only", [False, True])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_copies_tie_and_no_metric_depends_on_the_batch(encoder, tmp_path, monkeypatch, judged_only, seed):  # noqa: F811
+def test_copies_tie_and_no_metric_depends_on_the_batch(encoder, tmp_path, monkeypatch, judged_only, seed):
     task = collection(tmp_path, seed, judged_only=judged_only)
     cuts = [(budget, 2**16) for budget in BUDGETS] + [(64, 7)]
     metrics = []
@@ -70,7 +70,7 @@ def test_copies_tie_and_no_metric_depends_on_the_batch(encoder, tmp_path, monkey
     assert all(found == metrics[0] for found in metrics)
 
 
-def test_a_corpus_is_encoded_without_its_copies(encoder, tmp_path, monkeypatch):  # noqa: F811
+def test_a_corpus_is_encoded_without_its_copies(encoder, tmp_path, monkeypatch):
     monkeypatch.setattr(vectors, "VECTORS_A_SHARD", 100)
     encoded, embed = [], Encoder.embed
     monkeypatch.setattr(Encoder, "embed", lambda self, ids, *rest: encoded.append(len(ids)) or embed(self, ids, *rest))
@@ -78,7 +78,7 @@ def test_a_corpus_is_encoded_without_its_copies(encoder, tmp_path, monkeypatch):
     assert encoded == [10, 100, 100, 80]
 
 
-def test_equal_tokens_of_a_call_have_one_vector(encoder):  # noqa: F811
+def test_equal_tokens_of_a_call_have_one_vector(encoder):
     model = load_encoder(encoder, "fp32", 64)
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(WORDS, rng.integers(3, 20))) for _ in range(60)]

@@ -37,7 +37,7 @@ SOURCE = MtebSource(kind="mteb", name="Tiny", revision=REVISION)
 def tiny(ignore_identical_ids: bool = False, candidates: bool = False):
     """60 documents and 15 queries of random letters, some texts twice, some query ids also document ids."""
     rng = np.random.default_rng(0)
-    letters = lambda n: " ".join(rng.choice(list("abcdefgh"), n))  # noqa: E731
+    letters = lambda n: " ".join(rng.choice(list("abcdefgh"), n))
     documents = [{"id": f"x{i}", "title": letters(2) if i % 3 else "", "text": letters(4)} for i in range(60)]
     documents[7] = documents[3] | {"id": "x7"}
     queries = [{"id": f"x{i}" if i < 5 else f"q{i}", "text": letters(5)} for i in range(15)]

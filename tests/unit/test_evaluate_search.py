@@ -17,7 +17,6 @@ from retscale.evaluate.search import _keys, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
 from retscale.evaluate.trec import lines
 
-
 # Our names and trec_eval's; a reciprocal rank cut at 10 it has not.
 THEIRS = {
     "ndcg_at_10": "ndcg_cut.10",
@@ -30,6 +29,7 @@ THEIRS = {
     "precision_at_100": "P.100",
 }
 NAMES = [*THEIRS, "mrr_at_10"]
+
 
 def excluded(own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The pairs of each query and its document in `own`, -1 for none."""

@@ -121,21 +121,21 @@ def full_disk(_):
 
 
 @pytest.fixture
-def whole(encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+def whole(encoder, tasks, tmp_path, monkeypatch):
     """The results of a job that nothing disturbs, its corpus of 40 documents in shards of 8."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(vectors, "VECTORS_A_SHARD", 8)
     return evaluated(encoder, tasks[:1], tmp_path / "whole")
 
 
-def evaluated(encoder, tasks, out: Path, **more) -> dict[str, bytes]:  # noqa: F811
+def evaluated(encoder, tasks, out: Path, **more) -> dict[str, bytes]:
     out.mkdir()
     names = [json.loads(path.read_text())["id"] for path in tasks]
     list(stage.run(spec(names, **more), {"encoder": encoder, "tasks": tasks}, out))
     return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
 
 
-def test_a_second_job_tokenises_no_corpus(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+def test_a_second_job_tokenises_no_corpus(whole, encoder, tasks, tmp_path, monkeypatch):
     read = Encoder.tokens
     monkeypatch.setattr(
         Encoder, "tokens", lambda self, texts, side: refuse(0) if side == "passage" else read(self, texts, side)
@@ -162,7 +162,7 @@ list(run.run({spec}, {{"encoder": Path({encoder!r}), "tasks": [Path({task!r})]}}
 
 
 @pytest.mark.slow
-def test_a_killed_job_goes_on_at_the_last_finished_shard(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+def test_a_killed_job_goes_on_at_the_last_finished_shard(whole, encoder, tasks, tmp_path, monkeypatch):
     code = KILLED.format(spec=spec(["one"]), encoder=str(encoder), task=str(tasks[0]))
     path = str(Path(stage.__file__).parents[2])
     killed = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True)
@@ -177,7 +177,7 @@ def test_a_killed_job_goes_on_at_the_last_finished_shard(whole, encoder, tasks, 
     assert not list((stage.STATE / "vectors").iterdir())
 
 
-def test_shards_of_another_encoder_are_not_taken(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+def test_shards_of_another_encoder_are_not_taken(whole, encoder, tasks, tmp_path, monkeypatch):
     keys = []
     monkeypatch.setattr(stage.shutil, "rmtree", lambda path, **_: keys.append(path))
     evaluated(encoder, tasks[:1], tmp_path / "a")
@@ -186,7 +186,7 @@ def test_shards_of_another_encoder_are_not_taken(whole, encoder, tasks, tmp_path
     assert len(set(keys)) == len(keys) == 3
 
 
-def test_a_corpus_that_tasks_share_is_encoded_once(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+def test_a_corpus_that_tasks_share_is_encoded_once(whole, encoder, tasks, tmp_path, monkeypatch):
     again = tmp_path / "twin"
     again.mkdir()
     for path in tasks[0].parent.iterdir():
@@ -200,7 +200,7 @@ def test_a_corpus_that_tasks_share_is_encoded_once(whole, encoder, tasks, tmp_pa
     assert not list((stage.STATE / "vectors").iterdir())
 
 
-def test_two_devices_give_what_one_gives(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+def test_two_devices_give_what_one_gives(whole, encoder, tasks, tmp_path, monkeypatch):
     load, used = stage.encoders.load_encoder, set()
 
     def twice(*arguments):
@@ -216,7 +216,7 @@ def test_two_devices_give_what_one_gives(whole, encoder, tasks, tmp_path, monkey
     assert used == {0, 1}
 
 
-def test_shards_change_no_ranking(whole, encoder, tasks, tmp_path, monkeypatch):  # noqa: F811
+def test_shards_change_no_ranking(whole, encoder, tasks, tmp_path, monkeypatch):
     monkeypatch.setattr(vectors, "VECTORS_A_SHARD", 2**16)
     once = evaluated(encoder, tasks[:1], tmp_path / "once")
     assert json.loads(once["one.json"])["metrics"] == json.loads(whole["one.json"])["metrics"]

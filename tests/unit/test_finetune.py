@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from topics import finished, inputs, log, make, spec, start, tuned, weights
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, MptModel, T5Config, T5EncoderModel
 
 from retscale.errors import UserError
@@ -16,7 +17,6 @@ from retscale.model.device import has_bf16
 from retscale.model.load import load_backbone, load_tokenizer
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import fingerprint
-from topics import finished, inputs, log, make, spec, start, tuned, weights
 
 pytestmark = pytest.mark.slow
 
@@ -191,10 +191,11 @@ def test_without_links_between_folders_the_encoder_is_copied(study, tmp_path, mo
 
 def test_matryoshka_trains_the_short_vectors(study, tmp_path):
     """The loss at 4 components, of encoders trained with and without it."""
+    from topics import loaded
+
     from retscale.finetune.embed import Embedder
     from retscale.finetune.loss import info_nce, own_mask
     from retscale.model.pool import l2_normalize
-    from topics import loaded
 
     found = []
     for name, dimensions in (("plain", []), ("nested", [4])):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from topics import RECIPE, loaded, make
 
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
@@ -17,7 +18,6 @@ from retscale.finetune.data import Order, examples, groups, thinned
 from retscale.finetune.loss import own_mask, pool_mask
 from retscale.finetune.schedule import learning_rate
 from retscale.model.load import load_tokenizer
-from topics import RECIPE, loaded, make
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from topics import RECIPE, loaded, make
 from transformers import LlamaConfig, LlamaModel, MptModel
 
 from retscale.finetune.config import Recipe
@@ -12,7 +13,6 @@ from retscale.finetune.gradient import Gradient
 from retscale.finetune.loss import info_nce, own_mask, pool_mask
 from retscale.model.attention import use_fused
 from retscale.study.catalog import merge
-from topics import RECIPE, loaded, make
 
 CPU = torch.device("cpu")
 
@@ -53,7 +53,7 @@ def gradient(model, data, rows=np.arange(8), micro=8, budget=4096, seeds=None, *
 def plain(model, data, rows, negatives="own", temperature=0.05):
     """(loss, flat gradient) of a loop without micro-batches, buckets or shared texts."""
     model.zero_grad()
-    unit = lambda ids: torch.nn.functional.normalize(  # noqa: E731
+    unit = lambda ids: torch.nn.functional.normalize(
         model(torch.from_numpy(ids.astype(np.int64))[None]).last_hidden_state.mean(1), dim=-1
     )[0]
     queries = torch.stack([unit(data.query_tokens[data.query[row]]) for row in rows])
@@ -117,7 +117,7 @@ def test_embed_puts_every_text_in_its_place(model, data):
     rows = np.array([7, 2, 2, 40])
     with torch.no_grad():
         queries, passages, real, padding = embedder(model, data, 40)(rows)
-        alone = lambda ids: torch.nn.functional.normalize(  # noqa: E731
+        alone = lambda ids: torch.nn.functional.normalize(
             model(torch.from_numpy(ids.astype(np.int64))[None]).last_hidden_state.mean(1), dim=-1
         )[0]
         for i, row in enumerate(rows):

@@ -6,11 +6,11 @@ import time
 
 import pytest
 from conftest import retscale
+from topics import finished, inputs, log, make, spec, start
 
 from retscale.errors import UserError
 from retscale.finetune.log import Log, Watch
 from retscale.finetune.run import run
-from topics import finished, inputs, log, make, spec, start
 
 pytestmark = pytest.mark.slow
 
@@ -141,7 +141,13 @@ def test_the_command_keeps_its_state_for_the_same_job_only(tmp_path):
             for x in (f"--{name}", str(path[0] if isinstance(path, list) else path))
         ]
         return retscale(
-            "finetune", "--spec", json.dumps(spec(**recipe)), *given, "--out", str(out / "encoder.json"), ACCELERATE_USE_CPU="1"
+            "finetune",
+            "--spec",
+            json.dumps(spec(**recipe)),
+            *given,
+            "--out",
+            str(out / "encoder.json"),
+            ACCELERATE_USE_CPU="1",
         )
 
     def lines():

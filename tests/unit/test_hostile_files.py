@@ -266,7 +266,9 @@ def separate(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     for name, tensor in weights.items():
         layer, _, kind = name.rpartition(".")
         if kind == "gate_up_proj":
-            found |= dict(zip((f"{layer}.gate_proj.weight", f"{layer}.up_proj.weight"), tensor.chunk(2, 1), strict=True))
+            found |= dict(
+                zip((f"{layer}.gate_proj.weight", f"{layer}.up_proj.weight"), tensor.chunk(2, 1), strict=True)
+            )
         else:
             found[name if kind in ("weight", "bias") else f"{name}.weight"] = tensor
     return found
@@ -309,7 +311,9 @@ def test_experts_of_a_gguf_file_that_are_halves_are_refused(gguf, lacks):
     """transformers fills the other half with zeros and says nothing."""
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
     experts = {"num_experts": 4, "num_experts_per_tok": 2}  # of the usual size, the only one that transformers reads
-    config = Qwen2MoeConfig(**shape, **experts, num_key_value_heads=4, vocab_size=VOCABULARY, max_position_embeddings=64)
+    config = Qwen2MoeConfig(
+        **shape, **experts, num_key_value_heads=4, vocab_size=VOCABULARY, max_position_embeddings=64
+    )
     model = AutoModelForCausalLM.from_config(config).eval()
     if not lacks:
         assert from_gguf(gguf(model=model))["n_params"]["total"] == sum(p.numel() for p in model.parameters())
@@ -348,7 +352,12 @@ def test_a_spoilt_gguf_file_is_refused_or_whole(gguf, tmp_path):
         path = tmp_path / f"{number}.gguf"
         path.write_bytes(spoilt)
         if number < len(cut + counts):
-            refused(f"no model can be loaded from .*{number}.gguf", obtain, {"kind": "gguf", "file": str(path)}, tmp_path / str(number))
+            refused(
+                f"no model can be loaded from .*{number}.gguf",
+                obtain,
+                {"kind": "gguf", "file": str(path)},
+                tmp_path / str(number),
+            )
             continue
         try:
             obtain({"kind": "gguf", "file": str(path)}, tmp_path / str(number))
@@ -481,9 +490,7 @@ def test_a_title_of_many_digits_is_a_text(tmp_path):
 ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 7)
 )
-MERGES = "a0: &a0 {x: 1}\n" + "".join(
-    f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 7)
-)
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 7))
 CHAIN = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 5000))
 
 

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from retscale.errors import UserError
 from retscale.icl import sandbox
 from retscale.icl.item import Program

@@ -272,6 +272,7 @@ def test_a_run_whose_ids_are_no_ids_is_refused(tmp_path, capsys, id, column):
     error = capsys.readouterr().err
     assert "holds a control character" in error and error[:-1] == visible(error[:-1])
 
+
 # --- lines
 
 

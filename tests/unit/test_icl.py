@@ -11,6 +11,9 @@ import pytest
 import torch
 import yaml
 from pydantic import ValidationError
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, MptConfig, PreTrainedTokenizerFast, set_seed
+
 from retscale.errors import UserError
 from retscale.icl import built, items
 from retscale.icl.config import Continuation, FinalWord, IclTask, Induction, NextWord, Shuffle
@@ -19,8 +22,6 @@ from retscale.icl.item import Item
 from retscale.icl.prompt import build, join, shots, tokens
 from retscale.icl.run import run
 from retscale.icl.score import score
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, MptConfig, PreTrainedTokenizerFast, set_seed
 
 CATALOG = yaml.safe_load((Path(__file__).parents[2] / "config/catalog/icl.yaml").read_text())
 

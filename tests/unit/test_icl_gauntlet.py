@@ -4,10 +4,8 @@ import csv
 import dataclasses
 import hashlib
 import json
-import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,24 +16,6 @@ import torch
 from conftest import retscale
 from icl_models import decoder, save, tokenizer
 from pydantic import ValidationError
-from retscale import cli
-from retscale.errors import UserError
-from retscale.icl import items as icl_items
-from retscale.icl import run as icl_run
-from retscale.icl import sandbox
-from retscale.icl.answer import extract, matches, normalise
-from retscale.icl.average import averages, centred
-from retscale.icl.config import IclTask
-from retscale.icl.decoder import Decoder
-from retscale.icl.generate import alike, generate, text
-from retscale.icl.item import Item
-from retscale.icl.prompt import Prompt, answer_length, build, cut, shots, tokens
-from retscale.icl.run import Reader, evaluate, run
-from retscale.icl.score import score
-from retscale.icl.summary import accuracy
-from retscale.items import run as items_run
-from retscale.model.attention import use_fused
-from retscale.study import catalog
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     BertConfig,
@@ -61,6 +41,25 @@ from transformers import (
     RobertaConfig,
     T5Config,
 )
+
+from retscale import cli
+from retscale.errors import UserError
+from retscale.icl import items as icl_items
+from retscale.icl import run as icl_run
+from retscale.icl import sandbox
+from retscale.icl.answer import extract, matches, normalise
+from retscale.icl.average import averages, centred
+from retscale.icl.config import IclTask
+from retscale.icl.decoder import Decoder
+from retscale.icl.generate import alike, generate, text
+from retscale.icl.item import Item
+from retscale.icl.prompt import Prompt, answer_length, build, cut, shots, tokens
+from retscale.icl.run import Reader, evaluate, run
+from retscale.icl.score import score
+from retscale.icl.summary import accuracy
+from retscale.items import run as items_run
+from retscale.model.attention import use_fused
+from retscale.study import catalog
 
 SMALL = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "vocab_size": 400}
 GROUPED = {**SMALL, "intermediate_size": 64, "num_key_value_heads": 2, "max_position_embeddings": 512}
@@ -545,7 +544,9 @@ def test_items_that_are_too_long_may_be_left_out_and_are_counted(reader, tmp_pat
     rows = [{query: "house " * n, "category": str(n)} | more for n in (3, 80, 4)]
     every, whole = evaluate(file(tmp_path, rows, kind), "t", None, reader)
     result, table = evaluate(file(tmp_path, rows, kind, too_long="skip"), "t", None, reader)
-    assert (every["n_items"], every["skipped"]) == (3, 0) and every["trimmed"] == (2 if kind == "multiple_choice" else 1)
+    assert (every["n_items"], every["skipped"]) == (3, 0) and every["trimmed"] == (
+        2 if kind == "multiple_choice" else 1
+    )
     assert (result["n_items"], result["skipped"], result["trimmed"]) == (2, 1, 0)
     assert table["item"].tolist() == [0, 2] and table["correct"].tolist() == whole["correct"][[0, 2]].tolist()
     with pytest.raises(UserError, match="^all items of the categories 80 are longer than 64 tokens"):

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from icl_models import TEXT, decoder, tokenizer
+from transformers import LlamaConfig
+
 from retscale.icl import items as icl_items
 from retscale.icl.config import IclTask
 from retscale.icl.decoder import Decoder
 from retscale.icl.prompt import answer_length, build, shots, tokens
 from retscale.icl.run import Reader, evaluate
 from retscale.study import catalog
-from transformers import LlamaConfig
 
 ROOT = Path(__file__).parents[2]
 

@@ -210,7 +210,7 @@ def test_figures_and_report_say_what_is_in_domain(made):
     assert f"7 retrieval tasks ({names[0]} in-domain)" in page and "over 6 zero-shot tasks" in page
     assert f"for the encoders were trained on their like: {names[0]}." in page
     assert f"web: the mean of {names[0]}, {names[1]}." in page and "web nDCG@10,<br>paper" in page
-    assert f"<th scope=\"row\">{names[0]} (in-domain)</th>" in page and "of 6 tasks grow" in page
+    assert f'<th scope="row">{names[0]} (in-domain)</th>' in page and "of 6 tasks grow" in page
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+
 from retscale import cli
 from retscale.errors import UserError
 from retscale.items import repository

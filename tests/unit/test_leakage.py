@@ -146,6 +146,9 @@ def test_tasks_are_found_by_their_ids_whatever_their_order(tmp_path):
     data = training(tmp_path, "one", [("what is x", "x")])
     tasks = [task(tmp_path, name, [f"about {name}"], [("", "y")]) for name in ("a", "b")]
     (tmp_path / "out").mkdir()
-    assert list(run({"tasks": {"a": {}, "b": {}}}, {"pairs": [data], "tasks": tasks[::-1]}, tmp_path / "out")) == ["a", "b"]
+    assert list(run({"tasks": {"a": {}, "b": {}}}, {"pairs": [data], "tasks": tasks[::-1]}, tmp_path / "out")) == [
+        "a",
+        "b",
+    ]
     with pytest.raises(UserError, match="--tasks: no task.json of b, which the spec names; given: a"):
         list(run({"tasks": {"a": {}, "b": {}}}, {"pairs": [data], "tasks": tasks[:1]}, tmp_path / "out"))

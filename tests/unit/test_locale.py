@@ -23,7 +23,9 @@ def retscale(*arguments: str, **locale: str) -> str:
     return done.stdout.decode("utf-8")
 
 
-@pytest.mark.parametrize("locale", [{}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONUTF8": "1", "PYTHONIOENCODING": "ascii"}])
+@pytest.mark.parametrize(
+    "locale", [{}, {"PYTHONIOENCODING": "ascii"}, {"PYTHONUTF8": "1", "PYTHONIOENCODING": "ascii"}]
+)
 @pytest.mark.parametrize("folder", ["run", "größe"])
 def test_a_run_is_printed_in_any_locale(tmp_path, folder, locale):
     (tmp_path / folder).mkdir()

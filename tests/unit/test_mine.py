@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections import Counter
 from math import log
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -113,7 +112,11 @@ def test_random_choice_is_seeded_and_in_rank_order():
     assert one.tolist() == choose(candidates, 10, True, seeds.of_query(1, "q")).tolist()
     assert one.tolist() != choose(candidates, 10, True, seeds.of_query(2, "q")).tolist()
     assert one.tolist() != candidates[:10].tolist() == choose(candidates, 10, False, None).tolist()
-    assert (np.diff(one) < 0).all() and choose(candidates[:3], 10, True, seeds.of_query(1, "q")).tolist() == [49, 48, 47]
+    assert (np.diff(one) < 0).all() and choose(candidates[:3], 10, True, seeds.of_query(1, "q")).tolist() == [
+        49,
+        48,
+        47,
+    ]
 
 
 def test_top_must_cover_the_negatives():
@@ -191,7 +194,7 @@ def test_scores_and_ranking_are_those_of_bm25s(zipf, config):
     peer.index(tokens, show_progress=False)
     none = [np.array([], int)] * len(queries)
     for query, (found, scores) in zip(queries, index.top(queries, none, 100), strict=True):
-        words = [w for w in bm25s.tokenize(query, stopwords=stop, return_ids=False, show_progress=False)[0]]
+        words = list(bm25s.tokenize(query, stopwords=stop, return_ids=False, show_progress=False)[0])
         expected = peer.get_scores(words) if any(w in peer.vocab_dict for w in words) else np.zeros(len(passages))
         order = np.lexsort((np.arange(len(passages)), -expected))[: min(100, (expected > 0).sum())]
         assert len(found) == len(order)
@@ -287,7 +290,9 @@ def test_words_of_any_script_are_found(query, answer, other):
 def test_stems_and_stop_words_by_language():
     texts = ["die Häuser der Stadt", "ein Haus und ein Garten", "der Wald"]
     none = [np.array([], int)]
-    plain, german = (Index(texts, MineConfig(stopwords=s, stemmer=t)) for s, t in (("none", "none"), ("german", "german")))
+    plain, german = (
+        Index(texts, MineConfig(stopwords=s, stemmer=t)) for s, t in (("none", "none"), ("german", "german"))
+    )
     assert [found.tolist() for found, _ in plain.top(["das haus der Wälder"], none, 3)] == [[1, 2, 0]]
     assert [found.tolist() for found, _ in german.top(["das haus der Wälder"], none, 3)] == [[2, 0, 1]]
     assert set(german.terms.names) == {"haus", "stadt", "gart", "wald"}
@@ -315,7 +320,8 @@ def test_ndcg_on_scifact_is_as_published(shared, stemmer, expected):
     """Of BM25 with k1 .9 and b .4, title and text as one field; .671 is with Porter's stemmer."""
     folder = shared / "beir-scifact"
     documents, queries = (
-        [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()] for name in ("corpus", "queries")
+        [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("corpus", "queries")
     )
     qrels = pd.read_csv(folder / "qrels" / "test.tsv", sep="\t", dtype=str)
     number = {document["_id"]: i for i, document in enumerate(documents)}
@@ -324,7 +330,9 @@ def test_ndcg_on_scifact_is_as_published(shared, stemmer, expected):
     index = Index([f"{d['title']} {d['text']}" for d in documents], MineConfig(stemmer=stemmer))
     discounts = 1 / np.log2(np.arange(2, 12))
     scores = []
-    for ids, (found, _) in zip(relevant, index.top([texts[id] for id in relevant.index], [np.array([], int)] * 300, 10)):
+    for ids, (found, _) in zip(
+        relevant, index.top([texts[id] for id in relevant.index], [np.array([], int)] * 300, 10)
+    ):
         scores.append(discounts[: len(found)][np.isin(found, ids)].sum() / discounts[: len(ids)].sum())
     assert len(scores) == 300 and np.mean(scores) == pytest.approx(expected, abs=5e-4)
 
@@ -507,5 +515,7 @@ def test_given_negatives_must_be_there(tmp_path):
     "config", [{"method": "encoder"}, {"encoder": "x"}, {"method": "given", "margin": 0.9}, {"guide": "x"}]
 )
 def test_settings_must_fit_the_method(config):
-    with pytest.raises(ValueError, match="goes with `method: encoder`|a `margin` needs a `guide`|scores for the `margin`"):
+    with pytest.raises(
+        ValueError, match="goes with `method: encoder`|a `margin` needs a `guide`|scores for the `margin`"
+    ):
         MineConfig.model_validate(config)

@@ -62,10 +62,17 @@ def vectors(path, texts: list[str], prefix: str, length: int) -> np.ndarray:
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-def test_the_stage_mines_what_lies_nearest_by_the_encoder(folder, encoder, tmp_path):  # noqa: F811
+def test_the_stage_mines_what_lies_nearest_by_the_encoder(folder, encoder, tmp_path):
     spec = SPEC | {"method": "encoder", "encoder": str(encoder.parent)}
     facts = run(spec, {"pairs": folder / "pairs.json", "encoder": encoder}, tmp_path)
-    assert facts == {"queries": QUERIES, "passages": PASSAGES, "negatives": NEGATIVES, "passed": 0, "short": 0, "missing": 0}
+    assert facts == {
+        "queries": QUERIES,
+        "passages": PASSAGES,
+        "negatives": NEGATIVES,
+        "passed": 0,
+        "short": 0,
+        "missing": 0,
+    }
     found = pd.read_parquet(tmp_path / "negatives.parquet").set_index("query_id")
     pairs, passages = (pd.read_parquet(folder / f"{name}.parquet") for name in ("pairs", "passages"))
     asked = vectors(encoder.parent, pairs["query"].tolist(), "query: ", 8)
@@ -82,7 +89,7 @@ def test_the_stage_mines_what_lies_nearest_by_the_encoder(folder, encoder, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["bm25", "encoder"])
-def test_bytes_do_not_depend_on_the_number_of_threads(folder, encoder, tmp_path, method):  # noqa: F811
+def test_bytes_do_not_depend_on_the_number_of_threads(folder, encoder, tmp_path, method):
     """Given the vectors."""
     spec = SPEC | {"method": method, "choose": "random", "margin": 0.95, "stopwords": "none"}
     spec |= {"encoder": str(encoder.parent)} if method == "encoder" else {}
@@ -116,7 +123,7 @@ def test_the_margin_acts_within_the_top():
 
 
 @pytest.mark.parametrize("method", ["bm25", "given"])
-def test_a_guide_passes_over_what_it_scores_like_a_positive(folder, encoder, tmp_path, monkeypatch, method):  # noqa: F811
+def test_a_guide_passes_over_what_it_scores_like_a_positive(folder, encoder, tmp_path, monkeypatch, method):
     """Against scores pair by pair; the order and the scores stay those of the ranking."""
     monkeypatch.setattr(guide, "cut", lambda count: [slice(i, min(i + 7, count)) for i in range(0, count, 7)])
     pairs, passages = (pd.read_parquet(folder / f"{name}.parquet") for name in ("pairs", "passages"))

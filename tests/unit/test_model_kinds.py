@@ -26,9 +26,9 @@ from transformers import (
 
 from retscale.checkpoint import run as checkpoint
 from retscale.errors import UserError
-from retscale.model import encoder as encoders
 from retscale.finetune import run as finetune
 from retscale.model import encode as encoding
+from retscale.model import encoder as encoders
 from retscale.model.encode import encode_ids
 from retscale.model.load import is_causal, load_backbone, load_causal_lm, load_tokenizer, max_length
 from retscale.model.pool import pool
@@ -70,7 +70,7 @@ def encode(model, tokenizer, texts, prompt, side, **how) -> np.ndarray:
 def save(folder, auto, config):
     torch.manual_seed(0)
     model = auto.from_config(config)
-    for name, weight in model.named_parameters():  # the usual first weights are so small that little could go wrong
+    for _name, weight in model.named_parameters():  # the usual first weights are so small that little could go wrong
         if weight.dim() > 1:
             torch.nn.init.normal_(weight, std=0.3)
     model.save_pretrained(folder)
@@ -147,7 +147,7 @@ def test_a_model_reads_as_many_tokens_as_it_is_said_to(kind):
     name, folder, _, limit = kind
     model = load_backbone(folder, torch.float32)
     assert max_length(model.config) == limit
-    read = lambda n: model(torch.full((1, n), 7), attention_mask=torch.ones(1, n)).last_hidden_state  # noqa: E731
+    read = lambda n: model(torch.full((1, n), 7), attention_mask=torch.ones(1, n)).last_hidden_state
     with torch.no_grad():
         assert read(limit or 300).isfinite().all()
         if name in ("gpt2", "bert", "roberta"):  # a table of positions; the others' positions are computed
@@ -256,7 +256,7 @@ def test_packed_texts_do_not_see_each_other(pooling, tmp_path):
         alone = torch.cat([encode_ids(model, [x], 0, pooling) for x in ids])
         hidden = model(input_ids=row, position_ids=positions, use_cache=False).last_hidden_state[0]
         spread = model(input_ids=row, use_cache=False).last_hidden_state[0]
-    unpack = lambda states: torch.cat(  # noqa: E731
+    unpack = lambda states: torch.cat(
         [torch.nn.functional.normalize(pool(x[None], torch.ones(1, len(x)), pooling), dim=-1)
          for x in states.split([len(x) for x in ids])]
     )  # fmt: skip

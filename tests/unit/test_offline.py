@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from topics import port
 
 from retscale import cli, job, stages
-from topics import port
 
 FETCHING = {"checkpoint", "pairs", "task", "items"}
 

@@ -113,7 +113,11 @@ def test_a_misspelt_key_deep_inside_is_located(tmp_path):
             [{"use": "own-mini", "lr": float("nan")}],
             "recipes.0 (own-mini).lr: input should be a finite number",
         ),
-        ("recipes", [{"use": "own-mini", "n_negatives": 900}], "needs 900 negatives per query, but `mine.negatives` is"),
+        (
+            "recipes",
+            [{"use": "own-mini", "n_negatives": 900}],
+            "needs 900 negatives per query, but `mine.negatives` is",
+        ),
         ("recipes", [{"use": "own-mini", "checkpoints": ["nobody"]}], "unknown checkpoint 'nobody'"),
         ("recipes", ["own-mini", "own-mini"], "recipes.1: the id 'own-mini' is given twice"),
         ("tasks", ["fiqa", "embedded"], "the id 'fiqa' is given twice"),
@@ -303,8 +307,14 @@ def kept(data: dict, **more) -> None:
             "curve_tasks.0: cqadupstack has no score without cqadupstack-android, ",
         ),
         (lambda data: kept(data, tasks=["cqadupstack-gis"]), "no group of tasks is complete"),
-        (lambda data: data["recipes"][0].update(keep=[8, 4]), "keep must name steps in ascending order, each once; found"),
-        (lambda data: data["recipes"][0].update(keep=[4, 4]), "keep must name steps in ascending order, each once; found"),
+        (
+            lambda data: data["recipes"][0].update(keep=[8, 4]),
+            "keep must name steps in ascending order, each once; found",
+        ),
+        (
+            lambda data: data["recipes"][0].update(keep=[4, 4]),
+            "keep must name steps in ascending order, each once; found",
+        ),
         (lambda data: data["recipes"][0].update(keep=[0]), "keep.0"),
     ],
 )
@@ -439,7 +449,10 @@ FOLDER = {"id": "x", "source": {"kind": "folder", "path": "/x"}}
     [
         ({"tasks": ["fiqa", FOLDER | {"id": "fiqa.record"}]}, "ends as the provenance record of 'fiqa'"),
         ({"icl": [{"use": "shuffle", "id": "x.record"}]}, "provenance record of 'x' does; rename it"),
-        ({"tasks": ["fiqa", FOLDER | {"id": "kept", "alone": True}]}, "'kept' is evaluated alone, by a job named 'kept'"),
+        (
+            {"tasks": ["fiqa", FOLDER | {"id": "kept", "alone": True}]},
+            "'kept' is evaluated alone, by a job named 'kept'",
+        ),
         ({"tasks": ["fiqa", FOLDER | {"id": "small", "alone": True}]}, "is the name of another job; rename it"),
         ({"tasks": ["fiqa", FOLDER | {"alone": True, "corpus": "step-8"}]}, "alone, by a job named 'step-8'"),
     ],
@@ -452,5 +465,10 @@ def test_names_that_would_collide_are_refused(tmp_path, change, message):
 
 def test_small_tasks_may_have_these_names(tmp_path):
     names = ["kept", "small", "step-8"]
-    found = load.study(written(tmp_path, smoke() | {"tasks": ["fiqa", *(FOLDER | {"id": id, "max_queries": i} for i, id in enumerate(names, 1))]}))
+    found = load.study(
+        written(
+            tmp_path,
+            smoke() | {"tasks": ["fiqa", *(FOLDER | {"id": id, "max_queries": i} for i, id in enumerate(names, 1))]},
+        )
+    )
     assert found.batches == {"small": ["fiqa", *names]}

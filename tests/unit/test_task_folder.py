@@ -258,7 +258,9 @@ def test_columns_swapped_under_their_names_are_the_same_real_collection(shared, 
         (at / name).symlink_to(scifact / name)
     rows = [line.split("\t") for line in (scifact / "qrels/test.tsv").read_text().splitlines() if line.strip()]
     (at / "qrels/test.tsv").write_text("".join(f"{document}\t{query}\t{score}\n" for query, document, score in rows))
-    (at / "qrels/bare.tsv").write_text("".join(f"{document}\t{query}\t{score}\n" for query, document, score in rows[1:]))
+    (at / "qrels/bare.tsv").write_text(
+        "".join(f"{document}\t{query}\t{score}\n" for query, document, score in rows[1:])
+    )
     found = made(at)
     assert found["qrels"].astype(str).values.tolist() == rows[1:] and found["queries"].shape == (300, 2)
     with pytest.raises(UserError, match=r"seem to be swapped: the other way round, 339 name both"):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from pydantic import ValidationError
+
 from retscale.errors import UserError
 from retscale.model.load import load_tokenizer
 from retscale.text import run as stage

@@ -159,7 +159,9 @@ def test_a_suffix_closes_every_text_however_long(tmp_path):
     brackets = {"query_prefix": "[", "query_suffix": "]", "passage_prefix": "{", "passage_suffix": "}"}
     assert ids_of(tokenizer, **brackets, query_length=4) == ([[59, 258, 260, 61], [59, 258, 61], [59, 61]], 1)
     assert ids_of(tokenizer, ["low"], side="passage", **brackets, eos="add")[0] == [[91, 258, 93, 0]]
-    with pytest.raises(UserError, match="leaves no room for a text besides 0 special tokens and 4 of its suffix; raise"):
+    with pytest.raises(
+        UserError, match="leaves no room for a text besides 0 special tokens and 4 of its suffix; raise"
+    ):
         ids_of(tokenizer, query_suffix="]]]]", query_length=4)
 
 

@@ -32,6 +32,8 @@ RECIPE = {
     "lr": 0.01,
     "log_every": 1,
 }
+
+
 def make(folder: Path, model=None, passages: int = 96, id: str = "topics") -> Path:
     """card.json, model/, pairs, passages and negatives in `folder`; `model(vocabulary size)` replaces the decoder."""
     words = ["<eos>", "<unk>", *(word for topic in TOPICS for word in topic)]

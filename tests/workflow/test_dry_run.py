@@ -39,7 +39,10 @@ def test_each_training_data_set_has_its_own_jobs_and_each_recipe_its_own_data_se
         assert text.count(job) == 1, job
     for name in ("also", "boolq"):
         assert f" > logs/smoke/pairs/{name}.log " in text and f" > logs/smoke/mine/{name}.log " in text
-        assert f" --pairs results/smoke/pairs/{name}/pairs.json --encoder  --guide  --out results/smoke/mine/{name}/neg" in text
+        assert (
+            f" --pairs results/smoke/pairs/{name}/pairs.json --encoder  --guide  --out results/smoke/mine/{name}/neg"
+            in text
+        )
     files, mined = (
         " ".join(f"results/smoke/{stage}/{name}/{file}" for name in ("boolq", "also"))
         for stage, file in (("pairs", "pairs.json"), ("mine", "negatives.parquet"))

@@ -45,7 +45,9 @@ def test_so_they_are_with_several_data_sets_and_shares_of_them(clone, monkeypatc
 
 def test_so_they_are_with_encoders_made_elsewhere(clone, monkeypatch):
     study = clone.folder / "config/smoke.yaml"
-    study.write_text(study.read_text() + "encoders: [{id: mine, path: /models/mine}, {id: other, path: ~/models/other}]\n")
+    study.write_text(
+        study.read_text() + "encoders: [{id: mine, path: /models/mine}, {id: other, path: ~/models/other}]\n"
+    )
     found = ours(clone, "smoke", monkeypatch)
     assert found == planned(clone, "smoke")
     assert {"evaluate/mine/given/fiqa.json", "evaluate/mine/given/consumer-contracts.json"} in [job[2] for job in found]

@@ -6,7 +6,9 @@ import re
 import pytest
 
 
-@pytest.mark.parametrize("rule, listed", [("collect", "scores"), ("report", None), ("leakage", None), ("finetune", None)])
+@pytest.mark.parametrize(
+    "rule, listed", [("collect", "scores"), ("report", None), ("leakage", None), ("finetune", None)]
+)
 def test_a_job_with_very_many_inputs_starts(clone, dry_run, rule, listed):
     """The rule's own command, with 60,000 files in its list and a spec of 200 kB, comes as far as reading them."""
     command = re.search(rf"^(?:Shell command: | +)(.*\bretscale {rule} .*)$", dry_run("smoke"), re.M)[1]

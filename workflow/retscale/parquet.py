@@ -7,7 +7,7 @@ rows where the values that they may repeat are large.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -123,7 +123,7 @@ def _is(kind: Kind, type: pa.DataType) -> bool:
     return types.is_integer(type) or types.is_floating(type)
 
 
-def _dictionary(raw, chunk: pq.ColumnChunkMetaData) -> int:
+def _dictionary(raw: BinaryIO, chunk: pq.ColumnChunkMetaData) -> int:
     """Bytes of the distinct values of a column chunk, by the header of its first page; 0 if that is no dictionary.
 
     The header begins with three integers in Thrift's compact form, which are the page's kind and its size, unpacked and

@@ -61,9 +61,7 @@ STAGES = {
         resumable=True,
         further="step-*/encoder.json",
     ),
-    "encoder": Stage(
-        "describe an encoder made elsewhere", many=("files",), primary="encoder.json", outside=("files",)
-    ),
+    "encoder": Stage("describe an encoder made elsewhere", many=("files",), primary="encoder.json", outside=("files",)),
     "task": Stage("read one retrieval task's queries, corpus and judgments", primary="task.json", fetches=True),
     "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
     "leakage": Stage("find texts of tasks in the training data", (), ("pairs", "tasks"), batch=True),

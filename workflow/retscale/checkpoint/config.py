@@ -72,7 +72,9 @@ class Pretrain(Strict):
     # Peak rate, initial weights and blocks per step were chosen together by held-out loss (nats; d 64, 2 layers, 1M):
     # 4.58, against 5.00 with 3e-3, .02 and 16, and 5.08 with 6e-3, .02 and 8. The cosine ends at zero.
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 6e-3
-    initializer_range: Annotated[float, Field(gt=0, lt=1, description="standard deviation of the initial weights")] = 0.06
+    initializer_range: Annotated[float, Field(gt=0, lt=1, description="standard deviation of the initial weights")] = (
+        0.06
+    )
     warmup: Annotated[float, Field(ge=0, lt=1, description="fraction of the steps")] = 0.05
     weight_decay: Annotated[float, Field(ge=0, lt=1, description="on matrices only")] = 0.1
     sequences: Annotated[int, Field(ge=1, le=65536, description="blocks per step")] = 8
@@ -97,11 +99,14 @@ Source = Annotated[Hub | Local | Gguf | Pretrain, Field(discriminator="kind")]
 class Tokenizer(Strict):
     """What a checkpoint's tokenizer does with special tokens, by their ids; keys that are not given are not compared."""
 
-    before: Annotated[list[int] | None, Field(description="what it adds before a text by default, such as a BOS")] = None
+    before: Annotated[list[int] | None, Field(description="what it adds before a text by default, such as a BOS")] = (
+        None
+    )
     after: Annotated[list[int] | None, Field(description="what it adds after a text by default, such as an EOS")] = None
     eos: Annotated[int | None, Field(ge=0, description="its end-of-text token")] = None
     pad: Annotated[
-        int | Literal["eos"] | None, Field(description="its padding token; eos: it has none, so the end-of-text token is used")
+        int | Literal["eos"] | None,
+        Field(description="its padding token; eos: it has none, so the end-of-text token is used"),
     ] = None
 
 
@@ -125,7 +130,9 @@ class Checkpoint(Stated):
     """One point of a ladder."""
 
     family: str
-    size: Annotated[str, Field(description="as the family calls it, such as 125M; points of one size are joined by a line")]
+    size: Annotated[
+        str, Field(description="as the family calls it, such as 125M; points of one size are joined by a line")
+    ]
     source: Source
     tokens: Annotated[
         int | None,

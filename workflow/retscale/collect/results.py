@@ -154,9 +154,7 @@ def query_rows(path: Path, n_queries: int, means: dict[str, float]) -> pd.DataFr
     except UserError as error:
         raise UserError(f"the per-query scores: {error}; delete it and run again") from None
     if len(queries) != n_queries or queries["query_id"].duplicated().any():
-        raise UserError(
-            f"{path} holds {len(queries)} rows for {n_queries} distinct queries; delete it and run again"
-        )
+        raise UserError(f"{path} holds {len(queries)} rows for {n_queries} distinct queries; delete it and run again")
     for name, stored in means.items():
         mean = queries[name].mean()
         if not abs(mean - stored) <= MEAN_TOLERANCE:

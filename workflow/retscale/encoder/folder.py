@@ -129,7 +129,9 @@ def _pooling_folder(path: Path, modules: list) -> str:
     if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise _refusal(path, f"the modules {', '.join(names)}", "Transformer, Pooling and perhaps Normalize")
     if places[0]:
-        raise _refusal(path, f"a model in {places[0]}", f"one beside {path.name}; its layout is outdated, so save it again")
+        raise _refusal(
+            path, f"a model in {places[0]}", f"one beside {path.name}; its layout is outdated, so save it again"
+        )
     return places[1]
 
 

@@ -53,9 +53,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     return {"files": len(files)}
 
 
-def completed(
-    found: Described, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, folder: Path
-) -> Prompt:
+def completed(found: Described, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, folder: Path) -> Prompt:
     """The prompt of a model of sentence-transformers, which truncates a text at the limit of tokenizer or model."""
     if tokenizer.truncation_side != "right":
         raise UserError(f"{folder}: its tokenizer truncates texts on the left, which cannot be reproduced here")
@@ -67,7 +65,9 @@ def completed(
     readable = max_length(model.config)
     length = found.prompt.get("query_length") or min(end for end in (tokenizer.model_max_length, readable) if end)
     if length > 10**6:
-        raise UserError(f"{folder} does not say where it truncates a text; give max_seq_length in sentence_bert_config.json")
+        raise UserError(
+            f"{folder} does not say where it truncates a text; give max_seq_length in sentence_bert_config.json"
+        )
     if readable and length > readable:
         raise UserError(
             f"{folder / 'sentence_bert_config.json'}: max_seq_length {length}, but the context of the model is "

@@ -152,4 +152,3 @@ def extremes(a: pd.Series, b: pd.Series, most: int, texts: dict[str, str]) -> li
     rows = table[table["difference"] != 0][:most]
     lines = [f"{x:.4f}  {y:.4f}  {d:+.4f}  {id}  {texts.get(id, '')[:100]}" for id, x, y, d in rows.itertuples()]
     return ["", "A       B       A - B    query", *(line.rstrip() for line in lines)] if lines else []
-

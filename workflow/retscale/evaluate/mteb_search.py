@@ -35,7 +35,9 @@ class MtebSearch:
     def index(self, corpus: Dataset, **_) -> None:
         self.corpus = corpus
 
-    def search(self, queries: Dataset, *, top_k: int, top_ranked: dict | None = None, **_) -> dict[str, dict[str, float]]:
+    def search(
+        self, queries: Dataset, *, top_k: int, top_ranked: dict | None = None, **_
+    ) -> dict[str, dict[str, float]]:
         """Scores of the best `top_k` documents a query, or of its candidates in `top_ranked`.
 
         UserError if a candidate is not in the corpus.

@@ -157,4 +157,3 @@ def _check_split(cells: dict[str, str], told: Published, task: str, where: str) 
             f"{where}: the value for {task} is of the split {has!r}, this study's of {wants!r}, so they do not compare; "
             "leave this model out: list those to take under `models`"
         )
-

@@ -69,7 +69,9 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"{in_domain_words(tables, order)}"
         f"Vertical bars: interval over queries. Hollow: not in the fit.{published.words(tables, None)}"
     )
-    alt = f"{counted(len(order), 'small scatter plot')} of {tables.metric} against logarithmic FLOPs, one for each task. "
+    alt = (
+        f"{counted(len(order), 'small scatter plot')} of {tables.metric} against logarithmic FLOPs, one for each task. "
+    )
     alt += " ".join(
         f"{tables.title(task)}: slope per decade {slope_words(found, task)}. {ladder_words(by_task[task])}"
         for task in order
@@ -82,7 +84,11 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 def in_domain_words(tables: Tables, names: list[str]) -> str:
     """What the mark means, if a panel bears it."""
     marked = any(in_domain(name, tables.facts) for name in names)
-    return "In-domain: the encoders were trained on data of this kind, so it counts in no zero-shot mean. " if marked else ""
+    return (
+        "In-domain: the encoders were trained on data of this kind, so it counts in no zero-shot mean. "
+        if marked
+        else ""
+    )
 
 
 def ends(rows: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float]:

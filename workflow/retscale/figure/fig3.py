@@ -67,7 +67,11 @@ def correlation_words(tables: Tables) -> str:
         row = rows.loc[method]
         parts.append(f"{symbol} = {interval(row['value'], row['low'], row['high'], 3)} (permutation p {_p(row['p'])})")
     bounded = not pd.isna(rows.loc["pearson", "low"])
-    how = f"; {tables.percent} intervals resample whole sizes" if bounded else ", without intervals because there are too few sizes"
+    how = (
+        f"; {tables.percent} intervals resample whole sizes"
+        if bounded
+        else ", without intervals because there are too few sizes"
+    )
     words = f"Over {rows.loc['pearson', 'n']} checkpoints: {', '.join(parts)}{how}."
     partial = rows[rows["exploratory"]].iloc[0]
     if partial["status"] == "ok":

@@ -79,7 +79,9 @@ def looks(points: pd.DataFrame, config: FigureConfig) -> dict[str, Look]:
     return {size: Look(to_rgb(shades[i]), MARKERS[i % len(MARKERS)]) for i, size in enumerate(order)}
 
 
-def mark(ax: Axes, row: NamedTuple, look: Look, x: float, y: float, hollow: bool = False, size: float = 5.0, **over) -> None:
+def mark(
+    ax: Axes, row: NamedTuple, look: Look, x: float, y: float, hollow: bool = False, size: float = 5.0, **over
+) -> None:
     """One mark; hollow ones enter no fit."""
     style = {"marker": look.marker, "color": look.colour, "markersize": size, "linestyle": "none", "zorder": 5}
     face = (

@@ -128,7 +128,9 @@ def groups(
             while len(own) < n:
                 if len(tried) == len(passages):
                     free = len(own) - n + lacking
-                    raise UserError(f"query {query_id} is short of {lacking} negatives, but only {free} passages can replace them")
+                    raise UserError(
+                        f"query {query_id} is short of {lacking} negatives, but only {free} passages can replace them"
+                    )
                 filler = passages[generator.integers(len(passages))]
                 if filler not in tried and (text := key(texts[filler])) not in taken:
                     own.append(filler)

@@ -43,7 +43,9 @@ class Gradient:
             real, padding = real + sizes[0], padding + sizes[1]
         return total, real, padding
 
-    def _cached(self, rows: np.ndarray, parts: list[np.ndarray], reseed: Callable[[int], None]) -> tuple[torch.Tensor, int, int]:
+    def _cached(
+        self, rows: np.ndarray, parts: list[np.ndarray], reseed: Callable[[int], None]
+    ) -> tuple[torch.Tensor, int, int]:
         """The same gradient as in one part, with the memory of one of several (GradCache, Gao et al. 2021).
 
         The vectors first, without a graph; the gradient of the loss on them; then each part again, with the gradient

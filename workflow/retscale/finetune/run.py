@@ -132,7 +132,9 @@ def data_sets(job: Job, inputs: dict) -> list[tuple[Path, Path]]:
             f"{', '.join(given) or 'none'}; give one file per data set, in the spec's order"
         )
     if len(negatives) != len(pairs):
-        raise UserError(f"--negatives: {len(negatives)} files for {len(pairs)} data sets; give one file per data set, in their order")
+        raise UserError(
+            f"--negatives: {len(negatives)} files for {len(pairs)} data sets; give one file per data set, in their order"
+        )
     return [(path.parent, mined) for path, mined in zip(pairs, negatives)]
 
 
@@ -161,11 +163,11 @@ def check(recipe: Recipe, model: PreTrainedModel, name: str, accelerator: Accele
             f"batch_queries ({recipe.batch_queries}) must be a multiple of the {accelerator.num_processes} processes"
         )
     if recipe.microbatch and share % recipe.microbatch:
-        raise UserError(f"a process has {share} queries of a batch, which is not a multiple of microbatch ({recipe.microbatch})")
-    if accelerator.distributed_type == DistributedType.FSDP and (recipe.tuning != "full" or not accelerator.is_fsdp2):
         raise UserError(
-            "FSDP supports only `tuning: full` and fsdp_version 2; use another accelerate profile"
+            f"a process has {share} queries of a batch, which is not a multiple of microbatch ({recipe.microbatch})"
         )
+    if accelerator.distributed_type == DistributedType.FSDP and (recipe.tuning != "full" or not accelerator.is_fsdp2):
+        raise UserError("FSDP supports only `tuning: full` and fsdp_version 2; use another accelerate profile")
 
 
 def write(

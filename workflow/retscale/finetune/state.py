@@ -34,7 +34,9 @@ class State:
     afterwards, so there is a whole one at any moment.
     """
 
-    def __init__(self, folder: Path, accelerator: Accelerator, model: torch.nn.Module, optimizer: torch.optim.Optimizer):
+    def __init__(
+        self, folder: Path, accelerator: Accelerator, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+    ):
         self.folder, self.accelerator = folder, accelerator
         self.model, self.optimizer = model, getattr(optimizer, "optimizer", optimizer)
         self.saved, self.cost = time.monotonic(), 0.0

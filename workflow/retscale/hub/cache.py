@@ -44,7 +44,10 @@ def locked(blob: Path, timeout: float | None = None) -> AbstractContextManager:
 def sweep(blobs: Path) -> None:
     """Delete partial downloads of killed jobs that nobody has resumed within a week of their last byte."""
     for left in blobs.glob("*.incomplete"):
-        with suppress(OSError), locked(blobs / left.name.split(".")[0], timeout=0.1):  # or a job is fetching it, or it is not ours
+        with (
+            suppress(OSError),
+            locked(blobs / left.name.split(".")[0], timeout=0.1),
+        ):  # or a job is fetching it, or it is not ours
             if time.time() - left.stat().st_mtime > ABANDONED_S:
                 left.unlink()
 

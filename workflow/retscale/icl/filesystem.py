@@ -75,6 +75,4 @@ def memory(path: str, options: str) -> None:
 def restrict(path: str, attributes: int) -> None:
     """Add mount `attributes` to `path` and to whatever is mounted below it."""
     wanted = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)
-    call(
-        "syscall", MOUNT_SETATTR, AT_FDCWD, path.encode(), AT_RECURSIVE, ctypes.byref(wanted), ctypes.sizeof(wanted)
-    )
+    call("syscall", MOUNT_SETATTR, AT_FDCWD, path.encode(), AT_RECURSIVE, ctypes.byref(wanted), ctypes.sizeof(wanted))

@@ -46,7 +46,8 @@ class JsonlSource(Strict):
 
     def files(self) -> list[Path]:
         """The file, if it is read in place and exists; a fetched file is an output of the stage `items`."""
-        return [] if self.fetched or self.find() is None else [self.find()]
+        place = None if self.fetched else self.find()
+        return [place] if place else []
 
     def url(self) -> str:
         """Where git finds the repository."""

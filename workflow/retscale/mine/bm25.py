@@ -116,9 +116,7 @@ class Index:
             ranked = np.flatnonzero(total).astype(np.int32)
             if len(ranked) > k:
                 least = np.partition(total[ranked], -k)[-k]
-                ranked = ranked[
-                    total[ranked] >= least
-                ]  # all that tie with the last stay in; ties are broken by number
+                ranked = ranked[total[ranked] >= least]  # all that tie with the last stay in; ties are broken by number
             ranked = ranked[np.lexsort((ranked, -total[ranked]))][:k]
             found.append((ranked, total[ranked]))
         return found

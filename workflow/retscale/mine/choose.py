@@ -1,6 +1,5 @@
 """Which of a query's ranked passages become its negatives."""
 
-
 import numpy as np
 
 

@@ -67,7 +67,14 @@ class MineConfig(Strict):
                 about = json.loads(facts.read_text(encoding="utf-8"))
                 folder = facts.parent / about.get("folder", "")  # of an encoder made elsewhere, used in place
                 listed = [folder / name for name in sorted(map(str, about["files"]))]
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # the stage reports what is wrong
+            except (
+                OSError,
+                ValueError,
+                KeyError,
+                TypeError,
+                AttributeError,
+                RecursionError,
+            ):  # the stage reports what is wrong
                 listed = []
             found += [path for path in (facts, *listed) if path.is_file()]
         return found
@@ -79,7 +86,9 @@ class MineConfig(Strict):
         if self.guide is not None and self.margin is None:
             raise ValueError("`guide`, the folder of an encoder, scores for the `margin`: give one, such as 0.95")
         if self.method == "given" and self.margin is not None and self.guide is None:
-            raise ValueError("negatives that a data set gives have no scores: a `margin` needs a `guide`, which scores them")
+            raise ValueError(
+                "negatives that a data set gives have no scores: a `margin` needs a `guide`, which scores them"
+            )
         return self
 
     @model_validator(mode="after")

@@ -18,9 +18,7 @@ from retscale.model.encoder import Encoder
 def guided(encoder: Encoder, folder: Path) -> Callable[[Ranking, pd.DataFrame, pd.Series, list[np.ndarray]], Ranking]:
     """Puts the cosines of an encoder's vectors in place of what a ranking's margin compares."""
 
-    def guide(
-        ranking: Ranking, passages: pd.DataFrame, queries: pd.Series, positives: list[np.ndarray]
-    ) -> Ranking:
+    def guide(ranking: Ranking, passages: pd.DataFrame, queries: pd.Series, positives: list[np.ndarray]) -> Ranking:
         ranking = list(ranking)
         rows = [np.concatenate([own, ranked.rows]) for own, ranked in zip(positives, ranking, strict=True)]
         scores = pair_scores(encoder, passages, queries, rows, folder)

@@ -8,7 +8,7 @@ from stop_words import get_stop_words
 from retscale.text.words import words
 
 # Lucene's English stop words; the library's list has 1,300, many of which mean something.
-ENGLISH = (
+ENGLISH: list[str] = (
     "a an and are as at be but by for if in into is it no not of on or such that the their then there these they "
     "this to was will with"
 ).split()

@@ -101,7 +101,9 @@ def _jobs(study: Study) -> Iterator[Job]:
         yield (made := batch("icl", (id,), [card, *items], outputs, specs.icl, id))
         icl += made.makes
     collect, fit = at.collect(), at.fit()
-    yield one("collect", (), [*cards.values(), *encoders.values(), *given.values(), *scores, *icl], collect, specs.collect)
+    yield one(
+        "collect", (), [*cards.values(), *encoders.values(), *given.values(), *scores, *icl], collect, specs.collect
+    )
     yield one("fit", (), [collect], fit, specs.fit)
     external = [at.external()] if study.external else []
     for output in external:

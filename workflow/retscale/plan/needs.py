@@ -63,6 +63,8 @@ def missing(study: Study) -> list[str]:
             found.append(f"{path}, for the {noun(len(ids), what)} {', '.join(ids)}")
     found += [f"{path}, a table of published results" for path in study.external if not Path(path).is_file()]
     found += [
-        f"{facts}, the encoder that mines the negatives" for facts in study.file.mine.encoders().values() if not facts.is_file()
+        f"{facts}, the encoder that mines the negatives"
+        for facts in study.file.mine.encoders().values()
+        if not facts.is_file()
     ]
     return found

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -101,7 +101,7 @@ def read(primary: Path) -> Record:
 def parse(path: Path) -> Record:
     """The record in the file `path`; UserError if it is damaged."""
     try:
-        record = jsonl.whole(path)
+        record = cast(Record, jsonl.whole(path))
         _RECORD.validate_python(record, strict=True)
         canonical(record["spec"]).encode()
     except UserError as error:

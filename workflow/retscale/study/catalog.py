@@ -83,8 +83,7 @@ def gauntlet(version: str) -> dict:
     """A version of the in-context gauntlet with the ids of its tasks."""
     parts = gauntlets()[version]
     categories = {
-        name: [gauntlet_id(task, shots) for task, shots in tasks.items()]
-        for name, tasks in parts["categories"].items()
+        name: [gauntlet_id(task, shots) for task, shots in tasks.items()] for name, tasks in parts["categories"].items()
     }
     return {"averages": parts["averages"], "categories": categories}
 

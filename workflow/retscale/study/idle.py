@@ -52,7 +52,12 @@ RULES = [
         lambda pairs, study: pairs.exclude or study.held_out,
         "`held_out` in the study or `exclude` here",
     ),
-    Rule(MineConfig, ("variant", "k1", "b", "stopwords", "stemmer"), lambda mine, _: mine.method == "bm25", "`method: bm25`"),
+    Rule(
+        MineConfig,
+        ("variant", "k1", "b", "stopwords", "stemmer"),
+        lambda mine, _: mine.method == "bm25",
+        "`method: bm25`",
+    ),
     Rule(MineConfig, ("seed",), lambda mine, _: mine.choose == "random", "`choose: random`"),
     Rule(Recipe, ("lora",), lambda recipe, _: recipe.tuning == "lora", "`tuning: lora`"),
     Rule(RetrievalTask, ("max_documents",), lambda task, _: not task.judged_only, "`judged_only: false`"),

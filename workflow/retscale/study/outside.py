@@ -55,7 +55,9 @@ def changed(kept: dict, folder: Path, paths: list[Path]) -> list[Path]:
     listed = {os.path.abspath(folder / row["path"]): row for row in kept.get("inputs", [])}
     now = {os.path.abspath(path): value for path, value in hashes.sha256_each(paths).items()}
     gone = {path for path, row in listed.items() if row["name"] in names and row["record"] is None} - now.keys()
-    return [Path(path) for path, value in now.items() if listed.get(path, {}).get("sha256") != value] + sorted(map(Path, gone))
+    return [Path(path) for path, value in now.items() if listed.get(path, {}).get("sha256") != value] + sorted(
+        map(Path, gone)
+    )
 
 
 def weights(card: Path, folder: Path) -> list[dict]:

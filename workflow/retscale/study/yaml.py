@@ -74,9 +74,7 @@ def _require_tame(stream: TextIO) -> None:
     for event in yaml.parse(stream, _Loader):
         anchor, values, levels = getattr(event, "anchor", None), 1, 0
         if getattr(event, "tag", None):
-            raise UserError(
-                f"{_place(event)}: the tag {event.tag!r} is not allowed; write text in quotes, and no tags"
-            )
+            raise UserError(f"{_place(event)}: the tag {event.tag!r} is not allowed; write text in quotes, and no tags")
         if isinstance(event, yaml.ScalarEvent) and not is_text(event.value):
             raise UserError(f"{_place(event)}: {reprlib.repr(event.value)} holds a control character; leave it out")
         if isinstance(event, yaml.CollectionStartEvent):
@@ -84,7 +82,9 @@ def _require_tame(stream: TextIO) -> None:
         elif isinstance(event, yaml.AliasEvent | yaml.ScalarEvent | yaml.CollectionEndEvent):
             if isinstance(event, yaml.AliasEvent):
                 if any(anchor == name for name, *_ in inside):
-                    raise UserError(f"{_place(event)}: *{anchor} refers to a value that contains it, which would never end")
+                    raise UserError(
+                        f"{_place(event)}: *{anchor} refers to a value that contains it, which would never end"
+                    )
                 values, levels = sizes.get(anchor, (1, 0))
             elif isinstance(event, yaml.CollectionEndEvent):
                 anchor, values, levels = inside.pop()

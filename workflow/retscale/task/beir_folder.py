@@ -40,9 +40,7 @@ def collect(source: FolderSource) -> Collection:
     )
 
 
-def _texts(
-    path: Path, parts: Callable[[dict], Parts], assumed: Counter[str]
-) -> Iterator[tuple[str, str, str]]:
+def _texts(path: Path, parts: Callable[[dict], Parts], assumed: Counter[str]) -> Iterator[tuple[str, str, str]]:
     """Id, title and text of each line; `assumed` counts what `parts` and the id took for what it is not called."""
     for number, row in jsonl.objects(_one(path)):
         try:

@@ -44,7 +44,9 @@ def judgements(lines: Iterable[tuple[int, str]], path: Path, assumed: Counter[st
             if not (float(score).is_integer() and abs(float(score)) < GRADE):
                 raise ValueError(f"the score {score} is not an integer of fewer than ten digits")
         except (ValueError, IndexError, csv.Error) as error:
-            raise UserError(f"{path}, line {number}: expected query, document and score separated by tabs ({error})") from None
+            raise UserError(
+                f"{path}, line {number}: expected query, document and score separated by tabs ({error})"
+            ) from None
         if said:
             assumed.update(f"{path.name}: {what}" for what in said)
         yield query, document, int(float(score))

@@ -19,7 +19,9 @@ _LONGEST = 7  # characters of a sign
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 # Besides numbers, these count: letters, currencies, and + and # after a letter (C++, C#, A+).
 _DROPPED = regex.compile(r"[^\p{L}\p{M}\p{N}\p{Sc}+#]+|(?<![\p{L}\p{M}\p{N}+#])[+#]+")
-_ASCII_DROPPED = str.maketrans("", "", "".join(sign for sign in map(chr, range(128)) if not sign.isalpha() and sign != "$"))
+_ASCII_DROPPED = str.maketrans(
+    "", "", "".join(sign for sign in map(chr, range(128)) if not sign.isalpha() and sign != "$")
+)
 
 
 def plain(text: str) -> str:
