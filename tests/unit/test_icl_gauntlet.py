@@ -206,7 +206,7 @@ BAD = {
     ),
     "gold is -1": ("schema", {"context_options": ["a", "b"], "continuation": "c", "gold": -1}),
     "gold is True": ("multiple_choice", {"query": "q", "choices": ["a", "b"], "gold": True}),
-    "two choices or more, none of them empty": ("multiple_choice", {"query": "q", "choices": ["a", " "], "gold": 0}),
+    "at least two choices, none of them empty": ("multiple_choice", {"query": "q", "choices": ["a", " "], "gold": 0}),
     "none of them empty; found \\[\\]": ("multiple_choice", {"query": "q", "choices": [], "gold": 0}),
     "needs the field 'gold'; it has 'query', 'choices'": ("multiple_choice", {"query": "q", "choices": ["a", "b"]}),
     "query must be a text, found 3": ("multiple_choice", {"query": 3, "choices": ["a", "b"], "gold": 0}),
@@ -609,7 +609,7 @@ def test_encoders_are_refused_with_a_reason(tmp_path, kind):
     (tmp_path / "card.json").write_text(json.dumps({"id": "c", "model": "model", "max_length": 64}))
     config = file(tmp_path, [{"context": "c", "continuation": "d"}], "language_modeling")
     spec = {"checkpoint": "c", "precision": "fp32", "tokens_per_batch": 256, "tasks": {"t": config.model_dump()}}
-    with pytest.raises(UserError, match=f"holds a {kind}, which .* cannot be scored in context; leave `icl` out"):
+    with pytest.raises(UserError, match=f"holds a {kind}, which .* cannot be scored in context; remove `icl`"):
         list(run(spec, {"card": tmp_path / "card.json", "tasks": []}, tmp_path))
 
 

@@ -127,7 +127,7 @@ def test_only_decoders_load_as_causal_lm(kind):
         assert is_causal(folder) and type(load_causal_lm(folder, torch.float32)) is type(whole)
     else:
         assert not is_causal(folder)
-        with pytest.raises(UserError, match="reads a text in both directions .* leave `icl` out"):
+        with pytest.raises(UserError, match="is not a decoder .* remove `icl` from its study"):
             load_causal_lm(folder, torch.float32)
 
 
@@ -139,7 +139,7 @@ def test_a_decoder_of_berts_class_is_one(tmp_path):
 def test_an_encoder_with_a_decoder_other_than_t5_is_refused(tmp_path):
     shape = dict(d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2)
     save(tmp_path, BOTH, BartConfig(**shape, encoder_ffn_dim=16, decoder_ffn_dim=16, vocab_size=48))
-    with pytest.raises(UserError, match="bart, an encoder with a decoder"):
+    with pytest.raises(UserError, match="bart, an encoder-decoder"):
         load_backbone(tmp_path, torch.float32)
 
 
