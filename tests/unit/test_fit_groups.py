@@ -66,6 +66,15 @@ def test_a_group_is_the_mean_of_its_tasks_and_counts_once():
     assert (found["missing"] == "").all()
 
 
+def test_a_further_column_of_scores_changes_nothing():
+    """One that differs from score to score would otherwise split every mean, or travel on with a value of no meaning."""
+    scores, queries = tables()
+    draws = resampled(queries, "ndcg_at_10", AVERAGED, 300, 0)
+    wider = scores.assign(minutes=np.arange(float(len(scores))), device=[f"gpu {i}" for i in range(len(scores))])
+    once, again = (points(table, draws, AVERAGED, "ndcg_at_10", 0.05) for table in (scores, wider))
+    pd.testing.assert_frame_equal(once, again)
+
+
 def test_the_bootstrap_takes_the_group_as_one():
     _, draws = marks()
     one = draws["a"]["r"]

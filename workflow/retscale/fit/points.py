@@ -11,6 +11,10 @@ from retscale.encoder.config import GIVEN
 LEVEL_TOLERANCE = 1.1  # tokens per parameter within this ratio are one level: token counts are rounded to batches
 ENCODER = ["checkpoint", "recipe"]
 KEY = [*ENCODER, "task"]
+# What is known of an encoder, and of one score of it. Named, so that a further column of `scores` splits no mean.
+ABOUT = ["checkpoint", "family", "size", "n_params", "n_tokens", "flops", "tokens_per_param", "schedule_finished", "role"]
+ABOUT += ["recipe", "seed"]
+SCORE = ["task", "y", "n_queries", "file", "sha256"]
 
 
 def levels(ratios: pd.Series) -> pd.Series:
@@ -64,12 +68,12 @@ def points(
 
     A mean of which an encoder lacks a part has no y; `missing` names what lacks.
     """
-    rows = scores.drop(columns=["n_params_non_embedding", "ties"]).rename(columns={"value": "y"})
+    rows = scores.rename(columns={"value": "y"})[[*ABOUT, "metric", *SCORE]]
     if rows["family"][rows["recipe"] != GIVEN].nunique() > 1:
         # Two families' models of one nominal size are not replicates of a size.
         rows["size"] = rows["family"] + " " + rows["size"]
-    encoders = rows.drop(columns=["task", "metric", "y", "n_queries", "file", "sha256"]).drop_duplicates(ENCODER)
-    table = rows[rows["metric"] == metric].drop(columns="metric").assign(missing="")
+    encoders = rows[ABOUT].drop_duplicates(ENCODER)
+    table = rows[rows["metric"] == metric][[*ABOUT, *SCORE]].assign(missing="")
     for name, over in averaged.items():
         chosen = dict(iter(table[table["task"].isin(over)].groupby(ENCODER)))
         keys = zip(encoders["checkpoint"], encoders["recipe"], strict=True)
