@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from retscale.checkpoint.files import has_weights, listed_weights, needed
 from retscale.errors import UserError
+from retscale.model.pooling import POOLINGS
 from retscale.model.prompt import Prompt
 from retscale.provenance import record
 from retscale.regular import require_regular
@@ -19,8 +20,8 @@ from retscale.regular import require_regular
 OURS, THEIRS = "encoder.json", "modules.json"  # of retscale, of sentence-transformers
 ABOUT, TEXTS = "config_sentence_transformers.json", "sentence_bert_config.json"
 
-# Poolings of sentence-transformers by our names; we have neither max nor mean_sqrt_len_tokens.
-POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last", "weightedmean": "weighted_mean"}
+OUR_POOLINGS = {method.theirs: name for name, method in POOLINGS.items()}
+# How older versions of sentence-transformers say it.
 FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -83,8 +84,8 @@ def _ours(folder: Path) -> Described:
         raise UserError(f"{path} has no {error}, so it is not a complete encoder of retscale; train it again") from None
     except (AttributeError, ValidationError):
         raise UserError(f"{path} has no valid prompt or list of files; train this encoder again") from None
-    if pooling not in POOLINGS.values():
-        raise _refusal(path, f"the pooling {pooling!r}", f"one of {', '.join(POOLINGS.values())}")
+    if pooling not in POOLINGS:
+        raise _refusal(path, f"the pooling {pooling!r}", f"one of {', '.join(POOLINGS)}")
     if not normalize:
         raise _refusal(path, "vectors that are not normalized", "cosine")
     _there(folder, files)
@@ -140,11 +141,11 @@ def _pooling(path: Path, prefixed: bool) -> str:
     found = _read(path, dict)
     modes = found.get("pooling_mode") or [mode for flag, mode in FLAGS.items() if found.get(flag)] or ["mean"]
     modes = [modes] if isinstance(modes, str) else modes
-    if len(modes) != 1 or modes[0] not in POOLINGS:
-        raise _refusal(path, f"the pooling {' + '.join(map(str, modes))}", f"one of {', '.join(POOLINGS)}")
+    if len(modes) != 1 or modes[0] not in OUR_POOLINGS:
+        raise _refusal(path, f"the pooling {' + '.join(map(str, modes))}", f"one of {', '.join(OUR_POOLINGS)}")
     if prefixed and not found.get("include_prompt", True):
         raise _refusal(path, "a pooling that leaves out the prompt", "a pooling over all tokens")
-    return POOLINGS[modes[0]]
+    return OUR_POOLINGS[modes[0]]
 
 
 def _prefixes(path: Path, about: dict) -> dict[str, str]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from retscale.finetune.schedule import Decay
+from retscale.model.pooling import Pooling
 from retscale.model.precision import Precision
 from retscale.model.prompt import Prompt
 from retscale.strict import Strict
@@ -36,7 +37,7 @@ class Recipe(Strict):
     # What to do with a query that has fewer: refuse it, or fill up with random passages, which are counted.
     too_few: Literal["refuse", "fill"] = "refuse"
     temperature: float = Field(0.01, gt=0, le=10)  # not stated; E5 and RepLLaMA use .01, ablate .02 and .05
-    pooling: Literal["mean", "weighted_mean", "last", "cls"] = "mean"  # paper; code
+    pooling: Pooling = "mean"  # paper; code
     prompt: Prompt = Prompt()  # prefixes, lengths and special tokens
     # The loss is also computed on the first components of the vectors, at each of these lengths (Matryoshka).
     dimensions: list[Annotated[int, Field(ge=1)]] = []

@@ -8,7 +8,8 @@ import torch
 from retscale.errors import UserError
 from retscale.finetune.data import Examples
 from retscale.model.device import to
-from retscale.model.pool import Pooling, l2_normalize, pool
+from retscale.model.pool import l2_normalize, pool
+from retscale.model.pooling import Pooling
 from retscale.model.tokenize import pad
 from retscale.text.batch import batches
 

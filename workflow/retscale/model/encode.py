@@ -5,7 +5,8 @@ import torch
 from transformers import PreTrainedModel
 
 from retscale.model.distinct import digests, distinct
-from retscale.model.pool import Pooling, l2_normalize, pool
+from retscale.model.pool import l2_normalize, pool
+from retscale.model.pooling import Pooling
 from retscale.model.tokenize import pad
 from retscale.progress import progress
 from retscale.text.batch import batches

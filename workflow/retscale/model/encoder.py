@@ -17,7 +17,7 @@ from retscale.errors import UserError
 from retscale.model.device import device, dtype
 from retscale.model.encode import encode
 from retscale.model.load import load_backbone, load_tokenizer
-from retscale.model.pool import Pooling
+from retscale.model.pooling import Pooling
 from retscale.model.prompt import Prompt, Side
 from retscale.model.tokenize import fingerprint, token_ids
 
