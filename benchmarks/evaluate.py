@@ -33,7 +33,7 @@ from sentence_transformers.models import Normalize, Pooling, Transformer
 from transformers import BertConfig, BertModel, set_seed
 
 from retscale.evaluate import run as evaluate
-from retscale.evaluate.config import METRICS
+from retscale.evaluate.metrics import STANDARD
 from retscale.model.load import load_tokenizer
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import fingerprint
@@ -64,7 +64,7 @@ def main() -> None:
         "ratio": round(peer / first, 2),
         "share_of_gemm": None,
         "second": second and round(second, 1),
-        "scores": {name: round(float(table[name].mean()), 5) for name in METRICS},
+        "scores": {name: round(float(table[name].mean()), 5) for name in STANDARD},
         "peer_ndcg_at_10": round(float(theirs.mean()), 5),
         "largest_difference_of_a_query": difference,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",

@@ -18,6 +18,7 @@ import numpy as np
 import pytrec_eval
 
 from retscale.evaluate import metrics
+from retscale.evaluate.matches import match
 
 QUERIES, DEPTH, DOCUMENTS, JUDGED = 10_000, 1_000, 1_000_000, 10
 NAMES = {
@@ -57,8 +58,8 @@ def main() -> None:
     times = {"ours": [], "peer": []}
     for _ in range(options.runs):
         started = time.process_time()
-        found = metrics.found(ranked, queries, documents, scores)
-        ours = {name: found.metric(name) for name in (*NAMES, "mrr_at_10")}
+        found = match(ranked, queries, documents, scores)
+        ours = {name: metrics.values(name, found) for name in (*NAMES, "mrr_at_10")}
         times["ours"].append(time.process_time() - started)
         started = time.process_time()
         theirs = pytrec_eval.RelevanceEvaluator(qrels, {*NAMES.values(), "recip_rank"}).evaluate(run)

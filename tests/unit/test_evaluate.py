@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModel, MptConfig, PreTrainedTokenizerFast, set_seed
 
 from retscale.errors import UserError
-from retscale.evaluate.config import METRICS
+from retscale.evaluate.metrics import STANDARD
 from retscale.evaluate.run import run
 from retscale.model.encoder import load_encoder
 from retscale.model.load import load_tokenizer
@@ -107,7 +107,7 @@ def test_the_stage_scores_each_task_and_repeats_itself(encoder, tasks, tmp_path)
             12,
             len(pd.read_parquet(path.parent / "corpus.parquet")),
         )
-        assert result["metrics"] == {metric: pytest.approx(table[metric].mean(), abs=1e-12) for metric in METRICS}
+        assert result["metrics"] == {metric: pytest.approx(table[metric].mean(), abs=1e-12) for metric in STANDARD}
         assert table["doc_ids"].str.len().eq(40 if name == "one" else 2).all()
         assert 0 < result["metrics"]["ndcg_at_10"] < 1
     again = tmp_path / "again"
@@ -131,7 +131,7 @@ def test_binary_measures_count_from_the_grade_that_the_study_sets(encoder, tasks
     assert metrics[0] == metrics[1] and len({m["ndcg_at_10"] for m in metrics}) == 1
     assert [m["precision_at_10"] for m in metrics[1:]] == pytest.approx([0.2, 0.1])
     assert [m["recall_at_10"] for m in metrics[1:]] == [1, 1]
-    with pytest.raises(UserError, match="^relevant is 3, but the judgments of the task 'two' reach 2, so its recall"):
+    with pytest.raises(UserError, match="^relevant is 3, but the judgments of the task 'two' reach 2, so its Recall, MRR"):
         list(run(spec(["two"], relevant=3), {"encoder": encoder, "tasks": tasks[1:]}, tmp_path))
 
 

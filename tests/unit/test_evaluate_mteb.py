@@ -23,7 +23,8 @@ from mteb.timing import TimingStack
 from retscale.errors import UserError
 from retscale.evaluate import run as evaluate
 from retscale.evaluate import task_tables
-from retscale.evaluate.config import METRICS, EvaluateConfig
+from retscale.evaluate.config import EvaluateConfig
+from retscale.evaluate.metrics import STANDARD
 from retscale.evaluate.mteb_search import MtebSearch
 from retscale.task import mteb_task
 from retscale.task.config import MtebSource
@@ -133,7 +134,7 @@ def test_our_scores_are_mtebs_own(identical, candidates, tmp_path, monkeypatch):
     write("tiny", mteb_task.from_task(tiny(identical, candidates), SOURCE), tmp_path)
     task = task_tables.read(tmp_path / "task.json")
     ranked = evaluate.rank(task, Letters(), EvaluateConfig(), tmp_path / "kept")
-    ours = evaluate.per_query(task, *ranked, METRICS).set_index("query_id")
+    ours = evaluate.per_query(task, *ranked, STANDARD).set_index("query_id")
     theirs = pd.DataFrame(mtebs_scores(tiny(identical, candidates))).T.loc[ours.index]
     assert len(ours) == 14 and 0 < ours["ndcg_at_10"].mean() < 1
     names = {"recall_at_10": "recall_10", "recall_at_100": "recall_100", "map_at_100": "map_cut_100"}
@@ -142,7 +143,7 @@ def test_our_scores_are_mtebs_own(identical, candidates, tmp_path, monkeypatch):
     if identical:
         assert not any(id in ranking for id, ranking in ours["doc_ids"].items())
     whole = evaluated(Encoder(), tiny(identical, candidates))
-    for name in METRICS:
+    for name in STANDARD:
         assert ours[name].mean() == pytest.approx(whole[name], abs=1e-5)  # mteb rounds to five digits
 
 
@@ -241,12 +242,12 @@ def test_the_stages_score_instruction_tasks_as_mteb_does(specific, name, candida
     assert made.judged_only == (candidates != "whole corpus")
     read = task_tables.read(tmp_path / "task.json")
     config = EvaluateConfig().model_copy(update={"k": 5 if name == "p-MRR" else 100})  # p-MRR ranks more than k
-    ours = evaluate.per_query(read, *evaluate.rank(read, Letters(), config, tmp_path / "kept"), METRICS)
+    ours = evaluate.per_query(read, *evaluate.rank(read, Letters(), config, tmp_path / "kept"), STANDARD)
     theirs = evaluated(Encoder(), task)
     measure = mteb_task.FOLLOWS[name]
     assert ours[measure].mean() == pytest.approx(theirs[name], abs=1e-5) and ours[measure].notna().sum() == 7
     assert abs(theirs[name]) > 1e-3 and ours[measure].std() > 0.05
-    for metric in METRICS:
+    for metric in STANDARD:
         assert ours[metric].mean() == pytest.approx(theirs[metric], abs=1e-5), metric
 
 
@@ -333,7 +334,7 @@ def test_a_task_of_mteb_by_name_from_the_hub_to_scores(loopback, tmp_path, monke
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     task = task_tables.read(tmp_path / "one" / "task.json")
     ranked = evaluate.rank(task, Letters(), EvaluateConfig(), tmp_path / "kept")
-    ours = evaluate.per_query(task, *ranked, METRICS).set_index("query_id")
+    ours = evaluate.per_query(task, *ranked, STANDARD).set_index("query_id")
     theirs = pd.DataFrame(mtebs_scores(tiny())).T.loc[ours.index]
     assert len(ours) == 14 and 0 < ours["ndcg_at_10"].mean() < 1
     np.testing.assert_allclose(ours["ndcg_at_10"], theirs["ndcg_cut_10"], atol=1e-6)
@@ -394,6 +395,6 @@ def test_an_instruction_task_of_mteb_by_name_from_the_hub_to_scores(loopback, tm
     task.metadata = task.metadata.model_copy(update={"dataset": dataset | {"path": str(tmp_path / "repository")}})
     theirs = evaluated(Encoder(), task)
     read = task_tables.read(tmp_path / "task.json")
-    ours = evaluate.per_query(read, *evaluate.rank(read, Letters(), EvaluateConfig(), tmp_path / "kept"), METRICS)
+    ours = evaluate.per_query(read, *evaluate.rank(read, Letters(), EvaluateConfig(), tmp_path / "kept"), STANDARD)
     for measure, other in {mteb_task.FOLLOWS[name]: name, "ndcg_at_10": "ndcg_at_10"}.items():
         assert ours[measure].mean() == pytest.approx(theirs[other], abs=1e-5) and theirs[other] != 0, measure

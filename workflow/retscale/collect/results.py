@@ -10,7 +10,7 @@ from retscale.collect.config import Labels
 from retscale.collect.tables import read_json, sha256
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
-from retscale.evaluate.metric_names import FOLLOWING, metric
+from retscale.evaluate.metrics import INSTRUCTION, metric
 from retscale.phrase import hint
 
 MEAN_TOLERANCE = 1e-4  # a stored mean against the mean of the stored per-query values (float32 rankings)
@@ -128,7 +128,7 @@ def evaluation(path: Path, found: dict) -> tuple[dict, list[dict], pd.DataFrame]
     need(found, ("checkpoint", "recipe", "task", "metrics", "n_queries", "ties"), path)
     identity = {name: found[name] for name in ("checkpoint", "recipe", "task")}
     # A task whose queries follow no instruction together has no such mean.
-    metrics = {name: value for name, value in found["metrics"].items() if value is not None or name not in FOLLOWING}
+    metrics = {name: value for name, value in found["metrics"].items() if value is not None or name not in INSTRUCTION}
     means = {name: score(name, value, path) for name, value in metrics.items()}
     shared = {name: found[name] for name in ("n_queries", "ties")}
     rows = [identity | {"metric": name, "value": value} | shared for name, value in means.items()]
@@ -142,8 +142,10 @@ def score(name: str, value: object, path: Path) -> float:
     if known is None:
         raise UserError(f"{path}: unknown metric {name!r}; delete it and run again")
     value = number(value, name, path)
-    if not known.least <= value <= 1:
-        raise UserError(f"{path}: {name} is {value}, outside {known.least:g}..1; delete it and run again")
+    if not known.least <= value <= known.most:
+        raise UserError(
+            f"{path}: {name} is {value}, outside {known.least:g}..{known.most:g}; delete it and run again"
+        )
     return value
 
 

@@ -1,10 +1,10 @@
 """What a study says about evaluation."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from retscale.evaluate.metric_names import AT_CUTOFF, METRICS, parts
+from retscale.evaluate.metrics import STANDARD, AtCutoff, parts
 from retscale.model.precision import Precision
 
 
@@ -24,7 +24,7 @@ class EvaluateConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
     k: int = Field(100, ge=100, le=9999)
     relevant: int = Field(1, ge=1)
-    metrics: list[Annotated[str, Field(pattern=rf"^{AT_CUTOFF}$")]] = []
+    metrics: list[AtCutoff] = []
     storage: Literal["float32", "float16"] = "float32"
 
     @model_validator(mode="after")
@@ -36,7 +36,7 @@ class EvaluateConfig(BaseModel):
     @property
     def names(self) -> list[str]:
         """The metrics to compute: the standard ones first."""
-        return list(dict.fromkeys((*METRICS, *self.metrics)))
+        return list(dict.fromkeys((*STANDARD, *self.metrics)))
 
 
 class Task(BaseModel):

@@ -7,17 +7,6 @@ them, and the score is the mean of the values.
 import numpy as np
 import pandas as pd
 
-from retscale.evaluate.task_tables import Task
-
-DEPTH = 1000  # documents that p-MRR ranks, as mteb does; one that is not among them ranks behind the last
-
-
-def scores(name: str, task: Task, rows: np.ndarray, ndcg_at_10: np.ndarray) -> np.ndarray:
-    """p_mrr or robustness_at_10: one float64 a query of `task`, NaN where none stands; `rows` (queries, k) as ranked."""
-    if name == "p_mrr":
-        return p_mrr(task.query_ids, task.doc_ids, rows, task.changed)
-    return robustness(task.query_ids, ndcg_at_10)
-
 
 def robustness(query_ids: np.ndarray, ndcg_at_10: np.ndarray) -> np.ndarray:
     """Robustness@10 (Oh et al. 2024, InstructIR): the least nDCG@10 of the queries QUESTION_... that ask the same."""

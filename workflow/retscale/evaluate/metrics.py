@@ -1,139 +1,170 @@
-"""Retrieval metrics as trec_eval defines them, vectorized over queries, by the names that mteb gives them.
+"""The metrics of retrieval by name: what readers call them, their range, and what computes them.
 
-A ranking is first reduced to the relevant documents in it, which are few; every metric is a sum over those. A document
-is relevant if its judged score is above 0, or for the binary measures from a higher score on (trec_eval's -l). A query
-without a relevant document scores 0.
+Every stage that meets a metric asks here. A new measure is a function and its entry in MEASURES; one of tasks with
+instructions is an entry in INSTRUCTION. A study is checked with this module, so it imports neither arrays nor models.
 """
 
-from dataclasses import dataclass, replace
+from __future__ import annotations
 
-import numpy as np
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
-from retscale.evaluate.metric_names import parts
+from pydantic import AfterValidator
 
-_ROWS = 64  # rankings looked up at a time, so that they stay in a core's cache
-_BITS = 16
-_MASK = 2**_BITS - 1
-_SALT = 0x9E3779B1
+if TYPE_CHECKING:
+    import numpy as np
+
+    from retscale.evaluate.matches import Matches
+    from retscale.evaluate.task_tables import Task
+
+MAIN = "ndcg_at_10"
+STANDARD = (MAIN, "recall_at_10", "recall_at_100", "mrr_at_10", "map_at_100", "precision_at_10")  # of every evaluation
 
 
-@dataclass(frozen=True)
-class Found:
-    """Relevant documents found: parallel arrays `row` of the query, `rank` from 0 and `gain`, sorted by row and rank.
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What readers call it, and the range of its values."""
 
-    `judged_row` and `judged_gain` are all relevant documents, best first within a query.
+    label: str
+    least: float = 0.0
+    most: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure(Metric):
+    """A metric for each cut-off k, such as ndcg_at_10, as trec_eval defines it and by mteb's name.
+
+    `compute` gives float64 (queries,); a query without a relevant document scores 0. A `graded` measure has gains; the
+    others count a document as relevant from a judged score on (trec_eval's -l).
     """
 
-    queries: int
-    row: np.ndarray
-    rank: np.ndarray
-    gain: np.ndarray
-    judged_row: np.ndarray
-    judged_gain: np.ndarray
-
-    def metric(self, name: str, relevant: int = 1) -> np.ndarray:
-        """One float64 per query; `name` is a measure and a cut-off, such as ndcg_at_10.
-
-        All measures but nDCG, which has gains, count a document as relevant from the judged score `relevant` on.
-        """
-        measure, k = parts(name)
-        return MEASURES[measure](self if measure == "ndcg" else self.at_least(relevant), k)
-
-    def at_least(self, gain: int) -> "Found":
-        """Without the documents of less gain."""
-        if gain <= 1:
-            return self
-        kept, judged = self.gain >= gain, self.judged_gain >= gain
-        return replace(
-            self,
-            row=self.row[kept],
-            rank=self.rank[kept],
-            gain=self.gain[kept],
-            judged_row=self.judged_row[judged],
-            judged_gain=self.judged_gain[judged],
-        )
-
-    def count(self, k: int) -> np.ndarray:
-        return np.bincount(self.row[self.rank < k], minlength=self.queries)
+    compute: Callable[[Matches, int], np.ndarray]
+    graded: bool = False
 
 
-def found(ranked: np.ndarray, queries: np.ndarray, documents: np.ndarray, scores: np.ndarray) -> Found:
-    """The relevant documents in `ranked` (queries, k): row numbers of documents in rank order, -1 for none.
+@dataclass(frozen=True, kw_only=True)
+class Instruction(Metric):
+    """What a task whose queries have instructions is scored by besides; `about` explains it to readers.
 
-    The judgments are parallel arrays: row numbers of query and document, and an integer score.
+    `compute` takes the task, its ranking (row numbers (queries, k), -1 for none) and each query's nDCG@10, and gives
+    float64 (queries,), NaN where there is no value. At least `depth` documents are ranked.
     """
-    relevant = scores > 0
-    queries, documents, scores = queries[relevant].astype(np.int64), documents[relevant], scores[relevant]
-    stride = max(int(ranked.max(initial=0)), int(documents.max(initial=0))) + 1
-    keys = queries * stride + documents
-    order = np.argsort(keys)
-    keys = keys[order]
-    # Nearly every ranked document is unjudged: a table of hashes skips it, an exact look-up decides the rest.
-    maybe = np.zeros(2**_BITS, bool)
-    rows, ranks = [], []
-    for first in range(0, len(ranked), _ROWS):
-        a, b = np.searchsorted(keys, [first * stride, (first + _ROWS) * stride])
-        own = (keys[a:b] % stride ^ keys[a:b] // stride * _SALT) & _MASK
-        maybe[own] = True
-        hashes = ranked[first : first + _ROWS] ^ np.arange(first, min(first + _ROWS, len(ranked)))[:, None] * _SALT
-        hashes &= _MASK
-        row, rank = np.divmod(np.flatnonzero(maybe.take(hashes, mode="clip")), ranked.shape[1])
-        maybe[own] = False
-        rows.append(first + row)
-        ranks.append(rank)
-    row, rank = (np.concatenate(part) if part else np.empty(0, np.int64) for part in (rows, ranks))
-    wanted = row * stride + ranked[row, rank]
-    at = np.searchsorted(keys, wanted).clip(max=max(len(keys) - 1, 0))
-    real = (keys[at] == wanted) & (ranked[row, rank] >= 0)
-    best_first = np.lexsort((-scores, queries))
-    return Found(len(ranked), row[real], rank[real], scores[order[at[real]]], queries[best_first], scores[best_first])
+
+    compute: Callable[[Task, np.ndarray, np.ndarray], np.ndarray]
+    about: str
+    depth: int = 0
 
 
-def ndcg(found: Found, k: int) -> np.ndarray:
+def ndcg(matches: Matches, k: int) -> np.ndarray:
     """nDCG@k with linear gains (trec_eval's ndcg_cut)."""
-    best = _dcg(found.judged_row, _position(found.judged_row), found.judged_gain, found.queries, k)
-    return _ratio(_dcg(found.row, found.rank, found.gain, found.queries, k), best)
+    return matches.ratio(matches.dcg(k), matches.best_dcg(k))
 
 
-def recall(found: Found, k: int) -> np.ndarray:
+def recall(matches: Matches, k: int) -> np.ndarray:
     """Fraction of the relevant documents that are among the first k."""
-    return _ratio(found.count(k), _relevant(found))
+    return matches.ratio(matches.count(k), matches.relevant())
 
 
-def precision(found: Found, k: int) -> np.ndarray:
+def precision(matches: Matches, k: int) -> np.ndarray:
     """Fraction of relevant documents in the first k; ranks that a short ranking leaves empty count as not relevant."""
-    return found.count(k) / k
+    return matches.count(k) / k
 
 
-def mrr(found: Found, k: int) -> np.ndarray:
+def mrr(matches: Matches, k: int) -> np.ndarray:
     """Reciprocal rank of the first relevant document, 0 beyond rank k."""
-    first = (_position(found.row) == 0) & (found.rank < k)
-    return np.bincount(found.row[first], 1 / (found.rank[first] + 1), found.queries)
+    return matches.total(1 / (matches.rank + 1), (matches.position() == 0) & (matches.rank < k))
 
 
-def average_precision(found: Found, k: int) -> np.ndarray:
+def average_precision(matches: Matches, k: int) -> np.ndarray:
     """Precision at each relevant document among the first k, summed and divided by all the relevant (map_cut)."""
-    some = found.rank < k
-    precisions = (_position(found.row) + 1) / (found.rank + 1)
-    return _ratio(np.bincount(found.row[some], precisions[some], found.queries), _relevant(found))
+    precisions = (matches.position() + 1) / (matches.rank + 1)
+    return matches.ratio(matches.total(precisions, matches.rank < k), matches.relevant())
 
 
-MEASURES = {"ndcg": ndcg, "recall": recall, "mrr": mrr, "map": average_precision, "precision": precision}
+def p_mrr(task: Task, rows: np.ndarray, ndcg_at_10: np.ndarray) -> np.ndarray:
+    from retscale.evaluate import instructions
+
+    return instructions.p_mrr(task.query_ids, task.doc_ids, rows, task.changed)
 
 
-def _dcg(row: np.ndarray, rank: np.ndarray, gain: np.ndarray, queries: int, k: int) -> np.ndarray:
-    some = rank < k
-    return np.bincount(row[some], gain[some] / np.log2(rank[some] + 2), queries)
+def robustness(task: Task, rows: np.ndarray, ndcg_at_10: np.ndarray) -> np.ndarray:
+    from retscale.evaluate import instructions
+
+    return instructions.robustness(task.query_ids, ndcg_at_10)
 
 
-def _relevant(found: Found) -> np.ndarray:
-    return np.bincount(found.judged_row, minlength=found.queries)
+MEASURES = {
+    "ndcg": Measure(label="nDCG", compute=ndcg, graded=True),
+    "recall": Measure(label="Recall", compute=recall),
+    "mrr": Measure(label="MRR", compute=mrr),
+    "map": Measure(label="MAP", compute=average_precision),
+    "precision": Measure(label="Precision", compute=precision),
+}
+INSTRUCTION = {
+    "p_mrr": Instruction(
+        label="p-MRR",
+        least=-1.0,
+        compute=p_mrr,
+        about="from −1 to 1, above 0 where rankings follow a changed instruction (FollowIR)",
+        depth=1000,  # as in mteb; a document that is not among them ranks behind the last
+    ),
+    "robustness_at_10": Instruction(
+        label="robustness@10",
+        compute=robustness,
+        about="the mean over questions of the lowest nDCG@10 under their instructions (InstructIR)",
+    ),
+}
 
 
-def _position(row: np.ndarray) -> np.ndarray:
-    """How many entries of the same row stand before each; `row` is sorted."""
-    return np.arange(len(row)) - np.searchsorted(row, row)
+def parts(name: str) -> tuple[str, int] | None:
+    """Measure and cut-off: `ndcg_at_10` -> ("ndcg", 10); None of anything else."""
+    match = re.fullmatch(r"(\w+)_at_([1-9][0-9]{0,3})", name, re.ASCII)
+    return (match[1], int(match[2])) if match and match[1] in MEASURES else None
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
+def metric(name: str) -> Metric | None:
+    """The metric called `name`; None if there is none."""
+    if at := parts(name):
+        measure, k = at
+        known = MEASURES[measure]
+        return Metric(label=f"{known.label}@{k}", least=known.least, most=known.most)
+    return INSTRUCTION.get(name)
+
+
+def label(name: str) -> str:
+    """`nDCG@10` of `ndcg_at_10`."""
+    return metric(name).label
+
+
+def values(name: str, matches: Matches, relevant: int = 1) -> np.ndarray:
+    """A measure at a cut-off of each query: float64 (queries,). `relevant`: the least score of a relevant document."""
+    measure, k = parts(name)
+    known = MEASURES[measure]
+    return known.compute(matches if known.graded else matches.at_least(relevant), k)
+
+
+def ungraded() -> str:
+    """The labels of the measures that have no gains: `Recall, MRR, MAP, Precision`."""
+    return ", ".join(measure.label for measure in MEASURES.values() if not measure.graded)
+
+
+def _at_cutoff(name: str) -> str:
+    return _one_of(name, [])
+
+
+def _any(name: str) -> str:
+    return _one_of(name, list(INSTRUCTION))
+
+
+def _one_of(name: str, others: list[str]) -> str:
+    if not parts(name) and name not in others:
+        ways = ", ".join([*(f"{measure}_at_K" for measure in MEASURES), *others])
+        raise ValueError(f"must be one of {ways}, with K from 1 to 9999")
+    return name
+
+
+# As a study writes them: what it may ask every evaluation for, and what it may draw and fit.
+AtCutoff = Annotated[str, AfterValidator(_at_cutoff)]
+Name = Annotated[str, AfterValidator(_any)]

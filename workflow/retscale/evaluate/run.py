@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from retscale.errors import UserError
-from retscale.evaluate import instructions, metrics, task_tables
+from retscale.evaluate import metrics, task_tables
 from retscale.evaluate.config import EvaluateConfig, Job
 from retscale.evaluate.documents import Documents
+from retscale.evaluate.matches import match
 from retscale.evaluate.search import check_finite, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
 from retscale.evaluate.tokens import tokens
@@ -46,7 +47,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             "recipe": config.recipe,
             "step": config.step,
             "task": name,
-            "metrics": {metric: mean(table[metric]) for metric in [*config.names, *follows(task)]},
+            "metrics": {metric: mean(table[metric]) for metric in [*config.names, *instruction(task)]},
             "n_queries": len(task.queries),
             "n_documents": len(task.doc_ids),
             "judged_only": task.facts["judged_only"],
@@ -79,7 +80,7 @@ def check_grades(task: Task, relevant: int) -> None:
     if relevant > 1 and task.scores.max(initial=0) < relevant:
         raise UserError(
             f"relevant is {relevant}, but the judgments of the task {task.facts['id']!r} reach {task.scores.max()}, "
-            "so its recall, precision, MRR and MAP would be 0; lower `evaluate.relevant`, or remove the task"
+            f"so its {metrics.ungraded()} would be 0; lower `evaluate.relevant`, or remove the task"
         )
 
 
@@ -99,7 +100,7 @@ def rank(task: Task, encoder: Encoder, config: EvaluateConfig, kept: Path) -> tu
 
     vectors = shards(len(passages), embed, len(encoder.models), np.dtype(config.storage), kept)
     documents = Documents.make(task.doc_ids, passages.number)
-    k = max(config.k, instructions.DEPTH) if "p_mrr" in follows(task) else config.k
+    k = max([config.k, *(metrics.INSTRUCTION[name].depth for name in instruction(task))])
     own = task.own_document() if task.facts["ignore_identical_ids"] else np.full(len(queries), -1)
     if task.facts["judged_only"]:
         offered = (task.judged_documents != own[task.judged_queries]) & task.candidate
@@ -109,8 +110,8 @@ def rank(task: Task, encoder: Encoder, config: EvaluateConfig, kept: Path) -> tu
     return top_k(queries, vectors, documents, k, exclude=(asked, own[asked]), device=device())
 
 
-def follows(task: Task) -> list[str]:
-    """The measure of a task with instructions, if it is one."""
+def instruction(task: Task) -> list[str]:
+    """The metric of a task with instructions, if it is one."""
     return [name for name in [task.facts["follows"]] if name]
 
 
@@ -121,13 +122,16 @@ def mean(values: pd.Series) -> float | None:
 
 def per_query(task: Task, rows: np.ndarray, scores: np.ndarray, names: list[str], relevant: int = 1) -> pd.DataFrame:
     """One row per query: the metrics `names`, that of instructions, and the ranking they were computed from."""
-    found = metrics.found(rows, task.judged_queries, task.judged_documents, task.scores)
+    matches = match(rows, task.judged_queries, task.judged_documents, task.scores)
     there = rows >= 0
     return pd.DataFrame(
         {
             "query_id": task.query_ids,
-            **{name: found.metric(name, relevant) for name in names},
-            **{name: instructions.scores(name, task, rows, found.metric("ndcg_at_10")) for name in follows(task)},
+            **{name: metrics.values(name, matches, relevant) for name in names},
+            **{
+                name: metrics.INSTRUCTION[name].compute(task, rows, metrics.values("ndcg_at_10", matches))
+                for name in instruction(task)
+            },
             "doc_ids": [task.doc_ids[row[has]].tolist() for row, has in zip(rows, there)],
             "scores": [row[has] for row, has in zip(scores, there)],
         }

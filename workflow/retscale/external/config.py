@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from retscale.evaluate.metric_names import NAME
+from retscale.evaluate import metrics
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -33,7 +33,7 @@ class External(BaseModel):
     table: Annotated[str, Field(pattern=r"\.csv$", description="a file, absolute or from where the study is run")]
     source: Annotated[str, Field(min_length=1, description="who published it, and where; shown with every point")]
     licence: str = ""
-    metric: str = Field("ndcg_at_10", pattern=NAME, description="that of `fit`")
+    metric: metrics.Name = Field(metrics.MAIN, description="that of `fit`")
     models: list[Name] | None = Field(None, min_length=1)
     tasks: dict[Name, Name] = {}
     columns: Columns = Columns()

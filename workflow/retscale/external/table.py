@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retscale.errors import UserError
-from retscale.evaluate.metric_names import metric
+from retscale.evaluate.metrics import Metric, metric
 from retscale.external.config import Columns, Published
 from retscale.phrase import hint
 from retscale.regular import require_regular
@@ -63,7 +63,7 @@ def read(path: Path, told: Published) -> tuple[list[Row], int]:
         row = Row(
             model,
             task,
-            _value(cells[told.columns.value or told.metric], metric(told.metric).least, where),
+            _value(cells[told.columns.value or told.metric], metric(told.metric), where),
             _count(cells, told.columns.n_params, where),
             _count(cells, told.columns.n_tokens, where),
             cells[told.columns.origin].strip() if told.columns.origin else "",
@@ -125,13 +125,15 @@ def _lines(path: Path, wanted: list[str]):
         raise UserError(f"cannot read the table {path}: {error}") from None
 
 
-def _value(text: str, least: float, where: str) -> float:
+def _value(text: str, metric: Metric, where: str) -> float:
     try:
         value = float(text)
     except ValueError:
         raise UserError(f"{where}: the value {text!r} is not a number") from None
-    if not least <= value <= 1:  # neither is nan
-        raise UserError(f"{where}: the value {text} lies outside {least:g} to 1; percentages must be divided by 100")
+    if not metric.least <= value <= metric.most:  # neither is nan
+        raise UserError(
+            f"{where}: the value {text} lies outside {metric.least:g} to {metric.most:g}; percentages must be divided by 100"
+        )
     return value
 
 

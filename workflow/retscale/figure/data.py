@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from retscale.collect.means import MEAN, in_domain, over
 from retscale.collect.tables import read_json, read_table, sha256
 from retscale.encoder.config import GIVEN  # noqa: F401 - queries name it
-from retscale.evaluate.metric_names import label
+from retscale.evaluate.metrics import label
 from retscale.figure.words import trend_words
 
 MARK_COLUMNS = ["checkpoint", "recipe", "task", "x", "y", "low", "high", "x_low", "x_high", "file", "sha256"]

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from retscale.evaluate.metric_names import NAME
+from retscale.evaluate.metrics import MAIN, Name
 
 
 class FitConfig(BaseModel):
@@ -10,7 +10,7 @@ class FitConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    metric: str = Field("ndcg_at_10", pattern=NAME, description="one that the study computes")
+    metric: Name = Field(MAIN, description="one that the study computes")
     alpha: float = Field(0.05, gt=0, lt=1, description="intervals cover 1 - alpha")
     # Percentiles at 2.5% rest on 50 replicates; their own error is then below a tenth of the interval.
     bootstrap: int = Field(2000, ge=200, le=100_000, description="replicates of every bootstrap and permutation test")

@@ -16,7 +16,7 @@ from retscale.collect.means import MEAN, in_domain, over, shown
 from retscale.collect.tables import read_json, read_table, sha256
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
-from retscale.evaluate.metric_names import FOLLOWING, label
+from retscale.evaluate.metrics import INSTRUCTION, label
 from retscale.figure.words import interval, number, scientific, trend_words
 from retscale.fit.forms import FORMS
 from retscale.phrase import counted
@@ -89,8 +89,8 @@ def facts(config: Job, inputs: dict) -> dict:
         "growth_rule": GROWTH_RULE,
         "scores": score_table(checkpoints, known, study, config),
         "absent": rows(tables["points"].query("missing != ''")),
-        "following_names": {name: metric.label for name, metric in FOLLOWING.items()},
-        "following": rows(scores[scores["metric"].isin(FOLLOWING)]),
+        "instruction_metrics": INSTRUCTION,
+        "following": rows(scores[scores["metric"].isin(INSTRUCTION)]),
         "external": external(Path(inputs["external"])) if inputs.get("external") else None,
         "icl": icl_table(checkpoints, tables["icl_points"], config),
         "icl_tasks": icl_tasks(read_table(collect, "icl"), config),

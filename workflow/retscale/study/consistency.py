@@ -6,7 +6,7 @@ from retscale import paths
 from retscale.collect.means import MEAN
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
-from retscale.evaluate.metric_names import FOLLOWING
+from retscale.evaluate.metrics import INSTRUCTION
 from retscale.study import catalog, duplicates, explain, figures, names
 from retscale.study.study import Study
 
@@ -108,7 +108,7 @@ def _encoders(found: Study, file: str) -> None:
 
 def _metric(found: Study, file: str) -> None:
     metric, computed = found.file.fit.metric, found.file.evaluate.names
-    if metric not in computed and metric not in FOLLOWING:
+    if metric not in computed and metric not in INSTRUCTION:
         raise UserError(
             f"{file}: fit.metric is {metric}, which no evaluation computes; add it to `evaluate: {{metrics: "
             f"[{metric}]}}`, or choose one of {', '.join(computed)}"
