@@ -91,6 +91,7 @@ def minilm(folder: Path, small: bool) -> Path:
         "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())},
         "checkpoint": "c",
         "recipe": {"id": "r"},
+        "n_params": dict.fromkeys(("total", "non_embedding", "matmul"), 1),
         "pooling": "mean",
         "normalize": True,
         "prompt": prompt.model_dump(),

@@ -100,8 +100,9 @@ def task(folder: Path, documents: int) -> dict:
     }
     for name, table in tables.items():
         pq.write_table(pa.table(table), folder / f"{name}.parquet")
-    facts = {"id": "t", "judged_only": False, "ignore_identical_ids": False, "follows": None}
-    return facts | {"sha256": {"corpus": str(documents)}}
+    sizes = {"queries": QUERIES, "documents": documents, "judgements": QUERIES}
+    facts = {"id": "t", "judged_only": False, "ignore_identical_ids": False, "follows": None, "notes": {}}
+    return facts | sizes | {"sha256": {"corpus": str(documents)}}
 
 
 def peak(documents: int, shard: int) -> dict[str, int]:

@@ -157,7 +157,7 @@ def test_an_encoder_is_there_and_is_one_that_can_be_scored(hub, tmp_path, capsys
     (folder / "modules.json").write_text(json.dumps(kinds))
     assert f"{folder}/modules.json: the modules Transformer, Dense cannot be reproduced here" in says()
     (folder / "encoder.json").write_text("{}")
-    assert f"{folder}/encoder.json has no 'prompt'" in says()
+    assert f"{folder}/encoder.json: checkpoint is missing; train this encoder again" in says()
     assert "encoders: m: also the id of a checkpoint; ids must differ" in says(id="m")
     assert "encoders.mine: this study trains results/asked/finetune/m/portes2025 itself" in says(
         path="results/asked/finetune/m/portes2025"

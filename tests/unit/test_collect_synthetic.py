@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import artefacts
 import numpy as np
 import pandas as pd
 
@@ -47,7 +48,10 @@ def write_study(
             tokens = params * level
             flops = 6.0 * params * tokens
             name = f"toy-{size}-{level}"
-            cards.append(write(root / "checkpoint" / name / "card.json", card(name, params, tokens, flops)))
+            sizes = {"total": params, "non_embedding": params // 2, "matmul": params // 2}
+            facts = {"id": name, "n_params": sizes, "n_tokens": tokens, "flops": flops}
+            facts |= {"tokens_per_param": tokens / params, "loss": {"train": 5.0, "heldout": 5.1}}
+            cards.append(write(root / "checkpoint" / name / "card.json", artefacts.card(**facts)))
             labels[name] = {"family": "toy", "size": size, "role": "fit"}
             growth = np.log10(flops / 1e11)
             for recipe, gain in {"paper": 0.0, "microbatch": 0.03}.items():
@@ -69,7 +73,7 @@ def write_study(
                 value = float(np.clip(0.5 + slope * weight * growth / 2 + rng.normal(0, noise), 0, 1))
                 found = {"checkpoint": name, "task": task, "type": "multiple_choice", "metric": "accuracy"}
                 found |= {"value": value, "baseline": 0.5, "score": (value - 0.5) / 0.5, "stderr": 0.02}
-                found |= {"n_items": 300, "seconds": 1.0}
+                found |= {"n_items": 300, "shots": 0, "max_length": 128, "seconds": 1.0}
                 icl.append(write(root / "icl" / name / f"{task}.json", found))
     spec = {
         "study": "toy",
@@ -79,26 +83,6 @@ def write_study(
     }
     spec["checkpoints"] = labels
     return spec, {"cards": cards, "encoders": encoders, "scores": scores, "kept": kept, "icl": icl}
-
-
-def card(name: str, params: int, tokens: int, flops: float) -> dict:
-    return {
-        "id": name,
-        "source": {"kind": "pretrain"},
-        "revision": None,
-        "n_params": {"total": params, "non_embedding": params // 2, "matmul": params // 2},
-        "n_tokens": tokens,
-        "flops": flops,
-        "tokens_per_param": tokens / params,
-        "schedule_finished": True,
-        "max_length": 128,
-        "model": "model",
-        "files": {},
-        "licence": "MIT",
-        "origin": "made up",
-        "seconds": 10.0,
-        "loss": {"train": 5.0, "heldout": 5.1},
-    }
 
 
 def write(path: Path, value: dict) -> Path:
@@ -111,7 +95,7 @@ def write_encoder(folder: Path, checkpoint: str, recipe: str, growth: float) -> 
     """One `encoder.json` and its `log.jsonl`: a loss that falls from above guessing, further for more compute."""
     negatives = {"paper": ("own", 4), "microbatch": ("microbatch", 2)}[recipe]
     told = {"id": recipe, "negatives": negatives[0], "n_negatives": negatives[1], "batch_queries": 32, "log_every": 10}
-    path = write(folder / "encoder.json", {"checkpoint": checkpoint, "recipe": told, "steps": 45})
+    path = write(folder / "encoder.json", artefacts.encoder(checkpoint=checkpoint, recipe=told))
     lines = []
     for step in (10, 20, 30, 40, 45):
         loss = 0.3 + 2.5 * np.exp(-step / 8) + 1 / (3 + growth)

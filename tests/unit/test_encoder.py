@@ -253,14 +253,14 @@ def test_an_encoder_of_retscale_is_taken_as_its_encoder_json_says(bert, tmp_path
     [
         (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "model.safetensors is not the file that encoder.json"),
         (gone("model.safetensors"), "model.safetensors is missing"),
-        (edited("encoder.json", prompt=None), "has no 'prompt'"),
-        (edited("encoder.json", prompt={"suffix": "x"}), "has no valid prompt"),
-        (edited("encoder.json", files=["x"]), "has no valid prompt or list of files"),
-        (edited("encoder.json", pooling="max"), "the pooling 'max' cannot"),
+        (edited("encoder.json", prompt=None), "encoder.json: prompt is missing; train this encoder again"),
+        (edited("encoder.json", prompt={"suffix": "x"}), "prompt.suffix: extra inputs are not permitted"),
+        (edited("encoder.json", files=["x"]), "encoder.json: files: .*object; train"),
+        (edited("encoder.json", pooling="max"), "pooling: .*'weighted_mean'.*, found 'max'"),
         (edited("encoder.json", normalize=False), "vectors that are not normalized cannot"),
         (edited("encoder.json", folder="/elsewhere"), "describes an encoder in /elsewhere"),
         (edited("encoder.json", prompt_sha256="0" * 64), "texts become other tokens than in training"),
-        (lambda folder: (folder / "encoder.json").write_text("[]"), "is not a JSON object"),
+        (lambda folder: (folder / "encoder.json").write_text("[]"), "encoder.json: .*object"),
     ],
 )  # fmt: skip
 def test_a_spoilt_encoder_of_retscale_is_refused(bert, tmp_path, spoil, says):

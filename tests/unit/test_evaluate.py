@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import artefacts
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,17 +46,10 @@ def encoder(tmp_path_factory):
     tokens.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<eos>").save_pretrained(folder)
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-    facts = {
-        "checkpoint": "c",
-        "recipe": {"id": "r"},
-        "steps": 1,
-        "pooling": "mean",
-        "normalize": True,
-        **prompted(folder, query_length=8, passage_length=20, query_prefix="query: "),
-    }
-    (folder / "encoder.json").write_text(
-        json.dumps({**facts, "files": files, "weights_sha256": files["model.safetensors"]})
+    facts = artefacts.encoder(
+        steps=1, files=files, **prompted(folder, query_length=8, passage_length=20, query_prefix="query: ")
     )
+    (folder / "encoder.json").write_text(json.dumps(facts))
     return folder / "encoder.json"
 
 
@@ -131,7 +125,9 @@ def test_binary_measures_count_from_the_grade_that_the_study_sets(encoder, tasks
     assert metrics[0] == metrics[1] and len({m["ndcg_at_10"] for m in metrics}) == 1
     assert [m["precision_at_10"] for m in metrics[1:]] == pytest.approx([0.2, 0.1])
     assert [m["recall_at_10"] for m in metrics[1:]] == [1, 1]
-    with pytest.raises(UserError, match="^relevant is 3, but the judgments of the task 'two' reach 2, so its Recall, MRR"):
+    with pytest.raises(
+        UserError, match="^relevant is 3, but the judgments of the task 'two' reach 2, so its Recall, MRR"
+    ):
         list(run(spec(["two"], relevant=3), {"encoder": encoder, "tasks": tasks[1:]}, tmp_path))
 
 
@@ -166,8 +162,8 @@ def test_changed_weights_are_refused(encoder, tasks, tmp_path):
         ({"prompt": {"query_prefix": "search: "}}, "texts become other tokens than in training"),
         ({"prompt": {"passage_length": 21}}, "texts become other tokens than in training"),
         ({"prompt": {"eos": "add"}}, "texts become other tokens than in training"),
-        ({"prompt": {"eos": "sometimes"}}, "has no valid prompt"),
-        ({"prompt": {"suffix": "</s>"}}, "has no valid prompt"),
+        ({"prompt": {"eos": "sometimes"}}, "prompt.eos: input should be 'tokenizer', .*, found 'sometimes'; train"),
+        ({"prompt": {"suffix": "</s>"}}, "prompt.suffix: extra inputs are not permitted"),
         ({"prompt_sha256": "0" * 64}, "texts become other tokens than in training"),
     ],
 )
@@ -194,7 +190,7 @@ def test_an_encoder_without_a_prompt_is_refused(encoder, tmp_path):
     facts = json.loads(encoder.read_text())
     del facts["prompt"]
     (tmp_path / "encoder.json").write_text(json.dumps(facts))
-    with pytest.raises(UserError, match="has no valid prompt"):
+    with pytest.raises(UserError, match="encoder.json: prompt is missing; train this encoder again"):
         load_encoder(tmp_path / "encoder.json", "fp32", 64)
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import artefacts
 import numpy as np
 import pandas as pd
 import pytest
@@ -294,7 +295,7 @@ def test_empty_or_missing_texts_are_errors(study, tmp_path):
             pairs.loc[0, "query"] = ""
         pairs.to_parquet(folder / "pairs.parquet")
         passages.to_parquet(folder / "passages.parquet")
-        (folder / "pairs.json").write_text(json.dumps({"id": "topics"}))
+        (folder / "pairs.json").write_text(json.dumps(artefacts.pairs(id="topics")))
         (folder / "out").mkdir(), (folder / "state").mkdir()
         with pytest.raises(UserError, match=says):
             run(spec(), {**inputs(study), "pairs": [folder / "pairs.json"]}, folder / "out", folder / "state")

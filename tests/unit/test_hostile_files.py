@@ -10,6 +10,7 @@ import struct
 import tracemalloc
 from pathlib import Path
 
+import artefacts
 import numpy as np
 import pytest
 import safetensors.torch
@@ -371,14 +372,11 @@ def test_a_spoilt_gguf_file_is_refused_or_whole(gguf, tmp_path):
 @pytest.fixture
 def encoder(folder) -> Path:
     prompt = Prompt(query_length=8, passage_length=8)
-    facts = {
-        "prompt": prompt.model_dump(mode="json"),
-        "prompt_sha256": fingerprint(load_tokenizer(folder), prompt),
-        "pooling": "mean",
-        "normalize": True,
-        "n_params": {"total": 1},
-        "files": {path.name: hashes.sha256(path) for path in sorted(folder.iterdir())},
-    }
+    facts = artefacts.encoder(
+        prompt=prompt.model_dump(mode="json"),
+        prompt_sha256=fingerprint(load_tokenizer(folder), prompt),
+        files={path.name: hashes.sha256(path) for path in sorted(folder.iterdir())},
+    )
     (folder / "encoder.json").write_text(json.dumps(facts))
     return folder
 
@@ -423,7 +421,7 @@ def test_strange_json_in_an_encoders_folder_is_refused(folder, name, content):
 
 def test_an_encoder_that_mines_may_list_anything(tmp_path):
     for listed in ([1, 2], {"\0": "x"}, "x", None):
-        (tmp_path / "encoder.json").write_text(json.dumps({"files": listed}))
+        (tmp_path / "encoder.json").write_text(json.dumps(artefacts.encoder(files=listed)))
         config = MineConfig(method="encoder", encoder=str(tmp_path))
         assert config.files() == [tmp_path / "encoder.json"]
 

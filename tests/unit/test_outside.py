@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+import artefacts
 import pytest
 
 from retscale.errors import UserError
@@ -30,11 +31,12 @@ def test_a_spec_names_the_files_that_its_job_reads(tmp_path):
     gguf = touch(there / "m.gguf")
     encoder = touch(there / "e/model.safetensors", there / "e/config.json")
     facts = there / "e/encoder.json"
-    facts.write_text(json.dumps({"files": {"model.safetensors": "0", "config.json": "0", "gone.json": "0"}}))
+    listed = dict.fromkeys(("model.safetensors", "config.json"), "0")
+    facts.write_text(json.dumps(artefacts.encoder(files=listed | {"gone.json": "0"})))
 
     given = there / "given/encoder.json"  # as the stage `encoder` writes it of one made elsewhere
     touch(given)
-    given.write_text(json.dumps({"files": {"model.safetensors": "0", "config.json": "0"}, "folder": str(there / "e")}))
+    given.write_text(json.dumps(artefacts.encoder(files=listed, folder=str(there / "e"))))
 
     def folder(path: Path) -> dict:
         return {"kind": "folder", "path": str(path)}
@@ -127,7 +129,7 @@ def test_small_files_leave_nothing_behind(counted):
 def test_weights_elsewhere_are_those_of_the_card(tmp_path):
     model, card = tmp_path / "model", tmp_path / "made/card.json"
     file = touch(model / "model.safetensors", card)[0]
-    facts = {"model": str(model), "files": {file.name: record.sha256(file)}}
+    facts = artefacts.card(model=str(model), files={file.name: record.sha256(file)})
     card.write_text(json.dumps(facts))
     row = {"name": "card", "path": str(file), "sha256": record.sha256(file), "record": None}
     assert outside.weights(card, card.parent) == [row]

@@ -63,14 +63,22 @@ def objects(path: Path) -> Iterator[tuple[int, dict]]:
         yield number, row
 
 
-def whole(path: Path) -> dict:
-    """The JSON object that is all of a file; UserError if there is none, or it is larger than WHOLE."""
+def content(path: Path) -> bytes:
+    """All bytes of a file; UserError if it cannot be read, or is larger than WHOLE."""
     require_regular(path)
     try:
         if (size := path.stat().st_size) > WHOLE:
             raise UserError(f"cannot read {path}: {size:,} bytes, more than {WHOLE:,}")
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+
+
+def whole(path: Path) -> dict:
+    """The JSON object that is all of a file; UserError if there is none, or it is larger than WHOLE."""
+    try:
+        value = json.loads(content(path))
+    except (ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} holds no JSON object")

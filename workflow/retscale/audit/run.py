@@ -11,6 +11,7 @@ import pandas as pd
 
 from retscale import jsonl, parquet
 from retscale.audit.walk import Walk, figure, walk
+from retscale.checkpoint.card import Card
 from retscale.collect.means import tasks_of
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
@@ -90,13 +91,13 @@ def _results(primary: Path, seen: Walk):
         origin, files = [], []
         card = root / "checkpoint" / checkpoint / "card.json"
         if card.exists():
-            facts = jsonl.whole(card)
-            compute = f"{facts['n_params']['total']:,} parameters x an unknown number of tokens"
-            if facts["n_tokens"] is not None:
-                compute = f"{facts['n_params']['total']:,} parameters x {facts['n_tokens']:,} tokens = {facts['flops']:.3g} FLOPs"
+            facts = Card.read(card)
+            compute = f"{facts.n_params.total:,} parameters x an unknown number of tokens"
+            if facts.n_tokens is not None:
+                compute = f"{facts.n_params.total:,} parameters x {facts.n_tokens:,} tokens = {facts.flops:.3g} FLOPs"
             origin.append(f"{_origin(facts)}  {compute}")
-            model = card.parent / facts["model"]
-            files += [card, *(model / name for name in facts["files"] if name.endswith(".safetensors"))]
+            model = card.parent / facts.model
+            files += [card, *(model / name for name in facts.files if name.endswith(".safetensors"))]
         if step := int(mark.get("step") or 0):  # of a learning curve: kept encoders lie as their scores do
             curves = _table(collect.parent / "curves.parquet", "checkpoint", "recipe", step="number")
             mine = curves.query("checkpoint == @checkpoint and recipe == @recipe and step == @step")
@@ -126,14 +127,14 @@ def _table(path: Path, *texts: str, **others: parquet.Kind) -> pd.DataFrame:
     return parquet.read(path, {**dict.fromkeys((*texts, "file"), "text"), **others}).drop_duplicates("file")
 
 
-def _origin(card: dict) -> str:
-    source = card["source"]
+def _origin(card: Card) -> str:
+    source = card.source.model_dump()
     return " ".join(
         str(part)
         for part in (
             source["kind"],
             source.get("repo") or source.get("path") or source.get("wheel") or "",
-            card.get("revision") or "",
+            card.revision or "",
         )
         if part
     )

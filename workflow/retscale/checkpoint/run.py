@@ -1,12 +1,12 @@
 """Stage `checkpoint`: obtain a pretrained model, measure it, and write its card."""
 
-import json
 from pathlib import Path
 
 import torch
 
 from retscale.checkpoint import gguf, hub, local, pretrain
 from retscale.checkpoint.agree import compare
+from retscale.checkpoint.card import Card
 from retscale.checkpoint.config import Job
 from retscale.checkpoint.files import hashes
 from retscale.model.load import is_causal, load_backbone, load_causal_lm, max_length, read_tokenizer
@@ -38,5 +38,5 @@ def run(spec: dict, inputs: dict[str, Path], out: Path) -> dict:
         "loss": None,
         **got.card,
     }
-    (out / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    Card.write(out / "card.json", card)
     return got.notes

@@ -8,12 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from retscale.checkpoint.files import has_weights, listed_weights, needed
+from retscale.encoder.facts import EncoderFacts
 from retscale.errors import UserError
 from retscale.model.pooling import POOLINGS
-from retscale.model.prompt import Prompt
 from retscale.provenance import record
 from retscale.regular import require_regular
 
@@ -70,26 +68,16 @@ def described(folder: Path) -> Described:
 
 def _ours(folder: Path) -> Described:
     path = folder / OURS
-    facts = _read(path, dict)
-    if "folder" in facts:
-        raise UserError(f"{path} describes an encoder in {facts['folder']}; name that folder")
-    try:
-        prompt = Prompt.model_validate(facts["prompt"]).model_dump(mode="json")
-        there = [file.name for file in folder.iterdir() if file != record.path_of(path)]
-        listed = {str(name): str(value) for name, value in sorted(facts["files"].items())}
-        files = {OURS: None, **dict.fromkeys(needed(there)), **listed}
-        rest = {key: facts[key] for key in ("prompt_sha256", "n_params")}
-        pooling, normalize = facts["pooling"], facts["normalize"]
-    except KeyError as error:
-        raise UserError(f"{path} has no {error}, so it is not a complete encoder of retscale; train it again") from None
-    except (AttributeError, ValidationError):
-        raise UserError(f"{path} has no valid prompt or list of files; train this encoder again") from None
-    if pooling not in POOLINGS:
-        raise _refusal(path, f"the pooling {pooling!r}", f"one of {', '.join(POOLINGS)}")
-    if not normalize:
+    facts = EncoderFacts.read(path, "train this encoder again")
+    if facts.folder:
+        raise UserError(f"{path} describes an encoder in {facts.folder}; name that folder")
+    if not facts.normalize:
         raise _refusal(path, "vectors that are not normalized", "cosine")
+    there = [file.name for file in folder.iterdir() if file != record.path_of(path)]
+    files = {OURS: None, **dict.fromkeys(needed(there)), **dict(sorted(facts.files.items()))}
     _there(folder, files)
-    return Described(pooling, prompt, files, **rest)
+    prompt, n_params = facts.prompt.model_dump(mode="json"), facts.n_params.model_dump()
+    return Described(facts.pooling, prompt, files, prompt_sha256=facts.prompt_sha256, n_params=n_params)
 
 
 def _theirs(folder: Path) -> Described:

@@ -1,16 +1,16 @@
 """The stage `encoder`: encoder.json of an encoder made elsewhere, as fine-tuning writes it for our own."""
 
-import json
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.encoder.config import GIVEN, Job
+from retscale.encoder.facts import EncoderFacts
 from retscale.encoder.folder import Described, described
 from retscale.errors import UserError
 from retscale.files import sha256
-from retscale.model.encoder import trained_prompt
+from retscale.model.encoder import check_prompt
 from retscale.model.load import load_backbone, load_tokenizer, max_length
 from retscale.model.params import count_params
 from retscale.model.prompt import Prompt
@@ -44,12 +44,11 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         "n_params": found.n_params or count_params(model),
     }
     if found.prompt_sha256:
-        trained_prompt(facts, tokenizer, folder / "encoder.json")
+        check_prompt(Prompt(**found.prompt), found.prompt_sha256, tokenizer, folder / "encoder.json")
     else:
         prompt = completed(found, tokenizer, model, folder)
         facts |= {"prompt": prompt.model_dump(mode="json"), "prompt_sha256": fingerprint(tokenizer, prompt)}
-    text = json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    (out / "encoder.json").write_text(text, encoding="utf-8")
+    EncoderFacts.write(out / "encoder.json", facts)
     return {"files": len(files)}
 
 

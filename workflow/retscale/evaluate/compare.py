@@ -9,8 +9,8 @@ import pandas as pd
 from scipy import stats
 
 from retscale import parquet
-from retscale.collect.tables import read_json
 from retscale.errors import UserError
+from retscale.evaluate.result import Result
 from retscale.phrase import counted
 from retscale.terminal import answer
 
@@ -103,9 +103,9 @@ def paired(first: Path, second: Path, metric: str) -> tuple[pd.Series, pd.Series
     if len(a) < 2:
         raise UserError(f"{first} has {metric} of {counted(len(a), 'query')}; a paired test needs two")
     beside = [path.with_suffix(".json") for path in (first, second)]
-    about = [read_json(path) for path in beside if path.exists()]
+    about = [Result.read(path) for path in beside if path.exists()]
     for key in SAME if len(about) == 2 else ():
-        if (x := about[0].get(key)) != (y := about[1].get(key)):
+        if (x := getattr(about[0], key)) != (y := getattr(about[1], key)):
             raise UserError(f"{key} is {x} in {first} and {y} in {second}; compare results on the same task")
     return a, b.loc[a.index]
 

@@ -1,6 +1,5 @@
 """The stage `evaluate`: one encoder on a batch of retrieval tasks, <task>.json and <task>.parquet each."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from retscale.encoder.facts import EncoderFacts
 from retscale.errors import UserError
 from retscale.evaluate import metrics, task_tables
 from retscale.evaluate.config import EvaluateConfig, Job
 from retscale.evaluate.documents import Documents
 from retscale.evaluate.matches import match
+from retscale.evaluate.result import Result
 from retscale.evaluate.search import check_finite, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
 from retscale.evaluate.tokens import tokens
@@ -21,6 +22,7 @@ from retscale.model import encoder as encoders
 from retscale.model.device import device
 from retscale.model.encoder import Encoder
 from retscale.provenance import code
+from retscale.task.facts import TaskFacts
 from retscale.task.given import by_task
 
 # Tokens of corpora and unfinished work, shared by all studies run in this folder. May be deleted when no job runs.
@@ -34,7 +36,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     encoder = encoders.load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch)
     made_by = code.digest(__name__)
     left = by_task(config.tasks, inputs["tasks"])
-    corpora = [json.loads(path.read_text(encoding="utf-8"))["sha256"]["corpus"] for _, path in left]
+    corpora = [TaskFacts.read(path).sha256["corpus"] for _, path in left]
     for number, (name, path) in enumerate(left):
         task = task_tables.read(path)
         check_grades(task, config.relevant)
@@ -50,12 +52,12 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             "metrics": {metric: mean(table[metric]) for metric in [*config.names, *instruction(task)]},
             "n_queries": len(task.queries),
             "n_documents": len(task.doc_ids),
-            "judged_only": task.facts["judged_only"],
+            "judged_only": task.facts.judged_only,
             "ties": int((np.isfinite(scores[:, 1:]) & (scores[:, 1:] == scores[:, :-1])).any(1).sum()),
             "k": config.k,
             "relevant": config.relevant,
         }
-        (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        Result.write(out / f"{name}.json", result)
         yield name
         if corpora[number] not in corpora[number + 1 :]:
             shutil.rmtree(kept, ignore_errors=True)
@@ -63,11 +65,11 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
 
 def check_encoder(job: Job, path: Path) -> None:
     """Raises UserError unless encoder.json is of the checkpoint, recipe and step under which results are stored."""
-    facts = json.loads(path.read_text(encoding="utf-8"))
+    facts = EncoderFacts.read(path)
     stated = {"checkpoint": job.checkpoint, "recipe": job.recipe}
-    actual = {"checkpoint": facts["checkpoint"], "recipe": facts["recipe"]["id"]}
+    actual = {"checkpoint": facts.checkpoint, "recipe": facts.recipe.id}
     if job.step is not None:
-        stated["step"], actual["step"] = job.step, facts["steps"]
+        stated["step"], actual["step"] = job.step, facts.steps
     for key, value in stated.items():
         if actual[key] != value:
             raise UserError(
@@ -79,7 +81,7 @@ def check_grades(task: Task, relevant: int) -> None:
     """Raises UserError if no judgment reaches the score `relevant`: the binary measures would be 0 for every encoder."""
     if relevant > 1 and task.scores.max(initial=0) < relevant:
         raise UserError(
-            f"relevant is {relevant}, but the judgments of the task {task.facts['id']!r} reach {task.scores.max()}, "
+            f"relevant is {relevant}, but the judgments of the task {task.facts.id!r} reach {task.scores.max()}, "
             f"so its {metrics.ungraded()} would be 0; lower `evaluate.relevant`, or remove the task"
         )
 
@@ -89,10 +91,10 @@ def rank(task: Task, encoder: Encoder, config: EvaluateConfig, kept: Path) -> tu
 
     Vectors of documents are kept in the folder `kept` until the caller has published what they are for.
     """
-    name = task.facts["id"]
+    name = task.facts.id
     queries = encoder.embed(encoder.tokens(task.queries, "query"), f"{name}: queries")
     check_finite(queries, task.query_ids, "query")
-    store = STATE / "tokens" / f"{encoders.sha256([encoder.reads, task.facts['sha256']['corpus']])}.ids"
+    store = STATE / "tokens" / f"{encoders.sha256([encoder.reads, task.facts.sha256['corpus']])}.ids"
     passages = tokens(store, len(task.doc_ids), task.texts(), lambda texts: encoder.tokens(texts, "passage"))
 
     def embed(rows: slice, replica: int) -> np.ndarray:
@@ -101,8 +103,8 @@ def rank(task: Task, encoder: Encoder, config: EvaluateConfig, kept: Path) -> tu
     vectors = shards(len(passages), embed, len(encoder.models), np.dtype(config.storage), kept)
     documents = Documents.make(task.doc_ids, passages.number)
     k = max([config.k, *(metrics.INSTRUCTION[name].depth for name in instruction(task))])
-    own = task.own_document() if task.facts["ignore_identical_ids"] else np.full(len(queries), -1)
-    if task.facts["judged_only"]:
+    own = task.own_document() if task.facts.ignore_identical_ids else np.full(len(queries), -1)
+    if task.facts.judged_only:
         offered = (task.judged_documents != own[task.judged_queries]) & task.candidate
         pairs = task.judged_queries[offered], task.judged_documents[offered]
         return rank_candidates(queries, vectors, documents, pairs, k)
@@ -112,7 +114,7 @@ def rank(task: Task, encoder: Encoder, config: EvaluateConfig, kept: Path) -> tu
 
 def instruction(task: Task) -> list[str]:
     """The metric of a task with instructions, if it is one."""
-    return [name for name in [task.facts["follows"]] if name]
+    return [name for name in [task.facts.follows] if name]
 
 
 def mean(values: pd.Series) -> float | None:

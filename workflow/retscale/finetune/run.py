@@ -1,6 +1,5 @@
 """checkpoint -> encoder; started by `accelerate launch -m retscale finetune ...`, or by python for one process."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +9,8 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from retscale.checkpoint.card import Card
+from retscale.encoder.facts import Trained
 from retscale.errors import UserError
 from retscale.files import sha256
 from retscale.finetune import memory
@@ -22,6 +23,7 @@ from retscale.model.device import dtype
 from retscale.model.load import deterministic, is_causal, load_backbone, load_tokenizer, max_length
 from retscale.model.params import count_params
 from retscale.model.tokenize import fingerprint
+from retscale.pairs.facts import PairsFacts
 from retscale.terminal import say
 
 # Tokens per forward pass, padding included: on a CPU what fits in cache, on an accelerator what keeps it busy.
@@ -38,7 +40,7 @@ def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
     job = Job.model_validate(spec)
     precision = dtype(job.precision)
     accelerator = Accelerator(mixed_precision="bf16" if precision == torch.bfloat16 else "no")
-    notes = tune(accelerator, job, precision, spec["recipe"], inputs, out, state)
+    notes = tune(accelerator, job, precision, inputs, out, state)
     # What torch 2.13 keeps for a model on several processes must be freed before their group is: else it may wait
     # forever for a thread of the group, which waits for the GIL.
     accelerator.free_memory()
@@ -47,20 +49,21 @@ def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
 
 
 def tune(
-    accelerator: Accelerator, job: Job, precision: torch.dtype, written: dict, inputs: dict, out: Path, state: Path
+    accelerator: Accelerator, job: Job, precision: torch.dtype, inputs: dict, out: Path, state: Path
 ) -> dict | None:
-    """See `run`; `written` is the recipe as the spec has it, which encoder.json repeats."""
+    """See `run`."""
     recipe = job.recipe
+    made_by = recipe.model_dump(mode="json", exclude={"weights"})  # those of the data sets are the mixture's
     deterministic(job.seed)
-    card = json.loads(Path(inputs["card"]).read_text(encoding="utf-8"))
-    folder = Path(inputs["card"]).parent / card["model"]
+    card = Card.read(Path(inputs["card"]))
+    folder = Path(inputs["card"]).parent / card.model
     tokenizer = load_tokenizer(folder)
     plain = load_backbone(folder, torch.float32)  # fp32 weights; autocast computes in `precision`
-    check(recipe, plain, card["id"], accelerator)
+    check(recipe, plain, card.id, accelerator)
     n_params = count_params(plain)
     data = examples(data_sets(job, inputs), recipe, job.seed, tokenizer)
     if accelerator.is_main_process and (filled := data.facts["negatives_filled"]):
-        say(f"fine-tune {card['id']}: {filled:,} negatives were missing and are replaced by random passages")
+        say(f"fine-tune {card.id}: {filled:,} negatives were missing and are replaced by random passages")
     steps = recipe.epochs * len(data) // recipe.batch_queries
     if steps == 0:
         raise UserError(
@@ -79,7 +82,7 @@ def tune(
     shards = accelerator.num_processes if accelerator.is_fsdp2 else 1
     micro, bytes_needed = memory.fit(embed, recipe, order, accelerator.num_processes, precision, shards)
     if accelerator.is_main_process:
-        say(f"fine-tune {card['id']}: {bytes_needed / 2**30:.2f} GiB predicted, {micro} queries at once")
+        say(f"fine-tune {card.id}: {bytes_needed / 2**30:.2f} GiB predicted, {micro} queries at once")
     if recipe.gradient_checkpointing:
         plain.activation_checkpointing_enable({"use_reentrant": False})
 
@@ -87,11 +90,11 @@ def tune(
         spread = accelerator.get_state_dict(trained) if accelerator.is_fsdp2 else None  # all processes take part
         if accelerator.is_main_process:
             weights = spread or merged(accelerator.unwrap_model(trained))
-            facts = {"checkpoint": card["id"], "recipe": written, "n_params": n_params, "pairs": len(data)}
+            facts = {"checkpoint": card.id, "recipe": made_by, "n_params": n_params, "pairs": len(data)}
             write(state / f"encoder-{step}", plain, weights, tokenizer, recipe, {**facts, "steps": step})
 
     peak = memory.Peak(device, held=sum(p.numel() * p.element_size() for p in model.parameters()))
-    trained = train(accelerator, embed, recipe, order, micro, job.seed, state, card["id"], keep)
+    trained = train(accelerator, embed, recipe, order, micro, job.seed, state, card.id, keep)
     notes = {
         "dtype": str(precision).removeprefix("torch."),
         "device": device.type,
@@ -104,7 +107,7 @@ def tune(
     }
     if accelerator.is_main_process:
         predicted, measured = (x / 2**30 for x in notes["peak_memory"].values())
-        say(f"fine-tune {card['id']}: peak {measured:.2f} GiB, {predicted:.2f} predicted")
+        say(f"fine-tune {card.id}: peak {measured:.2f} GiB, {predicted:.2f} predicted")
         if recipe.tuning == "lora":
             check_merged(
                 embed.of(accelerator.unwrap_model(trained).eval()),
@@ -125,7 +128,7 @@ def data_sets(job: Job, inputs: dict) -> list[tuple[Path, Path]]:
     Raises UserError unless --pairs names exactly those, in that order, and --negatives as many.
     """
     pairs, negatives = ([Path(path) for path in inputs[flag]] for flag in ("pairs", "negatives"))
-    given = [json.loads(path.read_text(encoding="utf-8"))["id"] for path in pairs]
+    given = [PairsFacts.read(path).id for path in pairs]
     if given != list(job.pairs):
         raise UserError(
             f"--pairs: the spec names the data sets {', '.join(job.pairs)}, but the files are of "
@@ -192,8 +195,7 @@ def write(
         "weights_sha256": files["model.safetensors"],
         "files": files,
     }
-    text = json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    (out / "encoder.json").write_text(text, encoding="utf-8")
+    Trained.write(out / "encoder.json", facts)
 
 
 @torch.no_grad()

@@ -12,8 +12,8 @@ LEVEL_TOLERANCE = 1.1  # tokens per parameter within this ratio are one level: t
 ENCODER = ["checkpoint", "recipe"]
 KEY = [*ENCODER, "task"]
 # What is known of an encoder, and of one score of it. Named, so that a further column of `scores` splits no mean.
-ABOUT = ["checkpoint", "family", "size", "n_params", "n_tokens", "flops", "tokens_per_param", "schedule_finished", "role"]
-ABOUT += ["recipe", "seed"]
+ABOUT = ["checkpoint", "family", "size", "n_params", "n_tokens", "flops", "tokens_per_param", "schedule_finished"]
+ABOUT += ["role", "recipe", "seed"]
 SCORE = ["task", "y", "n_queries", "file", "sha256"]
 
 

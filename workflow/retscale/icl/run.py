@@ -1,6 +1,5 @@
 """The stage `icl`: one checkpoint on a batch of in-context tasks, <task>.json and <task>.parquet each."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
+from retscale.checkpoint.card import Card
 from retscale.errors import UserError
 from retscale.icl import items as icl_items
 from retscale.icl import sandbox
@@ -19,6 +19,7 @@ from retscale.icl.decoder import Decoder
 from retscale.icl.generate import generate
 from retscale.icl.item import Item
 from retscale.icl.prompt import Tokens, answer_length, build, cut, join, shots, tokens
+from retscale.icl.result import IclResult
 from retscale.icl.score import score
 from retscale.icl.summary import accuracy, lengths_matter, oddities
 from retscale.model.device import device, dtype
@@ -42,17 +43,17 @@ class Reader:
 def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Score each task of `spec`, yielding its name when its files are written."""
     job = Job.model_validate(spec)
-    card = json.loads(inputs["card"].read_text(encoding="utf-8"))
-    if card["id"] != job.checkpoint:
+    card = Card.read(inputs["card"])
+    if card.id != job.checkpoint:
         raise UserError(
-            f"--card: {inputs['card']} is of the checkpoint {card['id']!r}, but the spec says {job.checkpoint!r}; "
+            f"--card: {inputs['card']} is of the checkpoint {card.id!r}, but the spec says {job.checkpoint!r}; "
             "correct one of them"
         )
-    folder = inputs["card"].parent / card["model"]
+    folder = inputs["card"].parent / card.model
     tokenizer = load_tokenizer(folder)
     model = load_causal_lm(folder, dtype(job.precision)).to(device())
     decoder = Decoder(model, tokenizer.pad_token_id)
-    reader = Reader(decoder, tokenizer, card["max_length"], job.tokens_per_batch, job.seed)
+    reader = Reader(decoder, tokenizer, card.max_length, job.tokens_per_batch, job.seed)
     files = {path.parent.name: path for path in inputs.get("tasks", [])}
     for name, task in job.tasks.items():
         try:
@@ -61,7 +62,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             raise UserError(f"in-context task {name!r} on {folder}: {error}") from None
         table.to_parquet(out / f"{name}.parquet", index=False)
         result = {"checkpoint": job.checkpoint, "task": name, **result}
-        (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        IclResult.write(out / f"{name}.json", result)
         yield name
 
 

@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 
 from retscale.leakage.config import Job
 from retscale.leakage.marks import CHUNK, RUN, Marks, Numbers, among, marks, runs
+from retscale.pairs.facts import PairsFacts
 from retscale.progress import progress
+from retscale.task.facts import TaskFacts
 from retscale.task.given import by_task
 from retscale.text import copies
 
@@ -39,13 +41,14 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     training = {key: marks(texts, numbers) for path in inputs["pairs"] for key, texts in read_training(path)}
     numbers.closed = True
     for name, path in by_task(Job.model_validate(spec).tasks, inputs["tasks"]):
-        facts = read_facts(path)
+        facts = TaskFacts.read(path)
+        texts = {"queries": facts.queries, "documents": facts.documents}
         counts, found = {}, []
         for part in PARTS:
             some = progress(chunks(path, part), f"{name}: {part}", unit="chunks")
             for (pairs, side), table in overlap(some, training, numbers).items():
                 row = counts.setdefault(
-                    (part, pairs), {"part": part, "texts": facts[part], "pairs": pairs, "exact": {}, "run": {}}
+                    (part, pairs), {"part": part, "texts": texts[part], "pairs": pairs, "exact": {}, "run": {}}
                 )
                 row["exact"][side], row["run"][side] = int(table["exact"].sum()), int(table["run"].sum())
                 found.append(table.assign(pairs=pairs, training=side, part=part))
@@ -78,7 +81,7 @@ def overlap(
 
 def read_training(path: Path) -> Iterator[tuple[tuple[str, str], list[str]]]:
     """((data set, side), texts) of the training data set whose pairs.json is `path`."""
-    id = read_facts(path)["id"]
+    id = PairsFacts.read(path).id
     pairs = pd.read_parquet(path.parent / "pairs.parquet")
     yield (id, "queries"), pairs["query"].drop_duplicates().tolist()
     positives = pairs[["passage_id"]].drop_duplicates()
@@ -90,7 +93,3 @@ def chunks(path: Path, part: str) -> Iterator[tuple[list[str], list[str], list[s
     for batch in pq.ParquetFile(path.parent / FILES[part]).iter_batches(CHUNK, columns=list(PARTS[part])):
         ids, *titles, texts = (column.to_pylist() for column in batch.columns)
         yield ids, texts, [f"{title} {text}".strip() for title, text in zip(*titles, texts)] if titles else texts
-
-
-def read_facts(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,11 +1,12 @@
 """What the mine stage reads of a study."""
 
-import json
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
+from retscale.encoder.facts import EncoderFacts
+from retscale.errors import UserError
 from retscale.model.precision import Precision
 from retscale.strict import Strict
 
@@ -64,17 +65,9 @@ class MineConfig(Strict):
             if not facts.is_file():
                 continue
             try:
-                about = json.loads(facts.read_text(encoding="utf-8"))
-                folder = facts.parent / about.get("folder", "")  # of an encoder made elsewhere, used in place
-                listed = [folder / name for name in sorted(map(str, about["files"]))]
-            except (
-                OSError,
-                ValueError,
-                KeyError,
-                TypeError,
-                AttributeError,
-                RecursionError,
-            ):  # the stage reports what is wrong
+                about = EncoderFacts.read(facts)
+                listed = [facts.parent / about.folder / name for name in sorted(about.files)]
+            except UserError:  # the stage reports what is wrong
                 listed = []
             found += [path for path in (facts, *listed) if path.is_file()]
         return found

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale import files
 from retscale.checkpoint.files import listed_weights
+from retscale.encoder.facts import EncoderFacts
 from retscale.errors import UserError
 from retscale.model.device import device, dtype
 from retscale.model.encode import encode
@@ -60,27 +60,27 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
     Prompt and pooling are those that it was trained with. Raises UserError if its files are not the ones that
     encoder.json lists, or if texts would be tokenized differently than in training.
     """
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    folder = path.parent / facts.get("folder", "")  # of an encoder made elsewhere, used in place
-    if unlisted := sorted({weights.name for weights in listed_weights(folder)} - facts["files"].keys()):
+    facts = EncoderFacts.read(path, "train this encoder again")
+    folder = path.parent / facts.folder  # of an encoder made elsewhere, used in place
+    if unlisted := sorted({weights.name for weights in listed_weights(folder)} - facts.files.keys()):
         raise UserError(f"{path} does not list {folder / unlisted[0]}, which would be loaded; train this encoder again")
-    for name, expected in facts["files"].items():
+    for name, expected in facts.files.items():
         if files.sha256(folder / name) != expected:
             raise UserError(f"{folder / name} is not the file that {path.name} lists; train this encoder again")
-    if not facts["normalize"]:
+    if not facts.normalize:
         raise UserError(f"{path} asks for vectors that are not normalized, but texts are compared by cosine here")
     tokenizer = load_tokenizer(folder)
-    prompt = trained_prompt(facts, tokenizer, path)
+    check_prompt(facts.prompt, facts.prompt_sha256, tokenizer, path)
     model = load_backbone(folder, dtype(precision)).to(device())
     others = [copy.deepcopy(model).to(f"cuda:{i}") for i in range(torch.cuda.device_count()) if i != model.device.index]
-    reads = [sorted(x for x in facts["files"].items() if x[0].startswith("tokenizer")), facts["prompt_sha256"]]
-    made = [facts["files"], facts["pooling"], facts["normalize"], str(model.dtype), tokens_per_batch, model.device.type]
+    reads = [sorted(x for x in facts.files.items() if x[0].startswith("tokenizer")), facts.prompt_sha256]
+    made = [facts.files, facts.pooling, facts.normalize, str(model.dtype), tokens_per_batch, model.device.type]
     return Encoder(
         [model, *others],
         tokenizer,
-        prompt,
-        facts["pooling"],
-        facts["normalize"],
+        facts.prompt,
+        facts.pooling,
+        facts.normalize,
         tokens_per_batch,
         reads=sha256(reads),
         sha256=sha256([reads, made]),
@@ -91,17 +91,11 @@ def sha256(facts: list) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def trained_prompt(facts: dict, tokenizer: PreTrainedTokenizerBase, path: Path) -> Prompt:
-    """The prompt in encoder.json; raises UserError unless it makes the same tokens as in training."""
-    try:
-        prompt = Prompt.model_validate(facts["prompt"])
-        same = fingerprint(tokenizer, prompt) == facts["prompt_sha256"]
-    except (KeyError, ValidationError):
-        raise UserError(f"{path} has no valid prompt; train this encoder again") from None
-    if not same:
+def check_prompt(prompt: Prompt, expected: str, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+    """Raises UserError unless the prompt in encoder.json makes the same tokens as in training."""
+    if fingerprint(tokenizer, prompt) != expected:
         raise UserError(
             f"{path}: with this prompt and tokenizer, texts become other tokens than in training (prompt_sha256 "
             f"differs); undo the edit, install the tokenizers and transformers that {path.parent.name} was trained "
             "with, or train it again"
         )
-    return prompt

@@ -47,7 +47,7 @@ POOLINGS = {
     "last": Method(last, "lasttoken"),
     "cls": Method(cls, "cls"),
 }
-Pooling = Literal[tuple(POOLINGS)]  # type: ignore[valid-type]  # the names, as pydantic checks them
+Pooling = Literal[tuple(POOLINGS)]  # ty: ignore[invalid-type-form] - the names, as pydantic checks them
 
 
 def _weighted(hidden: Tensor, mask: Tensor, weights: Tensor) -> Tensor:

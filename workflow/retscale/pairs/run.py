@@ -1,7 +1,6 @@
 """Source rows -> pairs.parquet, passages.parquet, pairs.json."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from retscale.files import sha256
 from retscale.pairs import held_out
 from retscale.pairs.config import Job
 from retscale.pairs.exclude import Excluder
+from retscale.pairs.facts import PairsFacts
 from retscale.pairs.source import open_rows, passages_in, triples
 from retscale.progress import progress
 from retscale.text.copies import plain
@@ -121,7 +121,5 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         "collection_revision": collection_revision,
         "files": {name: sha256(out / name) for name in names},
     }
-    (out / "pairs.json").write_text(
-        json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    PairsFacts.write(out / "pairs.json", facts)
     return {name: facts[name] for name in ("rows", "excluded", "held_out", "overlap", "pairs", "passages")}

@@ -19,9 +19,11 @@ from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION, label
 from retscale.figure.words import interval, number, scientific, trend_words
 from retscale.fit.forms import FORMS
+from retscale.pairs.facts import PairsFacts
 from retscale.phrase import counted
 from retscale.report.claims import GROWTH_RULE, claims
 from retscale.report.config import Described, Job
+from retscale.task.facts import TaskFacts
 
 FIT_TABLES = ("points", "icl_points", "trends", "parameters", "correlations", "effects", "pairs", "ablation")
 
@@ -67,9 +69,9 @@ def facts(config: Job, inputs: dict) -> dict:
     )
     scores = read_table(collect, "scores")
     ties = scores.groupby("task")["ties"].max()
-    tasks = [described(Path(path), config.tasks) for path in many(inputs, "tasks")]
-    tasks = [task | {"ties": int(ties.get(task["id"], 0))} for task in tasks]
-    training = [described(Path(path), config.pairs) for path in many(inputs, "pairs")]
+    tasks = [described(TaskFacts.read(Path(path)), config.tasks) for path in many(inputs, "tasks")]
+    tasks = [task | {"odd": odd(task["notes"]), "ties": int(ties.get(task["id"], 0))} for task in tasks]
+    training = [described(PairsFacts.read(Path(path)), config.pairs) for path in many(inputs, "pairs")]
     return {
         "study": study,
         "over": over(study),
@@ -145,12 +147,9 @@ def figure(png: Path) -> dict:
     }
 
 
-def described(path: Path, by_id: dict[str, Described]) -> dict:
-    """One data set: counts from its file; license and origin from the study where the file has none."""
-    found = read_json(path)
-    told = by_id.get(found["id"], Described())
-    words = {name: found.get(name) or getattr(told, name) for name in ("licence", "origin")}
-    return found | words | {"note": told.note, "odd": odd(found.get("notes", {}))}
+def described(data: TaskFacts | PairsFacts, by_id: dict[str, Described]) -> dict:
+    """One data set: counts from its file; licence, origin and note from the study."""
+    return data.model_dump() | by_id.get(data.id, Described()).model_dump(include={"licence", "origin", "note"})
 
 
 def mined(path: Path) -> dict:

@@ -1,12 +1,12 @@
 """The local files that a job reads and no job makes: those that its spec names, as its sources list them."""
 
-import json
 import os
 from functools import cache
 from pathlib import Path
 
 from pydantic import BaseModel
 
+from retscale.checkpoint.card import Card
 from retscale.checkpoint.config import Gguf, Local
 from retscale.encoder.config import EncoderFolder
 from retscale.errors import UserError
@@ -65,12 +65,12 @@ def weights(card: Path, folder: Path) -> list[dict]:
 
     UserError names the first file that is not the one that the card lists.
     """
-    facts = json.loads(card.read_text(encoding="utf-8"))
-    model = Path(facts["model"])
+    facts = Card.read(card)
+    model = Path(facts.model)
     if not model.is_absolute():  # made by the job of the card, whose record vouches for it
         return []
     found = []
-    for name, expected in facts["files"].items():
+    for name, expected in facts.files.items():
         path = model / name
         if not path.is_file() or hashes.sha256(path) != expected:
             raise UserError(

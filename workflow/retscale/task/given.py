@@ -1,15 +1,15 @@
 """The task.json files of a job, by the tasks of its spec."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from retscale.errors import UserError
+from retscale.task.facts import TaskFacts
 
 
 def by_task(tasks: Iterable[str], paths: Iterable[Path]) -> list[tuple[str, Path]]:
     """Each of `tasks` with its task.json, whatever the order of `paths`; UserError if one is missing."""
-    files = {json.loads(path.read_text(encoding="utf-8"))["id"]: path for path in paths}
+    files = {TaskFacts.read(path).id: path for path in paths}
     if missing := [task for task in tasks if task not in files]:
         raise UserError(
             f"--tasks: no task.json of {', '.join(missing)}, which the spec names; given: {', '.join(files) or 'none'}"

@@ -1,11 +1,11 @@
 """The stage `task`: queries.parquet, corpus.parquet, qrels.parquet and task.json."""
 
-import json
 from pathlib import Path
 
 from retscale.files import sha256
 from retscale.task.collection import Collection, check, odd, sample
 from retscale.task.config import Job, TaskData
+from retscale.task.facts import TaskFacts
 from retscale.terminal import say
 
 
@@ -45,7 +45,7 @@ def write(id: str, found: Collection, out: Path) -> None:
         "sha256": {name: sha256(out / f"{name}.parquet") for name in tables},
         "notes": found.notes,
     }
-    (out / "task.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    TaskFacts.write(out / "task.json", facts)
 
 
 def collect(task: TaskData) -> Collection:

@@ -1,0 +1,38 @@
+"""Whole artefacts as stages write them, for tests that are about some of their keys."""
+
+HASH = "0" * 64
+SIZES = {"total": 2, "non_embedding": 1, "matmul": 1}
+
+
+def card(**changes) -> dict:
+    """Of card.json: a checkpoint of two parameters that was trained on ten tokens."""
+    facts = {"id": "c", "source": {"kind": "local", "path": "/c"}, "revision": None, "n_params": SIZES, "n_tokens": 10}
+    facts |= {"flops": 120.0, "tokens_per_param": 5.0, "schedule_finished": True, "max_length": 128, "model": "model"}
+    return facts | {"files": {}, "loss": None} | changes
+
+
+def encoder(**changes) -> dict:
+    """Of encoder.json: one that was trained here."""
+    recipe = {"id": "r", "negatives": "own", "n_negatives": 4, "batch_queries": 32}
+    facts = {"checkpoint": "c", "recipe": recipe, "steps": 45, "pairs": 1440, "files": {}, "n_params": SIZES}
+    facts |= {"prompt": {}, "prompt_sha256": HASH, "pooling": "mean", "normalize": True, "weights_sha256": HASH}
+    return facts | changes
+
+
+def task(**changes) -> dict:
+    """Of task.json."""
+    facts = {"id": "t", "queries": 1, "documents": 1, "judgements": 1, "judged_only": False, "follows": None}
+    return facts | {"ignore_identical_ids": False, "sha256": {"corpus": HASH}, "notes": {}} | changes
+
+
+def pairs(**changes) -> dict:
+    """Of pairs.json."""
+    facts = dict.fromkeys(("rows", "usable", "pairs", "queries", "positives", "passages"), 1)
+    facts |= dict.fromkeys(("excluded", "held_out", "overlap", "files"), {})
+    return facts | {"id": "p", "revision": None, "collection_revision": None} | changes
+
+
+def result(**changes) -> dict:
+    """Of TASK.json of `evaluate`."""
+    facts = {"checkpoint": "c", "recipe": "r", "step": None, "task": "t", "metrics": {}, "n_queries": 1}
+    return facts | {"n_documents": 1, "judged_only": False, "ties": 0, "k": 100, "relevant": 1} | changes

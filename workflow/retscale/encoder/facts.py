@@ -1,0 +1,51 @@
+"""encoder.json: whose encoder this is, how it makes vectors, and its files with their sha256."""
+
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from retscale.artefact import Artefact
+from retscale.checkpoint.card import Params
+from retscale.model.pooling import Pooling
+from retscale.model.prompt import Prompt
+
+
+class MadeBy(BaseModel, frozen=True):
+    """The whole recipe of an encoder; of one made elsewhere the id GIVEN alone."""
+
+    model_config = ConfigDict(extra="allow")
+    id: str
+
+
+class EncoderFacts(Artefact):
+    """Of any encoder. `prompt_sha256`: the tokens that the prompt made of sample texts, which it must make again."""
+
+    sort_keys: ClassVar[bool] = True
+
+    checkpoint: str
+    recipe: MadeBy
+    files: dict[str, str]
+    prompt: Prompt
+    prompt_sha256: str
+    pooling: Pooling
+    normalize: bool
+    n_params: Params
+    folder: str = ""  # where one made elsewhere lies; else beside encoder.json
+    steps: int | None = None  # of its training so far
+
+
+class TrainedBy(MadeBy):
+    """What readers of results ask of a recipe."""
+
+    negatives: str
+    n_negatives: int
+    batch_queries: int
+
+
+class Trained(EncoderFacts):
+    """Of one that was trained here, on so many `pairs`."""
+
+    recipe: TrainedBy
+    steps: int
+    pairs: int
+    weights_sha256: str

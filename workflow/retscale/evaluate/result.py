@@ -1,0 +1,23 @@
+"""TASK.json of `evaluate`: the scores of an encoder on a task."""
+
+from retscale.artefact import Artefact
+
+
+class Result(Artefact):
+    """`metrics` are means over the queries, None where a metric has a value at no query. `step`: the encoder was kept
+    after so many steps of its training; None: it is the last one. `ties`: neighbors of equal score in the rankings, which are
+    `k` deep, and with `judged_only` of judged documents alone. `relevant`: the least judged score that counts for
+    measures without gains.
+    """
+
+    checkpoint: str
+    recipe: str
+    step: int | None
+    task: str
+    metrics: dict[str, float | None]
+    n_queries: int
+    n_documents: int
+    judged_only: bool
+    ties: int
+    k: int
+    relevant: int = 1
