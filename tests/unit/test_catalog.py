@@ -298,7 +298,7 @@ def test_parameters_count_as_computed_only_where_the_dimensions_were_read():
 def test_pythias_revisions_and_tokens_follow_from_its_rule():
     every = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, *range(1000, 143001, 1000)]
     steps = families.Steps.model_validate(catalog.members()["pythia-1b"]["steps"])
-    assert steps.exist() == every and len(every) == 153  # 154 with step 0, which has seen nothing
+    assert steps.available() == every and len(every) == 153  # 154 with step 0, which has seen nothing
     found = entry("pythia-160m-step39000")
     assert (found.source.repo, found.source.revision) == ("EleutherAI/pythia-160m", "step39000")
     assert (found.tokens, found.schedule_finished, found.note) == (39000 * 2**21, False, "")
@@ -392,7 +392,7 @@ def test_the_open_ladders_name_the_steps_nearest_to_a_grid(name):
     steps = families.Steps.model_validate(catalog.members()[name]["steps"])
     ratio = steps.tokens / entry(name).n_params
     for per_param, step in NEAREST[name].items():
-        best = min(abs(s * ratio - per_param) for s in steps.exist() if s != steps.last)
+        best = min(abs(s * ratio - per_param) for s in steps.available() if s != steps.last)
         # Where two are as near, to within 2%, either will do.
         assert abs(step * ratio - per_param) - best <= 0.02 * per_param
 

@@ -106,7 +106,7 @@ def test_a_test_of_any_source_may_be_named(tmp_path):
     names = ["fiqa", "scifact", "gauntlet.squad", "own", "asked", "quac"]
     found = study(tmp_path, names, tasks=["fiqa", own], icl=[asked])
     assert list(found.held_out) == names and found.held_out["own"] is found.tasks["own"]
-    assert list(found.read) == ["fiqa", "own", "scifact"] and list(found.fetched) == ["gauntlet.squad"]
+    assert list(found.tasks_to_read) == ["fiqa", "own", "scifact"] and list(found.items_to_fetch) == ["gauntlet.squad"]
     spec = specs.pairs(found, "boolq")
     assert {part["name"]: part["strip"] for part in spec["exclude"]}["quac"] == r"question\d+: "
     assert spec["held_out"] == {
@@ -123,7 +123,7 @@ def test_a_suite_may_be_held_out_and_the_study_s_own_entry_counts(tmp_path):
     own = {"use": "nfcorpus", "max_queries": 5}
     found = study(tmp_path, ["beir", "gauntlet-v0"], tasks=["fiqa", own])
     assert len([name for name in found.held_out if name.startswith("cqadupstack-")]) == 12
-    assert found.held_out["nfcorpus"].max_queries == 5 and "piqa.10" in found.fetched
+    assert found.held_out["nfcorpus"].max_queries == 5 and "piqa.10" in found.items_to_fetch
 
 
 def test_a_misspelt_suite_is_told(tmp_path):

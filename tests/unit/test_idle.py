@@ -92,4 +92,4 @@ def test_a_key_that_counts_is_taken(tmp_path, change):
 def test_no_entry_of_the_catalog_has_an_idle_key(kind):
     for name, entry in catalog.entries(kind).items():
         made = explain.validate(catalog.model(kind), entry, "catalog", name)
-        assert not list(idle.keys(made, entry, SimpleNamespace(held_out=()))), name
+        assert not list(idle.idle_keys(made, entry, SimpleNamespace(held_out=()))), name

@@ -325,13 +325,13 @@ def test_learning_curves_that_would_have_no_points_are_refused(tmp_path, change,
 def test_learning_curves_are_drawn_where_encoders_are_kept(tmp_path):
     data = smoke()
     study = load.study(written(tmp_path, data))
-    assert study.kept == [("d24", "microbatch-mini", 8)] and "curves" in study.figures
+    assert study.kept_encoders == [("d24", "microbatch-mini", 8)] and "curves" in study.figures
     del data["recipes"][1]["keep"]
     study = load.study(written(tmp_path, data))
-    assert study.kept == [] and "curves" not in study.figures and "training" in study.figures
+    assert study.kept_encoders == [] and "curves" not in study.figures and "training" in study.figures
     data["recipes"][0]["keep"] = [4, 8]
     study = load.study(written(tmp_path, data | {"tasks": ["fiqa", "consumer-contracts", "cqadupstack-gis"]}))
-    assert study.kept == [(id, "own-mini", step) for id in ("d16", "d24", "d24-long") for step in (4, 8)]
+    assert study.kept_encoders == [(id, "own-mini", step) for id in ("d16", "d24", "d24-long") for step in (4, 8)]
     assert study.curve_tasks == ["consumer-contracts", "fiqa"]  # a forum alone has no score
     study = load.study(written(tmp_path, data | {"tasks": ["fiqa", "cqadupstack"], "curve_tasks": ["cqadupstack"]}))
     assert len(study.curve_tasks) == 12
@@ -375,7 +375,7 @@ def test_figures_without_points_are_left_out_and_refused_where_asked_for(tmp_pat
         with pytest.raises(UserError) as error:
             load.study(written(tmp_path, data | {"figures": {name: {}}}))
         assert f"figures.{name} would be empty: " in str(error.value)
-    assert any(reason in figures.lacks(load.study(written(tmp_path, data)), name) for name in empty)
+    assert any(reason in figures.missing_for(load.study(written(tmp_path, data)), name) for name in empty)
 
 
 def test_given_negatives_need_a_field_that_holds_them(tmp_path):

@@ -9,7 +9,11 @@ are marked `update`, so Snakemake leaves them in place and the job redoes only w
 a task added to a batch costs that task.
 """
 
-scores = [results.evaluate(checkpoint, recipe, task) for checkpoint, recipe in study.evaluated for task in study.tasks]
+scores = [
+    results.evaluate(checkpoint, recipe, task)
+    for checkpoint, recipe in study.evaluated_encoders
+    for task in study.tasks
+]
 
 for batch, tasks in study.batches.items():
 
@@ -35,7 +39,7 @@ for batch, tasks in study.batches.items():
 
 kept_scores = [
     results.evaluate(checkpoint, recipe, task, step)
-    for checkpoint, recipe, step in study.kept
+    for checkpoint, recipe, step in study.kept_encoders
     for task in study.curve_tasks
 ]
 

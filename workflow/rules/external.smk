@@ -3,9 +3,9 @@
 requires: tables (csv)        writes: external.json, external.parquet
 """
 
-external = [results.external()] if study.external else []
+external = [results.external()] if study.external_tables else []
 
-if study.external:
+if study.external_tables:
 
     rule external:
         output:
@@ -16,8 +16,8 @@ if study.external:
             f"{logs}/external.tsv"
         params:
             spec=spec(specs.external),
-            files=lambda wildcards: outside.digest(*map(Path, study.external)),
+            files=lambda wildcards: outside.digest(*map(Path, study.external_tables)),
             code=digest("external"),
-            tables=lambda wildcards: study.external,
+            tables=lambda wildcards: study.external_tables,
         shell:
             "retscale external --spec @<(printf %s {params.spec:q}) --tables {params.tables:q} --out {output:q} > {log:q} 2>&1"

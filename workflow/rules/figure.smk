@@ -10,7 +10,7 @@ rule figure:
     input:
         collect=rules.collect.output,
         fit=rules.fit.output,
-        external=lambda wildcards: external if wildcards.figure in study.draws_external else [],
+        external=lambda wildcards: external if wildcards.figure in study.figures_with_external else [],
     output:
         report(
             results.figure("{figure}"),

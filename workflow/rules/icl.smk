@@ -10,7 +10,7 @@ if study.icl:
     rule icl:
         input:
             card=results.checkpoint("{checkpoint}"),
-            tasks=[results.items(task) for task in study.fetched if task in study.icl],
+            tasks=[results.items(task) for task in study.items_to_fetch if task in study.icl],
         output:
             update([results.icl("{checkpoint}", task) for task in sorted(study.icl)]),
         log:

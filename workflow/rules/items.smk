@@ -3,7 +3,7 @@
 requires: a repository at a commit        writes: items.json, items.jsonl
 """
 
-if study.fetched:
+if study.items_to_fetch:
 
     rule items:
         output:

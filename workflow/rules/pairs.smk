@@ -6,8 +6,8 @@ requires: a data source, task.json and items.json of held-out tests        write
 
 rule pairs:
     input:
-        expand(results.task("{task}"), task=study.held("task")),
-        expand(results.items("{task}"), task=study.held("items")),
+        expand(results.task("{task}"), task=study.held_out_by("task")),
+        expand(results.items("{task}"), task=study.held_out_by("items")),
     output:
         results.pairs("{pairs}"),
     log:

@@ -44,7 +44,9 @@ class Costs:
 
     @cached_property
     def tasks(self) -> dict[str, Corpus]:
-        return {id: of_task(task, self.results / f"task/{id}/task.json") for id, task in self.study.read.items()}
+        return {
+            id: of_task(task, self.results / f"task/{id}/task.json") for id, task in self.study.tasks_to_read.items()
+        }
 
     @cached_property
     def pairs(self) -> dict[str, Corpus]:

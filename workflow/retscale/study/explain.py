@@ -18,34 +18,32 @@ def validate(model: type[BaseModel], data: dict, file: str, where: str = "") -> 
         return model.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
         known = fields(model)
-        raise UserError(*dict.fromkeys(line(item, file, where, known) for item in error.errors())) from None
+        raise UserError(*dict.fromkeys(line(detail, file, where, known) for detail in error.errors())) from None
 
 
-def line(item: dict, file: str, where: str, known: set[str]) -> str:
+def line(detail: dict, file: str, where: str, known: set[str]) -> str:
     """One pydantic error as one line."""
-    place = ": ".join(filter(None, [file, ".".join(map(str, [*filter(None, [where]), *item["loc"]]))]))
-    if item["type"] == "extra_forbidden":
-        key = str(item["loc"][-1])
+    place = ": ".join(filter(None, [file, ".".join(map(str, [*filter(None, [where]), *detail["loc"]]))]))
+    if detail["type"] == "extra_forbidden":
+        key = str(detail["loc"][-1])
         return f"{place}: unknown key{' here: it belongs under another key' if key in known else closest(key, known)}"
-    if item["type"] == "missing":
+    if detail["type"] == "missing":
         return f"{place}: this key is required"
-    if item["type"] == "union_tag_invalid":
-        tags = allowed(item)
-        return (
-            f"{place}: unknown kind {item['ctx']['tag']!r}; known: {', '.join(tags)}{closest(item['ctx']['tag'], tags)}"
-        )
-    if item["type"] == "union_tag_not_found":
-        key = item["ctx"]["discriminator"].strip("'")
+    if detail["type"] == "union_tag_invalid":
+        tags = allowed(detail)
+        return f"{place}: unknown kind {detail['ctx']['tag']!r}; known: {', '.join(tags)}{closest(detail['ctx']['tag'], tags)}"
+    if detail["type"] == "union_tag_not_found":
+        key = detail["ctx"]["discriminator"].strip("'")
         return f"{place}.{key}: this key is required"
-    found = "" if isinstance(item["input"], (dict, list)) else f" (found {item['input']!r})"
-    text = item["msg"].removeprefix("Value error, ")
-    return f"{place}: {text[0].lower()}{text[1:]}{found}{closest(item['input'], allowed(item))}"
+    value = "" if isinstance(detail["input"], (dict, list)) else f" (found {detail['input']!r})"
+    text = detail["msg"].removeprefix("Value error, ")
+    return f"{place}: {text[0].lower()}{text[1:]}{value}{closest(detail['input'], allowed(detail))}"
 
 
-def allowed(item: dict) -> list[str]:
+def allowed(detail: dict) -> list[str]:
     """The words that a literal or a tagged union would have taken."""
-    text = item.get("ctx", {}).get("expected_tags") or (
-        item.get("ctx", {}).get("expected", "") if item["type"] == "literal_error" else ""
+    text = detail.get("ctx", {}).get("expected_tags") or (
+        detail.get("ctx", {}).get("expected", "") if detail["type"] == "literal_error" else ""
     )
     return [word.strip("' ") for word in text.replace(" or ", ", ").split(",") if word]
 
@@ -58,7 +56,7 @@ def unknown(file: str, where: str, kind: str, name: object, known: Iterable[str]
 def fields(model: type[BaseModel]) -> set[str]:
     """Every key that may stand in `model`, at any depth."""
     schema = model.model_json_schema()
-    found = set()
+    names = set()
     for part in [schema, *schema.get("$defs", {}).values()]:
-        found |= set(part.get("properties", {}))
-    return found
+        names |= set(part.get("properties", {}))
+    return names

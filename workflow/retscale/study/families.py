@@ -32,10 +32,10 @@ class Branch(Strict):
     without: list[int] = []
 
     def steps(self, last: int) -> set[int]:
-        found = set()
+        steps = set()
         for part in self.at:
-            found |= {part} if isinstance(part, int) else set(range(part.first, (part.to or last) + 1, part.every))
-        return found - set(self.without)
+            steps |= {part} if isinstance(part, int) else set(range(part.first, (part.to or last) + 1, part.every))
+        return steps - set(self.without)
 
 
 class Steps(Strict):
@@ -59,7 +59,7 @@ class Steps(Strict):
                 return branch.revision.format(step=step, billions=ceil(step * self.tokens / 10**9))
         return None
 
-    def exist(self) -> list[int]:
+    def available(self) -> list[int]:
         """Every step that there is."""
         return sorted({self.last}.union(*(branch.steps(self.last) for branch in self.branches)))
 
@@ -76,19 +76,19 @@ def members(families: dict[str, dict], merge: Callable[[dict, dict], dict]) -> d
 
     One with `runs` stands for several of the same shape, ID-RUN with the tokens of each; {id} in a path is that id.
     """
-    found = {}
+    checkpoints = {}
     for name, data in families.items():
         family = explain.validate(Family, data, FILE, name)
         for id, own in family.members.items():
-            facts = merge({"family": name} | family.shared, own)
-            for run, tokens in facts.pop("runs", {None: None}).items():
+            member = merge({"family": name} | family.shared, own)
+            for run, tokens in member.pop("runs", {None: None}).items():
                 key = id if run is None else f"{id}-{run}"
-                if key in found:
+                if key in checkpoints:
                     raise ValueError(f"the checkpoint {key} is listed in two families")
-                found[key] = (
-                    facts if run is None else facts | {"tokens": tokens, "source": _filled(facts["source"], key)}
+                checkpoints[key] = (
+                    member if run is None else member | {"tokens": tokens, "source": _with_path(member["source"], key)}
                 )
-    return found
+    return checkpoints
 
 
 def entry(member: dict) -> dict:
@@ -102,26 +102,26 @@ def entry(member: dict) -> dict:
     return member | {"tokens": steps.last * steps.tokens, "source": source}
 
 
-def at_step(name: str, found: dict[str, dict]) -> dict | None:
+def at_step(name: str, known: dict[str, dict]) -> dict | None:
     """The entry of `name` if it is MEMBER-stepNUMBER of a member with steps; UserError if there is no such step."""
     match = re.fullmatch(r"(.+)-step(\d+)", name)
-    if not match or not found.get(match[1], {}).get("steps"):
+    if not match or not known.get(match[1], {}).get("steps"):
         return None
-    member, step = found[match[1]], int(match[2])
+    member, step = known[match[1]], int(match[2])
     steps = explain.validate(Steps, member["steps"], FILE, f"{match[1]}.steps")
     revision = steps.revision(step)
     if revision is None:
-        exist = steps.exist()
-        near = [s for s in exist if s < step][-1:] + [s for s in exist if s > step][:1]
-        raise UserError(f"{match[1]} has no checkpoint at step {step}; the nearest: {' and '.join(map(str, near))}")
-    end = entry(member)
+        available = steps.available()
+        nearest = [s for s in available if s < step][-1:] + [s for s in available if s > step][:1]
+        raise UserError(f"{match[1]} has no checkpoint at step {step}; the nearest: {' and '.join(map(str, nearest))}")
+    final = entry(member)
     if step == steps.last:
-        return end
-    source = end["source"] | {"repo": steps.repo.format(repo=end["source"]["repo"]), "revision": revision}
+        return final
+    source = final["source"] | {"repo": steps.repo.format(repo=final["source"]["repo"]), "revision": revision}
     warming = f"inside the warm-up of the learning rate, which ends at step {steps.warmup}"
     note = {"note": warming} if steps.warmup and step < steps.warmup else {}
-    return end | {"tokens": step * steps.tokens, "source": source, "schedule_finished": False} | note
+    return final | {"tokens": step * steps.tokens, "source": source, "schedule_finished": False} | note
 
 
-def _filled(source: dict, id: str) -> dict:
+def _with_path(source: dict, id: str) -> dict:
     return source | {"path": source["path"].format(id=id)}

@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 
 class Rule(NamedTuple):
-    """The `keys` of a `model` do something only if `counts`(entry, study), which `needs` says in words."""
+    """The `keys` of a `model` do something only if `applies`(entry, study), which `requirement` says in words."""
 
     model: type[BaseModel]
     keys: tuple[str, ...]
-    counts: Callable[[BaseModel, object], object]
-    needs: str
+    applies: Callable[[BaseModel, object], object]
+    requirement: str
 
 
 RULES = [
-    Rule(written.Study, ("curve_tasks",), lambda _, study: study.kept, "a recipe that has `keep`"),
+    Rule(written.Study, ("curve_tasks",), lambda _, study: study.kept_encoders, "a recipe that has `keep`"),
     Rule(written.Study, ("averages",), lambda _, study: study.averaged, "a task of that gauntlet under `icl`"),
     Rule(
         written.Study,
@@ -92,37 +92,42 @@ RULES = [
 ]
 
 
-def idle(study: Study, given: dict) -> list[str]:
-    """One line for each key that does nothing, of the mapping `given` from which the Study `study` was read."""
-    found = dict(keys(study.file, given, study))
-    for kind, where in written.LISTS.items():
-        for number, entry in enumerate(getattr(study.file, where)):
+def idle(study: Study, raw: dict) -> list[str]:
+    """One line for each key that does nothing, of the mapping `raw` from which the Study `study` was read."""
+    requirements = dict(idle_keys(study.file, raw, study))
+    for kind, section in written.LISTS.items():
+        for number, entry in enumerate(getattr(study.file, section)):
             members = [_id(member) for member in catalog.expand([entry], kind)] if isinstance(entry, dict) else []
-            entries = getattr(study, where)
-            each = [dict(keys(entries[id], entry, study)) for id in members if id in entries]
-            for key in set(each[0]).intersection(*each[1:]) if each else ():
-                found[f"{where}.{number}.{key}"] = each[0][key]
+            entries = getattr(study, section)
+            per_member = [dict(idle_keys(entries[id], entry, study)) for id in members if id in entries]
+            for key in set(per_member[0]).intersection(*per_member[1:]) if per_member else ():
+                requirements[f"{section}.{number}.{key}"] = per_member[0][key]
     does_nothing = "here it has no effect, so remove it"
-    return [f"{key}: has an effect only with {needs}; {does_nothing}" for key, needs in sorted(found.items())]
+    return [
+        f"{key}: has an effect only with {requirement}; {does_nothing}"
+        for key, requirement in sorted(requirements.items())
+    ]
 
 
-def keys(entry: BaseModel, given: dict, study: Study) -> Iterator[tuple[str, str]]:
-    """(path, what it needs) of each key in the mapping `given`, from which `entry` was read, that does nothing."""
-    for key in given.keys() & type(entry).model_fields.keys():
+def idle_keys(entry: BaseModel, raw: dict, study: Study) -> Iterator[tuple[str, str]]:
+    """(path, what it needs) of each key in the mapping `raw`, from which `entry` was read, that does nothing."""
+    for key in raw.keys() & type(entry).model_fields.keys():
         value, field = getattr(entry, key), type(entry).model_fields[key]
         for rule in RULES:
-            fits = isinstance(entry, rule.model) and key in rule.keys
-            if fits and value != field.get_default(call_default_factory=True) and not rule.counts(entry, study):
-                yield key, rule.needs
-        yield from ((f"{key}.{path}", needs) for path, needs in _below(value, given[key], study))
+            concerned = isinstance(entry, rule.model) and key in rule.keys
+            if concerned and value != field.get_default(call_default_factory=True) and not rule.applies(entry, study):
+                yield key, rule.requirement
+        yield from ((f"{key}.{path}", requirement) for path, requirement in _nested(value, raw[key], study))
 
 
-def _below(value: object, given: object, study: Study) -> Iterator[tuple[str, str]]:
-    if isinstance(value, BaseModel) and isinstance(given, dict):
-        yield from keys(value, given, study)
-    elif isinstance(value, dict) and isinstance(given, dict):
-        for name, part in given.items():
-            yield from ((f"{name}.{path}", needs) for path, needs in _below(value.get(str(name)), part, study))
+def _nested(value: object, raw: object, study: Study) -> Iterator[tuple[str, str]]:
+    if isinstance(value, BaseModel) and isinstance(raw, dict):
+        yield from idle_keys(value, raw, study)
+    elif isinstance(value, dict) and isinstance(raw, dict):
+        for name, nested in raw.items():
+            yield from (
+                (f"{name}.{path}", requirement) for path, requirement in _nested(value.get(str(name)), nested, study)
+            )
 
 
 def _id(member: str | dict) -> str:

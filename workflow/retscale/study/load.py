@@ -14,68 +14,72 @@ from retscale.task.config import RetrievalTask
 def study(path: Path) -> Study:
     """The study in the file `path`; raises UserError that says what is wrong, where, and what was meant."""
     file = str(path)
-    given = yaml.read(path)
-    data = explain.validate(written.Study, given, file)
-    every = _all("checkpoint", data.checkpoints, "checkpoints", file)
-    checkpoints = {id: every[id] for id in _part(data.only, every, "only", file)}
-    limits = {}
-    named_tasks = catalog.expand(data.tasks, "task")
-    tasks = _all("task", named_tasks, "tasks", file)
-    recipes = _all("recipe", data.recipes, "recipes", file, limits)
-    icl = _all("icl", catalog.expand(data.icl, "icl"), "icl", file)
-    found = Study(
+    raw = yaml.read(path)
+    data = explain.validate(written.Study, raw, file)
+    all_checkpoints = _entries("checkpoint", data.checkpoints, "checkpoints", file)
+    checkpoints = {id: all_checkpoints[id] for id in _chosen(data.only, all_checkpoints, "only", file)}
+    ladder_parts = {}
+    task_entries = catalog.expand(data.tasks, "task")
+    tasks = _entries("task", task_entries, "tasks", file)
+    recipes = _entries("recipe", data.recipes, "recipes", file, ladder_parts)
+    icl = _entries("icl", catalog.expand(data.icl, "icl"), "icl", file)
+    complete = Study(
         file=data,
         path=path,
-        text=_one("text", data.text, "text", file) if data.text else None,
+        text=_single("text", data.text, "text", file) if data.text else None,
         checkpoints=checkpoints,
-        pairs=_all("pairs", data.pairs, "pairs", file),
+        pairs=_entries("pairs", data.pairs, "pairs", file),
         recipes=recipes,
         trained={
             name: [
-                id for id in _part(limits.get(name), every, f"recipes.{name}.checkpoints", file) if id in checkpoints
+                id
+                for id in _chosen(ladder_parts.get(name), all_checkpoints, f"recipes.{name}.checkpoints", file)
+                if id in checkpoints
             ]
             for name in recipes
         },
         tasks=tasks,
         origins={
-            id: name for id, entry in zip(tasks, named_tasks, strict=True) if (name := catalog.used("task", entry))
+            id: name
+            for id, entry in zip(tasks, task_entries, strict=True)
+            if (name := catalog.name_in_catalog("task", entry))
         },
         icl=icl,
         held_out=dict(_held_out(entry, tasks | icl, file) for entry in catalog.expand(data.held_out, "task")),
-        encoders=_all("encoder", data.encoders, "encoders", file),
+        encoders=_entries("encoder", data.encoders, "encoders", file),
     )
-    if both := found.encoders.keys() & every.keys():
-        raise UserError(f"{file}: encoders: {', '.join(sorted(both))}: also the id of a checkpoint; ids must differ")
+    if shared := complete.encoders.keys() & all_checkpoints.keys():
+        raise UserError(f"{file}: encoders: {', '.join(sorted(shared))}: also the id of a checkpoint; ids must differ")
     for version in data.averages:
         if version not in catalog.gauntlets():
             raise explain.unknown(file, "averages", "gauntlet", version, catalog.gauntlets())
-    if not any(found.trained.values()):
+    if not any(complete.trained.values()):
         raise UserError(f"{file}: only: none of the recipes is for any of these checkpoints")
-    consistency.check(found, file)
-    if lines := idle.idle(found, given):
+    consistency.check(complete, file)
+    if lines := idle.idle(complete, raw):
         raise UserError(*(f"{file}: {line}" for line in lines))
-    return found
+    return complete
 
 
-def _all(kind: str, entries: list, where: str, file: str, limits: dict | None = None) -> dict:
-    """Every entry of a list, by id. `limits` receives each entry's `checkpoints:`, the part of the ladder it is for."""
-    found = {}
+def _entries(kind: str, entries: list, where: str, file: str, ladder_parts: dict | None = None) -> dict:
+    """Every entry of a list, by id. `ladder_parts` receives each entry's `checkpoints:`, the part of the ladder it is for."""
+    configs = {}
     for i, entry in enumerate(entries):
-        if limits is not None and isinstance(entry, dict) and "checkpoints" in entry:
-            part = entry["checkpoints"]
+        if ladder_parts is not None and isinstance(entry, dict) and "checkpoints" in entry:
+            ladder_part = entry["checkpoints"]
             entry = {key: value for key, value in entry.items() if key != "checkpoints"}
         else:
-            part = None
+            ladder_part = None
         id, config = _entry(kind, entry, f"{where}.{i}", file)
-        if id in found:
+        if id in configs:
             raise UserError(f"{file}: {where}.{i}: the id {id!r} is given twice; ids must differ")
-        found[id] = config
-        if part is not None:
-            limits[id] = part
-    return found
+        configs[id] = config
+        if ladder_part is not None:
+            ladder_parts[id] = ladder_part
+    return configs
 
 
-def _one(kind: str, entry: object, where: str, file: str):
+def _single(kind: str, entry: object, where: str, file: str):
     entry = {"id": where} | entry if isinstance(entry, dict) else entry
     return _entry(kind, entry, where, file)[1]
 
@@ -89,21 +93,23 @@ def _entry(kind: str, entry: object, where: str, file: str):
     return id, explain.validate(catalog.model(kind), data, file, f"{where} ({id})")
 
 
-def _part(names: object, checkpoints: dict, where: str, file: str) -> list[str]:
-    if names is None:
+def _chosen(ids: object, checkpoints: dict, where: str, file: str) -> list[str]:
+    if ids is None:
         return list(checkpoints)
-    if not isinstance(names, list) or not names:
+    if not isinstance(ids, list) or not ids:
         raise UserError(f"{file}: {where}: must be a list of checkpoint ids")
-    for name in names:
-        if name not in checkpoints:
-            raise explain.unknown(file, where, "checkpoint", name, checkpoints)
-    return [name for name in checkpoints if name in names]
+    for id in ids:
+        if id not in checkpoints:
+            raise explain.unknown(file, where, "checkpoint", id, checkpoints)
+    return [id for id in checkpoints if id in ids]
 
 
 def _held_out(entry: str | dict, own: dict, file: str) -> tuple[str, RetrievalTask | IclTask]:
     """A test with its id: one of the study's `own` tasks, or of the catalog."""
     name, id = (entry, entry) if isinstance(entry, str) else (entry["use"], entry["id"])
-    kind = next((kind for kind in ("task", "icl") if catalog.used(kind, name) in catalog.entries(kind)), None)
+    kind = next(
+        (kind for kind in ("task", "icl") if catalog.name_in_catalog(kind, name) in catalog.entries(kind)), None
+    )
     if id in own:
         test = own[id]
     elif kind:

@@ -89,11 +89,11 @@ class Study(Strict):
 
     @field_validator("pairs", "external", mode="before")
     @classmethod
-    def _one_is_a_list(cls, given: object) -> object:
-        return [given] if isinstance(given, str | dict) else given
+    def _wrap_single(cls, entries: object) -> object:
+        return [entries] if isinstance(entries, str | dict) else entries
 
     @field_validator("figures", mode="before")
     @classmethod
-    def _names_are_words(cls, figures: object) -> object:
+    def _names_as_text(cls, figures: object) -> object:
         """YAML reads an unquoted `2:` as a number."""
         return {str(name): style or {} for name, style in figures.items()} if isinstance(figures, dict) else figures

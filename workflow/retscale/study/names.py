@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from retscale.study.study import Study
 
 
-def goes_by(study: Study, task: str) -> set[str]:
+def aliases_of(study: Study, task: str) -> set[str]:
     """The catalog's and mteb's names of a task, which may have another id and another source in the study."""
     source = study.tasks[task].source
     own = {study.origins[task]} if task in study.origins else set()
@@ -28,14 +28,14 @@ def published(study: Study) -> dict[str, str | None]:
 
     A name that several tasks go by, none of which it is the id of, means nothing and is left out.
     """
-    here, aliases = {*study.tasks, *study.units}, catalog.aliases()
-    meant: dict[str, list[str]] = {}
+    own, aliases = {*study.tasks, *study.units}, catalog.aliases()
+    ids_by_name: dict[str, list[str]] = {}
     for id in study.tasks:
-        for name in goes_by(study, id):
-            meant.setdefault(name, []).append(id)
-    found: dict[str, str | None] = {}
-    for name in known(study) | meant.keys():
-        ours, ids = aliases.get(name, name), meant.get(name, [])
-        if ours in here or len(ids) < 2:
-            found[name] = ours if ours in here else ids[0] if ids else None
-    return found
+        for name in aliases_of(study, id):
+            ids_by_name.setdefault(name, []).append(id)
+    meanings: dict[str, str | None] = {}
+    for name in known(study) | ids_by_name.keys():
+        name_here, ids = aliases.get(name, name), ids_by_name.get(name, [])
+        if name_here in own or len(ids) < 2:
+            meanings[name] = name_here if name_here in own else ids[0] if ids else None
+    return meanings

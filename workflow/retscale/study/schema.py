@@ -15,8 +15,8 @@ SINGLE = {"text": "text"}
 
 def schema() -> dict:
     """Draft 2020-12 schema of the study file."""
-    made = model.Study.model_json_schema()
-    definitions = made.setdefault("$defs", {})
+    study_schema = model.Study.model_json_schema()
+    definitions = study_schema.setdefault("$defs", {})
     for key, kind in {**LISTS, **SINGLE}.items():
         entry = catalog.model(kind).model_json_schema()
         definitions |= entry.pop("$defs", {})
@@ -27,19 +27,19 @@ def schema() -> dict:
         )
         entry["properties"] = extra | entry["properties"]
         definitions[f"{kind}-entry"] = entry
-        either = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{kind}-entry"}]}
-        field = made["properties"][key]
+        name_or_entry = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{kind}-entry"}]}
+        field = study_schema["properties"][key]
         if key in LISTS:
-            field["items"] = either
+            field["items"] = name_or_entry
         else:
-            made["properties"][key] = {k: v for k, v in field.items() if k != "anyOf"} | either
+            study_schema["properties"][key] = {k: v for k, v in field.items() if k != "anyOf"} | name_or_entry
     # A single training data set or table need not be written as a list.
     for name in ("pairs", "external"):
-        several = made["properties"][name]
-        about = {key: several.pop(key) for key in ("title", "description", "default") if key in several}
-        one = several["items"]
-        made["properties"][name] = about | {"anyOf": [*one.get("anyOf", [one]), several]}
-    return made
+        list_form = study_schema["properties"][name]
+        annotations = {key: list_form.pop(key) for key in ("title", "description", "default") if key in list_form}
+        item = list_form["items"]
+        study_schema["properties"][name] = annotations | {"anyOf": [*item.get("anyOf", [item]), list_form]}
+    return study_schema
 
 
 def text() -> str:

@@ -56,7 +56,7 @@ def finetune(study: Study, recipe: str) -> dict:
 
 
 def task(study: Study, id: str) -> dict:
-    return {"id": id, **plain(study.read[id], without=DESCRIPTIVE | {"alone", "corpus", "group"})}
+    return {"id": id, **plain(study.tasks_to_read[id], without=DESCRIPTIVE | {"alone", "corpus", "group"})}
 
 
 def evaluate(tasks: list[str]) -> Callable[..., dict]:
@@ -85,7 +85,7 @@ def leakage(study: Study) -> dict:
 
 
 def items(study: Study, task: str) -> dict:
-    return {"id": task, "source": study.fetched[task].source.model_dump(mode="json")}
+    return {"id": task, "source": study.items_to_fetch[task].source.model_dump(mode="json")}
 
 
 def icl(study: Study, checkpoint: str) -> dict:
@@ -125,8 +125,8 @@ def external(study: Study) -> dict:
     known, tables = names.published(study), []
     for entry in study.file.external:
         own = {name: known[task] for name, task in entry.tasks.items()}
-        told = plain(entry, without={"table", "licence", "tasks"})
-        tables.append(told | {"names": known | own, "splits": splits})
+        settings = plain(entry, without={"table", "licence", "tasks"})
+        tables.append(settings | {"names": known | own, "splits": splits})
     return {"headline": list(study.headline), "tables": tables}
 
 
@@ -141,8 +141,8 @@ def report(study: Study) -> dict:
     return {
         **{key: getattr(study.file, key) for key in ("title", "description", "deviations", "machine")},
         "checkpoints": {
-            id: told | {"tokens": study.checkpoints[id].evidence.get("tokens", "")}
-            for id, told in described(study.checkpoints).items()
+            id: description | {"tokens": study.checkpoints[id].evidence.get("tokens", "")}
+            for id, description in described(study.checkpoints).items()
         }
         | described(study.encoders),
         "pairs": described(study.pairs),

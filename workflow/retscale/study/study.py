@@ -39,7 +39,7 @@ class Study:
     @property
     def figures(self) -> list[str]:
         """Those of the file, in its order, that have something to show."""
-        return [name for name in self.file.figures if not figures.lacks(self, name)]
+        return [name for name in self.file.figures if not figures.missing_for(self, name)]
 
     @property
     def averaged(self) -> set[str]:
@@ -49,13 +49,13 @@ class Study:
         return self.icl.keys() & {catalog.gauntlet_id(*task) for task in tasks}
 
     @property
-    def evaluated(self) -> list[tuple[str, str]]:
+    def evaluated_encoders(self) -> list[tuple[str, str]]:
         """Every encoder that is scored on all tasks: a checkpoint and its recipe, or one made elsewhere and GIVEN."""
-        trained = [(checkpoint, recipe) for recipe, part in self.trained.items() for checkpoint in part]
+        trained = [(checkpoint, recipe) for recipe, checkpoints in self.trained.items() for checkpoint in checkpoints]
         return trained + [(id, GIVEN) for id in self.encoders]
 
     @property
-    def kept(self) -> list[tuple[str, str, int]]:
+    def kept_encoders(self) -> list[tuple[str, str, int]]:
         """The encoders that are kept during training: checkpoint, recipe and step of each."""
         return [
             (checkpoint, recipe, step)
@@ -68,40 +68,40 @@ class Study:
     def curve_tasks(self) -> list[str]:
         """What they are evaluated on: groups whole or not at all."""
         chosen = [catalog.task_name(name) for name in self.file.curve_tasks or self.headline]
-        wholes = [self.units[name] for name in chosen if self.tasks.keys() >= set(self.units[name])]
-        return sorted(task for parts in wholes for task in parts)
+        complete = [self.units[name] for name in chosen if self.tasks.keys() >= set(self.units[name])]
+        return sorted(task for tasks in complete for task in tasks)
 
     @property
-    def external(self) -> list[str]:
+    def external_tables(self) -> list[str]:
         """The published tables that are joined to the study."""
         return [entry.table for entry in self.file.external]
 
     @property
-    def draws_external(self) -> list[str]:
+    def figures_with_external(self) -> list[str]:
         """Figures that show them."""
-        return [name for name in self.figures if self.external and name in ("1a", "1b", "2")]
+        return [name for name in self.figures if self.external_tables and name in ("1a", "1b", "2")]
 
-    def held(self, stage: str) -> dict[str, RetrievalTask | IclTask]:
+    def held_out_by(self, stage: str) -> dict[str, RetrievalTask | IclTask]:
         """Held-out tests whose texts this stage reads."""
         return {name: test for name, test in self.held_out.items() if test.texts_from == stage}
 
     @property
-    def read(self) -> dict[str, RetrievalTask]:
+    def tasks_to_read(self) -> dict[str, RetrievalTask]:
         """Retrieval tasks that must be read: to be evaluated, or to be held out."""
-        return self.tasks | self.held("task")  # ty: ignore[invalid-explicit-return] - the stage knows the kind
+        return self.tasks | self.held_out_by("task")  # ty: ignore[invalid-explicit-return] - the stage knows the kind
 
     @property
-    def fetched(self) -> dict[str, IclTask]:
+    def items_to_fetch(self) -> dict[str, IclTask]:
         """In-context tasks whose items must be fetched: to be scored, or to be held out."""
-        return {name: task for name, task in self.icl.items() if task.texts_from == "items"} | self.held("items")  # ty: ignore[invalid-explicit-return] - the same
+        return {name: task for name, task in self.icl.items() if task.texts_from == "items"} | self.held_out_by("items")  # ty: ignore[invalid-explicit-return] - the same
 
     @cached_property
     def batches(self) -> dict[str, list[str]]:
         """Tasks that share an evaluation job, in the order of a spec: the small ones, and those of each huge corpus."""
-        found: dict[str, list[str]] = {}
+        batches: dict[str, list[str]] = {}
         for name, task in sorted(self.tasks.items()):
-            found.setdefault((task.corpus or name) if task.alone else "small", []).append(name)
-        return found
+            batches.setdefault((task.corpus or name) if task.alone else "small", []).append(name)
+        return batches
 
     @cached_property
     def units(self) -> dict[str, list[str]]:
@@ -110,10 +110,10 @@ class Study:
         A group's tasks are the study's and all that the catalog puts into it, so that one left out is missed.
         """
         catalogued = catalog.grouped_tasks()
-        found: dict[str, list[str]] = {}
+        units: dict[str, list[str]] = {}
         for name, task in self.tasks.items():
-            found.setdefault(task.group or name, []).append(name)
-        return {name: list(dict.fromkeys([*parts, *catalogued.get(name, [])])) for name, parts in found.items()}
+            units.setdefault(task.group or name, []).append(name)
+        return {name: list(dict.fromkeys([*tasks, *catalogued.get(name, [])])) for name, tasks in units.items()}
 
     @property
     def trained_on(self) -> list[str]:
@@ -125,7 +125,7 @@ class Study:
     def in_domain(self) -> dict[str, list[str]]:
         """Those of `units` with a task that a training data set of one of the recipes names as its own."""
         trained = {catalog.task_name(name) for id in self.trained_on for name in self.pairs[id].tasks}
-        own = {id for id in self.tasks if trained & {id, *names.goes_by(self, id)}}
+        own = {id for id in self.tasks if trained & {id, *names.aliases_of(self, id)}}
         return {name: parts for name, parts in self.units.items() if trained & {name} or own & set(parts)}
 
     @property

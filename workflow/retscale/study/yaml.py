@@ -27,19 +27,19 @@ class _Loader(yaml.CSafeLoader):
     """The safe loader, without silent overwriting and guessing."""
 
     yaml_implicit_resolvers = {
-        letter: [(tag, pattern) for tag, pattern in known if tag in (f"{TAG}null", f"{TAG}merge")]
-        for letter, known in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+        letter: [(tag, pattern) for tag, pattern in resolvers if tag in (f"{TAG}null", f"{TAG}merge")]
+        for letter, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
     }
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
-    seen = set()
+    keys = set()
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise UserError(f"{_place(key)}: a key must be a word; found a list or a mapping")
-        if key.value in seen:
+        if key.value in keys:
             raise UserError(f"{_place(key)}: the key {key.value!r} is given twice; keep one")
-        seen.add(key.value)
+        keys.add(key.value)
     loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
 
@@ -63,14 +63,14 @@ def _float(loader: _Loader, node: yaml.ScalarNode) -> int | float:
     return int(value) if "e" in node.value.lower() and value.is_integer() else value
 
 
-def _require_tame(stream: TextIO) -> None:
+def _require_bounded(stream: TextIO) -> None:
     """UserError if aliases, merge keys or levels would make more of the file than a study may be, for a tag, or for a
     control character, which would break figures and terminals.
 
     Works on the events of the parser, before anything is built of them.
     """
     sizes: dict[str, tuple[int, int]] = {}  # of each anchor: values and levels, with aliases written out
-    inside: list[tuple[str | None, int, int]] = [(None, 0, 0)]  # of the document and each collection that is open
+    open_nodes: list[tuple[str | None, int, int]] = [(None, 0, 0)]  # of the document and each collection that is open
     for event in yaml.parse(stream, _Loader):
         anchor, values, levels = getattr(event, "anchor", None), 1, 0
         if getattr(event, "tag", None):
@@ -78,21 +78,21 @@ def _require_tame(stream: TextIO) -> None:
         if isinstance(event, yaml.ScalarEvent) and not is_text(event.value):
             raise UserError(f"{_place(event)}: {reprlib.repr(event.value)} holds a control character; leave it out")
         if isinstance(event, yaml.CollectionStartEvent):
-            inside.append((anchor, 1, 1))
+            open_nodes.append((anchor, 1, 1))
         elif isinstance(event, yaml.AliasEvent | yaml.ScalarEvent | yaml.CollectionEndEvent):
             if isinstance(event, yaml.AliasEvent):
-                if any(anchor == name for name, *_ in inside):
+                if any(anchor == name for name, *_ in open_nodes):
                     raise UserError(
                         f"{_place(event)}: *{anchor} refers to a value that contains it, which would never end"
                     )
                 values, levels = sizes.get(anchor, (1, 0))
             elif isinstance(event, yaml.CollectionEndEvent):
-                anchor, values, levels = inside.pop()
+                anchor, values, levels = open_nodes.pop()
             if anchor:
                 sizes[anchor] = values, levels
-            name, others, deepest = inside[-1]
-            inside[-1] = name, others + values, max(deepest, levels + 1)
-        if inside[-1][1] > VALUES or max(len(inside), inside[-1][2]) > LEVELS:
+            name, others, deepest = open_nodes[-1]
+            open_nodes[-1] = name, others + values, max(deepest, levels + 1)
+        if open_nodes[-1][1] > VALUES or max(len(open_nodes), open_nodes[-1][2]) > LEVELS:
             raise UserError(
                 f"{_place(event)}: more than {VALUES:,} values or {LEVELS} levels, with aliases expanded; no study is "
                 "so large"
@@ -120,12 +120,12 @@ def read(path: Path) -> dict:
     require_regular(path)
     try:
         with path.open(encoding="utf-8") as stream:
-            _require_tame(stream)
+            _require_bounded(stream)
             stream.seek(0)
             data = yaml.load(stream, _Loader)
     except FileNotFoundError:
-        near = ", ".join(sorted(str(p) for p in path.parent.glob("*.yaml"))) or "no yaml file"
-        raise UserError(f"there is no file {path}; its folder holds: {near}") from None
+        siblings = ", ".join(sorted(str(p) for p in path.parent.glob("*.yaml"))) or "no yaml file"
+        raise UserError(f"there is no file {path}; its folder holds: {siblings}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}") from None
     except yaml.YAMLError as error:
