@@ -25,8 +25,8 @@ from retscale.plan.estimate import (
     Texts,
     disk,
     least,
+    product,
     prompt_tokens,
-    times,
     tokens,
     total,
     training_tokens,
@@ -79,9 +79,9 @@ def hours(costs: Costs, gpu: Gpu, stage: str) -> float:
 @pytest.mark.parametrize("layers, width", FLOORS)
 def test_hours_are_those_reckoned_elsewhere(tmp_path, layers, width):
     costs = Costs(study_of(tmp_path, tasks="[beir]"), tmp_path)
-    working = 12 * layers * width**2
-    costs.__dict__["params"] = {"pythia-160m": Params(working, working)}
-    gpu = show.machine("h100", 0.45)
+    non_embedding = 12 * layers * width**2
+    costs.__dict__["params"] = {"pythia-160m": Params(non_embedding, non_embedding)}
+    gpu = show.find_gpu("h100", 0.45)
     for stage, floor in zip(("finetune", "evaluate"), FLOORS[layers, width], strict=True):
         # A printed floor has two digits; what is left is that lengths are cut on average, not one by one.
         assert 0.97 * floor < hours(costs, gpu, stage) < 1.14 * floor
@@ -93,7 +93,7 @@ def test_an_hour_is_an_hour():
 
 
 def test_the_unknown_is_no_zero():
-    assert times(3, None) is None and times(3, 0) == 0 and least(None, None) is None and least(None, 4, 7) == 4
+    assert product(3, None) is None and product(3, 0) == 0 and least(None, None) is None and least(None, 4, 7) == 4
     assert total([1, None, 2, None]) == Sum(3, 2)
     assert tokens(Texts(), 128, 4.5) is None
     assert [words.cell(found, words.short) for found in (Sum(0, 2), Sum(2.4e9, 1), Sum(5e3), Sum())] == [
@@ -153,7 +153,7 @@ def test_prompts_grow_with_shots_and_are_cut(tmp_path):
 
 def test_a_shared_corpus_is_read_once(tmp_path):
     one, both = (Costs(study_of(tmp_path, tasks=tasks), tmp_path) for tasks in ("[fever]", "[fever, climate-fever]"))
-    gpu = show.machine("h100", 0.45)
+    gpu = show.find_gpu("h100", 0.45)
     # Climate-FEVER's 1,535 queries beside FEVER's 5.4M documents.
     assert hours(one, gpu, "evaluate") < hours(both, gpu, "evaluate") < 1.001 * hours(one, gpu, "evaluate")
 
@@ -182,7 +182,7 @@ def test_what_was_counted_is_believed(tmp_path):
 
 
 def text_of(study: Study, folder: Path) -> str:
-    return "\n".join(show.plan(study, folder, show.machine("h100", 0.45)))
+    return "\n".join(show.plan(study, folder, show.find_gpu("h100", 0.45)))
 
 
 def test_files_that_two_ids_share_are_counted_once(tmp_path):
@@ -247,10 +247,10 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
 
 def test_bad_options_are_refused(tmp_path):
     with pytest.raises(UserError, match="unknown 'h10'; did you mean 'h100'"):
-        show.machine("h10", 0.45)
+        show.find_gpu("h10", 0.45)
     for wrong in (0, -1, 1.1, float("nan")):
         with pytest.raises(UserError, match="above 0 and at most 1"):
-            show.machine("h100", wrong)
+            show.find_gpu("h100", wrong)
 
 
 def test_a_job_is_done_if_its_record_says_so_and_nothing_above_it_is_to_do(tmp_path):

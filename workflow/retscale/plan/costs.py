@@ -16,23 +16,26 @@ from retscale.plan.estimate import (
     Cost,
     Prompts,
     Texts,
+    product,
     prompt_tokens,
-    times,
     tokens,
     total,
     training_tokens,
 )
 from retscale.plan.jobs import Job
-from retscale.plan.sizes import facts, of_icl, of_pairs, of_task, read
+from retscale.plan.sizes import catalog_sizes, of_icl, of_pairs, of_task, read
 from retscale.study.study import Study
 
 
 @dataclass(frozen=True)
 class Params:
-    """Parameters of a checkpoint: `total`, and those that work on every token of an encoder. None: unknown."""
+    """Parameters of a checkpoint: `total`, and those that work on every token of an encoder, without embeddings where known.
+
+    None: unknown.
+    """
 
     total: int | None
-    working: int | None
+    non_embedding: int | None
 
 
 @dataclass(frozen=True)
@@ -66,24 +69,24 @@ class Costs:
             return Params(measured["total"], measured["non_embedding"])
         source = checkpoint.source
         if source.kind == "pretrain":
-            working = 12 * source.layers * source.hidden_size**2
-            return Params(working + self.study.text.vocab_size * source.hidden_size, working)
+            non_embedding = 12 * source.layers * source.hidden_size**2
+            return Params(non_embedding + self.study.text.vocab_size * source.hidden_size, non_embedding)
         return Params(checkpoint.n_params, checkpoint.n_params)
 
     def of(self, job: Job) -> list[Cost]:
         """The parts of a job's cost; none for jobs that take a CPU minutes."""
-        make = getattr(self, f"_{job.stage}", None)
-        return make(*job.name) if make else []
+        method = getattr(self, f"_{job.stage}", None)
+        return method(*job.name) if method else []
 
     def _checkpoint(self, id: str) -> list[Cost]:
         source, n_params = self.study.checkpoints[id].source, self.params[id].total
         if source.kind == "local":
             return []
-        kept = times(WEIGHT_BYTES, n_params)
+        weights = product(WEIGHT_BYTES, n_params)
         if source.kind == "pretrain":
-            return [Cost(source.tokens, times(PRETRAIN, n_params, source.tokens), kept)]
+            return [Cost(source.tokens, product(PRETRAIN, n_params, source.tokens), weights)]
         # In the cache of the hub, whose files all checkpoints of one revision share.
-        return [Cost(bytes=kept, files=(source.repo, source.revision) if source.kind == "hub" else None)]
+        return [Cost(bytes=weights, files=(source.repo, source.revision) if source.kind == "hub" else None)]
 
     def _pairs(self, id: str) -> list[Cost]:
         return [Cost(bytes=text_bytes(self.pairs[id]))]
@@ -91,17 +94,23 @@ class Costs:
     def _mine(self, id: str) -> list[Cost]:
         mine, pairs = self.study.file.mine, self.pairs[id].queries.count
         encode = None if mine.encoders() else 0  # they are of another study, so their sizes are not known here
-        return [Cost(encode, encode, times(pairs, mine.negatives, NEGATIVE_BYTES))]
+        return [Cost(encode, encode, product(pairs, mine.negatives, NEGATIVE_BYTES))]
 
     def _task(self, id: str) -> list[Cost]:
         return [Cost(bytes=text_bytes(self.tasks[id]))]
 
     def _finetune(self, id: str, recipe: str) -> list[Cost]:
-        how, n_params = self.study.recipes[recipe], self.params[id]
+        config, n_params = self.study.recipes[recipe], self.params[id]
         mixture = [self.pairs[name] for name in self.study.mixture(recipe)]
-        seen = [training_tokens(corpus, how, facts()["characters_per_token"]) for corpus in mixture]
-        kept = Cost(bytes=times(WEIGHT_BYTES * (1 + len(how.keep)), n_params.total))
-        return [kept, *(Cost(some, times(TRAIN[how.tuning], n_params.working, some)) for some in seen)]
+        token_counts = [training_tokens(corpus, config, catalog_sizes()["characters_per_token"]) for corpus in mixture]
+        weights = Cost(bytes=product(WEIGHT_BYTES * (1 + len(config.keep)), n_params.total))
+        return [
+            weights,
+            *(
+                Cost(n_tokens, product(TRAIN[config.tuning], n_params.non_embedding, n_tokens))
+                for n_tokens in token_counts
+            ),
+        ]
 
     def _evaluate(self, id: str, recipe: str, *tasks: str) -> list[Cost]:
         if recipe == GIVEN:
@@ -110,28 +119,30 @@ class Costs:
         queries, shared = [], {}
         for name in tasks:
             corpus = self.tasks[name]
-            ranked = times(corpus.queries.count, k, RANK_BYTES)
-            queries.append(self._encoded(id, corpus.queries, prompt.query_length, ranked))
+            rank_bytes = product(corpus.queries.count, k, RANK_BYTES)
+            queries.append(self._encoded(id, corpus.queries, prompt.query_length, rank_bytes))
             documents = self._encoded(id, corpus.passages, prompt.passage_length)
             shared.setdefault(self.study.tasks[name].corpus or name, documents)
         return [*queries, *shared.values()]
 
-    def _encoded(self, id: str, texts: Texts, limit: int, kept: float | None = 0) -> Cost:
-        seen = tokens(texts, limit, facts()["characters_per_token"])
-        return Cost(seen, times(ENCODE, self.params[id].working, seen), kept)
+    def _encoded(self, id: str, texts: Texts, limit: int, kept_bytes: float | None = 0) -> Cost:
+        n_tokens = tokens(texts, limit, catalog_sizes()["characters_per_token"])
+        return Cost(n_tokens, product(ENCODE, self.params[id].non_embedding, n_tokens), kept_bytes)
 
     def _items(self, task: str) -> list[Cost]:
         return [Cost(bytes=None)]
 
     def _icl(self, id: str) -> list[Cost]:
-        found = []
+        costs = []
         for name, task in self.study.icl.items():
-            seen = prompt_tokens(self.icl[name], task.shots, task.max_length, facts()["characters_per_token"])
-            found.append(Cost(seen, times(ENCODE, self.params[id].total, seen)))
-        return found
+            n_tokens = prompt_tokens(
+                self.icl[name], task.shots, task.max_length, catalog_sizes()["characters_per_token"]
+            )
+            costs.append(Cost(n_tokens, product(ENCODE, self.params[id].total, n_tokens)))
+        return costs
 
 
 def text_bytes(corpus: Corpus) -> float | None:
     """A character of English is a byte."""
-    found = total(times(texts.count, texts.characters) for texts in (corpus.queries, corpus.passages))
-    return None if found.unknown else found.known
+    size = total(product(texts.count, texts.characters) for texts in (corpus.queries, corpus.passages))
+    return None if size.unknown else size.known

@@ -37,11 +37,11 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Items of an in-context task, and the mean characters of one with its right answer and of its other choices."""
+    """Items of an in-context task; the mean characters of one with its right answer, and of its other choices."""
 
     items: int | None = None
-    item: float | None = None
-    others: float | None = None
+    item_characters: float | None = None
+    choice_characters: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ class Sum:
 
 @dataclass(frozen=True)
 class Gpu:
-    """`peak`: FLOP/s in dense bf16; `utilisation`: the share of it that the model's own FLOPs reach."""
+    """`peak`: FLOP/s in dense bf16; `utilization`: the share of it that the model's own FLOPs reach."""
 
     name: str
     peak: float
-    utilisation: float
+    utilization: float
 
     def hours(self, flops: float | None) -> float | None:
-        return times(flops, 1 / (self.peak * self.utilisation * 3600))
+        return product(flops, 1 / (self.peak * self.utilization * 3600))
 
 
 def total(values: Iterable[float | None]) -> Sum:
@@ -91,7 +91,7 @@ def disk(costs: Iterable[Cost]) -> Sum:
     return total([*alone, *most])
 
 
-def times(*values: float | None) -> float | None:
+def product(*values: float | None) -> float | None:
     """The product, unknown if one of the values is."""
     return None if None in values else math.prod(values)
 
@@ -103,29 +103,29 @@ def least(*values: float | None) -> float | None:
 
 def tokens(texts: Texts, limit: int, characters_per_token: float) -> float | None:
     """At most so many tokens the texts have, each cut at `limit`: texts that all have the mean length lose least."""
-    return times(least(texts.characters and texts.characters / characters_per_token, limit), texts.count)
+    return product(least(texts.characters and texts.characters / characters_per_token, limit), texts.count)
 
 
 def training_tokens(corpus: Corpus, recipe: Recipe, characters_per_token: float) -> float | None:
     """What a training reads of one data set: each pair with its negatives, once an epoch."""
     pairs = least(corpus.queries.count, recipe.max_pairs)
     queries = Texts(pairs, corpus.queries.characters)
-    passages = Texts(times(1 + recipe.n_negatives, pairs), corpus.passages.characters)
-    read = total(
+    passages = Texts(product(1 + recipe.n_negatives, pairs), corpus.passages.characters)
+    n_tokens = total(
         [
             tokens(queries, recipe.prompt.query_length, characters_per_token),
             tokens(passages, recipe.prompt.passage_length, characters_per_token),
         ]
     )
-    return None if read.unknown else recipe.epochs * read.known
+    return None if n_tokens.unknown else recipe.epochs * n_tokens.known
 
 
 def prompt_tokens(prompts: Prompts, shots: int, limit: int, characters_per_token: float) -> float | None:
     """What the items of an in-context task read: each after its solved examples, cut at `limit`, then its other choices."""
-    if None in (prompts.items, prompts.item, prompts.others):
+    if None in (prompts.items, prompts.item_characters, prompts.choice_characters):
         return None
-    once = min((shots + 1) * prompts.item / characters_per_token, limit)
-    return prompts.items * (once + prompts.others / characters_per_token)
+    in_prompt = min((shots + 1) * prompts.item_characters / characters_per_token, limit)
+    return prompts.items * (in_prompt + prompts.choice_characters / characters_per_token)
 
 
 FORMULA = """\

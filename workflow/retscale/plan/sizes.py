@@ -13,53 +13,53 @@ from retscale.task.config import RetrievalTask
 
 
 @cache
-def facts() -> dict:
+def catalog_sizes() -> dict:
     """config/catalog/sizes.yaml."""
     return yaml.read(catalog.FOLDER / "sizes.yaml")
 
 
-def of_task(task: RetrievalTask, made: Path) -> Corpus:
+def of_task(task: RetrievalTask, task_json: Path) -> Corpus:
     """The size of a task: as counted, if its `task.json` is there; else as mteb's statistics and its own limits have it."""
     known = _of_mteb(task) if task.source.kind == "mteb" else Corpus(Texts(), Texts())
-    counted = read(made)
+    counted = read(task_json)
     queries = counted.get("queries", least(known.queries.count, task.max_queries))
     passages = counted.get("documents", least(known.passages.count, task.max_documents))
     return Corpus(Texts(queries, known.queries.characters), Texts(passages, known.passages.characters))
 
 
-def of_pairs(config: PairsConfig, made: Path) -> Corpus:
+def of_pairs(config: PairsConfig, pairs_json: Path) -> Corpus:
     """The size of a training data set: as counted, if its `pairs.json` is there; else as the catalog has it."""
-    known = facts()["pairs"].get(getattr(config.source, "repo", None), {})
-    known = known | {key: value for key, value in read(made).items() if key in ("pairs", "passages")}
+    known = catalog_sizes()["pairs"].get(getattr(config.source, "repo", None), {})
+    known = known | {key: value for key, value in read(pairs_json).items() if key in ("pairs", "passages")}
     pairs = least(known.get("pairs"), config.max_pairs)
     return Corpus(Texts(pairs, known.get("query")), Texts(known.get("passages"), known.get("passage")))
 
 
 def of_icl(task: IclTask) -> Prompts:
     """The size of an in-context task, where the catalog has its file."""
-    known = facts()["icl"].get(getattr(task.source, "file", None), {})
+    known = catalog_sizes()["icl"].get(getattr(task.source, "file", None), {})
     return Prompts(least(known.get("items"), task.max_items), known.get("item"), known.get("others"))
 
 
 def read(path: Path) -> dict:
     """The object in a JSON file; empty where there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _of_mteb(task: RetrievalTask) -> Corpus:
     """From the statistics that lie beside mteb's tasks, read as files: importing mteb takes seconds."""
-    found = importlib.util.find_spec("mteb")
-    if found is None:
+    package = importlib.util.find_spec("mteb")
+    if package is None:
         return Corpus(Texts(), Texts())
-    folder = Path(next(iter(found.submodule_search_locations))) / "descriptive_stats"
+    folder = Path(next(iter(package.submodule_search_locations))) / "descriptive_stats"
     statistics = next((read(path) for path in sorted(folder.glob(f"*/{task.source.name}.json"))), {})
-    part = statistics.get(task.source.split, {})
-    part = part.get("hf_subset_descriptive_stats", {}).get(task.source.subset, part)
-    return Corpus(*(_texts(part.get(f"{kind}_text_statistics")) for kind in ("queries", "documents")))
+    split = statistics.get(task.source.split, {})
+    split = split.get("hf_subset_descriptive_stats", {}).get(task.source.subset, split)
+    return Corpus(*(_texts(split.get(f"{kind}_text_statistics")) for kind in ("queries", "documents")))
 
 
 def _texts(statistics: dict | None) -> Texts:

@@ -17,10 +17,10 @@ def why(study: Study, results: Path) -> list[str]:
     reasons: dict[tuple[str, str], list[str]] = {}
     remade: dict[str, str] = {}  # output -> the stage that makes it again
     for job in jobs(study):
-        found = list(dict.fromkeys(of(job, results, remade)))
-        if found:
+        own_reasons = list(dict.fromkeys(of(job, results, remade)))
+        if own_reasons:
             remade |= dict.fromkeys(job.makes, job.stage)
-        for reason in found:
+        for reason in own_reasons:
             reasons.setdefault((job.stage, reason), []).append("/".join(job.name) or job.stage)
     return [
         f"{stage:<12} {reason}  ({counted(len(names), 'job')}, such as {names[0]})"
@@ -32,8 +32,8 @@ def of(job: Job, results: Path, remade: dict[str, str]) -> Iterator[str]:
     """The reasons of one job; none if it would not run."""
     for output in job.makes:
         yield from _of_output(job, output, results)
-    if above := dict.fromkeys(remade[path] for path in job.reads if path in remade):
-        yield f"its inputs are made again by {', '.join(above)}"
+    if upstream := dict.fromkeys(remade[path] for path in job.reads if path in remade):
+        yield f"its inputs are made again by {', '.join(upstream)}"
 
 
 def _of_output(job: Job, output: str, results: Path) -> Iterator[str]:
@@ -41,14 +41,14 @@ def _of_output(job: Job, output: str, results: Path) -> Iterator[str]:
         yield "its output is missing"
         return
     try:
-        kept = record.read(results / output)
+        saved = record.read(results / output)
     except UserError:
         yield "its output has no readable record"
         return
-    yield from differences(kept["spec"], job.makes[output]())
-    if kept["code_sha256"] != code.digest(f"retscale.{job.stage}.run"):
+    yield from differences(saved["spec"], job.makes[output]())
+    if saved["code_sha256"] != code.digest(f"retscale.{job.stage}.run"):
         yield f"the code of {job.stage} changed"
-    for path in job.changed(output, kept, results):
+    for path in job.changed(output, saved, results):
         yield f"the file {path} {'changed' if path.is_file() else 'is missing'}"
 
 

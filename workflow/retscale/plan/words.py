@@ -5,11 +5,11 @@ from collections.abc import Callable
 from retscale.plan.estimate import Sum
 
 
-def cell(found: Sum, form: Callable[[float], str]) -> str:
+def cell(amount: Sum, form: Callable[[float], str]) -> str:
     """`2.4G`, `2.4G + 3 ?`, `?` or `-`."""
-    parts = [form(found.known)] if found.known else []
-    if found.unknown:
-        parts.append(f"{found.unknown:,} ?" if parts else "?")
+    parts = [form(amount.known)] if amount.known else []
+    if amount.unknown:
+        parts.append(f"{amount.unknown:,} ?" if parts else "?")
     return " + ".join(parts) or "-"
 
 
@@ -25,9 +25,9 @@ def short(value: float | None) -> str:
 
 def size(value: float) -> str:
     """Bytes: `96.5 GB`."""
-    for unit, one in {"TB": 1e12, "GB": 1e9, "MB": 1e6}.items():
-        if value >= one:
-            return f"{value / one:.3g} {unit}"
+    for unit, factor in {"TB": 1e12, "GB": 1e9, "MB": 1e6}.items():
+        if value >= factor:
+            return f"{value / factor:.3g} {unit}"
     return f"{value / 1e3:.3g} kB"
 
 
