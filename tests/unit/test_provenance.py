@@ -35,7 +35,7 @@ def package(tmp_path: Path) -> Path:
 
 def digests(package: Path) -> dict:
     code._tree.cache_clear()
-    code._normalised.cache_clear()
+    code._normalized.cache_clear()
     return {stage: code.digest(f"retscale.{stage}.run", package) for stage in ("fit", "mine")}
 
 

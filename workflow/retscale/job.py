@@ -70,7 +70,7 @@ class Job:
             home = product.parent
             own = [path for path in names if path.is_relative_to(home) and path not in files and path != product]
             outputs = [str(path.relative_to(home)) for path in [*own, product]]
-            sources = record.moved(self.sources, self.folder, self.folder / home)
+            sources = record.rebased(self.sources, self.folder, self.folder / home)
             content = record.make(self.stage, self.spec, self.code, sources, work / home, outputs, notes, started)
             path = record.path_of(product)
             (work / path).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

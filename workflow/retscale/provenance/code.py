@@ -18,7 +18,7 @@ def digest(module: str, package: Path = PACKAGE) -> str:
     total = hashlib.sha256()
     for name in closure(module, package):
         path = _path(name, package)
-        total.update(f"{name}\n{_normalised(path)}\n".encode())
+        total.update(f"{name}\n{_normalized(path)}\n".encode())
         for data in sorted(p for p in path.parent.iterdir() if p.suffix in DATA_SUFFIXES):
             total.update(data.name.encode() + data.read_bytes())
     return total.hexdigest()
@@ -26,16 +26,16 @@ def digest(module: str, package: Path = PACKAGE) -> str:
 
 def closure(module: str, package: Path = PACKAGE) -> list[str]:
     """First-party modules that `module` loads, itself included, sorted."""
-    found, queue = set(), [module]
+    modules, queue = set(), [module]
     while queue:
         name = queue.pop()
-        if name in found or _path(name, package) is None:
+        if name in modules or _path(name, package) is None:
             continue
-        found.add(name)
+        modules.add(name)
         parents = name.split(".")[:-1]
         queue += [".".join(parents[: i + 1]) for i in range(len(parents))]
         queue += _imports(_path(name, package), name, package.name)
-    return sorted(found)
+    return sorted(modules)
 
 
 def _path(name: str, package: Path) -> Path | None:
@@ -53,20 +53,20 @@ def _tree(path: Path) -> ast.Module:
 
 @functools.cache
 def _imports(path: Path, name: str, root: str) -> list[str]:
-    found = []
-    here = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    imported = []
+    package_parts = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = here[: len(here) - node.level + 1] if node.level else []
+            base = package_parts[: len(package_parts) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
-            found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
-    return [n for n in found if n == root or n.startswith(f"{root}.")]
+            imported += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+    return [n for n in imported if n == root or n.startswith(f"{root}.")]
 
 
 @functools.cache
-def _normalised(path: Path) -> str:
+def _normalized(path: Path) -> str:
     tree = _tree(path)
     for node in ast.walk(tree):
         if (

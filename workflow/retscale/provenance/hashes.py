@@ -31,14 +31,14 @@ def sha256(path: Path) -> str:
     if before["size"] < LARGE:
         return files.sha256(path)
     path = Path(os.path.abspath(path))
-    kept = STATE / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.json"
-    known = _read(kept)
-    if known.get("file") == before:
-        return known["sha256"]
+    cache_file = STATE / f"{hashlib.sha256(os.fsencode(path)).hexdigest()}.json"
+    cached = _read(cache_file)
+    if cached.get("file") == before:
+        return cached["sha256"]
     digest = files.sha256(path)
     changed_ns = max(before["mtime_ns"], before["ctime_ns"])
     if _identity(path) == before and changed_ns + SETTLED_NS < time.time_ns():
-        _write(kept, {"path": str(path), "file": before, "sha256": digest})
+        _write(cache_file, {"path": str(path), "file": before, "sha256": digest})
     return digest
 
 
@@ -47,13 +47,13 @@ def _identity(path: Path) -> dict[str, int]:
     return {name: getattr(stat, f"st_{name}") for name in ("size", "mtime_ns", "ctime_ns", "ino")}
 
 
-def _read(kept: Path) -> dict:
+def _read(cache_file: Path) -> dict:
     try:
-        return json.loads(kept.read_text(encoding="utf-8"))
+        return json.loads(cache_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 
 
-def _write(kept: Path, known: dict) -> None:
-    with files.written(kept) as file:
-        file.write(json.dumps(known).encode())
+def _write(cache_file: Path, entry: dict) -> None:
+    with files.written(cache_file) as file:
+        file.write(json.dumps(entry).encode())

@@ -18,10 +18,10 @@ def workspace(folder: Path, label: str) -> Iterator[Path]:
     It is beside its outputs so that publishing is a rename. What a killed owner left in it is deleted.
     """
     work = folder / f".{label}.tmp"
-    descriptor = _hold(work)
+    descriptor = _lock(work)
     try:
-        for left in work.iterdir():
-            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        for leftover in work.iterdir():
+            shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -33,32 +33,32 @@ def state(folder: Path, label: str, identity: str) -> Path:
 
     State of another spec, code or input (`identity`) is deleted.
     """
-    place = _own(state_path(folder, label))
-    mark = place / "identity"
-    if place.exists() and not (mark.is_file() and mark.read_text() == identity):
-        say(f"{place}: its spec, code or inputs have changed; starting over")
-        shutil.rmtree(place)
-    if not place.exists():
-        place.mkdir()
-        mark.write_text(identity)
-    return place
+    path = _refuse_symlink(state_path(folder, label))
+    identity_file = path / "identity"
+    if path.exists() and not (identity_file.is_file() and identity_file.read_text() == identity):
+        say(f"{path}: its spec, code or inputs have changed; starting over")
+        shutil.rmtree(path)
+    if not path.exists():
+        path.mkdir()
+        identity_file.write_text(identity)
+    return path
 
 
 def state_path(folder: Path, label: str) -> Path:
     return folder / f".{label}.state"
 
 
-def _own(path: Path) -> Path:
+def _refuse_symlink(path: Path) -> Path:
     """UserError if `path` is a symbolic link: no job makes it, and what it leads to would be overwritten or deleted."""
     if path.is_symlink():
         raise UserError(f"{path} is a symbolic link, which no job makes there; delete it and run again")
     return path
 
 
-def _hold(work: Path) -> int:
+def _lock(work: Path) -> int:
     """Create the folder `work` and lock it; returns the descriptor that holds the lock."""
     while True:
-        _own(work)
+        _refuse_symlink(work)
         try:
             work.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(work, os.O_RDONLY | os.O_NOFOLLOW)
@@ -82,7 +82,7 @@ def publish(work: Path, folder: Path, names: list[str]) -> None:
         with (work / name).open("rb+") as file:
             os.fsync(file.fileno())
         for part in list(Path(name).parents)[:-1]:
-            _own(folder / part)
+            _refuse_symlink(folder / part)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(work / name, folder / name)
     descriptor = os.open(folder, os.O_RDONLY)

@@ -136,17 +136,17 @@ def verified_inputs(
                     {"name": name, "path": os.path.relpath(primary, folder), "sha256": sha256(primary), "record": None}
                 )
                 continue
-            made = {output["path"]: output["sha256"] for output in read(primary)["outputs"]}
-            for file in (reads or {}).get(name, made):
+            recorded = {output["path"]: output["sha256"] for output in read(primary)["outputs"]}
+            for file in (reads or {}).get(name, recorded):
                 path = primary.parent / file
-                if file not in made:
+                if file not in recorded:
                     raise UserError(f"--{name}: no {file} was made beside {primary}; delete {primary} and run again")
-                check(path, made[file])
+                check(path, recorded[file])
                 rows.append(
                     {
                         "name": name,
                         "path": os.path.relpath(path, folder),
-                        "sha256": made[file],
+                        "sha256": recorded[file],
                         "record": os.path.relpath(path_of(primary), folder),
                     }
                 )
@@ -167,13 +167,13 @@ def relative(path: Path, folder: Path) -> str:
     return str(path) if path.is_absolute() else os.path.relpath(path, folder)
 
 
-def moved(rows: list[dict], old: Path, new: Path) -> list[dict]:
+def rebased(rows: list[dict], old: Path, new: Path) -> list[dict]:
     """The inputs `rows` of a record in the folder `old`, as one in the folder `new` names them."""
     names = ("path", "record")
-    return [row | {name: row[name] and _moved(row[name], old, new) for name in names} for row in rows]
+    return [row | {name: row[name] and _rebased(row[name], old, new) for name in names} for row in rows]
 
 
-def _moved(path: str, old: Path, new: Path) -> str:
+def _rebased(path: str, old: Path, new: Path) -> str:
     return path if os.path.isabs(path) else os.path.relpath(old / path, new)
 
 
@@ -232,13 +232,13 @@ def fresh(primary: Path, spec: dict, code: str, inputs: list[dict]) -> bool:
 
 def git_state() -> dict:
     """Commit and dirty flag of the code that runs; unknown outside a git clone."""
-    here = Path(__file__).parent
+    folder = Path(__file__).parent
     try:
         commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
         ).stdout.strip()
         status = subprocess.run(
-            ["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=True
+            ["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True, check=True
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "unknown", "dirty": None}
@@ -246,13 +246,13 @@ def git_state() -> dict:
 
 
 def versions() -> dict:
-    found = {"python": platform.python_version()}
+    versions_found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions_found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions_found[package] = "not installed"
+    return versions_found
 
 
 def machine() -> dict:
