@@ -53,7 +53,7 @@ def points(primary: Path, seen: Walk) -> list[str]:
         return list(_points(primary, table, seen))
     except (*STRANGE, UserError) as error:
         # What a job wrote is not so: somebody else did.
-        seen.problem(primary.parent, f"where the points come from cannot be told ({type(error).__name__}: {error})")
+        seen.add_problem(primary.parent, f"where the points come from cannot be told ({type(error).__name__}: {error})")
         return [f"points    unknown: {error}"]
 
 

@@ -21,23 +21,23 @@ class Walk:
     problems: dict[str, Path] = field(default_factory=dict)
     other_code: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def problem(self, path: Path, what: str) -> None:
-        self.problems.setdefault(f"{path}: {what}", path)
+    def add_problem(self, path: Path, message: str) -> None:
+        self.problems.setdefault(f"{path}: {message}", path)
 
     def outside(self, primaries: list[Path]) -> list[Path]:
         """The files that no job made and that stand behind these outputs, at any distance."""
-        found, met, queue = {}, set(), deque(record.path_of(path) for path in primaries)
+        files, visited, queue = {}, set(), deque(record.path_of(path) for path in primaries)
         while queue:
             path = _plain(queue.popleft())
-            if path in met:
+            if path in visited:
                 continue
-            met.add(path)
+            visited.add(path)
             for source in self.records.get(path, {}).get("inputs", []):
                 if source["record"]:
                     queue.append(path.parent / source["record"])
                 else:
-                    found[_plain(path.parent / source["path"])] = None
-        return list(found)
+                    files[_plain(path.parent / source["path"])] = None
+        return list(files)
 
 
 def walk(primary: Path) -> Walk:
@@ -51,7 +51,7 @@ def walk(primary: Path) -> Walk:
     try:
         TopologicalSorter(makers).prepare()
     except CycleError as error:
-        seen.problem(error.args[1][0], "is made from itself, so no job can have made it")
+        seen.add_problem(error.args[1][0], "is made from itself, so no job can have made it")
     return seen
 
 
@@ -59,27 +59,30 @@ def _verify(path: Path, seen: Walk) -> list[Path]:
     """Verify what the record at `path` lists; the records of its inputs, each once."""
     seen.records[path] = {}
     if not os.path.exists(path):
-        seen.problem(path, "the record is missing")
+        seen.add_problem(path, "the record is missing")
         return []
     try:
-        made = record.parse(path)
+        content = record.parse(path)
     except UserError as error:
         seen.problems[str(error)] = path
         return []
-    seen.records[path] = made
-    if record.spec_sha256(made["spec"]) != made["spec_sha256"]:
-        seen.problem(path, "the spec was edited after the job ran")
-    if _code(made["stage"]) != made["code_sha256"]:
-        made_by = (made["stage"], f"commit {made['git']['commit'][:12]}" + ", edited" * bool(made["git"]["dirty"]))
-        seen.other_code[made_by] = seen.other_code.get(made_by, 0) + 1
-    for output in made["outputs"]:
+    seen.records[path] = content
+    if record.spec_sha256(content["spec"]) != content["spec_sha256"]:
+        seen.add_problem(path, "the spec was edited after the job ran")
+    if _code(content["stage"]) != content["code_sha256"]:
+        maker = (
+            content["stage"],
+            f"commit {content['git']['commit'][:12]}" + ", edited" * bool(content["git"]["dirty"]),
+        )
+        seen.other_code[maker] = seen.other_code.get(maker, 0) + 1
+    for output in content["outputs"]:
         if os.path.isabs(output["path"]) or ".." in Path(output["path"]).parts:
-            seen.problem(path, f"lists the output {output['path']}, which is not in its folder")
+            seen.add_problem(path, f"lists the output {output['path']}, which is not in its folder")
         else:
             _compare(path.parent / output["path"], output["sha256"], "differs from its own record", seen)
-    for source in made["inputs"]:
+    for source in content["inputs"]:
         _compare(path.parent / source["path"], source["sha256"], f"is not what {path} was made from", seen)
-    return list(dict.fromkeys(_plain(path.parent / row["record"]) for row in made["inputs"] if row["record"]))
+    return list(dict.fromkeys(_plain(path.parent / row["record"]) for row in content["inputs"] if row["record"]))
 
 
 def _compare(path: Path, expected: str, wrong: str, seen: Walk) -> None:
@@ -89,13 +92,13 @@ def _compare(path: Path, expected: str, wrong: str, seen: Walk) -> None:
         try:
             seen.hashed[path] = sha256(path)
         except FileNotFoundError:
-            seen.problem(path, "the file is missing")
+            seen.add_problem(path, "the file is missing")
         except OSError as error:
-            seen.problem(path, f"the file cannot be read: {error.strerror}")
+            seen.add_problem(path, f"the file cannot be read: {error.strerror}")
         except UserError as error:
             seen.problems[str(error)] = path
     if seen.hashed[path] not in (expected, ""):
-        seen.problem(path, wrong)
+        seen.add_problem(path, wrong)
 
 
 @cache
