@@ -133,11 +133,11 @@ def test_a_wait_beyond_patience_is_not_waited_for(hub, waits):
 
 
 def test_the_asked_wait_by_each_header():
-    assert client.asked_wait({"retry-after": "30"}, 0) == 30
-    assert client.asked_wait({"retry-after": "Thu, 01 Jan 1970 00:02:00 GMT"}, 90) == 30
-    assert client.asked_wait({"retry-after": "Thu, 01 Jan 1970 00:02:00 GMT"}, 500) == 0
-    assert client.asked_wait({"retry-after": "soon", "ratelimit": '"api";r=0;t=5'}, 0) == 5
-    assert client.asked_wait({}, 0) is None
+    assert client.requested_wait({"retry-after": "30"}, 0) == 30
+    assert client.requested_wait({"retry-after": "Thu, 01 Jan 1970 00:02:00 GMT"}, 90) == 30
+    assert client.requested_wait({"retry-after": "Thu, 01 Jan 1970 00:02:00 GMT"}, 500) == 0
+    assert client.requested_wait({"retry-after": "soon", "ratelimit": '"api";r=0;t=5'}, 0) == 5
+    assert client.requested_wait({}, 0) is None
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])

@@ -17,13 +17,13 @@ BLOCK = 2**20
 ABANDONED_S = 7 * 24 * 3600
 
 
-def check_room(wanted: int, folder: Path, what: str) -> None:
-    """Raises UserError unless the disk that `folder` is or will be on has `wanted` bytes free."""
-    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    if wanted > free:
+def check_room(needed: int, folder: Path, label: str) -> None:
+    """Raises UserError unless the disk that `folder` is or will be on has `needed` bytes free."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
         raise UserError(
-            f"{what} needs {wanted / 1e9:,.1f} GB more, but the disk of {folder} has {free / 1e9:,.1f} GB free; make "
+            f"{label} needs {needed / 1e9:,.1f} GB more, but the disk of {folder} has {free / 1e9:,.1f} GB free; make "
             "room there, or set HF_HOME to a folder on a larger disk"
         )
 
@@ -43,13 +43,13 @@ def locked(blob: Path, timeout: float | None = None) -> AbstractContextManager:
 
 def sweep(blobs: Path) -> None:
     """Delete partial downloads of killed jobs that nobody has resumed within a week of their last byte."""
-    for left in blobs.glob("*.incomplete"):
+    for partial in blobs.glob("*.incomplete"):
         with (
             suppress(OSError),
-            locked(blobs / left.name.split(".")[0], timeout=0.1),
+            locked(blobs / partial.name.split(".")[0], timeout=0.1),
         ):  # or a job is fetching it, or it is not ours
-            if time.time() - left.stat().st_mtime > ABANDONED_S:
-                left.unlink()
+            if time.time() - partial.stat().st_mtime > ABANDONED_S:
+                partial.unlink()
 
 
 def plain(path: Path, home: Path) -> Path:
@@ -99,12 +99,12 @@ def digest(file: BinaryIO, stated: str) -> tuple[str, bool]:
     git = hashlib.sha1(f"blob {os.fstat(file.fileno()).st_size}\0".encode(), usedforsecurity=False)
     hashes = (sha256, git) if len(stated) == len(git.hexdigest()) else (sha256,)
     while block := file.read(BLOCK):
-        for each in hashes:
-            each.update(block)
+        for algorithm in hashes:
+            algorithm.update(block)
     return sha256.hexdigest(), hashes[-1].hexdigest() == stated
 
 
-def verified(path: Path, home: Path, what: str) -> str:
+def verified(path: Path, home: Path, label: str) -> str:
     """The sha256 of a cached file; UserError, and no such file any more, unless its bytes are those the hub states."""
     blob = blob_of(path, home)
     try:
@@ -112,27 +112,27 @@ def verified(path: Path, home: Path, what: str) -> str:
             raise FileNotFoundError
         with blob.open("rb") as file:
             opened = os.fstat(file.fileno())
-            sha256, right = digest(file, blob.name)
-            if not right:
-                raise _take_out(path, blob, opened, what)
+            sha256, intact = digest(file, blob.name)
+            if not intact:
+                raise _discard(path, blob, opened, label)
     except FileNotFoundError:
         raise UserError(
-            f"{path.name} of {what} was damaged and another job removed it from the cache; run this job again"
+            f"{path.name} of {label} was damaged and another job removed it from the cache; run this job again"
         ) from None
     return sha256
 
 
-def _take_out(path: Path, blob: Path, damaged: os.stat_result, what: str) -> UserError:
+def _discard(path: Path, blob: Path, damaged: os.stat_result, label: str) -> UserError:
     """Remove a damaged file, unless another job has put a new one in its place; returns what to say."""
-    trouble = f"{path.name} of {what} is damaged: its bytes do not have the hash that the hub states, {blob.name}"
+    problem = f"{path.name} of {label} is damaged: its bytes do not have the hash that the hub states, {blob.name}"
     try:
         with suppress(FileNotFoundError), locked(blob):
             if os.path.samestat(damaged, blob.stat()):
                 path.unlink(missing_ok=True)
                 blob.unlink(missing_ok=True)
     except OSError as error:
-        return UserError(f"{trouble}; remove {blob} from the cache, which this job may not do ({error.strerror})")
+        return UserError(f"{problem}; remove {blob} from the cache, which this job may not do ({error.strerror})")
     return UserError(
-        f"{trouble}; it was removed from the cache, so run this job again; if it is damaged again, suspect the disk "
+        f"{problem}; it was removed from the cache, so run this job again; if it is damaged again, suspect the disk "
         "or a proxy"
     )

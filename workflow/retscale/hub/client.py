@@ -18,8 +18,8 @@ from retscale import progress
 from retscale.errors import UserError
 from retscale.terminal import say
 
-AGAIN = {408, 429, 500, 502, 503, 504}
-BROKEN = (httpx2.ReadError, httpx2.ReadTimeout, httpx2.RemoteProtocolError)
+RETRIED = {408, 429, 500, 502, 503, 504}
+LOST_CONNECTION = (httpx2.ReadError, httpx2.ReadTimeout, httpx2.RemoteProtocolError)
 FIRST_WAIT_S, LONGEST_WAIT_S, PATIENCE_S = 1, 60, 900  # the hub counts requests in windows of 300 s
 TRIES = 8
 LONGEST_ANSWER = 2**28  # bytes; a listing takes about 300 a file
@@ -39,7 +39,7 @@ def prepare() -> None:
     logging.set_verbosity_error()
     if not sys.stderr.isatty():
         disable_progress_bars()
-    hooks = {"request": [hf_request_event_hook], "response": [bound]}
+    hooks = {"request": [hf_request_event_hook], "response": [limit_answer]}
     set_client_factory(lambda: Client(event_hooks=hooks, follow_redirects=True, timeout=None))
 
 
@@ -55,41 +55,41 @@ class Client(httpx2.Client):
             part: limits.get(part) or SILENCE_S for part in ("connect", "read", "write", "pool")
         }
         request.extensions["file"] = stream  # only files come in a stream
-        request.headers["Accept-Encoding"] = "identity"  # a range is one of packed bytes otherwise; see `bound`
-        what, waited, attempt = f"the hub: {request.method} {request.url.path}", 0.0, 0
+        request.headers["Accept-Encoding"] = "identity"  # a range is one of packed bytes otherwise; see `limit_answer`
+        label, waited, attempt = f"the hub: {request.method} {request.url.path}", 0.0, 0
         while True:
             attempt += 1
             wait = float(min(FIRST_WAIT_S * 2 ** (attempt - 1), LONGEST_WAIT_S))
             try:
                 response = super().send(request, stream=stream, **options)
-            except BROKEN as error:
-                trouble = f"the connection was lost ({type(error).__name__})"
+            except LOST_CONNECTION as error:
+                reason = f"the connection was lost ({type(error).__name__})"
             else:
-                if response.status_code not in AGAIN:
-                    response.stream = Body(response.stream, what)
+                if response.status_code not in RETRIED:
+                    response.stream = Body(response.stream, label)
                     return response
                 response.close()
-                trouble = f"HTTP {response.status_code}"
-                wait = max(wait, asked_wait(response.headers, time.time()) or 0.0)
+                reason = f"HTTP {response.status_code}"
+                wait = max(wait, requested_wait(response.headers, time.time()) or 0.0)
             if attempt == TRIES or waited + wait > PATIENCE_S:
                 later = f" and asks to wait {wait:.0f} s" if wait > LONGEST_WAIT_S else ""
                 raise UserError(
-                    f"{what}: {trouble}{later}; gave up after {attempt} {'tries' if attempt > 1 else 'try'}; run "
+                    f"{label}: {reason}{later}; gave up after {attempt} {'tries' if attempt > 1 else 'try'}; run "
                     "this job again later, or with HF_HUB_OFFLINE=1 if the cache has it all"
                 )
-            say(f"{what}: {trouble}; retry {attempt} in {wait:.0f} s")
+            say(f"{label}: {reason}; retry {attempt} in {wait:.0f} s")
             time.sleep(wait)
             waited += wait
 
 
-def bound(response: httpx2.Response) -> None:
+def limit_answer(response: httpx2.Response) -> None:
     """Let no answer, be it a listing, a refusal or a redirection, fill the memory: only a file has a size to go by.
 
     Packed bytes are refused, of which a few may stand for any number.
     """
-    if (packed := response.headers.get("content-encoding", "identity")) != "identity":
+    if (encoding := response.headers.get("content-encoding", "identity")) != "identity":
         raise UserError(
-            f"the hub sent a compressed answer ({packed[:20]!r}), although none was accepted; check HF_ENDPOINT and the proxy"
+            f"the hub sent a compressed answer ({encoding[:20]!r}), although none was accepted; check HF_ENDPOINT and the proxy"
         )
     if response.status_code not in (200, 206) or not response.request.extensions["file"]:
         response.stream = Bounded(response.stream)
@@ -116,27 +116,27 @@ class Bounded(httpx2.SyncByteStream):
 class Meter:
     """Logs now and then how many of the wanted bytes have arrived; on a terminal the hub's own bars do."""
 
-    def __init__(self, what: str, wanted: int):
-        self.what, self.wanted, self.came = what, wanted, 0
-        self.start = self.told = time.monotonic()
+    def __init__(self, label: str, total: int):
+        self.label, self.total, self.received = label, total, 0
+        self.start = self.last_logged = time.monotonic()
         self.lock = threading.Lock()
 
     def add(self, count: int) -> None:
         with self.lock:
-            self.came, now = self.came + count, time.monotonic()
-            if now - self.told >= progress.LOG_EVERY_S and not sys.stderr.isatty():
-                self.told, rate = now, self.came / (now - self.start)
-                left = f"{self.came / 1e9:.2f} of {self.wanted / 1e9:.2f} GB, {rate / 1e6:.1f} MB/s"
-                say(f"{self.what}: {left}, {max(0, self.wanted - self.came) / rate:.0f} s left")
+            self.received, now = self.received + count, time.monotonic()
+            if now - self.last_logged >= progress.LOG_EVERY_S and not sys.stderr.isatty():
+                self.last_logged, rate = now, self.received / (now - self.start)
+                amount = f"{self.received / 1e9:.2f} of {self.total / 1e9:.2f} GB, {rate / 1e6:.1f} MB/s"
+                say(f"{self.label}: {amount}, {max(0, self.total - self.received) / rate:.0f} s left")
 
 
 _meters: list[Meter] = []
 
 
 @contextmanager
-def metered(what: str, wanted: int) -> Iterator[None]:
+def metered(label: str, total: int) -> Iterator[None]:
     """Count the bytes of all answers within."""
-    _meters.append(Meter(what, wanted))
+    _meters.append(Meter(label, total))
     try:
         yield
     finally:
@@ -147,8 +147,8 @@ class Body(httpx2.SyncByteStream):
     """The bytes of an answer. A break is told, and passed on as the one error that the hub's client goes on after, from
     the byte where it broke."""
 
-    def __init__(self, stream: httpx2.SyncByteStream, what: str):
-        self._stream, self._what = stream, what
+    def __init__(self, stream: httpx2.SyncByteStream, label: str):
+        self._stream, self._label = stream, label
 
     def __iter__(self) -> Iterator[bytes]:
         count = 0
@@ -158,16 +158,16 @@ class Body(httpx2.SyncByteStream):
                 count += len(chunk)
                 for meter in _meters:
                     meter.add(len(chunk))
-        except BROKEN as error:
-            trouble = f"the connection was lost ({type(error).__name__}) after {count:,} bytes"
-            say(f"{self._what}: {trouble}; resuming")
-            raise httpx2.RemoteProtocolError(trouble) from None
+        except LOST_CONNECTION as error:
+            reason = f"the connection was lost ({type(error).__name__}) after {count:,} bytes"
+            say(f"{self._label}: {reason}; resuming")
+            raise httpx2.RemoteProtocolError(reason) from None
 
     def close(self) -> None:
         self._stream.close()
 
 
-def asked_wait(headers: Mapping[str, str], now: float) -> float | None:
+def requested_wait(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds that an answer asks to wait, by Retry-After (seconds or a date) or the hub's RateLimit; None if it does
     not. `now` is in seconds since the epoch."""
     text = headers.get("retry-after", "").strip()
@@ -175,5 +175,5 @@ def asked_wait(headers: Mapping[str, str], now: float) -> float | None:
         return float(text)
     if date := email.utils.parsedate_tz(text):
         return max(0.0, email.utils.mktime_tz(date) - now)
-    left = re.search(r"\bt\s*=\s*(\d+)", headers.get("ratelimit", ""))
-    return float(left[1]) if left else None
+    remaining = re.search(r"\bt\s*=\s*(\d+)", headers.get("ratelimit", ""))
+    return float(remaining[1]) if remaining else None

@@ -68,18 +68,18 @@ class Refs(BaseModel):
 
 
 def listing(repo: str, revision: str, kind: str) -> Listing:
-    return _ask(Listing, repo, kind, f"revision/{quote(revision, safe='')}?blobs=true")
+    return _query(Listing, repo, kind, f"revision/{quote(revision, safe='')}?blobs=true")
 
 
 def tip(repo: str, revision: str, kind: str) -> str:
     """The commit that a revision stands for."""
-    return _ask(Tip, repo, kind, f"revision/{quote(revision, safe='')}").sha
+    return _query(Tip, repo, kind, f"revision/{quote(revision, safe='')}").sha
 
 
 def refs(repo: str, kind: str = "model") -> list[str]:
     """Names of the branches and tags of a repository."""
-    known = _ask(Refs, repo, kind, "refs")
-    return [ref.name for ref in (*known.branches, *known.tags)]
+    answer = _query(Refs, repo, kind, "refs")
+    return [ref.name for ref in (*answer.branches, *answer.tags)]
 
 
 def is_path(name: str) -> bool:
@@ -87,24 +87,24 @@ def is_path(name: str) -> bool:
     return name.isprintable() and not {"", ".", ".."} & set(name.split("/"))
 
 
-def check_names(names: Iterable[str], at: str) -> None:
+def check_names(names: Iterable[str], source: str) -> None:
     """UserError unless each is the name of a file within a folder."""
     for name in names:
         if not is_path(name):
-            raise UserError(f"{at} lists a file {shown(name)}, which leads out of its folder or cannot be printed")
+            raise UserError(f"{source} lists a file {quoted(name)}, which leads out of its folder or cannot be printed")
 
 
-def shown(text: str, most: int = 80) -> str:
+def quoted(text: str, length: int = 80) -> str:
     """A text of a stranger as it may be printed: quoted, on one line, without control characters, not long."""
-    return repr(text if len(text) <= most else f"{text[:most]}...")
+    return repr(text if len(text) <= length else f"{text[:length]}...")
 
 
 def printable(line: str) -> str:
     """The same where the text is to stay as it is unless it must not be printed so."""
-    return line if line.isprintable() and len(line) <= 300 else shown(line, 300)
+    return line if line.isprintable() and len(line) <= 300 else quoted(line, 300)
 
 
-def _ask(model: type[T], repo: str, kind: str, rest: str) -> T:
+def _query(model: type[T], repo: str, kind: str, rest: str) -> T:
     """An answer of the hub's API, which UserError refuses unless it has the form of `model`."""
     prepare()
     validate_repo_id(repo)
@@ -115,7 +115,7 @@ def _ask(model: type[T], repo: str, kind: str, rest: str) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "its answer"
-        value = "" if first["type"] == "missing" else f" ({shown(str(first['input']))})"
+        value = "" if first["type"] == "missing" else f" ({quoted(str(first['input']))})"
         raise UserError(
             f"the hub describes {repo} in an unexpected form: {where}{value}: {first['msg']}; nothing was fetched; "
             "check HF_ENDPOINT"

@@ -18,14 +18,14 @@ def nearest(name: str, known: Iterable[str], count: int = 4) -> str:
     """`the nearest that exist: a, b`: names that differ in their numbers only, by how much, or else in their letters."""
     known = sorted({name for name in known if len(name) <= LONGEST})
     alike = [other for other in known if _NUMBER.sub("#", other) == _NUMBER.sub("#", name)]
-    found = sorted(alike, key=lambda other: _distance(name, other)) or difflib.get_close_matches(
+    closest = sorted(alike, key=lambda other: _distance(name, other)) or difflib.get_close_matches(
         name, known, count, 0.4
     )
-    if not found:
-        found = known
-    more = f" and {len(known) - count} more" if len(found) > count and not alike else ""
-    names = ", ".join(map(printable, found[:count]))
-    return f"the nearest that exist: {names}{more}" if found else "it has no branches and no tags"
+    if not closest:
+        closest = known
+    more = f" and {len(known) - count} more" if len(closest) > count and not alike else ""
+    names = ", ".join(map(printable, closest[:count]))
+    return f"the nearest that exist: {names}{more}" if closest else "it has no branches and no tags"
 
 
 def _distance(name: str, other: str) -> list[int]:

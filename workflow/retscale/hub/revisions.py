@@ -7,13 +7,13 @@ from huggingface_hub.errors import RevisionNotFoundError
 from retscale.errors import UserError
 from retscale.hub.listing import COMMIT, refs, tip
 from retscale.hub.names import unknown
-from retscale.hub.refusals import in_words
+from retscale.hub.refusals import readable_errors
 
 
 def missing(repo: str, revisions: Iterable[str], kind: str = "model") -> list[str]:
     """What is wrong with each of the revisions of a repository that does not exist; NO_NETWORK where nobody can tell."""
     try:
-        with in_words(repo, "any revision", kind):
+        with readable_errors(repo, "any revision", kind):
             known = refs(repo, kind)
             absent = dict.fromkeys(name for name in revisions if name not in known)
             return [

@@ -20,8 +20,8 @@ from retscale.errors import UserError
 from retscale.hub.blob import Blob
 from retscale.hub.cache import blob_of, check_room, link, plain, sweep, verified
 from retscale.hub.client import metered, prepare
-from retscale.hub.listing import COMMIT, Listing, check_names, is_path, listing, shown
-from retscale.hub.refusals import NO_NETWORK, in_words
+from retscale.hub.listing import COMMIT, Listing, check_names, is_path, listing, quoted
+from retscale.hub.refusals import NO_NETWORK, readable_errors
 
 AT_ONCE = 8  # files, as the hub's client does
 
@@ -44,59 +44,59 @@ def snapshot(repo: str, revision: str, choose: Choose, kind: str = "model") -> S
     says what is missing, refused or damaged.
     """
     prepare()
-    at = f"{repo} at {revision}"
-    with in_words(repo, revision, kind):
+    source = f"{repo} at {revision}"
+    with readable_errors(repo, revision, kind):
         home = Path(constants.HF_HUB_CACHE).resolve() / repo_folder_name(repo_id=repo, repo_type=kind)
     if not is_path(revision):
-        raise UserError(f"{repo} cannot have a revision {shown(revision)}; name a branch, a tag or a commit")
-    got = _cached(home, repo, revision, choose, kind, certain=True) if COMMIT.fullmatch(revision) else None
-    if got is None:
+        raise UserError(f"{repo} cannot have a revision {quoted(revision)}; name a branch, a tag or a commit")
+    located = _cached(home, repo, revision, choose, kind, need_listing=True) if COMMIT.fullmatch(revision) else None
+    if located is None:
         try:
-            with in_words(repo, revision, kind):
-                got = _online(home, repo, revision, choose, kind)
+            with readable_errors(repo, revision, kind):
+                located = _online(home, repo, revision, choose, kind)
         except NO_NETWORK:
-            got = _cached(home, repo, revision, choose, kind, certain=False)
-    if got is None:
+            located = _cached(home, repo, revision, choose, kind, need_listing=False)
+    if located is None:
         raise UserError(
-            f"{at} is not in the cache {constants.HF_HUB_CACHE} and the hub cannot be reached; run this job once with "
+            f"{source} is not in the cache {constants.HF_HUB_CACHE} and the hub cannot be reached; run this job once with "
             "network access"
         )
-    folder, names = got
-    return Snapshot(folder, folder.name, {name: verified(folder / name, home, at) for name in names})
+    folder, names = located
+    return Snapshot(folder, folder.name, {name: verified(folder / name, home, source) for name in names})
 
 
 def _online(home: Path, repo: str, revision: str, choose: Choose, kind: str) -> tuple[Path, list[str]]:
     """Fetch what is not in the cache yet; each file is made under a lock, so that parallel jobs fetch it once."""
-    info, at = listing(repo, revision, kind), f"{repo} at {revision}"
+    info, source = listing(repo, revision, kind), f"{repo} at {revision}"
     if COMMIT.fullmatch(revision) and info.sha != revision:
-        raise UserError(f"asked for {at}, the hub gives {info.sha}; check HF_ENDPOINT")
+        raise UserError(f"asked for {source}, the hub gives {info.sha}; check HF_ENDPOINT")
     files = {file.name: file for file in info.siblings}
     names = choose(sorted(files))
-    check_names(names, at)
+    check_names(names, source)
     folder, blobs = home / "snapshots" / info.sha, plain(home / "blobs", home)
     sweep(blobs)
-    lacking = [files[name] for name in names if blob_of(folder / name, home) != blobs / files[name].blob]
-    if huge := [file for file in lacking if file.size > constants.MAX_HTTP_DOWNLOAD_SIZE]:
+    missing = [files[name] for name in names if blob_of(folder / name, home) != blobs / files[name].blob]
+    if too_large := [file for file in missing if file.size > constants.MAX_HTTP_DOWNLOAD_SIZE]:
         raise UserError(
-            f"{huge[0].name} of {at} is larger than the {constants.MAX_HTTP_DOWNLOAD_SIZE / 1e9:.0f} GB that the hub "
+            f"{too_large[0].name} of {source} is larger than the {constants.MAX_HTTP_DOWNLOAD_SIZE / 1e9:.0f} GB that the hub "
             "serves over plain HTTP; fetch the repository with `hf download`, and name the folder as the source"
         )
-    coming = {}  # by path: a file that has two names is one blob
-    for file in lacking:
+    downloads = {}  # by path: a file that has two names is one blob
+    for file in missing:
         url, path = hf_hub_url(repo, file.name, repo_type=kind, revision=info.sha), blobs / file.blob
         if not path.is_file():
-            coming[path] = Blob(f"{file.name} of {at}", url, path, file.size)
-    wanted = sum(blob.size - blob.kept() for blob in coming.values())
-    check_room(wanted, home.parent, at)
-    with metered(at, wanted), ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(Blob.fetch, coming.values()))
-    for file in lacking:
+            downloads[path] = Blob(f"{file.name} of {source}", url, path, file.size)
+    n_bytes = sum(blob.size - blob.fetched_bytes() for blob in downloads.values())
+    check_room(n_bytes, home.parent, source)
+    with metered(source, n_bytes), ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(Blob.fetch, downloads.values()))
+    for file in missing:
         link(folder / file.name, blobs / file.blob, home)
-    _note(home, revision, info)
+    _write_commit(home, revision, info)
     return folder, names
 
 
-def _note(home: Path, revision: str, info: Listing) -> None:
+def _write_commit(home: Path, revision: str, info: Listing) -> None:
     """Note which commit a revision is and which files it has, for runs without network."""
     entries = {}
     for file in info.siblings:
@@ -112,7 +112,7 @@ def _note(home: Path, revision: str, info: Listing) -> None:
             fresh.replace(ref)
 
 
-def _noted(home: Path, revision: str) -> str | None:
+def _read_commit(home: Path, revision: str) -> str | None:
     """The commit that the cache knows a revision to be."""
     try:
         commit = plain(home / "refs" / revision, home).read_text()
@@ -124,21 +124,21 @@ def _noted(home: Path, revision: str) -> str | None:
 
 
 def _cached(
-    home: Path, repo: str, revision: str, choose: Choose, kind: str, certain: bool
+    home: Path, repo: str, revision: str, choose: Choose, kind: str, need_listing: bool
 ) -> tuple[Path, list[str]] | None:
-    """The same from the cache alone; None if a file is not there, or, with `certain`, if nothing says which should be."""
-    commit = revision if COMMIT.fullmatch(revision) else _noted(home, revision)
+    """The same from the cache alone; None if a file is not there, or, with `need_listing`, if nothing says which should be."""
+    commit = revision if COMMIT.fullmatch(revision) else _read_commit(home, revision)
     if commit is None:
         return None
     folder = home / "snapshots" / commit
     try:
         tree = get_cached_repo_tree(repo, repo_type=kind, revision=commit)
-        known = [file.path for file in tree]
+        paths = [file.path for file in tree]
     except (CachedRepoTreeNotFoundError, AttributeError, RecursionError):
         # The cache was filled by other means, which may keep no listing, or the listing is in ruins.
-        if certain or not folder.is_dir():
+        if need_listing or not folder.is_dir():
             return None
-        known = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-    names = choose(sorted(known))
+        paths = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    names = choose(sorted(paths))
     check_names(names, f"{repo} at {revision}")
     return (folder, names) if all(blob_of(folder / name, home) for name in names) else None

@@ -11,7 +11,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK, DatasetCard
 from mteb.abstasks import AbsTask, AbsTaskRetrieval
 
 from retscale.errors import UserError
-from retscale.hub.listing import printable, shown
+from retscale.hub.listing import printable, quoted
 from retscale.hub.snapshot import snapshot
 from retscale.task.collection import Collection, judged
 from retscale.task.config import MtebSource
@@ -59,7 +59,9 @@ def check_layout(readme: Path, dataset: str) -> None:
         said = printable(str(error).partition("\n")[0])
         raise UserError(f"the README.md of {dataset} has a header that cannot be read: {said}") from None
     if outside:
-        raise UserError(f"the README.md of {dataset} takes data from {shown(outside[0])}, which is not in the data set")
+        raise UserError(
+            f"the README.md of {dataset} takes data from {quoted(outside[0])}, which is not in the data set"
+        )
 
 
 def _tame(text: str) -> str:
