@@ -86,13 +86,13 @@ class Command(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
+    main_parser = argparse.ArgumentParser(
         prog="retscale",
         description=__doc__.splitlines()[0],
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Command)
+    commands = main_parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Command)
     for name, stage in STAGES.items():
         command = commands.add_parser(
             name,
@@ -152,7 +152,7 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("task", nargs="?", metavar="TASK", help="where A or B is a folder")
     compare.add_argument("--metric", default="ndcg_at_10", help="any that was computed (default: ndcg_at_10)")
     compare.add_argument("--most", type=int, default=10, help="queries to show that differ most (default: 10)")
-    return top
+    return main_parser
 
 
 def run_stage(name: str, arguments: argparse.Namespace) -> None:

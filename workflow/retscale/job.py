@@ -121,20 +121,20 @@ def _run_batch(batch: Job, work: Path) -> None:
     common = replace(batch, spec={**batch.spec, "tasks": {}}, inputs=shared).verified()
     jobs = {}
     for task, config in tasks.items():
-        own = {"tasks": [files[task]]} if task in files else {}
-        part = replace(common, spec={**batch.spec, "tasks": {task: config}}, inputs=own, product=f"{task}.json")
+        task_inputs = {"tasks": [files[task]]} if task in files else {}
+        part = replace(common, spec={**batch.spec, "tasks": {task: config}}, inputs=task_inputs, product=f"{task}.json")
         jobs[task] = part.verified()
-    left = [task for task, job in jobs.items() if not _kept(job)]
-    if not left:
+    pending = [task for task, job in jobs.items() if not _is_finished(job)]
+    if not pending:
         return
-    inputs = {**batch.inputs, "tasks": [files[task] for task in left if task in files]}
+    inputs = {**batch.inputs, "tasks": [files[task] for task in pending if task in files]}
     started = time.time()
-    for task in compute({**batch.spec, "tasks": {task: tasks[task] for task in left}}, inputs, work):
+    for task in compute({**batch.spec, "tasks": {task: tasks[task] for task in pending}}, inputs, work):
         jobs[task].finish(work, None, started)
         started = time.time()
 
 
-def _kept(job: Job) -> bool:
+def _is_finished(job: Job) -> bool:
     """Whether the product is there, made by this very job; its outputs are then marked as new."""
     primary = job.folder / job.product
     if not record.fresh(primary, job.spec, job.code, list(job.sources)):

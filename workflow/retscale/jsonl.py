@@ -24,7 +24,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     not UTF-8 or longer than LINE, for more than BLANK blank ones in a row, and if the file cannot be read to its end.
     """
     require_regular(path)
-    number = last = 0
+    number = last_filled = 0
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             while line := file.readline(LINE + 1):
@@ -36,9 +36,9 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                     )
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 if text.strip():
-                    last = number
+                    last_filled = number
                     yield number, text.rstrip("\r\n")
-                elif number - last > BLANK:
+                elif number - last_filled > BLANK:
                     raise UserError(f"{path}, line {number}: more than {BLANK:,} blank lines in a row; is it whole?")
     except UnicodeDecodeError as error:
         raise UserError(

@@ -20,7 +20,7 @@ def offline(stage: str) -> Iterator[None]:
     To Python code it looks like a machine without network. The processes of a distributed training do not speak through
     sockets of Python, so they still find each other.
     """
-    before = {name: os.environ.pop(name, None) for name in (*VARIABLES, *TOKENS)}
+    saved = {name: os.environ.pop(name, None) for name in (*VARIABLES, *TOKENS)}
     os.environ.update(dict.fromkeys(VARIABLES, "1"))
     _watch()
     _stages.append(stage)
@@ -30,7 +30,7 @@ def offline(stage: str) -> Iterator[None]:
         _stages.remove(stage)
         for name in VARIABLES:
             del os.environ[name]
-        os.environ.update({name: value for name, value in before.items() if value is not None})
+        os.environ.update({name: value for name, value in saved.items() if value is not None})
 
 
 @cache  # once per process: a hook cannot be removed

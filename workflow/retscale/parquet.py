@@ -31,16 +31,16 @@ def batches(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordB
 
     UserError if the file is not whole, lacks a column, or unfolds to far more than its size.
     """
-    rows, total, most = rows_at_a_time(path), 0, _most(path)
+    rows, total, limit = rows_at_a_time(path), 0, _byte_limit(path)
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            if lacking := [name for name in columns or () if name not in names]:
-                raise UserError(f"{path} has no {', '.join(lacking)}; it has {', '.join(names) or 'no column'}")
-            for packed in file.iter_batches(rows, columns=columns):
-                batch = _plain(packed)
+            if missing := [name for name in columns or () if name not in names]:
+                raise UserError(f"{path} has no {', '.join(missing)}; it has {', '.join(names) or 'no column'}")
+            for encoded in file.iter_batches(rows, columns=columns):
+                batch = _plain(encoded)
                 total += batch.nbytes
-                if total > most:
+                if total > limit:
                     raise _bomb(path, total)
                 yield batch
     except _BROKEN as error:
@@ -84,7 +84,7 @@ def rows_at_a_time(path: Path) -> int:
         raise UserError(f"there is no file {path}") from None
     except _BROKEN as error:
         raise _unreadable(path, error) from None
-    if stated > _most(path):
+    if stated > _byte_limit(path):
         raise _bomb(path, stated)
     if largest > DICTIONARY:
         raise UserError(f"{path}: a dictionary of {largest:,} bytes, more than {DICTIONARY:,}; write the file without")
@@ -104,7 +104,7 @@ def _unreadable(path: Path, error: BaseException) -> UserError:
     return UserError(f"cannot read {path}: {error}; is it a whole parquet file?")
 
 
-def _most(path: Path) -> int:
+def _byte_limit(path: Path) -> int:
     return max(SMALL, RATIO * path.stat().st_size)
 
 
@@ -134,8 +134,8 @@ def _dictionary(raw: BinaryIO, chunk: pq.ColumnChunkMetaData) -> int:
     if header[:3] != b"\x15\x04\x15":
         return 0
     size = 0
-    for place, byte in enumerate(header[3:]):
-        size |= (byte & 0x7F) << 7 * place
+    for index, byte in enumerate(header[3:]):
+        size |= (byte & 0x7F) << 7 * index
         if byte < 0x80:
             break
     return size >> 1

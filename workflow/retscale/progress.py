@@ -12,7 +12,7 @@ T = TypeVar("T")
 LOG_EVERY_S = 15.0
 
 
-def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
+def progress(items: Iterable[T], label: str, total: int | None = None, unit: str = "it") -> Iterator[T]:
     """Yield from `items`, showing count, rate and time left on stderr.
 
     `total` is taken from `len(items)` when it has one.
@@ -22,7 +22,7 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, desc=visible(what), total=total, unit=unit)
+        yield from tqdm(items, desc=visible(label), total=total, unit=unit)
         return
     start = last = time.monotonic()
     count = 0
@@ -32,6 +32,6 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
         if now - last >= LOG_EVERY_S:
             last = now
             rate = count / (now - start)
-            left = f", {(total - count) / rate:.0f} s left" if total else ""
-            say(f"{what}: {count}/{total or '?'} {unit}, {rate:.1f} {unit}/s{left}")
-    say(f"{what}: {count} {unit} in {time.monotonic() - start:.1f} s")
+            remaining = f", {(total - count) / rate:.0f} s left" if total else ""
+            say(f"{label}: {count}/{total or '?'} {unit}, {rate:.1f} {unit}/s{remaining}")
+    say(f"{label}: {count} {unit} in {time.monotonic() - start:.1f} s")

@@ -27,12 +27,12 @@ def read(text: str, model: type[BaseModel]) -> dict:
 
 def _object(pairs: list[tuple[str, object]]) -> dict:
     """Refuse duplicate keys, of which the last would win silently."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in found if keys.count(key) > 1)
-        raise UserError(f"--spec: the key {twice!r} is given twice; keep one")
-    return found
+        repeated = next(key for key in mapping if keys.count(key) > 1)
+        raise UserError(f"--spec: the key {repeated!r} is given twice; keep one")
+    return mapping
 
 
 def describe(model: type[BaseModel]) -> str:
@@ -57,16 +57,16 @@ def _type(field: dict) -> str:
     """A type of JSON schema in a few words."""
     if "$ref" in field:
         return field["$ref"].rpartition("/")[2]
-    if either := field.get("anyOf") or field.get("oneOf"):
-        return " or ".join(dict.fromkeys(_type(part) for part in either))
+    if variants := field.get("anyOf") or field.get("oneOf"):
+        return " or ".join(dict.fromkeys(_type(part) for part in variants))
     if "enum" in field:
         return " | ".join(map(str, field["enum"]))
     if "const" in field:
         return str(field["const"])
     if field.get("type") == "array":
         return f"list of {_type(field.get('items', {}))}"
-    if isinstance(parts := field.get("additionalProperties"), dict):
-        return f"object of {_type(parts)}"
+    if isinstance(values := field.get("additionalProperties"), dict):
+        return f"object of {_type(values)}"
     words = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     limits = [f"{sign} {field[word]}" for word, sign in words.items() if word in field]
     return " ".join([field.get("type", "any"), *([", ".join(limits)] if limits else [])])
