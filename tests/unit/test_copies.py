@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from retscale.pairs.exclude import Excluder
-from retscale.text.copies import key, marks, plain, untitled
+from retscale.text.copies import fingerprints, key, plain, untitled
 from retscale.text.words import words
 
 COPIES = [
@@ -55,7 +55,7 @@ NO_COPIES = [
 
 @pytest.mark.parametrize("texts", COPIES, ids=lambda texts: texts[0])
 def test_copies_have_one_key(texts):
-    assert len({key(text) for text in texts}) == 1 == len(set(marks(texts).tolist())), list(map(key, texts))
+    assert len({key(text) for text in texts}) == 1 == len(set(fingerprints(texts).tolist())), list(map(key, texts))
 
 
 @pytest.mark.parametrize("texts", NO_COPIES, ids=lambda texts: texts[0][:9])

@@ -13,7 +13,7 @@ from retscale import seeds
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.model.tokenize import token_ids
-from retscale.text.copies import key, marks
+from retscale.text.copies import fingerprints, key
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def examples(
                 raise UserError(
                     f"{what} {id} is {'empty' if id in text else 'missing from passages.parquet'}; run the pairs stage again"
                 )
-    _, first, which = np.unique(marks(texts[id] for id in passages), return_index=True, return_inverse=True)
+    _, first, which = np.unique(fingerprints(texts[id] for id in passages), return_index=True, return_inverse=True)
     same = first[which]
     number = {id: i for i, id in enumerate(passages)}
     query_number = {id: i for i, id in enumerate(queries)}

@@ -1,7 +1,7 @@
-"""Texts as sorted 64-bit marks: one for the whole text, and one for each run of 13 words.
+"""Texts as sorted 64-bit fingerprints: one for the whole text, and one for each run of 13 words.
 
-Two texts share a mark if they are copies, or have a run of words in common after their titles; that a mark
-is shared by chance has, for ten million marks on either side, a chance of one in 100,000.
+Two texts share a fingerprint if they are copies, or have a run of words in common after their titles; that one is
+shared by chance has, for ten million fingerprints on either side, a chance of one in 100,000.
 """
 
 from collections import defaultdict
@@ -20,8 +20,8 @@ _SALTS = np.random.default_rng(0).integers(0, 2**64, RUN, dtype=np.uint64) | np.
 
 
 @dataclass(frozen=True)
-class Marks:
-    """The sorted marks of many texts."""
+class Fingerprints:
+    """The sorted fingerprints of many texts."""
 
     exact: np.ndarray
     runs: np.ndarray
@@ -39,36 +39,36 @@ class Numbers(defaultdict):
         return number
 
 
-def marks(texts: Iterable[str], numbers: Numbers) -> Marks:
-    """The marks of all `texts`, whose words join `numbers`."""
-    exacts, found = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+def fingerprints(texts: Iterable[str], numbers: Numbers) -> Fingerprints:
+    """The fingerprints of all `texts`, whose words join `numbers`."""
+    exact, by_runs = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
     texts = iter(texts)
-    while some := list(islice(texts, CHUNK)):
-        exacts.append(copies.marks(some))
-        found.append(np.unique(runs(some, numbers)[0]))
-    return Marks(np.unique(np.concatenate(exacts)), np.unique(np.concatenate(found)))
+    while chunk := list(islice(texts, CHUNK)):
+        exact.append(copies.fingerprints(chunk))
+        by_runs.append(np.unique(runs(chunk, numbers)[0]))
+    return Fingerprints(np.unique(np.concatenate(exact)), np.unique(np.concatenate(by_runs)))
 
 
 def runs(texts: list[str], numbers: Numbers) -> tuple[np.ndarray, np.ndarray]:
-    """The marks (uint64) of all runs of words, and the row of the text that each is from."""
-    split = [words(copies.untitled(text)) for text in texts]
-    sizes = np.fromiter(map(len, split), np.int64, len(split))
-    flat = np.fromiter(map(numbers.__getitem__, chain.from_iterable(split)), np.int64, sizes.sum())
-    rows = np.repeat(np.arange(len(split)), sizes)
+    """The fingerprints (uint64) of all runs of words, and the row of the text that each is from."""
+    split_texts = [words(copies.untitled(text)) for text in texts]
+    sizes = np.fromiter(map(len, split_texts), np.int64, len(split_texts))
+    flat = np.fromiter(map(numbers.__getitem__, chain.from_iterable(split_texts)), np.int64, sizes.sum())
+    rows = np.repeat(np.arange(len(split_texts)), sizes)
     if len(flat) < RUN:
         return np.empty(0, np.uint64), np.empty(0, np.int64)
     starts = np.flatnonzero(rows[: len(rows) - RUN + 1] == rows[RUN - 1 :])
-    found = np.zeros(len(starts), np.uint64)
+    hashes = np.zeros(len(starts), np.uint64)
     for i, salt in enumerate(_SALTS):
-        found += _mixed(flat[starts + i].astype(np.uint64) + np.uint64(1)) * salt
-    return _mixed(found), rows[starts]
+        hashes += _mixed(flat[starts + i].astype(np.uint64) + np.uint64(1)) * salt
+    return _mixed(hashes), rows[starts]
 
 
-def among(found: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Which of the marks `found` are among the sorted marks `known`."""
+def among(hashes: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Which of `hashes` are among the sorted `known` ones."""
     if not len(known):
-        return np.zeros(len(found), bool)
-    return known[np.searchsorted(known, found).clip(max=len(known) - 1)] == found
+        return np.zeros(len(hashes), bool)
+    return known[np.searchsorted(known, hashes).clip(max=len(known) - 1)] == hashes
 
 
 def _mixed(x: np.ndarray) -> np.ndarray:

@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retscale.leakage.config import Job
-from retscale.leakage.marks import CHUNK, RUN, Marks, Numbers, among, marks, runs
-from retscale.pairs.facts import PairsFacts
+from retscale.leakage.marks import CHUNK, RUN, Fingerprints, Numbers, among, fingerprints, runs
 from retscale.progress import progress
 from retscale.task.facts import TaskFacts
 from retscale.task.given import by_task
@@ -38,7 +37,7 @@ SCHEMA = pa.schema(
 def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Compare each task of `spec` with all training data, yielding its name when its files are written."""
     numbers = Numbers()
-    training = {key: marks(texts, numbers) for path in inputs["pairs"] for key, texts in read_training(path)}
+    training = {key: fingerprints(texts, numbers) for path in inputs["pairs"] for key, texts in read_training(path)}
     numbers.closed = True
     for name, path in by_task(Job.model_validate(spec).tasks, inputs["tasks"]):
         facts = TaskFacts.read(path)
@@ -59,7 +58,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
 
 
 def overlap(
-    some: Iterator[tuple[list[str], list[str], list[str]]], training: dict[tuple, Marks], numbers: Numbers
+    some: Iterator[tuple[list[str], list[str], list[str]]], training: dict[tuple, Fingerprints], numbers: Numbers
 ) -> dict[tuple, pd.DataFrame]:
     """For each side of each training data set the texts found in it: id, whether `exact`ly, and whether by a `run` of words.
 
@@ -67,7 +66,7 @@ def overlap(
     """
     tables = {source: [] for source in training}
     for ids, texts, titled in some:
-        plain, whole, (found, rows) = copies.marks(texts), copies.marks(titled), runs(titled, numbers)
+        plain, whole, (found, rows) = copies.fingerprints(texts), copies.fingerprints(titled), runs(titled, numbers)
         for source, known in training.items():
             same = among(plain, known.exact) | among(whole, known.exact)
             sharing = np.zeros(len(ids), bool)

@@ -17,7 +17,7 @@ from retscale.mine.config import Job, MineConfig
 from retscale.mine.rank import Rank, by_bm25, by_encoder, by_given
 from retscale.progress import progress
 from retscale.terminal import say
-from retscale.text.copies import marks
+from retscale.text.copies import fingerprints
 
 if TYPE_CHECKING:
     from retscale.model.encoder import Encoder
@@ -118,7 +118,7 @@ def check(pairs: pd.DataFrame, passages: pd.DataFrame) -> None:
 
 def copies(texts: pd.Series, positives: list[np.ndarray]) -> list[np.ndarray]:
     """Each query's positives and all passages equal to one of them, as sorted row numbers."""
-    keys = marks(texts)
+    keys = fingerprints(texts)
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     spared = []

@@ -13,9 +13,9 @@ def batches(lengths: Sequence[int], budget: int) -> list[np.ndarray]:
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
-    found, start = [], 0
+    parts, start = [], 0
     while start < len(order):
         size = max(1, budget // max(1, int(lengths[order[start]])))
-        found.append(order[start : start + size])
+        parts.append(order[start : start + size])
         start += size
-    return found
+    return parts

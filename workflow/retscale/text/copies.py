@@ -20,7 +20,7 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 # Besides numbers, these count: letters, currencies, and + and # after a letter (C++, C#, A+).
 _DROPPED = regex.compile(r"[^\p{L}\p{M}\p{N}\p{Sc}+#]+|(?<![\p{L}\p{M}\p{N}+#])[+#]+")
 _ASCII_DROPPED = str.maketrans(
-    "", "", "".join(sign for sign in map(chr, range(128)) if not sign.isalpha() and sign != "$")
+    "", "", "".join(character for character in map(chr, range(128)) if not character.isalpha() and character != "$")
 )
 
 
@@ -41,14 +41,14 @@ def key(text: str) -> str:
     Letters are joined; numbers stay apart and keep their signs. "Well-known!" is a copy of "well known" and "1,000 mg" of
     "1000mg"; "1.5" is not a copy of "15", "1 5", "-1.5" or "1.5%", nor "C++" of "C#".
     """
-    text, parts, done = untitled(text), [], 0
+    text, parts, position = untitled(text), [], 0
     for number in _NUMBER.finditer(text):
         first, end = number.span()
-        if not text[done:first].rstrip(" ")[-1:].isalnum():  # the common case: no sign in between
-            first = _SIGN.search(text, max(done, first - _LONGEST), first).start()
-        parts += _letters(text[done:first]), _THOUSANDS.sub("", text[first:end].replace(" ", ""))
-        done = end
-    return ";".join(filter(None, [*parts, _letters(text[done:])])) or text
+        if not text[position:first].rstrip(" ")[-1:].isalnum():  # the common case: no sign in between
+            first = _SIGN.search(text, max(position, first - _LONGEST), first).start()
+        parts += _letters(text[position:first]), _THOUSANDS.sub("", text[first:end].replace(" ", ""))
+        position = end
+    return ";".join(filter(None, [*parts, _letters(text[position:])])) or text
 
 
 def _letters(text: str) -> str:
@@ -57,8 +57,8 @@ def _letters(text: str) -> str:
     return _DROPPED.sub("", text)
 
 
-def marks(texts: Iterable[str]) -> np.ndarray:
-    """uint64 (texts,), equal for copies. The chance that any two other texts of a hundred million collide is one in
-    4,000."""
+def fingerprints(texts: Iterable[str]) -> np.ndarray:
+    """A uint64 hash of each text, equal for copies. The chance that any two other texts of a hundred million collide is
+    one in 4,000."""
     digests = (hashlib.blake2b(key(text).encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(b"".join(digests), np.uint64)

@@ -45,14 +45,14 @@ def unique(texts: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
 
 def pieces(text: str, words: int) -> list[str]:
     """`text` cut between paragraphs into pieces of at most about `words` words; a longer paragraph stays whole."""
-    found: list[str] = []
+    complete: list[str] = []
     piece: list[str] = []
     size = 0
     for paragraph in text.split("\n\n"):
         count = len(paragraph.split())
         if piece and size + count > words:
-            found.append("\n\n".join(piece))
+            complete.append("\n\n".join(piece))
             piece, size = [], 0
         piece.append(paragraph)
         size += count
-    return [*found, "\n\n".join(piece)]
+    return [*complete, "\n\n".join(piece)]

@@ -22,29 +22,29 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     """Write tokenizer/, tokens.npy, heldout.npy (uint16 streams; end-of-text after each document) and text.json."""
     config = Job.model_validate(spec)
     rng = np.random.default_rng(config.seed)
-    read = [_documents(source) for source in config.sources]
-    whole = unique((text, index) for index, texts in enumerate(read) for text in texts)
-    held = rng.random(len(whole)) < config.heldout  # whole documents, before they are cut
-    cut = [[(piece, index) for piece in pieces(text, config.words_per_document)] for text, index in whole]
-    kept, heldout = (list(chain.from_iterable(compress(cut, side))) for side in (~held, held))
-    kept = [kept[i] for i in rng.permutation(len(kept))]
+    by_source = [_documents(source) for source in config.sources]
+    originals = unique((text, index) for index, texts in enumerate(by_source) for text in texts)
+    is_heldout = rng.random(len(originals)) < config.heldout  # whole documents, before they are cut
+    by_document = [[(piece, index) for piece in pieces(text, config.words_per_document)] for text, index in originals]
+    training, heldout = (list(chain.from_iterable(compress(by_document, mask))) for mask in (~is_heldout, is_heldout))
+    training = [training[i] for i in rng.permutation(len(training))]
 
-    texts = [text for text, _ in kept]
+    texts = [text for text, _ in training]
     tokenizer = train(texts, config.vocab_size)
     if (size := tokenizer.get_vocab_size()) != config.vocab_size:
         raise UserError(
             f"the text yields a vocabulary of only {size} of vocab_size {config.vocab_size}; add sources or lower it"
         )
     save(tokenizer, out / "tokenizer")
-    encoded = _encode(tokenizer, texts, config.max_tokens, "tokenise")
+    encoded = _encode(tokenizer, texts, config.max_tokens, "tokenize text")
     stream = _join(encoded)
     heldout_stream = _join(_encode(tokenizer, [text for text, _ in heldout], None, "tokenize held-out text"))
     np.save(out / "tokens.npy", stream)
     np.save(out / "heldout.npy", heldout_stream)
 
     lengths = np.array([len(ids) for ids in encoded])
-    origin = np.array([index for _, index in kept[: len(encoded)]])
-    facts = {
+    origin = np.array([index for _, index in training[: len(encoded)]])
+    metadata = {
         "tokens": len(stream),
         "heldout_tokens": len(heldout_stream),
         "documents": len(encoded),
@@ -61,11 +61,11 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
             for index, source in enumerate(config.sources)
         ],
     }
-    (out / "text.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    (out / "text.json").write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
     return {
-        "documents_read": {s.name: len(t) for s, t in zip(config.sources, read, strict=True)},
-        "duplicates_dropped": sum(map(len, read)) - len(whole),
-        "documents_held_out": int(held.sum()),
+        "documents_read": {source.name: len(texts) for source, texts in zip(config.sources, by_source, strict=True)},
+        "duplicates_dropped": sum(map(len, by_source)) - len(originals),
+        "documents_held_out": int(is_heldout.sum()),
     }
 
 
@@ -78,12 +78,12 @@ def _documents(source: TextSource) -> list[str]:
         ) from None
 
 
-def _encode(tokenizer: Tokenizer, texts: list[str], max_tokens: int | None, what: str) -> list[np.ndarray]:
+def _encode(tokenizer: Tokenizer, texts: list[str], max_tokens: int | None, label: str) -> list[np.ndarray]:
     """The ids of each text, each followed by end-of-text, until `max_tokens` is reached."""
     eos = tokenizer.token_to_id(EOS)
     encoded: list[np.ndarray] = []
     tokens = 0
-    for start in progress(range(0, len(texts), DOCUMENTS_A_CALL), what, unit=f"x {DOCUMENTS_A_CALL} documents"):
+    for start in progress(range(0, len(texts), DOCUMENTS_A_CALL), label, unit=f"x {DOCUMENTS_A_CALL} documents"):
         for encoding in tokenizer.encode_batch(texts[start : start + DOCUMENTS_A_CALL]):
             if max_tokens is not None and tokens >= max_tokens:
                 return encoded

@@ -63,13 +63,13 @@ def folder(wheel: str) -> Path:
 def paths(source: WheelSource) -> list[Path]:
     """The files that `source` names, sorted within each pattern; UserError if a pattern matches none."""
     root = folder(source.wheel)
-    found = []
+    files = []
     for pattern in source.files:
         matches = sorted(root.glob(pattern))
         if not matches:
             raise UserError(f"the data wheel {source.wheel!r} has no file {pattern!r} below {root}")
-        found += matches
-    return found
+        files += matches
+    return files
 
 
 def rows(source: WheelSource) -> Iterator[dict]:

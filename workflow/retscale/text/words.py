@@ -44,15 +44,15 @@ def words(text: str, shortest: int = 1) -> list[str]:
     in scripts without spaces, every pair of adjacent characters, or a character on its own."""
     text = legible(text)
     if text.isascii() or _SIMPLE.fullmatch(text):
-        found = _SIMPLE_WORD.findall(text)
-        return found if shortest == 1 else [word for word in found if len(word) >= shortest]
-    found = []
+        result = _SIMPLE_WORD.findall(text)
+        return result if shortest == 1 else [word for word in result if len(word) >= shortest]
+    result = []
     for word in _WORD.findall(text):
         if _RUN.match(word):
-            found += _pairs(word)
+            result += _pairs(word)
         elif len(word) >= shortest:
-            found.append(word)
-    return found
+            result.append(word)
+    return result
 
 
 def _pairs(run: str) -> list[str]:
