@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from loopback_hub import etag, git_id
 
 from retscale import cli
-from retscale.checkpoint.hub import _licence
+from retscale.checkpoint.hub import _license
 from retscale.errors import UserError
 from retscale.hub import client
 from retscale.hub.revisions import missing
@@ -433,10 +433,10 @@ def test_what_repositories_share_in_the_cache_is_taken_as_right(hub, tmp_path):
 def test_a_header_of_a_model_is_no_licence_and_no_harm(tmp_path, header):
     readme = tmp_path / "README.md"
     readme.write_text(f"---\n{header}\n---\n")
-    assert _licence(readme) in (None, "2020-02-30")
+    assert _license(readme) in (None, "2020-02-30")
     readme.write_text("---\ntags: [x]\nlicense: apache-2.0\n---\n# x\n")
-    assert _licence(readme) == "apache-2.0"
-    assert _licence(tmp_path / "none") is None
+    assert _license(readme) == "apache-2.0"
+    assert _license(tmp_path / "none") is None
 
 
 BOMB = "a: &a {x: 1}\n" + "".join(

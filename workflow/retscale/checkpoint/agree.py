@@ -10,39 +10,39 @@ from retscale.model.vocabulary import check_rows
 
 
 def compare(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n_params: int) -> None:
-    """Raises UserError for the first fact that differs from what `job` states, if there is no padding token, or for a
+    """Raises UserError for the first value that differs from what `job` states, if there is no padding token, or for a
     token outside the model's vocabulary.
     """
-    facts = {
+    actual = {
         "n_params": (n_params, "parameters"),
         "vocab_size": (model.get_input_embeddings().num_embeddings, "rows of token embedding"),
         "max_length": (max_length(model.config), "tokens of context"),
     }
-    for key, (found, words) in facts.items():
+    for key, (value, unit) in actual.items():
         stated = getattr(job, key)
-        if stated is not None and stated != found:
-            measured = "no limit to its" if found is None else f"{found:,}"
+        if stated is not None and stated != value:
+            count = "no limit to its" if value is None else f"{value:,}"
             raise UserError(
-                f"the checkpoint {job.id!r} has {measured} {words}, but its entry says {stated:,}; "
+                f"the checkpoint {job.id!r} has {count} {unit}, but its entry says {stated:,}; "
                 f"correct {key}, or its repository, revision or file"
             )
     _compare_tokenizer(job.id, job.tokenizer, tokenizer, job.source.kind != "pretrain")
-    check_rows(f"the checkpoint {job.id!r}", tokenizer, facts["vocab_size"][0])
+    check_rows(f"the checkpoint {job.id!r}", tokenizer, actual["vocab_size"][0])
 
 
-def _compare_tokenizer(id: str, stated: Tokenizer, tokenizer: PreTrainedTokenizerBase, from_outside: bool) -> None:
+def _compare_tokenizer(id: str, stated: Tokenizer, tokenizer: PreTrainedTokenizerBase, needs_pad: bool) -> None:
     before, after = own_ends(tokenizer)
-    found = {"before": before, "after": after, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id}
-    if found["pad"] is None and stated.pad is None and from_outside:
+    actual = {"before": before, "after": after, "eos": tokenizer.eos_token_id, "pad": tokenizer.pad_token_id}
+    if actual["pad"] is None and stated.pad is None and needs_pad:
         raise UserError(
             f"the tokenizer of the checkpoint {id!r} has no padding token and its entry names none; "
             "name one, such as `tokenizer: {pad: eos}` for its end-of-text token"
         )
-    for key, value in stated.model_dump(exclude_none=True).items():
-        if value == "eos" and found["eos"] is not None and found["pad"] in (None, found["eos"]):
+    for key, expected in stated.model_dump(exclude_none=True).items():
+        if expected == "eos" and actual["eos"] is not None and actual["pad"] in (None, actual["eos"]):
             continue
-        if value != found[key]:
+        if expected != actual[key]:
             raise UserError(
-                f"the tokenizer of the checkpoint {id!r} has {key} {found[key]}, but its entry says {value}; "
+                f"the tokenizer of the checkpoint {id!r} has {key} {actual[key]}, but its entry says {expected}; "
                 f"correct tokenizer.{key}, or its repository, revision or file"
             )

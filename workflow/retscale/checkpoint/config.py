@@ -32,8 +32,8 @@ class Local(Strict):
 
     def files(self) -> list[Path]:
         """The needed files that exist."""
-        there = self.folder().iterdir() if self.folder().is_dir() else ()
-        return [self.folder() / name for name in needed(path.name for path in there)]
+        entries = self.folder().iterdir() if self.folder().is_dir() else ()
+        return [self.folder() / name for name in needed(path.name for path in entries)]
 
 
 class Gguf(Strict):

@@ -23,12 +23,12 @@ def needed(names: Iterable[str]) -> list[str]:
     Files in subfolders (other formats, optimizer states) are not needed. A folder without weights yields none.
     """
     top = sorted(name for name in names if "/" not in name)
-    weights = [n for n in top if _SAFETENSORS.fullmatch(n)] or [n for n in top if _BIN.fullmatch(n)]
-    return sorted([*weights, *(n for n in top if _REST.fullmatch(n))])
+    weights = [name for name in top if _SAFETENSORS.fullmatch(name)] or [name for name in top if _BIN.fullmatch(name)]
+    return sorted([*weights, *(name for name in top if _REST.fullmatch(name))])
 
 
 def has_weights(names: Iterable[str]) -> bool:
-    return any(not _INDEX.fullmatch(n) and (_SAFETENSORS.fullmatch(n) or _BIN.fullmatch(n)) for n in names)
+    return any(not _INDEX.fullmatch(name) and (_SAFETENSORS.fullmatch(name) or _BIN.fullmatch(name)) for name in names)
 
 
 def listed_weights(folder: Path) -> list[Path]:
@@ -37,9 +37,9 @@ def listed_weights(folder: Path) -> list[Path]:
     Raises UserError if transformers would load others, which would not be hashed: an adapter, which it adds to the
     weights, or files that config.json or an index names.
     """
-    there = [path.name for path in folder.iterdir()]
-    refuse_adapter(there, folder)
-    names = needed(there)
+    entries = [path.name for path in folder.iterdir()]
+    refuse_adapter(entries, folder)
+    names = needed(entries)
     for name in names:
         require_regular(folder / name)
     if name := _mapping(folder / "config.json").get("transformers_weights"):
@@ -48,10 +48,10 @@ def listed_weights(folder: Path) -> list[Path]:
         )
     for index in filter(_INDEX.fullmatch, names):
         weights = _mapping(folder / index).get("weight_map")
-        parts = set(map(str, weights.values())) if isinstance(weights, dict) else set()
-        if others := sorted(parts - {*names}):
+        shards = set(map(str, weights.values())) if isinstance(weights, dict) else set()
+        if unexpected := sorted(shards - {*names}):
             raise UserError(
-                f"{folder / index} names the weights {others[0]!r}, which must lie beside it under a name such as "
+                f"{folder / index} names the weights {unexpected[0]!r}, which must lie beside it under a name such as "
                 "model-00001-of-00002.safetensors; get a complete checkpoint"
             )
     return [folder / name for name in names if has_weights([name])]

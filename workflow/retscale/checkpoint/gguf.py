@@ -25,22 +25,22 @@ def obtain(job: Job, source: Gguf, text: Path | None, out: Path) -> Obtained:
     from gguf import GGUFReader
 
     folder = out / "model"
-    with tempfile.TemporaryDirectory(dir=out) as alone, readable("model", path):
+    with tempfile.TemporaryDirectory(dir=out) as scratch, readable("model", path):
         # Files beside it, or of the same name in the working directory, are not read.
-        file = Path(alone, path.name).absolute()
+        file = Path(scratch, path.name).absolute()
         file.symlink_to(path.absolute())
         tensors = GGUFReader(file).tensors
-        config = AutoConfig.from_pretrained(alone, gguf_file=str(file))
+        config = AutoConfig.from_pretrained(scratch, gguf_file=str(file))
         require_plausible(path, config, path.stat().st_size)
         model, loading = AutoModelForCausalLM.from_pretrained(
-            alone,
+            scratch,
             config=config,
             gguf_file=str(file),
             dtype=torch.float32,
             quantization_config=GgufConfig(dequantize=True),
             output_loading_info=True,
         )
-        tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file=str(file))
+        tokenizer = AutoTokenizer.from_pretrained(scratch, gguf_file=str(file))
         require_complete(path, model, loading)
         _require_all_read(path, tensors, model)
     model.save_pretrained(folder)
@@ -55,14 +55,14 @@ def _require_all_read(path: Path, tensors: list, model: PreTrainedModel) -> None
     are computed, and tied models may store their embedding twice.
     """
     tied = model.config.tie_word_embeddings
-    held = sum(
+    stored = sum(
         int(tensor.n_elements)
         for tensor in tensors
         if not tensor.name.startswith("rope_") and not (tied and tensor.name == "output.weight")
     )
-    takes = sum({weight.data_ptr(): weight.numel() for weight in model.state_dict().values()}.values())
-    if held != takes:
+    expected = sum({weight.data_ptr(): weight.numel() for weight in model.state_dict().values()}.values())
+    if stored != expected:
         raise UserError(
-            f"{path} holds {held:,} weights, but the {type(model).__name__} that its header describes has {takes:,}; "
+            f"{path} holds {stored:,} weights, but the {type(model).__name__} that its header describes has {expected:,}; "
             "download the file again, or use the model's safetensors"
         )

@@ -11,14 +11,14 @@ from retscale.hub.snapshot import snapshot
 
 README = "README.md"  # states the license
 _HEADER = re.compile(r"\s*---[\r\n]+(.*?)[\r\n]+---", re.S)
-_LICENCE = re.compile(r"^license:[ \t]*[\"']?([\w.+-]+)[\"']?[ \t]*\r?$", re.M)
+_LICENSE = re.compile(r"^license:[ \t]*[\"']?([\w.+-]+)[\"']?[ \t]*\r?$", re.M)
 LONGEST_HEADER = 2**22  # bytes; some contain the results of a whole benchmark
 
 
 def obtain(job: Job, source: Hub, text: Path | None, out: Path) -> Obtained:
     """Download what is not in the cache yet. Raises UserError if it is not available."""
 
-    def choose(names: list[str]) -> list[str]:
+    def select(names: list[str]) -> list[str]:
         refuse_adapter(names, f"{source.repo} at {source.revision}")
         files = needed(names)
         if not has_weights(files) or "config.json" not in files:
@@ -28,12 +28,17 @@ def obtain(job: Job, source: Hub, text: Path | None, out: Path) -> Obtained:
             )
         return files + [name for name in names if name == README]
 
-    found = snapshot(source.repo, source.revision, choose)
-    card = {"revision": found.commit, "hub_licence": _licence(found.folder / README)}
-    return Obtained(found.folder, job.tokens, card, sha256={n: h for n, h in found.sha256.items() if n != README})
+    download = snapshot(source.repo, source.revision, select)
+    card = {"revision": download.commit, "hub_licence": _license(download.folder / README)}
+    return Obtained(
+        download.folder,
+        job.tokens,
+        card,
+        sha256={name: digest for name, digest in download.sha256.items() if name != README},
+    )
 
 
-def _licence(readme: Path) -> str | None:
+def _license(readme: Path) -> str | None:
     """The license that a model's README states in its header; None without one.
 
     Only its line is read: the header is YAML by a stranger, which may expand to any size.
@@ -42,5 +47,5 @@ def _licence(readme: Path) -> str | None:
         return None
     with readme.open("rb") as file:
         header = _HEADER.match(file.read(LONGEST_HEADER).decode("utf-8", "replace"))
-    stated = _LICENCE.search(header[1]) if header else None
-    return stated[1] if stated else None
+    match = _LICENSE.search(header[1]) if header else None
+    return match[1] if match else None

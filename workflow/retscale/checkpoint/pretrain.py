@@ -33,8 +33,8 @@ def obtain(job: Job, source: Pretrain, text: Path | None, out: Path) -> Obtained
     stream = np.load(text.parent / "tokens.npy", mmap_mode="r")
     heldout = np.load(text.parent / "heldout.npy")
     tokenizer = load_tokenizer(text.parent / "tokenizer")
-    count = source.tokens // source.block_length
-    if count * source.block_length + 1 > len(stream):
+    n_blocks = source.tokens // source.block_length
+    if n_blocks * source.block_length + 1 > len(stream):
         raise UserError(
             f"the checkpoint {job.id!r} needs {source.tokens:,} tokens, but the text has {len(stream):,}; "
             "lower its tokens, or add sources to `text` (no token is seen twice)"
@@ -44,13 +44,15 @@ def obtain(job: Job, source: Pretrain, text: Path | None, out: Path) -> Obtained
     model = build(source, len(tokenizer), tokenizer.eos_token_id).to(device)
     started = time.perf_counter()
     with (out / "log.jsonl").open("w", encoding="utf-8") as log:
-        loss = train(model, blocks(stream, count, source.block_length), source, job.seed, dtype, job.id, log)
+        loss = train(model, blocks(stream, n_blocks, source.block_length), source, job.seed, dtype, job.id, log)
     seconds = time.perf_counter() - started
-    held = blocks(heldout, min(HELDOUT_BLOCKS, (len(heldout) - 1) // source.block_length), source.block_length)
-    heldout_loss = evaluate(model, held, source.sequences, dtype) if len(held) else None
+    heldout_blocks = blocks(
+        heldout, min(HELDOUT_BLOCKS, (len(heldout) - 1) // source.block_length), source.block_length
+    )
+    heldout_loss = evaluate(model, heldout_blocks, source.sequences, dtype) if len(heldout_blocks) else None
     model.to("cpu").save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
-    n_tokens = count * source.block_length
+    n_tokens = n_blocks * source.block_length
     return Obtained(
         out / "model",
         n_tokens,
@@ -90,14 +92,14 @@ def blocks(stream: np.ndarray, count: int, length: int) -> np.ndarray:
 
 def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
     """Linear warm-up over the fraction `warmup` of the steps, then a cosine that is zero one step after the last."""
-    rising = math.ceil(warmup * steps)
-    if step < rising:
-        return peak * (step + 1) / rising
-    return peak * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+    warmup_steps = math.ceil(warmup * steps)
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return peak * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (steps - warmup_steps)))
 
 
 def train(
-    model: MptForCausalLM, data: np.ndarray, source: Pretrain, seed: int, dtype: torch.dtype, what: str, log: TextIO
+    model: MptForCausalLM, data: np.ndarray, source: Pretrain, seed: int, dtype: torch.dtype, name: str, log: TextIO
 ) -> float:
     """One pass over `data` in a seeded order; the mean loss of the last twentieth of the steps."""
     order = np.random.default_rng(seed).permutation(len(data))
@@ -111,7 +113,7 @@ def train(
     )
     model.train()
     losses: list[float] = []
-    for step in progress(range(steps), f"pretrain {what}", unit="steps"):
+    for step in progress(range(steps), f"pretrain {name}", unit="steps"):
         rate = learning_rate(step, steps, source.learning_rate, source.warmup)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -123,7 +125,7 @@ def train(
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise UserError(
-                f"pretraining {what} diverged at step {step + 1} (loss {losses[-1]}); "
+                f"pretraining {name} diverged at step {step + 1} (loss {losses[-1]}); "
                 f"lower its learning_rate {source.learning_rate}"
             )
         if (step + 1) % LOG_EVERY == 0 or step + 1 == steps:
@@ -140,15 +142,15 @@ def evaluate(model: MptForCausalLM, data: np.ndarray, sequences: int, dtype: tor
     """Mean loss per token."""
     model.eval()
     sums = [
-        block_loss(model, part, dtype).item() * len(part)
-        for part in (data[start : start + sequences] for start in range(0, len(data), sequences))
+        block_loss(model, batch, dtype).item() * len(batch)
+        for batch in (data[start : start + sequences] for start in range(0, len(data), sequences))
     ]
     return sum(sums) / len(data)
 
 
-def block_loss(model: MptForCausalLM, part: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
+def block_loss(model: MptForCausalLM, batch: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
     """Mean cross entropy of each next token, for blocks (n, length + 1); logits in float32."""
-    tokens = torch.from_numpy(part.astype(np.int64)).to(model.device)
+    tokens = torch.from_numpy(batch.astype(np.int64)).to(model.device)
     with torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32):
         hidden = model.transformer(input_ids=tokens[:, :-1]).last_hidden_state
     chunk = LOGITS_CHUNK if model.device.type == "cpu" else None
