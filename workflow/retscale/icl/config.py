@@ -192,7 +192,7 @@ class IclTask(Strict):
     @property
     def texts_from(self) -> Literal["items"] | None:
         """The stage that fetches the texts of this test, if one does."""
-        return "items" if self.source.kind == "jsonl" and self.source.fetched else None
+        return "items" if self.source.kind == "jsonl" and self.source.needs_fetch else None
 
     def text_fields(self) -> list[str]:
         """Fields of a row that hold the texts of this test, which training must not see; none if it has no text."""

@@ -27,7 +27,7 @@ FIELDS = {
 
 def locate(source: JsonlSource, fetched: Path | None) -> Path:
     """The file of `source`: `fetched` (an items.json of the stage `items`) or below its folder; UserError if absent."""
-    if source.fetched:
+    if source.needs_fetch:
         if fetched is None:
             raise UserError(f"{source.file} must be fetched first; give its items.json with --tasks")
         return fetched.with_name("items.jsonl")

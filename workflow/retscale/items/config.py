@@ -34,20 +34,20 @@ class JsonlSource(Strict):
         return self
 
     @property
-    def fetched(self) -> bool:
+    def needs_fetch(self) -> bool:
         """Whether it must be fetched before it can be read."""
         return self.folder is None
 
     def find(self) -> Path | None:
         """The file below `folder`, with or without its path in the repository; None if it is missing."""
         folder = Path(self.folder).expanduser()
-        places = (folder / self.file, folder / Path(self.file).name)
-        return next((path for path in places if path.is_file()), None)
+        candidates = (folder / self.file, folder / Path(self.file).name)
+        return next((path for path in candidates if path.is_file()), None)
 
     def files(self) -> list[Path]:
         """The file, if it is read in place and exists; a fetched file is an output of the stage `items`."""
-        place = None if self.fetched else self.find()
-        return [place] if place else []
+        path = None if self.needs_fetch else self.find()
+        return [path] if path else []
 
     def url(self) -> str:
         """Where git finds the repository."""

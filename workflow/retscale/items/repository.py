@@ -43,11 +43,11 @@ def read(url: str, commit: str, path: str, work: Path) -> tuple[bytes, str]:
         return git(folder, "cat-file", "blob", blob), blob
 
 
-def fetch(folder: str, *wanted: str) -> None:
+def fetch(folder: str, *objects: str) -> None:
     """Fetch objects; where the connection breaks or the server is busy, again a little later."""
     for wait in (*WAITS_S, None):
         try:
-            git(folder, "fetch", "--quiet", "--no-tags", "origin", *wanted)
+            git(folder, "fetch", "--quiet", "--no-tags", "origin", *objects)
             return
         except FetchError as error:
             if wait is None or re.search(FINAL, str(error)):
@@ -58,16 +58,18 @@ def fetch(folder: str, *wanted: str) -> None:
 
 def git(folder: str, *arguments: str) -> bytes:
     """What git prints, run on the repository `folder`; FetchError with its complaint if it fails."""
-    settings = [word for key, value in SETTINGS.items() for word in ("-c", f"{key}={value}")]
-    call = ["git", f"--git-dir={folder}", *settings, *arguments]
+    settings = [option for key, value in SETTINGS.items() for option in ("-c", f"{key}={value}")]
+    command = ["git", f"--git-dir={folder}", *settings, *arguments]
     try:
         environment = {name: value for name, value in os.environ.items() if name not in TOKENS} | ENVIRONMENT
-        return subprocess.run(call, env=environment, capture_output=True, check=True).stdout
+        return subprocess.run(command, env=environment, capture_output=True, check=True).stdout
     except FileNotFoundError:
         raise FetchError("git is not installed") from None
     except subprocess.CalledProcessError as error:
-        said = error.stderr.decode("utf-8", "replace").strip().splitlines()
-        complaint = next((line for line in said if line.startswith(("fatal: ", "error: "))), said[-1] if said else "")
+        lines = error.stderr.decode("utf-8", "replace").strip().splitlines()
+        complaint = next(
+            (line for line in lines if line.startswith(("fatal: ", "error: "))), lines[-1] if lines else ""
+        )
         if re.search(ALTERED, complaint):
             complaint = f"the repository is damaged or altered: what it sent does not match its id ({complaint})"
         raise FetchError(complaint or f"git {arguments[0]} exited with status {error.returncode}") from None

@@ -14,19 +14,21 @@ def run(spec: dict, inputs: dict, out: Path) -> None:
     """Fetch the file that `spec` names; raises UserError if it cannot be fetched or is not the pinned one."""
     job = Job.model_validate(spec)
     source = job.source
-    where = f"{source.path_in_repo()} of {source.url()} at {source.revision}"
-    say(f"fetching {where}")
+    location = f"{source.path_in_repo()} of {source.url()} at {source.revision}"
+    say(f"fetching {location}")
     try:
         content, blob = repository.read(source.url(), source.revision, source.path_in_repo(), out)
     except repository.FetchError as error:
         raise UserError(
-            f"cannot fetch {where}: {error}; check repository, commit and network, or name a local clone as "
+            f"cannot fetch {location}: {error}; check repository, commit and network, or name a local clone as "
             f"`repo`, or a `folder` that contains {source.file}"
         ) from None
     digest = hashlib.sha256(content).hexdigest()
     say(f"{len(content)} bytes, sha256 {digest}")
     if source.sha256 not in (None, digest):
-        raise UserError(f"{where} has the sha256 {digest}, but {source.sha256} is pinned; it is not the released file")
+        raise UserError(
+            f"{location} has the sha256 {digest}, but {source.sha256} is pinned; it is not the released file"
+        )
     (out / "items.jsonl").write_bytes(content)
-    facts = {"id": job.id, "from": where, "blob": blob, "sha256": digest, "lines": content.count(b"\n")}
-    (out / "items.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    metadata = {"id": job.id, "from": location, "blob": blob, "sha256": digest, "lines": content.count(b"\n")}
+    (out / "items.json").write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")

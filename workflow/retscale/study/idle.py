@@ -69,7 +69,7 @@ RULES = [
     ),
     Rule(RetrievalTask, ("corpus",), lambda task, _: task.alone, "`alone: true`"),
     Rule(RowsSource, ("relevant",), lambda source, _: source.label, "`label`"),
-    Rule(JsonlSource, ("repo", "revision", "root"), lambda source, _: source.fetched, "a file that is fetched"),
+    Rule(JsonlSource, ("repo", "revision", "root"), lambda source, _: source.needs_fetch, "a file that is fetched"),
     Rule(IclTask, ("stop",), lambda task, _: task.generated, "a type whose answers are generated"),
     Rule(
         IclTask,
