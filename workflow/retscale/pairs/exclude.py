@@ -27,19 +27,19 @@ class Excluder:
         if not self.keys:  # nothing to exclude: skip the check of millions of passages
             return []
         query_key, passage_key, passage_runs = key(query), key(passage), runs(passage, self.near_words)
-        found = []
+        overlaps = []
         for name, keys in self.keys.items():
             if passage_key in keys:
-                found.append(f"passage in {name}")
+                overlaps.append(f"passage in {name}")
             elif query_key in keys:
-                found.append(f"query in {name}")
+                overlaps.append(f"query in {name}")
             elif passage_runs and len(passage_runs & self.runs[name]) >= self.near_share * len(passage_runs):
-                found.append(f"passage nearly in {name}")
-        return found
+                overlaps.append(f"passage nearly in {name}")
+        return overlaps
 
 
 def runs(text: str, length: int) -> set[int]:
     """Hashes of all runs of `length` words after a leading title; empty for a shorter text. Only for use within one
     process: Python salts them."""
-    split = words(untitled(text))
-    return {hash(tuple(split[i : i + length])) for i in range(len(split) - length + 1)}
+    tokens = words(untitled(text))
+    return {hash(tuple(tokens[i : i + length])) for i in range(len(tokens) - length + 1)}

@@ -21,18 +21,18 @@ def read(excluded: list[Excluded], tests: dict[str, HeldOut], files: list[Path])
     `files` are task.json and items.json of tests that a job has read, each in a folder of the test's name. UserError if
     a test has no text, for then nothing of it would be held out.
     """
-    found: dict[str, list[str]] = {}
+    by_test: dict[str, list[str]] = {}
     for part in excluded:
-        found.setdefault(part.name, []).extend(of_wheel(part))
-    made = {path.parent.name: path for path in files}
+        by_test.setdefault(part.name, []).extend(of_wheel(part))
+    fetched = {path.parent.name: path for path in files}
     for name, test in tests.items():
-        if test.source is None and name not in made:
+        if test.source is None and name not in fetched:
             raise UserError(f"held_out: {name} must be read first; give its task.json or items.json with --tests")
-        found[name] = list(of_items(name, test, made.get(name)) if test.fields else of_task(made[name]))
-    for name, held in found.items():
-        if not any(text.strip() for text in held):
+        by_test[name] = list(of_items(name, test, fetched.get(name)) if test.fields else of_task(fetched[name]))
+    for name, test_texts in by_test.items():
+        if not any(text.strip() for text in test_texts):
             raise UserError(f"held_out: {name} has no text to leave out of training; check its source")
-    return found
+    return by_test
 
 
 def of_wheel(part: Excluded) -> Iterator[str]:

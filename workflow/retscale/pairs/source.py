@@ -22,32 +22,34 @@ def open_rows(source: WheelSource | File | HubFiles) -> tuple[Iterator[dict], st
         return read_file(source.file()), None
     from retscale.hub.snapshot import snapshot
 
-    found = snapshot(source.repo, source.revision, lambda names: _named(source, names), kind="dataset")
-    return (row for name in _named(source, found.sha256) for row in read_file(found.folder / name)), found.commit
+    download = snapshot(source.repo, source.revision, lambda names: _matching(source, names), kind="dataset")
+    return (
+        row for name in _matching(source, download.sha256) for row in read_file(download.folder / name)
+    ), download.commit
 
 
 def triples(source: Iterable[dict], fields: Fields) -> Iterator[tuple[str, str, list[str]]]:
     """(query, positive, negatives) for each positive of each row; UserError if a row lacks a field."""
     for number, row in enumerate(source, 1):
-        _need(row, number, fields.query, fields.passage)
+        _require(row, number, fields.query, fields.passage)
         if not isinstance(row[fields.query], str | None):
             raise UserError(
                 f"row {number} of the pairs: {fields.query!r} holds {reprlib.repr(row[fields.query])}, which is not text"
             )
-        further = []
+        negatives = []
         if fields.negatives:
-            named = fnmatch.filter(row, fields.negatives)
-            if not named:
-                _need(row, number, fields.negatives)
-            further = [text for name in named for text in texts(row[name])]
+            names = fnmatch.filter(row, fields.negatives)
+            if not names:
+                _require(row, number, fields.negatives)
+            negatives = [text for name in names for text in texts(row[name])]
         for positive in texts(row[fields.passage]) or [""]:
-            yield row[fields.query] or "", positive, further
+            yield row[fields.query] or "", positive, negatives
 
 
 def passages_in(source: Iterable[dict], fields: Text) -> Iterator[str]:
     """The passage of each row; UserError if a row lacks the field."""
     for number, row in enumerate(source, 1):
-        _need(row, number, fields.text)
+        _require(row, number, fields.text)
         yield from texts(row[fields.text])
 
 
@@ -71,21 +73,21 @@ def texts(value: str | dict | list | None) -> list[str]:
     return result
 
 
-def _need(row: dict, number: int, *fields: str) -> None:
+def _require(row: dict, number: int, *fields: str) -> None:
     for field in fields:
         if field not in row:
             raise UserError(f"row {number} of the pairs has no field {field!r}; it has {', '.join(map(repr, row))}")
 
 
-def _named(source: HubFiles, names: Iterable[str]) -> list[str]:
+def _matching(source: HubFiles, names: Iterable[str]) -> list[str]:
     """The `names` that the source selects, in its order; raises UserError if one of its patterns matches none."""
-    found = []
+    selected = []
     for pattern in source.files:
-        fitting = sorted(fnmatch.filter(names, pattern))
-        if not fitting:
+        matches = sorted(fnmatch.filter(names, pattern))
+        if not matches:
             raise UserError(f"the data set {source.repo} at {source.revision} has no file {pattern!r}")
-        found += [name for name in fitting if name not in found]
-    return found
+        selected += [name for name in matches if name not in selected]
+    return selected
 
 
 def read_file(path: Path) -> Iterator[dict]:
