@@ -18,7 +18,7 @@ from retscale.mine.bm25 import Index
 from retscale.mine.choose import choose, hardest
 from retscale.mine.config import MineConfig, Stemmer, StopWords
 from retscale.mine.rank import by_encoder, by_given
-from retscale.mine.run import mine, short
+from retscale.mine.run import mine, shortage
 from retscale.mine.terms import ENGLISH, stop_words
 
 PASSAGES = {
@@ -81,7 +81,7 @@ def test_positives_and_their_copies_are_never_negatives():
     assert found["q"]["negatives"] == ["p5", "p1"]
 
 
-def test_every_positive_of_a_query_is_spared():
+def test_every_positive_of_a_query_is_excluded():
     found, _ = mined([("q", "cats", "p1"), ("q", "cats", "p5"), ("r", "cats", "p3")], negatives=2)
     assert found["q"]["negatives"] == ["p0", "p2"]
     assert "p1" in found["r"]["negatives"]
@@ -92,7 +92,7 @@ def test_what_is_not_found_is_missing_and_counted():
     assert found["q"]["negatives"] == ["p4"] and found["q"]["scores"][0] > 0
     assert found["r"]["negatives"] == found["r"]["scores"] == [] and len(found["s"]["negatives"]) == 2
     assert (facts["short"], facts["missing"]) == (2, 3)
-    assert short({**facts, "queries": 5000, "short": 12}) == (
+    assert shortage({**facts, "queries": 5000, "short": 12}) == (
         "mine: 12 of 5,000 queries (0.2%) have fewer than 2 negatives; 3 are missing, which recipes with "
         "`too_few: fill` replace by random passages"
     )
@@ -174,8 +174,8 @@ def zipf():
     passages = texts(SIZES["passages"], 40)
     passages[100:110] = [passages[99]] * 10
     queries = [*texts(SIZES["queries"] - 3, 8), "w0", "w1 w1 w500", "unknown"]
-    spared = [np.sort(random.choice(len(passages), random.integers(0, 5), replace=False)) for _ in queries]
-    return passages, queries, spared
+    excluded = [np.sort(random.choice(len(passages), random.integers(0, 5), replace=False)) for _ in queries]
+    return passages, queries, excluded
 
 
 CONFIGS = [{}, {"variant": "robertson", "k1": 1.5, "b": 0.75}, {"variant": "atire", "stopwords": "english", "b": 0}]
@@ -218,22 +218,22 @@ def test_scores_are_those_of_a_sparse_matrix(zipf):
 @pytest.mark.parametrize("block, threads", [(64, 1), (1000, 3), (2**16, 2)])
 @pytest.mark.parametrize("config", CONFIGS, ids=["lucene", "robertson", "atire"])
 def test_the_compiled_search_finds_the_same_bits_in_any_blocks_and_threads(zipf, config, block, threads):
-    passages, queries, spared = zipf
+    passages, queries, excluded = zipf
     index = Index(passages, MineConfig.model_validate({"stopwords": "none", **config}))
     for k in (1, 10, 4000):
-        expected = list(index.top(queries, spared, k, compiled=False))
-        found = list(index.top(queries, spared, k, compiled=True, block=block, threads=threads))
+        expected = list(index.top(queries, excluded, k, compiled=False))
+        found = list(index.top(queries, excluded, k, compiled=True, block=block, threads=threads))
         assert len(found) == len(expected)
         for (passages_, scores), (expected_passages, expected_scores) in zip(found, expected):
             assert passages_.tolist() == expected_passages.tolist()
             assert scores.tobytes() == expected_scores.tobytes()
 
 
-def test_what_is_spared_is_not_found_and_nothing_else_changes(zipf):
-    passages, queries, spared = zipf
+def test_what_is_excluded_is_not_found_and_nothing_else_changes(zipf):
+    passages, queries, excluded = zipf
     index = Index(passages, MineConfig(stopwords="none"))
     with_all = index.top(queries, [np.array([], int)] * len(queries), 2000)
-    for (found, scores), without, (rest, rest_scores) in zip(with_all, spared, index.top(queries, spared, 2000)):
+    for (found, scores), without, (rest, rest_scores) in zip(with_all, excluded, index.top(queries, excluded, 2000)):
         keep = ~np.isin(found, without)
         n = min(keep.sum(), 1990)
         assert rest[:n].tolist() == found[keep][:n].tolist() and rest_scores[:n].tobytes() == scores[keep][:n].tobytes()
@@ -266,7 +266,9 @@ def test_words_and_stop_words_are_those_of_bm25s():
     terms = Index([text], MineConfig()).terms
     words = bm25s.tokenize(text, return_ids=False, show_progress=False)[0]
     assert list(terms.names) == sorted(word.replace("ς", "σ") for word in words)
-    assert [number for number in terms.of(text) if number >= 0] == [terms.names[w.replace("ς", "σ")] for w in words]
+    assert [number for number in terms.numbers(text) if number >= 0] == [
+        terms.names[w.replace("ς", "σ")] for w in words
+    ]
 
 
 @pytest.mark.parametrize(
@@ -301,9 +303,9 @@ def test_stems_and_stop_words_by_language():
 
 
 def test_threads_share_a_stemmer(zipf):
-    passages, queries, spared = zipf
+    passages, queries, excluded = zipf
     config = MineConfig(stemmer="english")
-    one, many = (list(Index(passages, config).top(queries * 50, spared * 50, 10, threads=n)) for n in (1, 8))
+    one, many = (list(Index(passages, config).top(queries * 50, excluded * 50, 10, threads=n)) for n in (1, 8))
     assert all(a.tolist() == b.tolist() and x.tobytes() == y.tobytes() for (a, x), (b, y) in zip(one, many))
 
 
@@ -417,7 +419,7 @@ def test_an_encoders_ranking_is_that_of_a_full_sort(monkeypatch, tmp_path):
     texts[100:150] = [texts[8]] * 50  # more than the candidates of a search
     queries = texts[:40] + ["zzz"]
     positives = [random.choice(300, random.integers(1, 3), replace=False) for _ in queries]
-    spared = [np.unique(np.concatenate([rows, random.choice(300, 9)])) for rows in positives]
+    excluded = [np.unique(np.concatenate([rows, random.choice(300, 9)])) for rows in positives]
     scores = embed(queries, "query").astype(float) @ embed(texts, "passage").astype(float).T
     passages = pd.DataFrame({"passage_id": [f"p{i:03d}" for i in range(300)], "text": texts})
     asked = pd.Series(queries, [f"q{i}" for i in range(len(queries))])
@@ -425,10 +427,10 @@ def test_an_encoders_ranking_is_that_of_a_full_sort(monkeypatch, tmp_path):
     for shard, cells, top in ((300, 2**24, 20), (37, 500, 20), (64, 700, 300)):
         monkeypatch.setattr(vectors, "VECTORS_A_SHARD", shard)
         monkeypatch.setattr(search, "CELLS", cells)
-        rows, values, positive = dense.nearest(Letters(), passages, asked, positives, spared, top, tmp_path)
+        rows, values, positive = dense.nearest(Letters(), passages, asked, positives, excluded, top, tmp_path)
         made.append((rows[:, :20].tolist(), values[:, :20].tobytes(), positive.tobytes()))
         for q in range(len(queries)):
-            free = np.setdiff1d(np.arange(300), spared[q])
+            free = np.setdiff1d(np.arange(300), excluded[q])
             found = rows[q][rows[q] >= 0]
             assert set(found) <= set(free) and len(found) == len(set(found)) == min(top, len(free))
             best = np.sort(scores[q, free])[::-1][:top]

@@ -109,7 +109,7 @@ def test_the_margin_acts_within_the_top():
     pairs = pd.DataFrame([(f"q{i}", "q", "p00") for i in range(60)], columns=["query_id", "query", "passage_id"])
     passages = pd.DataFrame({"passage_id": [f"p{i:02d}" for i in range(11)], "text": [f"t{i}" for i in range(11)]})
 
-    def rank(passages, queries, positives, spared, config):
+    def rank(passages, queries, positives, excluded, config):
         for _ in queries:
             yield Ranked(ranked[: config.top], scores[: config.top], scores[: config.top], 0.8)
 

@@ -29,32 +29,34 @@ class Index:
     def __init__(self, texts: Sequence[str], config: MineConfig):
         self.count = len(texts)
         self.terms = Terms(config.stopwords, config.stemmer)
-        parts, lengths = _read(texts, self.terms)
-        number = np.array(self.terms.close(), np.int32)
-        frequency = np.zeros(len(number), np.int64)
+        parts, lengths = _postings(texts, self.terms)
+        alphabetical = np.array(self.terms.close(), np.int32)
+        frequency = np.zeros(len(alphabetical), np.int64)
         for word, _, _ in parts:
-            frequency += np.bincount(number[word], minlength=len(number))
+            frequency += np.bincount(alphabetical[word], minlength=len(alphabetical))
         self.starts = np.concatenate([[0], frequency.cumsum()])
         self.passages = np.empty(self.starts[-1], np.int32)
         self.gains = np.empty(self.starts[-1], np.float32)
         weight = idf(frequency, self.count, config.variant)
         relative = lengths / (lengths.mean() or 1) if self.count else lengths
-        free = self.starts[:-1].copy()
+        next_free = self.starts[:-1].copy()
         for _ in range(len(parts)):
-            word, passage, times = parts.pop(0)
-            word = number[word]
+            word, passage, tf = parts.pop(0)
+            word = alphabetical[word]
             runs = np.flatnonzero(np.diff(word, prepend=-1))
             sizes = np.diff(runs, append=len(word))
-            place = free[word] + np.arange(len(word)) - np.repeat(runs, sizes)
-            free[word[runs]] += sizes
-            self.passages[place] = passage
-            self.gains[place] = weight[word] * saturation(times, relative[passage], config)
-        self.bounds = np.maximum.reduceat(self.gains, self.starts[:-1]) if len(number) else np.empty(0, np.float32)
+            position = next_free[word] + np.arange(len(word)) - np.repeat(runs, sizes)
+            next_free[word[runs]] += sizes
+            self.passages[position] = passage
+            self.gains[position] = weight[word] * saturation(tf, relative[passage], config)
+        self.bounds = (
+            np.maximum.reduceat(self.gains, self.starts[:-1]) if len(alphabetical) else np.empty(0, np.float32)
+        )
 
     def top(
         self,
         queries: Sequence[str],
-        spared: Sequence[np.ndarray],
+        excluded: Sequence[np.ndarray],
         k: int,
         *,
         block: int = BLOCK,
@@ -63,69 +65,67 @@ class Index:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each query at most `k` passages (int32) and their scores, best first, ties by lower number.
 
-        Passages that score 0 and those in `spared[query]` are left out. None of `block`, `threads` (None: as many as
+        Passages that score 0 and those in `excluded[query]` are left out. None of `block`, `threads` (None: as many as
         the job may use) and `compiled` (None: where it pays) changes a bit of a result.
         """
         if compiled is None:
             compiled = len(queries) * self.count >= COMPILE
-        search = partial(self._compiled, block=block) if compiled else self._plain
+        search = partial(self._search_compiled, block=block) if compiled else self._search_numpy
         threads = threads or int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
         with ThreadPoolExecutor(threads) as pool:
             for first in range(0, len(queries), QUERIES):
                 last = min(first + QUERIES, len(queries))
                 cuts = np.linspace(first, last, threads + 1).astype(int)
-                parts = [slice(a, b) for a, b in pairwise(cuts) if a < b]
-                for found in pool.map(lambda part: search(queries[part], spared[part], k), parts):
-                    yield from found
+                slices = [slice(a, b) for a, b in pairwise(cuts) if a < b]
+                for results in pool.map(lambda part: search(queries[part], excluded[part], k), slices):
+                    yield from results
 
     def scores(self, query: str, passages: np.ndarray) -> np.ndarray:
         """The float32 scores of some passages, the same bits as `top` finds."""
         total = np.zeros(len(passages), np.float32)
-        _, words, weights = self._asked([query])
+        _, words, weights = self._query_terms([query])
         for word, weight in zip(words, weights):
-            some = slice(self.starts[word], self.starts[word + 1])
-            at = np.searchsorted(self.passages[some], passages).clip(max=some.stop - some.start - 1)
-            there = self.passages[some][at] == passages
-            total[there] += weight * self.gains[some][at[there]]
+            postings = slice(self.starts[word], self.starts[word + 1])
+            position = np.searchsorted(self.passages[postings], passages).clip(max=postings.stop - postings.start - 1)
+            present = self.passages[postings][position] == passages
+            total[present] += weight * self.gains[postings][position[present]]
         return total
 
-    def _asked(self, queries: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _query_terms(self, queries: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """starts, words (int64) and weights (float32): the known words of query q, greatest bound first, and how often
         it has each are the slice starts[q]:starts[q + 1]."""
-        known = [[word for word in self.terms.of(query) if word >= 0] for query in queries]
-        sizes = np.fromiter(map(len, known), np.int64, len(known))
-        flat = np.fromiter(chain.from_iterable(known), np.int64, sizes.sum())
-        queried, times = np.unique(
-            np.repeat(np.arange(len(known)), sizes) * len(self.bounds) + flat, return_counts=True
-        )
-        query, words = np.divmod(queried, max(len(self.bounds), 1))
-        weights = times.astype(np.float32)
+        query, words = _words(queries, self.terms)
+        pairs, tf = np.unique(query * len(self.bounds) + words, return_counts=True)
+        query, words = np.divmod(pairs, max(len(self.bounds), 1))
+        weights = tf.astype(np.float32)
         order = np.lexsort((words, -weights * self.bounds[words], query))
-        return _starts(np.bincount(query, minlength=len(known))), words[order], weights[order]
+        return _starts(np.bincount(query, minlength=len(queries))), words[order], weights[order]
 
-    def _plain(self, queries: Sequence[str], spared: Sequence[np.ndarray], k: int) -> list[tuple]:
+    def _search_numpy(self, queries: Sequence[str], excluded: Sequence[np.ndarray], k: int) -> list[tuple]:
         """The search in numpy: every posting list is added up."""
-        starts, words, weights = self._asked(queries)
-        found = []
-        for q, without in enumerate(spared):
+        starts, words, weights = self._query_terms(queries)
+        results = []
+        for q, excluded_passages in enumerate(excluded):
             total = np.zeros(self.count, np.float32)
             for word, weight in zip(words[starts[q] : starts[q + 1]], weights[starts[q] : starts[q + 1]]):
-                some = slice(self.starts[word], self.starts[word + 1])
-                total[self.passages[some]] += weight * self.gains[some]
-            total[without] = 0
+                postings = slice(self.starts[word], self.starts[word + 1])
+                total[self.passages[postings]] += weight * self.gains[postings]
+            total[excluded_passages] = 0
             ranked = np.flatnonzero(total).astype(np.int32)
             if len(ranked) > k:
                 least = np.partition(total[ranked], -k)[-k]
                 ranked = ranked[total[ranked] >= least]  # all that tie with the last stay in; ties are broken by number
             ranked = ranked[np.lexsort((ranked, -total[ranked]))][:k]
-            found.append((ranked, total[ranked]))
-        return found
+            results.append((ranked, total[ranked]))
+        return results
 
-    def _compiled(self, queries: Sequence[str], spared: Sequence[np.ndarray], k: int, block: int) -> list[tuple]:
+    def _search_compiled(
+        self, queries: Sequence[str], excluded: Sequence[np.ndarray], k: int, block: int
+    ) -> list[tuple]:
         """The same with the compiled search."""
         from retscale.mine import kernel
 
-        starts, words, weights = self._asked(queries)
+        starts, words, weights = self._query_terms(queries)
         best = np.zeros((len(queries), min(k, self.count)), np.int64)
         kernel.search(
             self.starts,
@@ -136,13 +136,13 @@ class Index:
             words,
             weights,
             weights * self.bounds[words],
-            _starts([len(some) for some in spared]),
-            np.concatenate([np.sort(some) for some in spared]).astype(np.int32),
+            _starts([len(rows) for rows in excluded]),
+            np.concatenate([np.sort(rows) for rows in excluded]).astype(np.int32),
             block,
             best,
         )
         best = np.sort(best, axis=1)[:, ::-1]
-        passages = (kernel.ALL - (best & kernel.ALL)).astype(np.int32)
+        passages = (kernel.LOW_BITS - (best & kernel.LOW_BITS)).astype(np.int32)
         scores = (best >> 32).astype(np.int32).view(np.float32)
         return [(passages[q, :n], scores[q, :n]) for q, n in enumerate((best > 0).sum(1))]
 
@@ -155,27 +155,33 @@ def idf(frequency: np.ndarray, count: int, variant: str) -> np.ndarray:
     return np.log1p(odds) if variant == "lucene" else np.log(np.maximum(odds, 1))
 
 
-def saturation(times: np.ndarray, length: np.ndarray, config: MineConfig) -> np.ndarray:
-    """What `times` occurrences count in passages of `length` mean lengths; (k1 + 1) only scales, and Lucene omits it."""
+def saturation(tf: np.ndarray, length: np.ndarray, config: MineConfig) -> np.ndarray:
+    """What `tf` occurrences count in passages of `length` mean lengths; (k1 + 1) only scales, and Lucene omits it."""
     scale = config.k1 + 1 if config.variant == "atire" else 1
-    return scale * times / (times + config.k1 * (1 - config.b + config.b * length))
+    return scale * tf / (tf + config.k1 * (1 - config.b + config.b * length))
 
 
-def _read(texts: Sequence[str], terms: Terms) -> tuple[list[tuple], np.ndarray]:
+def _postings(texts: Sequence[str], terms: Terms) -> tuple[list[tuple], np.ndarray]:
     """For each chunk (word, passage, occurrences) sorted by both, and the number of words of each passage."""
     parts, lengths = [], np.empty(len(texts), np.int32)
     for first in range(0, len(texts), CHUNK):
-        split = [terms.of(text) for text in texts[first : first + CHUNK]]
-        sizes = np.fromiter(map(len, split), np.int64, len(split))
-        words = np.fromiter(chain.from_iterable(split), np.int64, sizes.sum())
-        passage = np.repeat(np.arange(len(split)), sizes)[words >= 0]
-        words = words[words >= 0]
-        lengths[first : first + CHUNK] = np.bincount(passage, minlength=len(split))
-        postings, times = np.unique(words * CHUNK + passage, return_counts=True)
+        chunk = texts[first : first + CHUNK]
+        passage, words = _words(chunk, terms)
+        lengths[first : first + CHUNK] = np.bincount(passage, minlength=len(chunk))
+        postings, tf = np.unique(words * CHUNK + passage, return_counts=True)
         parts.append(
-            ((postings // CHUNK).astype(np.int32), (postings % CHUNK + first).astype(np.int32), times.astype(np.int32))
+            ((postings // CHUNK).astype(np.int32), (postings % CHUNK + first).astype(np.int32), tf.astype(np.int32))
         )
     return parts, lengths
+
+
+def _words(texts: Sequence[str], terms: Terms) -> tuple[np.ndarray, np.ndarray]:
+    """The known words of all texts in their order (int64), each with the position of its text."""
+    split_texts = [terms.numbers(text) for text in texts]
+    sizes = np.fromiter(map(len, split_texts), np.int64, len(split_texts))
+    words = np.fromiter(chain.from_iterable(split_texts), np.int64, sizes.sum())
+    known = words >= 0
+    return np.repeat(np.arange(len(split_texts)), sizes)[known], words[known]
 
 
 def _starts(sizes: Sequence[int]) -> np.ndarray:

@@ -22,40 +22,40 @@ def nearest(
     passages: pd.DataFrame,
     queries: pd.Series,
     positives: list[np.ndarray],
-    spared: list[np.ndarray],
+    excluded: list[np.ndarray],
     top: int,
     folder: Path,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row numbers (queries, at most top) and cosines of the best passages, best first, ties by lower number; and the
     lowest cosine of each query's positives.
 
-    Those in `spared[query]` are left out; where there are too few passages rows are -1 and scores -inf. The tokens of
+    Those in `excluded[query]` are left out; where there are too few passages rows are -1 and scores -inf. The tokens of
     all passages are kept in `folder` meanwhile. Memory: a shard of vectors, and queries x top.
     """
-    asked = encoder.embed(encoder.tokens(queries.tolist(), "query"), "mine: queries")
-    search.check_finite(asked, queries.index, "query")
+    query_vectors = encoder.embed(encoder.tokens(queries.tolist(), "query"), "mine: queries")
+    search.check_finite(query_vectors, queries.index, "query")
     ids, texts = passages["passage_id"].to_numpy(object), passages["text"]
     parts = (texts.iloc[i : i + TEXTS_AT_A_TIME].tolist() for i in range(0, len(texts), TEXTS_AT_A_TIME))
     lowest = np.full(len(queries), np.inf, np.float32)
-    with tempfile.TemporaryDirectory(dir=folder) as own:
-        store = tokens(Path(own) / "ids", len(texts), parts, lambda some: encoder.tokens(some, "passage"))
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        store = tokens(Path(scratch) / "ids", len(texts), parts, lambda batch: encoder.tokens(batch, "passage"))
         query, row = _pairs(positives)
-        by_vector = np.argsort(store.number[row], kind="stable")
-        query, vector = query[by_vector], store.number[row][by_vector]
+        order = np.argsort(store.number[row], kind="stable")
+        query, vector = query[order], store.number[row][order]
 
         def shards() -> Iterator[np.ndarray]:
             for rows in cut(len(store)):
                 vectors = encoder.embed(store[rows], f"mine: passages {rows.start + 1} to {rows.stop}")
-                here = slice(*np.searchsorted(vector, [rows.start, rows.stop]))
-                scores = search.cosines(asked, vectors, query[here], vector[here] - rows.start)
-                np.minimum.at(lowest, query[here], scores)
+                in_shard = slice(*np.searchsorted(vector, [rows.start, rows.stop]))
+                scores = search.cosines(query_vectors, vectors, query[in_shard], vector[in_shard] - rows.start)
+                np.minimum.at(lowest, query[in_shard], scores)
                 yield vectors
 
         documents = Documents.make(ids, store.number, place=np.arange(len(ids), dtype=np.int32))
-        best = search.top_k(asked, shards(), documents, top, exclude=_pairs(spared), device=device())
+        best = search.top_k(query_vectors, shards(), documents, top, exclude=_pairs(excluded), device=device())
     return *best, lowest
 
 
 def _pairs(rows: list[np.ndarray]) -> search.Pairs:
     """Parallel numbers of query and row."""
-    return np.repeat(np.arange(len(rows)), [len(some) for some in rows]), np.concatenate(rows)
+    return np.repeat(np.arange(len(rows)), [len(of_query) for of_query in rows]), np.concatenate(rows)

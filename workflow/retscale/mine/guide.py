@@ -20,10 +20,15 @@ def guided(encoder: Encoder, folder: Path) -> Callable[[Ranking, pd.DataFrame, p
 
     def guide(ranking: Ranking, passages: pd.DataFrame, queries: pd.Series, positives: list[np.ndarray]) -> Ranking:
         ranking = list(ranking)
-        rows = [np.concatenate([own, ranked.rows]) for own, ranked in zip(positives, ranking, strict=True)]
+        rows = [
+            np.concatenate([positive_rows, ranked.rows])
+            for positive_rows, ranked in zip(positives, ranking, strict=True)
+        ]
         scores = pair_scores(encoder, passages, queries, rows, folder)
-        for ranked, own, found in zip(ranking, positives, scores, strict=True):
-            yield ranked._replace(judged=found[len(own) :], positive=float(found[: len(own)].min()))
+        for ranked, positive_rows, cosines in zip(ranking, positives, scores, strict=True):
+            yield ranked._replace(
+                margin_scores=cosines[len(positive_rows) :], positive_score=float(cosines[: len(positive_rows)].min())
+            )
 
     return guide
 
@@ -35,22 +40,22 @@ def pair_scores(
 
     The tokens of these passages are kept in `folder` meanwhile. Memory: a shard of vectors, and 32 bytes per pair.
     """
-    asked = encoder.embed(encoder.tokens(queries.tolist(), "query"), "mine: queries, by the guide")
-    search.check_finite(asked, queries.index, "query")
-    needed, row = np.unique(np.concatenate(rows), return_inverse=True)
-    of = np.repeat(np.arange(len(rows)), [len(some) for some in rows])
-    ids, texts = passages["passage_id"].to_numpy(object)[needed], passages["text"].iloc[needed]
+    query_vectors = encoder.embed(encoder.tokens(queries.tolist(), "query"), "mine: queries, by the guide")
+    search.check_finite(query_vectors, queries.index, "query")
+    unique_rows, row = np.unique(np.concatenate(rows), return_inverse=True)
+    query = np.repeat(np.arange(len(rows)), [len(of_query) for of_query in rows])
+    ids, texts = passages["passage_id"].to_numpy(object)[unique_rows], passages["text"].iloc[unique_rows]
     parts = (texts.iloc[i : i + TEXTS_AT_A_TIME].tolist() for i in range(0, len(texts), TEXTS_AT_A_TIME))
     scores = np.empty(len(row), np.float32)
-    with tempfile.TemporaryDirectory(dir=folder) as own:
-        store = tokens(Path(own) / "ids", len(texts), parts, lambda some: encoder.tokens(some, "passage"))
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        store = tokens(Path(scratch) / "ids", len(texts), parts, lambda batch: encoder.tokens(batch, "passage"))
         names = np.empty(len(store), object)
         names[store.number] = ids
         vector = store.number[row]
         order = np.argsort(vector, kind="stable")
-        for some in cut(len(store)):
-            vectors = encoder.embed(store[some], f"mine: passages {some.start + 1} to {some.stop}, by the guide")
-            search.check_finite(vectors, names[some], "passage")
-            here = order[slice(*np.searchsorted(vector[order], [some.start, some.stop]))]
-            scores[here] = search.cosines(asked, vectors, of[here], vector[here] - some.start)
-    return np.split(scores, np.cumsum([len(some) for some in rows])[:-1])
+        for shard in cut(len(store)):
+            vectors = encoder.embed(store[shard], f"mine: passages {shard.start + 1} to {shard.stop}, by the guide")
+            search.check_finite(vectors, names[shard], "passage")
+            in_shard = order[slice(*np.searchsorted(vector[order], [shard.start, shard.stop]))]
+            scores[in_shard] = search.cosines(query_vectors, vectors, query[in_shard], vector[in_shard] - shard.start)
+    return np.split(scores, np.cumsum([len(of_query) for of_query in rows])[:-1])

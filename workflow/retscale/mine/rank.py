@@ -17,12 +17,12 @@ if TYPE_CHECKING:  # torch is imported only where an encoder mines
 
 class Ranked(NamedTuple):
     """A query's best passages without its positives, at most `top`, best first: row numbers and scores. And what a
-    margin compares: `judged`, scores of these passages, and `positive`, the lowest score of a positive."""
+    margin compares: `margin_scores`, scores of these passages, and `positive_score`, the lowest score of a positive."""
 
     rows: np.ndarray
     scores: np.ndarray
-    judged: np.ndarray
-    positive: float
+    margin_scores: np.ndarray
+    positive_score: float
 
 
 Ranking = Iterator[Ranked]
@@ -34,11 +34,11 @@ def by_bm25(
     passages: pd.DataFrame,
     queries: pd.Series,
     positives: list[np.ndarray],
-    spared: list[np.ndarray],
+    excluded: list[np.ndarray],
     config: MineConfig,
 ) -> Ranking:
-    index, asked = Index(passages["text"], config), queries.tolist()
-    for query, rows, (ranked, scores) in zip(asked, positives, index.top(asked, spared, config.top), strict=True):
+    index, texts = Index(passages["text"], config), queries.tolist()
+    for query, rows, (ranked, scores) in zip(texts, positives, index.top(texts, excluded, config.top), strict=True):
         yield Ranked(ranked, scores, scores, 0.0 if config.margin is None else float(index.scores(query, rows).min()))
 
 
@@ -50,13 +50,13 @@ def by_encoder(encoder: "Encoder", folder: Path) -> Rank:
         passages: pd.DataFrame,
         queries: pd.Series,
         positives: list[np.ndarray],
-        spared: list[np.ndarray],
+        excluded: list[np.ndarray],
         config: MineConfig,
     ) -> Ranking:
-        found = dense.nearest(encoder, passages, queries, positives, spared, config.top, folder)
-        for rows, scores, positive in zip(*found, strict=True):
-            known = rows >= 0
-            yield Ranked(rows[known], scores[known], scores[known], float(positive))
+        nearest = dense.nearest(encoder, passages, queries, positives, excluded, config.top, folder)
+        for rows, scores, positive in zip(*nearest, strict=True):
+            valid = rows >= 0
+            yield Ranked(rows[valid], scores[valid], scores[valid], float(positive))
 
     return rank
 
@@ -74,19 +74,19 @@ def by_given(path: Path) -> Rank:
         passages: pd.DataFrame,
         queries: pd.Series,
         positives: list[np.ndarray],
-        spared: list[np.ndarray],
+        excluded: list[np.ndarray],
         config: MineConfig,
     ) -> Ranking:
         number = pd.Index(passages["passage_id"])
-        for query_id, without in zip(queries.index, spared, strict=True):
+        for query_id, excluded_rows in zip(queries.index, excluded, strict=True):
             ids = given.get(query_id, [])
             rows = number.get_indexer(ids)
             if len(rows) and rows.min() < 0:
                 raise UserError(
                     f"mine: query {query_id}: its negative {ids[rows.argmin()]} is missing from passages.parquet"
                 )
-            rows = rows[~np.isin(rows, without)][: config.top]
-            none = np.zeros(len(rows), np.float32)
-            yield Ranked(rows, none, none, 0.0)
+            rows = rows[~np.isin(rows, excluded_rows)][: config.top]
+            zeros = np.zeros(len(rows), np.float32)
+            yield Ranked(rows, zeros, zeros, 0.0)
 
     return rank

@@ -24,10 +24,10 @@ class Terms(dict):
         self.names: dict[str, int] = {}
         self.closed = False
         self._stem = str if stemmer == "none" else Stemmer.Stemmer(stemmer, maxCacheSize=0).stemWord
-        self._alone = Lock()  # a stemmer serves one thread at a time
+        self._lock = Lock()  # a stemmer serves one thread at a time
 
     def __missing__(self, word: str) -> int:
-        with self._alone:
+        with self._lock:
             term = self._stem(word)
             if self.closed:
                 number = self.names.get(term, -1)
@@ -38,13 +38,13 @@ class Terms(dict):
 
     def close(self) -> list[int]:
         """Number the terms by the alphabet from here on, and take no further ones; the new numbers in the old order."""
-        place = {term: number for number, term in enumerate(sorted(self.names))}
-        numbers = [place[term] for term in self.names]
-        self.update({word: numbers[number] for word, number in self.items() if number >= 0})
-        self.names, self.closed = place, True
-        return numbers
+        numbers = {term: number for number, term in enumerate(sorted(self.names))}
+        new_numbers = [numbers[term] for term in self.names]
+        self.update({word: new_numbers[number] for word, number in self.items() if number >= 0})
+        self.names, self.closed = numbers, True
+        return new_numbers
 
-    def of(self, text: str) -> list[int]:
+    def numbers(self, text: str) -> list[int]:
         """The numbers of a text's words."""
         return list(map(self.__getitem__, words(text, SHORTEST)))
 
