@@ -204,7 +204,7 @@ def test_matryoshka_trains_the_short_vectors(study, tmp_path):
         rows = np.arange(96)
         with torch.no_grad():
             q, p, _, _ = Embedder(model, data, 0, "mean", 4096, torch.device("cpu"))(rows)
-        masked = own_mask(torch.from_numpy(data.same[data.group]), torch.from_numpy(data.positives))
+        masked = own_mask(torch.from_numpy(data.copy_of[data.group]), torch.from_numpy(data.positives))
         found.append(info_nce(l2_normalize(q[:, :4]), l2_normalize(p[:, :, :4]), masked, 0.05).item())
     assert found[1] < 0.8 * found[0]
 
@@ -335,14 +335,14 @@ def test_a_batch_that_does_not_divide_is_refused(study, tmp_path):
 
 
 def test_a_model_that_does_not_fit_in_memory_is_refused(study, tmp_path, monkeypatch):
-    monkeypatch.setattr("retscale.finetune.memory.total", lambda device: 2**16)
+    monkeypatch.setattr("retscale.finetune.memory.device_memory", lambda device: 2**16)
     with pytest.raises(UserError, match="needs about .* GiB with 1 queries at once, and this cpu has"):
         tuned(study, tmp_path / "out")
 
 
 def test_memory_decides_how_many_queries_go_together(study, tmp_path, monkeypatch):
     needs = tuned(study, tmp_path / "all")[3]["peak_memory"]["predicted"]
-    monkeypatch.setattr("retscale.finetune.memory.total", lambda device: round(needs * 0.9))
+    monkeypatch.setattr("retscale.finetune.memory.device_memory", lambda device: round(needs * 0.9))
     assert tuned(study, tmp_path / "less")[3]["microbatch"] in (1, 2, 4)
 
 

@@ -29,8 +29,8 @@ def test_texts_are_cut_to_their_lengths_and_counted(study):
     data = loaded(study, prompt={"query_length": 4})
     assert max(map(len, data.query_tokens)) == 4 and max(map(len, data.passage_tokens)) == 12
     passages, queries = pd.read_parquet(study / "passages.parquet"), pd.read_parquet(study / "pairs.parquet")
-    assert data.facts["passages_cut"] == (passages["text"].str.split().str.len() > 12).sum() > 0
-    assert data.facts["queries_cut"] == (queries["query"].str.split().str.len() > 4).sum() > 0
+    assert data.counts["passages_cut"] == (passages["text"].str.split().str.len() > 12).sum() > 0
+    assert data.counts["queries_cut"] == (queries["query"].str.split().str.len() > 4).sum() > 0
 
 
 def one(seed=5, batch=7, size=30, steps=60):
@@ -146,10 +146,10 @@ def test_copies_of_a_positive_are_masked_and_a_passage_counts_once(tmp_path):
     pd.DataFrame(negatives).to_parquet(folder / "negatives.parquet")
     data = loaded(folder, max_pairs=1)
     assert len(data) == 1
-    ids, positives = (torch.from_numpy(x) for x in (data.same[data.group], data.positives))
+    ids, positives = (torch.from_numpy(x) for x in (data.copy_of[data.group], data.positives))
     assert own_mask(ids, positives).tolist() == [[False, True, False, True]]
     data = loaded(folder)
-    ids, positives = (torch.from_numpy(x) for x in (data.same[data.group], data.positives))
+    ids, positives = (torch.from_numpy(x) for x in (data.copy_of[data.group], data.positives))
     assert own_mask(ids, positives).tolist() == [[False, True, False, True]] * 2 + [[False, False, False, True]]
     # Of the three groups: (p000 p090 p010 p094) (p001 p090 p010 p094) (p002 p091 p011 p094); p094 is p001 again.
     assert pool_mask(ids, positives, 0).tolist() == [
@@ -175,7 +175,7 @@ def test_a_positive_that_was_thinned_out_is_known_all_the_same(tmp_path):
     negatives.to_parquet(folder / "negatives.parquet")
     data = loaded(folder, max_pairs=2)
     assert len(data) == 2
-    assert {*data.same[[data.group[1, 1], data.group[0, 0]]]} <= {*data.positives[0]}
+    assert {*data.copy_of[[data.group[1, 1], data.group[0, 0]]]} <= {*data.positives[0]}
 
 
 def test_two_data_sets_share_texts_by_id(study):
@@ -193,7 +193,7 @@ def test_examples_depend_on_no_hash_seed_and_no_order_of_files(study, tmp_path):
     program = (
         "import sys, hashlib; from pathlib import Path; sys.path[:0] = sys.argv[2:]; from topics import loaded; "
         "d = loaded(Path(sys.argv[1]), too_few='fill', n_negatives=6); "
-        "print(hashlib.sha256(d.group.tobytes() + d.same.tobytes() + d.positives.tobytes() + d.query.tobytes()).hexdigest())"
+        "print(hashlib.sha256(d.group.tobytes() + d.copy_of.tobytes() + d.positives.tobytes() + d.query.tobytes()).hexdigest())"
     )
     shuffled = tmp_path / "shuffled"
     shuffled.mkdir()

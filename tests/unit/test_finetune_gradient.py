@@ -58,7 +58,7 @@ def plain(model, data, rows, negatives="own", temperature=0.05):
     )[0]
     queries = torch.stack([unit(data.query_tokens[data.query[row]]) for row in rows])
     groups = torch.stack([torch.stack([unit(data.passage_tokens[i]) for i in data.group[row]]) for row in rows])
-    ids, positives = torch.from_numpy(data.same[data.group[rows]]), torch.from_numpy(data.positives[rows])
+    ids, positives = torch.from_numpy(data.copy_of[data.group[rows]]), torch.from_numpy(data.positives[rows])
     own = negatives == "own"
     masked = own_mask(ids, positives) if own else pool_mask(ids, positives, 0)
     loss = info_nce(queries, groups, masked, temperature, None if own else 0)
@@ -107,7 +107,7 @@ def test_cached_gradients_see_the_same_dropout_twice(study, data):
         torch.manual_seed(part)
         parts.append(embed(np.arange(8)[part * 4 : part * 4 + 4])[:2])
     queries, groups = map(torch.cat, zip(*parts))
-    ids, positives = torch.from_numpy(data.same[data.group[:8]]), torch.from_numpy(data.positives[:8])
+    ids, positives = torch.from_numpy(data.copy_of[data.group[:8]]), torch.from_numpy(data.positives[:8])
     loss = info_nce(queries, groups, pool_mask(ids, positives, 0), 0.05, 0)
     loss.backward()
     same(found, (loss.item(), torch.cat([p.grad.flatten() for p in model.parameters()])))
@@ -155,5 +155,5 @@ def test_a_causal_model_needs_no_mask_and_another_does(model, data):
     bert = BertModel(config, add_pooling_layer=False).eval()
     with torch.no_grad():
         for network, differs in ((model.eval(), False), (bert, True)):
-            told, blind = (embedder(network, data, masked=masked)(np.arange(8))[1] for masked in (True, False))
+            told, blind = (embedder(network, data, needs_mask=masked)(np.arange(8))[1] for masked in (True, False))
             assert ((told - blind).abs().max() > 1e-3) == differs

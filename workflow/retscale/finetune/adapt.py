@@ -38,14 +38,14 @@ def merged(model: nn.Module) -> dict[str, torch.Tensor]:
         return model.state_dict()
     base = model.get_base_model()
     deltas = {name: m.get_delta_weight("default") for name, m in base.named_modules() if isinstance(m, LoraLayer)}
-    found = {}
+    weights = {}
     for name, weight in base.state_dict().items():
         layer, _, part = name.rpartition(".base_layer.")
         if layer in deltas:
-            found[f"{layer}.{part}"] = weight + deltas[layer] if part == "weight" else weight
+            weights[f"{layer}.{part}"] = weight + deltas[layer] if part == "weight" else weight
         elif ".lora_" not in name:
-            found[name] = weight
-    return found
+            weights[name] = weight
+    return weights
 
 
 def _with_adapters(model: PreTrainedModel, lora: Lora) -> nn.Module:

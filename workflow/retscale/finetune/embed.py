@@ -18,8 +18,8 @@ from retscale.text.batch import batches
 class Embedder:
     """How the texts of examples become vectors.
 
-    budget: tokens a forward, padding included; masked: whether the model must be told where padding is, which a causal
-    one, padded on the right, need not.
+    budget: tokens a forward, padding included; needs_mask: whether the model must be told where padding is, which a
+    causal one, padded on the right, need not.
     """
 
     model: torch.nn.Module
@@ -28,7 +28,7 @@ class Embedder:
     pooling: Pooling
     budget: int
     device: torch.device
-    masked: bool = True
+    needs_mask: bool = True
 
     def __call__(self, rows: np.ndarray, forwards: int = 0) -> tuple[torch.Tensor, torch.Tensor, int, int]:
         """Unit vectors of the queries (rows, d) and passage groups (rows, 1 + n, d) of the examples `rows`.
@@ -37,24 +37,24 @@ class Embedder:
         that little is padded. At least `forwards` forwards are made. Also returns the number of tokens and of padded
         tokens.
         """
-        query, query_at, passage, passage_at = self._texts(rows)
+        query, query_position, passage, passage_position = self._texts(rows)
         ids = [*(self.data.query_tokens[i] for i in query), *(self.data.passage_tokens[i] for i in passage)]
         plan = self._split(batches([len(x) for x in ids], self.budget), forwards)
-        vectors, size = [], 0
+        vectors, n_encoded = [], 0
         for part in plan:
             tokens, mask = (to(self.device, x) for x in pad([ids[i] for i in part], self.pad_id))
-            hidden = self.model(input_ids=tokens, attention_mask=mask if self.masked else None).last_hidden_state
+            hidden = self.model(input_ids=tokens, attention_mask=mask if self.needs_mask else None).last_hidden_state
             vectors.append(pool(hidden, mask, self.pooling))
-            size += tokens.numel()
-        place = np.argsort(np.concatenate(plan))
+            n_encoded += tokens.numel()
+        position = np.argsort(np.concatenate(plan))
         vectors = l2_normalize(torch.cat(vectors))
         # A gather, whose gradient adds up over the groups that share a text.
-        at = place[query_at], place[len(query) + passage_at].reshape(len(rows), -1)
-        queries, groups = (vectors[to(self.device, torch.from_numpy(x))] for x in at)
-        real = sum(map(len, ids))
-        return queries, groups, real, size - real
+        positions = position[query_position], position[len(query) + passage_position].reshape(len(rows), -1)
+        queries, groups = (vectors[to(self.device, torch.from_numpy(x))] for x in positions)
+        n_tokens = sum(map(len, ids))
+        return queries, groups, n_tokens, n_encoded - n_tokens
 
-    def of(self, model: torch.nn.Module) -> "Embedder":
+    def with_model(self, model: torch.nn.Module) -> "Embedder":
         """The same with another model, such as this one after accelerate has prepared it."""
         return replace(self, model=model)
 
@@ -73,9 +73,9 @@ class Embedder:
 
     def _texts(self, rows: np.ndarray):
         """The texts of these examples, each once, and where in them each query and passage stands."""
-        query, query_at = np.unique(self.data.query[rows], return_inverse=True)
-        passage, passage_at = np.unique(self.data.group[rows], return_inverse=True)
-        return query, query_at, passage, passage_at
+        query, query_position = np.unique(self.data.query[rows], return_inverse=True)
+        passage, passage_position = np.unique(self.data.group[rows], return_inverse=True)
+        return query, query_position, passage, passage_position
 
     @staticmethod
     def _split(plan: list[np.ndarray], forwards: int) -> list[np.ndarray]:

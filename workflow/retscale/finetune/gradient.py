@@ -24,24 +24,24 @@ class Gradient:
     accelerator: Accelerator
     embed: Embedder
     recipe: Recipe
-    micro: int
+    microbatch: int
 
     def __call__(self, rows: np.ndarray, reseed: Callable[[int], None]) -> tuple[torch.Tensor, int, int]:
         """The loss, on the device, and the tokens and padding that were encoded for it; `rows` (share,) examples."""
-        parts = list(rows.reshape(-1, self.micro))
+        parts = list(rows.reshape(-1, self.microbatch))
         if self.recipe.negatives == "global" and len(parts) > 1:
             return self._cached(rows, parts, reseed)
         total = torch.zeros((), dtype=torch.float32, device=self.embed.device)
-        real = padding = 0
+        n_tokens = n_padding = 0
         for i, sync in self._syncs(len(parts)):
             reseed(i)
             with sync:
-                queries, groups, *sizes = self._encode(parts[i])
+                queries, groups, *counts = self._encode(parts[i])
                 loss = self._loss(parts[i], queries, groups) / len(parts)
                 self.accelerator.backward(loss)
             total += loss.detach()
-            real, padding = real + sizes[0], padding + sizes[1]
-        return total, real, padding
+            n_tokens, n_padding = n_tokens + counts[0], n_padding + counts[1]
+        return total, n_tokens, n_padding
 
     def _cached(
         self, rows: np.ndarray, parts: list[np.ndarray], reseed: Callable[[int], None]
@@ -51,24 +51,26 @@ class Gradient:
         The vectors first, without a graph; the gradient of the loss on them; then each part again, with the gradient
         of its vectors sent through it. Costs a second forward.
         """
-        found = []
+        vectors = []
         with torch.no_grad():
             for i, part in enumerate(parts):
                 reseed(i)
-                found.append(self._encode(part)[:2])
-        queries, groups = (torch.cat(x).requires_grad_() for x in zip(*found))
+                vectors.append(self._encode(part)[:2])
+        queries, groups = (torch.cat(x).requires_grad_() for x in zip(*vectors))
         loss = self._loss(rows, queries, groups)
         loss.backward()
-        real = padding = done = 0
+        n_tokens = n_padding = start = 0
         for i, sync in self._syncs(len(parts)):
             reseed(i)
-            here = slice(done, done := done + len(parts[i]))
+            rows_of_part = slice(start, start := start + len(parts[i]))
             with sync:
-                again = self._encode(parts[i])
-                surrogate = (again[0] * queries.grad[here]).sum() + (again[1] * groups.grad[here]).sum()
+                encoded = self._encode(parts[i])
+                surrogate = (encoded[0] * queries.grad[rows_of_part]).sum() + (
+                    encoded[1] * groups.grad[rows_of_part]
+                ).sum()
                 self.accelerator.backward(surrogate)
-            real, padding = real + again[2], padding + again[3]
-        return loss.detach(), real, padding
+            n_tokens, n_padding = n_tokens + encoded[2], n_padding + encoded[3]
+        return loss.detach(), n_tokens, n_padding
 
     def _encode(self, rows: np.ndarray):
         with self.accelerator.autocast():
@@ -78,8 +80,8 @@ class Gradient:
         """Under FSDP every forward gathers weights from all processes, so all must make the same number."""
         if not self.accelerator.is_fsdp2:
             return 0
-        most = torch.tensor([self.embed.forwards(rows)], device=self.embed.device)
-        return int(self.accelerator.gather(most).max())
+        n_forwards = torch.tensor([self.embed.forwards(rows)], device=self.embed.device)
+        return int(self.accelerator.gather(n_forwards).max())
 
     def _syncs(self, parts: int) -> Iterator[tuple[int, AbstractContextManager]]:
         """The number of each part and the context it is differentiated in: gradients meet after the last one."""
@@ -89,7 +91,7 @@ class Gradient:
     def _loss(self, rows: np.ndarray, queries: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
         """Mean loss of the examples `rows`, given their vectors."""
         recipe, data = self.recipe, self.embed.data
-        ids, positives = data.same[data.group[rows]], data.positives[rows]
+        ids, positives = data.copy_of[data.group[rows]], data.positives[rows]
         ids, positives = (to(queries.device, torch.from_numpy(x)) for x in (ids, positives))
         if recipe.negatives == "own":
             first, masked = None, own_mask(ids, positives)

@@ -29,12 +29,14 @@ class Log:
         self.sums = list(sums or self.sums)
         if self.path is not None and self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-            self.path.write_text("".join(kept), encoding="utf-8")
+            complete = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+            self.path.write_text("".join(complete), encoding="utf-8")
 
-    def step(self, step: int, last: bool, rate: float, loss: float, norm: float, real: float, padding: float) -> None:
-        self.sums = [a + b for a, b in zip(self.sums, (loss, norm, real, padding))]
-        self.seen += real
+    def step(
+        self, step: int, last: bool, rate: float, loss: float, norm: float, n_tokens: float, n_padding: float
+    ) -> None:
+        self.sums = [a + b for a, b in zip(self.sums, (loss, norm, n_tokens, n_padding))]
+        self.seen += n_tokens
         if step % self.every and not last:
             return
         count = (step - 1) % self.every + 1
@@ -57,21 +59,21 @@ class Log:
 class Watch:
     """Stops a run that learns nothing: one whose loss stays above that of chance.
 
-    `over`: the last steps' loss, each minus that of chance, which is the logarithm of the number of passages that a
+    `excess`: the last steps' loss, each minus that of chance, which is the logarithm of the number of passages that a
     query chooses from.
     """
 
     def __init__(self, steps: int, warmup: float):
         self.patience = max(PATIENCE, round(PATIENCE_SHARE * steps))
         self.start = round(warmup * steps)
-        self.over: list[float] = []
+        self.excess: list[float] = []
 
     def step(self, step: int, loss: float, chance: float) -> None:
         """UserError if the mean loss of the last `patience` steps, all after the warm-up, is above chance."""
         if step <= self.start:
             return
-        self.over = [*self.over, loss - chance][-self.patience :]
-        if len(self.over) == self.patience and (mean := sum(self.over) / self.patience) > 0:
+        self.excess = [*self.excess, loss - chance][-self.patience :]
+        if len(self.excess) == self.patience and (mean := sum(self.excess) / self.patience) > 0:
             raise UserError(
                 f"the loss has been {mean:.3g} above that of chance ({chance:.3g}) for {self.patience} steps up to "
                 f"step {step}: nothing is learned"

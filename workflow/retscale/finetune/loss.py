@@ -17,8 +17,8 @@ def info_nce(
         groups (masked (q, p * (1 + n))), the groups of these queries being first, first + 1, ...
     Logits are float32 at least, whatever the dtype of the vectors.
     """
-    wide = torch.promote_types(queries.dtype, torch.float32)
-    queries, passages = queries.to(wide), passages.to(wide)
+    dtype = torch.promote_types(queries.dtype, torch.float32)
+    queries, passages = queries.to(dtype), passages.to(dtype)
     if first is None:
         logits = torch.einsum("qd,qnd->qn", queries, passages)
         target = torch.zeros(len(queries), dtype=torch.long, device=queries.device)
@@ -41,8 +41,8 @@ def nested(
     learning, Kusupati et al. 2022, eq. 1 with equal weights)."""
     losses = [info_nce(queries, passages, masked, temperature, first)]
     for d in dimensions:
-        short = (torch.nn.functional.normalize(x[..., :d], dim=-1) for x in (queries, passages))
-        losses.append(info_nce(*short, masked, temperature, first))
+        truncated = (torch.nn.functional.normalize(x[..., :d], dim=-1) for x in (queries, passages))
+        losses.append(info_nce(*truncated, masked, temperature, first))
     return torch.stack(losses).mean()
 
 
@@ -53,8 +53,8 @@ def own_mask(ids: torch.Tensor, positives: torch.Tensor) -> torch.Tensor:
     have one number.
     """
     known = (ids[:, :, None] == positives[:, None, :]).any(2)
-    again = (ids[:, :, None] == ids[:, None, :]).tril(-1).any(2)
-    masked = known | again
+    repeated = (ids[:, :, None] == ids[:, None, :]).tril(-1).any(2)
+    masked = known | repeated
     masked[:, 0] = False
     return masked
 
@@ -64,8 +64,8 @@ def pool_mask(ids: torch.Tensor, positives: torch.Tensor, first: int) -> torch.T
     first, first + 1, ...: a passage counts once for a query, however many groups hold it."""
     flat = ids.flatten()
     known = (flat[None, :, None] == positives[:, None, :]).any(2)
-    again = (flat[:, None] == flat[None, :]).tril(-1).any(1)
-    masked = known | again
+    repeated = (flat[:, None] == flat[None, :]).tril(-1).any(1)
+    masked = known | repeated
     rows = torch.arange(len(positives), device=ids.device)
     masked[rows, (first + rows) * ids.shape[1]] = False
     return masked

@@ -25,15 +25,15 @@ def activations(model: nn.Module, dtype: torch.dtype, longest: int) -> tuple[flo
     checkpointing must not be on yet.
     """
     device = next(model.parameters()).device
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    found = []
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    sizes = []
     for tokens in (longest // 4, longest):
-        kept: dict[int, int] = {}
+        storages: dict[int, int] = {}
 
         def pack(tensor: torch.Tensor) -> torch.Tensor:
             storage = tensor.untyped_storage()
-            if storage.data_ptr() not in own:
-                kept[storage.data_ptr()] = storage.nbytes()
+            if storage.data_ptr() not in weights:
+                storages[storage.data_ptr()] = storage.nbytes()
             return tensor
 
         ids = torch.zeros(1, tokens, dtype=torch.long, device=device)
@@ -42,29 +42,35 @@ def activations(model: nn.Module, dtype: torch.dtype, longest: int) -> tuple[flo
             torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
         ):
             hidden = model(input_ids=ids).last_hidden_state  # held, so that no storage is used twice
-            found.append(sum(kept.values()) + hidden.untyped_storage().nbytes())
+            sizes.append(sum(storages.values()) + hidden.untyped_storage().nbytes())
         del hidden
-    slope = (found[1] - found[0]) / (longest - longest // 4)
-    return max(0.0, found[1] - slope * longest), slope
+    slope = (sizes[1] - sizes[0]) / (longest - longest // 4)
+    return max(0.0, sizes[1] - slope * longest), slope
 
 
 def predicted(
-    model: nn.Module, fixed: float, a_token: float, kept: int, forward: int, checkpointing: bool, shards: int = 1
+    model: nn.Module,
+    fixed: float,
+    per_token: float,
+    microbatch_tokens: int,
+    forward_tokens: int,
+    checkpointing: bool,
+    shards: int = 1,
 ) -> int:
     """Bytes at the peak of a step.
 
     Weights, gradients and both moments of AdamW (4 bytes each; the last three of what is trained), divided by `shards`
-    processes, and the activations of a micro-batch of `kept` tokens. With checkpointing only each layer's input is
-    kept, and one layer at a time has its activations for one forward of `forward` tokens.
+    processes, and the activations of a micro-batch of `microbatch_tokens`. With checkpointing only each layer's input
+    is kept, and one layer at a time has its activations for one forward of `forward_tokens`.
     """
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if checkpointing:
         layers, width = model.config.num_hidden_layers, model.config.hidden_size
-        running = 4 * layers * width * kept + a_token * forward / layers
+        activation_bytes = 4 * layers * width * microbatch_tokens + per_token * forward_tokens / layers
     else:
-        running = a_token * kept
-    return round((weights + 12 * trained) / shards + fixed + running)
+        activation_bytes = per_token * microbatch_tokens
+    return round((weights + 12 * trained) / shards + fixed + activation_bytes)
 
 
 def fit(
@@ -75,26 +81,28 @@ def fit(
     The recipe's `microbatch`, or where it leaves that open and the result does not depend on it, the largest part of a
     process's share of a batch that this device's memory holds. UserError if even that is too much.
     """
-    fixed, a_token = activations(embed.model, dtype, max(recipe.prompt.query_length, recipe.prompt.passage_length))
+    fixed, per_token = activations(embed.model, dtype, max(recipe.prompt.query_length, recipe.prompt.passage_length))
     share = recipe.batch_queries // processes
-    free = recipe.microbatch is None and recipe.negatives != "microbatch"
-    sizes = [m for m in range(share, 0, -1) if share % m == 0] if free else [recipe.microbatch or share]
-    steps = np.unique(np.linspace(0, len(order.turns) - 1, SAMPLED_STEPS).round().astype(int)).tolist()
-    have = total(embed.device)
-    for micro in sizes:
-        kept = max(embed.padded(order.rows(step)[:micro]) for step in steps)
-        forward = min(kept, embed.budget)
-        need = predicted(embed.model, fixed, a_token, kept, forward, recipe.gradient_checkpointing, shards)
-        if need <= USABLE * have:
-            return micro, need
+    adjustable = recipe.microbatch is None and recipe.negatives != "microbatch"
+    sizes = [m for m in range(share, 0, -1) if share % m == 0] if adjustable else [recipe.microbatch or share]
+    steps = np.unique(np.linspace(0, len(order.step_dataset) - 1, SAMPLED_STEPS).round().astype(int)).tolist()
+    available = device_memory(embed.device)
+    for microbatch in sizes:
+        microbatch_tokens = max(embed.padded(order.rows(step)[:microbatch]) for step in steps)
+        forward_tokens = min(microbatch_tokens, embed.budget)
+        required = predicted(
+            embed.model, fixed, per_token, microbatch_tokens, forward_tokens, recipe.gradient_checkpointing, shards
+        )
+        if required <= USABLE * available:
+            return microbatch, required
     raise UserError(
-        f"training needs about {need / 2**30:.1f} GiB with {micro} queries at once, and this {embed.device.type} has "
-        f"{have / 2**30:.1f}; lower `microbatch`, set `gradient_checkpointing: true`, use `tuning: lora`, or shard "
+        f"training needs about {required / 2**30:.1f} GiB with {microbatch} queries at once, and this "
+        f"{embed.device.type} has {available / 2**30:.1f}; lower `microbatch`, set `gradient_checkpointing: true`, use `tuning: lora`, or shard "
         "the model with profiles/slurm/accelerate-fsdp.yaml"
     )
 
 
-def total(device: torch.device) -> int:
+def device_memory(device: torch.device) -> int:
     """Bytes of memory that this device has."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory

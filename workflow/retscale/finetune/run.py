@@ -62,8 +62,8 @@ def tune(
     check(recipe, plain, card.id, accelerator)
     n_params = count_params(plain)
     data = examples(data_sets(job, inputs), recipe, job.seed, tokenizer)
-    if accelerator.is_main_process and (filled := data.facts["negatives_filled"]):
-        say(f"fine-tune {card.id}: {filled:,} negatives were missing and are replaced by random passages")
+    if accelerator.is_main_process and (filled := data.counts["negatives_filled"]):
+        say(f"fine-tune {card['id']}: {filled:,} negatives were missing and are replaced by random passages")
     steps = recipe.epochs * len(data) // recipe.batch_queries
     if steps == 0:
         raise UserError(
@@ -77,7 +77,13 @@ def tune(
     model = adapt(plain, recipe)
     device = accelerator.device
     embed = Embedder(
-        model, data, tokenizer.pad_token_id, recipe.pooling, BUDGET[device.type], device, masked=not is_causal(folder)
+        model,
+        data,
+        tokenizer.pad_token_id,
+        recipe.pooling,
+        BUDGET[device.type],
+        device,
+        needs_mask=not is_causal(folder),
     )
     shards = accelerator.num_processes if accelerator.is_fsdp2 else 1
     micro, bytes_needed = memory.fit(embed, recipe, order, accelerator.num_processes, precision, shards)
@@ -103,14 +109,14 @@ def tune(
         "microbatch": micro,
         "peak_memory": {"predicted": bytes_needed, "measured": peak.bytes()},
         "pairs_unseen": order.unseen(),
-        **data.facts,
+        **data.counts,
     }
     if accelerator.is_main_process:
         predicted, measured = (x / 2**30 for x in notes["peak_memory"].values())
         say(f"fine-tune {card.id}: peak {measured:.2f} GiB, {predicted:.2f} predicted")
         if recipe.tuning == "lora":
             check_merged(
-                embed.of(accelerator.unwrap_model(trained).eval()),
+                embed.with_model(accelerator.unwrap_model(trained).eval()),
                 load_backbone(state / f"encoder-{steps}", torch.float32),
             )
     if not accelerator.is_main_process:
@@ -202,7 +208,7 @@ def write(
 def check_merged(embed: Embedder, plain: PreTrainedModel) -> None:
     """Raises UserError if the merged weights do not give the vectors of the adapted model."""
     rows = torch.arange(min(8, len(embed.data))).numpy()
-    ours, saved = (e(rows)[1] for e in (embed, embed.of(plain.to(embed.device))))
+    ours, saved = (e(rows)[1] for e in (embed, embed.with_model(plain.to(embed.device))))
     if not (worst := (ours - saved).abs().max().item()) <= MERGE_TOLERANCE:
         raise UserError(
             f"merging the adapters changed the vectors by up to {worst:.1e} (allowed: {MERGE_TOLERANCE:.0e}); "

@@ -39,16 +39,16 @@ class State:
     ):
         self.folder, self.accelerator = folder, accelerator
         self.model, self.optimizer = model, getattr(optimizer, "optimizer", optimizer)
-        self.saved, self.cost = time.monotonic(), 0.0
-        self.stopped = False
+        self.saved_at, self.save_seconds = time.monotonic(), 0.0
+        self.stop_requested = False
 
     def __enter__(self) -> "State":
         """From here on SIGTERM requests a save of the state instead of ending the process."""
-        self.former = signal.signal(signal.SIGTERM, self._stop)
+        self.previous_handler = signal.signal(signal.SIGTERM, self._stop)
         return self
 
     def __exit__(self, *_) -> None:
-        signal.signal(signal.SIGTERM, self.former)
+        signal.signal(signal.SIGTERM, self.previous_handler)
 
     def load(self) -> dict | None:
         """Resume from the newest state; its facts, or None if there is none. Raises UserError if it is damaged."""
@@ -58,7 +58,7 @@ class State:
         try:
             state = self._state()
             dcp.load(state, checkpoint_id=newest)
-            facts = json.loads((newest / "facts.json").read_text(encoding="utf-8"))
+            counters = json.loads((newest / "facts.json").read_text(encoding="utf-8"))
         except (Exception, dcp.CheckpointException) as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise UserError(f"the state {newest} is damaged ({reason[0]}); delete it and run again") from None
@@ -69,40 +69,42 @@ class State:
             optim_state_dict=state["optimizer"],
             options=OPTIONS,
         )
-        return facts
+        return counters
 
     def due(self) -> bool:
         """Whether this process wants to save its state now: enough time has passed, or it received SIGTERM."""
-        return self.stopped or time.monotonic() - self.saved > max(SAVE_EVERY_S, self.cost / SAVE_SHARE)
+        return self.stop_requested or time.monotonic() - self.saved_at > max(
+            SAVE_EVERY_S, self.save_seconds / SAVE_SHARE
+        )
 
-    def save(self, step: int, facts: dict) -> None:
-        """Keep the state after `step` steps, with `facts`, which are plain JSON."""
+    def save(self, step: int, counters: dict) -> None:
+        """Keep the state after `step` steps, with `counters`, which are plain JSON."""
         started = time.monotonic()
-        work, place = self.folder / ".saving", self.folder / f"step-{step}"
+        work, target = self.folder / ".saving", self.folder / f"step-{step}"
         main = self.accelerator.is_main_process
         if main:
             shutil.rmtree(work, ignore_errors=True)
         self.accelerator.wait_for_everyone()
         dcp.save(self._state(), checkpoint_id=work)
         if main:
-            (work / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+            (work / "facts.json").write_text(json.dumps(counters), encoding="utf-8")
             for path in work.iterdir():
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
-            older = list(self.folder.glob("step-*"))
-            os.replace(work, place)
-            for path in older:
+            previous = list(self.folder.glob("step-*"))
+            os.replace(work, target)
+            for path in previous:
                 shutil.rmtree(path, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-        self.saved = time.monotonic()
-        self.cost = self.saved - started
+        self.saved_at = time.monotonic()
+        self.save_seconds = self.saved_at - started
 
     def _state(self) -> dict:
         model, optimizer = get_state_dict(self.model, self.optimizer, options=OPTIONS)
         return {"model": model, "optimizer": optimizer}
 
     def _stop(self, *_) -> None:
-        self.stopped = True
+        self.stop_requested = True
 
 
 def _number(path: Path) -> int:

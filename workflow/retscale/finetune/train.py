@@ -25,7 +25,7 @@ def train(
     embed: Embedder,
     recipe: Recipe,
     order: Order,
-    micro: int,
+    microbatch: int,
     seed: int,
     folder: Path,
     name: str,
@@ -33,11 +33,11 @@ def train(
 ) -> torch.nn.Module:
     """Train `embed.model` in place through all steps of `order`; returns it as accelerate has prepared it.
 
-    micro: queries that are encoded together; see Gradient. folder: state and log.jsonl, from which training resumes.
+    microbatch: queries that are encoded together; see Gradient. folder: state and log.jsonl, from which training resumes.
     keep: called with (steps done, model) after each of the recipe's `keep` and after the last step.
     Raises UserError if it diverges, learns nothing, or receives SIGTERM; the newest state is kept.
     """
-    steps, main = len(order.turns), accelerator.is_main_process
+    steps, main = len(order.step_dataset), accelerator.is_main_process
     weights = [p for p in embed.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         [
@@ -47,30 +47,32 @@ def train(
         lr=recipe.lr, betas=recipe.betas, fused=True,
     )  # fmt: skip
     model, optimizer = accelerator.prepare(embed.model.to(accelerator.device).train(), optimizer)
-    gradient = Gradient(accelerator, embed.of(model), recipe, micro)
+    gradient = Gradient(accelerator, embed.with_model(model), recipe, microbatch)
     share = recipe.batch_queries // accelerator.num_processes
-    mine = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
-    pool = {"own": 1, "microbatch": micro, "global": recipe.batch_queries}[recipe.negatives]
+    own_rows = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+    pool = {"own": 1, "microbatch": microbatch, "global": recipe.batch_queries}[recipe.negatives]
     chance = math.log(pool * (1 + recipe.n_negatives))
     log = Log(folder / "log.jsonl" if main else None, recipe.log_every, accelerator.device)
     watch = Watch(steps, recipe.warmup)
     with State(folder, accelerator, model, optimizer) as state:
         start = 0
-        if facts := state.load():
-            start, watch.over = facts["step"], facts["over"]
+        if counters := state.load():
+            start, watch.excess = counters["step"], counters["over"]
             if main:
                 say(f"fine-tune {name}: resumes after step {start} of {steps}")
-        log.resume(start, facts["sums"] if facts else None)
+        log.resume(start, counters["sums"] if counters else None)
         for step in progress(range(start, steps), f"fine-tune {name}", unit="steps") if main else range(start, steps):
             rate = learning_rate(step, steps, recipe.lr, recipe.warmup, recipe.floor, recipe.decay)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss, real, padding = gradient(
-                order.rows(step)[mine], lambda part: reseed(seed, step, accelerator.process_index, part)
+            loss, n_tokens, n_padding = gradient(
+                order.rows(step)[own_rows], lambda part: reseed(seed, step, accelerator.process_index, part)
             )
             norm = accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
-            sums = torch.stack([loss, *(loss.new_tensor(x) for x in (real, padding, state.due(), state.stopped))])
-            total, real, padding, due, stopped = accelerator.reduce(sums.double(), "sum").tolist()
+            sums = torch.stack(
+                [loss, *(loss.new_tensor(count) for count in (n_tokens, n_padding, state.due(), state.stop_requested))]
+            )
+            total, n_tokens, n_padding, save_due, stop_requested = accelerator.reduce(sums.double(), "sum").tolist()
             loss, norm, step = total / accelerator.num_processes, float(norm), step + 1
             try:
                 if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -78,19 +80,19 @@ def train(
                 watch.step(step, loss, chance)
             except UserError as error:
                 if step - 1 > start:  # this step has changed nothing yet
-                    state.save(step - 1, {"step": step - 1, "sums": log.sums, "over": watch.over})
+                    state.save(step - 1, {"step": step - 1, "sums": log.sums, "over": watch.excess})
                 raise UserError(
                     f"fine-tuning of {name} stopped: {error}; lower the recipe's lr (now {recipe.lr}) or raise its "
                     f"temperature (now {recipe.temperature}). The state after step {step - 1} is kept in {folder}"
                 ) from None
             optimizer.step()
             optimizer.zero_grad()
-            log.step(step, step == steps, rate, loss, norm, real, padding)
+            log.step(step, step == steps, rate, loss, norm, n_tokens, n_padding)
             if step in recipe.keep or step == steps:
                 keep(step, model)
-            if due and step < steps:
-                state.save(step, {"step": step, "sums": log.sums, "over": watch.over})
-            if stopped and step < steps:
+            if save_due and step < steps:
+                state.save(step, {"step": step, "sums": log.sums, "over": watch.excess})
+            if stop_requested and step < steps:
                 raise UserError(
                     f"stopped by SIGTERM after step {step} of {steps}; the state is kept in {folder}: "
                     "run the same command again to resume"
