@@ -244,7 +244,7 @@ def test_the_stages_score_instruction_tasks_as_mteb_does(specific, name, candida
     config = EvaluateConfig().model_copy(update={"k": 5 if name == "p-MRR" else 100})  # p-MRR ranks more than k
     ours = evaluate.per_query(read, *evaluate.rank(read, Letters(), config, tmp_path / "kept"), STANDARD)
     theirs = evaluated(Encoder(), task)
-    measure = mteb_task.FOLLOWS[name]
+    measure = mteb_task.INSTRUCTION_METRICS[name]
     assert ours[measure].mean() == pytest.approx(theirs[name], abs=1e-5) and ours[measure].notna().sum() == 7
     assert abs(theirs[name]) > 1e-3 and ours[measure].std() > 0.05
     for metric in STANDARD:
@@ -395,6 +395,6 @@ def test_an_instruction_task_of_mteb_by_name_from_the_hub_to_scores(loopback, tm
     task.metadata = task.metadata.model_copy(update={"dataset": dataset | {"path": str(tmp_path / "repository")}})
     theirs = evaluated(Encoder(), task)
     read = task_tables.read(tmp_path / "task.json")
-    ours = evaluate.per_query(read, *evaluate.rank(read, Letters(), EvaluateConfig(), tmp_path / "kept"), STANDARD)
-    for measure, other in {mteb_task.FOLLOWS[name]: name, "ndcg_at_10": "ndcg_at_10"}.items():
+    ours = evaluate.per_query(read, *evaluate.rank(read, Letters(), EvaluateConfig(), tmp_path / "kept"), METRICS)
+    for measure, other in {mteb_task.INSTRUCTION_METRICS[name]: name, "ndcg_at_10": "ndcg_at_10"}.items():
         assert ours[measure].mean() == pytest.approx(theirs[other], abs=1e-5) and theirs[other] != 0, measure

@@ -97,8 +97,8 @@ def fit(
             return microbatch, required
     raise UserError(
         f"training needs about {required / 2**30:.1f} GiB with {microbatch} queries at once, and this "
-        f"{embed.device.type} has {available / 2**30:.1f}; lower `microbatch`, set `gradient_checkpointing: true`, use `tuning: lora`, or shard "
-        "the model with profiles/slurm/accelerate-fsdp.yaml"
+        f"{embed.device.type} has {available / 2**30:.1f}; lower `microbatch`, set "
+        "`gradient_checkpointing: true`, use `tuning: lora`, or shard the model with profiles/slurm/accelerate-fsdp.yaml"
     )
 
 

@@ -48,8 +48,8 @@ class FolderSource(Strict):
     def files(self) -> list[Path]:
         """The files that the task is read from, as far as they exist."""
         names = ("corpus.jsonl", "queries.jsonl", f"qrels/{self.split}.tsv")
-        found = [self.folder() / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
-        return [path for path in found if path.exists()]
+        paths = [self.folder() / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
+        return [path for path in paths if path.exists()]
 
 
 class MtebSource(Strict):

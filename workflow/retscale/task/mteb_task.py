@@ -13,13 +13,13 @@ from mteb.abstasks import AbsTask, AbsTaskRetrieval
 from retscale.errors import UserError
 from retscale.hub.listing import printable, quoted
 from retscale.hub.snapshot import snapshot
-from retscale.task.collection import Collection, judged
+from retscale.task.collection import Collection, judged_collection
 from retscale.task.config import MtebSource
 
 DATA = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".txt", ".arrow", ".gz", ".zst", ".zip")
 LONGEST_README, DEEPEST = 2**22, 50  # bytes; levels of YAML
-# Measures of tasks with instructions, by mteb's names.
-FOLLOWS = {"p-MRR": "p_mrr", "robustness_at_10": "robustness_at_10"}
+# Metrics of tasks with instructions, by mteb's names.
+INSTRUCTION_METRICS = {"p-MRR": "p_mrr", "robustness_at_10": "robustness_at_10"}
 
 
 def collect(source: MtebSource) -> Collection:
@@ -29,9 +29,9 @@ def collect(source: MtebSource) -> Collection:
     except KeyError as error:
         raise UserError(f"mteb {mteb.__version__} has no task {source.name!r}: {error}") from None
     check_pin(task, source)
-    found = snapshot(task.metadata.dataset["path"], source.revision, data_files, kind="dataset")
-    check_layout(found.folder / "README.md", task.metadata.dataset["path"])
-    dataset = task.metadata.dataset | {"path": str(found.folder)}
+    download = snapshot(task.metadata.dataset["path"], source.revision, data_files, kind="dataset")
+    check_layout(download.folder / "README.md", task.metadata.dataset["path"])
+    dataset = task.metadata.dataset | {"path": str(download.folder)}
     task.metadata = task.metadata.model_copy(update={"dataset": dataset})
     return from_task(task, source)
 
@@ -56,8 +56,8 @@ def check_layout(readme: Path, dataset: str) -> None:
         places = [place for config in card.data.get("configs") or [] for place in _places(config)]
         outside = [place for place in places if place.startswith("/") or ":" in place or ".." in place.split("/")]
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError) as error:
-        said = printable(str(error).partition("\n")[0])
-        raise UserError(f"the README.md of {dataset} has a header that cannot be read: {said}") from None
+        reason = printable(str(error).partition("\n")[0])
+        raise UserError(f"the README.md of {dataset} has a header that cannot be read: {reason}") from None
     if outside:
         raise UserError(
             f"the README.md of {dataset} takes data from {quoted(outside[0])}, which is not in the data set"
@@ -106,8 +106,8 @@ def from_task(task: AbsTask, source: MtebSource) -> Collection:
     try:
         data = task.dataset[source.subset][source.split]
     except KeyError:
-        found = ", ".join(f"{subset}/{split}" for subset, splits in task.dataset.items() for split in splits)
-        raise UserError(f"{source.name} has no {source.subset}/{source.split}; it has: {found}") from None
+        available = ", ".join(f"{subset}/{split}" for subset, splits in task.dataset.items() for split in splits)
+        raise UserError(f"{source.name} has no {source.subset}/{source.split}; it has: {available}") from None
     relevant = {query: scores for query, scores in data["relevant_docs"].items() if scores}
     queries, corpus = data["queries"].to_pandas(), data["corpus"].to_pandas()
     texts = queries["text"]
@@ -115,32 +115,33 @@ def from_task(task: AbsTask, source: MtebSource) -> Collection:
         # mteb's encoders read the instruction after the query.
         texts = texts.where(queries["instruction"].isna(), texts + " " + queries["instruction"])
     titles = corpus["title"].fillna("") if "title" in corpus else ""
-    return judged(
+    return judged_collection(
         source.name,
         queries=pd.DataFrame({"query_id": queries["id"], "text": texts}, dtype="str"),
         corpus=pd.DataFrame({"doc_id": corpus["id"], "title": titles, "text": corpus["text"]}, dtype="str"),
-        qrels=_judgements(relevant, data.get("top_ranked")),
+        qrels=_judgments(relevant, data.get("top_ranked")),
         ignore_identical_ids=task.ignore_identical_ids,
         judged_only=data.get("top_ranked") is not None,
-        follows=(follows := FOLLOWS.get(task.metadata.main_score)),
-        changed=changed(task, source.subset) if follows == "p_mrr" else None,
+        instruction_metric=(instruction_metric := INSTRUCTION_METRICS.get(task.metadata.main_score)),
+        changed=changed(task, source.subset) if instruction_metric == "p_mrr" else None,
     )
 
 
-def _judgements(relevant: dict, candidates: dict | None) -> pd.DataFrame:
+def _judgments(relevant: dict, candidates: dict | None) -> pd.DataFrame:
     """query_id, doc_id and score, sorted, for mteb's own order changes; with `candidates` also whether it is one."""
     if candidates is None:
-        found = [
+        rows = [
             (query, document, int(score)) for query, scores in relevant.items() for document, score in scores.items()
         ]
-        return pd.DataFrame(sorted(found), columns=["query_id", "doc_id", "score"])
-    found = []
+        return pd.DataFrame(sorted(rows), columns=["query_id", "doc_id", "score"])
+    rows = []
     for query, scores in relevant.items():
-        offered = set(candidates.get(query) or ())
-        found += [
-            (query, document, int(scores.get(document, 0)), document in offered) for document in {*scores, *offered}
+        query_candidates = set(candidates.get(query) or ())
+        rows += [
+            (query, document, int(scores.get(document, 0)), document in query_candidates)
+            for document in {*scores, *query_candidates}
         ]
-    return pd.DataFrame(sorted(found), columns=["query_id", "doc_id", "score", "candidate"])
+    return pd.DataFrame(sorted(rows), columns=["query_id", "doc_id", "score", "candidate"])
 
 
 def changed(task: AbsTask, subset: str) -> pd.DataFrame:

@@ -20,7 +20,7 @@ NAMES = {  # what a header may call a column, in lower-case letters and digits
 Cells = list[str]
 
 
-def judgements(lines: Iterable[tuple[int, str]], path: Path, assumed: Counter[str]) -> Iterator[tuple[str, str, int]]:
+def judgments(lines: Iterable[tuple[int, str]], path: Path, assumed: Counter[str]) -> Iterator[tuple[str, str, int]]:
     """Query, document and score of each of the `lines` (number, text) of the file `path`.
 
     Columns are separated by tabs, spaces or commas, and identified by the header. Without a header, or with one that
@@ -28,16 +28,16 @@ def judgements(lines: Iterable[tuple[int, str]], path: Path, assumed: Counter[st
     how they were read, where that is not obvious. Raises UserError that names the first line that cannot be read.
     """
     split = pick = None
-    said: list[str] = []
+    notes: list[str] = []
     for number, line in lines:
         try:
             if pick is None:
                 split = _split_commas if _by_commas(line) else _split
-                said += ["columns separated by commas"] * (split is _split_commas)
+                notes += ["columns separated by commas"] * (split is _split_commas)
                 header = split(line)
                 if roles := _roles(header):
-                    pick, how = _by_name(header, roles)
-                    said += how
+                    pick, header_notes = _by_name(header, roles)
+                    notes += header_notes
                     continue
                 pick = _by_position
             query, document, score = pick(split(line))
@@ -47,8 +47,8 @@ def judgements(lines: Iterable[tuple[int, str]], path: Path, assumed: Counter[st
             raise UserError(
                 f"{path}, line {number}: expected query, document and score separated by tabs ({error})"
             ) from None
-        if said:
-            assumed.update(f"{path.name}: {what}" for what in said)
+        if notes:
+            assumed.update(f"{path.name}: {note}" for note in notes)
         yield query, document, int(float(score))
 
 
@@ -87,24 +87,24 @@ def _by_name(header: Cells, roles: list[str | None]) -> tuple[Callable[[Cells], 
     if set(roles[:-1]) == {None} and roles[-1] == "score" and len(roles) in (3, 4):
         return _by_position, [f"columns by position, since the header ({names}) names neither query nor document"]
     absent = [role for role in ROLES if role not in roles]
-    said = []
+    notes = []
     if len(absent) == 1 and len(roles) == len(ROLES):
-        taken = header[roles.index(None)].strip()
-        said.append(f"column {taken} taken as the {absent[0]}")
+        column = header[roles.index(None)].strip()
+        notes.append(f"column {column} taken as the {absent[0]}")
         roles = [role or absent[0] for role in roles]
     for role in ROLES:
         if (times := roles.count(role)) != 1:
             raise ValueError(f"the header ({names}) names {'no' if not times else 'more than one'} {role}")
-    at = [roles.index(role) for role in ROLES]
-    if not said and roles != list(ROLES):
-        said.append(f"columns by the header ({names})")
+    columns = [roles.index(role) for role in ROLES]
+    if not notes and roles != list(ROLES):
+        notes.append(f"columns by the header ({names})")
 
     def pick(cells: Cells) -> Cells:
-        if not max(at) < len(cells) <= len(header):
+        if not max(columns) < len(cells) <= len(header):
             raise ValueError(f"{len(cells)} columns under a header of {len(header)}")
-        return [cells[column] for column in at]
+        return [cells[column] for column in columns]
 
-    return pick, said
+    return pick, notes
 
 
 def _by_position(cells: Cells) -> Cells:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from retscale.files import sha256
-from retscale.task.collection import Collection, check, odd, sample
+from retscale.task.collection import Collection, check, irregularities, sample
 from retscale.task.config import Job, TaskData
 from retscale.task.facts import TaskFacts
 from retscale.terminal import say
@@ -18,7 +18,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     found = sample(found, task.max_queries, task.max_documents, task.seed, found.judged_only)
     if task.ignore_identical_ids is not None:
         found.ignore_identical_ids = task.ignore_identical_ids
-    found.kept = odd(found)
+    found.kept = irregularities(found)
     for how, counts in found.notes.items():
         for what, count in counts.items():
             say(f"task {task.id}: {how}: {what} ({count:,})")
@@ -41,7 +41,7 @@ def write(id: str, found: Collection, out: Path) -> None:
         "judgements": len(found.qrels),
         "judged_only": found.judged_only,
         "ignore_identical_ids": found.ignore_identical_ids,
-        "follows": found.follows,
+        "follows": found.instruction_metric,
         "sha256": {name: sha256(out / f"{name}.parquet") for name in tables},
         "notes": found.notes,
     }

@@ -17,7 +17,7 @@ def collect(source: RowsSource, judged_only: bool) -> Collection:
     strip = re.compile(source.strip) if source.strip else None
     documents: dict[str, dict] = {}
     queries: dict[str, dict] = {}
-    judgements: dict[tuple[str, str], int] = {}
+    judgments: dict[tuple[str, str], int] = {}
     dropped: Counter[str] = Counter()
     for row in rows(source):
         title, text = (_text(row, key, source, strip) for key in (source.title, source.document))
@@ -29,8 +29,8 @@ def collect(source: RowsSource, judged_only: bool) -> Collection:
             dropped["duplicate document"] += 1
         document = documents.setdefault(key, {"doc_id": f"d{len(documents):07d}", "title": title, "text": text})
         grade = 1 if source.label is None else int(str(_field(row, source.label, source)) == source.relevant)
-        asked = _field(row, source.query, source)
-        for query in asked if isinstance(asked, list) else [asked]:
+        row_queries = _field(row, source.query, source)
+        for query in row_queries if isinstance(row_queries, list) else [row_queries]:
             query = _clean(query, strip)
             if not query:
                 dropped["empty query"] += 1
@@ -39,27 +39,25 @@ def collect(source: RowsSource, judged_only: bool) -> Collection:
             else:
                 entry = queries.setdefault(plain(query), {"query_id": f"q{len(queries):07d}", "text": query})
                 pair = entry["query_id"], document["doc_id"]
-                judgements[pair] = max(grade, judgements.get(pair, 0))
-    qrels = pd.DataFrame(
-        [(*pair, grade) for pair, grade in judgements.items()], columns=["query_id", "doc_id", "score"]
-    )
+                judgments[pair] = max(grade, judgments.get(pair, 0))
+    qrels = pd.DataFrame([(*pair, grade) for pair, grade in judgments.items()], columns=["query_id", "doc_id", "score"])
     relevant = qrels[qrels["score"] > 0].groupby("query_id").size()
     per_query = relevant.reindex([q["query_id"] for q in queries.values()], fill_value=0)
-    keep = per_query > 0
-    dropped["query without a relevant document"] = int((~keep).sum())
+    usable = per_query > 0
+    dropped["query without a relevant document"] = int((~usable).sum())
     if judged_only:
         # Without an irrelevant candidate every ranking is perfect.
-        askable = per_query < qrels.groupby("query_id").size().reindex(per_query.index, fill_value=0)
-        dropped["query without an irrelevant document"] = int((keep & ~askable).sum())
-        keep &= askable
+        has_irrelevant = per_query < qrels.groupby("query_id").size().reindex(per_query.index, fill_value=0)
+        dropped["query without an irrelevant document"] = int((usable & ~has_irrelevant).sum())
+        usable &= has_irrelevant
     if source.ambiguous == "drop":
-        dropped["ambiguous query"] = int((keep & (per_query > 1)).sum())
-        keep &= per_query == 1
-    kept = set(per_query.index[keep])
+        dropped["ambiguous query"] = int((usable & (per_query > 1)).sum())
+        usable &= per_query == 1
+    query_ids = set(per_query.index[usable])
     return Collection(
-        queries=pd.DataFrame([q for q in queries.values() if q["query_id"] in kept], columns=["query_id", "text"]),
+        queries=pd.DataFrame([q for q in queries.values() if q["query_id"] in query_ids], columns=["query_id", "text"]),
         corpus=pd.DataFrame(documents.values(), columns=["doc_id", "title", "text"]),
-        qrels=qrels[qrels["query_id"].isin(kept)].reset_index(drop=True),
+        qrels=qrels[qrels["query_id"].isin(query_ids)].reset_index(drop=True),
         dropped={reason: count for reason, count in sorted(dropped.items()) if count},
     )
 
