@@ -204,8 +204,8 @@ def test_what_is_needed_is_seen_within_hidden_folders_and_secrets_are_hidden_wit
     environment = folder / "home/env"
     environment.mkdir()
     (environment / "library").write_text("needed")
-    needed = [*sandbox._shown(), str(folder), str(environment)]
-    monkeypatch.setattr(sandbox, "_shown", lambda: needed)
+    needed = [*sandbox._visible_folders(), str(folder), str(environment)]
+    monkeypatch.setattr(sandbox, "_visible_folders", lambda: needed)
     code = f"import os; os.chdir('{folder}'); print(open('canary').read(), os.listdir('home'), os.listdir('home/env'))"
     assert sandbox.run("t.py", code, PYTHON) == (0, "alive ['env'] ['library']\n")
     for harm in ("open('{token}')", "open('{folder}/home/new', 'w')", "open('{folder}/home/env/new', 'w')"):
@@ -399,7 +399,7 @@ def test_programs_are_cut_where_their_function_ends_and_tested():
     outputs = ["    return x + 1\nprint('next')", "    return 2\n", "    return y\n", "    return (\n", "    exit(0)"]
     scores = sandbox.passes([(head, output, tests) for output in outputs], "t")
     assert scores == [True, False, False, False, False]
-    assert sandbox.ended("  a\n  b\n\n# c\nd") == "  a\n  b\n"
+    assert sandbox.first_function("  a\n  b\n\n# c\nd") == "  a\n  b\n"
 
 
 @needs_namespaces

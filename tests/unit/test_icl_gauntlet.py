@@ -48,11 +48,11 @@ from retscale.errors import UserError
 from retscale.icl import items as icl_items
 from retscale.icl import run as icl_run
 from retscale.icl import sandbox
-from retscale.icl.answer import extract, matches, normalise
-from retscale.icl.average import averages, centred
+from retscale.icl.answer import extract, matches, normalize
+from retscale.icl.average import averages, centered
 from retscale.icl.config import IclTask
 from retscale.icl.decoder import Decoder
-from retscale.icl.generate import alike, generate, text
+from retscale.icl.generate import generate, similar_batches, text
 from retscale.icl.item import Item
 from retscale.icl.prompt import Prompt, answer_length, build, cut, shots, tokens
 from retscale.icl.run import Reader, evaluate, run
@@ -316,7 +316,7 @@ def test_shared_prefixes_change_nothing(family):
     model = decoder(FAMILIES[family])
     use_fused(model)
     shared = Decoder(model, 0)
-    assert shared.whole is None
+    assert shared.unshareable is None
     joined, owners = questions(np.random.default_rng(0))
     expected = alone(model, joined)
     calls = []
@@ -333,7 +333,7 @@ def test_shared_prefixes_change_nothing(family):
 
 def test_a_model_that_cannot_continue_from_a_cache_is_read_whole_and_says_why():
     whole = Decoder(decoder(MambaConfig(hidden_size=32, num_hidden_layers=2, vocab_size=400), scale=1), 0)
-    assert "cannot continue from a cache" in whole.whole
+    assert "cannot continue from a cache" in whole.unshareable
     joined, owners = questions(np.random.default_rng(0), 2)
     np.testing.assert_allclose(score(whole, joined, owners, 500, "t")[0], alone(whole.model, joined), atol=1e-5)
     with pytest.raises(UserError, match="cannot generate answers"):
@@ -343,10 +343,10 @@ def test_a_model_that_cannot_continue_from_a_cache_is_read_whole_and_says_why():
 def test_a_wrong_cache_is_noticed(monkeypatch):
     model, batch = decoder(FAMILIES["mpt"]), Decoder.batch
     use_fused(model)
-    assert Decoder(model, 0).whole is None
+    assert Decoder(model, 0).unshareable is None
     # Padding on the other side stands between a prefix and its rest, where ALiBi counts it.
     monkeypatch.setattr(Decoder, "batch", lambda self, texts, left=False: batch(self, texts))
-    assert Decoder(model, 0).whole == "its logits behind a cache differ from those of a whole text"
+    assert Decoder(model, 0).unshareable == "its logits behind a cache differ from those of a whole text"
 
 
 @pytest.mark.parametrize("family", ["llama, smollm2", "mpt", "gpt-neo"])
@@ -384,7 +384,7 @@ def test_generation_stops_behind_a_stop_and_draws_the_same_whatever_the_batch():
 
 def test_batches_of_like_lengths_hold_every_index_once():
     lengths = np.random.default_rng(0).integers(1, 100, 200).tolist()
-    found = alike(lengths, 400, 16)
+    found = similar_batches(lengths, 400, 16)
     assert sorted(int(i) for rows in found for i in rows) == list(range(200))
     for rows in found:
         own = [lengths[i] for i in rows]
@@ -427,7 +427,7 @@ def test_answers_are_cut_normalised_and_compared(output, accepted, options, righ
 
 def test_the_earliest_stop_counts_and_articles_go():
     assert extract("a Question: b\n\nc", task("generation_task_with_answers", stop=["\n\n", "Question:"])) == "a "
-    assert normalise("The  Answer, an (Apple)_pie") == "answer apple pie"
+    assert normalize("The  Answer, an (Apple)_pie") == "answer apple pie"
 
 
 def test_answers_may_be_as_long_as_the_longest_of_the_data():
@@ -698,7 +698,7 @@ def test_averages_are_means_of_means_with_their_errors():
     assert found["one"].score == pytest.approx(0.3) and found["one"].stderr == pytest.approx(0.025)
     assert found["core"].score == pytest.approx(0.1) and found["core"].kind == "average"
     assert found["core"].stderr == pytest.approx(np.hypot(0.025, 0.02) / 2)
-    assert centred(0.25, 0.5) == -0.5 and centred(1, 0.25) == 1
+    assert centered(0.25, 0.5) == -0.5 and centered(1, 0.25) == 1
 
 
 def test_a_category_with_a_missing_benchmark_is_absent_and_so_is_what_rests_on_it():
@@ -826,7 +826,7 @@ def test_published_accuracies_give_the_published_averages(shared):
     version = {"categories": {**categories, "all": list(tasks.index)}, "averages": {}}
     assert len(models) == 30 and len(tasks) == 53 and len(categories) == 6
     for row, model in models.iterrows():
-        scores = {name: (centred(model[name], tasks["Random baseline"][name] / 100), 0.0) for name in tasks.index}
+        scores = {name: (centered(model[name], tasks["Random baseline"][name] / 100), 0.0) for name in tasks.index}
         found = {one.name: one.score for one in averages(scores, version)}
         assert found.pop("all") == pytest.approx(model["Extended"], abs=1e-9)
         for name, value in found.items():

@@ -17,7 +17,7 @@ class Average(NamedTuple):
     missing: list[str]
 
 
-def centred(value: float, baseline: float) -> float:
+def centered(value: float, baseline: float) -> float:
     """The share of the way from the baseline to 1; below the baseline it is negative."""
     return (value - baseline) / (1 - baseline)
 
@@ -25,12 +25,14 @@ def centred(value: float, baseline: float) -> float:
 def averages(scores: dict[str, tuple[float, float]], gauntlet: dict) -> list[Average]:
     """Every category and average of `gauntlet`, {"categories": {name: tasks}, "averages": {name: categories}}.
 
-    `scores` gives each task's centred score with its standard error; tasks err independently, so errors add in squares.
+    `scores` gives each task's centered score with its standard error; tasks err independently, so errors add in squares.
     """
     categories = {name: _mean("category", name, tasks, scores) for name, tasks in gauntlet["categories"].items()}
-    found = {name: (one.score, one.stderr) for name, one in categories.items() if one.score is not None}
-    named = [_mean("average", name, parts, found) for name, parts in gauntlet["averages"].items()]
-    return [*categories.values(), *named]
+    category_scores = {
+        name: (category.score, category.stderr) for name, category in categories.items() if category.score is not None
+    }
+    means = [_mean("average", name, parts, category_scores) for name, parts in gauntlet["averages"].items()]
+    return [*categories.values(), *means]
 
 
 def _mean(kind: str, name: str, parts: list[str], scores: dict[str, tuple[float, float]]) -> Average:

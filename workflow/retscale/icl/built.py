@@ -7,15 +7,15 @@ from random import Random
 
 from retscale.icl.config import Continuation, FinalWord, Induction, NextWord, Shuffle
 
-Made = tuple[str, tuple[str, ...], int]
+Triple = tuple[str, tuple[str, ...], int]
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _PLAIN = re.compile(r"[a-z]{2,}")
 
 
-def final_word(config: FinalWord, texts: list[str], random: Random) -> list[Made]:
+def final_word(config: FinalWord, texts: list[str], random: Random) -> list[Triple]:
     """One sentence a text; its last word is a plain lower-case word that also ends another text's sentence."""
-    found = []
+    candidates = []
     for text in texts:
         words, ends = text.split(), []
         for at, word in enumerate(words):
@@ -23,23 +23,23 @@ def final_word(config: FinalWord, texts: list[str], random: Random) -> list[Made
                 ends.append(at)
         if ends:
             at = random.choice(ends)
-            found.append((" ".join(words[max(0, at - config.context_words) : at]), words[at][:-1]))
-    counts = Counter(word for _, word in found)
-    found = [(context, word) for context, word in found if counts[word] > 1]
-    return _against_each_other(found, config.choices, random)
+            candidates.append((" ".join(words[max(0, at - config.context_words) : at]), words[at][:-1]))
+    counts = Counter(word for _, word in candidates)
+    candidates = [(context, word) for context, word in candidates if counts[word] > 1]
+    return _against_each_other(candidates, config.choices, random)
 
 
-def continuation(config: Continuation, texts: list[str], random: Random) -> list[Made]:
+def continuation(config: Continuation, texts: list[str], random: Random) -> list[Triple]:
     """One item a text that is long enough."""
-    need = config.context_words + config.words
-    parts = [words[:need] for text in texts if len(words := text.split()) >= need]
-    found = [(" ".join(words[: config.context_words]), " ".join(words[config.context_words :])) for words in parts]
-    return _against_each_other(found, config.choices, random)
+    n_words = config.context_words + config.words
+    passages = [words[:n_words] for text in texts if len(words := text.split()) >= n_words]
+    pairs = [(" ".join(words[: config.context_words]), " ".join(words[config.context_words :])) for words in passages]
+    return _against_each_other(pairs, config.choices, random)
 
 
-def shuffle(config: Shuffle, texts: list[str], random: Random) -> list[Made]:
+def shuffle(config: Shuffle, texts: list[str], random: Random) -> list[Triple]:
     """One sentence a text, if it has one of the right length that can be reordered in enough ways."""
-    made = []
+    triples = []
     for text in texts:
         sentences = [s for s in _SENTENCE_END.split(text) if config.min_words <= len(s.split()) <= config.max_words]
         if not sentences:
@@ -51,8 +51,8 @@ def shuffle(config: Shuffle, texts: list[str], random: Random) -> list[Made]:
                 others.add(" ".join(_swapped(words, config.swaps, random)))
                 others.discard(true)
         if len(others) == config.choices - 1:
-            made.append(_shuffled("", true, sorted(others), random))
-    return made
+            triples.append(_shuffled("", true, sorted(others), random))
+    return triples
 
 
 def _swapped(words: list[str], swaps: int, random: Random) -> list[str]:
@@ -64,51 +64,51 @@ def _swapped(words: list[str], swaps: int, random: Random) -> list[str]:
     return words
 
 
-def next_word(config: NextWord, texts: list[str], random: Random) -> list[Made]:
+def next_word(config: NextWord, texts: list[str], random: Random) -> list[Triple]:
     """One word a text that is long enough."""
-    made = []
+    triples = []
     for text in texts:
         words = text.split()
         places = [at for at in range(config.context_words, len(words)) if _PLAIN.fullmatch(words[at])]
         if places:
             at = random.choice(places)
-            made.append((" ".join(words[at - config.context_words : at]), (words[at],), 0))
-    return made
+            triples.append((" ".join(words[at - config.context_words : at]), (words[at],), 0))
+    return triples
 
 
-def induction(config: Induction, texts: list[str], random: Random) -> list[Made]:
+def induction(config: Induction, texts: list[str], random: Random) -> list[Triple]:
     """`config.items` random sequences over the frequent plain words of `texts`."""
     counts = Counter(word for text in texts for word in text.split() if _PLAIN.fullmatch(word))
     vocabulary = sorted(counts, key=lambda word: (-counts[word], word))[: config.vocabulary]
-    made = []
+    triples = []
     for _ in range(config.items):
         words = random.sample(vocabulary, config.words)
-        made.append((" ".join(words * (config.repeats - 1) + words[:-1]), (words[-1],), 0))
-    return made
+        triples.append((" ".join(words * (config.repeats - 1) + words[:-1]), (words[-1],), 0))
+    return triples
 
 
-def _against_each_other(found: list[tuple[str, str]], n_choices: int, random: Random) -> list[Made]:
+def _against_each_other(pairs: list[tuple[str, str]], n_choices: int, random: Random) -> list[Triple]:
     """Items of (context, right choice) pairs, whose wrong choices are right ones of other items."""
-    pool, made = [true for _, true in found], []
+    pool, triples = [true for _, true in pairs], []
     if len(set(pool)) < n_choices:
         return []
-    for context, true in found:
+    for context, true in pairs:
         others: list[str] = []
         while len(others) < n_choices - 1:
             other = random.choice(pool)
             if other != true and other not in others:
                 others.append(other)
-        made.append(_shuffled(context, true, others, random))
-    return made
+        triples.append(_shuffled(context, true, others, random))
+    return triples
 
 
-def _shuffled(context: str, true: str, others: list[str], random: Random) -> Made:
+def _shuffled(context: str, true: str, others: list[str], random: Random) -> Triple:
     choices = [true, *others]
     random.shuffle(choices)
     return context, tuple(choices), choices.index(true)
 
 
-BUILDERS: dict[str, Callable[..., list[Made]]] = {
+BUILDERS: dict[str, Callable[..., list[Triple]]] = {
     "final_word": final_word,
     "continuation": continuation,
     "shuffle": shuffle,

@@ -52,29 +52,29 @@ def main(report: int, **job) -> None:
 
 def run(
     report: int,
-    text: bytes,
+    content: bytes,
     name: str,
     command: list[str],
     seconds: int,
     wall_seconds: float,
     memory: int,
-    shown: list[str],
+    visible: list[str],
     hidden: list[str],
 ) -> int:
-    """Status of `command` beside a file `name` of `text`; in the third process this does not return."""
-    isolate(shown, hidden)
+    """Status of `command` beside a file `name` of `content`; in the third process this does not return."""
+    isolate(visible, hidden)
     with open(os.path.join(filesystem.FOLDER, name), "wb") as file:
-        file.write(text)
-    alive, ours = os.pipe()  # closed when this process ends
-    if first := os.fork():
-        return watched(first, report, wall_seconds)
+        file.write(content)
+    read_end, write_end = os.pipe()  # closed when this process ends
+    if child := os.fork():
+        return wait_for(child, report, wall_seconds)
     os.setsid()  # no signal to a group reaches the one that keeps the time
     call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    os.close(ours)
-    if select.select([alive], [], [], 0)[0]:  # it ended before that was set
+    os.close(write_end)
+    if select.select([read_end], [], [], 0)[0]:  # it ended before that was set
         os._exit(1)
-    if third := os.fork():
-        os._exit(os.waitstatus_to_exitcode(os.waitpid(third, 0)[1]) & 0xFF)
+    if grandchild := os.fork():
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]) & 0xFF)
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     os.chdir(filesystem.FOLDER)
     limit(seconds, memory)
@@ -83,19 +83,19 @@ def run(
     os.execvpe(command[0], command, {"PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8"})
 
 
-def watched(process: int, report: int, wall_seconds: float) -> int:
+def wait_for(process: int, report: int, wall_seconds: float) -> int:
     """Status of `process`, which is killed after `wall_seconds` or when nobody reads `report` any more."""
-    ends = select.poll()
-    ends.register(os.pidfd_open(process), select.POLLIN)
-    ends.register(report, 0)  # an error, once the other end is closed
-    in_time = [fd for fd, _ in ends.poll(wall_seconds * 1000) if fd != report]
+    poll = select.poll()
+    poll.register(os.pidfd_open(process), select.POLLIN)
+    poll.register(report, 0)  # an error, once the other end is closed
+    in_time = [fd for fd, _ in poll.poll(wall_seconds * 1000) if fd != report]
     if not in_time:
         os.kill(process, signal.SIGKILL)
     status = os.waitpid(process, 0)[1]
     return os.waitstatus_to_exitcode(status) if in_time else -signal.SIGKILL
 
 
-def isolate(shown: list[str], hidden: list[str]) -> None:
+def isolate(visible: list[str], hidden: list[str]) -> None:
     """Leave every shared namespace, as nobody: a user without rights even in the new ones once a command starts."""
     proc = os.open("/proc", os.O_PATH)  # it is in use after it is out of sight
     write(proc, "oom_score_adj", "1000")
@@ -104,7 +104,7 @@ def isolate(shown: list[str], hidden: list[str]) -> None:
         call("unshare", NEW_MOUNTS)
     else:
         new_user(proc, NEW_MOUNTS)
-    filesystem.enter(shown, hidden, size=DISK, files=FILES_IN_FOLDER, owner=NOBODY)
+    filesystem.enter(visible, hidden, size=DISK, files=FILES_IN_FOLDER, owner=NOBODY)
     if root:
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -144,8 +144,8 @@ def limit(seconds: int, memory: int) -> None:
         resource.RLIMIT_NOFILE: FILES,
         resource.RLIMIT_CORE: 0,
     }
-    for which, value in limits.items():
-        resource.setrlimit(which, (value, value))
+    for kind, value in limits.items():
+        resource.setrlimit(kind, (value, value))
     resource.setrlimit(resource.RLIMIT_NPROC, (0, PROCESSES))
     try:
         if os.fork() == 0:

@@ -25,7 +25,7 @@ class Prefix(NamedTuple):
 
 
 class Decoder:
-    """Logits of `model` at chosen places. `whole`: why prefixes cannot be shared with this model; None if they can.
+    """Logits of `model` at chosen places. `unshareable`: why prefixes cannot be shared with this model; None if they can.
 
     Both shortcuts are checked against the plain forward pass when the model is loaded, for families differ: the output
     matrix applied to the wanted places alone (some cap their logits after it), and a cache behind left padding.
@@ -35,12 +35,12 @@ class Decoder:
         self.model, self.pad_id = model, pad_id
         self.takes_positions = "position_ids" in inspect.signature(model.base_model.forward).parameters
         self.bare_head = True
-        ids, mask = self.batch([self._text(0)])
+        ids, mask = self.batch([self._probe_text(0)])
         last = torch.tensor([0], device=ids.device), torch.tensor([PROBE - 1], device=ids.device)
         bare = self.logits(ids, mask, *last)
         self.bare_head = False
         self.bare_head = self._close(bare, self.logits(ids, mask, *last))
-        self.whole = self._why_whole()
+        self.unshareable = self._why_unshareable()
 
     def batch(self, texts: list[list[int]], left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids and mask, both int64 (texts, longest), padded on the right or on the left."""
@@ -49,7 +49,7 @@ class Decoder:
             ids, mask = ids.flip(1), mask.flip(1)
         return ids.to(self.model.device), mask.to(self.model.device)
 
-    def nothing(self, rows: int) -> Prefix:
+    def empty_prefix(self, rows: int) -> Prefix:
         """The prefix of texts that have none."""
         return Prefix(DynamicCache(), torch.zeros((rows, 0), dtype=torch.int64, device=self.model.device))
 
@@ -92,13 +92,13 @@ class Decoder:
             call["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens:]
         return call
 
-    def _text(self, number: int) -> list[int]:
+    def _probe_text(self, number: int) -> list[int]:
         """Some tokens, the same each time."""
         vocabulary = self.model.get_input_embeddings().num_embeddings
         return [(7919 * (place + 1) + 104729 * number) % vocabulary for place in range(PROBE)]
 
-    def _why_whole(self) -> str | None:
-        texts, starts = [self._text(0), self._text(1)[:-5]], [PROBE // 2, PROBE // 3]
+    def _why_unshareable(self) -> str | None:
+        texts, starts = [self._probe_text(0), self._probe_text(1)[:-5]], [PROBE // 2, PROBE // 3]
         ids, mask = self.batch(texts)
         places = torch.tensor([[0, len(texts[0]) - 1], [1, len(texts[1]) - 1]], device=ids.device).T
         plain = self.logits(ids, mask, *places)
@@ -111,7 +111,7 @@ class Decoder:
             return f"it cannot continue from a cache here ({type(error).__name__})"
         return None if self._close(plain, shared) else "its logits behind a cache differ from those of a whole text"
 
-    def _close(self, one: torch.Tensor, other: torch.Tensor) -> bool:
+    def _close(self, a: torch.Tensor, b: torch.Tensor) -> bool:
         """Within what rounding explains, as a share of how far logits lie apart."""
         share = 1e-4 if self.model.dtype == torch.float32 else 0.1
-        return bool((one - other).abs().max() <= share * (one.max() - one.min()))
+        return bool((a - b).abs().max() <= share * (a.max() - a.min()))

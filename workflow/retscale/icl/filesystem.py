@@ -15,35 +15,35 @@ SYSTEM = (
     "/etc/ld.so.cache",
 )  # fmt: skip
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-NEW_ROOT, OLD = "/tmp", "/.old"  # where the new one is built, and where the old one lies in it until the end
+NEW_ROOT, OLD_ROOT = "/tmp", "/.old"  # where the new one is built, and where the old one lies in it until the end
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 2, 4, 4096, 16384, 1 << 18, 2
 RDONLY, NOSUID, NODEV, NOEXEC = 1, 2, 4, 8
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 MOUNT_SETATTR = 442  # the same on every machine, and the C library may be older
 
 
-def enter(shown: list[str], hidden: list[str], size: int, files: int, owner: int) -> None:
-    """See no more than SYSTEM and `shown`, all of it read-only, less `hidden`, and an empty FOLDER of `owner`.
+def enter(visible: list[str], hidden: list[str], size: int, files: int, owner: int) -> None:
+    """See no more than SYSTEM and `visible`, all of it read-only, less `hidden`, and an empty FOLDER of `owner`.
 
     `size`: bytes of FOLDER, which lies in memory; `files`: how many it may hold. Of two paths that lie in each other
     the inner one decides. Needs a namespace of mounts of its own and the right to mount in it; OSError otherwise.
     """
-    sources = {path: os.path.realpath(path) for path in (*DEVICES, *SYSTEM, *shown) if os.path.exists(path)}
+    sources = {path: os.path.realpath(path) for path in (*DEVICES, *SYSTEM, *visible) if os.path.exists(path)}
     call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
     memory(NEW_ROOT, "mode=755,size=1M")
-    os.mkdir(NEW_ROOT + OLD)
-    call("pivot_root", NEW_ROOT.encode(), (NEW_ROOT + OLD).encode())
+    os.mkdir(NEW_ROOT + OLD_ROOT)
+    call("pivot_root", NEW_ROOT.encode(), (NEW_ROOT + OLD_ROOT).encode())
     os.chdir("/")
     for path in DEVICES:
-        show(OLD + sources[path], path, NOEXEC)
+        show(OLD_ROOT + sources[path], path, NOEXEC)
     for path in sorted({*sources, *hidden} - {*DEVICES, "/"}, key=lambda path: path.count("/")):
         if path in hidden:
             hide(path)
         elif not os.path.exists(path):
-            show(OLD + sources[path], path, NODEV)
+            show(OLD_ROOT + sources[path], path, NODEV)
     os.mkdir(FOLDER)
-    call("umount2", OLD.encode(), MNT_DETACH)
-    os.rmdir(OLD)
+    call("umount2", OLD_ROOT.encode(), MNT_DETACH)
+    os.rmdir(OLD_ROOT)
     restrict("/", RDONLY | NOSUID)
     memory(FOLDER, f"mode=700,size={size},nr_inodes={files},uid={owner},gid={owner}")
 
@@ -74,5 +74,5 @@ def memory(path: str, options: str) -> None:
 
 def restrict(path: str, attributes: int) -> None:
     """Add mount `attributes` to `path` and to whatever is mounted below it."""
-    wanted = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)
-    call("syscall", MOUNT_SETATTR, AT_FDCWD, path.encode(), AT_RECURSIVE, ctypes.byref(wanted), ctypes.sizeof(wanted))
+    attr = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)
+    call("syscall", MOUNT_SETATTR, AT_FDCWD, path.encode(), AT_RECURSIVE, ctypes.byref(attr), ctypes.sizeof(attr))

@@ -22,7 +22,7 @@ def generate(
     prompts: Sequence[list[int]],
     new_tokens: int,
     tokens_per_batch: int,
-    what: str,
+    label: str,
     stop: Sequence[str] = (),
     temperature: float = 0.0,
     seed: int = 0,
@@ -32,25 +32,26 @@ def generate(
     Always the most probable token; with a `temperature` tokens are drawn, from a stream of each prompt's own. The
     common beginning of all prompts is read once. UserError if the model cannot continue from a cache.
     """
-    if decoder.whole is not None:
-        raise UserError(f"this model cannot generate answers: {decoder.whole}")
+    if decoder.unshareable is not None:
+        raise UserError(f"this model cannot generate answers: {decoder.unshareable}")
     start = min(common([tuple(prompt) for prompt in prompts]), min(map(len, prompts)) - 1) if len(prompts) > 1 else 0
     prefix = decoder.read(*decoder.batch([prompts[0][:start]])) if start >= WORTH_SHARING else None
-    found = [""] * len(prompts)
+    outputs = [""] * len(prompts)
     # A row behind the others costs a step for each token it lacks, a batch of its own as many steps as new tokens.
     spread = max(SPREAD, new_tokens // 2)
-    plan = alike([len(prompt) + new_tokens for prompt in prompts], tokens_per_batch, spread)
-    for rows in progress(plan, what, unit="batches"):
-        before = prefix.select([0] * len(rows)) if prefix else decoder.nothing(len(rows))
-        pick = Pick(temperature, seed, rows)
+    batches = similar_batches([len(prompt) + new_tokens for prompt in prompts], tokens_per_batch, spread)
+    for rows in progress(batches, label, unit="batches"):
+        batch_prefix = prefix.select([0] * len(rows)) if prefix else decoder.empty_prefix(len(rows))
+        sampler = Sampler(temperature, seed, rows)
         for row, ids in zip(
-            rows, _together(decoder, tokenizer, [prompts[r] for r in rows], new_tokens, stop, before, pick)
+            rows,
+            _generate_batch(decoder, tokenizer, [prompts[r] for r in rows], new_tokens, stop, batch_prefix, sampler),
         ):
-            found[row] = text(tokenizer, ids)
-    return found
+            outputs[row] = text(tokenizer, ids)
+    return outputs
 
 
-class Pick:
+class Sampler:
     """The next token of a row of logits."""
 
     def __init__(self, temperature: float, seed: int, rows: Sequence[int]):
@@ -61,54 +62,54 @@ class Pick:
     def __call__(self, place: int, logits: torch.Tensor) -> int:
         if not self.temperature:
             return int(logits.argmax())
-        shares = (logits.double() / self.temperature).softmax(0).cpu()
-        return int(torch.multinomial(shares, 1, generator=self.streams[place]))
+        probabilities = (logits.double() / self.temperature).softmax(0).cpu()
+        return int(torch.multinomial(probabilities, 1, generator=self.streams[place]))
 
 
-def _together(
+def _generate_batch(
     decoder: Decoder,
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[list[int]],
     new_tokens: int,
     stop: Sequence[str],
-    before: Prefix,
-    pick: Pick,
+    prefix: Prefix,
+    sampler: Sampler,
 ) -> list[list[int]]:
-    """The tokens written behind each prompt; `before` holds what all of them begin with.
+    """The tokens written behind each prompt; `prefix` holds what all of them begin with.
 
     Without padding: the prompts are read together up to the end of the shortest, then token by token, for each row the
     next one of its prompt or, after that, the one that it has just written.
     """
     texts, written, done = [list(prompt) for prompt in prompts], [[] for _ in prompts], [False] * len(prompts)
-    start, read = before.mask.shape[1], min(map(len, prompts))
+    start, read = prefix.mask.shape[1], min(map(len, prompts))
     while not all(done):
         chunk = [ids[start:read] if len(ids) >= read else [decoder.pad_id] for ids in texts]
-        logits, before = decoder.step(chunk, before)
+        logits, prefix = decoder.step(chunk, prefix)
         for row, ids in enumerate(texts):
             if not done[row] and len(ids) == read:
-                token = pick(row, logits[row])
+                token = sampler(row, logits[row])
                 ids.append(token)
                 written[row].append(token)
-                over = token == tokenizer.eos_token_id or len(written[row]) == new_tokens
-                done[row] = over or (bool(stop) and any(end in text(tokenizer, written[row]) for end in stop))
+                finished = token == tokenizer.eos_token_id or len(written[row]) == new_tokens
+                done[row] = finished or (bool(stop) and any(end in text(tokenizer, written[row]) for end in stop))
         start, read = read, read + 1
     return written
 
 
 def text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     """Without special tokens. SentencePiece swallows the blank before a first word, so it is put back."""
-    found = tokenizer.decode(ids, skip_special_tokens=True)
-    return found if needs_prefix_space(tokenizer) else f" {found}"  # ty: ignore[invalid-explicit-return] - one list of ids is one text
+    decoded = tokenizer.decode(ids, skip_special_tokens=True)
+    return decoded if needs_prefix_space(tokenizer) else f" {decoded}"  # ty: ignore[invalid-explicit-return] - one list of ids is one text
 
 
-def alike(lengths: Sequence[int], budget: int, spread: int) -> list[np.ndarray]:
+def similar_batches(lengths: Sequence[int], budget: int, spread: int) -> list[np.ndarray]:
     """Indices in batches of at most `budget` tokens, lengths at most `spread` apart, longest first."""
     order = np.argsort(-np.asarray(lengths), kind="stable")
-    found, first = [], 0
+    batches, first = [], 0
     for end in range(1, len(order) + 1):
         longest = lengths[order[first]]
         full = (end + 1 - first) * longest > budget
         if end == len(order) or full or longest - lengths[order[end]] > spread:
-            found.append(order[first:end])
+            batches.append(order[first:end])
             first = end
-    return found
+    return batches

@@ -16,39 +16,39 @@ CONTAINERS = (list, tuple, set, frozenset)
 def main() -> None:
     with open("test.json") as file:
         os.remove("test.json")
-        (job, jobs), (result, results) = os.pipe(), os.pipe()
+        (job_end, to_child), (from_child, result_end) = os.pipe(), os.pipe()
         if os.fork() == 0:
             file.close()  # unread
-            os.close(jobs)
-            answer(job, results)
+            os.close(to_child)
+            answer(job_end, result_end)
         test = json.load(file)
-    os.close(job)
-    os.close(results)
-    with open(jobs, "w") as pipe:
+    os.close(job_end)
+    os.close(result_end)
+    with open(to_child, "w") as pipe:
         json.dump({key: test[key] for key in ("code", "entry_point", "input")}, pipe)
     try:
-        with open(result) as pipe:
-            found = decoded(json.loads(pipe.readline()))
+        with open(from_child) as pipe:
+            actual = decoded(json.loads(pipe.readline()))
         try:
             expected = eval(test["output"], {})
         except Exception:
             expected = test["output"]
-        same = bool(found == expected)
+        passed = bool(actual == expected)
     except BaseException:
-        same = False
-    os._exit(PASSED if same else 1)
+        passed = False
+    os._exit(PASSED if passed else 1)
 
 
-def answer(job: int, results: int) -> None:
+def answer(job_end: int, result_end: int) -> None:
     """Call the function and write its value as one line."""
     try:
-        with open(job) as pipe:
+        with open(job_end) as pipe:
             test = json.load(pipe)
         scope = {"__name__": "test_module"}
         sys.setrecursionlimit(sys.getrecursionlimit() + 2)  # these two calls are not the program's
         exec(test["code"], scope)
         line = json.dumps(encoded(scope[test["entry_point"]](*eval(test["input"], {}))))
-        with open(results, "w") as pipe:
+        with open(result_end, "w") as pipe:
             pipe.write(line + "\n")
     finally:
         os._exit(0)
@@ -74,9 +74,9 @@ def plain(value: object) -> object:
     """The plain data that an object of another type equals: of a named tuple the tuple, of NumPy's numbers numbers."""
     for kind in (*CONTAINERS, dict, int, float, complex, str.__str__, bytes):
         try:
-            other = kind(value)
-            if other == value:
-                return other
+            data = kind(value)
+            if data == value:
+                return data
         except Exception:  # this kind cannot be had from it
             continue
     raise TypeError(type(value))

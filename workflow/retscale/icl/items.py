@@ -18,16 +18,16 @@ def read(task: IclTask, fetched: Path | None = None) -> tuple[list[Item], dict]:
     `fetched` is the items.json of a task whose source has to be fetched. UserError if a category is missing.
     """
     if task.items.kind == "released":
-        found, digest = released.read(released.locate(task.source, fetched), task.source, task.type)
-        if task.categories and not all(item.category for item in found):
+        items, digest = released.read(released.locate(task.source, fetched), task.source, task.type)
+        if task.categories and not all(item.category for item in items):
             raise UserError(f"{task.source.file}: the task has categories, but some items have no `category`")
-        return found, {"sha256": digest}
+        return items, {"sha256": digest}
     if task.items.kind == "rows":
-        found, dropped = from_rows(task.source, task.items)
-        return found, {"dropped": dropped}
+        items, dropped = from_rows(task.source, task.items)
+        return items, {"dropped": dropped}
     texts = [str(row[task.items.text]) for row in rows(task.source)]
-    made = built.BUILDERS[task.items.kind](task.items, texts, random.Random(task.seed))
-    return [Item(*parts) for parts in made], {"dropped": {}}
+    triples = built.BUILDERS[task.items.kind](task.items, texts, random.Random(task.seed))
+    return [Item(*parts) for parts in triples], {"dropped": {}}
 
 
 def sample(items: list[Item], task: IclTask) -> list[int]:
@@ -48,7 +48,7 @@ def baseline(items: list[Item], task: IclTask) -> float:
 
 
 def from_rows(source: WheelSource, config: Rows) -> tuple[list[Item], dict[str, int]]:
-    found: list[Item] = []
+    items: list[Item] = []
     dropped: Counter[str] = Counter()
     for row in rows(source):
         try:
@@ -70,8 +70,8 @@ def from_rows(source: WheelSource, config: Rows) -> tuple[list[Item], dict[str, 
         elif gold is None:
             dropped["answer is not among the options"] += 1
         else:
-            found.append(Item(context, tuple(choices), gold))
-    return found, dict(dropped)
+            items.append(Item(context, tuple(choices), gold))
+    return items, dict(dropped)
 
 
 def split_options(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from retscale.errors import UserError
 from retscale.icl.config import IclTask
 from retscale.icl.item import Item
 
-MORE_THAN_A_THOUGHT = 10  # tokens that an answer behind a chain of thought, or a program, may have beyond the longest
+EXTRA_TOKENS = 10  # tokens that an answer behind a chain of thought, or a program, may have beyond the longest
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ def shots(items: list[Item], task: IclTask) -> list[list[int]]:
     members = defaultdict(list)
     for i, item in enumerate(items):
         members[item.category if task.categories else ""].append(i)
-    found: list[list[int]] = [[]] * len(items)
-    for category, places in members.items():
-        if len(places) <= task.shots:
+    examples: list[list[int]] = [[]] * len(items)
+    for category, indices in members.items():
+        if len(indices) <= task.shots:
             where = f"the category {category!r} has" if category else "there are"
-            raise UserError(f"{where} {len(places)} items, too few for {task.shots} shots")
+            raise UserError(f"{where} {len(indices)} items, too few for {task.shots} shots")
         stream = random.Random(task.shot_seed)
-        for place, i in enumerate(places):
-            found[i] = [places[other] for other in _others(place, len(places), task.shots, stream)]
-    return found
+        for position, i in enumerate(indices):
+            examples[i] = [indices[other] for other in _others(position, len(indices), task.shots, stream)]
+    return examples
 
 
 def _others(index: int, size: int, count: int, stream: random.Random) -> Iterable[int]:
@@ -65,22 +65,22 @@ def build(item: Item, examples: list[Item], task: IclTask) -> Prompt:
     """The prompt of `item` behind `examples`."""
     before = ""
     for example in examples:
-        before += _opened(_asked(example), task, before) + task.delimiter + _solution(example, task)
+        before += _with_delimiters(_question(example), task, before) + task.delimiter + _solution(example, task)
     if task.type == "schema":
         between = task.delimiter.rstrip() if before else ""
-        return Prompt(before, tuple(_opened(o, task, before) + between for o in item.choices), (item.end,))
-    context = _opened(item.context, task, before) + task.delimiter
+        return Prompt(before, tuple(_with_delimiters(o, task, before) + between for o in item.choices), (item.end,))
+    context = _with_delimiters(item.context, task, before) + task.delimiter
     if task.type == "code_evaluation":
         return Prompt(before, (context,), ())
     # A prompt that ends in a blank would split the next word's token.
     return Prompt(before, (context.rstrip(),), () if task.type == "generation_task_with_answers" else item.choices)
 
 
-def _asked(item: Item) -> str:
+def _question(item: Item) -> str:
     return item.choices[item.gold] if item.end else item.context
 
 
-def _opened(text: str, task: IclTask, before: str) -> str:
+def _with_delimiters(text: str, task: IclTask, before: str) -> str:
     """A question behind the delimiters that open it; in a schema they stand in the other order."""
     between = task.example_delimiter if before else ""
     return task.prelimiter + between + text if task.type == "schema" else between + task.prelimiter + text
@@ -132,8 +132,8 @@ def tokens(tokenizer: PreTrainedTokenizerBase, prompts: list[Prompt]) -> list[To
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, texts: set[str], special: bool = False) -> dict[str, list[int]]:
-    found = sorted(texts)
-    return dict(zip(found, tokenizer(found, add_special_tokens=special)["input_ids"])) if found else {}
+    ordered = sorted(texts)
+    return dict(zip(ordered, tokenizer(ordered, add_special_tokens=special)["input_ids"])) if ordered else {}
 
 
 def _without_eos(ids: list[int], eos: int | None) -> list[int]:
@@ -149,8 +149,8 @@ def cut(context: list[int], room: int, head: list[int]) -> list[int]:
     """
     if len(context) <= room:
         return context
-    kept = head if context[: len(head)] == head and len(head) < room else []
-    return kept + context[len(context) - room + len(kept) :]
+    kept_head = head if context[: len(head)] == head and len(head) < room else []
+    return kept_head + context[len(context) - room + len(kept_head) :]
 
 
 def join(context: list[int], end: list[int], max_length: int, head: list[int]) -> tuple[list[int], int]:
@@ -170,8 +170,8 @@ def answer_length(tokenizer: PreTrainedTokenizerBase, items: list[Item], task: I
     """Tokens to generate: those of the longest accepted answer of the data set, and some more behind a thought."""
     if task.type == "code_evaluation":
         texts = {item.choices[0] for item in items}
-        return max(map(len, _ids(tokenizer, texts).values())) + MORE_THAN_A_THOUGHT
+        return max(map(len, _ids(tokenizer, texts).values())) + EXTRA_TOKENS
     thoughts = [(item, "" if item.thought is None else item.thought + task.cot_delimiter) for item in items]
     texts = {thought + answer for item, thought in thoughts for answer in item.choices}
     longest = max(map(len, _ids(tokenizer, texts, special=True).values()))
-    return longest + (MORE_THAN_A_THOUGHT if task.cot_delimiter else 0)
+    return longest + (EXTRA_TOKENS if task.cot_delimiter else 0)

@@ -73,14 +73,14 @@ def item(row: dict, kind: str, where: str) -> Item:
 
 def check(row: dict, kind: str, where: str) -> None:
     """UserError unless `row` has the fields of its type, whole."""
-    for field, what in FIELDS[kind].items():
+    for field, expected in FIELDS[kind].items():
         if field not in row:
             raise UserError(f"{where}: a {kind} item needs the field {field!r}; it has {', '.join(map(repr, row))}")
         value = row[field]
-        if what == TEXT and not isinstance(value, str):
-            raise UserError(f"{where}: {field} must be {what}, found {value!r}")
-        if what == TEXTS and not (isinstance(value, list) and all(isinstance(text, str) for text in value)):
-            raise UserError(f"{where}: {field} must be {what}, found {value!r}")
+        if expected == TEXT and not isinstance(value, str):
+            raise UserError(f"{where}: {field} must be {expected}, found {value!r}")
+        if expected == TEXTS and not (isinstance(value, list) and all(isinstance(text, str) for text in value)):
+            raise UserError(f"{where}: {field} must be {expected}, found {value!r}")
         if field in ("continuation", "answer") and not value.strip():
             raise UserError(f"{where}: {field} is empty, so nothing could be scored")
     options = row.get("choices" if kind == "multiple_choice" else "context_options")

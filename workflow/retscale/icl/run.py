@@ -13,7 +13,7 @@ from retscale.errors import UserError
 from retscale.icl import items as icl_items
 from retscale.icl import sandbox
 from retscale.icl.answer import matches
-from retscale.icl.average import centred
+from retscale.icl.average import centered
 from retscale.icl.config import IclTask, Job
 from retscale.icl.decoder import Decoder
 from retscale.icl.generate import generate
@@ -21,7 +21,7 @@ from retscale.icl.item import Item
 from retscale.icl.prompt import Tokens, answer_length, build, cut, join, shots, tokens
 from retscale.icl.result import IclResult
 from retscale.icl.score import score
-from retscale.icl.summary import accuracy, lengths_matter, oddities
+from retscale.icl.summary import accuracy, accuracy_by_normalization, oddities
 from retscale.model.device import device, dtype
 from retscale.model.load import load_causal_lm, load_tokenizer
 from retscale.model.tokenize import own_ends
@@ -103,10 +103,10 @@ def evaluate(task: IclTask, name: str, fetched: Path | None, reader: Reader) -> 
         "executed": task.execute if task.type == "code_evaluation" else None,
         "tied": int(table["tied"].sum()) if "tied" in table else 0,
         "odd": oddities(items, task, baseline),
-        "whole": reader.decoder.whole,
+        "whole": reader.decoder.unshareable,
     }
     if task.type == "multiple_choice":
-        result["value_by"] = {"token": result["value"], **lengths_matter(table, items, categories)}
+        result["value_by"] = {"token": result["value"], **accuracy_by_normalization(table, items, categories)}
     return result, table
 
 
@@ -132,7 +132,7 @@ def summarise(table: pd.DataFrame, categories: list[str], baseline: float, seed:
     if table["correct"].isna().any():
         return {"value": None, "stderr": None, "baseline": baseline, "score": None}
     found = accuracy(table["correct"], categories, seed, name)
-    return found | {"baseline": baseline, "score": centred(found["value"], baseline)}
+    return found | {"baseline": baseline, "score": centered(found["value"], baseline)}
 
 
 def likely(

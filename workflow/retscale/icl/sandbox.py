@@ -56,34 +56,34 @@ inline bool issame(vector<float> a, vector<float> b) {
 """
 
 
-def passes(programs: list[tuple[str, str, Program]], what: str) -> list[bool]:
+def passes(programs: list[tuple[str, str, Program]], label: str) -> list[bool]:
     """For each (prompt, generated text, tests): whether the program passes all of its tests.
 
     UserError if this machine cannot confine them, or lacks what a language needs.
     """
     for language in sorted({tests.language for _, _, tests in programs}):
-        _need(language)
+        _require_language(language)
     return [
-        all(_passes(prompt + ended(output), tests, i) for i in range(len(tests.inputs)))
-        for prompt, output, tests in progress(programs, f"{what}: tests", unit="programs")
+        all(_passes(prompt + first_function(output), tests, i) for i in range(len(tests.inputs)))
+        for prompt, output, tests in progress(programs, f"{label}: tests", unit="programs")
     ]
 
 
-def ended(output: str) -> str:
+def first_function(output: str) -> str:
     """The generated text up to the first line that is not indented: there a function ends."""
     return re.split(r"\n[A-Za-z0-9#`]", output)[0]
 
 
 def _passes(code: str, tests: Program, i: int) -> bool:
     """Test number `i`, compared as the release does it in each language."""
-    entry, given, expected = tests.entry_point, tests.inputs[i], tests.outputs[i]
+    entry, arguments, expected = tests.entry_point, tests.inputs[i], tests.outputs[i]
     if tests.language == "python":
-        test = json.dumps({"code": code, "entry_point": entry, "input": given, "output": expected})
+        test = json.dumps({"code": code, "entry_point": entry, "input": arguments, "output": expected})
         return run("test.json", test, [sys.executable, "-I", "-c", GRADE])[0] == grade.PASSED
     if tests.language == "javascript":
-        code += f"\nconsole.log(JSON.stringify({entry}({given})) === JSON.stringify({expected}));"
+        code += f"\nconsole.log(JSON.stringify({entry}({arguments})) === JSON.stringify({expected}));"
         return run("test.js", code, ["node", "--max-old-space-size=512", "test.js"])[1] == "true\n"
-    code = f"{CPP}{code}\nint main() {{ cout << issame({entry}({given}), {expected}); return 0; }}\n"
+    code = f"{CPP}{code}\nint main() {{ cout << issame({entry}({arguments}), {expected}); return 0; }}\n"
     return run("test.cpp", code, ["sh", "-c", "g++ -std=c++11 test.cpp -o test && ./test"])[1] == "1"
 
 
@@ -95,8 +95,8 @@ def run(name: str, content: str, command: list[str], seconds: int = SECONDS) -> 
         "seconds": seconds,
         "wall_seconds": WALL_SECONDS,
         "memory": MEMORY,
-        "shown": _shown(),
-        "hidden": _hidden(),
+        "visible": _visible_folders(),
+        "hidden": _hidden_paths(),
     }
     reading, report = os.pipe()
     call = [sys.executable, "-I", "-S", "-c", f"{START}main({report}, **{job!r})"]
@@ -125,7 +125,7 @@ def run(name: str, content: str, command: list[str], seconds: int = SECONDS) -> 
         return int(answer), output.read().decode("utf-8", "replace")
 
 
-def _shown() -> list[str]:
+def _visible_folders() -> list[str]:
     """Folders of this Python, of node and of g++, wherever they are installed; none that holds a home folder."""
     folders = {sys.prefix, sys.base_prefix}
     for tool in filter(None, (sys.executable, shutil.which("node"), shutil.which("g++"))):
@@ -133,7 +133,7 @@ def _shown() -> list[str]:
     return sorted(folder for folder in folders if not any(home.is_relative_to(folder) for home in _homes()))
 
 
-def _hidden() -> list[str]:
+def _hidden_paths() -> list[str]:
     """What must not be seen even where it lies within a folder that is: home folders and tokens."""
     return sorted({*map(str, _homes()), constants.HF_HOME, constants.HF_TOKEN_PATH})
 
@@ -146,16 +146,16 @@ def _homes() -> set[Path]:
     return homes | {home.resolve() for home in homes}
 
 
-def _need(language: str) -> None:
+def _require_language(language: str) -> None:
     """UserError unless a correct program of this language passes here; else every score would be 0."""
     if language not in TOOLS:
         raise UserError(f"programs in {language!r} cannot be run; known are {', '.join(TOOLS)}")
-    tool, right, given = TOOLS[language]
+    tool, program, arguments = TOOLS[language]
     if shutil.which(tool) is None:
         raise UserError(f"programs in {language} need {tool}, which is not installed; leave `execute` off")
-    if not _passes(right, Program("f", (given,), ("2",), language), 0):
+    if not _passes(program, Program("f", (arguments,), ("2",), language), 0):
         raise UserError(
             f"programs in {language} cannot be run here, for {tool} does not work in the sandbox; it must need files "
-            f"that others may not read, or that lie outside of {', '.join([*filesystem.SYSTEM, *_shown()])}; "
+            f"that others may not read, or that lie outside of {', '.join([*filesystem.SYSTEM, *_visible_folders()])}; "
             "leave `execute` off"
         )

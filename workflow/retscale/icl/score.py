@@ -31,7 +31,7 @@ def score(
     joined: Sequence[tuple[list[int], int]],
     owners: Sequence[int],
     tokens_per_batch: int,
-    what: str,
+    label: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each (ids, number of last ones that are scored): the mean of their log-probabilities (float64), and whether
     each of them is the most probable one at its place (bool). Texts of one owner (ascending) are choices of a question.
@@ -40,23 +40,23 @@ def score(
     never read, so choices of one token share a single pass over their context; the common beginning of a question's
     other choices is read once as well, and so is that of all texts where no question has several.
     """
-    users: dict[tuple[int, ...], list[int]] = {}
+    texts_by_read: dict[tuple[int, ...], list[int]] = {}
     for i, (ids, _) in enumerate(joined):
-        users.setdefault(tuple(ids[:-1]), []).append(i)
+        texts_by_read.setdefault(tuple(ids[:-1]), []).append(i)
     total, greedy = np.zeros(len(joined)), np.ones(len(joined), dtype=bool)
-    for part in progress(list(_plan(decoder, joined, owners, users, tokens_per_batch)), what, unit="batches"):
+    for part in progress(list(_plan(decoder, joined, owners, texts_by_read, tokens_per_batch)), label, unit="batches"):
         prefix = part.prefix and part.prefix.select([0] * len(part.reads))
         if part.contexts:
             prefix = decoder.read(*decoder.batch(list(part.contexts), left=True)).select(part.rows)
         ids, mask = decoder.batch([list(read[start:]) for read, start in zip(part.reads, part.starts)])
         # One line for each predicted token: whose it is, where it is predicted, and which one it is.
-        wanted = [
+        predictions = [
             (i, row, len(joined[i][0]) - 2 - back - start, joined[i][0][-1 - back])
             for row, (read, start) in enumerate(zip(part.reads, part.starts))
-            for i in users[read]
+            for i in texts_by_read[read]
             for back in range(joined[i][1])
         ]
-        owner, row, column, target = torch.tensor(wanted, device=ids.device).T
+        owner, row, column, target = torch.tensor(predictions, device=ids.device).T
         logits = decoder.logits(ids, mask, row, column, prefix)
         logprobs = logits.gather(1, target[:, None]).squeeze(1) - logits.logsumexp(1)
         np.add.at(total, owner.cpu().numpy(), logprobs.double().cpu().numpy())
@@ -68,23 +68,23 @@ def _plan(
     decoder: Decoder,
     joined: list[tuple[list[int], int]],
     owners: list[int],
-    users: dict[tuple[int, ...], list[int]],
+    texts_by_read: dict[tuple[int, ...], list[int]],
     budget: int,
 ) -> Iterator[Part]:
     """Every text once, longest first within each way of sharing."""
     # The first token that is predicted must follow a token of the same pass.
-    unscored = {read: min(len(joined[i][0]) - joined[i][1] for i in mine) - 1 for read, mine in users.items()}
-    owner = {read: owners[mine[0]] for read, mine in users.items()}
-    apart, joint = [], []
-    for _, group in groupby(users, key=owner.get):
+    unscored = {read: min(len(joined[i][0]) - joined[i][1] for i in texts) - 1 for read, texts in texts_by_read.items()}
+    owner = {read: owners[texts[0]] for read, texts in texts_by_read.items()}
+    separate, shared = [], []
+    for _, group in groupby(texts_by_read, key=owner.get):
         reads = list(group)
         length = min(common(reads), *(unscored[read] for read in reads))
-        if len(reads) > 1 and length >= WORTH_SHARING and decoder.whole is None:
-            joint.append((reads, length))
+        if len(reads) > 1 and length >= WORTH_SHARING and decoder.unshareable is None:
+            shared.append((reads, length))
         else:
-            apart += reads
-    for chosen in batches([length * len(reads) for reads, length in joint], budget):
-        questions = [joint[q] for q in chosen]
+            separate += reads
+    for chosen in batches([length * len(reads) for reads, length in shared], budget):
+        questions = [shared[q] for q in chosen]
         yield Part(
             [read for reads, _ in questions for read in reads],
             [length for reads, length in questions for _ in reads],
@@ -92,12 +92,12 @@ def _plan(
             rows=[row for row, (reads, _) in enumerate(questions) for _ in reads],
         )
     start, prefix = 0, None
-    if len(apart) > 1 and not joint and decoder.whole is None:
-        start = min(common(apart), *(unscored[read] for read in apart))
+    if len(separate) > 1 and not shared and decoder.unshareable is None:
+        start = min(common(separate), *(unscored[read] for read in separate))
     if start >= WORTH_SHARING:
-        prefix = decoder.read(*decoder.batch([list(apart[0][:start])]))
-    for chosen in batches([len(read) for read in apart], budget):
-        yield Part([apart[i] for i in chosen], [start if prefix else 0] * len(chosen), prefix=prefix)
+        prefix = decoder.read(*decoder.batch([list(separate[0][:start])]))
+    for chosen in batches([len(read) for read in separate], budget):
+        yield Part([separate[i] for i in chosen], [start if prefix else 0] * len(chosen), prefix=prefix)
 
 
 def common(texts: list[Sequence[int]]) -> int:

@@ -58,7 +58,7 @@ def compiled(machine: str) -> bytes:
     """The filter as the kernel reads it, 8 bytes an instruction; OSError for a machine whose calls are not known."""
     if machine not in ARCHITECTURES:
         raise OSError(f"system calls of {machine} are not known, only those of {' and '.join(ARCHITECTURES)}")
-    which = list(ARCHITECTURES).index(machine)
+    column = list(ARCHITECTURES).index(machine)
     lines = [  # operation, lines to skip if true, lines to skip if false, value
         (LOAD, 0, 0, ARCHITECTURE),
         (IF_EQUAL, 1, 0, ARCHITECTURES[machine]),
@@ -68,15 +68,16 @@ def compiled(machine: str) -> bytes:
         (RETURN, 0, 0, KILL),
     ]
     for numbers in DENIED.values():
-        lines += [(IF_EQUAL, 0, 1, numbers[which]), (RETURN, 0, 0, DENY)]
-    lines += [(IF_EQUAL, 0, 1, CLONE3[which]), (RETURN, 0, 0, ABSENT)]  # its flags lie in memory; C falls back to clone
+        lines += [(IF_EQUAL, 0, 1, numbers[column]), (RETURN, 0, 0, DENY)]
     lines += [
-        (IF_EQUAL, 0, 4, CLONE[which]),
+        (IF_EQUAL, 0, 1, CLONE3[column]),  # its flags lie in memory; C falls back to clone
+        (RETURN, 0, 0, ABSENT),
+        (IF_EQUAL, 0, 4, CLONE[column]),
         (LOAD, 0, 0, FIRST),
         (IF_ANY_BIT, 0, 1, NEW_NAMESPACES),
         (RETURN, 0, 0, DENY),
         (RETURN, 0, 0, ALLOW),
-        (IF_EQUAL, 0, 7, SOCKETPAIR[which]),  # only of a kind that stays connected to its other end
+        (IF_EQUAL, 0, 7, SOCKETPAIR[column]),  # only of a kind that stays connected to its other end
         (LOAD, 0, 0, FIRST),
         (IF_EQUAL, 0, 3, AF_UNIX),
         (LOAD, 0, 0, SECOND),

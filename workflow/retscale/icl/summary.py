@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from retscale import seeds
-from retscale.icl.answer import normalise
+from retscale.icl.answer import normalize
 from retscale.icl.config import IclTask
 from retscale.icl.item import Item
 
@@ -34,37 +34,45 @@ def accuracy(correct: Sequence[bool], categories: Sequence[str], seed: int, name
     } | ({"categories": groups["mean"].to_dict()} if len(size) > 1 else {})
 
 
-def lengths_matter(table: pd.DataFrame, items: list[Item], categories: list[str]) -> dict[str, float]:
+def accuracy_by_normalization(table: pd.DataFrame, items: list[Item], categories: list[str]) -> dict[str, float]:
     """The accuracy of a multiple-choice task had its choices been compared otherwise: by the sum of log-probabilities,
     or by that sum over the bytes of the choice.
     """
     sums = [logprobs * tokens for logprobs, tokens in zip(table["logprobs"], table["tokens"])]
     sizes = [np.array([len(choice.encode()) for choice in item.choices]) for item in items]
-    ways = {"sum": sums, "byte": [total / size for total, size in zip(sums, sizes)]}
-    right = {way: [int(np.argmax(row)) == item.gold for row, item in zip(rows, items)] for way, rows in ways.items()}
-    return {way: float(pd.Series(hits).groupby(categories).mean().mean()) for way, hits in right.items()}
+    scores = {"sum": sums, "byte": [total / size for total, size in zip(sums, sizes)]}
+    correct = {
+        normalization: [int(np.argmax(row)) == item.gold for row, item in zip(rows, items)]
+        for normalization, rows in scores.items()
+    }
+    return {
+        normalization: float(pd.Series(hits).groupby(categories).mean().mean())
+        for normalization, hits in correct.items()
+    }
 
 
 def oddities(items: list[Item], task: IclTask, baseline: float) -> list[str]:
     """What in the data makes a score mean something else than it seems to, in words."""
-    found = []
+    messages = []
     n = len(items)
     if task.type in ("multiple_choice", "schema"):
-        position, most = Counter(item.gold for item in items).most_common(1)[0]
-        if most == n and n > 1:
-            found.append(
+        position, count = Counter(item.gold for item in items).most_common(1)[0]
+        if count == n and n > 1:
+            messages.append(
                 f"the right choice is always number {position}: a model that ties on every item scores {position == 0:d}"
             )
-        elif most / n > baseline + 3 * math.sqrt(baseline * (1 - baseline) / n):
-            found.append(
-                f"choice number {position} is right in {most / n:.0%} of the items: always taking it scores above the "
+        elif count / n > baseline + 3 * math.sqrt(baseline * (1 - baseline) / n):
+            messages.append(
+                f"choice number {position} is right in {count / n:.0%} of the items: always taking it scores above the "
                 f"baseline of {baseline:.0%}"
             )
     if task.type == "generation_task_with_answers" and task.normalise:
-        empty = sum(any(not normalise(answer) for answer in item.choices) for item in items)
+        empty = sum(any(not normalize(answer) for answer in item.choices) for item in items)
         if empty:
-            found.append(f"{empty} of {n} items accept an answer that is empty once normalized, so any answer is right")
-    twins = n - len(set(items))
-    if twins:
-        found.append(f"{twins} of {n} items occur twice in the data")
-    return found
+            messages.append(
+                f"{empty} of {n} items accept an answer that is empty once normalized, so any answer is right"
+            )
+    duplicates = n - len(set(items))
+    if duplicates:
+        messages.append(f"{duplicates} of {n} items occur twice in the data")
+    return messages
