@@ -210,7 +210,7 @@ def test_scores_are_those_of_a_sparse_matrix(zipf):
     index = Index(passages, MineConfig(stopwords="none"))
     lists = csr_array((index.gains, index.passages, index.starts), (len(index.bounds), len(passages)), dtype=np.float64)
     for query in queries:
-        _, words, weights = index._asked([query])
+        _, words, weights = index._query_terms([query])
         expected = (csr_array((weights, words, [0, len(words)]), (1, len(index.bounds)), dtype=float) @ lists).toarray()
         np.testing.assert_allclose(index.scores(query, np.arange(len(passages))), expected[0], rtol=1e-6)
 
