@@ -63,7 +63,7 @@ def tune(
     n_params = count_params(plain)
     data = examples(data_sets(job, inputs), recipe, job.seed, tokenizer)
     if accelerator.is_main_process and (filled := data.counts["negatives_filled"]):
-        say(f"fine-tune {card['id']}: {filled:,} negatives were missing and are replaced by random passages")
+        say(f"fine-tune {card.id}: {filled:,} negatives were missing and are replaced by random passages")
     steps = recipe.epochs * len(data) // recipe.batch_queries
     if steps == 0:
         raise UserError(

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from retscale.leakage.config import Job
 from retscale.leakage.marks import CHUNK, RUN, Fingerprints, Numbers, among, fingerprints, runs
+from retscale.pairs.facts import PairsFacts
 from retscale.progress import progress
 from retscale.task.facts import TaskFacts
 from retscale.task.given import by_task
