@@ -18,9 +18,9 @@ import time
 
 import numpy as np
 
+from retscale.common.wheel import WheelSource, rows
 from retscale.mine.bm25 import Index
 from retscale.mine.config import MineConfig
-from retscale.text.wheel import WheelSource, rows
 
 WORDS = 400_000
 COMMON = 50

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from retscale.checkpoint import gguf
-from retscale.checkpoint.config import Job
+from retscale.checkpoint.config import Spec
 from retscale.icl import items as icl_items
 from retscale.icl.config import IclTask
 from retscale.icl.decoder import Decoder
@@ -43,7 +43,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         entry = catalog.entries("checkpoint")["smollm2-135m-instruct-q4"]
-        job = Job(id="smollm2", source=entry["source"])
+        job = Spec(id="smollm2", source=entry["source"])
         gguf.obtain(job, job.source, None, Path(folder))
         model, tokenizer = load_causal_lm(f"{folder}/model", torch.float32), load_tokenizer(f"{folder}/model")
     peer = harness.model(model, tokenizer, PEER_BATCH, LENGTH)

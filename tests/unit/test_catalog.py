@@ -10,9 +10,10 @@ import transformers
 import yaml
 
 from retscale.checkpoint.config import Checkpoint
+from retscale.common.flops import flops
 from retscale.errors import UserError
 from retscale.model.load import max_length
-from retscale.model.params import count_params, flops
+from retscale.model.params import count_params
 from retscale.study import catalog, families, load
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"

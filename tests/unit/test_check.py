@@ -9,7 +9,7 @@ from huggingface_hub import constants
 
 from retscale import cli
 from retscale.plan.needs import missing
-from retscale.study import here, load
+from retscale.study import load, preflight
 
 FILES = {"config.json": b"{}"}
 PRETRAINED = {
@@ -120,7 +120,7 @@ def test_files_of_this_machine_that_are_not_there_are_named(hub, tmp_path, capsy
         assert "for the in-context task mine" in " ".join(missing(load.study(path)))
     assert cli.main(["check", str(path)]) == 1
     told = capsys.readouterr().err
-    assert f"1 of 1 {here.ENTRIES[entries]} waits for missing files, such as {file.rstrip('/')} of mine" in told
+    assert f"1 of 1 {preflight.ENTRIES[entries]} waits for missing files, such as {file.rstrip('/')} of mine" in told
     assert f"of mine under `{entries}`" in told and told.count("error: ") == 1
     if file.endswith("/"):  # a file is no folder
         Path(place).write_text("")

@@ -16,10 +16,11 @@ from huggingface_hub import constants as hub_constants
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-from retscale.checkpoint import files, pretrain
+from retscale.checkpoint import pretrain
 from retscale.checkpoint import run as stage
-from retscale.checkpoint.config import Checkpoint, Job, Pretrain
+from retscale.checkpoint.config import Checkpoint, Pretrain, Spec
 from retscale.errors import UserError
+from retscale.model import weight_files
 from retscale.model.load import deterministic, load_backbone, load_causal_lm, load_tokenizer
 from retscale.study import specs
 from retscale.text.tokenizer import save, train
@@ -338,11 +339,11 @@ def test_needed_files_prefer_safetensors_and_leave_the_rest():
     both = ["config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json",
             "pytorch_model.bin", "tokenizer.json", "merges.txt", "README.md", "onnx/model.onnx", "original/params.json",
             "consolidated.safetensors", "training_args.bin", "pytorch_model.bin.index.json"]  # fmt: skip
-    assert files.needed(both) == sorted([*both[:4], "tokenizer.json", "merges.txt"])
-    assert files.needed(["config.json", "pytorch_model.bin", "flax_model.msgpack", "tokenizer.model"]) == [
+    assert weight_files.needed(both) == sorted([*both[:4], "tokenizer.json", "merges.txt"])
+    assert weight_files.needed(["config.json", "pytorch_model.bin", "flax_model.msgpack", "tokenizer.model"]) == [
         "config.json", "pytorch_model.bin", "tokenizer.model",
     ]  # fmt: skip
-    assert files.has_weights(["pytorch_model.bin"]) and not files.has_weights(
+    assert weight_files.has_weights(["pytorch_model.bin"]) and not weight_files.has_weights(
         ["model.safetensors.index.json", "config.json"]
     )
 
@@ -432,7 +433,7 @@ def test_checkpoint_config_states_tokens_once():
     with pytest.raises(ValidationError, match="tokens is required"):
         Checkpoint.model_validate({**ENTRY, "source": HUB["source"]})
     spec = Checkpoint.model_validate(ENTRY).model_dump(mode="json", exclude=specs.DESCRIPTIVE | specs.LABELS)
-    assert Job.model_validate({"id": "x", "seed": 1, "precision": "fp32", **spec}).source.hidden_size == 16
+    assert Spec.model_validate({"id": "x", "seed": 1, "precision": "fp32", **spec}).source.hidden_size == 16
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from test_collect_synthetic import write_study
 
 from retscale.collect.run import run
-from retscale.collect.tables import read_table, sha256
+from retscale.common.tables import read_table, sha256
 from retscale.errors import UserError
 from retscale.fit.run import run as fit
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-import artefacts
+import artifacts
 import numpy as np
 import pandas as pd
 
@@ -51,7 +51,7 @@ def write_study(
             sizes = {"total": params, "non_embedding": params // 2, "matmul": params // 2}
             facts = {"id": name, "n_params": sizes, "n_tokens": tokens, "flops": flops}
             facts |= {"tokens_per_param": tokens / params, "loss": {"train": 5.0, "heldout": 5.1}}
-            cards.append(write(root / "checkpoint" / name / "card.json", artefacts.card(**facts)))
+            cards.append(write(root / "checkpoint" / name / "card.json", artifacts.card(**facts)))
             labels[name] = {"family": "toy", "size": size, "role": "fit"}
             growth = np.log10(flops / 1e11)
             for recipe, gain in {"paper": 0.0, "microbatch": 0.03}.items():
@@ -95,7 +95,7 @@ def write_encoder(folder: Path, checkpoint: str, recipe: str, growth: float) -> 
     """One `encoder.json` and its `log.jsonl`: a loss that falls from above guessing, further for more compute."""
     negatives = {"paper": ("own", 4), "microbatch": ("microbatch", 2)}[recipe]
     told = {"id": recipe, "negatives": negatives[0], "n_negatives": negatives[1], "batch_queries": 32, "log_every": 10}
-    path = write(folder / "encoder.json", artefacts.encoder(checkpoint=checkpoint, recipe=told))
+    path = write(folder / "encoder.json", artifacts.encoder(checkpoint=checkpoint, recipe=told))
     lines = []
     for step in (10, 20, 30, 40, 45):
         loss = 0.3 + 2.5 * np.exp(-step / 8) + 1 / (3 + growth)

@@ -8,7 +8,7 @@ import torch
 from test_collect_synthetic import write_study
 
 from retscale.collect.run import run
-from retscale.collect.tables import read_table
+from retscale.common.tables import read_table
 from retscale.errors import UserError
 
 

@@ -3,7 +3,7 @@
 import json
 from itertools import product
 
-import artefacts
+import artifacts
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,7 +50,7 @@ def results(folder, values, queries=QUERIES, **facts):
     folder.mkdir(parents=True)
     table = pd.DataFrame({"query_id": queries, "ndcg_at_10": values, "mrr_at_10": 1.0, "p_mrr": np.nan})
     table.assign(doc_ids=[["d"]] * len(table), scores=[[1.0]] * len(table)).to_parquet(folder / "t.parquet")
-    (folder / "t.json").write_text(json.dumps(artefacts.result(n_documents=9) | facts))
+    (folder / "t.json").write_text(json.dumps(artifacts.result(n_documents=9) | facts))
     return folder
 
 

@@ -6,9 +6,9 @@ import unicodedata
 
 import pytest
 
+from retscale.common.copies import fingerprints, key, plain, untitled
+from retscale.common.words import words
 from retscale.pairs.exclude import Excluder
-from retscale.text.copies import fingerprints, key, plain, untitled
-from retscale.text.words import words
 
 COPIES = [
     ("Well-Known!", "well known", "well-known"),

@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-import artefacts
+import artifacts
 import numpy as np
 import pandas as pd
 import pytest
@@ -46,7 +46,7 @@ def encoder(tmp_path_factory):
     tokens.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<eos>").save_pretrained(folder)
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-    facts = artefacts.encoder(
+    facts = artifacts.encoder(
         steps=1, files=files, **prompted(folder, query_length=8, passage_length=20, query_prefix="query: ")
     )
     (folder / "encoder.json").write_text(json.dumps(facts))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import artefacts
+import artifacts
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +18,7 @@ from retscale.evaluate.run import per_query
 from retscale.evaluate.search import _keys, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
 from retscale.evaluate.trec import lines
-from retscale.task.facts import TaskFacts
+from retscale.task.card import TaskCard
 
 # Our names and trec_eval's; a reciprocal rank cut at 10 it has not.
 THEIRS = {
@@ -49,7 +49,7 @@ def random_task(rng, n_queries: int = 30, n_documents: int = 200, judged_only: b
         for d in rng.choice(n_documents, rng.integers(1, 30), False)
     ]
     queries, documents, scores = (np.array(column) for column in zip(*judged))
-    facts = TaskFacts(**artefacts.task(judged_only=judged_only))
+    facts = TaskCard(**artifacts.task(judged_only=judged_only))
     query_ids = np.array([f"q{i}" for i in range(n_queries)], object)
     candidate = np.ones(len(queries), bool)
     return Task(

@@ -11,7 +11,7 @@ from retscale.errors import UserError
 from retscale.external.config import Columns, Published
 from retscale.external.run import run
 from retscale.external.table import read
-from retscale.study import check, here, load, specs
+from retscale.study import check, load, preflight, specs
 from retscale.study.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -200,7 +200,7 @@ def test_a_bad_study_stops_before_any_job(tmp_path, external, message):
 
 def test_a_table_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match="external.0.table: there is no file nowhere.csv"):
-        here.check_tables(study(tmp_path, "{table: nowhere.csv, source: s}"))
+        preflight.check_tables(study(tmp_path, "{table: nowhere.csv, source: s}"))
 
 
 def test_check_reads_the_tables(tmp_path):

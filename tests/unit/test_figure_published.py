@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from test_collect_synthetic import collected
 
-from retscale.collect.tables import read_json, read_table
+from retscale.common.tables import read_json, read_table
 from retscale.external.config import Columns, Published
 from retscale.external.run import run as external_run
 from retscale.figure.config import FigureConfig

@@ -2,7 +2,7 @@
 
 import json
 
-import artefacts
+import artifacts
 import numpy as np
 import pandas as pd
 import pytest
@@ -295,7 +295,7 @@ def test_empty_or_missing_texts_are_errors(study, tmp_path):
             pairs.loc[0, "query"] = ""
         pairs.to_parquet(folder / "pairs.parquet")
         passages.to_parquet(folder / "passages.parquet")
-        (folder / "pairs.json").write_text(json.dumps(artefacts.pairs(id="topics")))
+        (folder / "pairs.json").write_text(json.dumps(artifacts.pairs(id="topics")))
         (folder / "out").mkdir(), (folder / "state").mkdir()
         with pytest.raises(UserError, match=says):
             run(spec(), {**inputs(study), "pairs": [folder / "pairs.json"]}, folder / "out", folder / "state")

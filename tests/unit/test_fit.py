@@ -9,7 +9,7 @@ from test_collect_synthetic import TASKS, collected, write_study
 
 from retscale.collect.means import MEAN
 from retscale.collect.run import run as collect
-from retscale.collect.tables import read_table
+from retscale.common.tables import read_table
 from retscale.fit.compare import effects, near_pairs
 from retscale.fit.points import MEAN, levels, points, resampled
 from retscale.fit.run import run

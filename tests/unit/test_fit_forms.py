@@ -10,7 +10,7 @@ from test_collect_synthetic import collected
 from test_report import drawn, page
 
 from retscale.collect.means import MEAN
-from retscale.collect.tables import read_json, read_table
+from retscale.common.tables import read_json, read_table
 from retscale.fit import trend
 from retscale.fit.forms import FORMS, Form
 from retscale.fit.forms.log_linear import LogLinear

@@ -13,7 +13,7 @@ from retscale.audit import run as audit
 from retscale.audit.walk import Walk
 from retscale.collect.means import MEAN
 from retscale.collect.run import run as collect
-from retscale.collect.tables import read_table
+from retscale.common.tables import read_table
 from retscale.errors import UserError
 from retscale.figure.run import FIGURES
 from retscale.figure.run import run as draw

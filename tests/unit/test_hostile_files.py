@@ -10,7 +10,7 @@ import struct
 import tracemalloc
 from pathlib import Path
 
-import artefacts
+import artifacts
 import numpy as np
 import pytest
 import safetensors.torch
@@ -33,8 +33,8 @@ from retscale.model.load import load_causal_lm, load_tokenizer
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import fingerprint
 from retscale.pairs import source as pairs
-from retscale.provenance import hashes
-from retscale.study import load, outside, yaml
+from retscale.provenance import hash_cache
+from retscale.study import load, source_files, yaml
 from retscale.task import beir_folder
 from retscale.task.config import FolderSource
 from retscale.text.tokenizer import save, train
@@ -372,10 +372,10 @@ def test_a_spoilt_gguf_file_is_refused_or_whole(gguf, tmp_path):
 @pytest.fixture
 def encoder(folder) -> Path:
     prompt = Prompt(query_length=8, passage_length=8)
-    facts = artefacts.encoder(
+    facts = artifacts.encoder(
         prompt=prompt.model_dump(mode="json"),
         prompt_sha256=fingerprint(load_tokenizer(folder), prompt),
-        files={path.name: hashes.sha256(path) for path in sorted(folder.iterdir())},
+        files={path.name: hash_cache.sha256(path) for path in sorted(folder.iterdir())},
     )
     (folder / "encoder.json").write_text(json.dumps(facts))
     return folder
@@ -421,7 +421,7 @@ def test_strange_json_in_an_encoders_folder_is_refused(folder, name, content):
 
 def test_an_encoder_that_mines_may_list_anything(tmp_path):
     for listed in ([1, 2], {"\0": "x"}, "x", None):
-        (tmp_path / "encoder.json").write_text(json.dumps(artefacts.encoder(files=listed)))
+        (tmp_path / "encoder.json").write_text(json.dumps(artifacts.encoder(files=listed)))
         config = MineConfig(method="encoder", encoder=str(tmp_path))
         assert config.files() == [tmp_path / "encoder.json"]
 
@@ -544,7 +544,7 @@ def test_an_id_with_a_line_end_is_refused():
         ("corpus.jsonl", read_task),
         ("items.jsonl", read_items),
         ("x.csv", lambda path: list(table._lines(path, []))),
-        ("x.bin", hashes.sha256),
+        ("x.bin", hash_cache.sha256),
     ],
 )
 def test_what_is_no_file_is_not_waited_for(kind, name, read, tmp_path):
@@ -558,4 +558,4 @@ def test_a_fifo_among_the_files_of_a_model_is_not_waited_for(folder, name):
     (folder / name).unlink()
     os.mkfifo(folder / name)
     refused(f"{name} is not a regular file", local, folder)
-    refused(f"{name} is not a regular file", outside.digest, *Local(kind="local", path=str(folder)).files())
+    refused(f"{name} is not a regular file", source_files.digest, *Local(kind="local", path=str(folder)).files())

@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from retscale import cli, progress
+from retscale import cli
 from retscale.checkpoint.config import Gguf, Hub
+from retscale.common import progress
+from retscale.common.terminal import say, visible
+from retscale.common.wheel import WheelSource
 from retscale.errors import UserError
 from retscale.items.config import JsonlSource
 from retscale.pairs.config import HubFiles
 from retscale.study import load, yaml
 from retscale.task.config import FolderSource
-from retscale.terminal import say, visible
-from retscale.text.wheel import WheelSource
 
 ROOT = Path(__file__).resolve().parents[2]
 ESCAPE = "\x1b]0;mine\x07\x9b31m\u202eknil\u2028\r\nverdict   verified\udc80"

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from retscale import cli, jsonl, parquet
+from retscale import cli
 from retscale.collect.results import query_rows
+from retscale.common import jsonl, parquet
+from retscale.common.terminal import visible
 from retscale.errors import UserError
 from retscale.evaluate import trec
 from retscale.pairs import source as pairs
-from retscale.terminal import visible
 
 ESCAPE = "\x1b]0;mine\x07\u202e\nverdict   verified"
 

@@ -154,7 +154,7 @@ def test_a_cut_download_goes_on_where_it_broke(hub, tmp_path, capsys, monkeypatc
 
 
 def test_a_long_download_tells_how_much_has_come(hub, capsys, monkeypatch):
-    monkeypatch.setattr("retscale.progress.LOG_EVERY_S", 0)
+    monkeypatch.setattr("retscale.common.progress.LOG_EVERY_S", 0)
     monkeypatch.setattr(client.sys.stderr, "isatty", lambda: False, raising=False)
     snapshot(REPO, "main", choose)
     lines = [

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-import artefacts
+import artifacts
 import numpy as np
 import pandas as pd
 import pytest
@@ -206,7 +206,7 @@ def checkpoint(tmp_path_factory):
     PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<eos>", pad_token="<eos>").save_pretrained(
         folder / "model"
     )
-    (folder / "card.json").write_text(json.dumps(artefacts.card(max_length=48)))
+    (folder / "card.json").write_text(json.dumps(artifacts.card(max_length=48)))
     return folder / "card.json"
 
 

@@ -10,7 +10,7 @@ from test_report import SPEC, made, page
 
 from retscale import cli
 from retscale.collect.run import run as collect
-from retscale.collect.tables import read_table
+from retscale.common.tables import read_table
 from retscale.errors import UserError
 from retscale.fit.points import icl_points
 from retscale.fit.run import run as fit

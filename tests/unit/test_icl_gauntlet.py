@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-import artefacts
+import artifacts
 import numpy as np
 import pandas as pd
 import pytest
@@ -579,7 +579,7 @@ def test_programs_are_not_run_unless_the_study_says_so(reader, tmp_path, monkeyp
 
 def test_the_stage_runs_every_type_from_one_load_and_repeats_itself(tmp_path, monkeypatch):
     save(decoder(FAMILIES["llama, smollm2"]), tmp_path / "model")
-    (tmp_path / "card.json").write_text(json.dumps(artefacts.card(max_length=64)))
+    (tmp_path / "card.json").write_text(json.dumps(artifacts.card(max_length=64)))
     rows = {
         "multiple_choice": {"query": "q", "choices": ["a", "b"], "gold": 0},
         "schema": {"context_options": ["a", "b"], "continuation": "c", "gold": 0},
@@ -607,7 +607,7 @@ def test_the_stage_runs_every_type_from_one_load_and_repeats_itself(tmp_path, mo
 def test_encoders_are_refused_with_a_reason(tmp_path, kind):
     ENCODERS[kind].save_pretrained(tmp_path / "model")
     tokenizer().save_pretrained(tmp_path / "model")
-    (tmp_path / "card.json").write_text(json.dumps(artefacts.card(max_length=64)))
+    (tmp_path / "card.json").write_text(json.dumps(artifacts.card(max_length=64)))
     config = file(tmp_path, [{"context": "c", "continuation": "d"}], "language_modeling")
     spec = {"checkpoint": "c", "precision": "fp32", "tokens_per_batch": 256, "tasks": {"t": config.model_dump()}}
     with pytest.raises(UserError, match=f"holds a {kind}, which .* cannot be scored in context; remove `icl`"):

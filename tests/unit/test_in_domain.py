@@ -14,7 +14,7 @@ from retscale.audit import run as audit
 from retscale.audit.walk import Walk
 from retscale.collect.means import MEAN, means, over, tasks_of
 from retscale.collect.run import run as collect
-from retscale.collect.tables import read_json, read_table
+from retscale.common.tables import read_json, read_table
 from retscale.errors import UserError
 from retscale.external.run import run as external
 from retscale.figure.run import FIGURES

@@ -2,16 +2,16 @@
 
 import json
 
-import artefacts
+import artifacts
 import numpy as np
 import pandas as pd
 import pytest
 
+from retscale.common.copies import key, untitled
+from retscale.common.words import words
 from retscale.errors import UserError
-from retscale.leakage import marks as module
+from retscale.leakage import fingerprints as module
 from retscale.leakage.run import run
-from retscale.text.copies import key, untitled
-from retscale.text.words import words
 
 WORDS = [f"word{i}" for i in range(40)]
 
@@ -27,7 +27,7 @@ def training(folder, id, pairs, extra=()):
         [(id, text) for text, id in passages.items()], columns=["passage_id", "text"], dtype="str"
     )
     collection.to_parquet(folder / "passages.parquet")
-    (folder / "pairs.json").write_text(json.dumps(artefacts.pairs(id=id)))
+    (folder / "pairs.json").write_text(json.dumps(artifacts.pairs(id=id)))
     return folder / "pairs.json"
 
 
@@ -39,7 +39,7 @@ def task(folder, id, queries, documents):
     pd.DataFrame(rows, columns=["query_id", "text"], dtype="str").to_parquet(folder / "queries.parquet")
     rows = [(f"d{i}", title, text) for i, (title, text) in enumerate(documents)]
     pd.DataFrame(rows, columns=["doc_id", "title", "text"], dtype="str").to_parquet(folder / "corpus.parquet")
-    (folder / "task.json").write_text(json.dumps(artefacts.task(id=id, queries=len(queries), documents=len(documents))))
+    (folder / "task.json").write_text(json.dumps(artifacts.task(id=id, queries=len(queries), documents=len(documents))))
     return folder / "task.json"
 
 

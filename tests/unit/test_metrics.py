@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import artefacts
+import artifacts
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +14,7 @@ import yaml
 from test_collect_synthetic import write_study
 
 from retscale.collect.run import run as collect
-from retscale.collect.tables import read_table
+from retscale.common.tables import read_table
 from retscale.errors import UserError
 from retscale.evaluate import metrics
 from retscale.evaluate.config import EvaluateConfig
@@ -25,7 +25,7 @@ from retscale.external.table import read as read_published
 from retscale.figure.data import Tables
 from retscale.fit.run import run as fit
 from retscale.study import load, schema
-from retscale.task.facts import TaskFacts
+from retscale.task.card import TaskCard
 from retscale.task.mteb_task import FOLLOWS
 
 SMOKE = Path(__file__).parents[2] / "config" / "smoke.yaml"
@@ -90,7 +90,7 @@ def small_task() -> Task:
     """Two queries and four documents: gains 0 3 2 0 and 1 0 0 0."""
     judged = {"judged_queries": np.array([0, 0, 1]), "judged_documents": np.array([1, 2, 0])}
     return Task(
-        facts=TaskFacts(**artefacts.task()),
+        facts=TaskCard(**artifacts.task()),
         query_ids=np.array(["q0", "q1"], object),
         queries=["a", "b"],
         doc_ids=np.array(list("wxyz"), object),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retscale import seeds
+from retscale.common import seeds
 from retscale.errors import UserError
 from retscale.evaluate import search, vectors
 from retscale.mine import dense

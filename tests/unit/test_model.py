@@ -4,15 +4,16 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MptConfig, PreTrainedTokenizerFast
 
+from retscale.common.batch import batches
+from retscale.common.flops import flops
 from retscale.errors import UserError
 from retscale.model import device as devices
 from retscale.model.encode import encode, encode_ids
 from retscale.model.load import deterministic, load_backbone, load_causal_lm, load_tokenizer, max_length
-from retscale.model.params import count_params, flops
+from retscale.model.params import count_params
 from retscale.model.pool import l2_normalize, pool
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import pad, token_ids
-from retscale.text.batch import batches
 
 
 def meta(config):

@@ -2,7 +2,7 @@
 
 import json
 
-import artefacts
+import artifacts
 import numpy as np
 import pandas as pd
 import pytest
@@ -204,7 +204,7 @@ def test_what_is_no_decoder_goes_through_the_stages(name, tmp_path, texts):
     }
     for file, table in tables.items():
         pd.DataFrame(table).to_parquet(places["data"] / f"{file}.parquet")
-    (places["data"] / "pairs.json").write_text(json.dumps(artefacts.pairs(id="random")))
+    (places["data"] / "pairs.json").write_text(json.dumps(artifacts.pairs(id="random")))
     prompt = {"query_length": 8, "passage_length": 12, "bos": "add", "eos": "add"}
     finetune.run(
         {"recipe": {"id": "r", "n_negatives": 2, "batch_queries": 8, "lr": 1e-3, "prompt": prompt},

@@ -5,11 +5,11 @@ import json
 import pandas as pd
 import pytest
 
+from retscale.common.copies import key
 from retscale.errors import UserError
 from retscale.mine import run as mine
 from retscale.pairs.exclude import Excluder, runs
 from retscale.pairs.run import run, select
-from retscale.text.copies import key
 
 LONG = "the quick brown fox jumps over the lazy dog while twenty small birds watch from an old oak tree near the river"
 
@@ -298,7 +298,7 @@ BOOLQ = {
 
 
 def test_boolq_pairs_hold_nothing_of_dev_and_test(tmp_path):
-    from retscale.text.wheel import WheelSource, rows
+    from retscale.common.wheel import WheelSource, rows
 
     run(BOOLQ, {}, tmp_path)
     facts = json.loads((tmp_path / "pairs.json").read_text())

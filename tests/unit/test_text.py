@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from retscale.common import wheel
 from retscale.errors import UserError
 from retscale.model.load import load_tokenizer
 from retscale.text import run as stage
-from retscale.text import wheel
 from retscale.text.config import TextConfig
 from retscale.text.documents import clean, documents, pieces, unique
 from retscale.text.tokenizer import EOS, train

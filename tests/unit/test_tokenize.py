@@ -8,11 +8,11 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
+from retscale.common import wheel
 from retscale.errors import UserError
 from retscale.model.load import load_tokenizer
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import TEXTS_A_CALL, fingerprint, token_ids
-from retscale.text import wheel
 
 
 def gpt_neox(folder):

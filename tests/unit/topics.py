@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-import artefacts
+import artifacts
 import numpy as np
 import pandas as pd
 import torch
@@ -45,7 +45,7 @@ def make(folder: Path, model=None, passages: int = 96, id: str = "topics") -> Pa
     torch.manual_seed(0)
     config = MptConfig(d_model=16, n_heads=2, n_layers=1, vocab_size=len(words), max_seq_len=32)
     (model(len(words)) if model else MptModel(config)).save_pretrained(folder / "model")
-    (folder / "card.json").write_text(json.dumps(artefacts.card(id="tiny")))
+    (folder / "card.json").write_text(json.dumps(artifacts.card(id="tiny")))
     random = np.random.default_rng(0)
 
     def text(topic: int, low: int, high: int) -> str:
@@ -61,7 +61,7 @@ def make(folder: Path, model=None, passages: int = 96, id: str = "topics") -> Pa
         }
         for i in range(passages)
     ]
-    (folder / "pairs.json").write_text(json.dumps(artefacts.pairs(id=id)))
+    (folder / "pairs.json").write_text(json.dumps(artifacts.pairs(id=id)))
     pd.DataFrame(pairs, columns=["query_id", "query", "passage_id"]).to_parquet(folder / "pairs.parquet")
     pd.DataFrame(texts.items(), columns=["passage_id", "text"]).to_parquet(folder / "passages.parquet")
     pd.DataFrame(negatives).to_parquet(folder / "negatives.parquet")

@@ -1,6 +1,6 @@
 """The one exception a user is meant to read."""
 
-from retscale.terminal import visible
+from retscale.common.terminal import visible
 
 
 class UserError(Exception):

@@ -14,7 +14,7 @@ from pathlib import Path
 from retscale.errors import UserError
 from retscale.provenance import code, publish, record
 from retscale.stages import STAGES, Stage
-from retscale.study import outside
+from retscale.study import source_files
 
 Inputs = dict[str, Path | list[Path]]
 
@@ -51,9 +51,9 @@ class Job:
         """With its sources: every file that it reads. UserError if one is not what was made."""
         rows = record.verified_inputs(self.inputs, self.folder, self.kind.reads, self.kind.outside)
         if "card" in self.inputs:
-            rows += outside.weights(self.inputs["card"], self.folder)
+            rows += source_files.weights(self.inputs["card"], self.folder)
         listed = {os.path.abspath(self.folder / row["path"]) for row in rows}
-        others = outside.rows(self.stage, self.spec, self.folder)
+        others = source_files.rows(self.stage, self.spec, self.folder)
         rows += [row for row in others if os.path.abspath(self.folder / row["path"]) not in listed]
         return replace(self, sources=(*self.sources, *rows))
 

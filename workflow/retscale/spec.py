@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from retscale.errors import UserError
-from retscale.study import explain
+from retscale.study import validation
 
 
 def read(text: str, model: type[BaseModel]) -> dict:
@@ -21,7 +21,7 @@ def read(text: str, model: type[BaseModel]) -> dict:
         raise UserError(f"--spec: not JSON: {error}") from None
     if not isinstance(spec, dict):
         raise UserError("--spec: must be a JSON object")
-    explain.validate(model, spec, "--spec")
+    validation.validate(model, spec, "--spec")
     return spec
 
 

@@ -90,4 +90,4 @@ STAGES = {
 
 def spec_model(name: str) -> type[BaseModel]:
     """What a spec of the stage `name` must fit."""
-    return importlib.import_module(f"retscale.{name}.config").Job
+    return importlib.import_module(f"retscale.{name}.config").Spec

@@ -9,7 +9,7 @@ from snakemake.io import is_flagged
 from retscale import paths
 from retscale.errors import UserError
 from retscale.provenance import code
-from retscale.study import check, here, load, outside, specs
+from retscale.study import check, load, preflight, source_files, specs
 
 # Of two options --configfile Snakemake itself takes the last and says nothing.
 options = [option.partition("=")[0] in ("--configfile", "--configfiles") for option in sys.argv]
@@ -19,8 +19,8 @@ if sum(options) > 1 or len(workflow.configfiles) > 1 or workflow.config_settings
     )
 try:
     study = load.study(Path(workflow.configfiles[-1]))
-    here.check_wheels(study)
-    here.check_tables(study)
+    preflight.check_wheels(study)
+    preflight.check_tables(study)
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -45,7 +45,7 @@ def files(stage, cut, *names):
     They are no inputs, since Snakemake takes {braces} in the names of inputs for wildcards, and compares times where a
     file is large: here only contents count.
     """
-    return lambda wildcards: outside.digest(*outside.files(stage, job_spec(cut, *(wildcards[name] for name in names))))
+    return lambda wildcards: source_files.digest(*source_files.files(stage, job_spec(cut, *(wildcards[name] for name in names))))
 
 
 def digest(stage):

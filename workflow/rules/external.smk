@@ -16,7 +16,7 @@ if study.external_tables:
             f"{logs}/external.tsv"
         params:
             spec=spec(specs.external),
-            files=lambda wildcards: outside.digest(*map(Path, study.external_tables)),
+            files=lambda wildcards: source_files.digest(*map(Path, study.external_tables)),
             code=digest("external"),
             tables=lambda wildcards: study.external_tables,
         shell:

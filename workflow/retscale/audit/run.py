@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from retscale import jsonl, parquet
 from retscale.audit.walk import Walk, figure, walk
 from retscale.checkpoint.card import Card
 from retscale.collect.means import tasks_of
+from retscale.common import jsonl, parquet
+from retscale.common.phrase import counted
+from retscale.common.terminal import answer
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
-from retscale.phrase import counted
-from retscale.terminal import answer
 
 NAMES = ("checkpoint", "recipe", "task", "step")
 STRANGE = (LookupError, TypeError, ValueError, AttributeError, OSError, csv.Error)  # of files of another form

@@ -7,8 +7,8 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from retscale.common.files import sha256
 from retscale.errors import UserError
-from retscale.files import sha256
 from retscale.provenance import code, record
 
 

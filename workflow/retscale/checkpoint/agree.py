@@ -2,14 +2,14 @@
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from retscale.checkpoint.config import Job, Tokenizer
+from retscale.checkpoint.config import Spec, Tokenizer
 from retscale.errors import UserError
 from retscale.model.load import max_length
 from retscale.model.tokenize import own_ends
 from retscale.model.vocabulary import check_rows
 
 
-def compare(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n_params: int) -> None:
+def compare(job: Spec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n_params: int) -> None:
     """Raises UserError for the first value that differs from what `job` states, if there is no padding token, or for a
     token outside the model's vocabulary.
     """

@@ -2,8 +2,8 @@
 
 from pydantic import BaseModel
 
-from retscale.artefact import Artefact
 from retscale.checkpoint.config import Source
+from retscale.common.artifact import Artifact
 
 
 class Params(BaseModel):
@@ -21,7 +21,7 @@ class Loss(BaseModel):
     heldout: float | None = None
 
 
-class Card(Artefact):
+class Card(Artifact):
     """`flops` are 6ND, None where nobody knows the tokens. `model`: a folder, absolute or from that of the card; its
     `files` with their sha256. `revision`: the commit, or the hash of a single file. `max_length`: tokens that the model
     reads, None without an end.

@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from retscale.checkpoint.files import needed
+from retscale.common.places import Repository, Revision, below
+from retscale.common.strict import Strict
+from retscale.common.wheel import WHEELS
+from retscale.common.wheel import folder as wheel_folder
 from retscale.model.precision import Precision
-from retscale.places import Repository, Revision, below
-from retscale.strict import Strict
-from retscale.text.wheel import WHEELS
-from retscale.text.wheel import folder as wheel_folder
+from retscale.model.weight_files import needed
 
 
 class Hub(Strict):
@@ -167,7 +167,7 @@ class Checkpoint(Stated):
         return self
 
 
-class Job(Stated):
+class Spec(Stated):
     """The spec of one job of this stage: a checkpoint without its descriptive keys."""
 
     id: str

@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
-from retscale.checkpoint.config import Hub, Job
-from retscale.checkpoint.files import has_weights, needed, refuse_adapter
+from retscale.checkpoint.config import Hub, Spec
 from retscale.checkpoint.obtained import Obtained
 from retscale.errors import UserError
 from retscale.hub.snapshot import snapshot
+from retscale.model.weight_files import has_weights, needed, refuse_adapter
 
 README = "README.md"  # states the license
 _HEADER = re.compile(r"\s*---[\r\n]+(.*?)[\r\n]+---", re.S)
@@ -15,7 +15,7 @@ _LICENSE = re.compile(r"^license:[ \t]*[\"']?([\w.+-]+)[\"']?[ \t]*\r?$", re.M)
 LONGEST_HEADER = 2**22  # bytes; some contain the results of a whole benchmark
 
 
-def obtain(job: Job, source: Hub, text: Path | None, out: Path) -> Obtained:
+def obtain(job: Spec, source: Hub, text: Path | None, out: Path) -> Obtained:
     """Download what is not in the cache yet. Raises UserError if it is not available."""
 
     def select(names: list[str]) -> list[str]:

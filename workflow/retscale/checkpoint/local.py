@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from retscale.checkpoint.config import Job, Local
-from retscale.checkpoint.files import has_weights
+from retscale.checkpoint.config import Local, Spec
 from retscale.checkpoint.obtained import Obtained
 from retscale.errors import UserError
+from retscale.model.weight_files import has_weights
 
 
-def obtain(job: Job, source: Local, text: Path | None, out: Path) -> Obtained:
+def obtain(job: Spec, source: Local, text: Path | None, out: Path) -> Obtained:
     """The folder, used in place. Raises UserError if it is missing or incomplete."""
     folder = source.folder()
     if not folder.is_dir():

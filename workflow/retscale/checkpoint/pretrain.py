@@ -11,13 +11,13 @@ import torch
 from torch.nn.functional import linear_cross_entropy
 from transformers import MptConfig, MptForCausalLM
 
-from retscale.checkpoint.config import Job, Pretrain
+from retscale.checkpoint.config import Pretrain, Spec
 from retscale.checkpoint.obtained import Obtained
+from retscale.common.progress import progress
 from retscale.errors import UserError
 from retscale.model import device as devices
 from retscale.model.attention import use_fused
 from retscale.model.load import deterministic, load_tokenizer
-from retscale.progress import progress
 
 LOG_EVERY = 50
 HELDOUT_BLOCKS = 256
@@ -25,7 +25,7 @@ HELDOUT_BLOCKS = 256
 LOGITS_CHUNK = 256
 
 
-def obtain(job: Job, source: Pretrain, text: Path | None, out: Path) -> Obtained:
+def obtain(job: Spec, source: Pretrain, text: Path | None, out: Path) -> Obtained:
     """Train and write model/ (float32 safetensors) and log.jsonl. Raises UserError if the text is too short or training
     diverges."""
     if text is None:

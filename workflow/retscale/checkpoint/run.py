@@ -7,17 +7,18 @@ import torch
 from retscale.checkpoint import gguf, hub, local, pretrain
 from retscale.checkpoint.agree import compare
 from retscale.checkpoint.card import Card
-from retscale.checkpoint.config import Job
-from retscale.checkpoint.files import hashes
+from retscale.checkpoint.config import Spec
+from retscale.common.flops import flops
 from retscale.model.load import is_causal, load_backbone, load_causal_lm, max_length, read_tokenizer
-from retscale.model.params import count_params, flops
+from retscale.model.params import count_params
+from retscale.model.weight_files import hashes
 
 SOURCES = {"hub": hub.obtain, "local": local.obtain, "gguf": gguf.obtain, "pretrain": pretrain.obtain}
 
 
 def run(spec: dict, inputs: dict[str, Path], out: Path) -> dict:
     """Write card.json, and model/ unless the model already exists elsewhere."""
-    job = Job.model_validate(spec)
+    job = Spec.model_validate(spec)
     got = SOURCES[job.source.kind](job, job.source, inputs.get("text"), out)
     load = load_causal_lm if is_causal(got.folder) else load_backbone
     model = load(got.folder, torch.bfloat16)  # only to count parameters; half the memory of float32

@@ -2,29 +2,27 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from retscale.common.strict import Strict
 
 
-class Labels(BaseModel):
+class Labels(Strict):
     """What a study says of a checkpoint besides how to get it. Only the role `fit` enters fits."""
-
-    model_config = ConfigDict(extra="forbid")
 
     family: str
     size: str
     role: Literal["fit", "reference", "external"] = "fit"
 
 
-class Gauntlet(BaseModel):
+class Gauntlet(Strict):
     """A version of the in-context gauntlet: the tasks of each category and the categories of each average."""
-
-    model_config = ConfigDict(extra="forbid")
 
     categories: dict[str, list[str]]
     averages: dict[str, list[str]]
 
 
-class Job(BaseModel):
+class Spec(Strict):
     """The study's name, recipes and checkpoints, and the `headline`: what the mean over tasks is taken of, unweighted.
 
     Each entry is a task, {NAME: [NAME]}, or a group that counts as one, {NAME: [TASK, ...]}. `in_domain` are the tasks
@@ -32,8 +30,6 @@ class Job(BaseModel):
     `groups` are the study's own, {NAME: names of tasks or groups}: means of their own, which change no other. `encoders`
     were made elsewhere.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     study: str
     headline: dict[str, list[str]] = Field(min_length=1)
@@ -47,7 +43,7 @@ class Job(BaseModel):
     seed: int = 0
 
     @model_validator(mode="after")
-    def _main_is_a_recipe(self) -> "Job":
+    def _main_is_a_recipe(self) -> "Spec":
         if self.main_recipe not in self.recipes:
             raise ValueError(f"main_recipe {self.main_recipe!r} is not one of the recipes {self.recipes}")
         return self

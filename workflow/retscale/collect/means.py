@@ -1,6 +1,6 @@
 """What a study averages over, by name: groups of tasks, and the headline mean. `study` is what collect.json says."""
 
-from retscale.phrase import counted
+from retscale.common.phrase import counted
 
 OF_STUDY = ("study", "headline", "in_domain", "groups", "recipes", "main_recipe")
 MEAN = "mean"  # over the headline, beside the names of tasks and groups

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from retscale import parquet
 from retscale.checkpoint.card import Card, Loss, Params
 from retscale.collect.config import Labels
-from retscale.collect.tables import sha256
+from retscale.common import parquet
+from retscale.common.phrase import hint
+from retscale.common.tables import sha256
+from retscale.encoder.card import EncoderCard
 from retscale.encoder.config import GIVEN
-from retscale.encoder.facts import EncoderFacts
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION, metric
 from retscale.evaluate.result import Result
 from retscale.icl.result import IclResult
-from retscale.phrase import hint
 
 MEAN_TOLERANCE = 1e-4  # a stored mean against the mean of the stored per-query values (float32 rankings)
 
@@ -56,7 +56,7 @@ def card_row(path: Path, labels: dict[str, Labels]) -> dict:
 
 def given_row(path: Path) -> dict:
     """What is known of an encoder made elsewhere, as of a checkpoint."""
-    facts = EncoderFacts.read(path)
+    facts = EncoderCard.read(path)
     return {
         "checkpoint": facts.checkpoint,
         "family": GIVEN,

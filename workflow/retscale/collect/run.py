@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from retscale.collect.config import Job
+from retscale.collect.config import Spec
 from retscale.collect.means import OF_STUDY
 from retscale.collect.results import card_row, given_row, icl_row, kept_rows, score_rows, unique
-from retscale.collect.tables import sha256, write_tables
 from retscale.collect.training import training_rows
+from retscale.common.phrase import hint
+from retscale.common.progress import progress
+from retscale.common.tables import sha256, write_tables
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.icl.average import averages
-from retscale.phrase import hint
-from retscale.progress import progress
 
 FACTS = ["checkpoint", "family", "size", "n_params", "n_params_non_embedding", "n_tokens", "flops"]
 FACTS += ["tokens_per_param", "schedule_finished", "role"]
@@ -35,7 +35,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     Rows are sorted, so the tables do not depend on the order of the inputs. `file` is relative to the study's
     results folder, the deepest folder that holds every input.
     """
-    config = Job.model_validate(spec)
+    config = Spec.model_validate(spec)
     names = ("cards", "encoders", "given", "scores", "kept", "icl")
     paths = {name: [Path(path) for path in inputs.get(name, [])] for name in names}
     if not (paths["cards"] and paths["encoders"] and paths["scores"]):
@@ -58,7 +58,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     return {"rows": counts}
 
 
-def read_cards(config: Job, cards: list[Path], given: list[Path], root: Path) -> pd.DataFrame:
+def read_cards(config: Spec, cards: list[Path], given: list[Path], root: Path) -> pd.DataFrame:
     """One row a checkpoint, and one an encoder `given` from elsewhere."""
     seen, rows = {}, []
     for path in [*cards, *given]:
@@ -69,7 +69,7 @@ def read_cards(config: Job, cards: list[Path], given: list[Path], root: Path) ->
     return table.sort_values("checkpoint", ignore_index=True)
 
 
-def read_training(config: Job, paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.DataFrame:
+def read_training(config: Spec, paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.DataFrame:
     """One row a line of each encoder's log.
 
     `file` is the log; unlike elsewhere its hash is left out, for the log holds times and so differs from run to run.
@@ -84,7 +84,7 @@ def read_training(config: Job, paths: list[Path], root: Path, checkpoints: pd.Da
 
 
 def read_scores(
-    config: Job, paths: list[Path], root: Path, checkpoints: pd.DataFrame
+    config: Spec, paths: list[Path], root: Path, checkpoints: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row a checkpoint, recipe, task and metric; and one row a query with all metrics."""
     seen, rows, queries = {}, [], []
@@ -106,7 +106,7 @@ def read_scores(
 
 
 def read_curves(
-    config: Job,
+    config: Spec,
     paths: list[Path],
     root: Path,
     checkpoints: pd.DataFrame,
@@ -153,7 +153,7 @@ def read_icl(paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.Dat
     return table[FACTS + ICL].sort_values(["checkpoint", "task"], ignore_index=True)
 
 
-def average_icl(config: Job, icl: pd.DataFrame) -> pd.DataFrame:
+def average_icl(config: Spec, icl: pd.DataFrame) -> pd.DataFrame:
     """One row a checkpoint and category or average of each version of the gauntlet, naming what an absent one lacks."""
     found = []
     for checkpoint, rows in icl[icl["score"].notna()].groupby("checkpoint"):
@@ -175,7 +175,7 @@ def known(checkpoint: str, checkpoints: pd.DataFrame, path: Path) -> None:
         raise UserError(f"{path} is of checkpoint {checkpoint!r}, which has no card among the inputs")
 
 
-def of_study(identity: dict, config: Job, checkpoints: pd.DataFrame, path: Path) -> None:
+def of_study(identity: dict, config: Spec, checkpoints: pd.DataFrame, path: Path) -> None:
     """Refuse a result of a checkpoint or recipe that this study does not have."""
     known(identity["checkpoint"], checkpoints, path)
     recipes = [GIVEN] if identity["checkpoint"] in config.encoders else config.recipes
@@ -214,7 +214,7 @@ def same_queries(per_query: pd.DataFrame, files: dict[tuple, Path]) -> None:
                 )
 
 
-def complete(config: Job, scores: pd.DataFrame) -> None:
+def complete(config: Spec, scores: pd.DataFrame) -> None:
     """Refuse an encoder that lacks a task, unless it is part of a group, which then has no score."""
     alone = {name for name, parts in (config.headline | config.in_domain).items() if parts == [name]}
     for (checkpoint, recipe), rows in scores.groupby(["checkpoint", "recipe"]):

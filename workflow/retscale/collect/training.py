@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from retscale.artefact import problem
-from retscale.encoder.facts import Trained, TrainedBy
+from retscale.common.artifact import problem
+from retscale.encoder.card import Trained, TrainedBy
 from retscale.errors import UserError
 
 LOG = "log.jsonl"

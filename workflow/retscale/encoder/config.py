@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from retscale.common.strict import Strict
 from retscale.encoder.folder import described
 from retscale.errors import UserError
-from retscale.strict import Strict
 
 GIVEN = "given"  # takes the place of the recipe in results
 
@@ -42,7 +42,7 @@ class GivenEncoder(Strict):
         return EncoderFolder(path=self.path)
 
 
-class Job(Strict):
+class Spec(Strict):
     """The spec of one job of this stage."""
 
     id: str

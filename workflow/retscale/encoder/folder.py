@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retscale.checkpoint.files import has_weights, listed_weights, needed
-from retscale.encoder.facts import EncoderFacts
+from retscale.common.regular import require_regular
+from retscale.encoder.card import EncoderCard
 from retscale.errors import UserError
 from retscale.model.pooling import POOLINGS
+from retscale.model.weight_files import has_weights, listed_weights, needed
 from retscale.provenance import record
-from retscale.regular import require_regular
 
 OURS, THEIRS = "encoder.json", "modules.json"  # of retscale, of sentence-transformers
 ABOUT, TEXTS = "config_sentence_transformers.json", "sentence_bert_config.json"
@@ -68,7 +68,7 @@ def described(folder: Path) -> Described:
 
 def _ours(folder: Path) -> Described:
     path = folder / OURS
-    facts = EncoderFacts.read(path, "train this encoder again")
+    facts = EncoderCard.read(path, "train this encoder again")
     if facts.folder:
         raise UserError(f"{path} describes an encoder in {facts.folder}; name that folder")
     if not facts.normalize:

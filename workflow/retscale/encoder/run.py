@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from retscale.encoder.config import GIVEN, Job
-from retscale.encoder.facts import EncoderFacts
+from retscale.common.files import sha256
+from retscale.encoder.card import EncoderCard
+from retscale.encoder.config import GIVEN, Spec
 from retscale.encoder.folder import Described, described
 from retscale.errors import UserError
-from retscale.files import sha256
 from retscale.model.encoder import check_prompt
 from retscale.model.load import load_backbone, load_tokenizer, max_length
 from retscale.model.params import count_params
@@ -23,7 +23,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
 
     Raises UserError if a file is not the one that the folder lists, or if its vectors could not be reproduced.
     """
-    job = Job.model_validate(spec)
+    job = Spec.model_validate(spec)
     folder = job.source.folder().resolve()
     found = described(folder)
     files = {name: sha256(folder / name) for name in found.files}
@@ -48,7 +48,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     else:
         prompt = completed(found, tokenizer, model, folder)
         facts |= {"prompt": prompt.model_dump(mode="json"), "prompt_sha256": fingerprint(tokenizer, prompt)}
-    EncoderFacts.write(out / "encoder.json", facts)
+    EncoderCard.write(out / "encoder.json", facts)
     return {"files": len(files)}
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from retscale import parquet
+from retscale.common import parquet
+from retscale.common.phrase import counted
+from retscale.common.terminal import answer
 from retscale.errors import UserError
 from retscale.evaluate.result import Result
-from retscale.phrase import counted
-from retscale.terminal import answer
 
 RESAMPLES, SEED, AT_A_TIME = 9999, 0, 500
 SAME = ("task", "n_documents", "judged_only", "relevant")  # what two results must agree on to be comparable

@@ -2,13 +2,14 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from retscale.common.strict import Strict
 from retscale.evaluate.metrics import STANDARD, AtCutoff, parts
 from retscale.model.precision import Precision
 
 
-class EvaluateConfig(BaseModel):
+class EvaluateConfig(Strict):
     """`k`: documents kept for each query. `metrics`: beside the standard ones, such as recall_at_1000 with k: 1000.
 
     `relevant`: the judged score from which on a document counts as relevant to recall, precision, MRR and MAP, as
@@ -21,7 +22,6 @@ class EvaluateConfig(BaseModel):
     (benchmarks/memory.py).
     """
 
-    model_config = ConfigDict(extra="forbid")
     k: int = Field(100, ge=100, le=9999)
     relevant: int = Field(1, ge=1)
     metrics: list[AtCutoff] = []
@@ -39,13 +39,11 @@ class EvaluateConfig(BaseModel):
         return list(dict.fromkeys((*STANDARD, *self.metrics)))
 
 
-class Task(BaseModel):
+class Task(Strict):
     """A task has no settings here but its name."""
 
-    model_config = ConfigDict(extra="forbid")
 
-
-class Job(EvaluateConfig):
+class Spec(EvaluateConfig):
     """The spec of one job of this stage: an encoder and its tasks.
 
     `step`: the training step after which the encoder was kept; None: the last one.

@@ -1,9 +1,9 @@
 """TASK.json of `evaluate`: the scores of an encoder on a task."""
 
-from retscale.artefact import Artefact
+from retscale.common.artifact import Artifact
 
 
-class Result(Artefact):
+class Result(Artifact):
     """`metrics` are means over the queries, None where a metric has a value at no query. `step`: the encoder was kept
     after so many steps of its training; None: it is the last one. `ties`: neighbors of equal score in the rankings, which are
     `k` deep, and with `judged_only` of judged documents alone. `relevant`: the least judged score that counts for

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from retscale.encoder.facts import EncoderFacts
+from retscale.encoder.card import EncoderCard
 from retscale.errors import UserError
 from retscale.evaluate import metrics, task_tables
-from retscale.evaluate.config import EvaluateConfig, Job
+from retscale.evaluate.config import EvaluateConfig, Spec
 from retscale.evaluate.documents import Documents
 from retscale.evaluate.matches import match
 from retscale.evaluate.result import Result
@@ -22,8 +22,8 @@ from retscale.model import encoder as encoders
 from retscale.model.device import device
 from retscale.model.encoder import Encoder
 from retscale.provenance import code
-from retscale.task.facts import TaskFacts
-from retscale.task.given import by_task
+from retscale.task.card import TaskCard
+from retscale.task.inputs import by_task
 
 # Tokens of corpora and unfinished work, shared by all studies run in this folder. May be deleted when no job runs.
 STATE = Path(".state/evaluate")
@@ -31,12 +31,12 @@ STATE = Path(".state/evaluate")
 
 def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Score each task of `spec`, yielding its name when its files are written."""
-    config = Job.model_validate(spec)
+    config = Spec.model_validate(spec)
     check_encoder(config, inputs["encoder"])
     encoder = encoders.load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch)
     made_by = code.digest(__name__)
     left = by_task(config.tasks, inputs["tasks"])
-    corpora = [TaskFacts.read(path).sha256["corpus"] for _, path in left]
+    corpora = [TaskCard.read(path).sha256["corpus"] for _, path in left]
     for number, (name, path) in enumerate(left):
         task = task_tables.read(path)
         check_grades(task, config.relevant)
@@ -63,9 +63,9 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             shutil.rmtree(kept, ignore_errors=True)
 
 
-def check_encoder(job: Job, path: Path) -> None:
+def check_encoder(job: Spec, path: Path) -> None:
     """Raises UserError unless encoder.json is of the checkpoint, recipe and step under which results are stored."""
-    facts = EncoderFacts.read(path)
+    facts = EncoderCard.read(path)
     stated = {"checkpoint": job.checkpoint, "recipe": job.recipe}
     actual = {"checkpoint": facts.checkpoint, "recipe": facts.recipe.id}
     if job.step is not None:

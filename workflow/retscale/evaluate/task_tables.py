@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from retscale.errors import UserError
-from retscale.task.facts import TaskFacts
+from retscale.task.card import TaskCard
 
 TEXTS_AT_A_TIME = 2**16
 
@@ -24,7 +24,7 @@ class Task:
     Documents may be too many for their texts to be held in memory: `corpus` is the file to stream them from.
     """
 
-    facts: TaskFacts
+    facts: TaskCard
     query_ids: np.ndarray
     queries: list[str]
     doc_ids: np.ndarray
@@ -58,7 +58,7 @@ def read(path: Path) -> Task:
             "missing from queries.parquet; delete the folder and run the task stage again"
         )
     return Task(
-        facts=TaskFacts.read(path),
+        facts=TaskCard.read(path),
         query_ids=queries["query_id"].to_numpy(object),
         queries=queries["text"].tolist(),
         doc_ids=doc_ids.to_numpy(object),

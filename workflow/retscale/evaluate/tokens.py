@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retscale.files import written
+from retscale.common.files import written
 from retscale.model.distinct import digests, distinct
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from retscale import parquet
+from retscale.common import parquet
+from retscale.common.terminal import visible
 from retscale.errors import UserError
-from retscale.terminal import visible
 
 
 def main(arguments: argparse.Namespace) -> int:

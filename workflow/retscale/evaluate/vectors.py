@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retscale.files import written
+from retscale.common.files import written
 
 VECTORS_A_SHARD = 2**16
 

@@ -2,17 +2,17 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from retscale.common.strict import Strict
 from retscale.evaluate import metrics
 
 Name = Annotated[str, Field(min_length=1)]
 
 
-class Columns(BaseModel):
+class Columns(Strict):
     """The names of a table's columns. Those that are None it does not have; `value` then has the metric's name."""
 
-    model_config = ConfigDict(extra="forbid")
     model: Name = "model"
     task: Name = "task"
     value: Name | None = None
@@ -22,14 +22,13 @@ class Columns(BaseModel):
     origin: Name | None = Field(None, description="where a value comes from; shown with it")
 
 
-class External(BaseModel):
+class External(Strict):
     """A table of results that others published, a row a model and task.
 
     They are drawn hollow and enter no fit. `models`: those to take; None: all. `tasks`: the study's or the catalog's name
     of a task or group, for a name of the table that is neither theirs nor mteb's: {TREC-COVID beta: trec-covid}.
     """
 
-    model_config = ConfigDict(extra="forbid")
     table: Annotated[str, Field(pattern=r"\.csv$", description="a file, absolute or from where the study is run")]
     source: Annotated[str, Field(min_length=1, description="who published it, and where; shown with every point")]
     licence: str = ""
@@ -39,12 +38,11 @@ class External(BaseModel):
     columns: Columns = Columns()
 
 
-class Published(BaseModel):
+class Published(Strict):
     """What the job is told of one table. `names` maps each name of a task to the study's, or to None for a task that it
     does not have; `splits` gives the split of the study's tasks where it is known.
     """
 
-    model_config = ConfigDict(extra="forbid")
     source: str
     metric: str
     models: list[str] | None
@@ -53,9 +51,8 @@ class Published(BaseModel):
     columns: Columns
 
 
-class Job(BaseModel):
+class Spec(Strict):
     """The spec of one job of this stage; `headline`: the names that the mean over tasks is taken of."""
 
-    model_config = ConfigDict(extra="forbid")
     headline: list[str] = Field(min_length=1)
     tables: list[Published] = Field(min_length=1)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from retscale.collect.means import MEAN
-from retscale.collect.tables import sha256, write_tables
-from retscale.external.config import Job
+from retscale.common.flops import flops
+from retscale.common.tables import sha256, write_tables
+from retscale.external.config import Spec
 from retscale.external.table import Row, read_all
 
 COLUMNS = ["model", "task", "y", "n_params", "n_tokens", "flops", "source", "origin", "line", "file", "sha256"]
@@ -18,7 +19,7 @@ def run(spec: dict, inputs: dict[str, list[Path]], out: Path) -> dict:
 
     FLOPs are 6ND where a table states both. `file` is relative to the study's results, as elsewhere.
     """
-    job = Job.model_validate(spec)
+    job = Spec.model_validate(spec)
     results, paths, found, tables = out.parent.parent, inputs["tables"], [], []
     for path, told, (rows, elsewhere) in zip(paths, job.tables, read_all(paths, job.tables), strict=True):
         about = {"source": told.source, "file": os.path.relpath(path, results), "sha256": sha256(path)}
@@ -34,9 +35,9 @@ def run(spec: dict, inputs: dict[str, list[Path]], out: Path) -> dict:
 
 
 def record(row: Row) -> dict:
-    flops = 6 * row.n_params * row.n_tokens if row.n_params and row.n_tokens else None
+    compute = flops(row.n_params, row.n_tokens) if row.n_params and row.n_tokens else None
     facts = {name: getattr(row, name) for name in ("model", "task", "n_params", "n_tokens", "origin", "line")}
-    return facts | {"y": row.value, "flops": flops}
+    return facts | {"y": row.value, "flops": compute}
 
 
 def averaged(points: pd.DataFrame, headline: list[str]) -> tuple[pd.DataFrame, dict[str, list[str]]]:

@@ -5,12 +5,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from retscale.common.phrase import hint
+from retscale.common.regular import require_regular
+from retscale.common.terminal import is_text
 from retscale.errors import UserError
 from retscale.evaluate.metrics import Metric, metric
 from retscale.external.config import Columns, Published
-from retscale.phrase import hint
-from retscale.regular import require_regular
-from retscale.terminal import is_text
 
 SPLITS = {"validation": "dev"}  # two names of one split
 

@@ -6,11 +6,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from retscale.collect.means import MEAN
+from retscale.common.phrase import counted
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks
 from retscale.figure.words import interval, number
-from retscale.phrase import counted
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:

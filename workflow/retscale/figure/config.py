@@ -1,12 +1,12 @@
 """What a study says about the look of its figures."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from retscale.common.strict import Strict
 
 
-class FigureConfig(BaseModel):
+class FigureConfig(Strict):
     """Size in inches, resolution, fonts in points, colors."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     width: float = Field(6.75, ge=3, le=20, description="inches; the text width of a two-column paper")
     dpi: int = Field(300, ge=72, le=1200, description="of the PNG")
@@ -19,7 +19,7 @@ class FigureConfig(BaseModel):
     accent: str = Field("#c44e52", pattern=r"^#[0-9a-fA-F]{6}$", description="the second recipe")
 
 
-class Job(FigureConfig):
+class Spec(FigureConfig):
     """The spec of one job of this stage."""
 
     name: str

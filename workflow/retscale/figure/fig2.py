@@ -8,12 +8,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from retscale.collect.means import in_domain, shown
+from retscale.common.phrase import counted
 from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
 from retscale.figure.fig1b import trend_and_bands
 from retscale.figure.words import interval, ladder_words
-from retscale.phrase import counted
 
 COLUMNS = 4
 

@@ -4,11 +4,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from retscale.collect.means import MEAN
+from retscale.common.phrase import counted
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks
 from retscale.figure.words import interval, ladder_words, number
-from retscale.phrase import counted
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:

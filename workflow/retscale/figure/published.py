@@ -5,9 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from retscale.collect.means import MEAN
+from retscale.common.phrase import counted
 from retscale.figure import style
 from retscale.figure.data import Tables
-from retscale.phrase import counted
 
 HOLLOW = {"linestyle": "none", "marker": "D", "color": style.GREY, "markerfacecolor": "white", "markeredgewidth": 1.0}
 NAMED = 16  # so many names can be read in a figure

@@ -6,7 +6,7 @@ import matplotlib
 
 from retscale.errors import UserError
 from retscale.figure import ablation, curves, fig1a, fig1b, fig2, fig3, style, training
-from retscale.figure.config import Job
+from retscale.figure.config import Spec
 from retscale.figure.data import Tables
 
 FIGURES = {
@@ -22,7 +22,7 @@ FIGURES = {
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     """Draw the figure `spec["name"]` from `collect` (collect.json), `fit` (fit.json) and, if given, `external` into `out`."""
-    job = Job.model_validate(spec)
+    job = Spec.model_validate(spec)
     if job.name not in FIGURES:
         raise UserError(f"unknown figure {job.name!r}; there are {', '.join(FIGURES)}")
     external = Path(inputs["external"]) if inputs.get("external") else None

@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from retscale.common.phrase import counted
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
 from retscale.figure.words import number
-from retscale.phrase import counted
 
 COLUMNS = 2
 STRETCHES = 40  # vertices of a line; a longer log is averaged to so many, over its own faint trace

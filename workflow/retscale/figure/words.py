@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from retscale.common.phrase import counted
 from retscale.fit.forms import FORMS
-from retscale.phrase import counted
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from retscale.common.strict import Strict
 from retscale.finetune.schedule import Decay
 from retscale.model.pooling import Pooling
 from retscale.model.precision import Precision
 from retscale.model.prompt import Prompt
-from retscale.strict import Strict
 
 
 class Lora(Strict):
@@ -85,7 +85,7 @@ class NamedRecipe(Recipe):
     weights: None = None  # ty: ignore[incompatible-mutable-override] - models are not written to
 
 
-class Job(Strict):
+class Spec(Strict):
     """The spec of one job of this stage. `pairs`: the training data sets in the order of --pairs, each with its weight;
     None: in proportion to its number of pairs."""
 

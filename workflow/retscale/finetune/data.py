@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from retscale import seeds
+from retscale.common import seeds
+from retscale.common.copies import fingerprints, key
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.model.tokenize import token_ids
-from retscale.text.copies import fingerprints, key
 
 
 @dataclass(frozen=True)

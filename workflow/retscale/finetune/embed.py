@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from retscale.common.batch import batches
 from retscale.errors import UserError
 from retscale.finetune.data import Examples
 from retscale.model.device import to
 from retscale.model.pool import l2_normalize, pool
 from retscale.model.pooling import Pooling
 from retscale.model.tokenize import pad
-from retscale.text.batch import batches
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from accelerate.utils import DistributedType
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.checkpoint.card import Card
-from retscale.encoder.facts import Trained
+from retscale.common.files import sha256
+from retscale.common.terminal import say
+from retscale.encoder.card import Trained
 from retscale.errors import UserError
-from retscale.files import sha256
 from retscale.finetune import memory
 from retscale.finetune.adapt import adapt, merged
-from retscale.finetune.config import Job, Recipe
+from retscale.finetune.config import Recipe, Spec
 from retscale.finetune.data import Order, examples
 from retscale.finetune.embed import Embedder
 from retscale.finetune.train import train
@@ -23,8 +24,7 @@ from retscale.model.device import dtype
 from retscale.model.load import deterministic, is_causal, load_backbone, load_tokenizer, max_length
 from retscale.model.params import count_params
 from retscale.model.tokenize import fingerprint
-from retscale.pairs.facts import PairsFacts
-from retscale.terminal import say
+from retscale.pairs.card import PairsCard
 
 # Tokens per forward pass, padding included: on a CPU what fits in cache, on an accelerator what keeps it busy.
 BUDGET = {"cpu": 2048, "cuda": 65536}
@@ -37,7 +37,7 @@ def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
 
     Resumes from what was saved in `state`; the encoders are kept there until the end.
     """
-    job = Job.model_validate(spec)
+    job = Spec.model_validate(spec)
     precision = dtype(job.precision)
     accelerator = Accelerator(mixed_precision="bf16" if precision == torch.bfloat16 else "no")
     notes = tune(accelerator, job, precision, inputs, out, state)
@@ -49,7 +49,7 @@ def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
 
 
 def tune(
-    accelerator: Accelerator, job: Job, precision: torch.dtype, inputs: dict, out: Path, state: Path
+    accelerator: Accelerator, job: Spec, precision: torch.dtype, inputs: dict, out: Path, state: Path
 ) -> dict | None:
     """See `run`."""
     recipe = job.recipe
@@ -128,13 +128,13 @@ def tune(
     return notes
 
 
-def data_sets(job: Job, inputs: dict) -> list[tuple[Path, Path]]:
+def data_sets(job: Spec, inputs: dict) -> list[tuple[Path, Path]]:
     """For each training data set, in the spec's order, the folder of its pairs and its negatives.parquet.
 
     Raises UserError unless --pairs names exactly those, in that order, and --negatives as many.
     """
     pairs, negatives = ([Path(path) for path in inputs[flag]] for flag in ("pairs", "negatives"))
-    given = [PairsFacts.read(path).id for path in pairs]
+    given = [PairsCard.read(path).id for path in pairs]
     if given != list(job.pairs):
         raise UserError(
             f"--pairs: the spec names the data sets {', '.join(job.pairs)}, but the files are of "

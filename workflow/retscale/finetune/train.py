@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from retscale.common.progress import progress
+from retscale.common.terminal import say
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.finetune.data import Order
@@ -16,8 +18,6 @@ from retscale.finetune.gradient import Gradient
 from retscale.finetune.log import Log, Watch
 from retscale.finetune.schedule import learning_rate
 from retscale.finetune.state import State
-from retscale.progress import progress
-from retscale.terminal import say
 
 
 def train(

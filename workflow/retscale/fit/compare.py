@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from retscale.collect.means import MEAN
-from retscale.phrase import counted
+from retscale.common.phrase import counted
 
 
 def difference(y: pd.Series, draws: pd.DataFrame, one: tuple, other: tuple, alpha: float) -> dict:

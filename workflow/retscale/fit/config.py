@@ -1,14 +1,13 @@
 """What a study says about the analysis."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from retscale.common.strict import Strict
 from retscale.evaluate.metrics import MAIN, Name
 
 
-class FitConfig(BaseModel):
+class FitConfig(Strict):
     """How trends are fitted and how sure the intervals have to be."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     metric: Name = Field(MAIN, description="one that the study computes")
     alpha: float = Field(0.05, gt=0, lt=1, description="intervals cover 1 - alpha")
@@ -18,7 +17,7 @@ class FitConfig(BaseModel):
     extend: float = Field(0.5, ge=0, le=2, description="decades of FLOPs that trends are drawn beyond the data")
 
 
-class Job(FitConfig):
+class Spec(FitConfig):
     """The spec of one job of this stage."""
 
     seed: int = 0

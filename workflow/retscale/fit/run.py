@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from retscale.collect.means import MEAN, OF_STUDY, in_domain, means
-from retscale.collect.tables import read_json, read_table, sha256, write_tables
+from retscale.common.progress import progress
+from retscale.common.tables import read_json, read_table, sha256, write_tables
 from retscale.errors import UserError
 from retscale.fit import correlate, trend
 from retscale.fit.compare import ablation, effects, near_pairs
-from retscale.fit.config import Job
+from retscale.fit.config import Spec
 from retscale.fit.forms import FORMS
 from retscale.fit.points import headline_icl, icl_points, points, resampled
-from retscale.progress import progress
 
 INSIDE, BEYOND = 33, 9  # points of a drawn trend over the data and after them
 TREND = ["recipe", "schedule", "task", "form"]  # the key of a trend
@@ -27,7 +27,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
 
     Checkpoints whose learning-rate schedule had not finished are fitted apart (`schedule` = unfinished).
     """
-    job = Job.model_validate(spec)
+    job = Spec.model_validate(spec)
     source = Path(inputs["collect"])
     study = read_json(source)
     main, averaged = study["main_recipe"], means(study)
@@ -60,7 +60,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     return {"rows": {name: len(table) for name, table in tables.items()}}
 
 
-def rng_of(job: Job, *words: str) -> np.random.Generator:
+def rng_of(job: Spec, *words: str) -> np.random.Generator:
     """A stream of its own for each estimate, so that adding a task leaves the other tasks' intervals as they were."""
     return np.random.default_rng([job.seed, *(zlib.crc32(word.encode()) for word in words)])
 
@@ -72,7 +72,7 @@ def ladder(marks: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(schedule=schedule, log_flops=np.log10(rows["flops"].astype(float)))
 
 
-def fit_trends(marks: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def fit_trends(marks: pd.DataFrame, job: Spec) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Trends, their parameters, and their bands over a grid of FLOPs.
 
     One trend for each recipe, schedule, task (and the mean) and form. All forms of a group have the same random stream.
@@ -102,7 +102,7 @@ def fit_trends(marks: pd.DataFrame, job: Job) -> tuple[pd.DataFrame, pd.DataFram
     )
 
 
-def fit_correlations(marks: pd.DataFrame, icl: pd.DataFrame, main: str, job: Job) -> pd.DataFrame:
+def fit_correlations(marks: pd.DataFrame, icl: pd.DataFrame, main: str, job: Spec) -> pd.DataFrame:
     """FLOPs with quality for each recipe and task; and in-context learning with retrieval (main recipe).
 
     Rank and linear coefficients agree in sign, not in what they measure, so all three are given. FLOPs enter as log10.
@@ -124,7 +124,7 @@ def fit_correlations(marks: pd.DataFrame, icl: pd.DataFrame, main: str, job: Job
 
 
 def coefficients(
-    key: dict, x: pd.Series, y: pd.Series, rows: pd.DataFrame, job: Job, control: pd.Series | None = None
+    key: dict, x: pd.Series, y: pd.Series, rows: pd.DataFrame, job: Spec, control: pd.Series | None = None
 ) -> list[dict]:
     """One row for each method, or for the partial Pearson correlation given log10 FLOPs."""
     groups = trend.numbered(list(rows["size"]))

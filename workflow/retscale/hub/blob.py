@@ -13,9 +13,9 @@ from pathlib import Path
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers
 
+from retscale.common.terminal import say
 from retscale.errors import UserError
 from retscale.hub.cache import digest, locked, unfinished
-from retscale.terminal import say
 
 
 class Part(io.BufferedRandom):

@@ -14,9 +14,9 @@ from huggingface_hub import constants, set_client_factory
 from huggingface_hub.utils import disable_progress_bars, logging
 from huggingface_hub.utils._http import hf_request_event_hook  # private; it is what refuses to send when offline
 
-from retscale import progress
+from retscale.common import progress
+from retscale.common.terminal import say
 from retscale.errors import UserError
-from retscale.terminal import say
 
 RETRIED = {408, 429, 500, 502, 503, 504}
 LOST_CONNECTION = (httpx2.ReadError, httpx2.ReadTimeout, httpx2.RemoteProtocolError)

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from retscale.common.strict import Strict
+from retscale.common.wheel import WheelSource
 from retscale.items.config import JsonlSource
 from retscale.model.precision import Precision
-from retscale.strict import Strict
-from retscale.text.wheel import WheelSource
 
 TYPES = ("multiple_choice", "language_modeling", "schema", "generation_task_with_answers", "code_evaluation")
 
@@ -199,7 +199,7 @@ class IclTask(Strict):
         return [QUESTIONS[self.type]] if self.items.kind == "released" else self.items.fields()
 
 
-class Job(Strict):
+class Spec(Strict):
     """The spec of one job of this stage: a checkpoint and its tasks."""
 
     checkpoint: str

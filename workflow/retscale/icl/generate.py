@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from retscale.common.progress import progress
 from retscale.errors import UserError
 from retscale.icl.decoder import Decoder, Prefix
 from retscale.icl.prompt import needs_prefix_space
 from retscale.icl.score import WORTH_SHARING, common
-from retscale.progress import progress
 
 SPREAD = 16  # tokens by which the prompts of a batch may differ in length at least
 

@@ -5,11 +5,11 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from retscale.common.wheel import WheelSource, rows
 from retscale.errors import UserError
 from retscale.icl import built, released
 from retscale.icl.config import IclTask, Rows
 from retscale.icl.item import Item
-from retscale.text.wheel import WheelSource, rows
 
 
 def read(task: IclTask, fetched: Path | None = None) -> tuple[list[Item], dict]:

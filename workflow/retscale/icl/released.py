@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from retscale import jsonl
+from retscale.common import jsonl
 from retscale.errors import UserError
 from retscale.icl.item import Item, Program
 from retscale.items.config import JsonlSource
-from retscale.provenance import hashes
+from retscale.provenance import hash_cache
 
 TEXT, TEXTS = "a text", "a list of texts"
 FIELDS = {
@@ -40,7 +40,7 @@ def locate(source: JsonlSource, fetched: Path | None) -> Path:
 
 def read(path: Path, source: JsonlSource, kind: str) -> tuple[list[Item], str]:
     """The items of the file `path`, a task of type `kind`, and its sha256; UserError for a row that is not one."""
-    digest = hashes.sha256(path)
+    digest = hash_cache.sha256(path)
     if source.sha256 not in (None, digest):
         raise UserError(f"{path} has the sha256 {digest}, but {source.sha256} is pinned; it is not the released file")
     return [item(row, kind, f"{path}, line {number}") for number, row in jsonl.objects(path)], digest

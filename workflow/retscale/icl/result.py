@@ -1,9 +1,9 @@
 """TASK.json of `icl`: the score of a checkpoint on an in-context task."""
 
-from retscale.artefact import Artefact
+from retscale.common.artifact import Artifact
 
 
-class IclResult(Artefact):
+class IclResult(Artifact):
     """`value` is an accuracy, `score` how far it is above the `baseline`, as a share of what is possible; both are None
     where generated programs were not run, with `stderr` and the ends of the 95% interval. `dropped` counts items of a
     wheel by reason, `sha256` is of a released file.

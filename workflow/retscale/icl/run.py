@@ -14,7 +14,7 @@ from retscale.icl import items as icl_items
 from retscale.icl import sandbox
 from retscale.icl.answer import matches
 from retscale.icl.average import centered
-from retscale.icl.config import IclTask, Job
+from retscale.icl.config import IclTask, Spec
 from retscale.icl.decoder import Decoder
 from retscale.icl.generate import generate
 from retscale.icl.item import Item
@@ -42,7 +42,7 @@ class Reader:
 
 def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Score each task of `spec`, yielding its name when its files are written."""
-    job = Job.model_validate(spec)
+    job = Spec.model_validate(spec)
     card = Card.read(inputs["card"])
     if card.id != job.checkpoint:
         raise UserError(

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
+from retscale.common.progress import progress
 from retscale.errors import UserError
 from retscale.icl import confine, filesystem, grade
 from retscale.icl.item import Program
-from retscale.progress import progress
 
 SECONDS, WALL_SECONDS, MEMORY = 5, 15, 2**30  # for one test; compiling counts as well
 PACKAGES = str(Path(__file__).parents[2])

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from retscale.common.batch import batches
+from retscale.common.progress import progress
 from retscale.icl.decoder import Decoder, Prefix
-from retscale.progress import progress
-from retscale.text.batch import batches
 
 WORTH_SHARING = 16  # tokens; for less, a second pass costs more than it saves
 

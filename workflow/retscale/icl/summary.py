@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from retscale import seeds
+from retscale.common import seeds
 from retscale.icl.answer import normalize
 from retscale.icl.config import IclTask
 from retscale.icl.item import Item

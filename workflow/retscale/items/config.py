@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from retscale.places import Below
-from retscale.strict import Strict
+from retscale.common.places import Below
+from retscale.common.strict import Strict
 
 
 class JsonlSource(Strict):
@@ -60,7 +60,7 @@ class JsonlSource(Strict):
         return str(PurePosixPath(self.root, self.file))
 
 
-class Job(Strict):
+class Spec(Strict):
     """The spec of one job of this stage."""
 
     id: str

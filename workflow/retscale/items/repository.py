@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from retscale.common.terminal import say
 from retscale.offline import TOKENS
-from retscale.terminal import say
 
 WAITS_S = (5, 30)  # before the second and the third try
 # Protocol 2 lets a client ask for any object; a transfer below 1 kB/s for a minute has stalled.

@@ -4,15 +4,15 @@ import hashlib
 import json
 from pathlib import Path
 
+from retscale.common.terminal import say
 from retscale.errors import UserError
 from retscale.items import repository
-from retscale.items.config import Job
-from retscale.terminal import say
+from retscale.items.config import Spec
 
 
 def run(spec: dict, inputs: dict, out: Path) -> None:
     """Fetch the file that `spec` names; raises UserError if it cannot be fetched or is not the pinned one."""
-    job = Job.model_validate(spec)
+    job = Spec.model_validate(spec)
     source = job.source
     location = f"{source.path_in_repo()} of {source.url()} at {source.revision}"
     say(f"fetching {location}")

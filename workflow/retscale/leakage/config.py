@@ -2,14 +2,14 @@
 
 from pydantic import Field
 
-from retscale.strict import Strict
+from retscale.common.strict import Strict
 
 
 class Task(Strict):
     """A task has no settings here but its name."""
 
 
-class Job(Strict):
+class Spec(Strict):
     """The spec of one job of this stage: the tasks whose texts are looked for."""
 
     tasks: dict[str, Task] = Field(min_length=1)

@@ -13,13 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retscale.leakage.config import Job
-from retscale.leakage.marks import CHUNK, RUN, Fingerprints, Numbers, among, fingerprints, runs
-from retscale.pairs.facts import PairsFacts
-from retscale.progress import progress
-from retscale.task.facts import TaskFacts
-from retscale.task.given import by_task
-from retscale.text import copies
+from retscale.common import copies
+from retscale.common.progress import progress
+from retscale.leakage.config import Spec
+from retscale.leakage.fingerprints import CHUNK, RUN, Fingerprints, Numbers, among, fingerprints, runs
+from retscale.pairs.card import PairsCard
+from retscale.task.card import TaskCard
+from retscale.task.inputs import by_task
 
 PARTS = {"queries": ("query_id", "text"), "documents": ("doc_id", "title", "text")}  # of a task
 FILES = {"queries": "queries.parquet", "documents": "corpus.parquet"}
@@ -40,8 +40,8 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     numbers = Numbers()
     training = {key: fingerprints(texts, numbers) for path in inputs["pairs"] for key, texts in read_training(path)}
     numbers.closed = True
-    for name, path in by_task(Job.model_validate(spec).tasks, inputs["tasks"]):
-        facts = TaskFacts.read(path)
+    for name, path in by_task(Spec.model_validate(spec).tasks, inputs["tasks"]):
+        facts = TaskCard.read(path)
         texts = {"queries": facts.queries, "documents": facts.documents}
         counts, found = {}, []
         for part in PARTS:
@@ -81,7 +81,7 @@ def overlap(
 
 def read_training(path: Path) -> Iterator[tuple[tuple[str, str], list[str]]]:
     """((data set, side), texts) of the training data set whose pairs.json is `path`."""
-    id = PairsFacts.read(path).id
+    id = PairsCard.read(path).id
     pairs = pd.read_parquet(path.parent / "pairs.parquet")
     yield (id, "queries"), pairs["query"].drop_duplicates().tolist()
     positives = pairs[["passage_id"]].drop_duplicates()

@@ -5,10 +5,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from retscale.encoder.facts import EncoderFacts
+from retscale.common.strict import Strict
+from retscale.encoder.card import EncoderCard
 from retscale.errors import UserError
 from retscale.model.precision import Precision
-from retscale.strict import Strict
 
 # Lucene's list for English, those of the library stop-words for others.
 StopWords = Literal[
@@ -65,7 +65,7 @@ class MineConfig(Strict):
             if not facts.is_file():
                 continue
             try:
-                about = EncoderFacts.read(facts)
+                about = EncoderCard.read(facts)
                 listed = [facts.parent / about.folder / name for name in sorted(about.files)]
             except UserError:  # the stage reports what is wrong
                 listed = []
@@ -93,7 +93,7 @@ class MineConfig(Strict):
         return self
 
 
-class Job(MineConfig):
+class Spec(MineConfig):
     """The spec of one job of this stage; `precision` and `tokens_per_batch` are for an encoder."""
 
     precision: Precision = "auto"

@@ -10,14 +10,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retscale import seeds
+from retscale.common import seeds
+from retscale.common.copies import fingerprints
+from retscale.common.progress import progress
+from retscale.common.terminal import say
 from retscale.errors import UserError
 from retscale.mine.choose import choose, hardest
-from retscale.mine.config import Job, MineConfig
+from retscale.mine.config import MineConfig, Spec
 from retscale.mine.rank import Rank, by_bm25, by_encoder, by_given
-from retscale.progress import progress
-from retscale.terminal import say
-from retscale.text.copies import fingerprints
 
 if TYPE_CHECKING:
     from retscale.model.encoder import Encoder
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
     """Notes: see `mine`."""
-    config = Job.model_validate(spec)
+    config = Spec.model_validate(spec)
     folder = Path(inputs["pairs"]).parent
     rank, guide = by_bm25, None
     if config.method == "given":
@@ -45,7 +45,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     return counts
 
 
-def encoder(name: str, config: Job, inputs: dict) -> "Encoder":
+def encoder(name: str, config: Spec, inputs: dict) -> "Encoder":
     """The encoder whose encoder.json is the input `name`."""
     if name not in inputs:
         raise UserError(f"mine: this spec needs --{name}, the encoder.json of an encoder")

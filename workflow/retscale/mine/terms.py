@@ -5,7 +5,7 @@ from threading import Lock
 import Stemmer
 from stop_words import get_stop_words
 
-from retscale.text.words import words
+from retscale.common.words import words
 
 # Lucene's English stop words; the library's list has 1,300, many of which mean something.
 ENGLISH: list[str] = (

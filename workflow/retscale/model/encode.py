@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from retscale.common.batch import batches
+from retscale.common.progress import progress
 from retscale.model.distinct import digests, distinct
 from retscale.model.pool import l2_normalize, pool
 from retscale.model.pooling import Pooling
 from retscale.model.tokenize import pad
-from retscale.progress import progress
-from retscale.text.batch import batches
 
 
 @torch.inference_mode()

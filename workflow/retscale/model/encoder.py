@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from retscale import files
-from retscale.checkpoint.files import listed_weights
-from retscale.encoder.facts import EncoderFacts
+from retscale.common import files
+from retscale.encoder.card import EncoderCard
 from retscale.errors import UserError
 from retscale.model.device import device, dtype
 from retscale.model.encode import encode
@@ -20,6 +19,7 @@ from retscale.model.load import load_backbone, load_tokenizer
 from retscale.model.pooling import Pooling
 from retscale.model.prompt import Prompt, Side
 from retscale.model.tokenize import fingerprint, token_ids
+from retscale.model.weight_files import listed_weights
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
     Prompt and pooling are those that it was trained with. Raises UserError if its files are not the ones that
     encoder.json lists, or if texts would be tokenized differently than in training.
     """
-    facts = EncoderFacts.read(path, "train this encoder again")
+    facts = EncoderCard.read(path, "train this encoder again")
     folder = path.parent / facts.folder  # of an encoder made elsewhere, used in place
     if unlisted := sorted({weights.name for weights in listed_weights(folder)} - facts.files.keys()):
         raise UserError(f"{path} does not list {folder / unlisted[0]}, which would be loaded; train this encoder again")

@@ -24,10 +24,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from retscale.checkpoint.files import listed_weights
 from retscale.errors import UserError
 from retscale.model.attention import use_fused
 from retscale.model.complete import require_complete, require_plausible
+from retscale.model.weight_files import listed_weights
 
 transformers.utils.logging.disable_progress_bar()  # a progress bar per file would drown the job's own lines
 

@@ -1,4 +1,4 @@
-"""How big a model is and what its pretraining cost."""
+"""How big a model is."""
 
 from torch import nn
 
@@ -24,11 +24,3 @@ def count_params(model: nn.Module) -> dict[str, int]:
         if weight.dim() >= 2 and (id(weight) not in tables or id(weight) == head_id):
             matmul += weight.numel()
     return {"total": total, "non_embedding": non_embedding, "matmul": matmul}
-
-
-def flops(n_params: int, n_tokens: int) -> float:
-    """Pretraining compute 6ND, with N all parameters as in Portes et al. 2025 (table 1) and D the training tokens.
-
-    A float, since it soon exceeds the 64-bit integers of a table.
-    """
-    return 6.0 * n_params * n_tokens

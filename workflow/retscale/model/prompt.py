@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from retscale.strict import Strict
+from retscale.common.strict import Strict
 
 Side = Literal["query", "passage"]
 

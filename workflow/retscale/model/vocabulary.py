@@ -2,8 +2,8 @@
 
 from transformers import PreTrainedTokenizerBase
 
+from retscale.common.phrase import counted
 from retscale.errors import UserError
-from retscale.phrase import counted
 
 
 def check_rows(whose: str, tokenizer: PreTrainedTokenizerBase, rows: int) -> None:

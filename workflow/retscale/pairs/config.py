@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from retscale.common.places import Repository, Revision
+from retscale.common.strict import Strict
+from retscale.common.wheel import WheelSource
 from retscale.items.config import JsonlSource
-from retscale.places import Repository, Revision
-from retscale.strict import Strict
-from retscale.text.wheel import WheelSource
 
 FORMATS = (".parquet", ".jsonl", ".jsonl.gz")
 
@@ -113,7 +113,7 @@ class PairsConfig(Strict):
     seed: int = Field(0, ge=0)
 
 
-class Job(PairsConfig):
+class Spec(PairsConfig):
     """The spec of one job of this stage: one training data set, and the held-out tests that are not in a wheel."""
 
     id: str

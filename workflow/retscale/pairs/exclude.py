@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from retscale.text.copies import key, untitled
-from retscale.text.words import words
+from retscale.common.copies import key, untitled
+from retscale.common.words import words
 
 
 class Excluder:

@@ -8,11 +8,11 @@ import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from retscale import jsonl
+from retscale.common import jsonl
+from retscale.common.wheel import WheelSource, rows
 from retscale.errors import UserError
 from retscale.pairs.config import Excluded, HeldOut
 from retscale.pairs.source import texts
-from retscale.text.wheel import WheelSource, rows
 
 
 def read(excluded: list[Excluded], tests: dict[str, HeldOut], files: list[Path]) -> dict[str, list[str]]:

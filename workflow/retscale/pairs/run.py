@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from retscale.common.copies import plain
+from retscale.common.files import sha256
+from retscale.common.progress import progress
 from retscale.errors import UserError
-from retscale.files import sha256
 from retscale.pairs import held_out
-from retscale.pairs.config import Job
+from retscale.pairs.card import PairsCard
+from retscale.pairs.config import Spec
 from retscale.pairs.exclude import Excluder
-from retscale.pairs.facts import PairsFacts
 from retscale.pairs.source import open_rows, passages_in, triples
-from retscale.progress import progress
-from retscale.text.copies import plain
 
 
 def identifier(letter: str, text: str) -> str:
@@ -83,7 +83,7 @@ def select(
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
-    config = Job.model_validate(spec)
+    config = Spec.model_validate(spec)
     tests = held_out.read(config.exclude, config.held_out, inputs.get("tests", []))
     rows_of_pairs, revision = open_rows(config.source)
     further, collection_revision = open_rows(config.collection) if config.collection else ((), None)
@@ -121,5 +121,5 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         "collection_revision": collection_revision,
         "files": {name: sha256(out / name) for name in names},
     }
-    PairsFacts.write(out / "pairs.json", facts)
+    PairsCard.write(out / "pairs.json", facts)
     return {name: facts[name] for name in ("rows", "excluded", "held_out", "overlap", "pairs", "passages")}

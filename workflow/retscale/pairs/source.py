@@ -5,10 +5,10 @@ import reprlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from retscale import jsonl, parquet
+from retscale.common import jsonl, parquet
+from retscale.common.wheel import WheelSource, rows
 from retscale.errors import UserError
 from retscale.pairs.config import FORMATS, Fields, File, HubFiles, Text
-from retscale.text.wheel import WheelSource, rows
 
 
 def open_rows(source: WheelSource | File | HubFiles) -> tuple[Iterator[dict], str | None]:

@@ -8,7 +8,7 @@ from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.paths import Results
 from retscale.provenance import code, record
-from retscale.study import outside, specs
+from retscale.study import source_files, specs
 from retscale.study.study import Study
 
 
@@ -28,8 +28,8 @@ class Job:
 
     def changed(self, output: str, saved: dict, results: Path) -> list[Path]:
         """Files that no job makes and that are not those of the record `saved` of an output."""
-        files = [*self.tables, *outside.files(self.stage, self.makes[output]())]
-        return outside.changed(saved, (results / output).parent, files)
+        files = [*self.tables, *source_files.files(self.stage, self.makes[output]())]
+        return source_files.changed(saved, (results / output).parent, files)
 
 
 def jobs(study: Study) -> list[Job]:

@@ -3,14 +3,14 @@
 import os
 from pathlib import Path
 
-from retscale.phrase import counted, noun
-from retscale.plan import words
+from retscale.common.phrase import counted, noun
+from retscale.common.wheel import WHEELS
+from retscale.plan import formatting
 from retscale.plan.costs import Costs, text_bytes
 from retscale.plan.estimate import Cost, disk, total
 from retscale.plan.jobs import Job
-from retscale.study import here
+from retscale.study import preflight
 from retscale.study.study import Study
-from retscale.text.wheel import WHEELS
 
 HUB = "https://huggingface.co"
 
@@ -20,7 +20,7 @@ def downloads(study: Study, remaining: list[Job], costs: Costs) -> list[str]:
     to_do = {(job.stage, *job.name) for job in remaining}
     lines = []
     if weights := [cost for job in remaining if job.stage == "checkpoint" for cost in costs.of(job) if cost.files]:
-        size = words.cell(disk(weights), words.size)
+        size = formatting.cell(disk(weights), formatting.size)
         count = len({cost.files for cost in weights})
         lines.append(f"{counted(count, 'revision')} of models, at most {size} (float32; half in bfloat16)")
     data: dict[tuple, list[str]] = {}
@@ -30,12 +30,12 @@ def downloads(study: Study, remaining: list[Job], costs: Costs) -> list[str]:
             data.setdefault(tuple((s.repo, s.revision, *s.files) for s in sources), []).append(id)
     for files, ids in data.items():
         text_size = disk(Cost(bytes=text_bytes(costs.pairs[id]), files=files) for id in ids)
-        repos, size = " and ".join(repo for repo, *_ in files), words.cell(text_size, words.size)
+        repos, size = " and ".join(repo for repo, *_ in files), formatting.cell(text_size, formatting.size)
         lines.append(f"training data {', '.join(ids)}: {repos}, {size} of text, each passage counted once")
     tasks = [id for id, task in study.tasks_to_read.items() if task.source.kind == "mteb" and ("task", id) in to_do]
     if tasks:
         text_size = total(text_bytes(costs.tasks[id]) for id in tasks)
-        lines.append(f"{counted(len(tasks), 'task')} of mteb, {words.cell(text_size, words.size)} of text")
+        lines.append(f"{counted(len(tasks), 'task')} of mteb, {formatting.cell(text_size, formatting.size)} of text")
     if items := sum(stage == "items" for stage, *_ in to_do):
         lines.append(f"{counted(items, 'file')} of in-context items, ?")
     return lines
@@ -56,10 +56,11 @@ def gated(study: Study) -> list[str]:
 def missing(study: Study) -> list[str]:
     """Missing folders, files and wheels."""
     lines = [
-        f"the wheel {name}: pip install --no-deps -r {WHEELS[name].requirements}" for name in here.missing_wheels(study)
+        f"the wheel {name}: pip install --no-deps -r {WHEELS[name].requirements}"
+        for name in preflight.missing_wheels(study)
     ]
-    for entries, label in here.ENTRIES.items():
-        for path, ids in here.missing_files(study, entries).items():
+    for entries, label in preflight.ENTRIES.items():
+        for path, ids in preflight.missing_files(study, entries).items():
             lines.append(f"{path}, for the {noun(len(ids), label)} {', '.join(ids)}")
     lines += [f"{path}, a table of published results" for path in study.external_tables if not Path(path).is_file()]
     lines += [

@@ -5,9 +5,10 @@ from collections import Counter
 from pathlib import Path
 
 from retscale import paths
+from retscale.common.phrase import hint
+from retscale.common.terminal import answer
 from retscale.errors import UserError
-from retscale.phrase import hint
-from retscale.plan import words
+from retscale.plan import formatting
 from retscale.plan.costs import Costs
 from retscale.plan.estimate import FORMULA, STATE_BYTES, VECTOR_BYTES, Cost, Gpu, disk, total
 from retscale.plan.jobs import Job, done, jobs
@@ -15,7 +16,6 @@ from retscale.plan.needs import downloads, gated, missing
 from retscale.plan.sizes import catalog_sizes
 from retscale.study import load
 from retscale.study.study import Study
-from retscale.terminal import answer
 
 GPU_STAGES = ("checkpoint", "finetune", "evaluate", "icl")  # stages that use a GPU, once or more for each checkpoint
 
@@ -47,11 +47,11 @@ def plan(study: Study, results: Path, gpu: Gpu) -> list[str]:
         f"Tokens, FLOPs, GPU-hours and disk of the jobs still to do, on {gpu.name} ({gpu.peak:.4g} FLOP/s, dense bf16)",
         f"at {gpu.utilization:.0%}. `7 ?`: seven parts are unknown and not in the sum; they are listed below.",
     ]
-    lines += words.table(
+    lines += formatting.table(
         ["stage", "jobs", "done", "tokens", "FLOPs", "GPU-hours", "disk"], stages(all_jobs, remaining, costs, gpu)
     )
     lines += ["", "GPU-hours of each checkpoint, done or not:"]
-    lines += words.table(["size", "checkpoints", "parameters", *GPU_STAGES], ladder(all_jobs, costs, gpu))
+    lines += formatting.table(["size", "checkpoints", "parameters", *GPU_STAGES], ladder(all_jobs, costs, gpu))
     for name, entries in {
         "downloads": downloads(study, remaining, costs),
         "disk while they run": running(remaining, costs),
@@ -82,10 +82,10 @@ def row(name: str, count: int, to_do: int, costs: list[Cost], gpu: Gpu) -> list[
         name,
         f"{count:,}",
         f"{count - to_do:,}",
-        words.cell(total(cost.tokens for cost in costs), words.short),
-        words.cell(total(cost.flops for cost in costs), "{:.2e}".format),
-        words.cell(total(gpu.hours(cost.flops) for cost in costs), words.hours),
-        words.cell(disk(costs), words.size),
+        formatting.cell(total(cost.tokens for cost in costs), formatting.short),
+        formatting.cell(total(cost.flops for cost in costs), "{:.2e}".format),
+        formatting.cell(total(gpu.hours(cost.flops) for cost in costs), formatting.hours),
+        formatting.cell(disk(costs), formatting.size),
     ]
 
 
@@ -98,8 +98,11 @@ def ladder(all_jobs: list[Job], costs: Costs, gpu: Gpu) -> list[list[str]]:
     rows = Counter()
     for id, by_stage in by_checkpoint.items():
         checkpoint = costs.study.checkpoints[id]
-        cells = [words.cell(total(gpu.hours(cost.flops) for cost in parts), words.hours) for parts in by_stage.values()]
-        rows[f"{checkpoint.family} {checkpoint.size}", words.short(costs.params[id].total), *cells] += 1
+        cells = [
+            formatting.cell(total(gpu.hours(cost.flops) for cost in parts), formatting.hours)
+            for parts in by_stage.values()
+        ]
+        rows[f"{checkpoint.family} {checkpoint.size}", formatting.short(costs.params[id].total), *cells] += 1
     return [[name, f"{count:,}", *rest] for (name, *rest), count in rows.items()]
 
 
@@ -109,12 +112,12 @@ def running(remaining: list[Job], costs: Costs) -> list[str]:
     # Adapters and biases are a small share of the weights.
     full = [job.name[0] for job in remaining if job.stage == "finetune" and study.recipes[job.name[1]].tuning == "full"]
     if largest := max((costs.params[id].total or 0 for id in full), default=0):
-        size = words.size(STATE_BYTES * largest)
+        size = formatting.size(STATE_BYTES * largest)
         lines.append(f"a full fine-tuning keeps its state: at most {size} (weights and two moments)")
     searched = {task for job in remaining if job.stage == "evaluate" for task in job.name[2:]}
     if largest := max((costs.tasks[task].passages.count or 0 for task in searched), default=0):
         narrow, wide = (
-            words.size(VECTOR_BYTES[study.file.evaluate.storage] * largest * width) for width in (1024, 4096)
+            formatting.size(VECTOR_BYTES[study.file.evaluate.storage] * largest * width) for width in (1024, 4096)
         )
         lines.append(
             f"an evaluation keeps the vectors of its corpus: at most {largest:,} documents, {narrow} at width 1,024 and "

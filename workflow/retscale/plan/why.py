@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from retscale.common.phrase import counted
 from retscale.errors import UserError
-from retscale.phrase import counted
 from retscale.plan.jobs import Job, jobs
 from retscale.provenance import code, record
 from retscale.study.study import Study

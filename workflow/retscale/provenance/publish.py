@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from retscale.common.terminal import say
 from retscale.errors import UserError
-from retscale.terminal import say
 
 
 @contextlib.contextmanager

@@ -18,9 +18,9 @@ from typing import Annotated, cast
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from retscale import jsonl
+from retscale.common import jsonl
+from retscale.common.files import sha256
 from retscale.errors import UserError
-from retscale.files import sha256
 
 PACKAGES = [
     "torch", "transformers", "tokenizers", "accelerate", "peft", "datasets", "mteb", "numpy", "scipy", "pandas", "pyarrow",

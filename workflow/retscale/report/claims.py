@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from retscale.common.phrase import counted
 from retscale.figure.words import interval
-from retscale.phrase import counted
 
 SUPPORTED, REFUTED, OPEN = "supported", "not supported", "cannot tell"
 MARGIN = 0.01  # of the score: growth per decade, or a difference, below this does not matter

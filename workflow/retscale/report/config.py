@@ -1,6 +1,6 @@
 """What the report needs besides the results: the study's own texts, and facts that no other job needs."""
 
-from retscale.strict import Strict
+from retscale.common.strict import Strict
 
 
 class Described(Strict):
@@ -12,7 +12,7 @@ class Described(Strict):
     tokens: str = ""
 
 
-class Job(Strict):
+class Spec(Strict):
     """The study's title, description and deviations; `machine` is the kind of machine that it is meant for.
 
     `mixtures`: for each recipe its training data sets with their weights, None: in proportion to their pairs.

@@ -13,17 +13,17 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from retscale.collect.means import MEAN, in_domain, over, shown
-from retscale.collect.tables import read_json, read_table, sha256
+from retscale.common.phrase import counted
+from retscale.common.tables import read_json, read_table, sha256
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION, label
 from retscale.figure.words import interval, number, scientific, trend_words
 from retscale.fit.forms import FORMS
-from retscale.pairs.facts import PairsFacts
-from retscale.phrase import counted
+from retscale.pairs.card import PairsCard
 from retscale.report.claims import GROWTH_RULE, claims
-from retscale.report.config import Described, Job
-from retscale.task.facts import TaskFacts
+from retscale.report.config import Described, Spec
+from retscale.task.card import TaskCard
 
 FIT_TABLES = ("points", "icl_points", "trends", "parameters", "correlations", "effects", "pairs", "ablation")
 
@@ -34,7 +34,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     `text` (text.json) is given only if checkpoints were pretrained here, `external` only if the study adds published
     results. All other inputs are hashed and listed.
     """
-    config = Job.model_validate(spec)
+    config = Spec.model_validate(spec)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -49,7 +49,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     return {"bytes": len(page.encode())}
 
 
-def facts(config: Job, inputs: dict) -> dict:
+def facts(config: Spec, inputs: dict) -> dict:
     """Everything that the template shows."""
     collect, fit = Path(inputs["collect"]), Path(inputs["fit"])
     study, fitted = read_json(collect), read_json(fit)
@@ -69,9 +69,9 @@ def facts(config: Job, inputs: dict) -> dict:
     )
     scores = read_table(collect, "scores")
     ties = scores.groupby("task")["ties"].max()
-    tasks = [described(TaskFacts.read(Path(path)), config.tasks) for path in many(inputs, "tasks")]
+    tasks = [described(TaskCard.read(Path(path)), config.tasks) for path in many(inputs, "tasks")]
     tasks = [task | {"odd": odd(task["notes"]), "ties": int(ties.get(task["id"], 0))} for task in tasks]
-    training = [described(PairsFacts.read(Path(path)), config.pairs) for path in many(inputs, "pairs")]
+    training = [described(PairsCard.read(Path(path)), config.pairs) for path in many(inputs, "pairs")]
     return {
         "study": study,
         "over": over(study),
@@ -147,7 +147,7 @@ def figure(png: Path) -> dict:
     }
 
 
-def described(data: TaskFacts | PairsFacts, by_id: dict[str, Described]) -> dict:
+def described(data: TaskCard | PairsCard, by_id: dict[str, Described]) -> dict:
     """One data set: counts from its file; licence, origin and note from the study."""
     return data.model_dump() | by_id.get(data.id, Described()).model_dump(include={"licence", "origin", "note"})
 
@@ -164,7 +164,7 @@ def odd(notes: dict[str, dict[str, int]]) -> str:
     return "; ".join(f"{name}: {words}" for name, words in parts.items() if words)
 
 
-def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, config: Job) -> dict:
+def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, config: Spec) -> dict:
     """One row per checkpoint: facts, the means of each recipe with their intervals, and each task of the main recipe.
 
     The scores of an encoder made elsewhere are in the columns of the main recipe.
@@ -210,7 +210,7 @@ def external(path: Path) -> dict:
     }
 
 
-def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: Job) -> dict:
+def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: Spec) -> dict:
     """One row per checkpoint: the mean in-context score and each task's."""
     values = {(p.checkpoint, p.task): p.score for p in icl.itertuples()}
     tasks = sorted(set(icl[icl["file"].notna()]["task"]))
@@ -221,7 +221,7 @@ def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: Job) -> dict
     }
 
 
-def icl_tasks(icl: pd.DataFrame, config: Job) -> list[dict]:
+def icl_tasks(icl: pd.DataFrame, config: Spec) -> list[dict]:
     """One row per in-context task: size, baseline, widest interval of its score, what is odd about it, its source."""
     found = []
     for task, rows in icl.groupby("task"):

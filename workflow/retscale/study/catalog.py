@@ -11,7 +11,7 @@ from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
-from retscale.study import explain, families, yaml
+from retscale.study import families, validation, yaml
 from retscale.task.config import RetrievalTask
 from retscale.text.config import TextConfig
 
@@ -114,7 +114,7 @@ def resolve(kind: str, entry: str | dict, file: str, where: str) -> tuple[str, d
     base = {} if name is None else known[name] if name in known else _at_step(kind, name, f"{file}: {where}")
     if base is None:
         allowed = {*known, *suites()} if kind in ("task", "icl") else known
-        raise explain.unknown(file, where, kind, name, allowed, listing(kind))
+        raise validation.unknown(file, where, kind, name, allowed, listing(kind))
     id = entry.pop("id", name)
     if id is None:
         raise UserError(f"{file}: {where}: give an `id`, or name a {kind} of the catalog with `use`")

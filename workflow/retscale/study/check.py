@@ -5,22 +5,22 @@ from pathlib import Path
 
 from retscale import paths
 from retscale.collect.means import over
+from retscale.common.phrase import counted
+from retscale.common.progress import progress
+from retscale.common.terminal import answer
 from retscale.errors import UserError
 from retscale.external import table
 from retscale.external.config import Published
 from retscale.icl.average import averages
-from retscale.phrase import counted
 from retscale.plan.why import why
-from retscale.progress import progress
-from retscale.study import catalog, here, load, specs
+from retscale.study import catalog, load, preflight, specs
 from retscale.study.study import Study
-from retscale.terminal import answer
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print what the study would run; raises UserError that says what is wrong with it."""
     study = load.study(arguments.study)
-    here.check_wheels(study)
+    preflight.check_wheels(study)
     encoders = len(study.evaluated_encoders)
     answer(f"{arguments.study}: {study.file.title}")
     answer(f"checkpoints  {len(study.checkpoints)}: {', '.join(study.checkpoints)}")
@@ -55,7 +55,7 @@ def main(arguments: argparse.Namespace) -> int:
         answer(f"external     {line}")
     if by_repo := revisions(study):
         answer(f"revisions    {check_revisions(by_repo)}")
-    here.check_files(study)
+    preflight.check_files(study)
     if arguments.why:
         reasons = why(study, paths.folder(study.name))
         for line in ["", "would run, and why:", *reasons] if reasons else ["", "nothing would run again"]:

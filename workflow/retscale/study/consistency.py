@@ -7,7 +7,7 @@ from retscale.collect.means import MEAN
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION
-from retscale.study import catalog, duplicates, explain, figures, names
+from retscale.study import catalog, duplicates, figures, names, validation
 from retscale.study.study import Study
 
 # What the evaluations of the small tasks, and those of kept encoders and their logs, are called.
@@ -71,12 +71,12 @@ def _training_data(study: Study, file: str) -> None:
     for id, recipe in study.recipes.items():
         for name in recipe.weights or {}:
             if name not in study.pairs:
-                raise explain.unknown(file, f"recipes.{id}.weights", "pairs", name, study.pairs)
+                raise validation.unknown(file, f"recipes.{id}.weights", "pairs", name, study.pairs)
     known = names.known(study)
     for id, pairs in study.pairs.items():
         for i, name in enumerate(pairs.tasks):
             if name not in known:
-                raise explain.unknown(file, f"pairs ({id}).tasks.{i}", "task", name, known, catalog.listing("task"))
+                raise validation.unknown(file, f"pairs ({id}).tasks.{i}", "task", name, known, catalog.listing("task"))
     for id, pairs in study.pairs.items():
         if study.file.mine.method == "given" and not pairs.source.negatives:
             raise UserError(
@@ -124,13 +124,15 @@ def _external(study: Study, file: str) -> None:
             raise UserError(f"{file}: {where}.metric is {entry.metric}, but fit.metric is {metric}")
         for name, task in entry.tasks.items():
             if task not in published:
-                raise explain.unknown(file, f"{where}.tasks.{name}", "task", task, published, catalog.listing("task"))
+                raise validation.unknown(
+                    file, f"{where}.tasks.{name}", "task", task, published, catalog.listing("task")
+                )
 
 
 def _curves(study: Study, file: str) -> None:
     for i, name in enumerate(map(catalog.task_name, study.file.curve_tasks or [])):
         if name not in study.units:
-            raise explain.unknown(file, f"curve_tasks.{i}", "task or group of this study", name, study.units)
+            raise validation.unknown(file, f"curve_tasks.{i}", "task or group of this study", name, study.units)
         if missing := [task for task in study.units[name] if task not in study.tasks]:
             raise UserError(f"{file}: curve_tasks.{i}: {name} has no score without {', '.join(missing)}")
     if study.kept_encoders and not study.curve_tasks:
@@ -151,7 +153,7 @@ def _groups(study: Study, file: str) -> None:
             raise UserError(f"{file}: groups.{name}: also the name of a task or a group of the catalog; choose another")
         for i, member in enumerate(members):
             if member not in known:
-                raise explain.unknown(file, f"groups.{name}.{i}", "task or group of this study", member, known)
+                raise validation.unknown(file, f"groups.{name}.{i}", "task or group of this study", member, known)
             if member in members[:i]:
                 raise UserError(f"{file}: groups.{name}.{i}: {member} is named twice; name each once")
     if MEAN in {*study.tasks, *study.icl, *study.units, *study.groups}:

@@ -9,9 +9,9 @@ from math import ceil
 
 from pydantic import Field
 
+from retscale.common.strict import Strict
 from retscale.errors import UserError
-from retscale.strict import Strict
-from retscale.study import explain
+from retscale.study import validation
 
 FILE = "config/catalog/checkpoints.yaml"
 
@@ -78,7 +78,7 @@ def members(families: dict[str, dict], merge: Callable[[dict, dict], dict]) -> d
     """
     checkpoints = {}
     for name, data in families.items():
-        family = explain.validate(Family, data, FILE, name)
+        family = validation.validate(Family, data, FILE, name)
         for id, own in family.members.items():
             member = merge({"family": name} | family.shared, own)
             for run, tokens in member.pop("runs", {None: None}).items():
@@ -97,7 +97,7 @@ def entry(member: dict) -> dict:
     steps = member.pop("steps", None)
     if steps is None:
         return member
-    steps = explain.validate(Steps, steps, FILE, "steps")
+    steps = validation.validate(Steps, steps, FILE, "steps")
     source = {"revision": steps.revision(steps.last)} | member["source"]
     return member | {"tokens": steps.last * steps.tokens, "source": source}
 
@@ -108,7 +108,7 @@ def at_step(name: str, known: dict[str, dict]) -> dict | None:
     if not match or not known.get(match[1], {}).get("steps"):
         return None
     member, step = known[match[1]], int(match[2])
-    steps = explain.validate(Steps, member["steps"], FILE, f"{match[1]}.steps")
+    steps = validation.validate(Steps, member["steps"], FILE, f"{match[1]}.steps")
     revision = steps.revision(step)
     if revision is None:
         available = steps.available()

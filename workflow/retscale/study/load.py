@@ -5,7 +5,7 @@ from pathlib import Path
 
 from retscale.errors import UserError
 from retscale.icl.config import IclTask
-from retscale.study import catalog, consistency, explain, idle, yaml
+from retscale.study import catalog, consistency, unused_keys, validation, yaml
 from retscale.study import model as written
 from retscale.study.study import Study
 from retscale.task.config import RetrievalTask
@@ -15,7 +15,7 @@ def study(path: Path) -> Study:
     """The study in the file `path`; raises UserError that says what is wrong, where, and what was meant."""
     file = str(path)
     raw = yaml.read(path)
-    data = explain.validate(written.Study, raw, file)
+    data = validation.validate(written.Study, raw, file)
     all_checkpoints = _entries("checkpoint", data.checkpoints, "checkpoints", file)
     checkpoints = {id: all_checkpoints[id] for id in _chosen(data.only, all_checkpoints, "only", file)}
     ladder_parts = {}
@@ -52,11 +52,11 @@ def study(path: Path) -> Study:
         raise UserError(f"{file}: encoders: {', '.join(sorted(shared))}: also the id of a checkpoint; ids must differ")
     for version in data.averages:
         if version not in catalog.gauntlets():
-            raise explain.unknown(file, "averages", "gauntlet", version, catalog.gauntlets())
+            raise validation.unknown(file, "averages", "gauntlet", version, catalog.gauntlets())
     if not any(complete.trained.values()):
         raise UserError(f"{file}: only: none of the recipes is for any of these checkpoints")
     consistency.check(complete, file)
-    if lines := idle.idle(complete, raw):
+    if lines := unused_keys.idle(complete, raw):
         raise UserError(*(f"{file}: {line}" for line in lines))
     return complete
 
@@ -90,7 +90,7 @@ def _entry(kind: str, entry: object, where: str, file: str):
         raise UserError(
             f"{file}: {where}: the id {id!r} is not safe as a file name; allowed: lower-case letters, digits, . _ - (at most 80)"
         )
-    return id, explain.validate(catalog.model(kind), data, file, f"{where} ({id})")
+    return id, validation.validate(catalog.model(kind), data, file, f"{where} ({id})")
 
 
 def _chosen(ids: object, checkpoints: dict, where: str, file: str) -> list[str]:
@@ -100,7 +100,7 @@ def _chosen(ids: object, checkpoints: dict, where: str, file: str) -> list[str]:
         raise UserError(f"{file}: {where}: must be a list of checkpoint ids")
     for id in ids:
         if id not in checkpoints:
-            raise explain.unknown(file, where, "checkpoint", id, checkpoints)
+            raise validation.unknown(file, where, "checkpoint", id, checkpoints)
     return [id for id in checkpoints if id in ids]
 
 
@@ -116,7 +116,7 @@ def _held_out(entry: str | dict, own: dict, file: str) -> tuple[str, RetrievalTa
         id, test = _entry(kind, entry, "held_out", file)
     else:
         known = {**catalog.entries("task"), **catalog.entries("icl"), **catalog.suites(), **own}
-        raise explain.unknown(file, "held_out", "task or suite", name, known, "config/catalog")
+        raise validation.unknown(file, "held_out", "task or suite", name, known, "config/catalog")
     if not test.texts_from and not test.text_fields():
         raise UserError(f"{file}: held_out: {name} has no text that training could have seen; remove it from the list")
     return id, test

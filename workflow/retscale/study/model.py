@@ -7,13 +7,13 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
+from retscale.common.strict import Strict
 from retscale.evaluate.config import EvaluateConfig
 from retscale.external.config import External
 from retscale.figure.config import FigureConfig
 from retscale.fit.config import FitConfig
 from retscale.mine.config import MineConfig
 from retscale.model.precision import Precision
-from retscale.strict import Strict
 
 ID = r"^[a-z0-9][a-z0-9._-]*$"
 Id = Annotated[str, Field(pattern=ID, max_length=80)]

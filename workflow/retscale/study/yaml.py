@@ -12,9 +12,9 @@ from typing import TextIO
 
 import yaml
 
+from retscale.common.regular import require_regular
+from retscale.common.terminal import is_text
 from retscale.errors import UserError
-from retscale.regular import require_regular
-from retscale.terminal import is_text
 
 TAG = "tag:yaml.org,2002:"
 NUMBER = list("-+.0123456789")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from retscale import jsonl
+from retscale.common import jsonl
 from retscale.errors import UserError
 from retscale.task.collection import Collection, judged_collection
 from retscale.task.config import FolderSource

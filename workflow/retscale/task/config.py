@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from retscale.strict import Strict
-from retscale.text.wheel import WheelSource
+from retscale.common.strict import Strict
+from retscale.common.wheel import WheelSource
 
 
 class RowsSource(WheelSource):
@@ -116,7 +116,7 @@ class RetrievalTask(TaskData):
         )
 
 
-class Job(TaskData):
+class Spec(TaskData):
     """The spec of one job of this stage."""
 
     id: str

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from retscale.files import sha256
+from retscale.common.files import sha256
+from retscale.common.terminal import say
+from retscale.task.card import TaskCard
 from retscale.task.collection import Collection, check, irregularities, sample
-from retscale.task.config import Job, TaskData
-from retscale.task.facts import TaskFacts
-from retscale.terminal import say
+from retscale.task.config import Spec, TaskData
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
     """Read the collection, subsample it as asked, write it; returns counts of what was assumed, dropped or odd."""
-    task = Job.model_validate(spec)
+    task = Spec.model_validate(spec)
     found = collect(task)
     check(found, task.id)
     found.judged_only |= task.judged_only
@@ -45,7 +45,7 @@ def write(id: str, found: Collection, out: Path) -> None:
         "sha256": {name: sha256(out / f"{name}.parquet") for name in tables},
         "notes": found.notes,
     }
-    TaskFacts.write(out / "task.json", facts)
+    TaskCard.write(out / "task.json", facts)
 
 
 def collect(task: TaskData) -> Collection:

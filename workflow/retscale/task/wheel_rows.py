@@ -5,11 +5,11 @@ from collections import Counter
 
 import pandas as pd
 
+from retscale.common.copies import plain
+from retscale.common.wheel import rows
 from retscale.errors import UserError
 from retscale.task.collection import Collection
 from retscale.task.config import RowsSource
-from retscale.text.copies import plain
-from retscale.text.wheel import rows
 
 
 def collect(source: RowsSource, judged_only: bool) -> Collection:

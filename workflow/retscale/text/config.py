@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from retscale.strict import Strict
-from retscale.text.wheel import WheelSource
+from retscale.common.strict import Strict
+from retscale.common.wheel import WheelSource
 
 
 class TextSource(Strict):
@@ -33,5 +33,5 @@ class TextConfig(Strict):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class Job(TextConfig):
+class Spec(TextConfig):
     """The spec of one job of this stage."""

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-from retscale.text.copies import plain
+from retscale.common.copies import plain
 
 _BROKEN_QUOTE = re.compile(r'"\?(?=\w)')
 _INVISIBLE = re.compile("[\ufffd\u200b-\u200f\ufeff\u00ad]")

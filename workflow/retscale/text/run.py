@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from retscale.common.files import sha256
+from retscale.common.progress import progress
+from retscale.common.wheel import rows
 from retscale.errors import UserError
-from retscale.files import sha256
-from retscale.progress import progress
-from retscale.text.config import Job, TextSource
+from retscale.text.config import Spec, TextSource
 from retscale.text.documents import documents, pieces, unique
 from retscale.text.tokenizer import EOS, save, train
-from retscale.text.wheel import rows
 
 DOCUMENTS_A_CALL = 512
 
 
 def run(spec: dict, inputs: dict, out: Path) -> dict:
     """Write tokenizer/, tokens.npy, heldout.npy (uint16 streams; end-of-text after each document) and text.json."""
-    config = Job.model_validate(spec)
+    config = Spec.model_validate(spec)
     rng = np.random.default_rng(config.seed)
     by_source = [_documents(source) for source in config.sources]
     originals = unique((text, index) for index, texts in enumerate(by_source) for text in texts)

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import types
 
+from retscale.common.regular import require_regular
 from retscale.errors import UserError
-from retscale.regular import require_regular
 
 # What a file may unfold to: bytes in any case, and times its size. Texts pack to a tenth, a column of zeros to nothing.
 SMALL, RATIO = 2**28, 1000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from retscale import jsonl, parquet
+from retscale.common import jsonl, parquet
 from retscale.errors import UserError
 
 

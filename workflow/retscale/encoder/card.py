@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from retscale.artefact import Artefact
 from retscale.checkpoint.card import Params
+from retscale.common.artifact import Artifact
 from retscale.model.pooling import Pooling
 from retscale.model.prompt import Prompt
 
@@ -17,7 +17,7 @@ class MadeBy(BaseModel, frozen=True):
     id: str
 
 
-class EncoderFacts(Artefact):
+class EncoderCard(Artifact):
     """Of any encoder. `prompt_sha256`: the tokens that the prompt made of sample texts, which it must make again."""
 
     sort_keys: ClassVar[bool] = True
@@ -42,7 +42,7 @@ class TrainedBy(MadeBy):
     batch_queries: int
 
 
-class Trained(EncoderFacts):
+class Trained(EncoderCard):
     """Of one that was trained here, on so many `pairs`."""
 
     recipe: TrainedBy

@@ -11,8 +11,8 @@ from itertools import chain, islice
 
 import numpy as np
 
-from retscale.text import copies
-from retscale.text.words import words
+from retscale.common import copies
+from retscale.common.words import words
 
 RUN = 13  # the customary unit of contamination checks since GPT-3 (Brown et al. 2020, appendix C)
 CHUNK = 2**14  # texts at a time

@@ -1,4 +1,4 @@
-"""Whole artefacts as stages write them, for tests that are about some of their keys."""
+"""Whole artifacts as stages write them, for tests that are about some of their keys."""
 
 HASH = "0" * 64
 SIZES = {"total": 2, "non_embedding": 1, "matmul": 1}

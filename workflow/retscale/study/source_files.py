@@ -13,7 +13,7 @@ from retscale.errors import UserError
 from retscale.items.config import JsonlSource
 from retscale.mine.config import MineConfig
 from retscale.pairs.config import File
-from retscale.provenance import hashes, record
+from retscale.provenance import hash_cache, record
 from retscale.task.config import FolderSource
 
 SOURCES = {
@@ -40,20 +40,20 @@ def files(stage: str, spec: dict) -> list[Path]:
 @cache
 def digest(*paths: Path) -> str:
     """One sha256 of names and contents, which a rule tracks; empty without files. Taken once a process."""
-    found = {str(path): value for path, value in hashes.sha256_each(paths).items()}
+    found = {str(path): value for path, value in hash_cache.sha256_each(paths).items()}
     return record.spec_sha256(found) if found else ""
 
 
 def rows(stage: str, spec: dict, folder: Path) -> list[dict]:
     """The files as inputs of the record of a job whose outputs lie in `folder`."""
-    return [_row("outside", path, value, folder) for path, value in hashes.sha256_each(files(stage, spec)).items()]
+    return [_row("outside", path, value, folder) for path, value in hash_cache.sha256_each(files(stage, spec)).items()]
 
 
 def changed(kept: dict, folder: Path, paths: list[Path]) -> list[Path]:
     """Those of `paths` that are new or not what the record `kept` in `folder` lists, and those that it lists beside."""
     names = ("outside", "tables", "files")
     listed = {os.path.abspath(folder / row["path"]): row for row in kept.get("inputs", [])}
-    now = {os.path.abspath(path): value for path, value in hashes.sha256_each(paths).items()}
+    now = {os.path.abspath(path): value for path, value in hash_cache.sha256_each(paths).items()}
     gone = {path for path, row in listed.items() if row["name"] in names and row["record"] is None} - now.keys()
     return [Path(path) for path, value in now.items() if listed.get(path, {}).get("sha256") != value] + sorted(
         map(Path, gone)
@@ -72,7 +72,7 @@ def weights(card: Path, folder: Path) -> list[dict]:
     found = []
     for name, expected in facts.files.items():
         path = model / name
-        if not path.is_file() or hashes.sha256(path) != expected:
+        if not path.is_file() or hash_cache.sha256(path) != expected:
             raise UserError(
                 f"{path}, which {card} lists, {'has changed' if path.is_file() else 'is missing'}; restore it, or "
                 f"delete {card} and run again with what is there now"

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ValidationError
 
+from retscale.common.phrase import closest, hint
 from retscale.errors import UserError
-from retscale.phrase import closest, hint
 
 
 def validate(model: type[BaseModel], data: dict, file: str, where: str = "") -> BaseModel:

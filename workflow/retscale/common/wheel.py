@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from retscale.common.places import Below
+from retscale.common.strict import Strict
 from retscale.errors import UserError
-from retscale.places import Below
-from retscale.strict import Strict
 
 
 class Wheel(NamedTuple):

@@ -6,11 +6,11 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from retscale import jsonl
+from retscale.common import jsonl
 from retscale.errors import UserError
 
 
-class Artefact(BaseModel, frozen=True):
+class Artifact(BaseModel, frozen=True):
     """What a file holds. A writer may write nothing else; a reader passes over keys of another version.
 
     A key that is given no value is not written, so a default is what a reader takes where an older file lacks a key.

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from retscale import files
+from retscale.common import files
 
 STATE = Path(".state/hashes")
 LARGE = 2**20  # bytes; smaller files are hashed each time

@@ -2,10 +2,10 @@
 
 from typing import ClassVar
 
-from retscale.artefact import Artefact
+from retscale.common.artifact import Artifact
 
 
-class PairsFacts(Artefact):
+class PairsCard(Artifact):
     """Of the `rows` of the source those `excluded` are counted by reason, the rest are `usable` pairs, of which `pairs`
     were taken. `held_out` and `overlap`: texts of each test, and rows that overlap it. The revisions are commits.
     """

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import regex
 
-from retscale.text.words import fold, legible
+from retscale.common.words import fold, legible
 
 # "Title -- " before a passage: BoolQ's training and test files have it, its dev file does not.
 _HEAD = re.compile(r".{1,100}? -- ")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from retscale.errors import UserError
-from retscale.study import catalog, explain, idle, load
+from retscale.study import catalog, load, unused_keys, validation
 from retscale.study.study import Study
 
 SMOKE = Path(__file__).resolve().parents[2] / "config" / "smoke.yaml"
@@ -91,5 +91,5 @@ def test_a_key_that_counts_is_taken(tmp_path, change):
 @pytest.mark.parametrize("kind", ["checkpoint", "pairs", "recipe", "task", "icl"])
 def test_no_entry_of_the_catalog_has_an_idle_key(kind):
     for name, entry in catalog.entries(kind).items():
-        made = explain.validate(catalog.model(kind), entry, "catalog", name)
-        assert not list(idle.idle_keys(made, entry, SimpleNamespace(held_out=()))), name
+        made = validation.validate(catalog.model(kind), entry, "catalog", name)
+        assert not list(unused_keys.idle_keys(made, entry, SimpleNamespace(held_out=()))), name

@@ -5,12 +5,12 @@ import os
 import time
 from pathlib import Path
 
-import artefacts
+import artifacts
 import pytest
 
 from retscale.errors import UserError
-from retscale.provenance import hashes, record
-from retscale.study import outside
+from retscale.provenance import hash_cache, record
+from retscale.study import source_files
 
 
 def touch(*paths: Path) -> list[Path]:
@@ -32,11 +32,11 @@ def test_a_spec_names_the_files_that_its_job_reads(tmp_path):
     encoder = touch(there / "e/model.safetensors", there / "e/config.json")
     facts = there / "e/encoder.json"
     listed = dict.fromkeys(("model.safetensors", "config.json"), "0")
-    facts.write_text(json.dumps(artefacts.encoder(files=listed | {"gone.json": "0"})))
+    facts.write_text(json.dumps(artifacts.encoder(files=listed | {"gone.json": "0"})))
 
     given = there / "given/encoder.json"  # as the stage `encoder` writes it of one made elsewhere
     touch(given)
-    given.write_text(json.dumps(artefacts.encoder(files=listed, folder=str(there / "e"))))
+    given.write_text(json.dumps(artifacts.encoder(files=listed, folder=str(there / "e"))))
 
     def folder(path: Path) -> dict:
         return {"kind": "folder", "path": str(path)}
@@ -57,20 +57,20 @@ def test_a_spec_names_the_files_that_its_job_reads(tmp_path):
         ("finetune", {"recipe": {}, "pairs": {"mine": None}}, []),
         ("evaluate", {"tasks": {"a": {}}}, []),
     ]:
-        assert sorted(outside.files(stage, spec)) == sorted(expected), (stage, spec)
+        assert sorted(source_files.files(stage, spec)) == sorted(expected), (stage, spec)
 
 
 def test_the_digest_knows_contents_and_not_times(tmp_path):
     file = tmp_path / "a"
 
     def now() -> str:
-        outside.digest.cache_clear()
-        return outside.digest(file)
+        source_files.digest.cache_clear()
+        return source_files.digest(file)
 
     file.write_text("1")
     before = now()
     os.utime(file, (0, 0))
-    assert now() == before and outside.digest() == ""
+    assert now() == before and source_files.digest() == ""
     file.write_text("2")
     os.utime(file, (0, 0))
     assert now() != before
@@ -80,67 +80,67 @@ def test_the_digest_knows_contents_and_not_times(tmp_path):
 def counted(tmp_path, monkeypatch):
     """What was really hashed, in a folder where nothing is known yet."""
     monkeypatch.chdir(tmp_path)
-    taken, hashed = hashes.files.sha256, []
-    monkeypatch.setattr(hashes.files, "sha256", lambda path: (hashed.append(path.name), taken(path))[1])
+    taken, hashed = hash_cache.files.sha256, []
+    monkeypatch.setattr(hash_cache.files, "sha256", lambda path: (hashed.append(path.name), taken(path))[1])
     return hashed
 
 
 def large(name: str, fill: bytes = b"x", age_s: float = 60) -> Path:
     path = Path(name)
-    path.write_bytes(fill * hashes.LARGE)
+    path.write_bytes(fill * hash_cache.LARGE)
     os.utime(path, (time.time() - age_s,) * 2)
     return path
 
 
 def test_a_large_file_is_hashed_once_until_it_changes(counted, monkeypatch):
-    monkeypatch.setattr(hashes, "SETTLED_NS", 0)
+    monkeypatch.setattr(hash_cache, "SETTLED_NS", 0)
     path = large("weights")
-    first = hashes.sha256(path)
-    assert first == record.sha256(path) and [hashes.sha256(path) for _ in range(2)] == [first] * 2
+    first = hash_cache.sha256(path)
+    assert first == record.sha256(path) and [hash_cache.sha256(path) for _ in range(2)] == [first] * 2
     assert counted == ["weights"]
-    assert hashes.sha256(path.absolute()) == first and counted == ["weights"]
+    assert hash_cache.sha256(path.absolute()) == first and counted == ["weights"]
     os.utime(path)  # touched
-    assert hashes.sha256(path) == first and counted == ["weights"] * 2
+    assert hash_cache.sha256(path) == first and counted == ["weights"] * 2
     kept = path.stat()
-    path.write_bytes(b"y" * hashes.LARGE)
+    path.write_bytes(b"y" * hash_cache.LARGE)
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))  # as `cp -p` and `rsync -t` do
-    assert hashes.sha256(path) == record.sha256(path) != first
+    assert hash_cache.sha256(path) == record.sha256(path) != first
     other = large("other", b"z")
     os.utime(other, ns=(kept.st_atime_ns, kept.st_mtime_ns))
     other.replace(path)
-    assert hashes.sha256(path) == record.sha256(path)
-    for file in hashes.STATE.iterdir():  # damaged, or gone: hashed again
+    assert hash_cache.sha256(path) == record.sha256(path)
+    for file in hash_cache.STATE.iterdir():  # damaged, or gone: hashed again
         file.write_text("{")
-    assert hashes.sha256(path) == record.sha256(path)
+    assert hash_cache.sha256(path) == record.sha256(path)
 
 
 def test_a_file_that_was_just_written_is_not_taken_for_known(counted):
     path = large("weights", age_s=0)
-    assert len({hashes.sha256(path) for _ in range(2)}) == 1 and counted == ["weights"] * 2
-    assert not hashes.STATE.exists()
+    assert len({hash_cache.sha256(path) for _ in range(2)}) == 1 and counted == ["weights"] * 2
+    assert not hash_cache.STATE.exists()
 
 
 def test_small_files_leave_nothing_behind(counted):
     Path("small").write_text("x")
-    hashes.sha256_each([Path("small")] * 3)
-    assert counted == ["small"] * 3 and not hashes.STATE.exists()
+    hash_cache.sha256_each([Path("small")] * 3)
+    assert counted == ["small"] * 3 and not hash_cache.STATE.exists()
 
 
 def test_weights_elsewhere_are_those_of_the_card(tmp_path):
     model, card = tmp_path / "model", tmp_path / "made/card.json"
     file = touch(model / "model.safetensors", card)[0]
-    facts = artefacts.card(model=str(model), files={file.name: record.sha256(file)})
+    facts = artifacts.card(model=str(model), files={file.name: record.sha256(file)})
     card.write_text(json.dumps(facts))
     row = {"name": "card", "path": str(file), "sha256": record.sha256(file), "record": None}
-    assert outside.weights(card, card.parent) == [row]
+    assert source_files.weights(card, card.parent) == [row]
     file.write_text("swapped")
     with pytest.raises(UserError, match=f"{file}, which {card} lists, has changed"):
-        outside.weights(card, card.parent)
+        source_files.weights(card, card.parent)
     file.unlink()
     with pytest.raises(UserError, match=f"{file}, which {card} lists, is missing"):
-        outside.weights(card, card.parent)
+        source_files.weights(card, card.parent)
     card.write_text(json.dumps(facts | {"model": "model"}))  # the record of the card vouches for it
-    assert outside.weights(card, card.parent) == []
+    assert source_files.weights(card, card.parent) == []
 
 
 def test_what_changed_since_a_record_is_named(tmp_path):
@@ -150,7 +150,7 @@ def test_what_changed_since_a_record_is_named(tmp_path):
         for name in ("kept", "gone")
     ]
     made = {"inputs": [*rows, {"name": "pairs", "path": "pairs.json", "sha256": "", "record": "pairs.record.json"}]}
-    assert outside.changed(made, tmp_path, [kept, gone]) == []
-    assert outside.changed(made, tmp_path, [kept, new]) == [new, gone]
+    assert source_files.changed(made, tmp_path, [kept, gone]) == []
+    assert source_files.changed(made, tmp_path, [kept, new]) == [new, gone]
     kept.write_text("edited")
-    assert outside.changed(made, tmp_path, [kept, gone]) == [kept]
+    assert source_files.changed(made, tmp_path, [kept, gone]) == [kept]

@@ -6,8 +6,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from retscale.common.regular import require_regular
 from retscale.errors import UserError
-from retscale.regular import require_regular
 
 # Bytes. A longer line is no document but a file without line ends, or made to fill the memory: JSON takes up to 30
 # times its size as Python's objects.

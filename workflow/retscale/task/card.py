@@ -1,9 +1,9 @@
 """task.json: the sizes of a retrieval task, how it is scored, and the sha256 of its tables."""
 
-from retscale.artefact import Artefact
+from retscale.common.artifact import Artifact
 
 
-class TaskFacts(Artefact):
+class TaskCard(Artifact):
     """`judged_only`: a query ranks its judged documents alone. `ignore_identical_ids`: no query ranks the document of
     its own id. `follows`: the metric of a task whose queries carry instructions. `notes`: counts of what was assumed,
     dropped and kept, by kind and reason.

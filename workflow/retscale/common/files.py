@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from retscale.regular import require_regular
+from retscale.common.regular import require_regular
 
 
 def sha256(path: Path) -> str:

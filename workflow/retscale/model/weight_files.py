@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from retscale.common.regular import require_regular
 from retscale.errors import UserError
-from retscale.provenance.hashes import sha256_each
-from retscale.regular import require_regular
+from retscale.provenance.hash_cache import sha256_each
 
 ADAPTER = "adapter_config.json"
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from retscale.terminal import say, visible
+from retscale.common.terminal import say, visible
 
 T = TypeVar("T")
 

@@ -3,22 +3,22 @@
 import json
 import os
 
-import artefacts
+import artifacts
 import pytest
 
 from retscale.checkpoint.card import Card
-from retscale.encoder.facts import EncoderFacts, Trained
+from retscale.encoder.card import EncoderCard, Trained
 from retscale.errors import UserError
 from retscale.evaluate.result import Result
-from retscale.pairs.facts import PairsFacts
-from retscale.task.facts import TaskFacts
+from retscale.pairs.card import PairsCard
+from retscale.task.card import TaskCard
 
 MODELS = [
-    (Card, artefacts.card()),
-    (Trained, artefacts.encoder()),
-    (TaskFacts, artefacts.task()),
-    (PairsFacts, artefacts.pairs()),
-    (Result, artefacts.result()),
+    (Card, artifacts.card()),
+    (Trained, artifacts.encoder()),
+    (TaskCard, artifacts.task()),
+    (PairsCard, artifacts.pairs()),
+    (Result, artifacts.result()),
 ]
 
 
@@ -45,10 +45,10 @@ def test_a_reader_passes_over_new_keys_and_a_writer_has_none(tmp_path, model, fa
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (json.dumps(artefacts.card(n_tokens="10")), "n_tokens: .*valid integer, found '10'"),
-        (json.dumps(artefacts.card(n_params={"total": 1, "matmul": 1})), "n_params.non_embedding is missing"),
-        (json.dumps(artefacts.card(flops=float("nan"))), "flops: .*finite number, found nan"),
-        (json.dumps(artefacts.card(source={"kind": "x"})), "source: .*'kind' does not match .*'gguf', 'pretrain'"),
+        (json.dumps(artifacts.card(n_tokens="10")), "n_tokens: .*valid integer, found '10'"),
+        (json.dumps(artifacts.card(n_params={"total": 1, "matmul": 1})), "n_params.non_embedding is missing"),
+        (json.dumps(artifacts.card(flops=float("nan"))), "flops: .*finite number, found nan"),
+        (json.dumps(artifacts.card(source={"kind": "x"})), "source: .*'kind' does not match .*'gguf', 'pretrain'"),
         ("{", "invalid JSON: .*"),
         ("[]", ".* object"),
         ("[" * 100_000, "invalid JSON: .*"),
@@ -65,7 +65,7 @@ def test_a_broken_artefact_is_refused_in_one_line(tmp_path, text, says):
 
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path):
     with pytest.raises(UserError, match="cannot read .*: No such file or directory; get another"):
-        EncoderFacts.read(tmp_path / "gone.json", "get another")
+        EncoderCard.read(tmp_path / "gone.json", "get another")
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(UserError, match="pipe.json is not a regular file"):
-        EncoderFacts.read(tmp_path / "pipe.json")
+        EncoderCard.read(tmp_path / "pipe.json")

@@ -6,14 +6,14 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from retscale.checkpoint.config import Local
-from retscale.checkpoint.files import has_weights, listed_weights
+from retscale.common import wheel
+from retscale.common.phrase import counted, noun
 from retscale.encoder.folder import described
 from retscale.errors import UserError
+from retscale.model.weight_files import has_weights, listed_weights
 from retscale.pairs.config import FORMATS, File
-from retscale.phrase import counted, noun
 from retscale.study.study import Study
 from retscale.task.config import FolderSource
-from retscale.text import wheel
 
 # Files of a tokenizer whose names do not begin with `tokenizer`.
 TOKENIZERS = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model")

@@ -1,0 +1,1 @@
+"""What several stages use, and what belongs to none of them."""
