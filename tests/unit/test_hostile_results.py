@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import artifacts
 import pandas as pd
 import pytest
 from records import record_of
@@ -34,8 +35,7 @@ def figure(tmp_path) -> Path:
     scores.to_parquet(root / "collect/scores.parquet", index=False)
     scores[["checkpoint", "file"]].to_parquet(root / "collect/icl.parquet", index=False)
     (root / "collect/collect.json").write_text(json.dumps({"headline": {"t": ["t"]}, "in_domain": {}, "groups": {}}))
-    card = {"n_params": {"total": 5}, "n_tokens": 7, "flops": 210, "source": {"kind": "local"}}
-    card |= {"model": "model", "files": {}}
+    card = artifacts.card(n_params={"total": 5, "non_embedding": 3, "matmul": 4}, n_tokens=7, flops=210.0)
     (root / "checkpoint/a/card.json").write_text(json.dumps(card))
     (root / "figure/1b.png").write_bytes(b"png")
     (root / "figure/1b.csv").write_text("checkpoint,recipe,task,x,y,file\na,r,t,1,2,\n")

@@ -64,7 +64,7 @@ def test_only_programs_may_go_without_a_score(study):
     spec, inputs, out = study
     path = inputs["icl"][0]
     path.write_text(json.dumps(json.loads(path.read_text()) | {"value": None}))
-    with pytest.raises(UserError, match="value is None, not a finite number"):
+    with pytest.raises(UserError, match="value is None and score "):
         collect(spec, inputs, out)
 
 

@@ -26,7 +26,7 @@ from retscale.figure.data import Tables
 from retscale.fit.run import run as fit
 from retscale.study import load, schema
 from retscale.task.card import TaskCard
-from retscale.task.mteb_task import FOLLOWS
+from retscale.task.mteb_task import INSTRUCTION_METRICS
 
 SMOKE = Path(__file__).parents[2] / "config" / "smoke.yaml"
 WORKFLOW = str(Path(__file__).parents[2] / "workflow")
@@ -38,7 +38,7 @@ def test_every_metric_has_a_label_and_a_range():
     assert [metric.least for metric in known] == [0] * len(metrics.STANDARD) + [-1, 0]
     assert {metric.most for metric in known} == {1}
     assert metrics.parts("map_at_100") == ("map", 100)
-    assert metrics.INSTRUCTION.keys() == set(FOLLOWS.values())
+    assert metrics.INSTRUCTION.keys() == set(INSTRUCTION_METRICS.values())
 
 
 @pytest.mark.parametrize(

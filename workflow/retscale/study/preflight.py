@@ -148,7 +148,7 @@ def _names(paths: list[Path]) -> set[str]:
 
 def _missing_path(source: BaseModel) -> str | None:
     """The local folder or file that a source names, if it is missing."""
-    there = Path.is_dir
+    exists = Path.is_dir
     if source.kind == "jsonl" and not source.needs_fetch:
         return None if source.find() else f"{source.folder}/{source.file}"
     if source.kind == "jsonl":
