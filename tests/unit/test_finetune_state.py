@@ -100,7 +100,7 @@ def test_the_log_is_cut_back_to_the_state(tmp_path):
     path.write_text("".join(json.dumps({"step": step}) + "\n" for step in (2, 4, 6)) + '{"step": 8, "lo')
     resumed = Log(path, 2, torch.device("cpu"))
     resumed.resume(5, [1.0, 2.0, 30.0, 10.0])
-    resumed.step(6, False, 0.1, loss=3.0, norm=4.0, real=10.0, padding=0.0)
+    resumed.step(6, False, 0.1, loss=3.0, norm=4.0, n_tokens=10.0, n_padding=0.0)
     lines = log(tmp_path)
     assert [line["step"] for line in lines] == [2, 4, 6]
     assert (lines[2]["loss"], lines[2]["grad_norm"], lines[2]["padding"]) == (2.0, 3.0, 0.2)
