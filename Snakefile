@@ -49,7 +49,7 @@ rule all:
 
 
 onstart:  # a dry run may plan what is not there yet
-    here.check_files(study)
+    preflight.check_files(study)
     check.external(study)
     remove_forced()
 

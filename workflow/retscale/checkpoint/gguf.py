@@ -8,14 +8,14 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
 
 from retscale.checkpoint.config import Gguf, Spec
-from retscale.checkpoint.obtained import Obtained
+from retscale.checkpoint.model_folder import ModelFolder
 from retscale.errors import UserError
 from retscale.model.complete import require_complete, require_plausible
 from retscale.model.load import readable
 from retscale.provenance import hash_cache
 
 
-def obtain(job: Spec, source: Gguf, text: Path | None, out: Path) -> Obtained:
+def obtain(job: Spec, source: Gguf, text: Path | None, out: Path) -> ModelFolder:
     """Write model/ in float32. Raises UserError if the file is missing or cannot be read."""
     path = source.path()
     if not path.is_file():
@@ -45,7 +45,7 @@ def obtain(job: Spec, source: Gguf, text: Path | None, out: Path) -> Obtained:
         _require_all_read(path, tensors, model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return Obtained(folder, job.tokens, card={"revision": f"sha256:{hash_cache.sha256(path)}"})
+    return ModelFolder(folder, job.tokens, card={"revision": f"sha256:{hash_cache.sha256(path)}"})
 
 
 def _require_all_read(path: Path, tensors: list, model: PreTrainedModel) -> None:

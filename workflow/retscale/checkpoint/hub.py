@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from retscale.checkpoint.config import Hub, Spec
-from retscale.checkpoint.obtained import Obtained
+from retscale.checkpoint.model_folder import ModelFolder
 from retscale.errors import UserError
 from retscale.hub.snapshot import snapshot
 from retscale.model.weight_files import has_weights, needed, refuse_adapter
@@ -15,7 +15,7 @@ _LICENSE = re.compile(r"^license:[ \t]*[\"']?([\w.+-]+)[\"']?[ \t]*\r?$", re.M)
 LONGEST_HEADER = 2**22  # bytes; some contain the results of a whole benchmark
 
 
-def obtain(job: Spec, source: Hub, text: Path | None, out: Path) -> Obtained:
+def obtain(job: Spec, source: Hub, text: Path | None, out: Path) -> ModelFolder:
     """Download what is not in the cache yet. Raises UserError if it is not available."""
 
     def select(names: list[str]) -> list[str]:
@@ -30,7 +30,7 @@ def obtain(job: Spec, source: Hub, text: Path | None, out: Path) -> Obtained:
 
     download = snapshot(source.repo, source.revision, select)
     card = {"revision": download.commit, "hub_licence": _license(download.folder / README)}
-    return Obtained(
+    return ModelFolder(
         download.folder,
         job.tokens,
         card,

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from retscale.checkpoint.config import Local, Spec
-from retscale.checkpoint.obtained import Obtained
+from retscale.checkpoint.model_folder import ModelFolder
 from retscale.errors import UserError
 from retscale.model.weight_files import has_weights
 
 
-def obtain(job: Spec, source: Local, text: Path | None, out: Path) -> Obtained:
+def obtain(job: Spec, source: Local, text: Path | None, out: Path) -> ModelFolder:
     """The folder, used in place. Raises UserError if it is missing or incomplete."""
     folder = source.folder()
     if not folder.is_dir():
@@ -22,4 +22,4 @@ def obtain(job: Spec, source: Local, text: Path | None, out: Path) -> Obtained:
             f"the folder {folder} of the checkpoint {job.id!r} must contain config.json, weights and a tokenizer, "
             f"but contains {', '.join(sorted(names)[:8]) or 'nothing'}"
         )
-    return Obtained(folder, job.tokens)
+    return ModelFolder(folder, job.tokens)

@@ -12,7 +12,7 @@ from torch.nn.functional import linear_cross_entropy
 from transformers import MptConfig, MptForCausalLM
 
 from retscale.checkpoint.config import Pretrain, Spec
-from retscale.checkpoint.obtained import Obtained
+from retscale.checkpoint.model_folder import ModelFolder
 from retscale.common.progress import progress
 from retscale.errors import UserError
 from retscale.model import device as devices
@@ -25,7 +25,7 @@ HELDOUT_BLOCKS = 256
 LOGITS_CHUNK = 256
 
 
-def obtain(job: Spec, source: Pretrain, text: Path | None, out: Path) -> Obtained:
+def obtain(job: Spec, source: Pretrain, text: Path | None, out: Path) -> ModelFolder:
     """Train and write model/ (float32 safetensors) and log.jsonl. Raises UserError if the text is too short or training
     diverges."""
     if text is None:
@@ -53,7 +53,7 @@ def obtain(job: Spec, source: Pretrain, text: Path | None, out: Path) -> Obtaine
     model.to("cpu").save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
     n_tokens = n_blocks * source.block_length
-    return Obtained(
+    return ModelFolder(
         out / "model",
         n_tokens,
         card={"loss": {"train": loss, "heldout": heldout_loss}},

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from retscale.checkpoint import gguf, hub, local, pretrain
-from retscale.checkpoint.agree import compare
 from retscale.checkpoint.card import Card
 from retscale.checkpoint.config import Spec
+from retscale.checkpoint.verify import compare
 from retscale.common.flops import flops
 from retscale.model.load import is_causal, load_backbone, load_causal_lm, max_length, read_tokenizer
 from retscale.model.params import count_params

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Obtained:
+class ModelFolder:
     """A folder that transformers loads, and what only the source knows.
 
     `card` goes into card.json: facts about the model that are the same in every run of the job. `notes` go into the
