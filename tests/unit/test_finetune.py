@@ -235,7 +235,7 @@ def test_a_diverging_run_stops_with_its_step(study, tmp_path):
     (folder / "card.json").write_text((study / "card.json").read_text())
     out, state = tmp_path / "out", tmp_path / "state"
     out.mkdir(), state.mkdir()
-    with pytest.raises(UserError, match="fine-tuning of tiny stops: it diverged at step 1 of 12: loss nan"):
+    with pytest.raises(UserError, match="fine-tuning of tiny stopped: it diverged at step 1 of 12: loss nan"):
         run(spec(), {**inputs(study), "card": folder / "card.json"}, out, state)
     assert not any(out.iterdir())
 
@@ -274,14 +274,14 @@ def test_bf16_computes_over_weights_in_float32(study, tmp_path):
 
 def test_a_run_that_learns_nothing_stops(study, tmp_path, monkeypatch):
     monkeypatch.setattr("retscale.finetune.log.PATIENCE", 20)
-    with pytest.raises(UserError, match="above that of chance .1.39. for 20 steps up to step .*: nothing is learnt"):
+    with pytest.raises(UserError, match="above that of chance .1.39. for 20 steps up to step .*: nothing is learned"):
         tuned(study, tmp_path / "out", epochs=4, lr=1e-9, temperature=0.01)
 
 
 def test_empty_or_missing_texts_are_errors(study, tmp_path):
     for change, says in (
         ("empty", "passage p000 is empty"),
-        ("missing", "passage p000 is not in passages"),
+        ("missing", "passage p000 is missing from passages"),
         ("query", "query q000 is empty"),
     ):
         folder = tmp_path / change
@@ -305,9 +305,9 @@ def test_empty_or_missing_texts_are_errors(study, tmp_path):
     "recipe, says",
     [
         ({"batch_queries": 97}, "there are 96 pairs, fewer than a batch"),
-        ({"prompt": {"passage_length": 33}}, "up to 33 tokens but tiny reads 32"),
-        ({"keep": [4, 12]}, "step 12 is not before the last, 12"),
-        ({"dimensions": [16]}, "16 is no part of the 16 that tiny has"),
+        ({"prompt": {"passage_length": 33}}, "up to 33 tokens, but the context of tiny is 32"),
+        ({"keep": [4, 12]}, "step 12 is not before the last step, 12"),
+        ({"dimensions": [16]}, "16 is not below 16, the dimensions of tiny"),
         ({"tuning": "bitfit"}, "trains biases, but MptModel here has none"),
         (
             {"tuning": "lora", "lora": {"targets": ["q_proj"]}},
@@ -327,7 +327,7 @@ def test_a_batch_that_does_not_divide_is_refused(study, tmp_path):
         Recipe(batch_queries=8, microbatch=3)
     for recipe, says in (
         ({"batch_queries": 9}, "multiple of the 2 processes"),
-        ({"microbatch": 8}, "no multiple of microbatch"),
+        ({"microbatch": 8}, "not a multiple of microbatch"),
     ):
         started = start(spec(**recipe), inputs(study), tmp_path / "out", tmp_path / "state", processes=2)
         errors = [process.communicate(timeout=120)[1] for process in started]
