@@ -7,16 +7,19 @@ import os
 import resource
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 from loopback_hub import etag, git_id
+from pydantic import ValidationError
 
 from retscale import cli
 from retscale.checkpoint.hub import _license
 from retscale.errors import UserError
 from retscale.hub import client
+from retscale.hub.listing import Listing, Refs
 from retscale.hub.revisions import missing
 from retscale.hub.snapshot import snapshot
 
@@ -144,6 +147,16 @@ def test_what_has_not_its_form_is_refused_before_a_byte_comes(hub, tmp_path, out
 def test_a_listing_that_is_not_one_is_refused_in_words(hub, body):
     hub.fail("/api/models/", status=200, body=body or b" ", times=99)
     refused("some/model")
+
+
+@pytest.mark.parametrize(
+    ("form", "start"),
+    [(Listing, b'{"sha": "%s", "siblings": [' % (b"a" * 40)), (Refs, b'{"tags": [], "branches": [')],
+)
+def test_a_million_faults_are_one(form, start):
+    with pytest.raises(ValidationError) as error:
+        form.model_validate_json(start + b"{}," * 10**6 + b"{}]}")
+    assert error.value.error_count() <= 3
 
 
 def test_a_pinned_commit_is_not_answered_with_another(hub, tmp_path):
@@ -437,6 +450,19 @@ def test_a_header_of_a_model_is_no_licence_and_no_harm(tmp_path, header):
     readme.write_text("---\ntags: [x]\nlicense: apache-2.0\n---\n# x\n")
     assert _license(readme) == "apache-2.0"
     assert _license(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize("text", ["---" + "\n" * 10_000, "---\na" + "\n\r" * 100_000, "---\n" * 10**6, " " * 10**6])
+def test_line_ends_in_a_readme_are_read_in_no_time(tmp_path, text):
+    from retscale.task.mteb_task import check_layout
+
+    readme = tmp_path / "README.md"
+    readme.write_bytes(text.encode())
+    start = time.monotonic()
+    assert _licence(readme) is None
+    with suppress(UserError):
+        check_layout(readme, "some/data")
+    assert time.monotonic() - start < 5
 
 
 BOMB = "a: &a {x: 1}\n" + "".join(

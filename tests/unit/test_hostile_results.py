@@ -186,6 +186,12 @@ def test_many_inputs_are_a_problem_each_and_soon(figure, capsys):
     assert len(audit(figure, capsys, "--quiet")[1]) == 20_000
 
 
+@pytest.mark.parametrize("kind", ["inputs", "outputs"])
+def test_many_faults_of_a_record_are_one_problem_and_soon(figure, capsys, kind):
+    keep(figure, **{kind: [{}] * 10**6})
+    assert f"{kind}.0.path: Field required" in audit(figure, capsys, "--quiet")[1][0]
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [

@@ -10,7 +10,7 @@ from retscale.hub.snapshot import snapshot
 from retscale.model.weight_files import has_weights, needed, refuse_adapter
 
 README = "README.md"  # states the license
-_HEADER = re.compile(r"\s*---[\r\n]+(.*?)[\r\n]+---", re.S)
+_HEADER = re.compile(r"\s*---[\r\n](.*?)[\r\n]---", re.S)
 _LICENSE = re.compile(r"^license:[ \t]*[\"']?([\w.+-]+)[\"']?[ \t]*\r?$", re.M)
 LONGEST_HEADER = 2**22  # bytes; some contain the results of a whole benchmark
 

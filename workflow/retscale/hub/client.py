@@ -22,7 +22,7 @@ RETRIED = {408, 429, 500, 502, 503, 504}
 LOST_CONNECTION = (httpx2.ReadError, httpx2.ReadTimeout, httpx2.RemoteProtocolError)
 FIRST_WAIT_S, LONGEST_WAIT_S, PATIENCE_S = 1, 60, 900  # the hub counts requests in windows of 300 s
 TRIES = 8
-LONGEST_ANSWER = 2**28  # bytes; a listing takes about 300 a file
+LONGEST_ANSWER = 2**26  # bytes; a listing takes about 300 a file, and up to 20 times its size to read
 SILENCE_S = 30  # a firewall may swallow what is sent, and most calls of the hub's client set no limit
 
 

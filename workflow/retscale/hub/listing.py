@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from huggingface_hub import constants
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, validate_repo_id
-from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, FailFast, Field, NonNegativeInt, ValidationError
 
 from retscale.errors import UserError
 from retscale.hub.client import prepare
@@ -55,7 +55,7 @@ class Tip(BaseModel):
 class Listing(Tip):
     """A commit and all its files."""
 
-    siblings: list[File]
+    siblings: Annotated[list[File], FailFast()]  # one fault is enough: each takes a hundred times its bytes
 
 
 class Ref(BaseModel):
@@ -63,8 +63,8 @@ class Ref(BaseModel):
 
 
 class Refs(BaseModel):
-    branches: list[Ref]
-    tags: list[Ref]
+    branches: Annotated[list[Ref], FailFast()]
+    tags: Annotated[list[Ref], FailFast()]
 
 
 def listing(repo: str, revision: str, kind: str) -> Listing:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Annotated, cast
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import FailFast, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from retscale.common import jsonl
@@ -60,8 +60,8 @@ class Record(TypedDict):
     spec: dict
     spec_sha256: str
     code_sha256: str
-    inputs: list[Input]
-    outputs: list[Output]
+    inputs: Annotated[list[Input], FailFast()]
+    outputs: Annotated[list[Output], FailFast()]
     git: Git
 
 

@@ -1,5 +1,6 @@
 """A collection from a retrieval task of mteb, texts and ids as mteb itself evaluates them."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -66,6 +67,8 @@ def check_layout(readme: Path, dataset: str) -> None:
 
 def _tame(text: str) -> str:
     """The text of a README; raises ValueError if its header could expand to any size, or nests too deeply."""
+    if re.search(r"[\r\n]{100}", text):  # that pattern tries each run of line ends in every way
+        raise ValueError("it has too many blank lines")
     header, depth = REGEX_YAML_BLOCK.search(text), 0
     for event in yaml.parse(header[2], Loader=yaml.CSafeLoader) if header else ():
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
