@@ -43,6 +43,14 @@ def test_an_error_is_as_many_lines_as_it_has(capsys):
     assert "verified" in harmless(capsys.readouterr().err, 1)
 
 
+@pytest.mark.parametrize("arguments", [[], ["check", "a"], ["collect", "--spec", "{}"]])
+def test_an_error_in_the_arguments_is_harmless(capsys, arguments):
+    with pytest.raises(SystemExit):
+        cli.main([*arguments, f"--{ESCAPE}"])
+    usage, _, error = capsys.readouterr().err.partition("error: ")
+    assert usage.startswith("usage: ") and harmless(error, 1)
+
+
 def test_news_are_one_line(capsys):
     say(f"fetching {ESCAPE}")
     list(progress.progress([1], f"task {ESCAPE}"))

@@ -172,7 +172,14 @@ def opens(path: Path) -> bool:
 @x86_64
 @pytest.mark.parametrize(
     "number",
-    {"io_uring_setup": 425, "bpf": 321, "perf_event_open": 298, "add_key": 248, "open_by_handle_at": 304}.items(),
+    {
+        "io_uring_setup": 425,
+        "bpf": 321,
+        "perf_event_open": 298,
+        "add_key": 248,
+        "open_by_handle_at": 304,
+        "io_setup": 206,
+    }.items(),  # fmt: skip
     ids=lambda call: call[0],
 )
 def test_kernel_interfaces_are_closed(number):

@@ -7,12 +7,14 @@ import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 from retscale import job
 from retscale import spec as specs
 from retscale.errors import UserError
 from retscale.offline import offline
 from retscale.stages import STAGES, spec_model
+from retscale.terminal import visible
 
 # Commands that ask about a study instead of making a part of it.
 QUESTIONS = {
@@ -77,7 +79,14 @@ def _fail(name: str, message: str, status: int = 1) -> int:
     return status
 
 
-class Command(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are harmless on a terminal, whatever the arguments hold."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(visible(message))
+
+
+class Command(Parser):
     """A subcommand; the help of a stage ends with the keys of its spec."""
 
     def format_help(self) -> str:
@@ -86,7 +95,7 @@ class Command(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    main_parser = argparse.ArgumentParser(
+    main_parser = Parser(
         prog="retscale",
         description=__doc__.splitlines()[0],
         epilog=EXAMPLE,

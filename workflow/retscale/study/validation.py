@@ -8,6 +8,8 @@ from pydantic import BaseModel, ValidationError
 from retscale.common.phrase import closest, hint
 from retscale.errors import UserError
 
+MOST = 100  # faults that are named; a person mends no more at once, and a file may have a million
+
 
 def validate(model: type[BaseModel], data: dict, file: str, where: str = "") -> BaseModel:
     """`data` as a `model`; UserError with one line for each thing that is wrong with it.
@@ -17,8 +19,10 @@ def validate(model: type[BaseModel], data: dict, file: str, where: str = "") -> 
     try:
         return model.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
-        known = fields(model)
-        raise UserError(*dict.fromkeys(line(detail, file, where, known) for detail in error.errors())) from None
+        known, wrong = fields(model), error.error_count()
+        lines = dict.fromkeys(line(detail, file, where, known) for detail in error.errors()[:MOST])
+        more = [f"{file}: {wrong - MOST:,} more things are wrong"] if wrong > MOST else []
+        raise UserError(*lines, *more) from None
 
 
 def line(detail: dict, file: str, where: str, known: set[str]) -> str:
