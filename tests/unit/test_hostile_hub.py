@@ -367,14 +367,14 @@ def test_a_planted_half_file_is_not_written_through(hub, tmp_path):
     assert mine.read_text() == "precious"
 
 
-@pytest.mark.parametrize("said", ["../../../mine", "{tmp}/mine", "", "main", ESCAPE])
+@pytest.mark.parametrize("said", ["../../../mine", "{tmp}/mine", "", "main", ESCAPE, "\udcff" * 40])
 def test_a_planted_ref_leads_nowhere(hub, tmp_path, monkeypatch, said):
     cached(hub)
     mine = tmp_path / "mine"
     mine.mkdir()
     for name in ("config.json", "model.safetensors"):
         (mine / name).symlink_to((home(tmp_path) / "snapshots" / hub.commit / name).resolve())
-    (home(tmp_path) / "refs" / "main").write_text(said.format(tmp=tmp_path))
+    (home(tmp_path) / "refs" / "main").write_text(said.format(tmp=tmp_path), errors="surrogateescape")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     refused("names no commit; delete it")
 
@@ -390,11 +390,13 @@ def test_a_planted_listing_leads_nowhere(hub, tmp_path, monkeypatch):
     refused("which leads out of its folder or cannot be printed")
 
 
-@pytest.mark.parametrize("said", ["[]", "[" * 100_000, '{"format_version": 1, "files": []}', "\0"])
+@pytest.mark.parametrize(
+    "said", ["[]", "[" * 100_000, '{"format_version": 1, "files": []}', "\0", "\udcff", "9" * 6000, '{"a": "\\ud800"}']
+)
 def test_a_listing_in_ruins_is_one_line(hub, tmp_path, monkeypatch, said):
     cached(hub)
     [listing] = home(tmp_path).glob("trees/*.json")
-    listing.write_text(said)
+    listing.write_text(said, errors="surrogateescape")
     monkeypatch.setattr("huggingface_hub._tree_cache._IN_MEMORY_TREE_CACHE", {})
     assert snapshot(REPO, hub.commit, choose).commit == hub.commit
 
@@ -405,6 +407,22 @@ def test_a_pipe_for_a_blob_does_not_hang(hub, tmp_path):
     blob.unlink()
     os.mkfifo(blob)
     assert (snapshot(REPO, "main", choose).folder / "config.json").read_bytes() == FILES["config.json"]
+
+
+@pytest.mark.parametrize("part", ["refs/main", "trees/{commit}.json"])
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_pipe_for_a_note_does_not_hang(hub, tmp_path, monkeypatch, part, offline):
+    cached(hub)
+    note = home(tmp_path) / part.format(commit=hub.commit)
+    note.unlink(missing_ok=True)
+    os.mkfifo(note)
+    monkeypatch.setattr("huggingface_hub._tree_cache._IN_MEMORY_TREE_CACHE", {})
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    for revision in ("main", hub.commit):
+        try:
+            assert snapshot(REPO, revision, choose).commit == hub.commit
+        except UserError as error:
+            assert "is not a regular file" in str(error)
 
 
 def test_a_link_to_another_blob_is_set_right_by_the_hub(hub, tmp_path):

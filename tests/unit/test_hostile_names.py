@@ -43,6 +43,10 @@ def test_an_error_is_as_many_lines_as_it_has(capsys):
     assert "verified" in harmless(capsys.readouterr().err, 1)
 
 
+def test_an_error_that_quotes_a_long_value_is_cut():
+    assert len(str(UserError("a" * 10**7, "b"))) < 11_000
+
+
 @pytest.mark.parametrize("arguments", [[], ["check", "a"], ["collect", "--spec", "{}"]])
 def test_an_error_in_the_arguments_is_harmless(capsys, arguments):
     with pytest.raises(SystemExit):

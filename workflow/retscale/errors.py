@@ -2,6 +2,8 @@
 
 from retscale.common.terminal import visible
 
+LONGEST = 10_000  # characters of a line; one that quotes a stranger's value could have millions
+
 
 class UserError(Exception):
     """What is wrong, where, and what to do about it, in one message; shown without a traceback.
@@ -10,4 +12,5 @@ class UserError(Exception):
     """
 
     def __str__(self) -> str:
-        return "\n".join(visible(str(line)) for line in self.args)
+        lines = (visible(str(line)) for line in self.args)
+        return "\n".join(line if len(line) <= LONGEST else f"{line[:LONGEST]}..." for line in lines)

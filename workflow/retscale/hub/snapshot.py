@@ -16,6 +16,7 @@ from huggingface_hub._tree_cache import TreeCacheEntry, write_tree_cache  # priv
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 
+from retscale.common.regular import require_regular
 from retscale.errors import UserError
 from retscale.hub.blob import Blob
 from retscale.hub.cache import blob_of, check_room, link, plain, sweep, verified
@@ -114,12 +115,15 @@ def _write_commit(home: Path, revision: str, info: Listing) -> None:
 
 def _read_commit(home: Path, revision: str) -> str | None:
     """The commit that the cache knows a revision to be."""
+    ref = plain(home / "refs" / revision, home)
+    require_regular(ref)
     try:
-        commit = plain(home / "refs" / revision, home).read_text()
+        with ref.open(encoding="utf-8", errors="replace") as file:
+            commit = file.read(100)  # enough to see that it is longer than a commit
     except OSError:
         return None
     if not COMMIT.fullmatch(commit):
-        raise UserError(f"{home / 'refs' / revision} names no commit; delete it and run this job with network access")
+        raise UserError(f"{ref} names no commit; delete it and run this job with network access")
     return commit
 
 
@@ -131,6 +135,7 @@ def _cached(
     if commit is None:
         return None
     folder = home / "snapshots" / commit
+    require_regular(home / "trees" / f"{commit}.json")
     try:
         tree = get_cached_repo_tree(repo, repo_type=kind, revision=commit)
         paths = [file.path for file in tree]
