@@ -477,7 +477,7 @@ def test_line_ends_in_a_readme_are_read_in_no_time(tmp_path, text):
     readme = tmp_path / "README.md"
     readme.write_bytes(text.encode())
     start = time.monotonic()
-    assert _licence(readme) is None
+    assert _license(readme) is None
     with suppress(UserError):
         check_layout(readme, "some/data")
     assert time.monotonic() - start < 5
