@@ -15,6 +15,7 @@ from retscale.errors import UserError
 from retscale.evaluate.result import Result
 
 RESAMPLES, SEED, AT_A_TIME = 9999, 0, 500
+LARGEST = 10**6  # no metric has such values, and with far larger ones nothing can be computed
 SAME = ("task", "n_documents", "judged_only", "relevant")  # what two results must agree on to be comparable
 
 
@@ -121,8 +122,10 @@ def values(path: Path, metric: str) -> pd.Series:
         ) from None
     if table["query_id"].duplicated().any():
         raise UserError(f"{path} has two rows of a query; it is not a result of `retscale evaluate`")
-    if np.isinf(table[metric]).any():
-        raise UserError(f"{path}: {metric} is infinite for a query; it is not a result of `retscale evaluate`")
+    if (table[metric].abs() > LARGEST).any():
+        raise UserError(
+            f"{path}: {metric} is more than {LARGEST:,} for a query; it is not a result of `retscale evaluate`"
+        )
     return table.set_index("query_id")[metric].dropna()
 
 
