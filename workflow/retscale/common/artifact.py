@@ -11,21 +11,21 @@ from retscale.errors import UserError
 
 
 class Artifact(BaseModel, frozen=True):
-    """What a file holds. A writer may write nothing else; a reader passes over keys of another version.
+    """What a file holds. A writer may write nothing else; a reader ignores the keys of other versions.
 
-    A key that is given no value is not written, so a default is what a reader takes where an older file lacks a key.
+    A key without a value is not written, and where an older file lacks a key a reader takes its default.
     """
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
     sort_keys: ClassVar[bool] = False
 
     @classmethod
-    def write(cls, path: Path, facts: dict) -> None:
-        """`facts` as the file `path`; ValueError if they break the contract, which is a bug."""
-        if unknown := facts.keys() - cls.model_fields.keys():
+    def write(cls, path: Path, values: dict) -> None:
+        """`values` as the file `path`; ValueError if they break the contract, which is a bug."""
+        if unknown := values.keys() - cls.model_fields.keys():
             raise ValueError(f"{path}: {cls.__name__} has no {', '.join(sorted(unknown))}")
-        kept = cls.model_validate(facts).model_dump(mode="json", exclude_unset=True)
-        text = json.dumps(kept, indent=1, sort_keys=cls.sort_keys, ensure_ascii=False, allow_nan=False)
+        content = cls.model_validate(values).model_dump(mode="json", exclude_unset=True)
+        text = json.dumps(content, indent=1, sort_keys=cls.sort_keys, ensure_ascii=False, allow_nan=False)
         path.write_text(text + "\n", encoding="utf-8")
 
     @classmethod

@@ -19,19 +19,19 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def written(path: Path, unless: Callable[[], object] = lambda: False) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, unless: Callable[[], object] = lambda: False) -> Iterator[BinaryIO]:
     """A file to write to, which becomes `path` once it is whole and on the disk; nothing is left if the block raises.
 
     `unless` is asked last: whether another process has been faster, so that its file stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:8]}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:8]}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         if not unless():
-            os.replace(beside, path)
+            os.replace(temporary, path)
     finally:
-        Path(beside).unlink(missing_ok=True)
+        Path(temporary).unlink(missing_ok=True)

@@ -65,7 +65,7 @@ def read(path: Path, columns: dict[str, Kind] | None = None) -> pd.DataFrame:
                 raise UserError(f"{path}: {name} is empty in {table[name].null_count:,} of {table.num_rows:,} rows")
         table.validate(full=True)  # texts are UTF-8
         return table.to_pandas()
-    except (*_BROKEN, LookupError, TypeError, AttributeError) as error:  # the last of what is said of pandas in it
+    except (*_BROKEN, LookupError, TypeError, AttributeError) as error:  # the last three: of its metadata for pandas
         raise _unreadable(path, error) from None
 
 

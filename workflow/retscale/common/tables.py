@@ -24,8 +24,8 @@ def read_json(path: Path) -> dict:
         raise UserError(f"{error}; delete it and run again") from None
 
 
-def write_tables(out: Path, primary: str, tables: dict[str, pd.DataFrame], facts: dict, csv: bool = False) -> None:
-    """Write each table as `<name>.parquet` (and `.csv`), then `primary` with the facts and the files' hashes."""
+def write_tables(out: Path, primary: str, tables: dict[str, pd.DataFrame], summary: dict, csv: bool = False) -> None:
+    """Write each table as `<name>.parquet` (and `.csv`), then `primary` with the summary and the files' hashes."""
     files = {}
     for name, table in sorted(tables.items()):
         table.to_parquet(out / f"{name}.parquet", index=False)
@@ -33,7 +33,7 @@ def write_tables(out: Path, primary: str, tables: dict[str, pd.DataFrame], facts
             table.to_csv(out / f"{name}.csv", index=False, lineterminator="\n")
         for path in sorted(out.glob(f"{name}.*")):
             files[path.name] = sha256(path)
-    text = json.dumps(facts | {"files": files}, indent=1, sort_keys=True, allow_nan=False)
+    text = json.dumps(summary | {"files": files}, indent=1, sort_keys=True, allow_nan=False)
     (out / primary).write_text(text + "\n", encoding="utf-8")
 
 

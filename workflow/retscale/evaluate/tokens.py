@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retscale.common.files import written
+from retscale.common.files import atomic_write
 from retscale.model.distinct import digests, distinct
 
 
@@ -54,7 +54,7 @@ def tokens(
     if whole := _whole(path, count):
         return whole
     # Another process that was faster may have its file mapped: over NFS, replacing a mapped file breaks its reader.
-    with written(path, unless=lambda: _whole(path, count)) as file:
+    with atomic_write(path, unless=lambda: _whole(path, count)) as file:
         lengths, bits = [np.zeros(1, np.int64)], []
         for some in texts:
             ids = tokenize(some)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retscale.common.files import written
+from retscale.common.files import atomic_write
 
 VECTORS_A_SHARD = 2**16
 
@@ -46,7 +46,7 @@ def shards(
 
 def _save(vectors: np.ndarray, path: Path) -> None:
     try:
-        with written(path) as file:
+        with atomic_write(path) as file:
             np.save(file, vectors)
     except FileNotFoundError:
         pass  # a job of another study, with the same encoder and corpus, has ended and taken the folder away

@@ -55,5 +55,5 @@ def _read(cache_file: Path) -> dict:
 
 
 def _write(cache_file: Path, entry: dict) -> None:
-    with files.written(cache_file) as file:
+    with files.atomic_write(cache_file) as file:
         file.write(json.dumps(entry).encode())
