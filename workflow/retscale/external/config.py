@@ -1,4 +1,4 @@
-"""What a study says of a published table of results."""
+"""What a study says about a published table of results."""
 
 from typing import Annotated
 
@@ -11,19 +11,19 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class Columns(Strict):
-    """The names of a table's columns. Those that are None it does not have; `value` then has the metric's name."""
+    """The names of a table's columns. None: it has no such column; `value` then has the metric's name."""
 
     model: Name = "model"
     task: Name = "task"
     value: Name | None = None
     n_params: Name | None = None
-    n_tokens: Name | None = Field(None, min_length=1, description="tokens of pretraining; an empty cell: unknown")
+    n_tokens: Name | None = Field(None, min_length=1, description="tokens of pretraining; an empty cell means unknown")
     split: Name | None = Field(None, description="compared with the split of the study's task")
     origin: Name | None = Field(None, description="where a value comes from; shown with it")
 
 
 class External(Strict):
-    """A table of results that others published, a row a model and task.
+    """A table of results that others published, one row per model and task.
 
     They are drawn hollow and enter no fit. `models`: those to take; None: all. `tasks`: the study's or the catalog's name
     of a task or group, for a name of the table that is neither theirs nor mteb's: {TREC-COVID beta: trec-covid}.
@@ -39,7 +39,7 @@ class External(Strict):
 
 
 class Published(Strict):
-    """What the job is told of one table. `names` maps each name of a task to the study's, or to None for a task that it
+    """One table, as the job reads it. `names` maps each name of a task to the study's, or to None for a task that it
     does not have; `splits` gives the split of the study's tasks where it is known.
     """
 

@@ -15,38 +15,38 @@ COLUMNS = ["model", "task", "y", "n_params", "n_tokens", "flops", "source", "ori
 
 
 def run(spec: dict, inputs: dict[str, list[Path]], out: Path) -> dict:
-    """One row a model and task of the study, and its `mean` over the headline if it lacks none of it.
+    """One row per model and task of the study, and a `mean` for each model that has the whole headline.
 
     FLOPs are 6ND where a table states both. `file` is relative to the study's results, as elsewhere.
     """
-    job = Spec.model_validate(spec)
-    results, paths, found, tables = out.parent.parent, inputs["tables"], [], []
-    for path, told, (rows, elsewhere) in zip(paths, job.tables, read_all(paths, job.tables), strict=True):
-        about = {"source": told.source, "file": os.path.relpath(path, results), "sha256": sha256(path)}
-        found += [record(row) | about for row in rows]
-        tables.append(about | {"models": len({row.model for row in rows}), "rows": len(rows), "elsewhere": elsewhere})
-    points = pd.DataFrame(found, columns=COLUMNS)
-    means, absent = averaged(points, job.headline)
+    config = Spec.model_validate(spec)
+    results, paths, rows_of_tables, tables = out.parent.parent, inputs["tables"], [], []
+    for path, published, (rows, elsewhere) in zip(paths, config.tables, read_all(paths, config.tables), strict=True):
+        source = {"source": published.source, "file": os.path.relpath(path, results), "sha256": sha256(path)}
+        rows_of_tables += [point(row) | source for row in rows]
+        tables.append(source | {"models": len({row.model for row in rows}), "rows": len(rows), "elsewhere": elsewhere})
+    points = pd.DataFrame(rows_of_tables, columns=COLUMNS)
+    means, incomplete = headline_means(points, config.headline)
     points = pd.concat([points, means], ignore_index=True).sort_values(["model", "task"], ignore_index=True)
     points = points.astype(dict.fromkeys(("n_params", "n_tokens", "flops"), float))
-    facts = {"headline": job.headline, "tables": tables, "absent": absent}
-    write_tables(out, "external.json", {"external": points}, facts)
+    summary = {"headline": config.headline, "tables": tables, "absent": incomplete}
+    write_tables(out, "external.json", {"external": points}, summary)
     return {"rows": len(points), "elsewhere": [table["elsewhere"] for table in tables]}
 
 
-def record(row: Row) -> dict:
+def point(row: Row) -> dict:
     compute = flops(row.n_params, row.n_tokens) if row.n_params and row.n_tokens else None
-    facts = {name: getattr(row, name) for name in ("model", "task", "n_params", "n_tokens", "origin", "line")}
-    return facts | {"y": row.value, "flops": compute}
+    values = {name: getattr(row, name) for name in ("model", "task", "n_params", "n_tokens", "origin", "line")}
+    return values | {"y": row.value, "flops": compute}
 
 
-def averaged(points: pd.DataFrame, headline: list[str]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+def headline_means(points: pd.DataFrame, headline: list[str]) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """The mean of each model that has every part of the headline, and for the others what they lack."""
-    means, absent = [], {}
+    means, incomplete = [], {}
     for model, rows in points.groupby("model", sort=True):
         parts = rows[rows["task"].isin(headline)]
         if missing := [name for name in headline if name not in set(parts["task"])]:
-            absent[model] = missing
+            incomplete[model] = missing
             continue
         means.append(parts.iloc[0].to_dict() | {"task": MEAN, "y": parts["y"].mean(), "origin": "", "line": None})
-    return pd.DataFrame(means, columns=points.columns), absent
+    return pd.DataFrame(means, columns=points.columns), incomplete

@@ -1,4 +1,4 @@
-"""A published table, read and checked: every row is taken, known to be of no concern, or refused."""
+"""A published table, read and checked: every row is taken, skipped (another task or model), or refused."""
 
 import csv
 import math
@@ -28,94 +28,98 @@ class Row:
     line: int
 
 
-def read_all(paths: list[Path], told: list[Published]) -> list[tuple[list[Row], int]]:
+def read_all(paths: list[Path], tables: list[Published]) -> list[tuple[list[Row], int]]:
     """What `read` gives of each table; UserError also for what only two of them show together."""
-    found = [read(path, one) for path, one in zip(paths, told, strict=True)]
-    consistent([(path, row) for path, (rows, _) in zip(paths, found, strict=True) for row in rows])
-    return found
+    contents = [read(path, published) for path, published in zip(paths, tables, strict=True)]
+    require_consistent([(path, row) for path, (rows, _) in zip(paths, contents, strict=True) for row in rows])
+    return contents
 
 
-def read(path: Path, told: Published) -> tuple[list[Row], int]:
+def read(path: Path, published: Published) -> tuple[list[Row], int]:
     """The rows of the study's tasks, in the order of the file, and how many are of other known tasks.
 
     UserError names the file, the line and what is wrong: a missing column, an unknown task or model, a value outside
     [0, 1], a model that has two values for a task or two sizes.
     """
-    found, elsewhere, lines = [], 0, {}
-    for line, cells in _lines(path, _wanted(told)):
+    rows, elsewhere, lines = [], 0, {}
+    for line, cells in _lines(path, _column_names(published)):
         where = f"{path}, line {line}"
-        model, name = cells[told.columns.model].strip(), cells[told.columns.task].strip()
+        model, name = cells[published.columns.model].strip(), cells[published.columns.task].strip()
         if not model:
             raise UserError(f"{where}: the model has no name")
-        if name not in told.names:
+        if name not in published.names:
             raise UserError(
-                f"{where}: unknown task {name!r}{hint(name, told.names)}; name the study's under `tasks: "
+                f"{where}: unknown task {name!r}{hint(name, published.names)}; name the study's under `tasks: "
                 f"{{{name}: ...}}`"
             )
         lines.setdefault(model, line)
-        if told.models is not None and model not in told.models:
+        if published.models is not None and model not in published.models:
             continue
-        task = told.names[name]
+        task = published.names[name]
         if task is None:
             elsewhere += 1
             continue
-        _check_split(cells, told, task, where)
+        _check_split(cells, published, task, where)
         row = Row(
             model,
             task,
-            _value(cells[told.columns.value or told.metric], metric(told.metric), where),
-            _count(cells, told.columns.n_params, where),
-            _count(cells, told.columns.n_tokens, where),
-            cells[told.columns.origin].strip() if told.columns.origin else "",
+            _value(cells[published.columns.value or published.metric], metric(published.metric), where),
+            _count(cells, published.columns.n_params, where),
+            _count(cells, published.columns.n_tokens, where),
+            cells[published.columns.origin].strip() if published.columns.origin else "",
             line,
         )
-        found.append(row)
-    for model in told.models or ():
+        rows.append(row)
+    for model in published.models or ():
         if model not in lines:
             raise UserError(f"{path}: there is no model {model!r}{hint(model, lines)}")
-    if not found:
+    if not rows:
         raise UserError(f"{path} holds no value of a task of this study")
-    consistent([(path, row) for row in found])
-    return found, elsewhere
+    require_consistent([(path, row) for row in rows])
+    return rows, elsewhere
 
 
-def consistent(rows: list[tuple[Path, Row]]) -> None:
+def require_consistent(rows: list[tuple[Path, Row]]) -> None:
     """Refuse a model that is given twice for a task, or with different parameters or tokens."""
     values, sizes = {}, {}
     for path, row in rows:
-        here = f"{path}, line {row.line}"
+        place = f"{path}, line {row.line}"
         if (row.model, row.task) in values:
             raise UserError(
-                f"{here}: {row.model} has a second value for {row.task}; the first is {values[row.model, row.task]}"
+                f"{place}: {row.model} has a second value for {row.task}; the first is {values[row.model, row.task]}"
             )
-        values[row.model, row.task] = here
-        size, first = sizes.setdefault(row.model, ((row.n_params, row.n_tokens), here))
+        values[row.model, row.task] = place
+        size, first = sizes.setdefault(row.model, ((row.n_params, row.n_tokens), place))
         if size != (row.n_params, row.n_tokens):
-            raise UserError(f"{here}: {row.model} has other parameters or tokens than at {first}")
+            raise UserError(f"{place}: {row.model} has other parameters or tokens than at {first}")
 
 
-def _wanted(told: Published) -> list[str]:
-    names = Columns(**told.columns.model_dump() | {"value": told.columns.value or told.metric}).model_dump()
+def _column_names(published: Published) -> list[str]:
+    names = Columns(
+        **published.columns.model_dump() | {"value": published.columns.value or published.metric}
+    ).model_dump()
     return [name for name in names.values() if name is not None]
 
 
-def _lines(path: Path, wanted: list[str]):
-    """The line number and the cells of each row; UserError if the file is no table with the columns `wanted`."""
+def _lines(path: Path, columns: list[str]):
+    """The line number and the cells of each row; UserError if the file is no table with all these `columns`."""
     require_regular(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, strict=True)
-            has = rows.fieldnames or []
-            if missing := [name for name in wanted if name not in has]:
+            header = rows.fieldnames or []
+            if missing := [name for name in columns if name not in header]:
                 raise UserError(
-                    f"{path} has no column {', '.join(missing)}; it has {', '.join(has) or 'none'}; say under `columns` "
+                    f"{path} has no column {', '.join(missing)}; it has {', '.join(header) or 'none'}; say under `columns` "
                     "what they are called"
                 )
-            if len(set(has)) < len(has):
-                raise UserError(f"{path} names a column twice: {', '.join(has)}")
+            if len(set(header)) < len(header):
+                raise UserError(f"{path} names a column twice: {', '.join(header)}")
             for cells in rows:
                 if None in cells or None in cells.values():
-                    raise UserError(f"{path}, line {rows.line_num}: has not the {len(has)} cells of the header")
+                    raise UserError(
+                        f"{path}, line {rows.line_num}: does not have the {len(header)} cells of the header"
+                    )
                 if not all(map(is_text, cells.values())):
                     raise UserError(f"{path}, line {rows.line_num}: holds a control character; leave it out")
                 yield rows.line_num, cells
@@ -150,12 +154,12 @@ def _count(cells: dict[str, str], column: str | None, where: str) -> float | Non
     return value
 
 
-def _check_split(cells: dict[str, str], told: Published, task: str, where: str) -> None:
-    if told.columns.split is None or task not in told.splits:
+def _check_split(cells: dict[str, str], published: Published, task: str, where: str) -> None:
+    if published.columns.split is None or task not in published.splits:
         return
-    has, wants = cells[told.columns.split].strip(), told.splits[task]
-    if SPLITS.get(has, has) != SPLITS.get(wants, wants):
+    split, expected = cells[published.columns.split].strip(), published.splits[task]
+    if SPLITS.get(split, split) != SPLITS.get(expected, expected):
         raise UserError(
-            f"{where}: the value for {task} is of the split {has!r}, this study's of {wants!r}, so they do not compare; "
+            f"{where}: the value for {task} is of the split {split!r}, this study's of {expected!r}, so they do not compare; "
             "leave this model out: list those to take under `models`"
         )
