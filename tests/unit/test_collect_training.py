@@ -84,7 +84,7 @@ def test_a_missing_log_names_the_encoder(study):
             lambda lines: [lines[0].replace('"padding": 0.0213', '"padding": NaN'), *lines[1:]],
             "line 1: padding: .*finite number, found nan",
         ),
-        (lambda lines: [*lines[:2], *lines[1:]], "line 3: step 20 after 20 of 45; steps must rise"),
+        (lambda lines: [*lines[:2], *lines[1:]], "line 3: step 20 after 20 of 45; steps must increase"),
         (lambda lines: lines[::-1], "line 2: step 40 after 45"),
         (lambda lines: [*lines, lines[-1].replace('"step": 45', '"step": 46')], "line 6: step 46 after 45 of 45"),
         (

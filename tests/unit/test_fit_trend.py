@@ -116,7 +116,7 @@ def test_bands_are_nested_and_grow_outwards():
 
 def test_the_solved_percentiles_are_those_of_a_bootstrap_that_draws_everything():
     x, sizes = ladder(sizes=5)
-    groups = trend.numbered(sizes)
+    groups = trend.size_codes(sizes)
     x = x - x.mean()
     y = (
         0.05 * x

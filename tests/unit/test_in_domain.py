@@ -12,7 +12,7 @@ from test_collect_synthetic import write_study
 
 from retscale.audit import run as audit
 from retscale.audit.walk import Walk
-from retscale.collect.means import MEAN, means, over, tasks_of
+from retscale.collect.means import MEAN, averaged_over, means, tasks_of
 from retscale.collect.run import run as collect
 from retscale.common.tables import read_json, read_table
 from retscale.errors import UserError
@@ -39,7 +39,7 @@ def test_ms_marco_is_in_no_zero_shot_mean_of_a_study_that_trains_on_it(name, zer
     found = load.study(CONFIG / f"{name}.yaml")
     spec = specs.collect(found)
     assert spec["in_domain"] == {"msmarco": ["msmarco"]} and len(spec["headline"]) == zero_shot
-    assert over(spec) == f"{zero_shot} zero-shot tasks" and "msmarco" not in means(spec)[MEAN]
+    assert averaged_over(spec) == f"{zero_shot} zero-shot tasks" and "msmarco" not in means(spec)[MEAN]
     assert specs.external(found)["headline"] == list(spec["headline"])
 
 
@@ -83,9 +83,9 @@ def test_a_group_is_in_domain_with_any_of_its_tasks(tmp_path):
 
 def test_where_nothing_is_zero_shot_the_mean_says_so(tmp_path):
     found = study(tmp_path, pairs={"use": "boolq", "tasks": ["fiqa", "consumer-contracts"]})
-    assert over(specs.collect(found)) == "2 in-domain tasks"
+    assert averaged_over(specs.collect(found)) == "2 in-domain tasks"
     found = study(tmp_path, tasks=["fiqa"], pairs={"use": "boolq", "tasks": ["fiqa"]})
-    assert over(specs.collect(found)) == "1 in-domain task"
+    assert averaged_over(specs.collect(found)) == "1 in-domain task"
 
 
 def test_it_makes_no_job_of_the_training_data_run_again(tmp_path):

@@ -1,4 +1,4 @@
-"""What `collect` is told: which tasks and recipes count, and what each checkpoint is called."""
+"""The spec of `collect`: which tasks and recipes count, and what each checkpoint is called."""
 
 from typing import Literal
 

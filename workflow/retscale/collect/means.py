@@ -2,25 +2,25 @@
 
 from retscale.common.phrase import counted
 
-OF_STUDY = ("study", "headline", "in_domain", "groups", "recipes", "main_recipe")
+STUDY_KEYS = ("study", "headline", "in_domain", "groups", "recipes", "main_recipe")
 MEAN = "mean"  # over the headline, beside the names of tasks and groups
 
 
 def means(study: dict) -> dict[str, list[str]]:
     """Every average with the names that it is over, unweighted; each is a task or an average that stands before it."""
-    groups = {name: parts for name, parts in shown(study).items() if parts != [name]}
+    groups = {name: parts for name, parts in shown_tasks(study).items() if parts != [name]}
     return groups | study["groups"] | {MEAN: list(study["headline"])}
 
 
-def shown(study: dict) -> dict[str, list[str]]:
+def shown_tasks(study: dict) -> dict[str, list[str]]:
     """Every task outside a group, and every group that counts as one, with its tasks: those of the mean first."""
     return study["headline"] | study["in_domain"]
 
 
 def tasks_of(name: str, study: dict) -> list[str]:
     """The tasks behind a task, a group or the mean."""
-    over = means(study).get(name)
-    return [name] if over is None else [task for part in over for task in tasks_of(part, study)]
+    parts = means(study).get(name)
+    return [name] if parts is None else [task for part in parts for task in tasks_of(part, study)]
 
 
 def in_domain(name: str, study: dict) -> bool:
@@ -29,6 +29,6 @@ def in_domain(name: str, study: dict) -> bool:
     return not trained.isdisjoint(tasks_of(name, study))
 
 
-def over(study: dict) -> str:
+def averaged_over(study: dict) -> str:
     """What the mean is over: `14 zero-shot tasks`; `1 in-domain task` where the study has no other."""
     return counted(len(study["headline"]), f"{'in-domain' if in_domain(MEAN, study) else 'zero-shot'} task")

@@ -19,33 +19,35 @@ from retscale.icl.result import IclResult
 MEAN_TOLERANCE = 1e-4  # a stored mean against the mean of the stored per-query values (float32 rankings)
 
 
-def unique(rows: dict[tuple, Path], key: tuple, path: Path) -> None:
+def require_unique(files: dict[tuple, Path], key: tuple, path: Path) -> None:
     """Remember where `key` came from; refuse to see it twice."""
-    if key in rows:
-        raise UserError(f"{' / '.join(map(str, key))} has two results: {rows[key]} and {path}; keep one of them")
-    rows[key] = path
+    if key in files:
+        raise UserError(f"{' / '.join(map(str, key))} has two results: {files[key]} and {path}; keep one of them")
+    files[key] = path
 
 
 def card_row(path: Path, labels: dict[str, Labels]) -> dict:
-    """One checkpoint's facts; its tokens and FLOPs may be unknown if it is outside the fits only."""
+    """One checkpoint; its tokens and FLOPs may be unknown if it is outside the fits only."""
     card = Card.read(path)
     if card.id not in labels:
         raise UserError(f"{path} is of checkpoint {card.id!r}, which this study lacks{hint(card.id, labels)}")
     label = labels[card.id]
-    known = sizes(card.n_params) | {"n_tokens": card.n_tokens, "flops": card.flops}
+    amounts = sizes(card.n_params) | {"n_tokens": card.n_tokens, "flops": card.flops}
     for name in ("n_params", "n_tokens", "flops"):
-        if label.role == "fit" and not (known[name] or 0) > 0:
-            raise UserError(f"{path}: {name} is {known[name]!r}; a checkpoint that enters fits needs a positive number")
-    known["tokens_per_param"] = card.tokens_per_param
+        if label.role == "fit" and not (amounts[name] or 0) > 0:
+            raise UserError(
+                f"{path}: {name} is {amounts[name]!r}; a checkpoint that enters fits needs a positive number"
+            )
+    amounts["tokens_per_param"] = card.tokens_per_param
     loss = card.loss or Loss()
     return {
         "checkpoint": card.id,
         "family": label.family,
         "size": label.size,
-        **{name: None if value is None else float(value) for name, value in known.items()},
+        **{name: None if value is None else float(value) for name, value in amounts.items()},
         "schedule_finished": card.schedule_finished,
         "role": label.role,
-        "reason": outside(label.role, card.n_tokens, card.schedule_finished),
+        "reason": exclusion_reason(label.role, card.n_tokens, card.schedule_finished),
         "source": card.source.kind,
         "revision": card.revision,
         "loss_train": loss.train,
@@ -54,14 +56,14 @@ def card_row(path: Path, labels: dict[str, Labels]) -> dict:
     }
 
 
-def given_row(path: Path) -> dict:
-    """What is known of an encoder made elsewhere, as of a checkpoint."""
-    facts = EncoderCard.read(path)
+def given_encoder_row(path: Path) -> dict:
+    """One encoder made elsewhere, in the columns of a checkpoint."""
+    card = EncoderCard.read(path)
     return {
-        "checkpoint": facts.checkpoint,
+        "checkpoint": card.checkpoint,
         "family": GIVEN,
-        "size": facts.checkpoint,
-        **{name: float(value) for name, value in sizes(facts.n_params).items()},
+        "size": card.checkpoint,
+        **{name: float(value) for name, value in sizes(card.n_params).items()},
         "schedule_finished": True,
         "role": "reference",
         "reason": "made elsewhere, by no recipe of this study",
@@ -78,7 +80,7 @@ def sizes(params: Params) -> dict[str, int]:
     }
 
 
-def outside(role: str, n_tokens: int | None, schedule_finished: bool) -> str:
+def exclusion_reason(role: str, n_tokens: int | None, schedule_finished: bool) -> str:
     """Why a checkpoint does not enter the trend of the ladder; empty if it does."""
     if n_tokens is None:
         return "in no fit, for its pretraining tokens are unknown and so are its FLOPs"
@@ -88,49 +90,53 @@ def outside(role: str, n_tokens: int | None, schedule_finished: bool) -> str:
 
 
 def score_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:
-    """The evaluation of a last encoder: its identity, a row a metric, and its per-query table (with every metric)."""
+    """The evaluation of a last encoder: its identity, one row per metric, and its per-query table (with every metric)."""
     result = Result.read(path)
     if result.step is not None:
         raise UserError(
-            f"{path} is of an encoder kept after step {result.step}, not of the last one; give it as --kept"
+            f"{path} is of an encoder kept after step {result.step}, not of the last one; pass it as --kept"
         )
-    return evaluation(path, result)
+    return evaluation_rows(path, result)
 
 
 def kept_rows(path: Path) -> tuple[dict, list[dict]]:
-    """The evaluation of an encoder kept during training: its identity with the step, and a row a metric."""
+    """The evaluation of an encoder kept during training: its identity with the step, and one row per metric."""
     result = Result.read(path)
     if result.step is None:
-        raise UserError(f"{path} is of the last encoder of a training, not of one kept on the way; give it as --scores")
-    identity, rows, _ = evaluation(path, result)
+        raise UserError(
+            f"{path} is of the last encoder of a training run, not of one kept on the way; pass it as --scores"
+        )
+    identity, rows, _ = evaluation_rows(path, result)
     step = {"step": result.step}
     return identity | step, [row | step for row in rows]
 
 
-def evaluation(path: Path, result: Result) -> tuple[dict, list[dict], pd.DataFrame]:
+def evaluation_rows(path: Path, result: Result) -> tuple[dict, list[dict], pd.DataFrame]:
     """What `score_rows` returns, of the `result` in the file `path` of whichever encoder."""
     identity = {"checkpoint": result.checkpoint, "recipe": result.recipe, "task": result.task}
     # A task whose queries follow no instruction together has no such mean.
     means = {name: value for name, value in result.metrics.items() if value is not None or name not in INSTRUCTION}
     for name, value in means.items():
-        check(name, value, path)
+        check_mean(name, value, path)
     shared = {"n_queries": result.n_queries, "ties": result.ties}
     rows = [identity | {"metric": name, "value": value} | shared for name, value in means.items()]
     queries = query_rows(path.with_suffix(".parquet"), result.n_queries, means)
     return identity, rows, queries.assign(**identity)
 
 
-def check(name: str, value: float | None, path: Path) -> None:
+def check_mean(name: str, value: float | None, path: Path) -> None:
     """Refuse the mean of the metric `name` unless that is known and the mean lies in its range."""
-    known = metric(name)
-    if known is None:
+    definition = metric(name)
+    if definition is None:
         raise UserError(f"{path}: unknown metric {name!r}; delete it and run again")
-    if value is None or not known.least <= value <= known.most:
-        raise UserError(f"{path}: {name} is {value}, outside {known.least:g}..{known.most:g}; delete it and run again")
+    if value is None or not definition.least <= value <= definition.most:
+        raise UserError(
+            f"{path}: {name} is {value}, outside {definition.least:g}..{definition.most:g}; delete it and run again"
+        )
 
 
 def query_rows(path: Path, n_queries: int, means: dict[str, float]) -> pd.DataFrame:
-    """Values of `means` a query, refused unless they are complete and average to them; NaN where none is defined."""
+    """Each query's values of the metrics in `means`, NaN where undefined; refused unless complete and averaging to them."""
     try:
         queries = parquet.read(path, {"query_id": "text", **dict.fromkeys(means, "number")})
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The log that fine-tuning leaves beside an encoder, read and validated into one row a line."""
+"""The log that fine-tuning leaves beside an encoder, read and validated: one row per line."""
 
 import math
 from pathlib import Path
@@ -13,7 +13,7 @@ LOG = "log.jsonl"
 
 
 class Line(BaseModel):
-    """What a run repeats. Times and memory stay in the log: the same study and code must give the same table."""
+    """What is the same in every run. Times and memory stay in the log: the same study and code must give the same table."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     step: int
@@ -24,7 +24,7 @@ class Line(BaseModel):
 
 
 def training_rows(path: Path) -> tuple[dict, Path, list[dict]]:
-    """Of an encoder.json: whose it is, its log, and a row a line, with the `queries` trained on so far, `steps` in all,
+    """Of an encoder.json: whose it is, its log, and one row per line, with the `queries` trained on so far, `steps` in all,
     and the loss of `chance`.
     """
     encoder = Trained.read(path)
@@ -36,18 +36,18 @@ def training_rows(path: Path) -> tuple[dict, Path, list[dict]]:
     except (OSError, ValueError) as error:
         raise _bad(identity, f"cannot read the log {log}: {error}", path) from error
     rows, last = [], 0
-    for place, text in enumerate(lines, 1):
+    for number, text in enumerate(lines, 1):
         try:
             line = Line.model_validate_json(text, strict=True)
         except ValidationError as error:
-            raise _bad(identity, f"{log}, line {place}: {problem(error)}", path) from None
+            raise _bad(identity, f"{log}, line {number}: {problem(error)}", path) from None
         if not last < line.step <= steps:
             raise _bad(
-                identity, f"{log}, line {place}: step {line.step} after {last} of {steps}; steps must rise", path
+                identity, f"{log}, line {number}: step {line.step} after {last} of {steps}; steps must increase", path
             )
         last = line.step
-        seen = {"step": last, "queries": last * recipe.batch_queries, "steps": steps}
-        rows.append({**identity, **seen, **line.model_dump(exclude={"step"}), "chance": chance(recipe)})
+        position = {"step": last, "queries": last * recipe.batch_queries, "steps": steps}
+        rows.append({**identity, **position, **line.model_dump(exclude={"step"}), "chance": chance(recipe)})
     if not rows:
         raise _bad(identity, f"the log {log} is empty", path)
     return identity, log, rows
@@ -56,10 +56,10 @@ def training_rows(path: Path) -> tuple[dict, Path, list[dict]]:
 def chance(recipe: TrainedBy) -> float:
     """The loss, in nats, of one who guesses among a query's positive and its own negatives; NaN for pools.
 
-    How many passages of a pool count depends on what is masked in each batch, so there is no one number.
+    How many passages of a pool count depends on what is masked in each batch, so there is no single number.
     """
     return math.log(1 + recipe.n_negatives) if recipe.negatives == "own" else math.nan
 
 
-def _bad(identity: dict, what: str, path: Path) -> UserError:
-    return UserError(f"encoder {' / '.join(identity.values())}: {what}; delete {path} and run again")
+def _bad(identity: dict, message: str, path: Path) -> UserError:
+    return UserError(f"encoder {' / '.join(identity.values())}: {message}; delete {path} and run again")

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, PercentFormatter, StrMethodFormatter
 
-from retscale.collect.means import shown
+from retscale.collect.means import shown_tasks
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
@@ -57,7 +57,7 @@ def curves(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
     null if that is 0.
     """
     rows = tables.collected("curves").query("metric == @tables.facts['config']['metric']")
-    group = {task: name for name, parts in shown(tables.facts).items() for task in parts}
+    group = {task: name for name, parts in shown_tasks(tables.facts).items() for task in parts}
     rows = rows.assign(group=rows["task"].map(group))
     encoder = ["checkpoint", "recipe"]
     key = [*encoder, "step", "queries"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from retscale.collect.means import MEAN, in_domain, over
+from retscale.collect.means import MEAN, averaged_over, in_domain
 from retscale.common.tables import read_json, read_table, sha256
 from retscale.encoder.config import GIVEN  # noqa: F401 - queries name it
 from retscale.evaluate.metrics import label
@@ -48,9 +48,9 @@ class Tables:
         return label(self.facts["config"]["metric"])
 
     @property
-    def over(self) -> str:
+    def averaged_over(self) -> str:
         """What the mean is over, such as `14 zero-shot tasks`."""
-        return over(self.facts)
+        return averaged_over(self.facts)
 
     def title(self, task: str) -> str:
         """The name of a task or group, marked where the encoders were trained on data of its kind."""

@@ -34,7 +34,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         style.nothing(ax, "no checkpoint with known compute\nand a score on every task")
     else:
         style.flops_axis(ax, pd.concat([rows["flops"], others["flops"]]))
-        ax.set_ylabel(f"mean {tables.metric} over {tables.over}")
+        ax.set_ylabel(f"mean {tables.metric} over {tables.averaged_over}")
     if handles:
         first = figure.legend(handles=handles, title="tokens per\nparameter", loc="outside right upper", handlelength=3)
         first._legend_box.align = "left"
@@ -55,7 +55,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     )
     caption = (
         "**Figure 1A. Retrieval against pretraining compute at fixed tokens per parameter.** Mean "
-        f"{tables.metric} over {tables.over} against pretraining FLOPs (6 × parameters × tokens), recipe "
+        f"{tables.metric} over {tables.averaged_over} against pretraining FLOPs (6 × parameters × tokens), recipe "
         f"`{tables.main}`. {lines} "
         f"Color and marker: size. Vertical bars: {tables.percent} interval over queries (bootstrap, tasks as strata). "
         f"Hollow: not part of the ladder.{published.words(tables)}"

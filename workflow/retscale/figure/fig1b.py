@@ -47,7 +47,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         style.nothing(ax, "no checkpoint with known compute\nand a score on every task")
     else:
         style.flops_axis(ax, pd.concat([rows["flops"], others["flops"]]), to=band["flops"].max() if len(band) else None)
-        ax.set_ylabel(f"mean {tables.metric} over {tables.over}")
+        ax.set_ylabel(f"mean {tables.metric} over {tables.averaged_over}")
         ax.set_ylim(*window(pd.concat([rows, unknown, others]), band))
 
     sizes = figure.legend(
@@ -63,7 +63,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     note = f" Dotted levels: compute unknown ({', '.join(unknown['checkpoint'])})." if len(unknown) else ""
     caption = (
         f"**Figure 1B. Retrieval against pretraining compute, all checkpoints.** Mean {tables.metric} over "
-        f"{tables.over}, recipe `{tables.main}`; colored lines join checkpoints of one "
+        f"{tables.averaged_over}, recipe `{tables.main}`; colored lines join checkpoints of one "
         "size, trained on more "
         f"tokens to the right. {words} "
         + (

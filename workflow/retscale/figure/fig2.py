@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from retscale.collect.means import in_domain, shown
+from retscale.collect.means import in_domain, shown_tasks
 from retscale.common.phrase import counted
 from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
@@ -20,7 +20,7 @@ COLUMNS = 4
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """Small multiples ordered by slope; every panel spans the same range of y, so slopes compare by eye."""
-    names = list(shown(tables.facts))
+    names = list(shown_tasks(tables.facts))
     trends = tables.drawn("trends").query("recipe == @tables.main and task in @names")
     known = tables.points.query("recipe == @tables.main and task in @names")["task"].unique()
     # Steepest first, tasks without a trend last.

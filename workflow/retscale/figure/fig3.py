@@ -34,7 +34,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         style.nothing(ax, "no checkpoint has both scores")
     else:
         ax.set_xlabel(f"{what}, (accuracy − baseline) / (1 − baseline)")
-        ax.set_ylabel(f"mean {tables.metric} over {tables.over}")
+        ax.set_ylabel(f"mean {tables.metric} over {tables.averaged_over}")
     legend = figure.legend(
         handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right upper"
     )

@@ -7,10 +7,10 @@ from retscale.collect.means import MEAN
 from retscale.common.phrase import counted
 
 
-def difference(y: pd.Series, draws: pd.DataFrame, one: tuple, other: tuple, alpha: float) -> dict:
-    """other - one, two columns of `draws`, with the paired interval over queries."""
-    low, high = np.quantile(draws[other] - draws[one], [alpha / 2, 1 - alpha / 2])
-    return {"difference": float(y[other] - y[one]), "low": float(low), "high": float(high)}
+def difference(y: pd.Series, draws: pd.DataFrame, first: tuple, second: tuple, alpha: float) -> dict:
+    """second - first, two columns of `draws`, with the paired interval over queries."""
+    low, high = np.quantile(draws[second] - draws[first], [alpha / 2, 1 - alpha / 2])
+    return {"difference": float(y[second] - y[first]), "low": float(low), "high": float(high)}
 
 
 def near_pairs(points: pd.DataFrame, draws: pd.DataFrame, near: float, alpha: float) -> pd.DataFrame:
@@ -55,11 +55,11 @@ def ablation(points: pd.DataFrame, draws: pd.DataFrame, main: str, alpha: float)
     rows = []
     y = points.set_index(["checkpoint", "recipe", "task"])["y"]
     for row in points[points["recipe"] != main].itertuples():
-        one, other = (row.checkpoint, main, row.task), (row.checkpoint, row.recipe, row.task)
-        if one in y.index:
-            facts = {name: getattr(row, name) for name in ("checkpoint", "size", "flops", "role", "recipe", "task")}
-            sides = {"against": main, "y": row.y, "y_against": float(y[one])}
-            rows.append(facts | sides | difference(y, draws, one, other, alpha))
+        first, second = (row.checkpoint, main, row.task), (row.checkpoint, row.recipe, row.task)
+        if first in y.index:
+            about = {name: getattr(row, name) for name in ("checkpoint", "size", "flops", "role", "recipe", "task")}
+            sides = {"against": main, "y": row.y, "y_against": float(y[first])}
+            rows.append(about | sides | difference(y, draws, first, second, alpha))
     columns = [
         "checkpoint",
         "size",
@@ -78,29 +78,29 @@ def ablation(points: pd.DataFrame, draws: pd.DataFrame, main: str, alpha: float)
 
 
 def grouped_slope(x: np.ndarray, y: np.ndarray, groups: np.ndarray, alpha: float) -> dict:
-    """The common slope of y on x with an intercept a group, with Student's t interval.
+    """The common slope of y on x with an intercept per group, with Student's t interval.
 
     Residuals are taken as independent within groups; n - groups - 1 degrees of freedom.
     """
     from scipy.stats import t as student
 
     if len(x) == 0:
-        return _nothing("no group has two checkpoints")
+        return _no_estimate("no group has two checkpoints")
     counts = np.bincount(groups)
     dx, dy = x - (np.bincount(groups, x) / counts)[groups], y - (np.bincount(groups, y) / counts)[groups]
     df, square = len(x) - len(counts) - 1, float(dx @ dx)
     if square == 0 or df < 1:
-        few = f"{counted(len(x), 'checkpoint')} in {counted(len(counts), 'group')}"
-        return _nothing(f"{few} leave no degree of freedom")
+        too_few = f"{counted(len(x), 'checkpoint')} in {counted(len(counts), 'group')}"
+        return _no_estimate(f"{too_few} leave no degree of freedom")
     slope = float(dx @ dy / square)
     residual = float(((dy - slope * dx) ** 2).sum())
     if residual == 0:
-        return _nothing("the line passes through every point", "unidentified")
+        return _no_estimate("the line passes through every point", "unidentified")
     half = float(student.ppf(1 - alpha / 2, df)) * float(np.sqrt(residual / df / square))
     return {"slope": slope, "low": slope - half, "high": slope + half, "df": df, "status": "ok", "reason": ""}
 
 
-def _nothing(reason: str, status: str = "insufficient") -> dict:
+def _no_estimate(reason: str, status: str = "insufficient") -> dict:
     return {"slope": None, "low": None, "high": None, "df": None, "status": status, "reason": reason}
 
 
@@ -115,23 +115,23 @@ def effects(points: pd.DataFrame, alpha: float) -> pd.DataFrame:
     means = points[(points["task"] == MEAN) & (points["role"] == "fit") & points["schedule_finished"]]
     for recipe, group in means.groupby("recipe"):
         group = group.assign(x=np.log10(group["flops"].astype(float)))
-        along = group[group.groupby("level")["size"].transform("nunique") >= 2]
-        one = {"recipe": recipe, "direction": "size", "n": len(along), "groups": along["level"].nunique()}
-        rows.append(one | _size_effect(along, alpha))
-        along = group[group.groupby("size")["checkpoint"].transform("size") >= 2]
-        codes = np.unique(along["size"], return_inverse=True)[1]
-        one = {"recipe": recipe, "direction": "tokens", "n": len(along), "groups": along["size"].nunique()}
-        rows.append(one | grouped_slope(along["x"].to_numpy(), along["y"].to_numpy(), codes, alpha))
+        rungs = group[group.groupby("level")["size"].transform("nunique") >= 2]
+        key = {"recipe": recipe, "direction": "size", "n": len(rungs), "groups": rungs["level"].nunique()}
+        rows.append(key | _size_effect(rungs, alpha))
+        rungs = group[group.groupby("size")["checkpoint"].transform("size") >= 2]
+        codes = np.unique(rungs["size"], return_inverse=True)[1]
+        key = {"recipe": recipe, "direction": "tokens", "n": len(rungs), "groups": rungs["size"].nunique()}
+        rows.append(key | grouped_slope(rungs["x"].to_numpy(), rungs["y"].to_numpy(), codes, alpha))
     return pd.DataFrame(rows)
 
 
-def _size_effect(along: pd.DataFrame, alpha: float) -> dict:
-    if (sizes := along["size"].nunique()) < 3:
-        few = f"{counted(sizes, 'size')} {'shares' if sizes == 1 else 'share'}"
-        return _nothing(f"{few} a level of tokens per parameter; this needs 3")
-    centred = along.assign(
-        x=along["x"] - along.groupby("level")["x"].transform("mean"),
-        y=along["y"] - along.groupby("level")["y"].transform("mean"),
+def _size_effect(rungs: pd.DataFrame, alpha: float) -> dict:
+    if (sizes := rungs["size"].nunique()) < 3:
+        too_few = f"{counted(sizes, 'size')} {'shares' if sizes == 1 else 'share'}"
+        return _no_estimate(f"{too_few} a level of tokens per parameter; this needs 3")
+    centered = rungs.assign(
+        x=rungs["x"] - rungs.groupby("level")["x"].transform("mean"),
+        y=rungs["y"] - rungs.groupby("level")["y"].transform("mean"),
     )
-    by_size = centred.groupby("size")[["x", "y"]].mean()
+    by_size = centered.groupby("size")[["x", "y"]].mean()
     return grouped_slope(by_size["x"].to_numpy(), by_size["y"].to_numpy(), np.zeros(len(by_size), int), alpha)

@@ -59,9 +59,9 @@ METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 def residuals(values: np.ndarray, control: np.ndarray) -> np.ndarray:
     """What a straight line over `control` leaves of `values`."""
-    centred = control - control.mean()
-    square = centred @ centred
-    return values - values.mean() - (centred * (values @ centred / square) if square > 0 else 0)
+    centered = control - control.mean()
+    square = centered @ centered
+    return values - values.mean() - (centered * (values @ centered / square) if square > 0 else 0)
 
 
 def orders(n: int, replicates: int, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
@@ -75,10 +75,10 @@ def permutation_p(
     statistic: Callable, x: np.ndarray, y: np.ndarray, replicates: int, rng: np.random.Generator
 ) -> float:
     """Two-sided: the share of permutations at least as far from 0, the observed one counted."""
-    drawn, exact = orders(len(x), replicates, rng)
+    order, exact = orders(len(x), replicates, rng)
     observed = abs(float(statistic(x, y)))
-    extreme = int((np.abs(statistic(np.broadcast_to(x, drawn.shape), y[drawn])) >= observed - ROUNDING).sum())
-    return extreme / len(drawn) if exact else (extreme + 1) / (len(drawn) + 1)
+    extreme = int((np.abs(statistic(np.broadcast_to(x, order.shape), y[order])) >= observed - ROUNDING).sum())
+    return extreme / len(order) if exact else (extreme + 1) / (len(order) + 1)
 
 
 def size_bootstrap(
@@ -88,9 +88,9 @@ def size_bootstrap(
 
     Each distinct resample is computed once: of few groups there are few.
     """
-    count = int(groups.max()) + 1
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=replicates)
-    distinct, times = np.unique(drawn, axis=0, return_counts=True)
+    n_groups = int(groups.max()) + 1
+    counts = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=replicates)
+    distinct, times = np.unique(counts, axis=0, return_counts=True)
     values = []
     for weights, repeat in zip(distinct, times, strict=True):
         rows = np.repeat(np.arange(len(groups)), weights[groups])
@@ -114,21 +114,21 @@ def correlate(
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError("a correlation needs finite values")
     n, sizes = len(x), int(groups.max()) + 1 if len(groups) else 0
-    fewest = FEWEST + (control is not None)
-    if n < fewest:
-        return Correlation(n, sizes, reason=f"too few checkpoints ({n}); this coefficient needs {fewest}")
-    plain = METHODS[method]
+    needed = FEWEST + (control is not None)
+    if n < needed:
+        return Correlation(n, sizes, reason=f"too few checkpoints ({n}); this coefficient needs {needed}")
+    coefficient = METHODS[method]
 
     def statistic(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-        return plain(residuals(a, c), residuals(b, c))
+        return coefficient(residuals(a, c), residuals(b, c))
 
     if control is None:
-        value, left = float(plain(x, y)), (x, y)
+        value, operands = float(coefficient(x, y)), (x, y)
     else:
-        value, left = float(statistic(x, y, control)), (residuals(x, control), residuals(y, control))
+        value, operands = float(statistic(x, y, control)), (residuals(x, control), residuals(y, control))
     if np.ptp(x) == 0 or np.ptp(y) == 0 or not np.isfinite(value):
         return Correlation(n, sizes, status="unidentified", reason="the values of one side are all equal")
-    p = permutation_p(plain, *left, replicates, rng)
+    p = permutation_p(coefficient, *operands, replicates, rng)
     if sizes < INTERVAL_SIZES:
         return Correlation(
             n,
@@ -139,6 +139,6 @@ def correlate(
             reason=f"too few sizes for an interval ({sizes}; it needs {INTERVAL_SIZES})",
         )
     columns = [x, y] if control is None else [x, y, control]
-    drawn = size_bootstrap(plain if control is None else statistic, columns, groups, replicates, rng)
-    low, high = np.quantile(drawn, [alpha / 2, 1 - alpha / 2])
+    values = size_bootstrap(coefficient if control is None else statistic, columns, groups, replicates, rng)
+    low, high = np.quantile(values, [alpha / 2, 1 - alpha / 2])
     return Correlation(n, sizes, value, float(low), float(high), p, "ok")

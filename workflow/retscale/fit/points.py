@@ -1,33 +1,41 @@
-"""The marks that every fit and figure rests on: one score of one encoder, with the uncertainty of its queries."""
-
-import zlib
+"""The points that every fit and figure rests on: one score of one encoder, with its uncertainty over queries."""
 
 import numpy as np
 import pandas as pd
 
 from retscale.collect.means import MEAN
+from retscale.common.seeds import stream
 from retscale.encoder.config import GIVEN
 
 LEVEL_TOLERANCE = 1.1  # tokens per parameter within this ratio are one level: token counts are rounded to batches
 ENCODER = ["checkpoint", "recipe"]
 KEY = [*ENCODER, "task"]
 # What is known of an encoder, and of one score of it. Named, so that a further column of `scores` splits no mean.
-ABOUT = ["checkpoint", "family", "size", "n_params", "n_tokens", "flops", "tokens_per_param", "schedule_finished"]
-ABOUT += ["role", "recipe", "seed"]
-SCORE = ["task", "y", "n_queries", "file", "sha256"]
+ENCODER_COLUMNS = [
+    "checkpoint",
+    "family",
+    "size",
+    "n_params",
+    "n_tokens",
+    "flops",
+    "tokens_per_param",
+    "schedule_finished",
+]
+ENCODER_COLUMNS += ["role", "recipe", "seed"]
+SCORE_COLUMNS = ["task", "y", "n_queries", "file", "sha256"]
 
 
 def levels(ratios: pd.Series) -> pd.Series:
     """Tokens per parameter, each replaced by the geometric mean of its level, which starts at the least of them."""
-    found, first = {}, None
+    means, first = {}, None
     groups = {}
     for ratio in sorted(set(ratios.dropna())):
         if first is None or ratio > first * LEVEL_TOLERANCE:
             first = ratio
         groups.setdefault(first, []).append(ratio)
     for members in groups.values():
-        found |= dict.fromkeys(members, float(np.exp(np.mean(np.log(members)))))
-    return ratios.map(found).astype(float)
+        means |= dict.fromkeys(members, float(np.exp(np.mean(np.log(members)))))
+    return ratios.map(means).astype(float)
 
 
 def resampled(
@@ -35,7 +43,7 @@ def resampled(
 ) -> pd.DataFrame:
     """Bootstrap over queries: replicates x encoders' scores, one column for each (checkpoint, recipe, task).
 
-    A task's queries are drawn once a replicate and shared by all encoders, so that differences of two columns are
+    A task's queries are drawn once per replicate and shared by all encoders, so that differences of two columns are
     paired; tasks are strata of the means. A task's draws depend on the seed and its own name alone. A mean of
     `averaged`, {name: what it is over}, has a column for the encoders that have all its parts; a task without the
     metric has none.
@@ -43,7 +51,7 @@ def resampled(
     parts = []
     for task, rows in per_query[per_query[metric].notna()].groupby("task"):
         table = rows.pivot(index="query_id", columns=["checkpoint", "recipe"], values=metric).sort_index()
-        rng = np.random.default_rng([seed, zlib.crc32(task.encode())])
+        rng = stream(seed, task)
         n = len(table)
         weights = rng.multinomial(n, np.full(n, 1 / n), size=replicates) / n
         values = table.to_numpy(float)
@@ -54,9 +62,9 @@ def resampled(
         columns = pd.MultiIndex.from_tuples([(*pair, task) for pair in table.columns], names=KEY)
         parts.append(pd.DataFrame(drawn, columns=columns))
     draws = pd.concat(parts, axis=1)
-    for name, over in averaged.items():
-        rows = draws.T[draws.columns.get_level_values("task").isin(over)].groupby(level=ENCODER)
-        whole = pd.concat({name: rows.mean()[rows.size() == len(over)]}, names=["task"]).reorder_levels(KEY)
+    for name, parts in averaged.items():
+        rows = draws.T[draws.columns.get_level_values("task").isin(parts)].groupby(level=ENCODER)
+        whole = pd.concat({name: rows.mean()[rows.size() == len(parts)]}, names=["task"]).reorder_levels(KEY)
         draws = pd.concat([draws, whole.T], axis=1)
     return draws
 
@@ -64,21 +72,21 @@ def resampled(
 def points(
     scores: pd.DataFrame, draws: pd.DataFrame, averaged: dict[str, list[str]], metric: str, alpha: float
 ) -> pd.DataFrame:
-    """One row a checkpoint, recipe and task, or mean of `averaged`: y, its interval over queries, and its file.
+    """One row per checkpoint, recipe and task, or mean of `averaged`: y, its interval over queries, and its file.
 
-    A mean of which an encoder lacks a part has no y; `missing` names what lacks.
+    A mean of which an encoder lacks a part has no y; `missing` names it.
     """
-    rows = scores.rename(columns={"value": "y"})[[*ABOUT, "metric", *SCORE]]
+    rows = scores.rename(columns={"value": "y"})[[*ENCODER_COLUMNS, "metric", *SCORE_COLUMNS]]
     if rows["family"][rows["recipe"] != GIVEN].nunique() > 1:
         # Two families' models of one nominal size are not replicates of a size.
         rows["size"] = rows["family"] + " " + rows["size"]
-    encoders = rows[ABOUT].drop_duplicates(ENCODER)
-    table = rows[rows["metric"] == metric][[*ABOUT, *SCORE]].assign(missing="")
-    for name, over in averaged.items():
-        chosen = dict(iter(table[table["task"].isin(over)].groupby(ENCODER)))
+    encoders = rows[ENCODER_COLUMNS].drop_duplicates(ENCODER)
+    table = rows[rows["metric"] == metric][[*ENCODER_COLUMNS, *SCORE_COLUMNS]].assign(missing="")
+    for name, parts in averaged.items():
+        by_encoder = dict(iter(table[table["task"].isin(parts)].groupby(ENCODER)))
         keys = zip(encoders["checkpoint"], encoders["recipe"], strict=True)
-        found = [mean(chosen.get(key, table.head(0)), over) for key in keys]
-        rows = encoders.assign(**pd.DataFrame(found, index=encoders.index), task=name, file=None, sha256=None)
+        means = [mean(by_encoder.get(key, table.head(0)), parts) for key in keys]
+        rows = encoders.assign(**pd.DataFrame(means, index=encoders.index), task=name, file=None, sha256=None)
         table = pd.concat([table, rows], ignore_index=True)
     low, high = np.quantile(draws.to_numpy(), [alpha / 2, 1 - alpha / 2], axis=0)
     ends = pd.DataFrame({"low": low, "high": high}, index=draws.columns).reset_index()
@@ -89,13 +97,13 @@ def points(
 
 def mean(rows: pd.DataFrame, parts: list[str]) -> dict:
     """y of one encoder's mean over the tasks `parts`, of which `rows` are those that it has."""
-    lacking = [*sorted(set(parts) - set(rows["task"])), *(name for name in rows["missing"] if name)]
-    y = rows["y"].mean() if not lacking else float("nan")
-    return {"y": y, "n_queries": rows["n_queries"].sum(), "missing": ", ".join(lacking)}
+    missing = [*sorted(set(parts) - set(rows["task"])), *(name for name in rows["missing"] if name)]
+    y = rows["y"].mean() if not missing else float("nan")
+    return {"y": y, "n_queries": rows["n_queries"].sum(), "missing": ", ".join(missing)}
 
 
 def icl_points(icl: pd.DataFrame, averages: pd.DataFrame) -> pd.DataFrame:
-    """One row a checkpoint and in-context task (and `mean` where no task is missing): score and its standard error.
+    """One row per checkpoint and in-context task (and `mean` where no task is missing): score and its standard error.
 
     Scores are baseline-subtracted, (value - baseline) / (1 - baseline), and so are their errors. Where the study names
     averages of the gauntlet, `mean` is the first one, and categories and averages follow as VERSION/NAME.
@@ -103,17 +111,19 @@ def icl_points(icl: pd.DataFrame, averages: pd.DataFrame) -> pd.DataFrame:
     icl = icl[icl["score"].notna()]
     rows = icl[["checkpoint", "task", "score", "file", "sha256"]].copy()
     rows["stderr"] = icl["stderr"].astype(float) / (1 - icl["baseline"].astype(float))
-    every = rows["task"].nunique()
+    n_tasks = rows["task"].nunique()
     means = []
-    for checkpoint, found in rows.groupby("checkpoint"):
-        if len(found) == every:
-            error = float(np.sqrt((found["stderr"] ** 2).sum(skipna=False)) / every)
-            means.append({"checkpoint": checkpoint, "task": MEAN, "score": found["score"].mean(), "stderr": error})
+    for checkpoint, tasks in rows.groupby("checkpoint"):
+        if len(tasks) == n_tasks:
+            error = float(np.sqrt((tasks["stderr"] ** 2).sum(skipna=False)) / n_tasks)
+            means.append({"checkpoint": checkpoint, "task": MEAN, "score": tasks["score"].mean(), "stderr": error})
     mean = pd.DataFrame(means, columns=rows.columns)
     if len(averages):
-        known = averages[averages["score"].notna()]
-        named = known.assign(task=known["gauntlet"] + "/" + known["name"], file=None, sha256=None)[list(rows.columns)]
-        mean = pd.concat([named[named["task"] == headline_icl(averages)].assign(task=MEAN), named])
+        defined = averages[averages["score"].notna()]
+        averaged = defined.assign(task=defined["gauntlet"] + "/" + defined["name"], file=None, sha256=None)[
+            list(rows.columns)
+        ]
+        mean = pd.concat([averaged[averaged["task"] == headline_icl(averages)].assign(task=MEAN), averaged])
     return pd.concat([rows, mean], ignore_index=True).sort_values(["checkpoint", "task"], ignore_index=True)
 
 

@@ -1,14 +1,14 @@
 """Points, trends, parameters, predictions, correlations and paired comparisons, each as CSV and parquet."""
 
-import zlib
 from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from retscale.collect.means import MEAN, OF_STUDY, in_domain, means
+from retscale.collect.means import MEAN, STUDY_KEYS, in_domain, means
 from retscale.common.progress import progress
+from retscale.common.seeds import stream
 from retscale.common.tables import read_json, read_table, sha256, write_tables
 from retscale.errors import UserError
 from retscale.fit import correlate, trend
@@ -36,33 +36,28 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     if job.metric not in per_query:
         raise UserError(f"fit.metric is {job.metric}, which no evaluation of this study has; name another")
     draws = resampled(per_query, job.metric, averaged, job.bootstrap, job.seed)
-    marks = points(read_table(source, "scores"), draws, averaged, job.metric, job.alpha)
-    marks["in_domain"] = marks["task"].map(lambda name: in_domain(name, study))
-    known = marks[marks["y"].notna()]
+    scored = points(read_table(source, "scores"), draws, averaged, job.metric, job.alpha)
+    scored["in_domain"] = scored["task"].map(lambda name: in_domain(name, study))
+    defined = scored[scored["y"].notna()]
     averages = read_table(source, "icl_averages")
     icl = icl_points(read_table(source, "icl"), averages)
-    trends, parameters, predictions = fit_trends(known, job)
+    trends, parameters, predictions = fit_trends(defined, job)
     tables = {
-        "points": marks,
+        "points": scored,
         "icl_points": icl,
         "trends": trends,
         "parameters": parameters,
         "predictions": predictions,
-        "correlations": fit_correlations(known, icl, main, job),
-        "effects": effects(known, job.alpha),
-        "pairs": near_pairs(known, draws, job.near, job.alpha),
-        "ablation": ablation(known, draws, main, job.alpha),
+        "correlations": fit_correlations(defined, icl, main, job),
+        "effects": effects(defined, job.alpha),
+        "pairs": near_pairs(defined, draws, job.near, job.alpha),
+        "ablation": ablation(defined, draws, main, job.alpha),
     }
-    facts = {name: study[name] for name in OF_STUDY}
-    facts |= {"config": job.model_dump(), "collect_sha256": sha256(source), "icl_headline": headline_icl(averages)}
-    facts["form"] = next(iter(FORMS))  # the one that is drawn
-    write_tables(out, "fit.json", tables, facts, csv=True)
+    summary = {name: study[name] for name in STUDY_KEYS}
+    summary |= {"config": job.model_dump(), "collect_sha256": sha256(source), "icl_headline": headline_icl(averages)}
+    summary["form"] = next(iter(FORMS))  # the one that is drawn
+    write_tables(out, "fit.json", tables, summary, csv=True)
     return {"rows": {name: len(table) for name, table in tables.items()}}
-
-
-def rng_of(job: Spec, *words: str) -> np.random.Generator:
-    """A stream of its own for each estimate, so that adding a task leaves the other tasks' intervals as they were."""
-    return np.random.default_rng([job.seed, *(zlib.crc32(word.encode()) for word in words)])
 
 
 def ladder(marks: pd.DataFrame) -> pd.DataFrame:
@@ -84,7 +79,7 @@ def fit_trends(marks: pd.DataFrame, job: Spec) -> tuple[pd.DataFrame, pd.DataFra
         grid = np.append(np.linspace(x.min(), x.max(), INSIDE), np.linspace(x.max(), x.max() + job.extend, BEYOND)[1:])
         for form in FORMS.values():
             key = {"recipe": recipe, "schedule": schedule, "task": task, "form": form.name}
-            rng = rng_of(job, "trend", recipe, schedule, task)
+            rng = stream(job.seed, "trend", recipe, schedule, task)
             fitted = trend.fit(form, x, y, sizes, job.alpha, job.bootstrap, rng)
             trends.append(key | asdict(fitted.trend) | {"in_domain": bool(rows["in_domain"].iloc[0])})
             if fitted.trend.status != "ok":
@@ -109,30 +104,30 @@ def fit_correlations(marks: pd.DataFrame, icl: pd.DataFrame, main: str, job: Spe
     """
     rows = ladder(marks)
     rows = rows[rows["schedule"] == "finished"]
-    found = []
+    table = []
     for (recipe, task), group in rows.groupby(["recipe", "task"]):
         key = {"about": "flops-quality", "recipe": recipe, "x": "log10 FLOPs", "y": task}
-        found += coefficients(key, group["log_flops"], group["y"], group, job)
+        table += coefficients(key, group["log_flops"], group["y"], group, job)
     means = rows[(rows["recipe"] == main) & (rows["task"] == MEAN)]
     for task, group in icl.groupby("task"):
         both = means.merge(group[["checkpoint", "score"]], on="checkpoint")
         key = {"about": "icl-retrieval", "recipe": main, "x": task, "y": MEAN}
-        found += coefficients(key, both["score"], both["y"], both, job)
+        table += coefficients(key, both["score"], both["y"], both, job)
         # Exploratory: where either grows along a curve in C, what a line over C leaves is correlated by itself.
-        found += coefficients(key, both["score"], both["y"], both, job, control=both["log_flops"])
-    return pd.DataFrame(found)
+        table += coefficients(key, both["score"], both["y"], both, job, control=both["log_flops"])
+    return pd.DataFrame(table)
 
 
 def coefficients(
     key: dict, x: pd.Series, y: pd.Series, rows: pd.DataFrame, job: Spec, control: pd.Series | None = None
 ) -> list[dict]:
     """One row for each method, or for the partial Pearson correlation given log10 FLOPs."""
-    groups = trend.numbered(list(rows["size"]))
-    found = []
+    groups = trend.size_codes(list(rows["size"]))
+    table = []
     for method in correlate.METHODS if control is None else ["pearson"]:
-        rng = rng_of(job, method, *key.values())
+        rng = stream(job.seed, method, *key.values())
         values = (x.to_numpy(float), y.to_numpy(float), groups, method, job.alpha, job.bootstrap, rng)
-        one = correlate.correlate(*values, control=None if control is None else control.to_numpy(float))
+        result = correlate.correlate(*values, control=None if control is None else control.to_numpy(float))
         name = method if control is None else "partial pearson given log10 FLOPs"
-        found.append(key | {"method": name, "exploratory": control is not None} | asdict(one))
-    return found
+        table.append(key | {"method": name, "exploratory": control is not None} | asdict(result))
+    return table

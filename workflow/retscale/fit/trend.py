@@ -50,7 +50,7 @@ class Fit:
     draws: Draws | None = None
 
 
-def numbered(sizes: list[str]) -> np.ndarray:
+def size_codes(sizes: list[str]) -> np.ndarray:
     """Sizes as integers from 0."""
     return np.unique(np.asarray(sizes, dtype=str), return_inverse=True)[1]
 
@@ -73,14 +73,14 @@ def fit(
     log_flops, y = np.asarray(log_flops, float), np.asarray(y, float)
     if not (np.isfinite(log_flops).all() and np.isfinite(y).all()):
         raise ValueError("a trend needs finite values")
-    n, groups, fewest = len(y), numbered(sizes), len(form.parameters) + 1
+    n, groups, fewest = len(y), size_codes(sizes), len(form.parameters) + 1
     base = Trend(n, int(groups.max()) + 1 if n else 0, float(np.ptp(log_flops)) if n else 0.0)
     if n < fewest:
         return Fit(form, replace(base, reason=f"too few checkpoints ({n}); a trend needs {fewest}"))
     # Rounding of 6ND must not turn a decade into less than one.
     if base.decades < DECADES - 1e-6:
-        few = f"the checkpoints span {base.decades:.2f} decades of FLOPs; a trend needs {DECADES:g}"
-        return Fit(form, replace(base, reason=few))
+        span = f"the checkpoints span {base.decades:.2f} decades of FLOPs; a trend needs {DECADES:g}"
+        return Fit(form, replace(base, reason=span))
     if np.ptp(y) == 0:
         return Fit(form, replace(base, status="unidentified", reason="all values are equal"))
     centre = float(log_flops.mean())
@@ -103,22 +103,24 @@ def fit(
         r2=1 - residual / float(((y - y.mean()) ** 2).sum()),
         status="ok",
     )
-    known = components(columns, target, groups) if n >= MIXED_FROM else None
-    if known is None:
-        why = f"effects of size cannot be told from noise (checkpoints: {n}, sizes: {base.sizes})"
-        trend = replace(base, low=base.t_low, high=base.t_high, method="t", sigma=sigma, reason=why)
+    variance = components(columns, target, groups) if n >= MIXED_FROM else None
+    if variance is None:
+        reason = f"effects of size cannot be told from noise (checkpoints: {n}, sizes: {base.sizes})"
+        trend = replace(base, low=base.t_low, high=base.t_high, method="t", sigma=sigma, reason=reason)
         return Fit(form, trend, parameters, x)
-    draws = mixed_bootstrap(groups, known, replicates, rng)
+    draws = mixed_bootstrap(groups, variance, replicates, rng)
     half = float(half_width(draws, weights[None], alpha)[0])
-    why = f"one degree of freedom between {base.sizes} sizes makes the interval wide" if known.df_between == 1 else ""
+    reason = (
+        f"one degree of freedom between {base.sizes} sizes makes the interval wide" if variance.df_between == 1 else ""
+    )
     trend = replace(
         base,
         low=float(slope) - half,
         high=float(slope) + half,
         method="mixed bootstrap",
-        sigma=float(np.sqrt(known.sigma2())),
-        tau=float(np.sqrt(known.tau2())),
-        reason=why,
+        sigma=float(np.sqrt(variance.sigma2())),
+        tau=float(np.sqrt(variance.tau2())),
+        reason=reason,
     )
     return Fit(form, trend, parameters, x, draws)
 
@@ -128,9 +130,9 @@ def bands(fitted: Fit, grid: np.ndarray, alpha: float) -> dict[str, np.ndarray]:
 
     The new checkpoint is one of a new size. The trend must be `ok`.
     """
-    at, draws = grid - fitted.trend.centre, fitted.draws
-    curve = fitted.form.predict(fitted.parameters, at)
-    weights = fitted.form.weights(fitted.parameters, fitted.x, at)
+    x, draws = grid - fitted.trend.centre, fitted.draws
+    curve = fitted.form.predict(fitted.parameters, x)
+    weights = fitted.form.weights(fitted.parameters, fitted.x, x)
     if draws is None:
         factor = student(alpha, fitted.trend.n - len(fitted.parameters)) * fitted.trend.sigma
         leverage = (weights**2).sum(1)

@@ -66,11 +66,11 @@ def components(columns: np.ndarray, y: np.ndarray, groups: np.ndarray) -> Compon
     )
 
 
-def mixed_bootstrap(groups: np.ndarray, known: Components, replicates: int, rng: np.random.Generator) -> Draws:
+def mixed_bootstrap(groups: np.ndarray, variance: Components, replicates: int, rng: np.random.Generator) -> Draws:
     """New variances in each replicate: each sum of squares over a fresh chi-square of its degrees of freedom."""
-    sigma2 = known.ss_within / rng.chisquare(known.df_within, replicates)
-    between = known.ss_between / rng.chisquare(known.df_between, replicates)
-    return Draws(np.sqrt(sigma2), np.sqrt(np.maximum(0, (between - sigma2) / known.n0)), groups)
+    sigma2 = variance.ss_within / rng.chisquare(variance.df_within, replicates)
+    between = variance.ss_between / rng.chisquare(variance.df_between, replicates)
+    return Draws(np.sqrt(sigma2), np.sqrt(np.maximum(0, (between - sigma2) / variance.n0)), groups)
 
 
 def half_width(draws: Draws, weights: np.ndarray, alpha: float, new: bool = False) -> np.ndarray:

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from markupsafe import Markup
 
-from retscale.collect.means import MEAN, in_domain, over, shown
+from retscale.collect.means import MEAN, averaged_over, in_domain, shown_tasks
 from retscale.common.phrase import counted
 from retscale.common.tables import read_json, read_table, sha256
 from retscale.encoder.config import GIVEN
@@ -74,8 +74,8 @@ def facts(config: Spec, inputs: dict) -> dict:
     training = [described(PairsCard.read(Path(path)), config.pairs) for path in many(inputs, "pairs")]
     return {
         "study": study,
-        "over": over(study),
-        "shown": shown(study),
+        "over": averaged_over(study),
+        "shown": shown_tasks(study),
         "in_domain": [] if in_domain(MEAN, study) else list(study["in_domain"]),
         "averages": [MEAN, *study["groups"]],
         "config": config,
@@ -171,7 +171,7 @@ def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, co
     """
     values = {(p.checkpoint, p.recipe, p.task): p for p in points.itertuples()}
     averages = [MEAN, *study["groups"]]
-    tasks = sorted(set(points["task"]) - set(averages), key=lambda task: (task not in shown(study), task))
+    tasks = sorted(set(points["task"]) - set(averages), key=lambda task: (task not in shown_tasks(study), task))
     best = points[points["recipe"].isin([study["main_recipe"], GIVEN])].groupby("task")["y"].max()
     table = []
     for row in checkpoints.to_dict("records"):
