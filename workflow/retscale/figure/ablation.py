@@ -40,7 +40,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 8))
     else:
         for ax in grid.flat:
-            style.nothing(ax, "no checkpoint was trained\nwith a second recipe")
+            style.placeholder(ax, "no checkpoint was trained\nwith a second recipe")
 
     words = " ".join(difference_words(rows[rows["recipe"] == recipe], recipe, tables) for recipe in recipes)
     words = words or "No checkpoint was trained with a second recipe."

@@ -13,10 +13,10 @@ from retscale.figure.words import number
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
-    """A row a recipe. Left: mean score against training queries. Right: the first score's share of the last, by FLOPs."""
+    """One row per recipe. Left: mean score against training queries. Right: the first score's share of the last, by FLOPs."""
     rows, names = curves(tables)
     tasks = ", ".join(map(tables.title, names)) if len(names) < 4 else f"{len(names)} tasks"
-    recipes = [recipe for recipe in tables.facts["recipes"] if recipe in set(rows["recipe"])]
+    recipes = [recipe for recipe in tables.summary["recipes"] if recipe in set(rows["recipe"])]
     looks, widths = style.looks(tables.points, config), style.widths(rows["level"])
     count = max(len(recipes), 1)
     figure, grid = plt.subplots(count, 2, figsize=(config.width, 0.9 + 2.4 * count), squeeze=False)
@@ -30,7 +30,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         style.legends(figure, looks, list(rows["size"]), widths)
     else:
         for ax in grid.flat:
-            style.nothing(ax, "no encoder was kept\nduring training")
+            style.placeholder(ax, "no encoder was kept\nduring training")
 
     words = " ".join(recipe_words(rows[rows["recipe"] == recipe], recipe) for recipe in recipes)
     words = words or "No encoder was kept during training."
@@ -51,19 +51,19 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
 
 def curves(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
-    """One row a checkpoint, recipe and step, in this order, and the tasks and groups that the scores are means over.
+    """One row per checkpoint, recipe and step, in this order, and the tasks and groups that the scores are means over.
 
     `x`: training queries; `y`: the mean, in which a group of tasks counts once; `share` of the last `y`,
     null if that is 0.
     """
-    rows = tables.collected("curves").query("metric == @tables.facts['config']['metric']")
-    group = {task: name for name, parts in shown_tasks(tables.facts).items() for task in parts}
+    rows = tables.collected("curves").query("metric == @tables.summary['config']['metric']")
+    group = {task: name for name, parts in shown_tasks(tables.summary).items() for task in parts}
     rows = rows.assign(group=rows["task"].map(group))
     encoder = ["checkpoint", "recipe"]
     key = [*encoder, "step", "queries"]
     means = rows.groupby([*key, "group"])["value"].mean().groupby(key).mean().rename("y").reset_index()
-    facts = tables.points.drop_duplicates("checkpoint")[["checkpoint", "size", "level", "flops", "hollow"]]
-    means = means.merge(facts, on="checkpoint").sort_values(key, ignore_index=True)
+    checkpoints = tables.points.drop_duplicates("checkpoint")[["checkpoint", "size", "level", "flops", "hollow"]]
+    means = means.merge(checkpoints, on="checkpoint").sort_values(key, ignore_index=True)
     last = means.groupby(encoder)["y"].transform("last")
     return means.assign(x=means["queries"], share=means["y"] / last.where(last > 0)), sorted(rows["group"].unique())
 
@@ -80,33 +80,33 @@ def learning(ax: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], widths:
     for _, line in rows.groupby("checkpoint"):
         last = line.iloc[-1]
         look, width = looks[last["size"]], widths.get(last["level"], style.THIN)
-        ax.plot(line["x"], line["y"], color=look.colour, linewidth=width, marker=".", markersize=3, zorder=3)
+        ax.plot(line["x"], line["y"], color=look.color, linewidth=width, marker=".", markersize=3, zorder=3)
         style.mark(ax, last, look, last["x"], last["y"], last["hollow"], size=4.2, clip_on=False)
     ax.set_xticks(sorted(rows["x"].unique()))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.tick_params("x", rotation=30)
     ax.set_xlabel("training queries")
-    wide(ax, rows["y"].max() / 10)
+    widen(ax, rows["y"].max() / 10)
 
 
 def early(ax: Axes, rows: pd.DataFrame, looks: dict[str, style.Look]) -> None:
     """The first point of each line over its last, for one recipe."""
     if rows.empty:
-        style.nothing(ax, "no checkpoint\nwith known FLOPs")
+        style.placeholder(ax, "no checkpoint\nwith known FLOPs")
         return
     for row in rows.itertuples():
         style.mark(ax, row, looks[row.size], row.flops, row.share, row.hollow)
     ax.axhline(1, color="#444444", linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=1)
     style.flops_axis(ax, rows["flops"], label=False)
     ax.set_xlabel("pretraining FLOPs")
-    wide(ax, 0.1)
+    widen(ax, 0.1)
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.set_ylabel("first score / last score")
 
 
-def wide(ax: Axes, least: float) -> None:
-    """A vertical axis that spans `least` or more: noise must not look like learning."""
+def widen(ax: Axes, least: float) -> None:
+    """Make the vertical axis span at least `least`: noise must not look like learning."""
     low, high = ax.get_ylim()
     if (room := least - (high - low)) > 0:
         ax.set_ylim(low - room / 2, high + room / 2)

@@ -18,7 +18,7 @@ MARK_COLUMNS = ["checkpoint", "recipe", "task", "x", "y", "low", "high", "x_low"
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure with its marks (MARK_COLUMNS, one row a mark), caption and alternative text."""
+    """A figure with its marks (MARK_COLUMNS, one row per mark), caption and alternative text."""
 
     figure: Figure
     title: str
@@ -29,37 +29,38 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of `collect`, `fit` and perhaps `external`, read when asked for and refused when their hash is not the recorded one."""
+    """The tables of `collect`, `fit` and perhaps `external`, read on demand and refused if their hash is not the recorded one."""
 
     collect: Path
     fit: Path
     external: Path | None = None
 
     @cached_property
-    def facts(self) -> dict:
+    def summary(self) -> dict:
+        """fit.json without its tables."""
         return read_json(self.fit)
 
     @property
     def main(self) -> str:
-        return self.facts["main_recipe"]
+        return self.summary["main_recipe"]
 
     @property
     def metric(self) -> str:
-        return label(self.facts["config"]["metric"])
+        return label(self.summary["config"]["metric"])
 
     @property
     def averaged_over(self) -> str:
         """What the mean is over, such as `14 zero-shot tasks`."""
-        return averaged_over(self.facts)
+        return averaged_over(self.summary)
 
     def title(self, task: str) -> str:
         """The name of a task or group, marked where the encoders were trained on data of its kind."""
-        return f"{task} (in-domain)" if in_domain(task, self.facts) else task
+        return f"{task} (in-domain)" if in_domain(task, self.summary) else task
 
     @property
     def percent(self) -> str:
         """Such as `95%`."""
-        return f"{100 * (1 - self.facts['config']['alpha']):g}%"
+        return f"{100 * (1 - self.summary['config']['alpha']):g}%"
 
     def table(self, name: str) -> pd.DataFrame:
         return read_table(self.fit, name)
@@ -86,7 +87,7 @@ class Tables:
 
     @cached_property
     def published(self) -> pd.DataFrame:
-        """Others' points, hollow: a row a model and task, and the `mean` of those with the whole headline."""
+        """Others' points, hollow: one row per model and task, and the `mean` of those with the whole headline."""
         if self.external is None:
             return pd.DataFrame({name: [] for name in ("model", "task", "y", "flops", "source", "file", "sha256")})
         return read_table(self.external, "external")
@@ -98,7 +99,7 @@ class Tables:
 
     def drawn(self, name: str) -> pd.DataFrame:
         """The rows of `trends`, `parameters` or `predictions` that are drawn: finished checkpoints, one form."""
-        return self.table(name).query("form == @self.facts['form'] and schedule == 'finished'")
+        return self.table(name).query("form == @self.summary['form'] and schedule == 'finished'")
 
     def trend(self, recipe: str, task: str) -> pd.Series | None:
         """The trend, whatever its status."""
@@ -115,7 +116,7 @@ class Tables:
         return self.drawn("predictions").query("recipe == @recipe and task == @task")
 
     def stamp(self) -> str:
-        """The hashes of the tables of contents; each names the hashes of its tables."""
+        """The hashes of collect.json, fit.json and external.json, which hold the hashes of the tables."""
         paths = [path for path in (self.collect, self.fit, self.external) if path]
         return "; ".join(f"{path.name} sha256 {sha256(path)}" for path in paths)
 

@@ -12,7 +12,7 @@ from retscale.figure.words import ladder_words
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
-    """The mean score against FLOPs, one line a level of tokens per parameter, one marker a size."""
+    """The mean score against FLOPs, one line per level of tokens per parameter, one marker per size."""
     rows = tables.of(tables.main, MEAN)
     others = tables.published_of(MEAN)
     looks = style.looks(tables.points, config)
@@ -22,16 +22,16 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     handles = []
     for i, level in enumerate(levels):
         line = rows[(rows["level"] == level) & ~rows["hollow"]].sort_values("n_params")
-        grey = str(0.25 + 0.4 * i / max(len(levels) - 1, 1))
+        gray = str(0.25 + 0.4 * i / max(len(levels) - 1, 1))
         dashes = style.DASHES[i % len(style.DASHES)]
-        ax.plot(line["flops"], line["y"], color=grey, linestyle=dashes, zorder=2)
-        handles.append(Line2D([], [], color=grey, linestyle=dashes, label=f"{level:.3g}"))
+        ax.plot(line["flops"], line["y"], color=gray, linestyle=dashes, zorder=2)
+        handles.append(Line2D([], [], color=gray, linestyle=dashes, label=f"{level:.3g}"))
     for row in rows.itertuples():
-        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].colour, alpha=0.5, linewidth=1, zorder=3)
+        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].color, alpha=0.5, linewidth=1, zorder=3)
         style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow)
     published.draw(ax, others, names=True)
     if rows.empty:
-        style.nothing(ax, "no checkpoint with known compute\nand a score on every task")
+        style.placeholder(ax, "no checkpoint with known compute\nand a score on every task")
     else:
         style.flops_axis(ax, pd.concat([rows["flops"], others["flops"]]))
         ax.set_ylabel(f"mean {tables.metric} over {tables.averaged_over}")

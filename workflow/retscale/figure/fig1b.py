@@ -28,23 +28,23 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
     trend_and_bands(ax, band, config)
     for size, line in rows[~rows["hollow"]].groupby("size"):
-        ax.plot(line["flops"], line["y"], color=looks[size].colour, linewidth=0.9, alpha=0.8, zorder=3)
+        ax.plot(line["flops"], line["y"], color=looks[size].color, linewidth=0.9, alpha=0.8, zorder=3)
     for row in rows.itertuples():
-        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].colour, alpha=0.5, linewidth=1, zorder=4)
+        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].color, alpha=0.5, linewidth=1, zorder=4)
         style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow)
     published.draw(ax, others, names=True)
     for row in unknown.itertuples():
-        ax.axhline(row.y, color=style.GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=2)
+        ax.axhline(row.y, color=style.GRAY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=2)
         ax.annotate(
             row.checkpoint,
             (0.01, row.y),
             xycoords=("axes fraction", "data"),
             va="bottom",
-            color=style.GREY,
+            color=style.GRAY,
             fontsize="small",
         )
     if rows.empty:
-        style.nothing(ax, "no checkpoint with known compute\nand a score on every task")
+        style.placeholder(ax, "no checkpoint with known compute\nand a score on every task")
     else:
         style.flops_axis(ax, pd.concat([rows["flops"], others["flops"]]), to=band["flops"].max() if len(band) else None)
         ax.set_ylabel(f"mean {tables.metric} over {tables.averaged_over}")

@@ -20,7 +20,7 @@ COLUMNS = 4
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """Small multiples ordered by slope; every panel spans the same range of y, so slopes compare by eye."""
-    names = list(shown_tasks(tables.facts))
+    names = list(shown_tasks(tables.summary))
     trends = tables.drawn("trends").query("recipe == @tables.main and task in @names")
     known = tables.points.query("recipe == @tables.main and task in @names")["task"].unique()
     # Steepest first, tasks without a trend last.
@@ -35,11 +35,11 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     figure, grid = plt.subplots(figsize=(config.width, 0.75 + 1.4 * count), **shape)
     spans = [max(np.ptp(ends(by_task[task], others[task])), 0.02) for task in order if len(by_task[task])]
     span = 1.12 * max(spans, default=1.0)
-    found = trends.set_index("task")
+    trend_of = trends.set_index("task")
     for ax, task in zip(grid.flat, order, strict=False):
         panel(ax, by_task[task], others[task], tables.prediction(tables.main, task), span, looks, config)
         ax.set_title(task, loc="left", pad=12, fontweight="bold", fontsize=config.font_size - 0.5)
-        below = f"{slope_words(found, task)}{', in-domain' if in_domain(task, tables.facts) else ''}"
+        below = f"{slope_words(trend_of, task)}{', in-domain' if in_domain(task, tables.summary) else ''}"
         ax.text(0, 1.025, below, transform=ax.transAxes, fontsize=config.font_size - 1.8, color="#444444")
     for ax in grid.flat[len(order) :]:
         ax.set_visible(False)
@@ -51,7 +51,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     every = pd.concat(by_task.values()) if by_task else tables.points.head(0)
     theirs = pd.concat(others.values()) if others else tables.published.head(0)
     if every.empty:
-        style.nothing(grid.flat[0], "no checkpoint with known compute")
+        style.placeholder(grid.flat[0], "no checkpoint with known compute")
     else:
         style.flops_axis(grid.flat[0], pd.concat([every["flops"], theirs["flops"]]), label=False)
         figure.supxlabel("pretraining compute, 6 × parameters × tokens (FLOPs)", fontsize=config.font_size)
@@ -73,7 +73,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"{counted(len(order), 'small scatter plot')} of {tables.metric} against logarithmic FLOPs, one for each task. "
     )
     alt += " ".join(
-        f"{tables.title(task)}: slope per decade {slope_words(found, task)}. {ladder_words(by_task[task])}"
+        f"{tables.title(task)}: slope per decade {slope_words(trend_of, task)}. {ladder_words(by_task[task])}"
         for task in order
     )
     alt += published.words(tables, None)
@@ -83,7 +83,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
 def in_domain_words(tables: Tables, names: list[str]) -> str:
     """What the mark means, if a panel bears it."""
-    marked = any(in_domain(name, tables.facts) for name in names)
+    marked = any(in_domain(name, tables.summary) for name in names)
     return (
         "In-domain: the encoders were trained on data of this kind, so it counts in no zero-shot mean. "
         if marked
@@ -109,7 +109,7 @@ def panel(
     """One task."""
     trend_and_bands(ax, band[~band["extrapolated"].astype(bool)], config, prediction=False)
     for row in rows.itertuples():
-        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].colour, alpha=0.5, linewidth=0.8, zorder=3)
+        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].color, alpha=0.5, linewidth=0.8, zorder=3)
         style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow, size=3.8)
     published.draw(ax, others, size=3.4)
     if len(rows):

@@ -12,28 +12,28 @@ from retscale.figure.words import interval, ladder_words, number
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
-    """Mean in-context score against mean retrieval score, one mark a checkpoint."""
+    """Mean in-context score against mean retrieval score, one mark per checkpoint."""
     icl = tables.table("icl_points")
     tasks = icl[(icl["task"] != MEAN) & icl["file"].notna()]["task"].nunique()
-    headline = tables.facts["icl_headline"]
-    what = f"{headline} of the gauntlet" if headline else f"mean in-context score over {counted(tasks, 'task')}"
+    headline = tables.summary["icl_headline"]
+    icl_score = f"{headline} of the gauntlet" if headline else f"mean in-context score over {counted(tasks, 'task')}"
     icl = icl[icl["task"] == MEAN][["checkpoint", "score", "stderr"]]
     rows = tables.of(tables.main, MEAN).merge(icl, on="checkpoint")
     looks = style.looks(tables.points, config)
     # A normal approximation: a mean over many items.
-    half = rows["stderr"].astype(float) * _quantile(tables.facts["config"]["alpha"])
+    half = rows["stderr"].astype(float) * _quantile(tables.summary["config"]["alpha"])
     rows = rows.assign(x_low=rows["score"] - half, x_high=rows["score"] + half)
 
     figure, ax = plt.subplots(figsize=(config.width, config.width * 0.5))
     for row in rows.itertuples():
-        bar = {"color": looks[row.size].colour, "alpha": 0.45, "linewidth": 1, "zorder": 3}
+        bar = {"color": looks[row.size].color, "alpha": 0.45, "linewidth": 1, "zorder": 3}
         ax.plot([row.score] * 2, [row.low, row.high], **bar)
         ax.plot([row.x_low, row.x_high], [row.y] * 2, **bar)
         style.mark(ax, row, looks[row.size], row.score, row.y, row.hollow)
     if rows.empty:
-        style.nothing(ax, "no checkpoint has both scores")
+        style.placeholder(ax, "no checkpoint has both scores")
     else:
-        ax.set_xlabel(f"{what}, (accuracy − baseline) / (1 − baseline)")
+        ax.set_xlabel(f"{icl_score}, (accuracy − baseline) / (1 − baseline)")
         ax.set_ylabel(f"mean {tables.metric} over {tables.averaged_over}")
     legend = figure.legend(
         handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right upper"
@@ -43,7 +43,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     words = correlation_words(tables)
     caption = (
         "**Figure 3. In-context learning against retrieval.** Baseline-subtracted accuracy of the pretrained "
-        f"checkpoint ({what}) "
+        f"checkpoint ({icl_score}) "
         f"against mean {tables.metric} of its encoder, recipe `{tables.main}`. {words} Bars: "
         f"{tables.percent} intervals over "
         "items (normal) and queries (bootstrap). Both scores grow with compute, so a high correlation by itself "

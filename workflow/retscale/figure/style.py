@@ -21,7 +21,7 @@ from retscale.figure.config import FigureConfig
 
 MARKERS = "os^DvPX<>ph*d8"
 DASHES = ["-", (0, (5, 2)), (0, (5, 1.5, 1, 1.5)), (0, (1.2, 1.5)), (0, (8, 2, 1, 2, 1, 2))]
-GREY = "#7a7a7a"
+GRAY = "#7a7a7a"
 THIN, THICK = 0.6, 1.7  # points, of a line for the fewest and the most tokens per parameter
 WIDTHS = 5  # at most so many line widths in a legend
 
@@ -30,7 +30,7 @@ WIDTHS = 5  # at most so many line widths in a legend
 class Look:
     """Color and marker of a size."""
 
-    colour: tuple[float, float, float]
+    color: tuple[float, float, float]
     marker: str
 
 
@@ -83,7 +83,7 @@ def mark(
     ax: Axes, row: NamedTuple, look: Look, x: float, y: float, hollow: bool = False, size: float = 5.0, **over
 ) -> None:
     """One mark; hollow ones enter no fit."""
-    style = {"marker": look.marker, "color": look.colour, "markersize": size, "linestyle": "none", "zorder": 5}
+    style = {"marker": look.marker, "color": look.color, "markersize": size, "linestyle": "none", "zorder": 5}
     face = (
         {"markerfacecolor": "white", "markeredgewidth": 1.0}
         if hollow
@@ -92,27 +92,29 @@ def mark(
     ax.plot([x], [y], **(style | face | over))
 
 
-def size_legend(looks_: dict[str, Look], sizes: list[str]) -> list[Line2D]:
+def size_legend(look_of: dict[str, Look], sizes: list[str]) -> list[Line2D]:
     """Legend entries of the sizes that are drawn."""
     style = {"linestyle": "none", "markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.5}
     return [
-        Line2D([], [], color=looks_[s].colour, marker=looks_[s].marker, label=s, **style) for s in looks_ if s in sizes
+        Line2D([], [], color=look_of[s].color, marker=look_of[s].marker, label=s, **style)
+        for s in look_of
+        if s in sizes
     ]
 
 
 def widths(levels: pd.Series) -> dict[float, float]:
     """Line widths, in points, of tokens per parameter."""
-    found = sorted(levels.dropna().unique())
-    return dict(zip(found, np.linspace(THIN, THICK, len(found)), strict=True))
+    values = sorted(levels.dropna().unique())
+    return dict(zip(values, np.linspace(THIN, THICK, len(values)), strict=True))
 
 
-def legends(figure: Figure, looks_: dict[str, Look], sizes: list[str], widths_: dict[float, float]) -> None:
+def legends(figure: Figure, look_of: dict[str, Look], sizes: list[str], width_of: dict[float, float]) -> None:
     """Of a figure of lines: sizes to the right, widths below; of many widths some."""
-    beside = size_legend(looks_, sizes)
+    beside = size_legend(look_of, sizes)
     figure.legend(handles=beside, title="parameters", loc="outside right upper")._legend_box.align = "left"
-    levels = list(widths_)
+    levels = list(width_of)
     shown = sorted({levels[round(i)] for i in np.linspace(0, len(levels) - 1, min(len(levels), WIDTHS))})
-    below = [Line2D([], [], color="#444444", linewidth=widths_[level], label=f"{level:.3g}") for level in shown]
+    below = [Line2D([], [], color="#444444", linewidth=width_of[level], label=f"{level:.3g}") for level in shown]
     if below:
         title = "tokens per parameter in pretraining"
         figure.legend(handles=below, title=title, loc="outside lower center", ncols=len(below), handlelength=3)
@@ -138,9 +140,9 @@ def _two_or_five(value: float, _: int | None) -> str:
     return rf"${digit:.0f}\times10^{{{exponent}}}$" if min(abs(digit - 2), abs(digit - 5)) < 1e-6 else ""
 
 
-def nothing(ax: Axes, text: str) -> None:
+def placeholder(ax: Axes, text: str) -> None:
     """Say in the axes why they hold no marks."""
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GREY, wrap=True)
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GRAY, wrap=True)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.grid(False)

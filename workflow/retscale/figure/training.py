@@ -21,9 +21,9 @@ GUESS = {"color": "#444444", "linewidth": 1.0, "linestyle": (0, (1, 1.5))}
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
-    """Training loss against step, one panel a recipe, one line a checkpoint that ends in the mark of its size."""
+    """Training loss against step, one panel per recipe, one line per checkpoint that ends in the mark of its size."""
     rows = curves(tables)
-    recipes = [recipe for recipe in tables.facts["recipes"] if recipe in set(rows["recipe"])]
+    recipes = [recipe for recipe in tables.summary["recipes"] if recipe in set(rows["recipe"])]
     looks = style.looks(tables.points, config)
     widths = style.widths(rows["level"])
 
@@ -39,7 +39,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         figure.supylabel("training loss (nats, log scale)", fontsize=config.font_size)
         style.legends(figure, looks, list(rows["size"]), widths)
     else:
-        style.nothing(grid.flat[0], "no training to draw")
+        style.placeholder(grid.flat[0], "no training to draw")
 
     words = " ".join(end_words(rows[rows["recipe"] == recipe], recipe) for recipe in recipes)
     caption = (
@@ -58,8 +58,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
 def curves(tables: Tables) -> pd.DataFrame:
     """Every line of the logs, with what is known of its checkpoint; by checkpoint, recipe and step."""
-    facts = tables.points.drop_duplicates("checkpoint")[["checkpoint", "size", "level", "hollow"]]
-    return tables.collected("training").merge(facts, on="checkpoint")
+    checkpoints = tables.points.drop_duplicates("checkpoint")[["checkpoint", "size", "level", "hollow"]]
+    return tables.collected("training").merge(checkpoints, on="checkpoint")
 
 
 def averaged(log: pd.DataFrame) -> pd.DataFrame:
@@ -79,10 +79,8 @@ def panel(ax: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], widths: di
         last = line.iloc[-1]
         look = looks[last["size"]]
         if len(line) < len(log):
-            ax.plot(log["step"], log["loss"], color=look.colour, linewidth=0.4, alpha=0.2, zorder=1)
-        ax.plot(
-            line["step"], line["loss"], color=look.colour, linewidth=widths.get(last["level"], style.THIN), zorder=3
-        )
+            ax.plot(log["step"], log["loss"], color=look.color, linewidth=0.4, alpha=0.2, zorder=1)
+        ax.plot(line["step"], line["loss"], color=look.color, linewidth=widths.get(last["level"], style.THIN), zorder=3)
         style.mark(ax, last, look, last["step"], last["loss"], last["hollow"], size=4.2, clip_on=False)
     guess = rows["chance"].iloc[0]
     if not math.isnan(guess):
