@@ -116,19 +116,19 @@ def claims(tables: dict[str, pd.DataFrame], main: str, form: str, near: float, h
     mean = trends.query("task == 'mean'")
     icl = tables["correlations"]
     icl = icl.query("about == 'icl-retrieval' and x == 'mean'") if len(icl) else icl
-    found = [trend_claim(_first(mean))]
+    results = [trend_claim(_first(mean))]
     for direction in ("size", "tokens"):
         rows = effects[effects["direction"] == direction] if len(effects) else effects
-        found.append(effect_claim(_first(rows), direction))
+        results.append(effect_claim(_first(rows), direction))
     pairs = tables["pairs"]
-    found.append(equal_compute_claim(pairs[pairs["recipe"] == main], near))
-    found.append(tasks_claim(trends.query("task in @headline")))
+    results.append(equal_compute_claim(pairs[pairs["recipe"] == main], near))
+    results.append(tasks_claim(trends.query("task in @headline")))
     if len(icl):
         pearson, partial = icl.query("method == 'pearson'"), icl[icl["exploratory"].astype(bool)]
-        found.append(icl_claim(_first(pearson), _first(partial)))
+        results.append(icl_claim(_first(pearson), _first(partial)))
     else:
-        found.append(icl_claim(None, None))
-    return found
+        results.append(icl_claim(None, None))
+    return results
 
 
 def _first(rows: pd.DataFrame) -> pd.Series | None:

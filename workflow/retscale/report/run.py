@@ -42,36 +42,36 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    named = {"number": _number, "interval": _interval, "p": p_value}
-    environment.filters |= named | {filter.__name__: filter for filter in (count, counted, scientific, short, inline)}
-    page = environment.get_template("template.html").render(facts(config, inputs))
+    renamed = {"number": _number, "interval": _interval, "p": p_value}
+    environment.filters |= renamed | {filter.__name__: filter for filter in (count, counted, scientific, short, inline)}
+    page = environment.get_template("template.html").render(template_values(config, inputs))
     (out / "report.html").write_text(page, encoding="utf-8")
     return {"bytes": len(page.encode())}
 
 
-def facts(config: Spec, inputs: dict) -> dict:
+def template_values(config: Spec, inputs: dict) -> dict:
     """Everything that the template shows."""
     collect, fit = Path(inputs["collect"]), Path(inputs["fit"])
     study, fitted = read_json(collect), read_json(fit)
     tables = {name: read_table(fit, name) for name in FIT_TABLES}
-    known = tables["points"][tables["points"]["y"].notna()]
+    scored = tables["points"][tables["points"]["y"].notna()]
     checkpoints = read_table(collect, "checkpoints").sort_values(["flops", "checkpoint"])
     main, options = study["main_recipe"], fitted["config"]
     of_mean = "recipe == @main and task == 'mean' and schedule == 'finished' and form == @fitted['form']"
     mean = tables["trends"].query(of_mean)
     parameters = tables["parameters"].query(of_mean).set_index("parameter")["value"].to_dict()
     metric, percent = label(options["metric"]), f"{100 * (1 - options['alpha']):g}%"
-    rank = tables["correlations"]
-    rank = (
-        rank.query("about == 'flops-quality' and recipe == @main and y == 'mean' and method == 'spearman'")
-        if len(rank)
-        else rank
+    correlation = tables["correlations"]
+    correlation = (
+        correlation.query("about == 'flops-quality' and recipe == @main and y == 'mean' and method == 'spearman'")
+        if len(correlation)
+        else correlation
     )
     scores = read_table(collect, "scores")
     ties = scores.groupby("task")["ties"].max()
-    tasks = [described(TaskCard.read(Path(path)), config.tasks) for path in many(inputs, "tasks")]
+    tasks = [described(TaskCard.read(Path(path)), config.tasks) for path in paths_of(inputs, "tasks")]
     tasks = [task | {"odd": odd(task["notes"]), "ties": int(ties.get(task["id"], 0))} for task in tasks]
-    training = [described(PairsCard.read(Path(path)), config.pairs) for path in many(inputs, "pairs")]
+    training = [described(PairsCard.read(Path(path)), config.pairs) for path in paths_of(inputs, "pairs")]
     return {
         "study": study,
         "over": averaged_over(study),
@@ -85,11 +85,11 @@ def facts(config: Spec, inputs: dict) -> dict:
         "options": options,
         "span": span(checkpoints),
         "trend": trend_words(mean.iloc[0] if len(mean) else None, parameters, percent, metric),
-        "rank": rank.iloc[0].to_dict() if len(rank) and rank.iloc[0]["status"] == "ok" else None,
-        "figures": [figure(Path(path)) for path in many(inputs, "figures")],
+        "rank": correlation.iloc[0].to_dict() if len(correlation) and correlation.iloc[0]["status"] == "ok" else None,
+        "figures": [figure(Path(path)) for path in paths_of(inputs, "figures")],
         "claims": claims(tables, main, fitted["form"], options["near"], list(study["headline"])),
         "growth_rule": GROWTH_RULE,
-        "scores": score_table(checkpoints, known, study, config),
+        "scores": score_table(checkpoints, scored, study, config),
         "absent": rows(tables["points"].query("missing != ''")),
         "instruction_metrics": INSTRUCTION,
         "following": rows(scores[scores["metric"].isin(INSTRUCTION)]),
@@ -105,16 +105,20 @@ def facts(config: Spec, inputs: dict) -> dict:
         "tasks": tasks,
         "text": read_json(Path(inputs["text"])) if inputs.get("text") else None,
         "training": training,
-        "mined": [mined(Path(path)) for path in many(inputs, "negatives")],
-        "leakage": [read_json(Path(path)) for path in many(inputs, "leakage")],
-        "models": {name: found for name, found in sorted(config.checkpoints.items()) if found.licence or found.origin},
+        "mined": [mined(Path(path)) for path in paths_of(inputs, "negatives")],
+        "leakage": [read_json(Path(path)) for path in paths_of(inputs, "leakage")],
+        "models": {
+            name: description
+            for name, description in sorted(config.checkpoints.items())
+            if description.licence or description.origin
+        },
         "hashes": hashes(inputs),
     }
 
 
-def many(inputs: dict, name: str) -> list:
-    found = inputs.get(name, [])
-    return list(found) if isinstance(found, list | tuple) else [found]
+def paths_of(inputs: dict, name: str) -> list:
+    paths = inputs.get(name, [])
+    return list(paths) if isinstance(paths, list | tuple) else [paths]
 
 
 def span(checkpoints: pd.DataFrame) -> dict:
@@ -169,10 +173,10 @@ def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, co
 
     The scores of an encoder made elsewhere are in the columns of the main recipe.
     """
-    values = {(p.checkpoint, p.recipe, p.task): p for p in points.itertuples()}
+    values = {(point.checkpoint, point.recipe, point.task): point for point in points.itertuples()}
     averages = [MEAN, *study["groups"]]
     tasks = sorted(set(points["task"]) - set(averages), key=lambda task: (task not in shown_tasks(study), task))
-    best = points[points["recipe"].isin([study["main_recipe"], GIVEN])].groupby("task")["y"].max()
+    best_scores = points[points["recipe"].isin([study["main_recipe"], GIVEN])].groupby("task")["y"].max()
     table = []
     for row in checkpoints.to_dict("records"):
         name = row["checkpoint"]
@@ -180,9 +184,16 @@ def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, co
         recipes = [main if recipe == study["main_recipe"] else recipe for recipe in study["recipes"]]
         means = [values.get((name, recipe, average)) for average in averages for recipe in recipes]
         scores = [values.get((name, main, task)) for task in tasks]
-        cells = [{"y": s.y, "best": s.y == best[task]} if s else None for s, task in zip(scores, tasks, strict=True)]
+        cells = [
+            {"y": score.y, "best": score.y == best_scores[task]} if score else None
+            for score, task in zip(scores, tasks, strict=True)
+        ]
         table.append(
-            row | {"means": [{"y": m.y, "low": m.low, "high": m.high} if m else None for m in means], "scores": cells}
+            row
+            | {
+                "means": [{"y": mean.y, "low": mean.low, "high": mean.high} if mean else None for mean in means],
+                "scores": cells,
+            }
         )
     marked = [f"{task} (in-domain)" if in_domain(task, study) else task for task in tasks]
     return {"tasks": marked, "rows": table}
@@ -190,14 +201,14 @@ def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, co
 
 def external(path: Path) -> dict:
     """The published tables, and one row per model: its facts, its mean and its score on each task."""
-    found, points = read_json(path), read_table(path, "external")
+    summary, points = read_json(path), read_table(path, "external")
     values = {(row.model, row.task): row.y for row in points.itertuples()}
-    tasks = [name for name in found["headline"] if name in set(points["task"])]
+    tasks = [name for name in summary["headline"] if name in set(points["task"])]
     tasks += sorted(set(points["task"]) - {MEAN, *tasks})
     models = points.drop_duplicates("model").sort_values(["flops", "model"]).to_dict("records")
-    number_of = {table["source"]: number for number, table in enumerate(found["tables"], 1)}
+    number_of = {table["source"]: number for number, table in enumerate(summary["tables"], 1)}
     return {
-        **found,
+        **summary,
         "tasks": tasks,
         "rows": [
             row
@@ -212,18 +223,18 @@ def external(path: Path) -> dict:
 
 def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: Spec) -> dict:
     """One row per checkpoint: the mean in-context score and each task's."""
-    values = {(p.checkpoint, p.task): p.score for p in icl.itertuples()}
+    values = {(point.checkpoint, point.task): point.score for point in icl.itertuples()}
     tasks = sorted(set(icl[icl["file"].notna()]["task"]))
-    found = [name for name in checkpoints["checkpoint"] if any(key[0] == name for key in values)]
+    evaluated = [name for name in checkpoints["checkpoint"] if any(key[0] == name for key in values)]
     return {
         "tasks": tasks,
-        "rows": [(name, [values.get((name, task)) for task in [MEAN, *tasks]]) for name in found],
+        "rows": [(name, [values.get((name, task)) for task in [MEAN, *tasks]]) for name in evaluated],
     }
 
 
 def icl_tasks(icl: pd.DataFrame, config: Spec) -> list[dict]:
     """One row per in-context task: size, baseline, widest interval of its score, what is odd about it, its source."""
-    found = []
+    table = []
     for task, rows in icl.groupby("task"):
         notes = [note for odd in dict.fromkeys(rows["odd"]) for note in odd.split("; ") if note]
         phrases = {
@@ -241,31 +252,31 @@ def icl_tasks(icl: pd.DataFrame, config: Spec) -> list[dict]:
             )
         half = (rows["high"].astype(float) - rows["low"].astype(float)).max() / 2
         baseline = rows["baseline"].astype(float).iloc[0]
-        told = config.icl.get(task, Described())
-        found.append(
+        description = config.icl.get(task, Described())
+        table.append(
             {
                 "task": task,
                 "items": rows["n_items"].iloc[0],
                 "baseline": baseline,
                 "half": half / (1 - baseline),
                 "notes": list(dict.fromkeys(notes)),
-                "told": told,
+                "description": description,
             }
         )
-    return found
+    return table
 
 
 def icl_averages(checkpoints: pd.DataFrame, averages: pd.DataFrame) -> list[dict]:
     """One entry per version of the gauntlet: its categories and averages by checkpoint, and why some are missing."""
-    found = []
+    tables = []
     for version, rows in averages.groupby("gauntlet", sort=False):
         names = list(dict.fromkeys(rows["name"]))
         cells = {(row["checkpoint"], row["name"]): row for row in rows.to_dict("records")}
-        known = [name for name in checkpoints["checkpoint"] if (name, names[0]) in cells]
+        evaluated = [name for name in checkpoints["checkpoint"] if (name, names[0]) in cells]
         absent = {row["name"]: row["missing"] for row in cells.values() if row["missing"]}
-        table = [(name, [cells[name, column] for column in names]) for name in known]
-        found.append({"version": version, "names": names, "rows": table, "absent": absent})
-    return found
+        table = [(name, [cells[name, column] for column in names]) for name in evaluated]
+        tables.append({"version": version, "names": names, "rows": table, "absent": absent})
+    return tables
 
 
 def rows(table: pd.DataFrame) -> list[dict]:
@@ -275,11 +286,11 @@ def rows(table: pd.DataFrame) -> list[dict]:
 
 def hashes(inputs: dict) -> list[tuple[str, str, str]]:
     """Name, file and sha256 of every input, in the order of their names."""
-    found = []
+    inputs_with_hashes = []
     for name in sorted(inputs):
-        for path in sorted(Path(path) for path in many(inputs, name)):
-            found.append((name, f"{path.parent.name}/{path.name}", sha256(path)))
-    return found
+        for path in sorted(Path(path) for path in paths_of(inputs, name)):
+            inputs_with_hashes.append((name, f"{path.parent.name}/{path.name}", sha256(path)))
+    return inputs_with_hashes
 
 
 def inline(text: str) -> str:
