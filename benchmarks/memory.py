@@ -31,7 +31,7 @@ QUERIES, WIDTH = 1000, 256
 class RandomEncoder:
     """The vectors of texts are random; a text is its number."""
 
-    models, reads, sha256 = [None], "numbers", "random"
+    models, tokenization, sha256 = [None], "numbers", "random"
 
     def tokens(self, texts: list[str], side: str) -> list[np.ndarray]:
         return [np.array([int(text)], np.int32) for text in texts]

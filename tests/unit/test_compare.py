@@ -71,7 +71,7 @@ def test_the_command_prints_the_test_and_the_queries_that_differ_most(study, cap
     assert lines[2].startswith(
         f"A - B  +0.1667 ndcg_at_10, 95% interval [{result.low:+.4f}, {result.high:+.4f}], p = 0."
     )
-    assert lines[3] == "6 queries: A is better in 3, B in 1, 2 ties"
+    assert lines[3] == "6 queries: A is better on 3, B on 1, 2 ties"
     assert lines[-2:] == ["0.9000  0.1000  +0.8000  q1  what is q1?", "0.3000  0.1000  +0.2000  q3  what is q3?"]
 
 
@@ -87,13 +87,13 @@ def test_files_need_no_task_and_texts_are_left_out_where_there_are_none(study, c
 @pytest.mark.parametrize(
     ("change", "more", "says"),
     [
-        ({"queries": [*QUERIES[:5], "q9"]}, (), "has ndcg_at_10 of 1 query that .* lacks, such as 'q5'"),
+        ({"queries": [*QUERIES[:5], "q9"]}, (), "has ndcg_at_10 for 1 query that .* lacks, such as 'q5'"),
         ({"queries": QUERIES[:4], "values": B[:4]}, (), "of 2 queries that .* lacks, such as 'q4'"),
         ({"queries": [*QUERIES, "q6"], "values": [*B, 1]}, (), "of 1 query that .* lacks, such as 'q6'"),
         ({"relevant": 2}, (), "relevant is 1 in .* and 2 in "),
         ({"n_documents": 8}, (), "n_documents is 9 in .* and 8 in "),
         ({}, ("--metric", "ndcg_at_5"), "has no ndcg_at_5; it has query_id, ndcg_at_10, mrr_at_10, p_mrr"),
-        ({}, ("--metric", "p_mrr"), "has p_mrr of 0 queries; a paired test needs two"),
+        ({}, ("--metric", "p_mrr"), "has p_mrr for 0 queries; a paired test needs at least two"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(study, capsys, change, more, says):

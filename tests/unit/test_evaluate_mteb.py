@@ -78,7 +78,7 @@ def letter_counts(texts: list[str]) -> np.ndarray:
 class Letters:
     """An encoder of ours: vectors of letter counts; the tokens of a text are its bytes."""
 
-    models, reads, sha256 = [None], "letters", "letters"
+    models, tokenization, sha256 = [None], "letters", "letters"
 
     def tokens(self, texts, side):
         return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) for text in texts]

@@ -193,7 +193,7 @@ def test_a_run_of_another_form_is_refused(change, says, tmp_path):
         ({"ndcg_at_10": [[0.5], [0.5]]}, "ndcg_at_10 holds list<.*>, not number"),
         ({"ndcg_at_10": [np.inf, 0.5]}, "ndcg_at_10 is more than 1,000,000"),
         ({"ndcg_at_10": [1e308, -1e308]}, "ndcg_at_10 is more than 1,000,000"),
-        ({"query_id": ["q", "q"]}, "has two rows of a query"),
+        ({"query_id": ["q", "q"]}, "has two rows for one query"),
         ({"query_id": [None, "q"]}, "query_id is empty in 1 of 2 rows"),
     ],
 )

@@ -90,7 +90,7 @@ def small_task() -> Task:
     """Two queries and four documents: gains 0 3 2 0 and 1 0 0 0."""
     judged = {"judged_queries": np.array([0, 0, 1]), "judged_documents": np.array([1, 2, 0])}
     return Task(
-        facts=TaskCard(**artifacts.task()),
+        card=TaskCard(**artifacts.task()),
         query_ids=np.array(["q0", "q1"], object),
         queries=["a", "b"],
         doc_ids=np.array(list("wxyz"), object),

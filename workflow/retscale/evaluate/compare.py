@@ -16,7 +16,7 @@ from retscale.evaluate.result import Result
 
 RESAMPLES, SEED, AT_A_TIME = 9999, 0, 500
 LARGEST = 10**6  # no metric has such values, and with far larger ones nothing can be computed
-SAME = ("task", "n_documents", "judged_only", "relevant")  # what two results must agree on to be comparable
+MUST_AGREE = ("task", "n_documents", "judged_only", "relevant")  # what two results must agree on to be comparable
 
 
 @dataclass(frozen=True)
@@ -95,19 +95,21 @@ def table_path(path: Path, task: str | None) -> Path:
 def paired(first: Path, second: Path, metric: str) -> tuple[pd.Series, pd.Series]:
     """The metric by query id in both results, in the same order; UserError if they are not of the same queries."""
     a, b = (values(path, metric) for path in (first, second))
-    for one, other, path, without in ((a, b, first, second), (b, a, second, first)):
-        if len(more := one.index.difference(other.index)):
+    for left, right, path, other in ((a, b, first, second), (b, a, second, first)):
+        if len(extra := left.index.difference(right.index)):
             raise UserError(
-                f"{path} has {metric} of {counted(len(more), 'query')} that {without} lacks, such as {more[0]!r}; compare "
+                f"{path} has {metric} for {counted(len(extra), 'query')} that {other} lacks, such as {extra[0]!r}; compare "
                 "results on the same task"
             )
     if len(a) < 2:
-        raise UserError(f"{first} has {metric} of {counted(len(a), 'query')}; a paired test needs two")
-    beside = [path.with_suffix(".json") for path in (first, second)]
-    about = [Result.read(path) for path in beside if path.exists()]
-    for key in SAME if len(about) == 2 else ():
-        if (x := getattr(about[0], key)) != (y := getattr(about[1], key)):
-            raise UserError(f"{key} is {x} in {first} and {y} in {second}; compare results on the same task")
+        raise UserError(f"{first} has {metric} for {counted(len(a), 'query')}; a paired test needs at least two")
+    summaries = [path.with_suffix(".json") for path in (first, second)]
+    results = [Result.read(path) for path in summaries if path.exists()]
+    for key in MUST_AGREE if len(results) == 2 else ():
+        if (first_value := getattr(results[0], key)) != (second_value := getattr(results[1], key)):
+            raise UserError(
+                f"{key} is {first_value} in {first} and {second_value} in {second}; compare results on the same task"
+            )
     return a, b.loc[a.index]
 
 
@@ -117,11 +119,11 @@ def values(path: Path, metric: str) -> pd.Series:
         table = parquet.read(path, {"query_id": "text", metric: "number"})
     except UserError as error:
         raise UserError(
-            f"{error}; name two folders under results/<study>/evaluate and a task, or two TASK.parquet, and a metric "
+            f"{error}; name two folders under results/<study>/evaluate and a task, or two TASK.parquet files, and a metric "
             "that was computed"
         ) from None
     if table["query_id"].duplicated().any():
-        raise UserError(f"{path} has two rows of a query; it is not a result of `retscale evaluate`")
+        raise UserError(f"{path} has two rows for one query; it is not a result of `retscale evaluate`")
     if (table[metric].abs() > LARGEST).any():
         raise UserError(
             f"{path}: {metric} is more than {LARGEST:,} for a query; it is not a result of `retscale evaluate`"
@@ -144,7 +146,7 @@ def report(result: Comparison, metric: str, paths: list[Path]) -> list[str]:
     return [
         *(f"{name}  {mean:.4f}  {path}" for name, mean, path in zip("AB", result.means, paths)),
         f"A - B  {result.difference:+.4f} {metric}, 95% interval [{result.low:+.4f}, {result.high:+.4f}], p = {result.p:.4f}",
-        f"{counted(result.queries, 'query')}: A is better in {result.better}, B in {result.worse}, {counted(result.ties, 'tie')}",
+        f"{counted(result.queries, 'query')}: A is better on {result.better}, B on {result.worse}, {counted(result.ties, 'tie')}",
     ]
 
 

@@ -88,25 +88,27 @@ def match(ranked: np.ndarray, queries: np.ndarray, documents: np.ndarray, scores
     rows, ranks = [], []
     for first in range(0, len(ranked), _ROWS):
         a, b = np.searchsorted(keys, [first * stride, (first + _ROWS) * stride])
-        own = (keys[a:b] % stride ^ keys[a:b] // stride * _SALT) & _MASK
-        maybe[own] = True
+        query_hashes = (keys[a:b] % stride ^ keys[a:b] // stride * _SALT) & _MASK
+        maybe[query_hashes] = True
         hashes = ranked[first : first + _ROWS] ^ np.arange(first, min(first + _ROWS, len(ranked)))[:, None] * _SALT
         hashes &= _MASK
         row, rank = np.divmod(np.flatnonzero(maybe.take(hashes, mode="clip")), ranked.shape[1])
-        maybe[own] = False
+        maybe[query_hashes] = False
         rows.append(first + row)
         ranks.append(rank)
     row, rank = (np.concatenate(part) if part else np.empty(0, np.int64) for part in (rows, ranks))
-    wanted = row * stride + ranked[row, rank]
-    at = np.searchsorted(keys, wanted).clip(max=max(len(keys) - 1, 0))
-    real = (keys[at] == wanted) & (ranked[row, rank] >= 0)
+    ranked_keys = row * stride + ranked[row, rank]
+    position = np.searchsorted(keys, ranked_keys).clip(max=max(len(keys) - 1, 0))
+    judged = (keys[position] == ranked_keys) & (ranked[row, rank] >= 0)
     best_first = np.lexsort((-scores, queries))
-    return Matches(len(ranked), row[real], rank[real], scores[order[at[real]]], queries[best_first], scores[best_first])
+    return Matches(
+        len(ranked), row[judged], rank[judged], scores[order[position[judged]]], queries[best_first], scores[best_first]
+    )
 
 
 def _dcg(row: np.ndarray, rank: np.ndarray, gain: np.ndarray, queries: int, k: int) -> np.ndarray:
-    some = rank < k
-    return np.bincount(row[some], gain[some] / np.log2(rank[some] + 2), queries)
+    within = rank < k
+    return np.bincount(row[within], gain[within] / np.log2(rank[within] + 2), queries)
 
 
 def _position(row: np.ndarray) -> np.ndarray:

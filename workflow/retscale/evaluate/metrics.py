@@ -46,7 +46,7 @@ class Measure(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class Instruction(Metric):
-    """What a task whose queries have instructions is scored by besides; `about` explains it to readers.
+    """A further metric of a task whose queries have instructions; `about` explains it to readers.
 
     `compute` takes the task, its ranking (row numbers (queries, k), -1 for none) and each query's nDCG@10, and gives
     float64 (queries,), NaN where there is no value. At least `depth` documents are ranked.
@@ -126,10 +126,10 @@ def parts(name: str) -> tuple[str, int] | None:
 
 def metric(name: str) -> Metric | None:
     """The metric called `name`; None if there is none."""
-    if at := parts(name):
-        measure, k = at
-        known = MEASURES[measure]
-        return Metric(label=f"{known.label}@{k}", least=known.least, most=known.most)
+    if name_and_cutoff := parts(name):
+        measure, k = name_and_cutoff
+        definition = MEASURES[measure]
+        return Metric(label=f"{definition.label}@{k}", least=definition.least, most=definition.most)
     return INSTRUCTION.get(name)
 
 
@@ -141,8 +141,8 @@ def label(name: str) -> str:
 def values(name: str, matches: Matches, relevant: int = 1) -> np.ndarray:
     """A measure at a cut-off of each query: float64 (queries,). `relevant`: the least score of a relevant document."""
     measure, k = parts(name)
-    known = MEASURES[measure]
-    return known.compute(matches if known.graded else matches.at_least(relevant), k)
+    definition = MEASURES[measure]
+    return definition.compute(matches if definition.graded else matches.at_least(relevant), k)
 
 
 def ungraded() -> str:
@@ -160,8 +160,8 @@ def _any(name: str) -> str:
 
 def _one_of(name: str, others: list[str]) -> str:
     if not parts(name) and name not in others:
-        ways = ", ".join([*(f"{measure}_at_K" for measure in MEASURES), *others])
-        raise ValueError(f"must be one of {ways}, with K from 1 to 9999")
+        known = ", ".join([*(f"{measure}_at_K" for measure in MEASURES), *others])
+        raise ValueError(f"must be one of {known}, with K from 1 to 9999")
     return name
 
 

@@ -65,23 +65,23 @@ class MtebSearch:
 
     def _documents(self) -> Iterator[list[str]]:
         for start in range(0, len(self.corpus), TEXTS_AT_A_TIME):
-            some = self.corpus[start : start + TEXTS_AT_A_TIME]
-            titles = some.get("title") or [""] * len(some["text"])
-            yield [f"{title or ''} {text}".strip() for title, text in zip(titles, some["text"])]
+            batch = self.corpus[start : start + TEXTS_AT_A_TIME]
+            titles = batch.get("title") or [""] * len(batch["text"])
+            yield [f"{title or ''} {text}".strip() for title, text in zip(titles, batch["text"])]
 
 
 def _candidates(ids: np.ndarray, doc_ids: np.ndarray, top_ranked: dict) -> search.Pairs:
     """Row numbers of each query and its candidates, each once; UserError names one that is not in the corpus."""
     pairs = [(i, doc) for i, id in enumerate(ids) for doc in dict.fromkeys(top_ranked.get(id, ()))]
-    asked = np.array([i for i, _ in pairs], int)
-    offered = pd.Index(doc_ids).get_indexer([doc for _, doc in pairs])
-    if (unknown := offered < 0).any():
+    query_rows = np.array([i for i, _ in pairs], int)
+    document_rows = pd.Index(doc_ids).get_indexer([doc for _, doc in pairs])
+    if (unknown := document_rows < 0).any():
         i, doc = pairs[unknown.argmax()]
         raise UserError(
             f"{unknown.sum()} of {len(pairs)} candidates are missing from the corpus, first {doc!r} of the query "
             f"{ids[i]!r}; take top_ranked and corpus from the same revision of the task"
         )
-    return asked, offered
+    return query_rows, document_rows
 
 
 def _texts(queries: Dataset) -> list[str]:
@@ -89,4 +89,7 @@ def _texts(queries: Dataset) -> list[str]:
     texts = list(queries["text"])
     if "instruction" not in queries.column_names:
         return texts
-    return [text if more is None else f"{text} {more}" for text, more in zip(texts, queries["instruction"])]
+    return [
+        text if instruction is None else f"{text} {instruction}"
+        for text, instruction in zip(texts, queries["instruction"])
+    ]

@@ -34,14 +34,14 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     config = Spec.model_validate(spec)
     check_encoder(config, inputs["encoder"])
     encoder = encoders.load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch)
-    made_by = code.digest(__name__)
-    left = by_task(config.tasks, inputs["tasks"])
-    corpora = [TaskCard.read(path).sha256["corpus"] for _, path in left]
-    for number, (name, path) in enumerate(left):
+    code_sha256 = code.digest(__name__)
+    tasks = by_task(config.tasks, inputs["tasks"])
+    corpora = [TaskCard.read(path).sha256["corpus"] for _, path in tasks]
+    for number, (name, path) in enumerate(tasks):
         task = task_tables.read(path)
         check_grades(task, config.relevant)
-        kept = STATE / "vectors" / encoders.sha256([encoder.sha256, corpora[number], config.storage, made_by])
-        rows, scores = rank(task, encoder, config, kept)
+        folder = STATE / "vectors" / encoders.digest([encoder.sha256, corpora[number], config.storage, code_sha256])
+        rows, scores = rank(task, encoder, config, folder)
         table = per_query(task, rows, scores, config.names, config.relevant)
         table.to_parquet(out / f"{name}.parquet", index=False)
         result = {
@@ -49,10 +49,10 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             "recipe": config.recipe,
             "step": config.step,
             "task": name,
-            "metrics": {metric: mean(table[metric]) for metric in [*config.names, *instruction(task)]},
+            "metrics": {metric: mean(table[metric]) for metric in [*config.names, *instruction_metrics(task)]},
             "n_queries": len(task.queries),
             "n_documents": len(task.doc_ids),
-            "judged_only": task.facts.judged_only,
+            "judged_only": task.card.judged_only,
             "ties": int((np.isfinite(scores[:, 1:]) & (scores[:, 1:] == scores[:, :-1])).any(1).sum()),
             "k": config.k,
             "relevant": config.relevant,
@@ -60,16 +60,16 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
         Result.write(out / f"{name}.json", result)
         yield name
         if corpora[number] not in corpora[number + 1 :]:
-            shutil.rmtree(kept, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_encoder(job: Spec, path: Path) -> None:
     """Raises UserError unless encoder.json is of the checkpoint, recipe and step under which results are stored."""
-    facts = EncoderCard.read(path)
+    card = EncoderCard.read(path)
     stated = {"checkpoint": job.checkpoint, "recipe": job.recipe}
-    actual = {"checkpoint": facts.checkpoint, "recipe": facts.recipe.id}
+    actual = {"checkpoint": card.checkpoint, "recipe": card.recipe.id}
     if job.step is not None:
-        stated["step"], actual["step"] = job.step, facts.steps
+        stated["step"], actual["step"] = job.step, card.steps
     for key, value in stated.items():
         if actual[key] != value:
             raise UserError(
@@ -81,40 +81,40 @@ def check_grades(task: Task, relevant: int) -> None:
     """Raises UserError if no judgment reaches the score `relevant`: the binary measures would be 0 for every encoder."""
     if relevant > 1 and task.scores.max(initial=0) < relevant:
         raise UserError(
-            f"relevant is {relevant}, but the judgments of the task {task.facts.id!r} reach {task.scores.max()}, "
+            f"relevant is {relevant}, but the judgments of the task {task.card.id!r} reach {task.scores.max()}, "
             f"so its {metrics.ungraded()} would be 0; lower `evaluate.relevant`, or remove the task"
         )
 
 
-def rank(task: Task, encoder: Encoder, config: EvaluateConfig, kept: Path) -> tuple[np.ndarray, np.ndarray]:
+def rank(task: Task, encoder: Encoder, config: EvaluateConfig, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers and cosine scores (queries, at most k) of each query's best documents; p-MRR wants more than k.
 
-    Vectors of documents are kept in the folder `kept` until the caller has published what they are for.
+    Vectors of documents are kept in `folder` until the caller has published what they are for.
     """
-    name = task.facts.id
+    name = task.card.id
     queries = encoder.embed(encoder.tokens(task.queries, "query"), f"{name}: queries")
     check_finite(queries, task.query_ids, "query")
-    store = STATE / "tokens" / f"{encoders.sha256([encoder.reads, task.facts.sha256['corpus']])}.ids"
+    store = STATE / "tokens" / f"{encoders.digest([encoder.tokenization, task.card.sha256['corpus']])}.ids"
     passages = tokens(store, len(task.doc_ids), task.texts(), lambda texts: encoder.tokens(texts, "passage"))
 
     def embed(rows: slice, replica: int) -> np.ndarray:
         return encoder.embed(passages[rows], f"{name}: documents {rows.start + 1} to {rows.stop}", replica)
 
-    vectors = shards(len(passages), embed, len(encoder.models), np.dtype(config.storage), kept)
+    vectors = shards(len(passages), embed, len(encoder.models), np.dtype(config.storage), folder)
     documents = Documents.make(task.doc_ids, passages.number)
-    k = max([config.k, *(metrics.INSTRUCTION[name].depth for name in instruction(task))])
-    own = task.own_document() if task.facts.ignore_identical_ids else np.full(len(queries), -1)
-    if task.facts.judged_only:
-        offered = (task.judged_documents != own[task.judged_queries]) & task.candidate
-        pairs = task.judged_queries[offered], task.judged_documents[offered]
+    k = max([config.k, *(metrics.INSTRUCTION[name].depth for name in instruction_metrics(task))])
+    own_documents = task.own_document() if task.card.ignore_identical_ids else np.full(len(queries), -1)
+    if task.card.judged_only:
+        candidates = (task.judged_documents != own_documents[task.judged_queries]) & task.candidate
+        pairs = task.judged_queries[candidates], task.judged_documents[candidates]
         return rank_candidates(queries, vectors, documents, pairs, k)
-    asked = np.flatnonzero(own >= 0)
-    return top_k(queries, vectors, documents, k, exclude=(asked, own[asked]), device=device())
+    has_own = np.flatnonzero(own_documents >= 0)
+    return top_k(queries, vectors, documents, k, exclude=(has_own, own_documents[has_own]), device=device())
 
 
-def instruction(task: Task) -> list[str]:
-    """The metric of a task with instructions, if it is one."""
-    return [name for name in [task.facts.follows] if name]
+def instruction_metrics(task: Task) -> list[str]:
+    """The metric of a task with instructions; empty for other tasks."""
+    return [name for name in [task.card.follows] if name]
 
 
 def mean(values: pd.Series) -> float | None:
@@ -125,16 +125,16 @@ def mean(values: pd.Series) -> float | None:
 def per_query(task: Task, rows: np.ndarray, scores: np.ndarray, names: list[str], relevant: int = 1) -> pd.DataFrame:
     """One row per query: the metrics `names`, that of instructions, and the ranking they were computed from."""
     matches = match(rows, task.judged_queries, task.judged_documents, task.scores)
-    there = rows >= 0
+    ranked = rows >= 0
     return pd.DataFrame(
         {
             "query_id": task.query_ids,
             **{name: metrics.values(name, matches, relevant) for name in names},
             **{
                 name: metrics.INSTRUCTION[name].compute(task, rows, metrics.values("ndcg_at_10", matches))
-                for name in instruction(task)
+                for name in instruction_metrics(task)
             },
-            "doc_ids": [task.doc_ids[row[has]].tolist() for row, has in zip(rows, there)],
-            "scores": [row[has] for row, has in zip(scores, there)],
+            "doc_ids": [task.doc_ids[row[found]].tolist() for row, found in zip(rows, ranked)],
+            "scores": [row[found] for row, found in zip(scores, ranked)],
         }
     )

@@ -44,25 +44,25 @@ def top_k(
     # A vector ranks as the first of its documents does, so k documents are found among the k best vectors. Each vector
     # of which a query excludes a document may take one of these places.
     firsts = documents.firsts
-    asked, barred = exclude
-    lost = np.unique(asked * len(firsts) + documents.vector[barred]) // len(firsts)
-    reach = min(k + _most(lost), len(firsts))
+    query_rows, excluded_rows = exclude
+    extra = np.unique(query_rows * len(firsts) + documents.vector[excluded_rows]) // len(firsts)
+    reach = min(k + _most(extra), len(firsts))
     best = np.full((len(queries), reach), _NONE)
     start = 0
     for shard in shards:
         vectors = np.ascontiguousarray(shard, dtype=np.float32)
-        some = firsts[start : start + len(vectors)]
-        check_finite(vectors, documents.ids[some], "document")
+        rows_of_shard = firsts[start : start + len(vectors)]
+        check_finite(vectors, documents.ids[rows_of_shard], "document")
         for block in _blocks(len(queries), CELLS // (reach + SPARE)):
-            keys = _best(queries[block], vectors, documents.place[some], reach, device)
+            keys = _best(queries[block], vectors, documents.place[rows_of_shard], reach, device)
             best[block] = _largest(np.concatenate([best[block], keys], 1), reach)
         start += len(vectors)
     assert start == len(firsts), "shards and documents must have the same vectors"
-    found = [
+    rankings = [
         _documents(best[block], block.start, documents, min(k, len(documents.ids)), exclude)
         for block in _blocks(len(queries), PAIRS // reach)
     ]
-    return _unpack(np.concatenate(found), documents)
+    return _unpack(np.concatenate(rankings), documents)
 
 
 def rank_candidates(
@@ -73,34 +73,34 @@ def rank_candidates(
         if len(rows) and not 0 <= rows.min() <= rows.max() < count:
             raise IndexError(f"candidates {rows.min()} to {rows.max()}, where there are 0 to {count - 1}")
     by_vector = np.argsort(documents.vector[pairs[1]], kind="stable")
-    asked, offered = pairs[0][by_vector], pairs[1][by_vector]
-    vector = documents.vector[offered]
-    found = np.empty(len(asked), np.float32)
+    query_rows, document_rows = pairs[0][by_vector], pairs[1][by_vector]
+    vector = documents.vector[document_rows]
+    scores = np.empty(len(query_rows), np.float32)
     firsts, start = documents.firsts, 0
     for shard in shards:
         vectors = np.asarray(shard, dtype=np.float32)
         check_finite(vectors, documents.ids[firsts[start : start + len(vectors)]], "document")
-        some = slice(*np.searchsorted(vector, [start, start + len(vectors)]))
-        found[some] = cosines(queries, vectors, asked[some], vector[some] - start)
+        in_shard = slice(*np.searchsorted(vector, [start, start + len(vectors)]))
+        scores[in_shard] = cosines(queries, vectors, query_rows[in_shard], vector[in_shard] - start)
         start += len(vectors)
-    keys = _keys(found, documents.place[offered])
-    return _unpack(_ranked(asked, keys, len(queries), min(k, max(1, _most(asked)))), documents)
+    keys = _keys(scores, documents.place[document_rows])
+    return _unpack(_ranked(query_rows, keys, len(queries), min(k, max(1, _most(query_rows)))), documents)
 
 
-def cosines(queries: np.ndarray, vectors: np.ndarray, asked: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def cosines(queries: np.ndarray, vectors: np.ndarray, query_rows: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The inner product of each pair of a query and a vector, given by parallel row numbers: float32 (pairs,)."""
-    found = np.empty(len(asked), np.float32)
-    for some in _blocks(len(asked), CELLS // queries.shape[1]):
-        found[some] = np.einsum("pd,pd->p", queries[asked[some]], vectors[rows[some]])
-    return found
+    products = np.empty(len(query_rows), np.float32)
+    for block in _blocks(len(query_rows), CELLS // queries.shape[1]):
+        products[block] = np.einsum("pd,pd->p", queries[query_rows[block]], vectors[rows[block]])
+    return products
 
 
-def check_finite(vectors: np.ndarray, ids: np.ndarray, what: str) -> None:
+def check_finite(vectors: np.ndarray, ids: np.ndarray, kind: str) -> None:
     """Raises UserError if an embedding is not finite: it would silently be ranked last."""
     bad = np.flatnonzero(~np.isfinite(vectors.sum(1)))  # a sum of unit vectors cannot overflow
     if len(bad):
         raise UserError(
-            f"{len(bad)} of {len(ids)} embeddings are not finite, first that of the {what} {ids[bad[0]]!r}; the "
+            f"{len(bad)} of {len(ids)} embeddings are not finite, first that of the {kind} {ids[bad[0]]!r}; the "
             "encoder has diverged: fine-tune it with a lower learning rate"
         )
 
@@ -118,16 +118,16 @@ def _best(
         longest = np.einsum("md,md->m", vectors, vectors).max() ** 0.5
         slack = ROUNDING * longest * np.linalg.norm(queries, axis=1)
         for query in np.flatnonzero(scores[:, -1] >= least - slack):
-            one = queries[query : query + 1]
-            crowd = np.flatnonzero(vectors @ one[0] >= least[query] - 2 * slack[query])[None]
-            keys[query] = _largest(_keys(_dots(one, vectors, crowd), places[crowd]), fetch)
+            query_vector = queries[query : query + 1]
+            candidates = np.flatnonzero(vectors @ query_vector[0] >= least[query] - 2 * slack[query])[None]
+            keys[query] = _largest(_keys(_dots(query_vector, vectors, candidates), places[candidates]), fetch)
     return keys
 
 
 def _documents(best: np.ndarray, first: int, documents: Documents, k: int, exclude: Pairs) -> np.ndarray:
     """Keys (n, k) of documents, best first, of those (n, any) of vectors; the queries are `first` and the following."""
-    asked, barred = (rows[(exclude[0] >= first) & (exclude[0] < first + len(best))] for rows in exclude)
-    enough = k + _most(asked)
+    query_rows, excluded_rows = (rows[(exclude[0] >= first) & (exclude[0] < first + len(best))] for rows in exclude)
+    enough = k + _most(query_rows)
     best = np.sort(best, axis=1)[:, ::-1]
     vectors, scores = _unpack(best, documents)
     vectors = documents.vector[vectors]
@@ -140,19 +140,19 @@ def _documents(best: np.ndarray, first: int, documents: Documents, k: int, exclu
     rows = documents.members[np.repeat(documents.starts[vectors[query, at]], sizes) + nth]
     scores, query = np.repeat(scores[query, at], sizes), np.repeat(query, sizes)
     count = len(documents.ids)
-    free = ~np.isin((first + query) * count + rows, asked * count + barred)
-    return _ranked(query[free], _keys(scores[free], documents.place[rows[free]]), len(best), k)
+    allowed = ~np.isin((first + query) * count + rows, query_rows * count + excluded_rows)
+    return _ranked(query[allowed], _keys(scores[allowed], documents.place[rows[allowed]]), len(best), k)
 
 
-def _ranked(asked: np.ndarray, keys: np.ndarray, queries: int, k: int) -> np.ndarray:
+def _ranked(query_rows: np.ndarray, keys: np.ndarray, queries: int, k: int) -> np.ndarray:
     """The k largest keys of each query, best first, of parallel arrays of query and key: (queries, k)."""
-    if not ((asked[1:] > asked[:-1]) | (asked[1:] == asked[:-1]) & (keys[1:] < keys[:-1])).all():
-        by_query = np.lexsort((-keys, asked))
-        asked, keys = asked[by_query], keys[by_query]
-    rank = np.arange(len(asked)) - np.searchsorted(asked, np.arange(queries))[asked]
+    if not ((query_rows[1:] > query_rows[:-1]) | (query_rows[1:] == query_rows[:-1]) & (keys[1:] < keys[:-1])).all():
+        by_query = np.lexsort((-keys, query_rows))
+        query_rows, keys = query_rows[by_query], keys[by_query]
+    rank = np.arange(len(query_rows)) - np.searchsorted(query_rows, np.arange(queries))[query_rows]
     best = np.full((queries, k), _NONE)
     kept = rank < k
-    best[asked[kept], rank[kept]] = keys[kept]
+    best[query_rows[kept], rank[kept]] = keys[kept]
     return best
 
 
@@ -171,22 +171,22 @@ def _nearest(
 def _nearest_on(
     queries: np.ndarray, documents: np.ndarray, count: int, device: torch.device | str
 ) -> tuple[np.ndarray, np.ndarray]:
-    held = torch.from_numpy(documents).to(device)
+    on_device = torch.from_numpy(documents).to(device)
     step = max(1, CELLS // len(documents))
-    found = [
-        (torch.from_numpy(queries[at : at + step]).to(device) @ held.T).topk(count, dim=1)
+    parts = [
+        (torch.from_numpy(queries[at : at + step]).to(device) @ on_device.T).topk(count, dim=1)
         for at in range(0, len(queries), step)
     ]
-    return tuple(torch.cat(part).cpu().numpy() for part in zip(*found))
+    return tuple(torch.cat(tensors).cpu().numpy() for tensors in zip(*parts))
 
 
 def _dots(queries: np.ndarray, documents: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Scores (n, any) of each query and the documents `rows` (n, any) of it, each pair summed in the same order."""
     scores = np.empty(rows.shape, np.float32)
-    held = np.empty((rows.shape[1], documents.shape[1]), np.float32)
-    for query, (one, some) in enumerate(zip(queries, rows)):
-        documents.take(some, axis=0, out=held, mode="clip")
-        np.einsum("kd,d->k", held, one, out=scores[query])
+    selected = np.empty((rows.shape[1], documents.shape[1]), np.float32)
+    for query, (query_vector, own_rows) in enumerate(zip(queries, rows)):
+        documents.take(own_rows, axis=0, out=selected, mode="clip")
+        np.einsum("kd,d->k", selected, query_vector, out=scores[query])
     return scores
 
 

@@ -24,7 +24,7 @@ class Task:
     Documents may be too many for their texts to be held in memory: `corpus` is the file to stream them from.
     """
 
-    facts: TaskCard
+    card: TaskCard
     query_ids: np.ndarray
     queries: list[str]
     doc_ids: np.ndarray
@@ -37,8 +37,8 @@ class Task:
 
     def texts(self) -> Iterator[list[str]]:
         """The documents' texts in order, some at a time: title and text joined by a blank, as in mteb."""
-        for some in pq.ParquetFile(self.corpus).iter_batches(TEXTS_AT_A_TIME, columns=["title", "text"]):
-            yield [f"{title} {text}".strip() for title, text in zip(*(some[x].to_pylist() for x in ("title", "text")))]
+        for batch in pq.ParquetFile(self.corpus).iter_batches(TEXTS_AT_A_TIME, columns=["title", "text"]):
+            yield [f"{title} {text}".strip() for title, text in zip(*(batch[x].to_pylist() for x in ("title", "text")))]
 
     def own_document(self) -> np.ndarray:
         """For each query the row of the document with the query's own id, or -1."""
@@ -50,22 +50,22 @@ def read(path: Path) -> Task:
     corpus = path.parent / "corpus.parquet"
     queries, qrels = (pd.read_parquet(path.parent / f"{name}.parquet") for name in ("queries", "qrels"))
     doc_ids = pd.read_parquet(corpus, columns=["doc_id"])["doc_id"]
-    judged = pd.Index(doc_ids).get_indexer(qrels["doc_id"])
-    asked = pd.Index(queries["query_id"]).get_indexer(qrels["query_id"])
-    if len(asked) and asked.min() < 0:
+    document_rows = pd.Index(doc_ids).get_indexer(qrels["doc_id"])
+    query_rows = pd.Index(queries["query_id"]).get_indexer(qrels["query_id"])
+    if len(query_rows) and query_rows.min() < 0:
         raise UserError(
-            f"{path.parent}: qrels.parquet judges the query {qrels['query_id'].iloc[asked.argmin()]!r}, which is "
+            f"{path.parent}: qrels.parquet judges the query {qrels['query_id'].iloc[query_rows.argmin()]!r}, which is "
             "missing from queries.parquet; delete the folder and run the task stage again"
         )
     return Task(
-        facts=TaskCard.read(path),
+        card=TaskCard.read(path),
         query_ids=queries["query_id"].to_numpy(object),
         queries=queries["text"].tolist(),
         doc_ids=doc_ids.to_numpy(object),
         corpus=corpus,
-        judged_queries=asked,
-        judged_documents=np.where(judged < 0, len(doc_ids), judged),
+        judged_queries=query_rows,
+        judged_documents=np.where(document_rows < 0, len(doc_ids), document_rows),
         scores=qrels["score"].to_numpy(),
-        candidate=np.asarray((judged >= 0) & qrels.get("candidate", True)),
+        candidate=np.asarray((document_rows >= 0) & qrels.get("candidate", True)),
         changed=pd.read_parquet(changed) if (changed := path.parent / "changed.parquet").exists() else None,
     )

@@ -51,13 +51,13 @@ def tokens(
 
     One file, written beside it and renamed: concurrent or killed jobs do no harm.
     """
-    if whole := _whole(path, count):
-        return whole
+    if existing := _complete(path, count):
+        return existing
     # Another process that was faster may have its file mapped: over NFS, replacing a mapped file breaks its reader.
-    with atomic_write(path, unless=lambda: _whole(path, count)) as file:
+    with atomic_write(path, unless=lambda: _complete(path, count)) as file:
         lengths, bits = [np.zeros(1, np.int64)], []
-        for some in texts:
-            ids = tokenize(some)
+        for batch in texts:
+            ids = tokenize(batch)
             lengths.append(np.array([len(x) for x in ids], np.int64))
             bits.append(digests(ids))
             np.concatenate(ids).tofile(file)
@@ -66,7 +66,7 @@ def tokens(
     return Tokens(path, count)
 
 
-def _whole(path: Path, count: int) -> Tokens | None:
+def _complete(path: Path, count: int) -> Tokens | None:
     """The tokens in `path`, unless there are none, or not those of `count` texts."""
     try:
         return Tokens(path, count)

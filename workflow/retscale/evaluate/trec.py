@@ -18,7 +18,7 @@ def main(arguments: argparse.Namespace) -> int:
         run = parquet.read(arguments.run, {"query_id": "text", "doc_ids": "texts", "scores": "numbers"})
     except UserError as error:
         raise UserError(
-            f"{error}; give the run of a `retscale evaluate`, a TASK.parquet under results/<study>/evaluate"
+            f"{error}; name a run that `retscale evaluate` wrote, a TASK.parquet under results/<study>/evaluate"
         ) from None
     try:
         sys.stdout.writelines(lines(run, "retscale"))
@@ -43,4 +43,4 @@ def check(id: str | None) -> None:
     if not id or len(id.split()) != 1 or id != id.strip():
         raise UserError(f"the id {id!r} holds white space, which separates the columns of a TREC run; rename it")
     if visible(id) != id:
-        raise UserError(f"the id {id!r} holds a control character, which no TREC run can; rename it")
+        raise UserError(f"the id {id!r} holds a control character, which a TREC run cannot; rename it")

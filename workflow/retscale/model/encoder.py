@@ -24,9 +24,9 @@ from retscale.model.weight_files import listed_weights
 
 @dataclass(frozen=True)
 class Encoder:
-    """`models` are replicas, one a device.
+    """`models` are replicas, one per device.
 
-    `reads` is the same for encoders that tokenize every text alike, `sha256` for those that make the same vectors.
+    `tokenization` is the same for encoders that tokenize every text alike, `sha256` for those that make the same vectors.
     """
 
     models: list[PreTrainedModel]
@@ -35,13 +35,13 @@ class Encoder:
     pooling: Pooling
     normalize: bool
     tokens_per_batch: int
-    reads: str
+    tokenization: str
     sha256: str
 
     def tokens(self, texts: list[str], side: Side) -> list[np.ndarray]:
         return token_ids(self.tokenizer, texts, self.prompt, side).ids
 
-    def embed(self, ids: list[np.ndarray], what: str, replica: int = 0) -> np.ndarray:
+    def embed(self, ids: list[np.ndarray], label: str, replica: int = 0) -> np.ndarray:
         """Vectors of token ids: float32 (texts, d); those of equal ids are the same bits."""
         return encode(
             self.models[replica],
@@ -50,7 +50,7 @@ class Encoder:
             pooling=self.pooling,
             normalize=self.normalize,
             tokens_per_batch=self.tokens_per_batch,
-            what=what,
+            label=label,
         )
 
 
@@ -60,35 +60,37 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
     Prompt and pooling are those that it was trained with. Raises UserError if its files are not the ones that
     encoder.json lists, or if texts would be tokenized differently than in training.
     """
-    facts = EncoderCard.read(path, "train this encoder again")
-    folder = path.parent / facts.folder  # of an encoder made elsewhere, used in place
-    if unlisted := sorted({weights.name for weights in listed_weights(folder)} - facts.files.keys()):
+    card = EncoderCard.read(path, "train this encoder again")
+    folder = path.parent / card.folder  # of an encoder made elsewhere, used in place
+    if unlisted := sorted({weights.name for weights in listed_weights(folder)} - card.files.keys()):
         raise UserError(f"{path} does not list {folder / unlisted[0]}, which would be loaded; train this encoder again")
-    for name, expected in facts.files.items():
+    for name, expected in card.files.items():
         if files.sha256(folder / name) != expected:
             raise UserError(f"{folder / name} is not the file that {path.name} lists; train this encoder again")
-    if not facts.normalize:
+    if not card.normalize:
         raise UserError(f"{path} asks for vectors that are not normalized, but texts are compared by cosine here")
     tokenizer = load_tokenizer(folder)
-    check_prompt(facts.prompt, facts.prompt_sha256, tokenizer, path)
+    check_prompt(card.prompt, card.prompt_sha256, tokenizer, path)
     model = load_backbone(folder, dtype(precision)).to(device())
-    others = [copy.deepcopy(model).to(f"cuda:{i}") for i in range(torch.cuda.device_count()) if i != model.device.index]
-    reads = [sorted(x for x in facts.files.items() if x[0].startswith("tokenizer")), facts.prompt_sha256]
-    made = [facts.files, facts.pooling, facts.normalize, str(model.dtype), tokens_per_batch, model.device.type]
+    replicas = [
+        copy.deepcopy(model).to(f"cuda:{i}") for i in range(torch.cuda.device_count()) if i != model.device.index
+    ]
+    tokenization_from = [sorted(x for x in card.files.items() if x[0].startswith("tokenizer")), card.prompt_sha256]
+    vectors_from = [card.files, card.pooling, card.normalize, str(model.dtype), tokens_per_batch, model.device.type]
     return Encoder(
-        [model, *others],
+        [model, *replicas],
         tokenizer,
-        facts.prompt,
-        facts.pooling,
-        facts.normalize,
+        card.prompt,
+        card.pooling,
+        card.normalize,
         tokens_per_batch,
-        reads=sha256(reads),
-        sha256=sha256([reads, made]),
+        tokenization=digest(tokenization_from),
+        sha256=digest([tokenization_from, vectors_from]),
     )
 
 
-def sha256(facts: list) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def digest(values: list) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def check_prompt(prompt: Prompt, expected: str, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
