@@ -88,7 +88,7 @@ def test_kept_and_last_encoders_are_not_mixed_up(study):
     scores = [*inputs["scores"], inputs["kept"][0]]
     with pytest.raises(UserError, match="step-10/alpha.json is of an encoder kept after step 10, not of the last"):
         run(spec, inputs | {"scores": scores}, out)
-    with pytest.raises(UserError, match="is of the last encoder of a training, not of one kept"):
+    with pytest.raises(UserError, match="is of the last encoder of a training run, not of one kept"):
         run(spec, inputs | {"kept": [*inputs["kept"], inputs["scores"][0]]}, out)
 
 

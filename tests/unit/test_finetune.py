@@ -196,7 +196,7 @@ def test_matryoshka_trains_the_short_vectors(study, tmp_path):
 
     from retscale.finetune.embed import Embedder
     from retscale.finetune.loss import info_nce, own_mask
-    from retscale.model.pool import l2_normalize
+    from retscale.model.pooling import l2_normalize
 
     found = []
     for name, dimensions in (("plain", []), ("nested", [4])):

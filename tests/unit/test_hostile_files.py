@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2MoeConfig
 from retscale.checkpoint import run as checkpoint
 from retscale.checkpoint.config import Local
 from retscale.encoder.config import EncoderFolder
-from retscale.encoder.folder import described
+from retscale.encoder.folder import describe
 from retscale.encoder.run import run as describe
 from retscale.errors import UserError
 from retscale.external import table
@@ -383,10 +383,10 @@ def encoder(folder) -> Path:
 
 
 def test_an_adapter_in_an_encoders_folder_is_refused(encoder, adapter):
-    assert described(encoder).pooling == "mean"
+    assert describe(encoder).pooling == "mean"
     for name in ADAPTER:
         shutil.copy(adapter / name, encoder)
-    refused("merge it first", described, encoder)
+    refused("merge it first", describe, encoder)
     refused("merge it first", load_encoder, encoder / "encoder.json", "fp32", 64)
 
 
@@ -413,11 +413,11 @@ def test_strange_json_in_an_encoders_folder_is_refused(folder, name, content):
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text("{}")
     (folder / "modules.json").write_text(json.dumps(modules))
-    assert described(folder).pooling == "mean"
+    assert describe(folder).pooling == "mean"
     (folder / name).write_text(json.dumps(content))
-    refused(str(folder), described, folder)
+    refused(str(folder), describe, folder)
     (folder / name).write_text("[" * 100_000)
-    refused("cannot read", described, folder)
+    refused("cannot read", describe, folder)
 
 
 def test_an_encoder_that_mines_may_list_anything(tmp_path):

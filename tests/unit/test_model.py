@@ -11,7 +11,7 @@ from retscale.model import device as devices
 from retscale.model.encode import encode, encode_ids
 from retscale.model.load import deterministic, load_backbone, load_causal_lm, load_tokenizer, max_length
 from retscale.model.params import count_params
-from retscale.model.pool import l2_normalize, pool
+from retscale.model.pooling import l2_normalize, pool
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import pad, token_ids
 

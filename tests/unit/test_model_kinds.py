@@ -32,7 +32,7 @@ from retscale.model import encode as encoding
 from retscale.model import encoder as encoders
 from retscale.model.encode import encode_ids
 from retscale.model.load import is_causal, load_backbone, load_causal_lm, load_tokenizer, max_length
-from retscale.model.pool import pool
+from retscale.model.pooling import pool
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import token_ids
 

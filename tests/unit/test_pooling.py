@@ -33,7 +33,7 @@ assert folder._pooling(path, False) == "first_two"
 assert not {"torch", "transformers", "numpy"} & set(sys.modules)
 
 import torch
-from retscale.model.pool import pool
+from retscale.model.pooling import pool
 hidden = torch.tensor([[[1.0], [3.0], [9.0]]])
 assert pool(hidden, torch.ones(1, 3), "first_two").tolist() == [[2.0]]
 """

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from retscale.common.strict import Strict
-from retscale.encoder.folder import described
+from retscale.encoder.folder import describe
 from retscale.errors import UserError
 
 GIVEN = "given"  # takes the place of the recipe in results
@@ -24,7 +24,7 @@ class EncoderFolder(Strict):
     def files(self) -> list[Path]:
         """The files that the encoder needs; none if it cannot be used, which the stage explains."""
         try:
-            return [self.folder() / name for name in described(self.folder()).files]
+            return [self.folder() / name for name in describe(self.folder()).files]
         except UserError:
             return []
 

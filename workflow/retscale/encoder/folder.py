@@ -15,12 +15,12 @@ from retscale.model.pooling import POOLINGS
 from retscale.model.weight_files import has_weights, listed_weights, needed
 from retscale.provenance import record
 
-OURS, THEIRS = "encoder.json", "modules.json"  # of retscale, of sentence-transformers
-ABOUT, TEXTS = "config_sentence_transformers.json", "sentence_bert_config.json"
+RETSCALE, SENTENCE_TRANSFORMERS = "encoder.json", "modules.json"  # of retscale, of sentence-transformers
+CONFIG, TEXT_CONFIG = "config_sentence_transformers.json", "sentence_bert_config.json"
 
-OUR_POOLINGS = {method.theirs: name for name, method in POOLINGS.items()}
+POOLING_NAMES = {method.sentence_transformers: name for name, method in POOLINGS.items()}
 # How older versions of sentence-transformers say it.
-FLAGS = {
+OLD_FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
@@ -29,12 +29,12 @@ FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 # Other keys that TEXTS may have, with values that change no vector.
-USUAL = {"transformer_task": "feature-extraction", "module_output_name": "token_embeddings"}
+HARMLESS = {"transformer_task": "feature-extraction", "module_output_name": "token_embeddings"}
 LAST_LAYER = {"method": "forward", "method_output_name": "last_hidden_state"}
 
 
 @dataclass(frozen=True)
-class Described:
+class Description:
     """`files` are names in the folder, mapped to the sha256 that the folder lists or None.
 
     `prompt` holds keys of Prompt, without lengths where only the tokenizer knows them. `lower_case`: every text must be
@@ -49,9 +49,9 @@ class Described:
     n_params: dict = field(default_factory=dict)
 
 
-def described(folder: Path) -> Described:
+def describe(folder: Path) -> Description:
     """Raises UserError that names the missing file, or the one that asks for what cannot be reproduced."""
-    for name, read in ((OURS, _ours), (THEIRS, _theirs)):
+    for name, read in ((RETSCALE, _read_retscale), (SENTENCE_TRANSFORMERS, _read_sentence_transformers)):
         if (folder / name).is_file():
             listed_weights(folder)  # UserError for weights that nobody lists, such as an adapter's
             try:
@@ -61,128 +61,130 @@ def described(folder: Path) -> Described:
                     f"{folder}: its JSON files do not describe an encoder ({error}); get a complete folder"
                 ) from error
     raise UserError(
-        f"{folder} has neither {OURS} (an encoder of retscale) nor {THEIRS} (of sentence-transformers); name the "
+        f"{folder} has neither {RETSCALE} (an encoder of retscale) nor {SENTENCE_TRANSFORMERS} (of sentence-transformers); name the "
         "folder that does"
     )
 
 
-def _ours(folder: Path) -> Described:
-    path = folder / OURS
-    facts = EncoderCard.read(path, "train this encoder again")
-    if facts.folder:
-        raise UserError(f"{path} describes an encoder in {facts.folder}; name that folder")
-    if not facts.normalize:
+def _read_retscale(folder: Path) -> Description:
+    path = folder / RETSCALE
+    card = EncoderCard.read(path, "train this encoder again")
+    if card.folder:
+        raise UserError(f"{path} describes an encoder in {card.folder}; name that folder")
+    if not card.normalize:
         raise _refusal(path, "vectors that are not normalized", "cosine")
-    there = [file.name for file in folder.iterdir() if file != record.path_of(path)]
-    files = {OURS: None, **dict.fromkeys(needed(there)), **dict(sorted(facts.files.items()))}
-    _there(folder, files)
-    prompt, n_params = facts.prompt.model_dump(mode="json"), facts.n_params.model_dump()
-    return Described(facts.pooling, prompt, files, prompt_sha256=facts.prompt_sha256, n_params=n_params)
+    names = [file.name for file in folder.iterdir() if file != record.path_of(path)]
+    files = {RETSCALE: None, **dict.fromkeys(needed(names)), **dict(sorted(card.files.items()))}
+    _require_files(folder, files)
+    prompt, n_params = card.prompt.model_dump(mode="json"), card.n_params.model_dump()
+    return Description(card.pooling, prompt, files, prompt_sha256=card.prompt_sha256, n_params=n_params)
 
 
-def _theirs(folder: Path) -> Described:
-    modules = _read(folder / THEIRS, list)
-    pooling_path = folder / _pooling_folder(folder / THEIRS, modules) / "config.json"
+def _read_sentence_transformers(folder: Path) -> Description:
+    modules = _read(folder / SENTENCE_TRANSFORMERS, list)
+    pooling_path = folder / _pooling_folder(folder / SENTENCE_TRANSFORMERS, modules) / "config.json"
     config = _read(folder / "config.json", dict)
     if "auto_map" in config:
         raise _refusal(folder / "config.json", "custom code (auto_map)", "a model that transformers has")
-    about = _read(folder / ABOUT, dict, absent={})
-    similarity = about.get("similarity_fn_name") or "cosine"
+    model_config = _read(folder / CONFIG, dict, default={})
+    similarity = model_config.get("similarity_fn_name") or "cosine"
     if similarity != "cosine" and not (similarity == "dot" and len(modules) == 3):
-        raise _refusal(folder / ABOUT, f"the similarity {similarity!r}", "cosine, or dot of normalized vectors")
-    prefixes = _prefixes(folder / ABOUT, about)
+        raise _refusal(folder / CONFIG, f"the similarity {similarity!r}", "cosine, or dot of normalized vectors")
+    prefixes = _prefixes(folder / CONFIG, model_config)
     pooling = _pooling(pooling_path, any(prefixes.values()))
-    texts = _texts(folder / TEXTS)
-    length = texts.get("max_seq_length")
+    settings = _text_settings(folder / TEXT_CONFIG)
+    length = settings.get("max_seq_length")
     names = needed(path.name for path in folder.iterdir())
     if not has_weights(names):
         raise UserError(f"{folder} has no weights (*.safetensors or pytorch_model*.bin); get a complete folder")
-    _there(folder, ["tokenizer.json"])
-    return Described(
+    _require_files(folder, ["tokenizer.json"])
+    return Description(
         pooling,
         prefixes | ({"query_length": length, "passage_length": length} if length else {}),
         dict.fromkeys([*names, str(pooling_path.relative_to(folder))]),
-        lower_case=bool(texts.get("do_lower_case")),
+        lower_case=bool(settings.get("do_lower_case")),
     )
 
 
 def _pooling_folder(path: Path, modules: list) -> str:
     """Where the settings of the pooling are; raises UserError for modules that are not supported."""
     try:
-        kinds = [module["type"] for module in modules]
-        places = [module["path"] for module in modules]
+        types = [module["type"] for module in modules]
+        paths = [module["path"] for module in modules]
     except (KeyError, TypeError):
         raise UserError(f"{path} is not a list of modules with type and path; get a complete folder") from None
-    own = "sentence_transformers."
-    names = [kind.rpartition(".")[2] if kind.startswith(own) else kind for kind in kinds]
+    package = "sentence_transformers."
+    names = [type_name.rpartition(".")[2] if type_name.startswith(package) else type_name for type_name in types]
     if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise _refusal(path, f"the modules {', '.join(names)}", "Transformer, Pooling and perhaps Normalize")
-    if places[0]:
+    if paths[0]:
         raise _refusal(
-            path, f"a model in {places[0]}", f"one beside {path.name}; its layout is outdated, so save it again"
+            path, f"a model in {paths[0]}", f"one beside {path.name}; its layout is outdated, so save it again"
         )
-    return places[1]
+    return paths[1]
 
 
 def _pooling(path: Path, prefixed: bool) -> str:
     """Our name of the one pooling."""
-    found = _read(path, dict)
-    modes = found.get("pooling_mode") or [mode for flag, mode in FLAGS.items() if found.get(flag)] or ["mean"]
+    config = _read(path, dict)
+    modes = config.get("pooling_mode") or [mode for flag, mode in OLD_FLAGS.items() if config.get(flag)] or ["mean"]
     modes = [modes] if isinstance(modes, str) else modes
-    if len(modes) != 1 or modes[0] not in OUR_POOLINGS:
-        raise _refusal(path, f"the pooling {' + '.join(map(str, modes))}", f"one of {', '.join(OUR_POOLINGS)}")
-    if prefixed and not found.get("include_prompt", True):
+    if len(modes) != 1 or modes[0] not in POOLING_NAMES:
+        raise _refusal(path, f"the pooling {' + '.join(map(str, modes))}", f"one of {', '.join(POOLING_NAMES)}")
+    if prefixed and not config.get("include_prompt", True):
         raise _refusal(path, "a pooling that leaves out the prompt", "a pooling over all tokens")
-    return OUR_POOLINGS[modes[0]]
+    return POOLING_NAMES[modes[0]]
 
 
-def _prefixes(path: Path, about: dict) -> dict[str, str]:
+def _prefixes(path: Path, model_config: dict) -> dict[str, str]:
     """The prompts that sentence-transformers adds before queries and documents by default."""
-    prompts = {name: text for name, text in (about.get("prompts") or {}).items() if text}
+    prompts = {name: text for name, text in (model_config.get("prompts") or {}).items() if text}
     if others := sorted(prompts.keys() & {"passage", "corpus"}):
         raise _refusal(path, f"a prompt {others[0]!r}", "those named query and document")
-    if (name := about.get("default_prompt_name")) in prompts.keys() - {"query", "document"}:
+    if (name := model_config.get("default_prompt_name")) in prompts.keys() - {"query", "document"}:
         raise _refusal(path, f"the default prompt {name!r}", "those named query and document")
-    if about.get("truncate_dim"):
+    if model_config.get("truncate_dim"):
         raise _refusal(path, "truncate_dim", "whole vectors")
     return {"query_prefix": prompts.get("query", ""), "passage_prefix": prompts.get("document", "")}
 
 
-def _texts(path: Path) -> dict:
+def _text_settings(path: Path) -> dict:
     """How texts are read: max_seq_length and do_lower_case; raises UserError for a key that may change vectors."""
-    found = _read(path, dict, absent={})
-    modalities = found.get("modality_config") or {"text": LAST_LAYER}
+    settings = _read(path, dict, default={})
+    modalities = settings.get("modality_config") or {"text": LAST_LAYER}
     if modalities.get("text") != LAST_LAYER:
         raise _refusal(path, f"modality_config {modalities}", "the last layer's vectors of a text")
-    for key, value in found.items():
-        if key not in ("max_seq_length", "do_lower_case", "modality_config") and value and value != USUAL.get(key):
+    for key, value in settings.items():
+        if key not in ("max_seq_length", "do_lower_case", "modality_config") and value and value != HARMLESS.get(key):
             raise _refusal(path, f"{key} {value!r}", "max_seq_length and do_lower_case")
-    length = found.get("max_seq_length")
+    length = settings.get("max_seq_length")
     if length is not None and (not isinstance(length, int) or length < 4):
         raise _refusal(path, f"max_seq_length {length!r}", "at least 4 tokens")
-    return found
+    return settings
 
 
-def _read(path: Path, kind: type, absent: dict | list | None = None):
-    """The JSON value in a file, which must be a `kind`; `absent` if that is given and there is no file."""
-    if absent is not None and not path.exists():
-        return absent
+def _read(path: Path, kind: type, default: dict | list | None = None):
+    """The JSON value in a file, which must be a `kind`; `default` if that is given and there is no file."""
+    if default is not None and not path.exists():
+        return default
     require_regular(path)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {path}: {why}; get a complete folder") from None
-    if not isinstance(found, kind):
+    if not isinstance(value, kind):
         raise UserError(f"{path} is not a JSON {'object' if kind is dict else 'list'}; get a complete folder")
-    return found
+    return value
 
 
-def _there(folder: Path, names: Iterable[str]) -> None:
+def _require_files(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         if not (folder / name).is_file():
             raise UserError(f"{folder / name} is missing; get a complete folder")
 
 
-def _refusal(path: Path, what: str, can: str) -> UserError:
-    return UserError(f"{path}: {what} cannot be reproduced here, only {can}; remove this encoder from the study")
+def _refusal(path: Path, unsupported: str, supported: str) -> UserError:
+    return UserError(
+        f"{path}: {unsupported} cannot be reproduced here, only {supported}; remove this encoder from the study"
+    )

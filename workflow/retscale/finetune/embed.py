@@ -9,8 +9,7 @@ from retscale.common.batch import batches
 from retscale.errors import UserError
 from retscale.finetune.data import Examples
 from retscale.model.device import to
-from retscale.model.pool import l2_normalize, pool
-from retscale.model.pooling import Pooling
+from retscale.model.pooling import Pooling, l2_normalize, pool
 from retscale.model.tokenize import pad
 
 

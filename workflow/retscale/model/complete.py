@@ -33,9 +33,9 @@ def require_complete(where: Path | str, model: PreTrainedModel, loading: dict) -
 
     `loading` is transformers' report on the loading. Heads and poolers that a model does not use are not layers.
     """
-    if lacking := sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]])):
+    if missing := sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]])):
         raise UserError(
-            f"{where} lacks {len(lacking)} weights of a {type(model).__name__}, such as {lacking[0]}; "
+            f"{where} lacks {len(missing)} weights of a {type(model).__name__}, such as {missing[0]}; "
             "they would be random: get a complete checkpoint"
         )
     layers = {kind for name in model.state_dict() if (kind := _LAYER.sub("*", name)) != name}

@@ -7,8 +7,7 @@ from transformers import PreTrainedModel
 from retscale.common.batch import batches
 from retscale.common.progress import progress
 from retscale.model.distinct import digests, distinct
-from retscale.model.pool import l2_normalize, pool
-from retscale.model.pooling import Pooling
+from retscale.model.pooling import Pooling, l2_normalize, pool
 from retscale.model.tokenize import pad
 
 
@@ -21,7 +20,7 @@ def encode(
     pooling: Pooling = "mean",
     normalize: bool = True,
     tokens_per_batch: int = 8192,
-    what: str = "encode",
+    label: str = "encode",
 ) -> np.ndarray:
     """Embeddings of texts given as token ids, in their order: float32 (texts, d).
 
@@ -32,9 +31,9 @@ def encode(
     firsts, number = distinct(digests(ids))
     vectors = np.empty((len(firsts), model.config.hidden_size), dtype=np.float32)
     plan = batches([len(ids[i]) for i in firsts], tokens_per_batch)
-    for rows in progress(plan, what, unit="batches"):
-        some = [ids[i] for i in firsts[rows]]
-        vectors[rows] = encode_ids(model, some, pad_id, pooling, normalize).cpu().numpy()
+    for rows in progress(plan, label, unit="batches"):
+        batch = [ids[i] for i in firsts[rows]]
+        vectors[rows] = encode_ids(model, batch, pad_id, pooling, normalize).cpu().numpy()
     return vectors if len(firsts) == len(ids) else vectors[number]
 
 

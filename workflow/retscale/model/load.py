@@ -93,7 +93,7 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
 
 def read_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
     """The fast tokenizer in `folder`, as its files have it."""
-    with readable("tokenizer", _need(folder)):
+    with readable("tokenizer", _require_model_folder(folder)):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if not tokenizer.is_fast:
         raise UserError(
@@ -130,7 +130,7 @@ def deterministic(seed: int, threads: int | None = None) -> None:
 
 
 def _config(folder: Path | str) -> PreTrainedConfig:
-    with readable("model", _need(folder)):
+    with readable("model", _require_model_folder(folder)):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
@@ -140,11 +140,13 @@ def _is_causal(config: PreTrainedConfig) -> bool:
     return not (masked or config.is_encoder_decoder or config.model_type in T5)
 
 
-def _load(auto: type, config: PreTrainedConfig, folder: Path | str, dtype: torch.dtype, **options) -> PreTrainedModel:
+def _load(
+    auto_class: type, config: PreTrainedConfig, folder: Path | str, dtype: torch.dtype, **options
+) -> PreTrainedModel:
     weights = listed_weights(Path(folder))
     require_plausible(folder, config, sum(path.stat().st_size for path in weights))
     with readable("model", folder):
-        model, loading = auto.from_pretrained(
+        model, loading = auto_class.from_pretrained(
             folder,
             config=config,
             dtype=dtype,
@@ -177,7 +179,7 @@ def readable(what: str, source: Path | str) -> Iterator[None]:
         raise UserError(f"no {what} can be loaded from {source}: {kind}{_first_line(error)}") from error
 
 
-def _need(folder: Path | str) -> Path:
+def _require_model_folder(folder: Path | str) -> Path:
     folder = Path(folder)
     if not (folder / "config.json").is_file() and not (folder / "tokenizer_config.json").is_file():
         raise UserError(

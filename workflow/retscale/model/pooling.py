@@ -1,6 +1,6 @@
-"""The poolings by name: how the token vectors of a text become one.
+"""Pooling: how the token vectors of a text become one, by name.
 
-Every stage that meets a pooling asks here, and a new one is a function and its entry in POOLINGS. torch is imported where
+Every stage that needs a pooling asks here, and a new one is a function and its entry in POOLINGS. torch is imported where
 it is used: a study is checked without it.
 """
 
@@ -34,11 +34,11 @@ def cls(hidden: Tensor, mask: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Method:
     """`pool` takes token vectors (batch, tokens, d), float32, and a mask (batch, tokens), and gives (batch, d). Padding
-    may be on either side, and every text has a token. `theirs` is its name in sentence-transformers.
+    may be on either side, and every text has a token. `sentence_transformers` is its name there.
     """
 
     pool: Callable[[Tensor, Tensor], Tensor]
-    theirs: str
+    sentence_transformers: str
 
 
 POOLINGS = {
@@ -48,6 +48,18 @@ POOLINGS = {
     "cls": Method(cls, "cls"),
 }
 Pooling = Literal[tuple(POOLINGS)]  # ty: ignore[invalid-type-form] - the names, as pydantic checks them
+
+
+def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
+    """Pool (batch, tokens, d) over the tokens that `mask` (batch, tokens) marks; float32 (batch, d)."""
+    return POOLINGS[how].pool(hidden.float(), mask.to(hidden.device))
+
+
+def l2_normalize(vectors: Tensor) -> Tensor:
+    """Unit vectors, in float32 whatever the input."""
+    import torch
+
+    return torch.nn.functional.normalize(vectors.float(), dim=-1, eps=1e-12)
 
 
 def _weighted(hidden: Tensor, mask: Tensor, weights: Tensor) -> Tensor:

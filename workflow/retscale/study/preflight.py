@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from retscale.checkpoint.config import Local
 from retscale.common import wheel
 from retscale.common.phrase import counted, noun
-from retscale.encoder.folder import described
+from retscale.encoder.folder import describe
 from retscale.errors import UserError
 from retscale.model.weight_files import has_weights, listed_weights
 from retscale.pairs.config import FORMATS, File
@@ -101,7 +101,7 @@ def check_contents(study: Study) -> None:
         if task.source.kind == "folder":
             _check_task(task.source, f"{study.path}: tasks ({id}): source")
     for encoder in study.encoders.values():
-        described(encoder.source.folder())
+        describe(encoder.source.folder())
     for key, encoder_json in study.file.mine.encoders().items():
         if not encoder_json.is_file():
             raise UserError(
