@@ -214,7 +214,7 @@ def test_where_points_come_from_is_unknown_if_a_file_is_of_another_form(figure, 
         keep(root / file)
         keep(figure, [row(root / file)])
     lines, [problem] = audit(figure, capsys)
-    assert "where the points come from cannot be told" in problem
+    assert "the origin of the points cannot be determined" in problem
 
 
 def test_a_file_of_a_point_may_lead_anywhere_and_nothing_is_read(figure, capsys):

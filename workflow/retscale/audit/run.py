@@ -19,30 +19,30 @@ from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 
 NAMES = ("checkpoint", "recipe", "task", "step")
-STRANGE = (LookupError, TypeError, ValueError, AttributeError, OSError, csv.Error)  # of files of another form
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError, OSError, csv.Error)  # of files of another form
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the origin of each point and the verdict; 0 if every byte is what was recorded, 1 otherwise."""
     primary = figure(arguments.figure)
-    seen = walk(primary)
+    walked = walk(primary)
     if not arguments.quiet:
-        for line in points(primary, seen):
+        for line in points(primary, walked):
             answer(line)
-        for (stage, made_by), count in sorted(seen.other_code.items()):
-            answer(f"note      {stage}: {count} made by other code than this clone's ({made_by})")
-    for problem in seen.problems:
+        for (stage, made_by), count in sorted(walked.other_code.items()):
+            answer(f"note      {stage}: {count} made by code other than this clone's ({made_by})")
+    for problem in walked.problems:
         answer(f"PROBLEM   {problem}")
-    ok = not seen.problems
+    ok = not walked.problems
     answer(
-        f"verdict   {'verified' if ok else 'NOT verified'}: {counted(len(seen.hashed), 'file')} of "
-        f"{counted(len(seen.records), 'record')} hashed, {counted(len(seen.problems), 'problem')}"
+        f"verdict   {'verified' if ok else 'NOT verified'}: {counted(len(walked.hashed), 'file')} of "
+        f"{counted(len(walked.records), 'record')} hashed, {counted(len(walked.problems), 'problem')}"
     )
     return 0 if ok else 1
 
 
-def points(primary: Path, seen: Walk) -> list[str]:
-    """Lines that name, for each point of the figure, the files that it comes from, each with its verdict.
+def points(primary: Path, walked: Walk) -> list[str]:
+    """For each point of the figure, lines that name the files that it comes from, each with its verdict.
 
     Points of the same checkpoint, recipe, task and step are a curve that comes from the same files: these are named once.
     """
@@ -50,29 +50,31 @@ def points(primary: Path, seen: Walk) -> list[str]:
     if not table.exists():
         return [f"points    unknown: {table} is missing"]
     try:
-        return list(_points(primary, table, seen))
-    except (*STRANGE, UserError) as error:
-        # What a job wrote is not so: somebody else did.
-        seen.add_problem(primary.parent, f"where the points come from cannot be told ({type(error).__name__}: {error})")
+        return list(_points(primary, table, walked))
+    except (*MALFORMED, UserError) as error:
+        # No job writes such files: somebody edited them.
+        walked.add_problem(
+            primary.parent, f"the origin of the points cannot be determined ({type(error).__name__}: {error})"
+        )
         return [f"points    unknown: {error}"]
 
 
-def _points(primary: Path, table: Path, seen: Walk) -> Iterator[str]:
+def _points(primary: Path, table: Path, walked: Walk) -> Iterator[str]:
     marks = list(csv.DictReader(line for _, line in jsonl.lines(table)))
     yield f"figure    {primary}  ({counted(len(marks), 'point')} in {table.name})"
-    results = _results(primary, seen)
+    results = _results(primary, walked)
     for names, group in itertools.groupby(marks, lambda mark: [mark[key] for key in NAMES if mark.get(key)]):
-        mark, *more = group
+        mark, *others = group
         values = "  ".join(f"{key}={mark[key]}" for key in ("x", "y") if key in mark)
-        kind, what = ("curve", f"{1 + len(more)} points") if more else ("point", values)
-        yield f"{kind}     {' / '.join(names)}  {what}"
+        kind, description = ("curve", f"{1 + len(others)} points") if others else ("point", values)
+        yield f"{kind}     {' / '.join(names)}  {description}"
         yield from (f"          {line}" for line in results(mark))
 
 
-def _results(primary: Path, seen: Walk):
+def _results(primary: Path, walked: Walk):
     """A function from a point, a row of the figure's table, to lines about the files behind it."""
-    bad = set(seen.problems.values())
-    collect = next((path for path in seen.records if path.name == "collect.record.json"), None)
+    bad = set(walked.problems.values())
+    collect = next((path for path in walked.records if path.name == "collect.record.json"), None)
     if collect is None:
         return lambda mark: ["origin unknown: no record of collected results"]
     root = collect.parent.parent
@@ -83,40 +85,40 @@ def _results(primary: Path, seen: Walk):
 
     def state(path: Path) -> str:
         path = Path(os.path.normpath(path))
-        digest = seen.hashed.get(path, "")
+        digest = walked.hashed.get(path, "")
         return f"{path}  sha256 {digest[:12] or 'unknown'}  {'PROBLEM' if path in bad or not digest else 'ok'}"
 
     def lines(mark: dict[str, str]) -> list[str]:
         checkpoint, recipe, file = (mark.get(key, "") for key in ("checkpoint", "recipe", "file"))
         origin, files = [], []
-        card = root / "checkpoint" / checkpoint / "card.json"
-        if card.exists():
-            facts = Card.read(card)
-            compute = f"{facts.n_params.total:,} parameters x an unknown number of tokens"
-            if facts.n_tokens is not None:
-                compute = f"{facts.n_params.total:,} parameters x {facts.n_tokens:,} tokens = {facts.flops:.3g} FLOPs"
-            origin.append(f"{_origin(facts)}  {compute}")
-            model = card.parent / facts.model
-            files += [card, *(model / name for name in facts.files if name.endswith(".safetensors"))]
+        card_path = root / "checkpoint" / checkpoint / "card.json"
+        if card_path.exists():
+            card = Card.read(card_path)
+            compute = f"{card.n_params.total:,} parameters x an unknown number of tokens"
+            if card.n_tokens is not None:
+                compute = f"{card.n_params.total:,} parameters x {card.n_tokens:,} tokens = {card.flops:.3g} FLOPs"
+            origin.append(f"{_origin(card)}  {compute}")
+            model = card_path.parent / card.model
+            files += [card_path, *(model / name for name in card.files if name.endswith(".safetensors"))]
         if step := int(mark.get("step") or 0):  # of a learning curve: kept encoders lie as their scores do
             curves = _table(collect.parent / "curves.parquet", "checkpoint", "recipe", step="number")
-            mine = curves.query("checkpoint == @checkpoint and recipe == @recipe and step == @step")
-            folders = {Path(name).relative_to("evaluate").parent for name in mine["file"]}
+            rows = curves.query("checkpoint == @checkpoint and recipe == @recipe and step == @step")
+            folders = {Path(name).relative_to("evaluate").parent for name in rows["file"]}
             files += [root / "finetune" / folder / "encoder.json" for folder in folders]
-            files += [root / name for name in mine["file"]]
+            files += [root / name for name in rows["file"]]
         else:
             if recipe:
-                made = Path("encoder", checkpoint) if recipe == GIVEN else Path("finetune", checkpoint, recipe)
-                files.append(root / made / "encoder.json")
-            mine = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]
+                folder = Path("encoder", checkpoint) if recipe == GIVEN else Path("finetune", checkpoint, recipe)
+                files.append(root / folder / "encoder.json")
+            rows = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]
             # A mark without a file of its own is a mean: over a group of tasks, or over all.
             if mark.get("task"):
-                mine = mine[mine["task"].isin(tasks_of(mark["task"], study))]
-            files += [root / name for name in ([file] if file else mine["file"])]
+                rows = rows[rows["task"].isin(tasks_of(mark["task"], study))]
+            files += [root / name for name in ([file] if file else rows["file"])]
             # Where x has an interval it is measured too: the in-context score.
             if mark.get("x_low"):
                 files += [root / file for file in icl[icl["checkpoint"] == checkpoint]["file"]]
-        files += [path for path in seen.outside(files) if path not in files]
+        files += [path for path in walked.outside(files) if path not in files]
         return origin + [state(path) for path in files]
 
     return lines

@@ -1,4 +1,4 @@
-"""The walk from an output back through the records that it hangs on."""
+"""The walk from an output back through the records that it depends on."""
 
 import os
 from collections import deque
@@ -14,7 +14,7 @@ from retscale.provenance import code, record
 
 @dataclass
 class Walk:
-    """What a walk saw: each record once, every file it hashed, and every problem: a line, and its file."""
+    """What a walk saw: each record once, every file it hashed, and every problem (a line) with its file."""
 
     records: dict[Path, dict] = field(default_factory=dict)
     hashed: dict[Path, str] = field(default_factory=dict)
@@ -42,63 +42,63 @@ class Walk:
 
 def walk(primary: Path) -> Walk:
     """Verify `primary` and all that it was made from."""
-    seen, stack, makers = Walk(), [_plain(record.path_of(primary))], {}
+    walked, stack, makers = Walk(), [_plain(record.path_of(primary))], {}
     while stack:
         path = stack.pop()
         if path not in makers:
-            makers[path] = _verify(path, seen)
+            makers[path] = _verify(path, walked)
             stack += reversed(makers[path])
     try:
         TopologicalSorter(makers).prepare()
     except CycleError as error:
-        seen.add_problem(error.args[1][0], "is made from itself, so no job can have made it")
-    return seen
+        walked.add_problem(error.args[1][0], "is made from itself, so no job can have made it")
+    return walked
 
 
-def _verify(path: Path, seen: Walk) -> list[Path]:
+def _verify(path: Path, walked: Walk) -> list[Path]:
     """Verify what the record at `path` lists; the records of its inputs, each once."""
-    seen.records[path] = {}
+    walked.records[path] = {}
     if not os.path.exists(path):
-        seen.add_problem(path, "the record is missing")
+        walked.add_problem(path, "the record is missing")
         return []
     try:
         content = record.parse(path)
     except UserError as error:
-        seen.problems[str(error)] = path
+        walked.problems[str(error)] = path
         return []
-    seen.records[path] = content
+    walked.records[path] = content
     if record.spec_sha256(content["spec"]) != content["spec_sha256"]:
-        seen.add_problem(path, "the spec was edited after the job ran")
+        walked.add_problem(path, "the spec was edited after the job ran")
     if _code(content["stage"]) != content["code_sha256"]:
         maker = (
             content["stage"],
             f"commit {content['git']['commit'][:12]}" + ", edited" * bool(content["git"]["dirty"]),
         )
-        seen.other_code[maker] = seen.other_code.get(maker, 0) + 1
+        walked.other_code[maker] = walked.other_code.get(maker, 0) + 1
     for output in content["outputs"]:
         if os.path.isabs(output["path"]) or ".." in Path(output["path"]).parts:
-            seen.add_problem(path, f"lists the output {output['path']}, which is not in its folder")
+            walked.add_problem(path, f"lists the output {output['path']}, which is not in its folder")
         else:
-            _compare(path.parent / output["path"], output["sha256"], "differs from its own record", seen)
+            _compare(path.parent / output["path"], output["sha256"], "differs from its own record", walked)
     for source in content["inputs"]:
-        _compare(path.parent / source["path"], source["sha256"], f"is not what {path} was made from", seen)
+        _compare(path.parent / source["path"], source["sha256"], f"is not what {path} was made from", walked)
     return list(dict.fromkeys(_plain(path.parent / row["record"]) for row in content["inputs"] if row["record"]))
 
 
-def _compare(path: Path, expected: str, wrong: str, seen: Walk) -> None:
+def _compare(path: Path, expected: str, wrong: str, walked: Walk) -> None:
     path = _plain(path)
-    if path not in seen.hashed:
-        seen.hashed[path] = ""
+    if path not in walked.hashed:
+        walked.hashed[path] = ""
         try:
-            seen.hashed[path] = sha256(path)
+            walked.hashed[path] = sha256(path)
         except FileNotFoundError:
-            seen.add_problem(path, "the file is missing")
+            walked.add_problem(path, "the file is missing")
         except OSError as error:
-            seen.add_problem(path, f"the file cannot be read: {error.strerror}")
+            walked.add_problem(path, f"the file cannot be read: {error.strerror}")
         except UserError as error:
-            seen.problems[str(error)] = path
-    if seen.hashed[path] not in (expected, ""):
-        seen.add_problem(path, wrong)
+            walked.problems[str(error)] = path
+    if walked.hashed[path] not in (expected, ""):
+        walked.add_problem(path, wrong)
 
 
 @cache
