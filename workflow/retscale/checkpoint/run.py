@@ -19,25 +19,25 @@ SOURCES = {"hub": hub.obtain, "local": local.obtain, "gguf": gguf.obtain, "pretr
 def run(spec: dict, inputs: dict[str, Path], out: Path) -> dict:
     """Write card.json, and model/ unless the model already exists elsewhere."""
     job = Spec.model_validate(spec)
-    got = SOURCES[job.source.kind](job, job.source, inputs.get("text"), out)
-    load = load_causal_lm if is_causal(got.folder) else load_backbone
-    model = load(got.folder, torch.bfloat16)  # only to count parameters; half the memory of float32
-    measured = count_params(model)
-    compare(job, model, read_tokenizer(got.folder), measured["total"])
+    obtained = SOURCES[job.source.kind](job, job.source, inputs.get("text"), out)
+    load = load_causal_lm if is_causal(obtained.folder) else load_backbone
+    model = load(obtained.folder, torch.bfloat16)  # only to count parameters; half the memory of float32
+    n_params = count_params(model)
+    compare(job, model, read_tokenizer(obtained.folder), n_params["total"])
     card = {
         "id": job.id,
         "source": job.source.model_dump(mode="json"),
         "revision": None,
-        "n_params": measured,
-        "n_tokens": got.n_tokens,
-        "flops": None if got.n_tokens is None else flops(measured["total"], got.n_tokens),
-        "tokens_per_param": None if got.n_tokens is None else got.n_tokens / measured["total"],
+        "n_params": n_params,
+        "n_tokens": obtained.n_tokens,
+        "flops": None if obtained.n_tokens is None else flops(n_params["total"], obtained.n_tokens),
+        "tokens_per_param": None if obtained.n_tokens is None else obtained.n_tokens / n_params["total"],
         "schedule_finished": job.schedule_finished,
         "max_length": max_length(model.config),
-        "model": "model" if got.folder.parent == out else str(got.folder),
-        "files": got.sha256 or hashes(got.folder),
+        "model": "model" if obtained.folder.parent == out else str(obtained.folder),
+        "files": obtained.sha256 or hashes(obtained.folder),
         "loss": None,
-        **got.card,
+        **obtained.card,
     }
     Card.write(out / "card.json", card)
-    return got.notes
+    return obtained.notes

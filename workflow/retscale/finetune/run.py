@@ -53,14 +53,14 @@ def tune(
 ) -> dict | None:
     """See `run`."""
     recipe = job.recipe
-    made_by = recipe.model_dump(mode="json", exclude={"weights"})  # those of the data sets are the mixture's
+    recipe_fields = recipe.model_dump(mode="json", exclude={"weights"})  # those of the data sets are the mixture's
     deterministic(job.seed)
     card = Card.read(Path(inputs["card"]))
     folder = Path(inputs["card"]).parent / card.model
     tokenizer = load_tokenizer(folder)
-    plain = load_backbone(folder, torch.float32)  # fp32 weights; autocast computes in `precision`
-    check(recipe, plain, card.id, accelerator)
-    n_params = count_params(plain)
+    base = load_backbone(folder, torch.float32)  # fp32 weights; autocast computes in `precision`
+    check(recipe, base, card.id, accelerator)
+    n_params = count_params(base)
     data = examples(data_sets(job, inputs), recipe, job.seed, tokenizer)
     if accelerator.is_main_process and (filled := data.counts["negatives_filled"]):
         say(f"fine-tune {card.id}: {filled:,} negatives were missing and are replaced by random passages")
@@ -69,12 +69,12 @@ def tune(
         raise UserError(
             f"there are {len(data)} pairs, fewer than a batch ({recipe.batch_queries}); lower batch_queries"
         )
-    if late := [step for step in recipe.keep if step >= steps]:
+    if too_late := [step for step in recipe.keep if step >= steps]:
         raise UserError(
-            f"keep: step {late[0]} is not before the last step, {steps}, whose encoder is kept anyway; remove it"
+            f"keep: step {too_late[0]} is not before the last step, {steps}, whose encoder is kept anyway; remove it"
         )
     order = Order.make(job.seed, recipe.batch_queries, data.sizes, list(job.pairs.values()), steps)
-    model = adapt(plain, recipe)
+    model = adapt(base, recipe)
     device = accelerator.device
     embed = Embedder(
         model,
@@ -90,14 +90,14 @@ def tune(
     if accelerator.is_main_process:
         say(f"fine-tune {card.id}: {bytes_needed / 2**30:.2f} GiB predicted, {micro} queries at once")
     if recipe.gradient_checkpointing:
-        plain.activation_checkpointing_enable({"use_reentrant": False})
+        base.activation_checkpointing_enable({"use_reentrant": False})
 
     def keep(step: int, trained: torch.nn.Module) -> None:
-        spread = accelerator.get_state_dict(trained) if accelerator.is_fsdp2 else None  # all processes take part
+        gathered = accelerator.get_state_dict(trained) if accelerator.is_fsdp2 else None  # all processes take part
         if accelerator.is_main_process:
-            weights = spread or merged(accelerator.unwrap_model(trained))
-            facts = {"checkpoint": card.id, "recipe": made_by, "n_params": n_params, "pairs": len(data)}
-            write(state / f"encoder-{step}", plain, weights, tokenizer, recipe, {**facts, "steps": step})
+            weights = gathered or merged(accelerator.unwrap_model(trained))
+            fields = {"checkpoint": card.id, "recipe": recipe_fields, "n_params": n_params, "pairs": len(data)}
+            write(state / f"encoder-{step}", base, weights, tokenizer, recipe, {**fields, "steps": step})
 
     peak = memory.Peak(device, held=sum(p.numel() * p.element_size() for p in model.parameters()))
     trained = train(accelerator, embed, recipe, order, micro, job.seed, state, card.id, keep)
@@ -134,11 +134,11 @@ def data_sets(job: Spec, inputs: dict) -> list[tuple[Path, Path]]:
     Raises UserError unless --pairs names exactly those, in that order, and --negatives as many.
     """
     pairs, negatives = ([Path(path) for path in inputs[flag]] for flag in ("pairs", "negatives"))
-    given = [PairsCard.read(path).id for path in pairs]
-    if given != list(job.pairs):
+    ids = [PairsCard.read(path).id for path in pairs]
+    if ids != list(job.pairs):
         raise UserError(
             f"--pairs: the spec names the data sets {', '.join(job.pairs)}, but the files are of "
-            f"{', '.join(given) or 'none'}; give one file per data set, in the spec's order"
+            f"{', '.join(ids) or 'none'}; give one file per data set, in the spec's order"
         )
     if len(negatives) != len(pairs):
         raise UserError(
@@ -156,18 +156,18 @@ def link(source: Path, target: Path) -> None:
 
 
 def check(recipe: Recipe, model: PreTrainedModel, name: str, accelerator: Accelerator) -> None:
-    """Raises UserError if recipe, model and number of processes do not fit together."""
+    """Raises UserError if recipe, model and number of processes do not match."""
     lengths = recipe.prompt.query_length, recipe.prompt.passage_length
     if (limit := max_length(model.config)) is not None and max(lengths) > limit:
         raise UserError(
             f"the recipe's texts have up to {max(lengths)} tokens, but the context of {name} is {limit}; lower the lengths"
         )
-    if long := [d for d in recipe.dimensions if d >= model.config.hidden_size]:
+    if too_large := [d for d in recipe.dimensions if d >= model.config.hidden_size]:
         raise UserError(
-            f"dimensions: {long[0]} is not below {model.config.hidden_size}, the dimensions of {name}; remove it"
+            f"dimensions: {too_large[0]} is not below {model.config.hidden_size}, the dimensions of {name}; remove it"
         )
-    share, rest = divmod(recipe.batch_queries, accelerator.num_processes)
-    if rest:
+    share, remainder = divmod(recipe.batch_queries, accelerator.num_processes)
+    if remainder:
         raise UserError(
             f"batch_queries ({recipe.batch_queries}) must be a multiple of the {accelerator.num_processes} processes"
         )
@@ -185,15 +185,15 @@ def write(
     weights: dict[str, torch.Tensor],
     tokenizer: PreTrainedTokenizerBase,
     recipe: Recipe,
-    facts: dict,
+    fields: dict,
 ) -> None:
     """Write the encoder: model, tokenizer, and encoder.json, which says how to use it."""
     shutil.rmtree(out, ignore_errors=True)
     model.save_pretrained(out, state_dict=weights, max_shard_size="1TB")
     tokenizer.save_pretrained(out)
     files = {path.name: sha256(path) for path in sorted(out.iterdir())}
-    facts = {
-        **facts,
+    fields = {
+        **fields,
         "prompt": recipe.prompt.model_dump(mode="json"),
         "prompt_sha256": fingerprint(tokenizer, recipe.prompt),
         "pooling": recipe.pooling,
@@ -201,15 +201,15 @@ def write(
         "weights_sha256": files["model.safetensors"],
         "files": files,
     }
-    Trained.write(out / "encoder.json", facts)
+    Trained.write(out / "encoder.json", fields)
 
 
 @torch.no_grad()
-def check_merged(embed: Embedder, plain: PreTrainedModel) -> None:
+def check_merged(embed: Embedder, merged_model: PreTrainedModel) -> None:
     """Raises UserError if the merged weights do not give the vectors of the adapted model."""
     rows = torch.arange(min(8, len(embed.data))).numpy()
-    ours, saved = (e(rows)[1] for e in (embed, embed.with_model(plain.to(embed.device))))
-    if not (worst := (ours - saved).abs().max().item()) <= MERGE_TOLERANCE:
+    adapted, saved = (e(rows)[1] for e in (embed, embed.with_model(merged_model.to(embed.device))))
+    if not (worst := (adapted - saved).abs().max().item()) <= MERGE_TOLERANCE:
         raise UserError(
             f"merging the adapters changed the vectors by up to {worst:.1e} (allowed: {MERGE_TOLERANCE:.0e}); "
             "this is a bug in retscale or peft: please report it with the log"

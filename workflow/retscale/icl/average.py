@@ -1,6 +1,6 @@
 """The gauntlet's averages: categories of tasks, and means of categories.
 
-Each is absent, never partial, where something it needs is missing. (The release averages what categories are left.)
+Each is absent, never partial, if one of its parts is missing. (The release averages the categories that remain.)
 """
 
 import math
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Average(NamedTuple):
-    """`kind` is category or average; score and stderr are None if any of `missing` is not there."""
+    """`kind` is category or average; score and stderr are None if any part is `missing`."""
 
     kind: str
     name: str

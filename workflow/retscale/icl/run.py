@@ -68,23 +68,23 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
 
 def evaluate(task: IclTask, name: str, fetched: Path | None, reader: Reader) -> tuple[dict, pd.DataFrame]:
     """The result of one task, and its table of items."""
-    every, facts = icl_items.read(task, fetched)
-    examples = shots(every, task)
-    chosen = icl_items.sample(every, task)
-    parts = tokens(reader.tokenizer, [build(every[i], [every[j] for j in examples[i]], task) for i in chosen])
+    all_items, source = icl_items.read(task, fetched)
+    examples = shots(all_items, task)
+    chosen = icl_items.sample(all_items, task)
+    parts = tokens(reader.tokenizer, [build(all_items[i], [all_items[j] for j in examples[i]], task) for i in chosen])
     limit = min(task.max_length, reader.max_length or task.max_length)
-    generated = answer_length(reader.tokenizer, every, task) if task.generated else 0
+    generated = answer_length(reader.tokenizer, all_items, task) if task.generated else 0
     longer = [sum(length > limit for length in lengths(part, generated)) for part in parts]
     if task.too_long == "skip":
         kept = [place for place, count in enumerate(longer) if not count]
-        refuse_emptied([every[i] for i in chosen], [every[chosen[place]] for place in kept], task, limit)
+        require_items([all_items[i] for i in chosen], [all_items[chosen[place]] for place in kept], task, limit)
         chosen, parts = [chosen[place] for place in kept], [parts[place] for place in kept]
     skipped, trimmed = (sum(map(bool, longer)), 0) if task.too_long == "skip" else (0, sum(longer))
-    items = [every[i] for i in chosen]
+    items = [all_items[i] for i in chosen]
     if task.generated:
-        table = written(task, name, items, parts, generated, limit, reader)
+        table = generate_answers(task, name, items, parts, generated, limit, reader)
     else:
-        table = likely(task, name, items, parts, limit, reader)
+        table = score_choices(task, name, items, parts, limit, reader)
     table.insert(0, "item", chosen)
     categories = [item.category if task.categories else "" for item in items]
     if task.categories:
@@ -93,13 +93,13 @@ def evaluate(task: IclTask, name: str, fetched: Path | None, reader: Reader) -> 
     result = {
         "type": task.type,
         "metric": "accuracy",
-        **summarise(table, categories, baseline, reader.seed, name),
+        **summarize(table, categories, baseline, reader.seed, name),
         "n_items": len(table),
         "shots": task.shots,
         "max_length": limit,
         "trimmed": trimmed,
         "skipped": skipped,
-        **facts,
+        **source,
         "executed": task.execute if task.type == "code_evaluation" else None,
         "tied": int(table["tied"].sum()) if "tied" in table else 0,
         "odd": oddities(items, task, baseline),
@@ -116,37 +116,37 @@ def lengths(part: Tokens, generated: int) -> list[int]:
     return [len(context) + end for context in part.contexts for end in ends]
 
 
-def refuse_emptied(before: list[Item], after: list[Item], task: IclTask, limit: int) -> None:
+def require_items(before: list[Item], after: list[Item], task: IclTask, limit: int) -> None:
     """UserError if no item is left to score, or none of a category."""
-    lost = {item.category for item in before} - {item.category for item in after}
-    if not after or (task.categories and lost):
-        what = f"of the categories {', '.join(sorted(lost))}" if task.categories else "of the task"
+    emptied = {item.category for item in before} - {item.category for item in after}
+    if not after or (task.categories and emptied):
+        where = f"of the categories {', '.join(sorted(emptied))}" if task.categories else "of the task"
         raise UserError(
-            f"all items {what} are longer than {limit} tokens, and too_long is `skip`; raise its `max_length`, cut "
+            f"all items {where} are longer than {limit} tokens, and too_long is `skip`; raise its `max_length`, cut "
             "them, or remove the task for this model"
         )
 
 
-def summarise(table: pd.DataFrame, categories: list[str], baseline: float, seed: int, name: str) -> dict:
+def summarize(table: pd.DataFrame, categories: list[str], baseline: float, seed: int, name: str) -> dict:
     """Accuracy and score, (accuracy - baseline) / (1 - baseline); all None where generated programs were not run."""
     if table["correct"].isna().any():
         return {"value": None, "stderr": None, "baseline": baseline, "score": None}
-    found = accuracy(table["correct"], categories, seed, name)
-    return found | {"baseline": baseline, "score": centered(found["value"], baseline)}
+    result = accuracy(table["correct"], categories, seed, name)
+    return result | {"baseline": baseline, "score": centered(result["value"], baseline)}
 
 
-def likely(
+def score_choices(
     task: IclTask, name: str, items: list[Item], parts: list[Tokens], limit: int, reader: Reader
 ) -> pd.DataFrame:
-    """One row an item: gold, prediction, correct; for each choice its mean log-probability and its number of tokens.
+    """One row per item: gold, prediction, correct; for each choice its mean log-probability and its number of tokens.
 
     The choice of lowest perplexity per token is predicted, the first one among equals (`tied`). language_modeling is
     correct (prediction 0, else -1) if every token of the continuation is the most probable one.
     """
     head = own_ends(reader.tokenizer)[0]
     pairs = [[(context, end) for context in part.contexts for end in part.ends] for part in parts]
-    owners = np.repeat(np.arange(len(items)), [len(mine) for mine in pairs])
-    joined = [join(context, end, limit, head) for mine in pairs for context, end in mine]
+    owners = np.repeat(np.arange(len(items)), [len(item_pairs) for item_pairs in pairs])
+    joined = [join(context, end, limit, head) for item_pairs in pairs for context, end in item_pairs]
     mean, greedy = score(reader.decoder, joined, owners.tolist(), reader.tokens_per_batch, name)
     if not np.isfinite(mean).all():
         raise UserError("log-probabilities are not finite; the model has diverged, or needs fp32")
@@ -162,10 +162,10 @@ def likely(
     return pd.DataFrame(columns | {"logprobs": logprobs, "tokens": sizes})
 
 
-def written(
+def generate_answers(
     task: IclTask, name: str, items: list[Item], parts: list[Tokens], new_tokens: int, limit: int, reader: Reader
 ) -> pd.DataFrame:
-    """One row an item: the generated text and whether it is correct (missing for programs that are not run)."""
+    """One row per item: the generated text and whether it is correct (missing for programs that are not run)."""
     room = limit - new_tokens
     if room < 1:
         raise UserError(f"answers of {new_tokens} tokens leave no room for a prompt in {limit}; remove the task")

@@ -41,42 +41,46 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     training = {key: fingerprints(texts, numbers) for path in inputs["pairs"] for key, texts in read_training(path)}
     numbers.closed = True
     for name, path in by_task(Spec.model_validate(spec).tasks, inputs["tasks"]):
-        facts = TaskCard.read(path)
-        texts = {"queries": facts.queries, "documents": facts.documents}
-        counts, found = {}, []
+        card = TaskCard.read(path)
+        texts = {"queries": card.queries, "documents": card.documents}
+        counts, tables = {}, []
         for part in PARTS:
-            some = progress(chunks(path, part), f"{name}: {part}", unit="chunks")
-            for (pairs, side), table in overlap(some, training, numbers).items():
+            batches = progress(chunks(path, part), f"{name}: {part}", unit="chunks")
+            for (pairs, side), table in overlap(batches, training, numbers).items():
                 row = counts.setdefault(
                     (part, pairs), {"part": part, "texts": texts[part], "pairs": pairs, "exact": {}, "run": {}}
                 )
                 row["exact"][side], row["run"][side] = int(table["exact"].sum()), int(table["run"].sum())
-                found.append(table.assign(pairs=pairs, training=side, part=part))
-        pq.write_table(pa.Table.from_pandas(pd.concat(found), SCHEMA, preserve_index=False), out / f"{name}.parquet")
-        made = {"task": name, "words": RUN, "overlap": list(counts.values())}
-        (out / f"{name}.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+                tables.append(table.assign(pairs=pairs, training=side, part=part))
+        pq.write_table(pa.Table.from_pandas(pd.concat(tables), SCHEMA, preserve_index=False), out / f"{name}.parquet")
+        result = {"task": name, "words": RUN, "overlap": list(counts.values())}
+        (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         yield name
 
 
 def overlap(
-    some: Iterator[tuple[list[str], list[str], list[str]]], training: dict[tuple, Fingerprints], numbers: Numbers
+    batches: Iterator[tuple[list[str], list[str], list[str]]], training: dict[tuple, Fingerprints], numbers: Numbers
 ) -> dict[tuple, pd.DataFrame]:
-    """For each side of each training data set the texts found in it: id, whether `exact`ly, and whether by a `run` of words.
+    """For each side of each training data set the texts found in it: id, whether `exact`, and whether by a `run` of words.
 
-    `some` are chunks of ids, texts, and the same texts after their titles.
+    `batches` are chunks of ids, texts, and the same texts after their titles.
     """
     tables = {source: [] for source in training}
-    for ids, texts, titled in some:
-        plain, whole, (found, rows) = copies.fingerprints(texts), copies.fingerprints(titled), runs(titled, numbers)
+    for ids, texts, titled in batches:
+        plain, with_titles, (hashes, rows) = (
+            copies.fingerprints(texts),
+            copies.fingerprints(titled),
+            runs(titled, numbers),
+        )
         for source, known in training.items():
-            same = among(plain, known.exact) | among(whole, known.exact)
+            exact = among(plain, known.exact) | among(with_titles, known.exact)
             sharing = np.zeros(len(ids), bool)
-            sharing[rows[among(found, known.runs)]] = True
-            hit = same | sharing
+            sharing[rows[among(hashes, known.runs)]] = True
+            matched = exact | sharing
             tables[source].append(
-                pd.DataFrame({"id": np.array(ids, object)[hit], "exact": same[hit], "run": sharing[hit]})
+                pd.DataFrame({"id": np.array(ids, object)[matched], "exact": exact[matched], "run": sharing[matched]})
             )
-    return {source: pd.concat(found) for source, found in tables.items()}
+    return {source: pd.concat(parts) for source, parts in tables.items()}
 
 
 def read_training(path: Path) -> Iterator[tuple[tuple[str, str], list[str]]]:
@@ -89,7 +93,7 @@ def read_training(path: Path) -> Iterator[tuple[tuple[str, str], list[str]]]:
 
 
 def chunks(path: Path, part: str) -> Iterator[tuple[list[str], list[str], list[str]]]:
-    """Ids, texts, and texts after their titles, of a task's queries or documents, some at a time."""
+    """Ids, texts, and texts after their titles, of a task's queries or documents, CHUNK at a time."""
     for batch in pq.ParquetFile(path.parent / FILES[part]).iter_batches(CHUNK, columns=list(PARTS[part])):
         ids, *titles, texts = (column.to_pylist() for column in batch.columns)
         yield ids, texts, [f"{title} {text}".strip() for title, text in zip(*titles, texts)] if titles else texts

@@ -1,4 +1,4 @@
-"""What the mine stage reads of a study."""
+"""What a study says about mining negatives."""
 
 from pathlib import Path
 from typing import Literal
@@ -55,22 +55,22 @@ class MineConfig(Strict):
 
     def encoders(self) -> dict[str, Path]:
         """encoder.json of each encoder that it needs, by the name of its setting."""
-        named = {name: getattr(self, name) for name in ("encoder", "guide")}
-        return {name: Path(folder).expanduser() / "encoder.json" for name, folder in named.items() if folder}
+        folders = {name: getattr(self, name) for name in ("encoder", "guide")}
+        return {name: Path(folder).expanduser() / "encoder.json" for name, folder in folders.items() if folder}
 
     def files(self) -> list[Path]:
         """Each encoder.json and the files that it lists, as far as they exist; empty if no encoder is needed."""
-        found = []
-        for facts in self.encoders().values():
-            if not facts.is_file():
+        paths = []
+        for card_path in self.encoders().values():
+            if not card_path.is_file():
                 continue
             try:
-                about = EncoderCard.read(facts)
-                listed = [facts.parent / about.folder / name for name in sorted(about.files)]
+                card = EncoderCard.read(card_path)
+                listed = [card_path.parent / card.folder / name for name in sorted(card.files)]
             except UserError:  # the stage reports what is wrong
                 listed = []
-            found += [path for path in (facts, *listed) if path.is_file()]
-        return found
+            paths += [path for path in (card_path, *listed) if path.is_file()]
+        return paths
 
     @model_validator(mode="after")
     def _fits_the_method(self) -> "MineConfig":

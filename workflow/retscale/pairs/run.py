@@ -20,26 +20,26 @@ from retscale.pairs.source import open_rows, passages_in, triples
 
 
 def identifier(letter: str, text: str) -> str:
-    """An id that depends on nothing but the text (up to `plain`): the same in every order and subset."""
+    """An id that depends only on the text (up to `plain`): the same in every order and subset."""
     return letter + hashlib.sha256(plain(text).encode()).hexdigest()[:16]
 
 
 def select(
-    source: Iterable[tuple[str, str, list[str]]], excluder: Excluder, further: Iterable[str] = ()
+    source: Iterable[tuple[str, str, list[str]]], excluder: Excluder, collection_texts: Iterable[str] = ()
 ) -> tuple[pd.DataFrame, dict[str, str], pd.DataFrame, Counter, Counter]:
     """Usable pairs (query_id, query, passage_id) in the source's order, the passages {id: text} with those of
-    `further`, and the negatives that the rows give (query_id, passage_id).
+    `collection_texts`, and the negatives that the rows give (query_id, passage_id).
 
     Texts that are equal up to `plain` are one. A row that repeats a pair may give further negatives. A row
     that overlaps a test gives nothing. Also returns the rows left out by reason (each row under its first reason) and
     the rows that overlap each test (a row may overlap several).
     """
-    pairs, passages, queries, given = {}, {}, {}, {}
+    pairs, passages, queries, given_negatives = {}, {}, {}, {}
     excluded, overlap = Counter(), Counter()
     refused: set[str] = set()
 
-    def keep(text: str) -> str | None:
-        """The id of a passage beside the positives, if it may be used; each is looked at once, however often it comes."""
+    def add_passage(text: str) -> str | None:
+        """Add a passage beside the positives and return its id, or None if it may not be used; each is judged only once."""
         if not plain(text):
             return None
         id = identifier("p", text)
@@ -65,9 +65,9 @@ def select(
         pairs[ids] = None
         queries.setdefault(ids[0], query)
         passages.setdefault(ids[1], passage)
-        given.setdefault(ids[0], {}).update(dict.fromkeys(filter(None, map(keep, negatives))))
-    for text in progress(further, "passages", unit="passages") if further else ():
-        keep(text)
+        given_negatives.setdefault(ids[0], {}).update(dict.fromkeys(filter(None, map(add_passage, negatives))))
+    for text in progress(collection_texts, "passages", unit="passages") if collection_texts else ():
+        add_passage(text)
     table = pd.DataFrame(
         {
             "query_id": [q for q, _ in pairs],
@@ -76,9 +76,9 @@ def select(
         },
         dtype="str",
     )
-    negatives = pd.DataFrame({"query_id": list(given), "passage_id": [list(ids) for ids in given.values()]}).explode(
-        "passage_id"
-    )
+    negatives = pd.DataFrame(
+        {"query_id": list(given_negatives), "passage_id": [list(ids) for ids in given_negatives.values()]}
+    ).explode("passage_id")
     return table, passages, negatives.dropna().astype("str"), excluded, overlap
 
 
@@ -86,15 +86,15 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     config = Spec.model_validate(spec)
     tests = held_out.read(config.exclude, config.held_out, inputs.get("tests", []))
     rows_of_pairs, revision = open_rows(config.source)
-    further, collection_revision = open_rows(config.collection) if config.collection else ((), None)
+    collection_texts, collection_revision = open_rows(config.collection) if config.collection else ((), None)
     if config.collection:
-        further = passages_in(further, config.collection)
-    pairs, passages, given, excluded, overlap = select(
-        triples(rows_of_pairs, config.source), Excluder(tests, config.near_words, config.near_share), further
+        collection_texts = passages_in(collection_texts, config.collection)
+    pairs, passages, given_negatives, excluded, overlap = select(
+        triples(rows_of_pairs, config.source), Excluder(tests, config.near_words, config.near_share), collection_texts
     )
-    read = len(pairs) + sum(excluded.values())
+    n_rows = len(pairs) + sum(excluded.values())
     if pairs.empty:
-        raise UserError(f"none of {read} rows gives a training pair; left out: {dict(excluded)}")
+        raise UserError(f"none of {n_rows} rows gives a training pair; left out: {dict(excluded)}")
     usable = len(pairs)
     if config.max_pairs is not None and config.max_pairs < usable:
         chosen = np.random.default_rng(config.seed).permutation(usable)[: config.max_pairs]
@@ -104,11 +104,13 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     collection.to_parquet(out / "passages.parquet", index=False)
     names = ["pairs.parquet", "passages.parquet"]
     if config.source.negatives:
-        given[given["query_id"].isin(pairs["query_id"])].to_parquet(out / "given.parquet", index=False)
+        given_negatives[given_negatives["query_id"].isin(pairs["query_id"])].to_parquet(
+            out / "given.parquet", index=False
+        )
         names.append("given.parquet")
-    facts = {
+    card = {
         "id": config.id,
-        "rows": read,
+        "rows": n_rows,
         "excluded": dict(sorted(excluded.items())),
         "held_out": {name: len(set(tests[name])) for name in sorted(tests)},
         "overlap": {name: overlap[name] for name in sorted(tests)},
@@ -121,5 +123,5 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         "collection_revision": collection_revision,
         "files": {name: sha256(out / name) for name in names},
     }
-    PairsCard.write(out / "pairs.json", facts)
-    return {name: facts[name] for name in ("rows", "excluded", "held_out", "overlap", "pairs", "passages")}
+    PairsCard.write(out / "pairs.json", card)
+    return {name: card[name] for name in ("rows", "excluded", "held_out", "overlap", "pairs", "passages")}

@@ -40,8 +40,8 @@ def files(stage: str, spec: dict) -> list[Path]:
 @cache
 def digest(*paths: Path) -> str:
     """One sha256 of names and contents, which a rule tracks; empty without files. Taken once a process."""
-    found = {str(path): value for path, value in hash_cache.sha256_each(paths).items()}
-    return record.spec_sha256(found) if found else ""
+    digests = {str(path): value for path, value in hash_cache.sha256_each(paths).items()}
+    return record.spec_sha256(digests) if digests else ""
 
 
 def rows(stage: str, spec: dict, folder: Path) -> list[dict]:
@@ -49,36 +49,38 @@ def rows(stage: str, spec: dict, folder: Path) -> list[dict]:
     return [_row("outside", path, value, folder) for path, value in hash_cache.sha256_each(files(stage, spec)).items()]
 
 
-def changed(kept: dict, folder: Path, paths: list[Path]) -> list[Path]:
-    """Those of `paths` that are new or not what the record `kept` in `folder` lists, and those that it lists beside."""
-    names = ("outside", "tables", "files")
-    listed = {os.path.abspath(folder / row["path"]): row for row in kept.get("inputs", [])}
-    now = {os.path.abspath(path): value for path, value in hash_cache.sha256_each(paths).items()}
-    gone = {path for path, row in listed.items() if row["name"] in names and row["record"] is None} - now.keys()
-    return [Path(path) for path, value in now.items() if listed.get(path, {}).get("sha256") != value] + sorted(
-        map(Path, gone)
+def changed(job_record: dict, folder: Path, paths: list[Path]) -> list[Path]:
+    """Those of `paths` that are new or not what the `job_record` in `folder` lists, and those that it lists beside."""
+    own_names = ("outside", "tables", "files")
+    recorded = {os.path.abspath(folder / row["path"]): row for row in job_record.get("inputs", [])}
+    current = {os.path.abspath(path): value for path, value in hash_cache.sha256_each(paths).items()}
+    removed = {
+        path for path, row in recorded.items() if row["name"] in own_names and row["record"] is None
+    } - current.keys()
+    return [Path(path) for path, value in current.items() if recorded.get(path, {}).get("sha256") != value] + sorted(
+        map(Path, removed)
     )
 
 
-def weights(card: Path, folder: Path) -> list[dict]:
-    """The same for the model of `card` if it is not among the results: the hub's cache, or a folder of the user's.
+def weights(card_path: Path, folder: Path) -> list[dict]:
+    """The same for the model of `card_path` if it is not among the results: the hub's cache, or a folder of the user's.
 
     UserError names the first file that is not the one that the card lists.
     """
-    facts = Card.read(card)
-    model = Path(facts.model)
+    card = Card.read(card_path)
+    model = Path(card.model)
     if not model.is_absolute():  # made by the job of the card, whose record vouches for it
         return []
-    found = []
-    for name, expected in facts.files.items():
+    inputs = []
+    for name, expected in card.files.items():
         path = model / name
         if not path.is_file() or hash_cache.sha256(path) != expected:
             raise UserError(
-                f"{path}, which {card} lists, {'has changed' if path.is_file() else 'is missing'}; restore it, or "
-                f"delete {card} and run again with what is there now"
+                f"{path}, which {card_path} lists, {'has changed' if path.is_file() else 'is missing'}; restore it, or "
+                f"delete {card_path} and run again with what is there now"
             )
-        found.append(_row("card", path, expected, folder))
-    return found
+        inputs.append(_row("card", path, expected, folder))
+    return inputs
 
 
 def _row(name: str, path: Path, value: str, folder: Path) -> dict:

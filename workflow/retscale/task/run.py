@@ -12,40 +12,40 @@ from retscale.task.config import Spec, TaskData
 def run(spec: dict, inputs: dict, out: Path) -> dict:
     """Read the collection, subsample it as asked, write it; returns counts of what was assumed, dropped or odd."""
     task = Spec.model_validate(spec)
-    found = collect(task)
-    check(found, task.id)
-    found.judged_only |= task.judged_only
-    found = sample(found, task.max_queries, task.max_documents, task.seed, found.judged_only)
+    collection = collect(task)
+    check(collection, task.id)
+    collection.judged_only |= task.judged_only
+    collection = sample(collection, task.max_queries, task.max_documents, task.seed, collection.judged_only)
     if task.ignore_identical_ids is not None:
-        found.ignore_identical_ids = task.ignore_identical_ids
-    found.kept = irregularities(found)
-    for how, counts in found.notes.items():
-        for what, count in counts.items():
-            say(f"task {task.id}: {how}: {what} ({count:,})")
-    write(task.id, found, out)
-    read = {path.name: sha256(path) for path in task.source.files()} if task.source.kind == "folder" else {}
-    return found.notes | {"read": read}
+        collection.ignore_identical_ids = task.ignore_identical_ids
+    collection.kept = irregularities(collection)
+    for kind, counts in collection.notes.items():
+        for reason, count in counts.items():
+            say(f"task {task.id}: {kind}: {reason} ({count:,})")
+    write(task.id, collection, out)
+    sha256_of_files = {path.name: sha256(path) for path in task.source.files()} if task.source.kind == "folder" else {}
+    return collection.notes | {"read": sha256_of_files}
 
 
-def write(id: str, found: Collection, out: Path) -> None:
+def write(id: str, collection: Collection, out: Path) -> None:
     """The three tables, for p-MRR a fourth, and task.json with their sizes and hashes."""
-    tables = {"queries": found.queries, "corpus": found.corpus, "qrels": found.qrels}
-    if found.changed is not None:
-        tables["changed"] = found.changed
+    tables = {"queries": collection.queries, "corpus": collection.corpus, "qrels": collection.qrels}
+    if collection.changed is not None:
+        tables["changed"] = collection.changed
     for name, table in tables.items():
         table.to_parquet(out / f"{name}.parquet", index=False)
-    facts = {
+    card = {
         "id": id,
-        "queries": len(found.queries),
-        "documents": len(found.corpus),
-        "judgements": len(found.qrels),
-        "judged_only": found.judged_only,
-        "ignore_identical_ids": found.ignore_identical_ids,
-        "follows": found.instruction_metric,
+        "queries": len(collection.queries),
+        "documents": len(collection.corpus),
+        "judgements": len(collection.qrels),
+        "judged_only": collection.judged_only,
+        "ignore_identical_ids": collection.ignore_identical_ids,
+        "follows": collection.instruction_metric,
         "sha256": {name: sha256(out / f"{name}.parquet") for name in tables},
-        "notes": found.notes,
+        "notes": collection.notes,
     }
-    TaskCard.write(out / "task.json", facts)
+    TaskCard.write(out / "task.json", card)
 
 
 def collect(task: TaskData) -> Collection:
