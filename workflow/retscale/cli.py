@@ -1,4 +1,4 @@
-"""The command `retscale`: one subcommand for each stage, and what a person asks of a study."""
+"""The command `retscale`: one subcommand for each stage, and what a person asks about a study."""
 
 import argparse
 import errno
@@ -26,7 +26,7 @@ QUESTIONS = {
 }
 
 EXAMPLE = """examples:
-  retscale check config/mini.yaml           is this study right, and what would it run?
+  retscale check config/mini.yaml           is this study valid, and what would it run?
   retscale check config/mini.yaml --why     which of its jobs would run again, and why?
   retscale plan config/portes2025.yaml      what would it cost, and what does it still need?
   retscale audit results/mini/figure/1b.png where does each point of this figure come from?
@@ -51,11 +51,11 @@ def main(argv: list[str] | None = None) -> int:
         return status
     except UserError as error:
         return _fail(name, str(error))
-    except BrokenPipeError:  # who reads, such as `head`, has enough
+    except BrokenPipeError:  # the reader, such as `head`, has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        return _fail(name, "stopped by the user; nothing half made is left; run the same command again to go on", 130)
+        return _fail(name, "stopped by the user; no partial output is left; run the same command again to resume", 130)
     except Exception as error:
         if getattr(error, "errno", None) != errno.ENOSPC and "No space left on device" not in str(error):
             raise
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def use_utf8() -> None:
-    """In a locale of another encoding, such as C, start this process again in Python's UTF-8 mode.
+    """In a locale with another encoding, such as C, restart this process in Python's UTF-8 mode.
 
     Arguments, names of files, what is read and what is printed are UTF-8 everywhere, on every node of a cluster.
     """
@@ -128,27 +128,27 @@ def parser() -> argparse.ArgumentParser:
             type=Path,
             required=True,
             nargs="+" if stage.batch else None,
-            help=f"{'a TASK.json for each task' if stage.batch else stage.primary}; all else goes beside",
+            help=f"{'a TASK.json for each task' if stage.batch else stage.primary}; all other files go beside it",
         )
     check = commands.add_parser("check", help="validate a study and say what it would run")
     check.add_argument("study", type=Path)
-    check.add_argument("--why", action="store_true", help="say why each job of a study that has run would run again")
+    check.add_argument("--why", action="store_true", help="say why each job that has run would run again")
     plan = commands.add_parser(
         "plan",
-        help="say what a study would cost and still needs",
+        help="say what a study would cost and what it still needs",
         description="Jobs, tokens, FLOPs, GPU-hours, disk, downloads, and what is gated or missing, before anything runs.",
         epilog="example: retscale plan config/portes2025.yaml --gpu a100 --utilisation 0.4",
     )
     plan.add_argument("study", type=Path)
     plan.add_argument("--gpu", default="h100", help="a GPU of config/catalog/sizes.yaml (default: h100)")
     plan.add_argument(
-        "--utilisation", type=float, default=0.45, help="the share of its peak that is reached (default: 0.45)"
+        "--utilisation", type=float, default=0.45, help="the fraction of its peak that is reached (default: 0.45)"
     )
     audit = commands.add_parser("audit", help="trace a figure back to bytes and verify every file on the way")
     audit.add_argument("figure", type=Path, help="a figure file, such as results/mini/figure/1b.png")
     audit.add_argument("--quiet", action="store_true", help="print only what is wrong, and the verdict")
     trec = commands.add_parser("trec", help="print the run of an evaluation in TREC's format")
-    trec.add_argument("run", type=Path, help="such as results/mini/evaluate/d24-10/own-mini/fiqa.parquet")
+    trec.add_argument("run", type=Path, help="a run, such as results/mini/evaluate/d24-10/own-mini/fiqa.parquet")
     compare = commands.add_parser(
         "compare",
         help="test two encoders against each other on the queries of a task",
@@ -158,9 +158,11 @@ def parser() -> argparse.ArgumentParser:
     )
     for name in ("a", "b"):
         compare.add_argument(name, type=Path, metavar=name.upper(), help="a folder of results, or a TASK.parquet")
-    compare.add_argument("task", nargs="?", metavar="TASK", help="where A or B is a folder")
-    compare.add_argument("--metric", default="ndcg_at_10", help="any that was computed (default: ndcg_at_10)")
-    compare.add_argument("--most", type=int, default=10, help="queries to show that differ most (default: 10)")
+    compare.add_argument("task", nargs="?", metavar="TASK", help="needed if A or B is a folder")
+    compare.add_argument("--metric", default="ndcg_at_10", help="any metric that was computed (default: ndcg_at_10)")
+    compare.add_argument(
+        "--most", type=int, default=10, help="how many of the queries that differ most to show (default: 10)"
+    )
     return main_parser
 
 

@@ -8,7 +8,7 @@ from retscale.common.strict import Strict
 
 
 class Labels(Strict):
-    """What a study says of a checkpoint besides how to get it. Only the role `fit` enters fits."""
+    """What a study says about a checkpoint besides how to get it. Only the role `fit` enters fits."""
 
     family: str
     size: str

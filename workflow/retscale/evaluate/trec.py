@@ -13,7 +13,7 @@ from retscale.errors import UserError
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the run; UserError if the file is none, or holds what the format cannot."""
+    """Print the run; UserError if the file is not a run, or holds what the format cannot."""
     try:
         run = parquet.read(arguments.run, {"query_id": "text", "doc_ids": "texts", "scores": "numbers"})
     except UserError as error:
@@ -22,7 +22,7 @@ def main(arguments: argparse.Namespace) -> int:
         ) from None
     try:
         sys.stdout.writelines(lines(run, "retscale"))
-    except BrokenPipeError:  # the reader has seen enough
+    except BrokenPipeError:  # the reader has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 

@@ -144,8 +144,8 @@ def metered(label: str, total: int) -> Iterator[None]:
 
 
 class Body(httpx2.SyncByteStream):
-    """The bytes of an answer. A break is told, and passed on as the one error that the hub's client goes on after, from
-    the byte where it broke."""
+    """The bytes of an answer. A lost connection is logged, and raised as the one error after which the hub's client
+    resumes, from the byte that it had reached."""
 
     def __init__(self, stream: httpx2.SyncByteStream, label: str):
         self._stream, self._label = stream, label

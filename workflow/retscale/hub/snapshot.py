@@ -130,7 +130,7 @@ def _read_commit(home: Path, revision: str) -> str | None:
 def _cached(
     home: Path, repo: str, revision: str, choose: Choose, kind: str, need_listing: bool
 ) -> tuple[Path, list[str]] | None:
-    """The same from the cache alone; None if a file is not there, or, with `need_listing`, if nothing says which should be."""
+    """The same from the cache alone; None if a file is missing, or, with `need_listing`, if nothing says which are needed."""
     commit = revision if COMMIT.fullmatch(revision) else _read_commit(home, revision)
     if commit is None:
         return None
