@@ -88,8 +88,8 @@ def test_files_need_no_task_and_texts_are_left_out_where_there_are_none(study, c
     ("change", "more", "says"),
     [
         ({"queries": [*QUERIES[:5], "q9"]}, (), "has ndcg_at_10 for 1 query that .* lacks, such as 'q5'"),
-        ({"queries": QUERIES[:4], "values": B[:4]}, (), "of 2 queries that .* lacks, such as 'q4'"),
-        ({"queries": [*QUERIES, "q6"], "values": [*B, 1]}, (), "of 1 query that .* lacks, such as 'q6'"),
+        ({"queries": QUERIES[:4], "values": B[:4]}, (), "for 2 queries that .* lacks, such as 'q4'"),
+        ({"queries": [*QUERIES, "q6"], "values": [*B, 1]}, (), "for 1 query that .* lacks, such as 'q6'"),
         ({"relevant": 2}, (), "relevant is 1 in .* and 2 in "),
         ({"n_documents": 8}, (), "n_documents is 9 in .* and 8 in "),
         ({}, ("--metric", "ndcg_at_5"), "has no ndcg_at_5; it has query_id, ndcg_at_10, mrr_at_10, p_mrr"),

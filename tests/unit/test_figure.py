@@ -149,7 +149,7 @@ def test_what_is_drawn_of_learning_curves(inputs, drawn):
     assert shares == set(zip(first["flops"], first["share"]))
     ax = matplotlib.figure.Figure().subplots()
     ax.plot([1, 2], [0.500, 0.501])
-    curves.wide(ax, 0.05)
+    curves.widen(ax, 0.05)
     assert np.ptp(ax.get_ylim()) == pytest.approx(0.05) and np.mean(ax.get_ylim()) == pytest.approx(0.5005)
 
 

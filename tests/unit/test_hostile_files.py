@@ -23,7 +23,7 @@ from retscale.checkpoint import run as checkpoint
 from retscale.checkpoint.config import Local
 from retscale.encoder.config import EncoderFolder
 from retscale.encoder.folder import describe
-from retscale.encoder.run import run as describe
+from retscale.encoder.run import run as encoder_run
 from retscale.errors import UserError
 from retscale.external import table
 from retscale.icl import released
@@ -392,7 +392,7 @@ def test_an_adapter_in_an_encoders_folder_is_refused(encoder, adapter):
 
 def test_weights_that_an_encoder_does_not_list_are_hashed_or_refused(encoder, tmp_path):
     edit(encoder / "encoder.json", files={})
-    describe({"id": "x", "source": {"kind": "folder", "path": str(encoder)}}, {}, tmp_path)
+    encoder_run({"id": "x", "source": {"kind": "folder", "path": str(encoder)}}, {}, tmp_path)
     assert "model.safetensors" in json.loads((tmp_path / "encoder.json").read_text())["files"]
     assert encoder / "model.safetensors" in EncoderFolder(path=str(encoder)).files()
     refused("does not list .*model.safetensors", load_encoder, encoder / "encoder.json", "fp32", 64)
