@@ -35,7 +35,7 @@ SIZES = {
 
 
 class Cell(NamedTuple):
-    """A cell of table 2: its label in tokens a parameter, its tokens as printed, its parameters as deduced."""
+    """A cell of table 2: its label in tokens per parameter, its tokens as printed, its parameters as deduced."""
 
     id: str
     size: str
@@ -85,7 +85,7 @@ def page() -> str:
     public = Checkpoint.model_validate(catalog.entries("checkpoint")["mpt-7b"])
     lines = [HEAD, "## The cells of table 2", "", CELLS, ""]
     lines += table(
-        ("cell", "tokens, as printed", "label", "tokens a parameter", "6ND", "6ND, parameters as deduced"),
+        ("cell", "tokens, as printed", "label", "tokens per parameter", "6ND", "6ND, parameters as deduced"),
         [
             (
                 cell.id,
@@ -121,12 +121,12 @@ def page() -> str:
         ("what the paper has", "what its numbers give"),
         [
             (
-                f"350M at 250 tokens a parameter: {short(odd.tokens)} tokens",
-                f"{odd.tokens / million:.0f} a parameter; 250 would be {short(250 * million)}",
+                f"350M at 250 tokens per parameter: {short(odd.tokens)} tokens",
+                f"{odd.tokens / million:.0f} per parameter; 250 would be {short(250 * million)}",
             ),
             (
                 "350M at 500: `183.5`, without a unit",
-                f"{short(500 * million)} is 500 a parameter, so billions are meant",
+                f"{short(500 * million)} is 500 per parameter, so billions are meant",
             ),
             (
                 f"125M at 250: {short(by_id['mpt-125m-tpr250'].tokens)} tokens",
@@ -139,9 +139,9 @@ def page() -> str:
                 f"{short(parameters(SIZES['3B'], 50_432, 20))} with one of 50,432",
             ),
             (
-                "a size called 7B, its total left blank; 2T tokens are 285 a parameter",
+                "a size called 7B, its total left blank; 2T tokens are 285 per parameter",
                 f"{short(by_id['mpt-7b-tpr100'].tokens // 100)} are implied at 100 and {short(seven.tokens // 285)} at "
-                f"285; the shape has {short(seven.n_params)}, which makes {seven.tokens / seven.n_params:.0f} a parameter, "
+                f"285; the shape has {short(seven.n_params)}, which makes {seven.tokens / seven.n_params:.0f} per parameter, "
                 f"and the public MPT-7B {short(public.n_params)}, which would make {seven.tokens / public.n_params:.0f}",
             ),
             (
@@ -149,12 +149,12 @@ def page() -> str:
                 f"{llama.tokens / llama.n_params:.1f}: {short(llama.tokens)} tokens, {llama.n_params:,} parameters",
             ),
             (
-                "125M at 10,000 and 1B at 20 tokens a parameter as a pair of equal compute",
+                "125M at 10,000 and 1B at 20 tokens per parameter as a pair of equal compute",
                 f"{high.printed_flops:.3e} and {low.printed_flops:.3e} FLOPs: the small model had "
                 f"{high.printed_flops / low.printed_flops:.2f} times as much",
             ),
             (
-                "20 to 500 tokens a parameter, and 10,000 once",
+                "20 to 500 tokens per parameter, and 10,000 once",
                 "125M also has "
                 + " and ".join(f"{c.label:,}" for c in found if c.size == "125M" and 500 < c.label < 10_000),
             ),
@@ -166,7 +166,7 @@ def page() -> str:
                 "about as many tokens as parameters (its section 2.3)",
                 f"{min(cell.label for cell in found)} times as many at least",
             ),
-            ("`MPT 7B` at 100 tokens a parameter", "in table 2, and in no figure and nowhere in the text"),
+            ("`MPT 7B` at 100 tokens per parameter", "in table 2, and in no figure and nowhere in the text"),
             ("two checkpoints of 7B at 2T tokens", "one cell; here one checkpoint"),
             (
                 "training on 500k queries of MS MARCO's document ranking",
@@ -178,7 +178,7 @@ def page() -> str:
     pairs = near_pairs(found)
     lines += ["", "## Pairs of equal compute that the grid has", "", PAIRS.format(n=len(pairs), near=NEAR), ""]
     lines += table(
-        ("cheaper", "dearer", "6ND", "6ND", "ratio"),
+        ("less compute", "more compute", "6ND", "6ND", "ratio"),
         [
             (a.id, b.id, f"{a.printed_flops:.3e}", f"{b.printed_flops:.3e}", f"{b.printed_flops / a.printed_flops:.2f}")
             for a, b in pairs
@@ -201,7 +201,7 @@ def short(value: int) -> str:
 
 
 def mark(ratio: float, label: int) -> str:
-    """Tokens a parameter, bold where they are more than 1% from the label."""
+    """Tokens per parameter, bold where they are more than 1% from the label."""
     text = f"{ratio:,.1f}"
     return text if abs(ratio / label - 1) <= 0.01 else f"**{text}**"
 
@@ -210,9 +210,9 @@ HEAD = """# Portes et al. 2025: what does not add up
 
 `python docs/portes2025.py` computes this page from the catalog (`config/catalog/checkpoints.yaml`), and a test compares
 them. None of it touches a result: retscale measures parameters, takes tokens from the catalog, computes FLOPs as 6ND and
-tokens a parameter as D/N, and reads no label.
+tokens per parameter as D/N, and does not use the paper's labels.
 """
-CELLS = """Tokens a parameter and the first 6ND are with the parameters that the paper prints or implies, the second 6ND with
+CELLS = """Tokens per parameter and the first 6ND are with the parameters that the paper prints or implies, the second 6ND with
 those of the architecture below. Bold: more than 1% from the label."""
 PARAMETERS = """The vocabulary is not given. Of three candidates for vocabulary and heads for keys, only 100,352 with a quarter
 of the heads gives every printed total to its last digit (tied embeddings, no biases, no positions, expansion 4)."""
