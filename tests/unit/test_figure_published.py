@@ -11,7 +11,8 @@ from retscale.external.config import Columns, Published
 from retscale.external.run import run as external_run
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Tables
-from retscale.figure.run import FIGURES, run
+from retscale.figure.figures import draw
+from retscale.figure.run import run
 from retscale.figure.style import rc
 from retscale.fit.run import run as fit_run
 
@@ -49,7 +50,7 @@ def inputs(tmp_path_factory):
 def figure(inputs: dict, name: str, external: bool):
     tables = Tables(inputs["collect"], inputs["fit"], inputs["external"] if external else None)
     with matplotlib.rc_context(rc(FigureConfig())):
-        return FIGURES[name](tables, FigureConfig())
+        return draw(name, tables, FigureConfig())
 
 
 def lines(drawn, hollow: bool) -> list:

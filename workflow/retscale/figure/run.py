@@ -5,19 +5,10 @@ from pathlib import Path
 import matplotlib
 
 from retscale.errors import UserError
-from retscale.figure import ablation, curves, fig1a, fig1b, fig2, fig3, style, training
+from retscale.figure import style
 from retscale.figure.config import Spec
 from retscale.figure.data import Tables
-
-FIGURES = {
-    "1a": fig1a.draw,
-    "1b": fig1b.draw,
-    "2": fig2.draw,
-    "3": fig3.draw,
-    "ablation": ablation.draw,
-    "curves": curves.draw,
-    "training": training.draw,
-}
+from retscale.figure.figures import FIGURES, draw
 
 
 def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
@@ -28,7 +19,7 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     external = Path(inputs["external"]) if inputs.get("external") else None
     tables = Tables(Path(inputs["collect"]), Path(inputs["fit"]), external)
     with matplotlib.rc_context(style.rc(job)):
-        drawn = FIGURES[job.name](tables, job)
+        drawn = draw(job.name, tables, job)
         drawn.marks.to_csv(out / f"{job.name}.csv", index=False, lineterminator="\n")
         (out / f"{job.name}.md").write_text(drawn.caption.strip() + "\n", encoding="utf-8")
         (out / f"{job.name}.txt").write_text(" ".join(drawn.alt.split()) + "\n", encoding="utf-8")

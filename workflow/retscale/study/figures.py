@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from retscale.figure.figures import FIGURES, Need
 from retscale.icl.average import averages
 from retscale.study import catalog
 
@@ -14,21 +16,37 @@ if TYPE_CHECKING:
 
 def missing_for(study: Study, figure: str) -> str:
     """What a figure would need to have a point; empty if it has that."""
-    if figure == "training":
-        return ""
-    if figure == "curves":
-        return "" if study.kept_encoders else "no recipe keeps encoders during training (`keep`)"
+    return next(filter(None, (NEEDS[need](study) for need in FIGURES[figure].needs)), "")
+
+
+def _missing_kept(study: Study) -> str:
+    return "" if study.kept_encoders else "no recipe keeps encoders during training (`keep`)"
+
+
+def _missing_compute(study: Study) -> str:
+    reason = f"the main recipe, {_main(study)}, trains no checkpoint whose pretraining tokens are known"
+    return "" if _drawn(study) else reason
+
+
+def _missing_mean(study: Study) -> str:
+    missing = sorted({task for parts in study.headline.values() for task in parts} - study.tasks.keys())
+    return f"there is no mean over all tasks without {', '.join(missing)}" if missing else ""
+
+
+def _missing_recipe(study: Study) -> str:
     main, *others = study.trained
-    drawn = {id for id in study.trained[main] if _compute_known(study.checkpoints[id])}
-    if not drawn:
-        return f"the main recipe, {main}, trains no checkpoint whose pretraining tokens are known"
-    if figure == "2":
+    if any(_drawn(study) & set(study.trained[other]) for other in others):
         return ""
-    if missing := sorted({task for parts in study.headline.values() for task in parts} - study.tasks.keys()):
-        return f"there is no mean over all tasks without {', '.join(missing)}"
-    if figure == "ablation" and not any(drawn & set(study.trained[other]) for other in others):
-        return f"no second recipe trains a checkpoint that the main recipe, {main}, does"
-    return _missing_icl(study) if figure == "3" else ""
+    return f"no second recipe trains a checkpoint that the main recipe, {main}, does"
+
+
+def _main(study: Study) -> str:
+    return next(iter(study.trained))
+
+
+def _drawn(study: Study) -> set[str]:
+    """Checkpoints of the main recipe that have a place on an axis of FLOPs."""
+    return {id for id in study.trained[_main(study)] if _compute_known(study.checkpoints[id])}
 
 
 def _compute_known(checkpoint: Checkpoint) -> bool:
@@ -45,3 +63,12 @@ def _missing_icl(study: Study) -> str:
         if missing := next(average for average in results if average.kind == "average").missing:
             return f"the first of `averages`, {study.file.averages[0]}, needs the missing {', '.join(missing)}"
     return ""
+
+
+NEEDS: dict[Need, Callable[[Study], str]] = {
+    "compute": _missing_compute,
+    "mean": _missing_mean,
+    "second recipe": _missing_recipe,
+    "in-context score": _missing_icl,
+    "kept encoder": _missing_kept,
+}

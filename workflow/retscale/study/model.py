@@ -3,7 +3,7 @@
 An entry is the name of something in the catalog, or a mapping: `use: NAME` with overrides, or all of it in place.
 """
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
@@ -11,6 +11,8 @@ from retscale.common.strict import Strict
 from retscale.evaluate.config import EvaluateConfig
 from retscale.external.config import External
 from retscale.figure.config import FigureConfig
+from retscale.figure.figures import FIGURES
+from retscale.figure.figures import Name as FigureName
 from retscale.fit.config import FitConfig
 from retscale.mine.config import MineConfig
 from retscale.model.precision import Precision
@@ -27,7 +29,6 @@ LISTS = {
     "task": "tasks",
     "icl": "icl",
 }
-Figure = Literal["1a", "1b", "2", "3", "ablation", "curves", "training"]
 
 
 class Study(Strict):
@@ -82,8 +83,8 @@ class Study(Strict):
     external: list[External] = Field(
         [], description="published tables of results, or just one: points that are drawn hollow and never fitted"
     )
-    figures: dict[Figure, FigureConfig] = Field(
-        {name: FigureConfig() for name in get_args(Figure)},
+    figures: dict[FigureName, FigureConfig] = Field(
+        {name: FigureConfig() for name in FIGURES},
         description="how each figure looks, in the report's order; all that have something to show if not given",
     )
 

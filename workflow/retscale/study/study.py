@@ -6,6 +6,7 @@ from pathlib import Path
 
 from retscale.checkpoint.config import Checkpoint
 from retscale.encoder.config import GIVEN, GivenEncoder
+from retscale.figure.figures import FIGURES
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
@@ -79,7 +80,7 @@ class Study:
     @property
     def figures_with_external(self) -> list[str]:
         """Figures that show them."""
-        return [name for name in self.figures if self.external_tables and name in ("1a", "1b", "2")]
+        return [name for name in self.figures if self.external_tables and FIGURES[name].published]
 
     def held_out_by(self, stage: str) -> dict[str, RetrievalTask | IclTask]:
         """Held-out tests whose texts this stage reads."""

@@ -1,0 +1,44 @@
+"""The figures by name: what each needs to have a point, and what draws it.
+
+A new figure is a module with `draw`, and its entry in FIGURES and in `draw` here. A study is checked with this module, so
+matplotlib is imported where it draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from retscale.figure.config import FigureConfig
+    from retscale.figure.data import Drawn, Tables
+
+Need = Literal["compute", "mean", "second recipe", "in-context score", "kept encoder"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`needs`: what a study must have for it, in the order of asking. `published`: results of others are drawn as well."""
+
+    needs: tuple[Need, ...] = ()
+    published: bool = False
+
+
+FIGURES = {
+    "1a": Figure(("compute", "mean"), published=True),
+    "1b": Figure(("compute", "mean"), published=True),
+    "2": Figure(("compute",), published=True),
+    "3": Figure(("compute", "mean", "in-context score")),
+    "ablation": Figure(("compute", "mean", "second recipe")),
+    "curves": Figure(("kept encoder",)),
+    "training": Figure(),
+}
+Name = Literal[tuple(FIGURES)]  # ty: ignore[invalid-type-form] - the names, as pydantic checks them
+
+
+def draw(name: str, tables: Tables, config: FigureConfig) -> Drawn:
+    from retscale.figure import ablation, curves, fig1a, fig1b, fig2, fig3, training
+
+    modules = {"1a": fig1a, "1b": fig1b, "2": fig2, "3": fig3}
+    modules |= {"ablation": ablation, "curves": curves, "training": training}
+    return modules[name].draw(tables, config)
