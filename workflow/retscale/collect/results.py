@@ -13,7 +13,7 @@ from retscale.encoder.card import EncoderCard
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION, metric
-from retscale.evaluate.result import Result
+from retscale.evaluate.result import COLUMNS, Result
 from retscale.icl.result import IclResult
 
 MEAN_TOLERANCE = 1e-4  # a stored mean against the mean of the stored per-query values (float32 rankings)
@@ -118,7 +118,7 @@ def evaluation_rows(path: Path, result: Result) -> tuple[dict, list[dict], pd.Da
     means = {name: value for name, value in result.metrics.items() if value is not None or name not in INSTRUCTION}
     for name, value in means.items():
         check_mean(name, value, path)
-    shared = {"n_queries": result.n_queries, "ties": result.ties}
+    shared = {name: getattr(result, name) for name in COLUMNS}
     rows = [identity | {"metric": name, "value": value} | shared for name, value in means.items()]
     queries = query_rows(path.with_suffix(".parquet"), result.n_queries, means)
     return identity, rows, queries.assign(**identity)

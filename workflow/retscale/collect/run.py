@@ -14,11 +14,12 @@ from retscale.common.progress import progress
 from retscale.common.tables import sha256, write_tables
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
+from retscale.evaluate.result import COLUMNS
 from retscale.icl.average import averages
 
 CHECKPOINT_COLUMNS = ["checkpoint", "family", "size", "n_params", "n_params_non_embedding", "n_tokens", "flops"]
 CHECKPOINT_COLUMNS += ["tokens_per_param", "schedule_finished", "role"]
-SCORE_COLUMNS = ["recipe", "seed", "task", "metric", "value", "n_queries", "ties", "file", "sha256"]
+SCORE_COLUMNS = ["recipe", "seed", "task", "metric", "value", *COLUMNS, "file", "sha256"]
 ICL_COLUMNS = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "low", "high", "executed", "trimmed"]
 ICL_COLUMNS += ["skipped", "tied", "odd", "file", "sha256"]
 CURVE_COLUMNS = ["checkpoint", "recipe", "step", "queries", "task", "metric", "value", "file", "sha256"]

@@ -2,6 +2,8 @@
 
 from retscale.common.artifact import Artifact
 
+COLUMNS = ("n_queries", "ties")  # what the table of scores has of a Result besides its metrics
+
 
 class Result(Artifact):
     """`metrics` are means over the queries, None where a metric has a value at no query. `step`: the encoder was kept
