@@ -46,6 +46,9 @@ class File(Strict):
         return [self.file()] if self.file().is_file() else []
 
 
+LOCAL = {"folder": File}  # by kind: the sources that read files of the user's, which their `files` lists
+
+
 class HubFiles(Strict):
     """Parquet or jsonl files (also .gz; names or globs) of a hub data set; the only source that needs the network.
 

@@ -12,14 +12,14 @@ from retscale.encoder.config import EncoderFolder
 from retscale.errors import UserError
 from retscale.items.config import JsonlSource
 from retscale.mine.config import MineConfig
-from retscale.pairs.config import File
+from retscale.pairs.config import LOCAL
 from retscale.provenance import hash_cache, record
 from retscale.task.config import FolderSource
 
 SOURCES = {
     ("checkpoint", "local"): Local,
     ("checkpoint", "gguf"): Gguf,
-    ("pairs", "folder"): File,
+    **{("pairs", kind): source for kind, source in LOCAL.items()},
     ("encoder", "folder"): EncoderFolder,
     ("task", "folder"): FolderSource,
     ("icl", "jsonl"): JsonlSource,
