@@ -10,7 +10,8 @@ import pytest
 from test_collect_synthetic import write_study
 
 from retscale.collect.run import run
-from retscale.common.tables import read_table, sha256
+from retscale.common.files import sha256
+from retscale.common.tables import read_table
 from retscale.errors import UserError
 from retscale.fit.run import run as fit
 

@@ -17,7 +17,8 @@ from scipy import stats
 from test_collect_synthetic import collected, write_study
 
 from retscale.collect.run import run as collect
-from retscale.common.tables import read_json, read_table, sha256
+from retscale.common.files import sha256
+from retscale.common.tables import read_json, read_table
 from retscale.errors import UserError
 from retscale.figure import curves, style, training
 from retscale.figure.config import FigureConfig

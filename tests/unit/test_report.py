@@ -12,7 +12,7 @@ import pytest
 from test_collect_synthetic import collected, write_study
 
 from retscale.collect.run import run as collect
-from retscale.common.tables import sha256
+from retscale.common.files import sha256
 from retscale.figure.run import FIGURES
 from retscale.figure.run import run as draw
 from retscale.fit.run import run as fit

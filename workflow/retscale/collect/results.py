@@ -7,8 +7,8 @@ import pandas as pd
 from retscale.checkpoint.card import Card, Loss, Params
 from retscale.collect.config import Labels
 from retscale.common import parquet
+from retscale.common.files import sha256
 from retscale.common.phrase import hint
-from retscale.common.tables import sha256
 from retscale.encoder.card import EncoderCard
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError

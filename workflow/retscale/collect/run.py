@@ -9,9 +9,10 @@ from retscale.collect.config import Spec
 from retscale.collect.means import STUDY_KEYS
 from retscale.collect.results import card_row, given_encoder_row, icl_row, kept_rows, require_unique, score_rows
 from retscale.collect.training import training_rows
+from retscale.common.files import sha256
 from retscale.common.phrase import hint
 from retscale.common.progress import progress
-from retscale.common.tables import sha256, write_tables
+from retscale.common.tables import write_tables
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.evaluate.result import COLUMNS

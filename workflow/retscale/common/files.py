@@ -18,6 +18,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of(*parts: bytes) -> str:
+    """Of the bytes one after another, in hex."""
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
 @contextmanager
 def atomic_write(path: Path, unless: Callable[[], object] = lambda: False) -> Iterator[BinaryIO]:
     """A file to write to, which becomes `path` once it is whole and on the disk; nothing is left if the block raises.

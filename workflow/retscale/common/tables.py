@@ -1,19 +1,13 @@
 """Tables on disk: parquet (and CSV) files named and hashed by one primary JSON beside them."""
 
-import hashlib
 import json
 from pathlib import Path
 
 import pandas as pd
 
 from retscale.common import jsonl, parquet
+from retscale.common.files import sha256
 from retscale.errors import UserError
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> dict:

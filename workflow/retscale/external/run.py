@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from retscale.collect.means import MEAN
+from retscale.common.files import sha256
 from retscale.common.flops import flops
-from retscale.common.tables import sha256, write_tables
+from retscale.common.tables import write_tables
 from retscale.external.config import Spec
 from retscale.external.table import Row, read_all
 

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from retscale.collect.means import MEAN, averaged_over, in_domain
-from retscale.common.tables import read_json, read_table, sha256
+from retscale.common.files import sha256
+from retscale.common.tables import read_json, read_table
 from retscale.encoder.config import GIVEN  # noqa: F401 - queries name it
 from retscale.evaluate.metrics import label
 from retscale.figure.words import trend_words

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from retscale.collect.means import MEAN, STUDY_KEYS, in_domain, means
+from retscale.common.files import sha256
 from retscale.common.progress import progress
 from retscale.common.seeds import stream
-from retscale.common.tables import read_json, read_table, sha256, write_tables
+from retscale.common.tables import read_json, read_table, write_tables
 from retscale.errors import UserError
 from retscale.fit import correlate, trend
 from retscale.fit.compare import ablation, effects, near_pairs

@@ -6,8 +6,9 @@ depth and wherever the import is, and the data files (templates) beside them.
 
 import ast
 import functools
-import hashlib
 from pathlib import Path
+
+from retscale.common.files import sha256_of
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DATA_SUFFIXES = {".html", ".css", ".json"}
@@ -15,13 +16,13 @@ DATA_SUFFIXES = {".html", ".css", ".json"}
 
 def digest(module: str, package: Path = PACKAGE) -> str:
     """sha256 over the import closure of `module` (dotted name below the package that `package` holds)."""
-    total = hashlib.sha256()
+    parts = []
     for name in closure(module, package):
         path = _path(name, package)
-        total.update(f"{name}\n{_normalized(path)}\n".encode())
+        parts.append(f"{name}\n{_normalized(path)}\n".encode())
         for data in sorted(p for p in path.parent.iterdir() if p.suffix in DATA_SUFFIXES):
-            total.update(data.name.encode() + data.read_bytes())
-    return total.hexdigest()
+            parts += [data.name.encode(), data.read_bytes()]
+    return sha256_of(*parts)
 
 
 def closure(module: str, package: Path = PACKAGE) -> list[str]:

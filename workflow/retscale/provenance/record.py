@@ -4,7 +4,6 @@ A record names what made its outputs (stage, spec, code digest, commit, packages
 input and output, so records chain: the inputs of one are the outputs of another.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -19,7 +18,7 @@ from pydantic import FailFast, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from retscale.common import jsonl
-from retscale.common.files import sha256
+from retscale.common.files import sha256, sha256_of
 from retscale.errors import UserError
 
 PACKAGES = [
@@ -69,7 +68,7 @@ _RECORD = TypeAdapter(Record)
 
 
 def spec_sha256(spec: dict) -> str:
-    return hashlib.sha256(canonical(spec).encode()).hexdigest()
+    return sha256_of(canonical(spec).encode())
 
 
 def canonical(spec: dict) -> str:
@@ -79,7 +78,7 @@ def canonical(spec: dict) -> str:
 
 def identity(spec: dict, code: str, inputs: list[dict]) -> str:
     """sha256 of what a job is: its spec, its code and the bytes of its inputs."""
-    return hashlib.sha256(canonical({"spec": spec, "code": code, "inputs": inputs}).encode()).hexdigest()
+    return sha256_of(canonical({"spec": spec, "code": code, "inputs": inputs}).encode())
 
 
 def path_of(primary: Path) -> Path:

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from retscale.collect.means import MEAN, averaged_over, in_domain, shown_tasks
+from retscale.common.files import sha256
 from retscale.common.phrase import counted
-from retscale.common.tables import read_json, read_table, sha256
+from retscale.common.tables import read_json, read_table
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION, label
