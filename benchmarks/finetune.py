@@ -222,6 +222,9 @@ def prepare_model(folder: Path, size: str, family: str) -> None:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaModel, MptConfig, MptModel
 
+    from retscale.checkpoint.card import Card
+    from retscale.model.params import count_params
+
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     tokenizer.pad_token = tokenizer.eos_token
     tokenizer.save_pretrained(folder / "model")
@@ -239,7 +242,10 @@ def prepare_model(folder: Path, size: str, family: str) -> None:
             MptConfig(vocab_size=VOCABULARY, d_model=width, n_layers=layers, n_heads=heads, max_seq_len=512)
         )
     model.save_pretrained(folder / "model")
-    (folder / "card.json").write_text(json.dumps({"id": size, "model": "model"}))
+    unknown = dict.fromkeys(("revision", "n_tokens", "flops", "tokens_per_param", "max_length", "loss"))
+    source = {"kind": "local", "path": str(folder / "model")}
+    card = {"id": size, "source": source, "n_params": count_params(model), "schedule_finished": True, "model": "model"}
+    Card.write(folder / "card.json", {**card, **unknown, "files": {}})
 
 
 def write_spec(folder: Path, recipe: dict, precision: str, steps: int) -> None:

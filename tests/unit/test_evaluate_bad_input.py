@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import pytrec_eval
-from test_evaluate import elsewhere, encoder, spec, tasks  # noqa: F401
+from test_evaluate import elsewhere, encoder, spec, tasks  # noqa: F401 - pytest finds the fixtures by their names
 
 from retscale.errors import UserError
 from retscale.evaluate import run as stage

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from test_evaluate import WORDS, elsewhere, encoder, spec  # noqa: F401
+from test_evaluate import WORDS, elsewhere, encoder, spec  # noqa: F401 - pytest finds the fixtures by their names
 
 from retscale.evaluate import run as stage
 from retscale.evaluate import vectors

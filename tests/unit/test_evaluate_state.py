@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_evaluate import encoder, spec, tasks  # noqa: F401
+from test_evaluate import encoder, spec, tasks  # noqa: F401 - pytest finds the fixtures by their names
 
 from retscale.evaluate import run as stage
 from retscale.evaluate import vectors

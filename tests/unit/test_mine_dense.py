@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_evaluate import WORDS, elsewhere, encoder  # noqa: F401
+from test_evaluate import WORDS, elsewhere, encoder  # noqa: F401 - pytest finds the fixtures by their names
 from transformers import AutoModel, AutoTokenizer
 
 from retscale.errors import UserError
