@@ -45,7 +45,9 @@ def files(stage, cut, *names):
     They are no inputs, since Snakemake takes {braces} in the names of inputs for wildcards, and compares times where a
     file is large: here only contents count.
     """
-    return lambda wildcards: source_files.digest(*source_files.files(stage, job_spec(cut, *(wildcards[name] for name in names))))
+    return lambda wildcards: source_files.digest(
+        *source_files.files(stage, job_spec(cut, *(wildcards[name] for name in names)))
+    )
 
 
 def digest(stage):
