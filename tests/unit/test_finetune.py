@@ -308,7 +308,7 @@ def test_empty_or_missing_texts_are_errors(study, tmp_path):
         ({"prompt": {"passage_length": 33}}, "up to 33 tokens, but the context of tiny is 32"),
         ({"keep": [4, 12]}, "step 12 is not before the last step, 12"),
         ({"dimensions": [16]}, "16 is not below 16, the dimensions of tiny"),
-        ({"tuning": "bitfit"}, "trains biases, but MptModel here has none"),
+        ({"tuning": "bitfit"}, "trains biases, but this MptModel has none"),
         (
             {"tuning": "lora", "lora": {"targets": ["q_proj"]}},
             "no linear layer of MptModel is named q_proj; it has Wqkv, ",

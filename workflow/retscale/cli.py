@@ -11,10 +11,10 @@ from typing import NoReturn
 
 from retscale import job
 from retscale import spec as specs
+from retscale.common.terminal import visible
 from retscale.errors import UserError
 from retscale.offline import offline
 from retscale.stages import STAGES, spec_model
-from retscale.terminal import visible
 
 # Commands that ask about a study instead of making a part of it.
 QUESTIONS = {
