@@ -33,8 +33,8 @@ def data(named: Path, below: Path = Path()) -> dict[str, list[dict]]:
         [{"query": words(i, 4), "choices": [words(i, 3), words(i + 1, 3)], "gold": 0} for i in range(8)],
     )
     item = {"type": "multiple_choice", "source": {"kind": "jsonl", "folder": f"{named}/items", "file": "own.jsonl"}}
-    collection = {"kind": "folder", "path": f"{named}/collection.jsonl"}
-    source = {"kind": "folder", "path": f"{named}/pairs.jsonl"}
+    collection = {"kind": "file", "path": f"{named}/collection.jsonl"}
+    source = {"kind": "file", "path": f"{named}/pairs.jsonl"}
     return {
         "pairs": [{"id": "mine", "source": source, "collection": collection}],
         "tasks": [{"id": "own", "source": {"kind": "folder", "path": f"{named}/task"}}],

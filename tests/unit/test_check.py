@@ -97,7 +97,7 @@ def test_without_network_a_plain_line_says_that_nobody_looked(hub, tmp_path, cap
         ),
         (
             "pairs",
-            {"source": {"kind": "folder", "path": "PLACE/a.jsonl"}},
+            {"source": {"kind": "file", "path": "PLACE/a.jsonl"}},
             "PLACE/a.jsonl",
         ),
         ("tasks", {"source": {"kind": "folder", "path": "PLACE"}}, "PLACE/"),

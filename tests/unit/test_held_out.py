@@ -40,7 +40,7 @@ def left(tmp_path: Path, tests: dict, *files: Path) -> tuple[set, dict]:
     path = lines(tmp_path / "rows.jsonl", [{"query": query, "positive": passage} for query, passage in ROWS])
     out = tmp_path / "out"
     out.mkdir()
-    run({"id": "a", "source": {"kind": "folder", "path": str(path)}, "held_out": tests}, {"tests": list(files)}, out)
+    run({"id": "a", "source": {"kind": "file", "path": str(path)}, "held_out": tests}, {"tests": list(files)}, out)
     pairs, passages = (pd.read_parquet(out / f"{name}.parquet") for name in ("pairs", "passages"))
     found = pairs.merge(passages)
     return set(zip(found["query"], found["text"])), json.loads((out / "pairs.json").read_text())

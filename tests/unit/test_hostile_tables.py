@@ -241,7 +241,7 @@ def test_what_pandas_is_told_of_a_table_is_not_believed(whole):
 )
 def test_pairs_of_another_form_are_refused(columns, tmp_path, capsys):
     path, out = write(tmp_path / "x.parquet", **columns), tmp_path / "out" / "pairs.json"
-    spec = json.dumps({"id": "x", "source": {"kind": "folder", "path": str(path)}})
+    spec = json.dumps({"id": "x", "source": {"kind": "file", "path": str(path)}})
     assert cli.main(["pairs", "--spec", spec, "--out", str(out)]) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(errors) == 1 and not out.exists()

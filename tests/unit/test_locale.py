@@ -40,7 +40,7 @@ def test_a_spec_and_the_paths_in_it_are_read_in_any_locale(tmp_path):
     rows, out = tmp_path / "größe" / "中.jsonl", tmp_path / "größe" / "pairs.json"
     rows.parent.mkdir()
     rows.write_text('{"query": "größe?", "positive": "中文"}\n', encoding="utf-8")
-    spec = {"id": "a", "source": {"kind": "folder", "path": str(rows)}}
+    spec = {"id": "a", "source": {"kind": "file", "path": str(rows)}}
     retscale("pairs", "--spec", json.dumps(spec, ensure_ascii=False), "--out", str(out))
     assert pd.read_parquet(out.with_name("pairs.parquet"))["query"].tolist() == ["größe?"]
     assert json.loads(out.with_name("pairs.record.json").read_text(encoding="utf-8"))["spec"] == spec

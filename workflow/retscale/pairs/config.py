@@ -35,7 +35,7 @@ class Text(Strict):
 class File(Strict):
     """A parquet or jsonl file (also .gz), one row per query or passage."""
 
-    kind: Literal["folder"]
+    kind: Literal["file"]
     path: str
 
     def file(self) -> Path:
@@ -46,7 +46,7 @@ class File(Strict):
         return [self.file()] if self.file().is_file() else []
 
 
-LOCAL = {"folder": File}  # by kind: the sources that read files of the user's, which their `files` lists
+LOCAL = {"file": File}  # by kind: the sources that read files of the user's, which their `files` lists
 
 
 class HubFiles(Strict):
