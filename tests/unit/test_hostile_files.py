@@ -522,11 +522,11 @@ def test_a_study_that_is_a_bomb_is_refused(text, says, tmp_path):
 def test_of_many_faults_the_first_are_told_and_soon(tmp_path):
     """Each unknown key was compared with all known ones: 400,000 took 50 s."""
     (tmp_path / "study.yaml").write_text("name: x\n" + "".join(f"u{number}: 1\n" for number in range(30_000)))
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(UserError) as error:
         load.study(tmp_path / "study.yaml")
     told = str(error.value).split("\n")
-    assert len(told) == 101 and told[-1].endswith("more things are wrong") and time.monotonic() - start < 3
+    assert len(told) == 101 and told[-1].endswith("more things are wrong") and time.process_time() - start < 3
 
 
 def test_aliases_and_merge_keys_of_a_plain_study_are_read(tmp_path):

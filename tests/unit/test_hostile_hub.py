@@ -476,11 +476,11 @@ def test_line_ends_in_a_readme_are_read_in_no_time(tmp_path, text):
 
     readme = tmp_path / "README.md"
     readme.write_bytes(text.encode())
-    start = time.monotonic()
+    start = time.process_time()
     assert _license(readme) is None
     with suppress(UserError):
         check_layout(readme, "some/data")
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 BOMB = "a: &a {x: 1}\n" + "".join(
