@@ -36,3 +36,22 @@ def result(**changes) -> dict:
     """Of TASK.json of `evaluate`."""
     facts = {"checkpoint": "c", "recipe": "r", "step": None, "task": "t", "metrics": {}, "n_queries": 1}
     return facts | {"n_documents": 1, "judged_only": False, "ties": 0, "k": 100, "relevant": 1} | changes
+
+
+def text(**changes) -> dict:
+    """Of text.json: one source, whose name is not ASCII."""
+    source = {"name": "médias", "wheel": "w", "documents": 3, "tokens": 9999}
+    facts = {"tokens": 9999, "heldout_tokens": 0, "documents": 3, "words": 9000, "vocab_size": 300}
+    return facts | {"tokenizer_sha256": HASH, "sources": [source]} | changes
+
+
+def items(**changes) -> dict:
+    """Of items.json."""
+    return {"id": "i", "from": "i.jsonl of u at c", "blob": "b", "sha256": HASH, "lines": 1} | changes
+
+
+def leakage(**changes) -> dict:
+    """Of TASK.json of `leakage`."""
+    counts = {"queries": 1, "positives": 0}
+    row = {"part": "queries", "texts": 1, "pairs": "p", "exact": counts, "run": counts}
+    return {"task": "t", "words": 13, "overlap": [row]} | changes

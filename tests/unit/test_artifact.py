@@ -10,8 +10,11 @@ from retscale.checkpoint.card import Card
 from retscale.encoder.card import EncoderCard, Trained
 from retscale.errors import UserError
 from retscale.evaluate.result import Result
+from retscale.items.card import ItemsCard
+from retscale.leakage.result import Leakage
 from retscale.pairs.card import PairsCard
 from retscale.task.card import TaskCard
+from retscale.text.card import TextCard
 
 MODELS = [
     (Card, artifacts.card()),
@@ -19,6 +22,9 @@ MODELS = [
     (TaskCard, artifacts.task()),
     (PairsCard, artifacts.pairs()),
     (Result, artifacts.result()),
+    (TextCard, artifacts.text()),
+    (ItemsCard, artifacts.items()),
+    (Leakage, artifacts.leakage()),
 ]
 
 

@@ -61,7 +61,7 @@ def drawn(root, source):
         {"part": "documents", "texts": 1234, "exact": {"queries": 0, "positives": 3}, "run": {"queries": 5, "positives": 1000}},
     ]  # fmt: skip
     leaks = [row | {"pairs": "forum"} for row in leaks]
-    source = {"name": "speeches", "documents": 3, "tokens": 9999}
+    source = {"name": "speeches", "wheel": "w", "documents": 3, "tokens": 9999}
     mined = {"queries": 890, "negatives": 4, "passed": 12, "short": 5, "missing": 6}
     negatives = root / "mine" / "forum" / "negatives.parquet"
     negatives.parent.mkdir(parents=True)
@@ -71,8 +71,8 @@ def drawn(root, source):
         "figures": [root / "figure" / f"{name}.png" for name in FIGURES],
         "tasks": [write(root / "task" / "alpha" / "task.json", artifacts.task(**task))],
         "pairs": [write(root / "pairs" / "forum" / "pairs.json", artifacts.pairs(**pairs))],
-        "leakage": [write(root / "leakage" / "alpha.json", {"task": "alpha", "words": 13, "overlap": leaks})],
-        "text": write(root / "text" / "text.json", {"tokens": 9999, "sources": [source]}),
+        "leakage": [write(root / "leakage" / "alpha.json", artifacts.leakage(task="alpha", overlap=leaks))],
+        "text": write(root / "text" / "text.json", artifacts.text(sources=[source])),
     }
 
 

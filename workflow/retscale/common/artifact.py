@@ -16,16 +16,17 @@ class Artifact(BaseModel, frozen=True):
     A key without a value is not written, and where an older file lacks a key a reader takes its default.
     """
 
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, serialize_by_alias=True)
     sort_keys: ClassVar[bool] = False
+    ensure_ascii: ClassVar[bool] = False
 
     @classmethod
     def write(cls, path: Path, values: dict) -> None:
         """`values` as the file `path`; ValueError if they break the contract, which is a bug."""
-        if unknown := values.keys() - cls.model_fields.keys():
+        if unknown := values.keys() - {field.alias or name for name, field in cls.model_fields.items()}:
             raise ValueError(f"{path}: {cls.__name__} has no {', '.join(sorted(unknown))}")
         content = cls.model_validate(values).model_dump(mode="json", exclude_unset=True)
-        text = json.dumps(content, indent=1, sort_keys=cls.sort_keys, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(content, indent=1, sort_keys=cls.sort_keys, ensure_ascii=cls.ensure_ascii, allow_nan=False)
         path.write_text(text + "\n", encoding="utf-8")
 
     @classmethod

@@ -1,12 +1,12 @@
 """The stage `items`: items.jsonl, the file of one in-context task as released, and items.json with its hash."""
 
 import hashlib
-import json
 from pathlib import Path
 
 from retscale.common.terminal import say
 from retscale.errors import UserError
 from retscale.items import repository
+from retscale.items.card import ItemsCard
 from retscale.items.config import Spec
 
 
@@ -31,4 +31,4 @@ def run(spec: dict, inputs: dict, out: Path) -> None:
         )
     (out / "items.jsonl").write_bytes(content)
     metadata = {"id": job.id, "from": location, "blob": blob, "sha256": digest, "lines": content.count(b"\n")}
-    (out / "items.json").write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
+    ItemsCard.write(out / "items.json", metadata)

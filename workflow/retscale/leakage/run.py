@@ -4,7 +4,6 @@ Measured on the training data as they are, after texts of held-out tests were le
 It is a stage of its own, since what is trained must not depend on which tasks are evaluated.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from retscale.common import copies
 from retscale.common.progress import progress
 from retscale.leakage.config import Spec
 from retscale.leakage.fingerprints import CHUNK, RUN, Fingerprints, Numbers, among, fingerprints, runs
+from retscale.leakage.result import Leakage
 from retscale.pairs.card import PairsCard
 from retscale.task.card import TaskCard
 from retscale.task.inputs import by_task
@@ -54,7 +54,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
                 tables.append(table.assign(pairs=pairs, training=side, part=part))
         pq.write_table(pa.Table.from_pandas(pd.concat(tables), SCHEMA, preserve_index=False), out / f"{name}.parquet")
         result = {"task": name, "words": RUN, "overlap": list(counts.values())}
-        (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        Leakage.write(out / f"{name}.json", result)
         yield name
 
 

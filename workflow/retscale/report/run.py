@@ -21,10 +21,12 @@ from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION, label
 from retscale.figure.words import interval, number, scientific, trend_words
 from retscale.fit.forms import FORMS
+from retscale.leakage.result import Leakage
 from retscale.pairs.card import PairsCard
 from retscale.report.claims import GROWTH_RULE, claims
 from retscale.report.config import Described, Spec
 from retscale.task.card import TaskCard
+from retscale.text.card import TextCard
 
 FIT_TABLES = ("points", "icl_points", "trends", "parameters", "correlations", "effects", "pairs", "ablation")
 
@@ -104,10 +106,10 @@ def template_values(config: Spec, inputs: dict) -> dict:
         "correlations": rows(tables["correlations"]),
         "pairs": rows(tables["pairs"]),
         "tasks": tasks,
-        "text": read_json(Path(inputs["text"])) if inputs.get("text") else None,
+        "text": TextCard.read(Path(inputs["text"])) if inputs.get("text") else None,
         "training": training,
         "mined": [mined(Path(path)) for path in paths_of(inputs, "negatives")],
-        "leakage": [read_json(Path(path)) for path in paths_of(inputs, "leakage")],
+        "leakage": [Leakage.read(Path(path)) for path in paths_of(inputs, "leakage")],
         "models": {
             name: description
             for name, description in sorted(config.checkpoints.items())

