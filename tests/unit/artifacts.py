@@ -55,3 +55,22 @@ def leakage(**changes) -> dict:
     counts = {"queries": 1, "positives": 0}
     row = {"part": "queries", "texts": 1, "pairs": "p", "exact": counts, "run": counts}
     return {"task": "t", "words": 13, "overlap": [row]} | changes
+
+
+def external(**changes) -> dict:
+    """Of external.json."""
+    table = {"elsewhere": 0, "file": "x.csv", "models": 1, "rows": 1, "sha256": HASH, "source": "médias"}
+    return {"absent": {}, "files": {"external.parquet": HASH}, "headline": ["t"], "tables": [table]} | changes
+
+
+def collected(**changes) -> dict:
+    """Of collect.json."""
+    study = {"study": "s", "headline": {"t": ["t"]}, "recipes": ["r"], "main_recipe": "r"}
+    return study | {"in_domain": {}, "groups": {}, "rows": {"scores": 1}, "files": {"scores.parquet": HASH}} | changes
+
+
+def fitted(**changes) -> dict:
+    """Of fit.json."""
+    config = {"metric": "ndcg_at_10", "alpha": 0.05, "bootstrap": 2000, "near": 1.25, "extend": 0.5, "seed": 0}
+    facts = {key: value for key, value in collected(files={"points.parquet": HASH}).items() if key != "rows"}
+    return facts | {"config": config, "collect_sha256": HASH, "icl_headline": None, "form": "log-linear"} | changes

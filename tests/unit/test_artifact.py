@@ -7,9 +7,12 @@ import artifacts
 import pytest
 
 from retscale.checkpoint.card import Card
+from retscale.collect.summary import CollectSummary
 from retscale.encoder.card import EncoderCard, Trained
 from retscale.errors import UserError
 from retscale.evaluate.result import Result
+from retscale.external.summary import ExternalSummary
+from retscale.fit.summary import FitSummary
 from retscale.items.card import ItemsCard
 from retscale.leakage.result import Leakage
 from retscale.pairs.card import PairsCard
@@ -25,6 +28,9 @@ MODELS = [
     (TextCard, artifacts.text()),
     (ItemsCard, artifacts.items()),
     (Leakage, artifacts.leakage()),
+    (ExternalSummary, artifacts.external()),
+    (CollectSummary, artifacts.collected()),
+    (FitSummary, artifacts.fitted()),
 ]
 
 

@@ -18,13 +18,14 @@ from test_collect_synthetic import collected, write_study
 
 from retscale.collect.run import run as collect
 from retscale.common.files import sha256
-from retscale.common.tables import read_json, read_table
+from retscale.common.tables import read_table
 from retscale.errors import UserError
 from retscale.figure import curves, style, training
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Tables
 from retscale.figure.run import FIGURES, run
 from retscale.fit.run import run as fit_run
+from retscale.fit.summary import FitSummary
 
 pytestmark = pytest.mark.slow
 
@@ -293,7 +294,7 @@ def test_other_models_are_drawn_hollow_or_not_at_all(tmp_path):
         marks = pd.read_csv(draw(name, inputs, tmp_path / "out")["csv"])
         assert "toy-40k-5" not in set(marks["checkpoint"])
         assert "toy-160k-5" in set(marks["checkpoint"])
-    assert read_json(inputs["fit"])["main_recipe"] == "paper"
+    assert FitSummary.read(inputs["fit"]).main_recipe == "paper"
 
 
 def test_an_unknown_figure_is_refused(inputs, tmp_path):

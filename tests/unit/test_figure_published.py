@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from test_collect_synthetic import collected
 
-from retscale.common.tables import read_json, read_table
+from retscale.collect.summary import CollectSummary
+from retscale.common.tables import read_table
 from retscale.external.config import Columns, Published
 from retscale.external.run import run as external_run
 from retscale.figure.config import FigureConfig
@@ -23,7 +24,7 @@ def inputs(tmp_path_factory):
     source = collected(root)
     (root / "fit").mkdir()
     fit_run({"bootstrap": 200}, {"collect": source}, root / "fit")
-    headline = list(read_json(source)["headline"])
+    headline = list(CollectSummary.read(source).headline)
     card = read_table(source, "checkpoints").iloc[0]
     n_params, n_tokens = card["n_params"], card["n_tokens"]
     rows = [

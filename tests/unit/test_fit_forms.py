@@ -10,10 +10,11 @@ from test_collect_synthetic import collected
 from test_report import drawn, page
 
 from retscale.collect.means import MEAN
-from retscale.common.tables import read_json, read_table
+from retscale.common.tables import read_table
 from retscale.fit import trend
 from retscale.fit.forms import FORMS, Form
 from retscale.fit.forms.log_linear import LogLinear
+from retscale.fit.summary import FitSummary
 
 pytestmark = pytest.mark.usefixtures("svg_only")
 
@@ -138,7 +139,7 @@ def test_another_form_goes_from_the_fit_to_the_words_of_the_report(source, tmp_p
         monkeypatch.delitem(FORMS, name)
     monkeypatch.setitem(FORMS, "power", Power())
     inputs = drawn(tmp_path, source)
-    assert read_json(inputs["fit"])["form"] == "power"
+    assert FitSummary.read(inputs["fit"]).form == "power"
     mean = f"recipe == 'paper' and task == '{MEAN}' and schedule == 'finished'"
     estimate = read_table(inputs["fit"], "trends").query(mean).iloc[0]
     parameters = read_table(inputs["fit"], "parameters").query(mean).set_index("parameter")

@@ -34,7 +34,7 @@ def figure(tmp_path) -> Path:
     scores = pd.DataFrame({"checkpoint": ["a"], "recipe": ["r"], "task": ["t"], "file": ["evaluate/a/r/t.json"]})
     scores.to_parquet(root / "collect/scores.parquet", index=False)
     scores[["checkpoint", "file"]].to_parquet(root / "collect/icl.parquet", index=False)
-    (root / "collect/collect.json").write_text(json.dumps({"headline": {"t": ["t"]}, "in_domain": {}, "groups": {}}))
+    (root / "collect/collect.json").write_text(json.dumps(artifacts.collected()))
     card = artifacts.card(n_params={"total": 5, "non_embedding": 3, "matmul": 4}, n_tokens=7, flops=210.0)
     (root / "checkpoint/a/card.json").write_text(json.dumps(card))
     (root / "figure/1b.png").write_bytes(b"png")

@@ -14,9 +14,10 @@ from retscale.audit import run as audit
 from retscale.audit.walk import Walk
 from retscale.collect.means import MEAN, averaged_over, means, tasks_of
 from retscale.collect.run import run as collect
-from retscale.common.tables import read_json, read_table
+from retscale.common.tables import read_table
 from retscale.errors import UserError
 from retscale.external.run import run as external
+from retscale.external.summary import ExternalSummary
 from retscale.figure.run import FIGURES
 from retscale.figure.run import run as draw
 from retscale.fit.run import run as fit
@@ -39,7 +40,7 @@ def test_ms_marco_is_in_no_zero_shot_mean_of_a_study_that_trains_on_it(name, zer
     found = load.study(CONFIG / f"{name}.yaml")
     spec = specs.collect(found)
     assert spec["in_domain"] == {"msmarco": ["msmarco"]} and len(spec["headline"]) == zero_shot
-    assert averaged_over(spec) == f"{zero_shot} zero-shot tasks" and "msmarco" not in means(spec)[MEAN]
+    assert averaged_over(found) == f"{zero_shot} zero-shot tasks" and "msmarco" not in means(found)[MEAN]
     assert specs.external(found)["headline"] == list(spec["headline"])
 
 
@@ -83,9 +84,9 @@ def test_a_group_is_in_domain_with_any_of_its_tasks(tmp_path):
 
 def test_where_nothing_is_zero_shot_the_mean_says_so(tmp_path):
     found = study(tmp_path, pairs={"use": "boolq", "tasks": ["fiqa", "consumer-contracts"]})
-    assert averaged_over(specs.collect(found)) == "2 in-domain tasks"
+    assert averaged_over(found) == "2 in-domain tasks"
     found = study(tmp_path, tasks=["fiqa"], pairs={"use": "boolq", "tasks": ["fiqa"]})
-    assert averaged_over(specs.collect(found)) == "1 in-domain task"
+    assert averaged_over(found) == "1 in-domain task"
 
 
 def test_it_makes_no_job_of_the_training_data_run_again(tmp_path):
@@ -134,7 +135,7 @@ def test_a_group_that_would_mean_nothing_is_refused(tmp_path, groups, message):
 def test_a_group_may_hold_a_group_and_be_named_as_mteb_does(tmp_path):
     found = study(tmp_path, tasks=["fiqa", "cqadupstack"], groups={"forums": ["fiqa", "CQADupstackRetrieval"]})
     assert found.groups == {"forums": ["fiqa", "cqadupstack"]}
-    assert len(tasks_of("forums", specs.collect(found))) == 13
+    assert len(tasks_of("forums", found)) == 13
 
 
 @pytest.fixture(scope="module")
@@ -245,4 +246,4 @@ def test_published_points_are_averaged_over_the_same_tasks(tmp_path):
     external(json.loads(specs.dump(specs.external(found))), {"tables": [table]}, out)
     y = read_table(out / "external.json", "external").set_index("task")["y"].to_dict()
     assert y == {"fiqa": 0.9, "consumer-contracts": 0.3, "mean": 0.3}
-    assert read_json(out / "external.json")["tables"][0]["elsewhere"] == 1
+    assert ExternalSummary.read(out / "external.json").tables[0].elsewhere == 1

@@ -12,6 +12,7 @@ import pandas as pd
 from retscale.audit.walk import Walk, figure, walk
 from retscale.checkpoint.card import Card
 from retscale.collect.means import tasks_of
+from retscale.collect.summary import CollectSummary
 from retscale.common import jsonl, parquet
 from retscale.common.phrase import counted
 from retscale.common.terminal import answer
@@ -80,8 +81,7 @@ def _results(primary: Path, walked: Walk):
     root = collect.parent.parent
     scores = _table(collect.parent / "scores.parquet", "checkpoint", "recipe", "task")
     icl = _table(collect.parent / "icl.parquet", "checkpoint")
-    # Results of an older clone know no in-domain tasks and no groups of one's own.
-    study = {"in_domain": {}, "groups": {}} | jsonl.whole(collect.parent / "collect.json")
+    study = CollectSummary.read(collect.parent / "collect.json")
 
     def state(path: Path) -> str:
         path = Path(os.path.normpath(path))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from retscale.collect.config import Spec
-from retscale.collect.means import STUDY_KEYS
 from retscale.collect.results import card_row, given_encoder_row, icl_row, kept_rows, require_unique, score_rows
+from retscale.collect.summary import CollectSummary, StudySummary
 from retscale.collect.training import training_rows
 from retscale.common.files import sha256
 from retscale.common.phrase import hint
@@ -54,9 +54,9 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     tables = {"checkpoints": checkpoints, "training": training, "scores": scores, "per_query": per_query}
     tables |= {"curves": curves, "icl": icl}
     tables["icl_averages"] = average_icl(config, icl)
-    study = {name: getattr(config, name) for name in STUDY_KEYS}
+    study = config.model_dump(include=set(StudySummary.model_fields))
     counts = {name: len(table) for name, table in tables.items()}
-    write_tables(out, "collect.json", tables, study | {"rows": counts})
+    write_tables(out / "collect.json", CollectSummary, tables, study | {"rows": counts})
     return {"rows": counts}
 
 

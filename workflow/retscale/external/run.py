@@ -10,6 +10,7 @@ from retscale.common.files import sha256
 from retscale.common.flops import flops
 from retscale.common.tables import write_tables
 from retscale.external.config import Spec
+from retscale.external.summary import ExternalSummary
 from retscale.external.table import Row, read_all
 
 COLUMNS = ["model", "task", "y", "n_params", "n_tokens", "flops", "source", "origin", "line", "file", "sha256"]
@@ -31,7 +32,7 @@ def run(spec: dict, inputs: dict[str, list[Path]], out: Path) -> dict:
     points = pd.concat([points, means], ignore_index=True).sort_values(["model", "task"], ignore_index=True)
     points = points.astype(dict.fromkeys(("n_params", "n_tokens", "flops"), float))
     summary = {"headline": config.headline, "tables": tables, "absent": incomplete}
-    write_tables(out, "external.json", {"external": points}, summary)
+    write_tables(out / "external.json", ExternalSummary, {"external": points}, summary)
     return {"rows": len(points), "elsewhere": [table["elsewhere"] for table in tables]}
 
 

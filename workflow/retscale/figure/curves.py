@@ -16,7 +16,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """One row per recipe. Left: mean score against training queries. Right: the first score's share of the last, by FLOPs."""
     rows, names = curves(tables)
     tasks = ", ".join(map(tables.title, names)) if len(names) < 4 else f"{len(names)} tasks"
-    recipes = [recipe for recipe in tables.summary["recipes"] if recipe in set(rows["recipe"])]
+    recipes = [recipe for recipe in tables.summary.recipes if recipe in set(rows["recipe"])]
     looks, widths = style.looks(tables.points, config), style.widths(rows["level"])
     count = max(len(recipes), 1)
     figure, grid = plt.subplots(count, 2, figsize=(config.width, 0.9 + 2.4 * count), squeeze=False)
@@ -56,7 +56,7 @@ def curves(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
     `x`: training queries; `y`: the mean, in which a group of tasks counts once; `share` of the last `y`,
     null if that is 0.
     """
-    rows = tables.collected("curves").query("metric == @tables.summary['config']['metric']")
+    rows = tables.collected("curves").query("metric == @tables.summary.config.metric")
     group = {task: name for name, parts in shown_tasks(tables.summary).items() for task in parts}
     rows = rows.assign(group=rows["task"].map(group))
     encoder = ["checkpoint", "recipe"]

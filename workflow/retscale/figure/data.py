@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 
 from retscale.collect.means import MEAN, averaged_over, in_domain
 from retscale.common.files import sha256
-from retscale.common.tables import read_json, read_table
+from retscale.common.tables import read_table
 from retscale.encoder.config import GIVEN  # noqa: F401 - queries name it
 from retscale.evaluate.metrics import label
 from retscale.figure.words import trend_words
+from retscale.fit.summary import FitSummary
 
 MARK_COLUMNS = ["checkpoint", "recipe", "task", "x", "y", "low", "high", "x_low", "x_high", "file", "sha256"]
 
@@ -37,17 +38,17 @@ class Tables:
     external: Path | None = None
 
     @cached_property
-    def summary(self) -> dict:
+    def summary(self) -> FitSummary:
         """fit.json without its tables."""
-        return read_json(self.fit)
+        return FitSummary.read(self.fit)
 
     @property
     def main(self) -> str:
-        return self.summary["main_recipe"]
+        return self.summary.main_recipe
 
     @property
     def metric(self) -> str:
-        return label(self.summary["config"]["metric"])
+        return label(self.summary.config.metric)
 
     @property
     def averaged_over(self) -> str:
@@ -61,7 +62,7 @@ class Tables:
     @property
     def percent(self) -> str:
         """Such as `95%`."""
-        return f"{100 * (1 - self.summary['config']['alpha']):g}%"
+        return f"{100 * (1 - self.summary.config.alpha):g}%"
 
     def table(self, name: str) -> pd.DataFrame:
         return read_table(self.fit, name)
@@ -100,7 +101,7 @@ class Tables:
 
     def drawn(self, name: str) -> pd.DataFrame:
         """The rows of `trends`, `parameters` or `predictions` that are drawn: finished checkpoints, one form."""
-        return self.table(name).query("form == @self.summary['form'] and schedule == 'finished'")
+        return self.table(name).query("form == @self.summary.form and schedule == 'finished'")
 
     def trend(self, recipe: str, task: str) -> pd.Series | None:
         """The trend, whatever its status."""

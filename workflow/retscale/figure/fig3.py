@@ -15,13 +15,13 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """Mean in-context score against mean retrieval score, one mark per checkpoint."""
     icl = tables.table("icl_points")
     tasks = icl[(icl["task"] != MEAN) & icl["file"].notna()]["task"].nunique()
-    headline = tables.summary["icl_headline"]
+    headline = tables.summary.icl_headline
     icl_score = f"{headline} of the gauntlet" if headline else f"mean in-context score over {counted(tasks, 'task')}"
     icl = icl[icl["task"] == MEAN][["checkpoint", "score", "stderr"]]
     rows = tables.of(tables.main, MEAN).merge(icl, on="checkpoint")
     looks = style.looks(tables.points, config)
     # A normal approximation: a mean over many items.
-    half = rows["stderr"].astype(float) * _quantile(tables.summary["config"]["alpha"])
+    half = rows["stderr"].astype(float) * _quantile(tables.summary.config.alpha)
     rows = rows.assign(x_low=rows["score"] - half, x_high=rows["score"] + half)
 
     figure, ax = plt.subplots(figsize=(config.width, config.width * 0.5))

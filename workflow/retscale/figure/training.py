@@ -23,7 +23,7 @@ GUESS = {"color": "#444444", "linewidth": 1.0, "linestyle": (0, (1, 1.5))}
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """Training loss against step, one panel per recipe, one line per checkpoint that ends in the mark of its size."""
     rows = curves(tables)
-    recipes = [recipe for recipe in tables.summary["recipes"] if recipe in set(rows["recipe"])]
+    recipes = [recipe for recipe in tables.summary.recipes if recipe in set(rows["recipe"])]
     looks = style.looks(tables.points, config)
     widths = style.widths(rows["level"])
 

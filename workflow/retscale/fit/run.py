@@ -6,17 +6,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from retscale.collect.means import MEAN, STUDY_KEYS, in_domain, means
+from retscale.collect.means import MEAN, in_domain, means
+from retscale.collect.summary import CollectSummary, StudySummary
 from retscale.common.files import sha256
 from retscale.common.progress import progress
 from retscale.common.seeds import stream
-from retscale.common.tables import read_json, read_table, write_tables
+from retscale.common.tables import read_table, write_tables
 from retscale.errors import UserError
 from retscale.fit import correlate, trend
 from retscale.fit.compare import ablation, effects, near_pairs
 from retscale.fit.config import Spec
 from retscale.fit.forms import FORMS
 from retscale.fit.points import headline_icl, icl_points, points, resampled
+from retscale.fit.summary import FitSummary
 
 INSIDE, BEYOND = 33, 9  # points of a drawn trend over the data and after them
 TREND = ["recipe", "schedule", "task", "form"]  # the key of a trend
@@ -30,8 +32,8 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     """
     job = Spec.model_validate(spec)
     source = Path(inputs["collect"])
-    study = read_json(source)
-    main, averaged = study["main_recipe"], means(study)
+    study = CollectSummary.read(source)
+    main, averaged = study.main_recipe, means(study)
 
     per_query = read_table(source, "per_query")
     if job.metric not in per_query:
@@ -54,10 +56,10 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         "pairs": near_pairs(defined, draws, job.near, job.alpha),
         "ablation": ablation(defined, draws, main, job.alpha),
     }
-    summary = {name: study[name] for name in STUDY_KEYS}
+    summary = study.model_dump(include=set(StudySummary.model_fields))
     summary |= {"config": job.model_dump(), "collect_sha256": sha256(source), "icl_headline": headline_icl(averages)}
     summary["form"] = next(iter(FORMS))  # the one that is drawn
-    write_tables(out, "fit.json", tables, summary, csv=True)
+    write_tables(out / "fit.json", FitSummary, tables, summary, csv=True)
     return {"rows": {name: len(table) for name, table in tables.items()}}
 
 

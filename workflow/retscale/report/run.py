@@ -13,14 +13,17 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from retscale.collect.means import MEAN, averaged_over, in_domain, shown_tasks
+from retscale.collect.summary import CollectSummary
 from retscale.common.files import sha256
 from retscale.common.phrase import counted
-from retscale.common.tables import read_json, read_table
+from retscale.common.tables import read_table
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION, label
+from retscale.external.summary import ExternalSummary
 from retscale.figure.words import interval, number, scientific, trend_words
 from retscale.fit.forms import FORMS
+from retscale.fit.summary import FitSummary
 from retscale.leakage.result import Leakage
 from retscale.pairs.card import PairsCard
 from retscale.report.claims import GROWTH_RULE, claims
@@ -55,15 +58,15 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
 def template_values(config: Spec, inputs: dict) -> dict:
     """Everything that the template shows."""
     collect, fit = Path(inputs["collect"]), Path(inputs["fit"])
-    study, fitted = read_json(collect), read_json(fit)
+    study, fitted = CollectSummary.read(collect), FitSummary.read(fit)
     tables = {name: read_table(fit, name) for name in FIT_TABLES}
     scored = tables["points"][tables["points"]["y"].notna()]
     checkpoints = read_table(collect, "checkpoints").sort_values(["flops", "checkpoint"])
-    main, options = study["main_recipe"], fitted["config"]
-    of_mean = "recipe == @main and task == 'mean' and schedule == 'finished' and form == @fitted['form']"
+    main, options = study.main_recipe, fitted.config
+    of_mean = "recipe == @main and task == 'mean' and schedule == 'finished' and form == @fitted.form"
     mean = tables["trends"].query(of_mean)
     parameters = tables["parameters"].query(of_mean).set_index("parameter")["value"].to_dict()
-    metric, percent = label(options["metric"]), f"{100 * (1 - options['alpha']):g}%"
+    metric, percent = label(options.metric), f"{100 * (1 - options.alpha):g}%"
     correlation = tables["correlations"]
     correlation = (
         correlation.query("about == 'flops-quality' and recipe == @main and y == 'mean' and method == 'spearman'")
@@ -79,8 +82,8 @@ def template_values(config: Spec, inputs: dict) -> dict:
         "study": study,
         "over": averaged_over(study),
         "shown": shown_tasks(study),
-        "in_domain": [] if in_domain(MEAN, study) else list(study["in_domain"]),
-        "averages": [MEAN, *study["groups"]],
+        "in_domain": [] if in_domain(MEAN, study) else list(study.in_domain),
+        "averages": [MEAN, *study.groups],
         "config": config,
         "metric": metric,
         "percent": percent,
@@ -90,7 +93,7 @@ def template_values(config: Spec, inputs: dict) -> dict:
         "trend": trend_words(mean.iloc[0] if len(mean) else None, parameters, percent, metric),
         "rank": correlation.iloc[0].to_dict() if len(correlation) and correlation.iloc[0]["status"] == "ok" else None,
         "figures": [figure(Path(path)) for path in paths_of(inputs, "figures")],
-        "claims": claims(tables, main, fitted["form"], options["near"], list(study["headline"])),
+        "claims": claims(tables, main, fitted.form, options.near, list(study.headline)),
         "growth_rule": GROWTH_RULE,
         "scores": score_table(checkpoints, scored, study, config),
         "absent": rows(tables["points"].query("missing != ''")),
@@ -171,20 +174,20 @@ def odd(notes: dict[str, dict[str, int]]) -> str:
     return "; ".join(f"{name}: {words}" for name, words in parts.items() if words)
 
 
-def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, config: Spec) -> dict:
+def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: CollectSummary, config: Spec) -> dict:
     """One row per checkpoint: facts, the means of each recipe with their intervals, and each task of the main recipe.
 
     The scores of an encoder made elsewhere are in the columns of the main recipe.
     """
     values = {(point.checkpoint, point.recipe, point.task): point for point in points.itertuples()}
-    averages = [MEAN, *study["groups"]]
+    averages = [MEAN, *study.groups]
     tasks = sorted(set(points["task"]) - set(averages), key=lambda task: (task not in shown_tasks(study), task))
-    best_scores = points[points["recipe"].isin([study["main_recipe"], GIVEN])].groupby("task")["y"].max()
+    best_scores = points[points["recipe"].isin([study.main_recipe, GIVEN])].groupby("task")["y"].max()
     table = []
     for row in checkpoints.to_dict("records"):
         name = row["checkpoint"]
-        main = GIVEN if row["source"] == GIVEN else study["main_recipe"]
-        recipes = [main if recipe == study["main_recipe"] else recipe for recipe in study["recipes"]]
+        main = GIVEN if row["source"] == GIVEN else study.main_recipe
+        recipes = [main if recipe == study.main_recipe else recipe for recipe in study.recipes]
         means = [values.get((name, recipe, average)) for average in averages for recipe in recipes]
         scores = [values.get((name, main, task)) for task in tasks]
         cells = [
@@ -204,14 +207,14 @@ def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: dict, co
 
 def external(path: Path) -> dict:
     """The published tables, and one row per model: its facts, its mean and its score on each task."""
-    summary, points = read_json(path), read_table(path, "external")
+    summary, points = ExternalSummary.read(path), read_table(path, "external")
     values = {(row.model, row.task): row.y for row in points.itertuples()}
-    tasks = [name for name in summary["headline"] if name in set(points["task"])]
+    tasks = [name for name in summary.headline if name in set(points["task"])]
     tasks += sorted(set(points["task"]) - {MEAN, *tasks})
     models = points.drop_duplicates("model").sort_values(["flops", "model"]).to_dict("records")
-    number_of = {table["source"]: number for number, table in enumerate(summary["tables"], 1)}
+    number_of = {table.source: number for number, table in enumerate(summary.tables, 1)}
     return {
-        **summary,
+        **summary.model_dump(),
         "tasks": tasks,
         "rows": [
             row

@@ -38,7 +38,7 @@ def main(arguments: argparse.Namespace) -> int:
             answer(f"group        {name}: {no_score if missing else f'the mean of {len(parts)} tasks, counted as one'}")
     for name, parts in study.groups.items():
         answer(f"group        {name}: the mean of {', '.join(parts)}, beside the mean over all tasks")
-    answer(f"mean         over {averaged_over(specs.collect(study))}: {', '.join(study.headline)}")
+    answer(f"mean         over {averaged_over(study)}: {', '.join(study.headline)}")
     if study.in_domain and study.headline != study.in_domain:
         answer(f"in-domain    {', '.join(study.in_domain)}: measured, and not in the mean")
     answer(f"in context   {len(study.icl)}: {', '.join(study.icl) or 'none'}")

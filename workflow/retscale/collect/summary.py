@@ -1,0 +1,24 @@
+"""collect.json: which study the tables are of, and how many rows they have."""
+
+from pydantic import BaseModel
+
+from retscale.common.tables import Summary
+
+
+class StudySummary(BaseModel, frozen=True):
+    """What readers of tables ask of a study, in the words of its spec of `collect`. Older files have no `in_domain` and
+    no `groups`.
+    """
+
+    study: str
+    headline: dict[str, list[str]]
+    in_domain: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
+    recipes: list[str]
+    main_recipe: str
+
+
+class CollectSummary(StudySummary, Summary):
+    """`rows` of each table."""
+
+    rows: dict[str, int]
