@@ -67,7 +67,8 @@ def main(changes: list[str]) -> None:
     base = resolved("pyproject.toml", kept=together)
     for name, option in BESIDE_BASE.items():
         pins = resolved("pyproject.toml", option, kept=together)
-        write(name, {package: pins[package] for package in pins.keys() - base.keys()})
+        # A pin of base may be for another platform than what comes beside it.
+        write(name, {package: pin for package, pin in pins.items() if pin != base.get(package)})
     for name, option in ALONE.items():
         write(name, resolved(option, "--no-deps", kept=together + present, changes=changes))
 

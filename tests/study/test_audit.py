@@ -124,4 +124,4 @@ def test_other_code_is_noted(finished):
     path = finished.folder / "workflow/retscale/mine/run.py"
     path.write_text(path.read_text() + "\n\nADDED = 1\n")
     lines = audit(finished, 0)
-    assert any(line.startswith("note      mine: 1 made by other code") for line in lines)
+    assert any(line.startswith("note      mine: 1 made by code other than") for line in lines)

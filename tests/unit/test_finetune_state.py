@@ -165,7 +165,7 @@ def test_the_command_keeps_its_state_for_the_same_job_only(tmp_path):
     assert long[1].strip().splitlines()[-1].startswith("retscale finetune: error: stopped by SIGTERM after step")
     assert len(states(state)) == 1 and not (out / "encoder.json").exists()
     again = stop(command(epochs=400))
-    assert "resumes after step" in again[0]
+    assert "resumes after step" in again[1]
     other = command(epochs=1)
     printed = other.communicate(timeout=120)
     assert other.returncode == 0 and "its spec, code or inputs have changed; starting over" in printed[1], printed

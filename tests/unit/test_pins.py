@@ -2,9 +2,11 @@
 
 import re
 import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -25,6 +27,13 @@ def pins(name: str) -> dict[str, str]:
     """Package -> its version, of envs/NAME.txt."""
     text = (ROOT / "envs" / f"{name}.txt").read_text(encoding="utf-8")
     return dict(re.findall(r"^([a-z0-9-]+)==([^ \n]+)", text, re.M))
+
+
+def pins_here(name: str) -> set[str]:
+    """The packages that envs/NAME.txt installs on this platform."""
+    text = (ROOT / "envs" / f"{name}.txt").read_text(encoding="utf-8")
+    lines = re.findall(r"^([a-z0-9-]+)==[^ \n]+(?: ; ([^\\]+?))? \\$", text, re.M)
+    return {package for package, marker in lines if not marker or Marker(marker).evaluate()}
 
 
 @pytest.mark.parametrize("name", STATED)
@@ -50,8 +59,22 @@ def test_both_builds_of_torch_have_one_version():
 
 
 @pytest.mark.parametrize("beside", ["cpu", "gpu", "test", "lint"])
-def test_files_that_are_installed_together_pin_nothing_twice(beside):
-    assert not pins("base").keys() & pins(beside).keys()
+def test_files_that_are_installed_together_agree(beside):
+    base, others = pins("base"), pins(beside)
+    assert all(base[name] == others[name] for name in base.keys() & others.keys())
+
+
+def test_whatever_an_installed_package_requires_is_pinned_for_this_platform():
+    pinned = {name for file in ("base", "cpu", "gpu", "test", "build") for name in pins_here(file)}
+    met, left = set(), [*map(Requirement, STATED["base"] + STATED["test"])]
+    while left:
+        requirement = left.pop()
+        name = canonicalize_name(requirement.name)
+        assert name in pinned, f"{name} is required but not pinned: run make pins"
+        for key in {(name, extra) for extra in ("", *requirement.extras)} - met:
+            met.add(key)
+            further = map(Requirement, requires(name) or [])
+            left += [part for part in further if not part.marker or part.marker.evaluate({"extra": key[1]})]
 
 
 def test_test_and_lint_agree_on_what_both_pin():
