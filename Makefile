@@ -1,6 +1,6 @@
 # make study [STUDY=config/mini.yaml]    run a study and say where its report lies
-# make quick                             run the tests that need no study: two minutes
-# make test                              run every test: twelve
+# make quick                             run the tests that need no study
+# make test                              run every test
 # make lint                              check the style, the types and the rules
 # make pins [ARGS=--upgrade]             pin in envs/ what pyproject.toml states, with hashes
 # make clean                             remove the environment; results stay
