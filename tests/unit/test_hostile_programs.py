@@ -19,6 +19,8 @@ from retscale.errors import UserError
 from retscale.icl import sandbox
 from retscale.icl.item import Program
 
+pytestmark = pytest.mark.slow  # waits for programs that must be killed
+
 PYTHON = [sys.executable, "-I", "t.py"]
 WORKFLOW = str(Path(sandbox.__file__).parents[2])
 

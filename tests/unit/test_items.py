@@ -263,6 +263,7 @@ def test_busy_servers_and_broken_connections_are_tried_again(clone, tmp_path, ca
 
 
 @needs_backend
+@pytest.mark.slow  # a time limit is what it tests
 def test_a_server_that_stalls_is_asked_again(clone, tmp_path, monkeypatch, capfd):
     monkeypatch.setitem(repository.SETTINGS, "http.lowSpeedTime", 5)  # a busy machine answers later than in one
     folder, first = clone

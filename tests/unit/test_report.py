@@ -107,7 +107,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_textstands_alone(inputs, tmp_path):
+def test_the_text_stands_alone(inputs, tmp_path):
     text = page(inputs, tmp_path / "out")
     tags = Tags()
     tags.feed(text)
