@@ -4,6 +4,7 @@ import functools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -212,3 +213,12 @@ def loopback(tmp_path, monkeypatch):
             monkeypatch.setattr(constants, name, value)
         yield hub
         close_session()
+
+
+@pytest.fixture
+def soon():
+    """What hangs fails."""
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it hangs"))
+    signal.alarm(20)
+    yield
+    signal.alarm(0)

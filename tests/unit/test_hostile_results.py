@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import time
 from pathlib import Path
 
@@ -15,14 +14,7 @@ from retscale import cli
 from retscale.errors import UserError
 from retscale.provenance import publish, record
 
-
-@pytest.fixture(autouse=True)
-def soon():
-    """What hangs fails."""
-    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it hangs"))
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
+pytestmark = pytest.mark.usefixtures("soon")
 
 
 @pytest.fixture

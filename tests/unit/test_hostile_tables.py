@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import signal
 import time
 from types import SimpleNamespace
 
@@ -20,16 +19,9 @@ from retscale.errors import UserError
 from retscale.evaluate import trec
 from retscale.pairs import source as pairs
 
+pytestmark = pytest.mark.usefixtures("soon")
+
 ESCAPE = "\x1b]0;mine\x07\u202e\nverdict   verified"
-
-
-@pytest.fixture(autouse=True)
-def soon():
-    """What hangs fails."""
-    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it hangs"))
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
 
 
 def refused(says: str, call, *arguments) -> str:
