@@ -58,8 +58,8 @@ def main() -> None:
     times = {"ours": [], "peer": []}
     for _ in range(options.runs):
         started = time.process_time()
-        found = match(ranked, queries, documents, scores)
-        ours = {name: metrics.values(name, found) for name in (*NAMES, "mrr_at_10")}
+        matches = match(ranked, queries, documents, scores)
+        ours = {name: metrics.values(name, matches) for name in (*NAMES, "mrr_at_10")}
         times["ours"].append(time.process_time() - started)
         started = time.process_time()
         theirs = pytrec_eval.RelevanceEvaluator(qrels, {*NAMES.values(), "recip_rank"}).evaluate(run)

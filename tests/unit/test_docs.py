@@ -23,10 +23,10 @@ def heading_ids(page: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def files() -> set[Path]:
-    found = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
-    if found.returncode:
+    listing = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode:
         pytest.skip("not a git clone")
-    return {Path(name) for name in found.stdout.splitlines()}
+    return {Path(name) for name in listing.stdout.splitlines()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -291,20 +291,20 @@ def test_an_excluded_document_is_never_retrieved():
 def test_a_metric_counts_what_is_relevant_and_nothing_else():
     ranked = np.array([[4, 2, 9], [2, 4, -1], [0, 1, 2]])
     judged = np.array([0, 0, 0, 1]), np.array([2, 9, 5, 7]), np.array([1, -1, 3, 0])
-    found = match(ranked, *judged)
-    assert (found.row.tolist(), found.rank.tolist(), found.gain.tolist()) == ([0], [1], [1])
-    assert metrics.values("recall_at_1", found).tolist() == [0, 0, 0]
-    assert metrics.values("recall_at_2", found).tolist() == [0.5, 0, 0]
-    assert metrics.values("mrr_at_10", found).tolist() == [0.5, 0, 0]
-    assert metrics.values("precision_at_10", found).tolist() == [0.1, 0, 0]
+    matches = match(ranked, *judged)
+    assert (matches.row.tolist(), matches.rank.tolist(), matches.gain.tolist()) == ([0], [1], [1])
+    assert metrics.values("recall_at_1", matches).tolist() == [0, 0, 0]
+    assert metrics.values("recall_at_2", matches).tolist() == [0.5, 0, 0]
+    assert metrics.values("mrr_at_10", matches).tolist() == [0.5, 0, 0]
+    assert metrics.values("precision_at_10", matches).tolist() == [0.1, 0, 0]
     best = 3 + 1 / np.log2(3)
-    np.testing.assert_allclose(metrics.values("ndcg_at_10", found), [1 / np.log2(3) / best, 0, 0])
+    np.testing.assert_allclose(metrics.values("ndcg_at_10", matches), [1 / np.log2(3) / best, 0, 0])
 
 
 def test_a_ranking_without_any_judgement_scores_nothing():
     empty = np.empty(0, np.int64)
-    found = match(np.array([[1, 2]]), empty, empty, empty)
-    assert [metrics.values(name, found).tolist() for name in STANDARD] == [[0.0]] * len(STANDARD)
+    matches = match(np.array([[1, 2]]), empty, empty, empty)
+    assert [metrics.values(name, matches).tolist() for name in STANDARD] == [[0.0]] * len(STANDARD)
 
 
 def test_a_trec_run_gives_the_same_scores(tmp_path):

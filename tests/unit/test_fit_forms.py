@@ -102,9 +102,9 @@ def test_a_curve_has_bands_around_it_and_a_growth():
 def test_curvature_of_the_form_is_no_noise():
     form, (x, sizes) = Power(), ladder()
     y = form.predict(np.array([0.4, 0.3]), x - x.mean())
-    found = trend.fit(form, x, y, sizes, 0.05, 400, np.random.default_rng(0)).trend
-    assert found.method == "mixed bootstrap" and found.r2 == pytest.approx(1)
-    assert max(found.sigma, found.tau, found.t_high - found.t_low, found.high - found.low) < 1e-6
+    estimate = trend.fit(form, x, y, sizes, 0.05, 400, np.random.default_rng(0)).trend
+    assert estimate.method == "mixed bootstrap" and estimate.r2 == pytest.approx(1)
+    assert max(estimate.sigma, estimate.tau, estimate.t_high - estimate.t_low, estimate.high - estimate.low) < 1e-6
 
 
 class FourParameters(Power):

@@ -384,9 +384,9 @@ def test_generation_stops_behind_a_stop_and_draws_the_same_whatever_the_batch():
 
 def test_batches_of_like_lengths_hold_every_index_once():
     lengths = np.random.default_rng(0).integers(1, 100, 200).tolist()
-    found = similar_batches(lengths, 400, 16)
-    assert sorted(int(i) for rows in found for i in rows) == list(range(200))
-    for rows in found:
+    batches = similar_batches(lengths, 400, 16)
+    assert sorted(int(i) for rows in batches for i in rows) == list(range(200))
+    for rows in batches:
         own = [lengths[i] for i in rows]
         assert max(own) - min(own) <= 16 and (len(own) == 1 or max(own) * len(own) <= 400)
 

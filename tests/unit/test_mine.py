@@ -222,9 +222,9 @@ def test_the_compiled_search_finds_the_same_bits_in_any_blocks_and_threads(zipf,
     index = Index(passages, MineConfig.model_validate({"stopwords": "none", **config}))
     for k in (1, 10, 4000):
         expected = list(index.top(queries, excluded, k, compiled=False))
-        found = list(index.top(queries, excluded, k, compiled=True, block=block, threads=threads))
-        assert len(found) == len(expected)
-        for (passages_, scores), (expected_passages, expected_scores) in zip(found, expected):
+        results = list(index.top(queries, excluded, k, compiled=True, block=block, threads=threads))
+        assert len(results) == len(expected)
+        for (passages_, scores), (expected_passages, expected_scores) in zip(results, expected):
             assert passages_.tolist() == expected_passages.tolist()
             assert scores.tobytes() == expected_scores.tobytes()
 
