@@ -1,7 +1,7 @@
 """Processes forked from one that has imported the libraries: a test waits for its own work and not for imports.
 
-Nothing of the repository is imported before the fork, so that a command in a clone reads the clone's own code. The
-libraries are, so what they read of the environment as they are imported (HF_ENDPOINT, a locale, PYTHONHASHSEED) needs a
+Nothing of the repository stays imported after the fork, so that a command in a clone reads the clone's own code. The
+libraries do, so what they read of the environment as they are imported (HF_ENDPOINT, a locale, PYTHONHASHSEED) needs a
 process of its own.
 """
 
@@ -14,9 +14,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+
 COMMANDS = {"snakemake": "snakemake.cli", "retscale": "retscale.cli"}
+OWN = ("retscale", "snakemake_executor_plugin_retscale")
 LIBRARIES = (
-    "snakemake.cli", "snakemake_executor_plugin_slurm", "pandas", "pyarrow.parquet", "pydantic", "scipy.stats",
+    "snakemake.cli", "pandas", "pyarrow.parquet", "pydantic", "scipy.stats",
     "scipy.optimize", "torch.distributed.checkpoint", "transformers.modeling_utils", "accelerate", "peft",
 )  # fmt: skip
 
@@ -74,7 +77,9 @@ def _run(printed: list[Path], folder: Path, environment: dict[str, str], target:
 
 
 def _command(command: tuple[str, ...]) -> None:
-    assert "retscale" not in sys.modules
     sys.path[:0] = os.environ["PYTHONPATH"].split(os.pathsep)
+    for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
+        del sys.modules[name]
+    ExecutorPluginRegistry().collect_plugins()  # Snakemake has imported the executor; it takes the clone's instead
     sys.argv = [*command]
     sys.exit(importlib.import_module(COMMANDS[command[0]]).main())

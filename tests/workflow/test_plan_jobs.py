@@ -16,6 +16,7 @@ def planned(clone, study: str) -> set[tuple[str, frozenset, frozenset]]:
 def printed(text: str, study: str) -> set[tuple[str, frozenset, frozenset]]:
     """(stage, inputs, outputs) of every job that a dry run prints; files below the study's results."""
     found = []
+    text = re.sub(r"(?m)^    (?= *\[|(?:local)?rule |    )", "", text)  # jobs of a group are indented
     for block in re.split(r"\n(?=(?:local)?rule [\w.-]+:\n)", text)[1:]:
         name = re.match(r"(?:local)?rule ([\w.-]+):", block)[1]
         files = {"input": "", "output": ""} | dict(re.findall(r"^    (input|output): (.*)$", block, re.M))

@@ -15,6 +15,9 @@ rule checkpoint:
         f"{logs}/checkpoint/{{checkpoint}}.log",
     benchmark:
         f"{logs}/checkpoint/{{checkpoint}}.tsv"
+    threads: threads("checkpoint", "checkpoint")
+    resources:
+        **resources("checkpoint", "checkpoint"),
     params:
         spec=spec(specs.checkpoint, "checkpoint"),
         files=files("checkpoint", specs.checkpoint, "checkpoint"),

@@ -19,6 +19,11 @@ rule collect:
         f"{logs}/collect.log",
     benchmark:
         f"{logs}/collect.tsv"
+    group:
+        group_of_report
+    threads: threads("collect")
+    resources:
+        **resources("collect"),
     params:
         spec=spec(specs.collect),
         code=digest("collect"),

@@ -2,12 +2,18 @@
 
 import sys
 from functools import lru_cache
+from operator import attrgetter
 
 from snakemake.exceptions import WorkflowError
 from snakemake.io import is_flagged
 
 from retscale import paths
+from retscale.cluster import launch as cluster_launch
+from retscale.cluster import resources as cluster
+from retscale.cluster import site as sites
+from retscale.cluster.needs import needs
 from retscale.errors import UserError
+from retscale.plan.costs import Costs
 from retscale.provenance import code
 from retscale.study import check, load, preflight, source_files, specs
 
@@ -21,6 +27,9 @@ try:
     study = load.study(Path(workflow.configfiles[-1]))
     preflight.check_wheels(study)
     preflight.check_tables(study)
+    # A cluster's profile names its site file as a resource of every job, so the jobs know it too.
+    site_file = (workflow.resource_settings.default_resources or {}).get("site")
+    site = site_file and sites.read(Path(site_file.raw))
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -48,6 +57,40 @@ def files(stage, cut, *names):
     return lambda wildcards: source_files.digest(
         *source_files.files(stage, job_spec(cut, *(wildcards[name] for name in names)))
     )
+
+
+costs = Costs(study, Path(out))
+LAUNCH_HERE = cluster_launch.command(1, 1, False, False)
+
+
+@lru_cache(None)
+def allotted(stage, *name, attempt):
+    return cluster.resources(needs(costs, stage, name), site, attempt)
+
+
+def of_job(read, stage, names, about=()):
+    """The function of a rule's resource: what `read` says of what the job about the wildcards `names` and `about` gets."""
+    return lambda wildcards, attempt: read(
+        allotted(stage, *(wildcards[name] for name in names), *about, attempt=attempt)
+    )
+
+
+def threads(stage, *names, about=()):
+    return of_job(attrgetter("cores"), stage, names, about) if site else 1
+
+
+def resources(stage, *names, about=()):
+    """On a cluster everything that Slurm asks for; on this machine a job just runs."""
+    return {key: of_job(read, stage, names, about) for key, read in cluster.SNAKEMAKE.items()} if site else {}
+
+
+def launch(*names):
+    """The start of a training's command. As a resource it belongs to the machine: no result depends on it."""
+    return of_job(attrgetter("launch"), "finetune", names) if site else LAUNCH_HERE
+
+
+# On a cluster the short jobs of the end share one allocation.
+group_of_report = "report" if site else None
 
 
 def digest(stage):

@@ -13,6 +13,9 @@ rule encoder:
         f"{logs}/encoder/{{encoder}}.log",
     benchmark:
         f"{logs}/encoder/{{encoder}}.tsv"
+    threads: threads("encoder")
+    resources:
+        **resources("encoder"),
     params:
         spec=spec(specs.encoder, "encoder"),
         files=files("encoder", specs.encoder, "encoder"),

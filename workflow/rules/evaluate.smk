@@ -29,6 +29,9 @@ for batch, tasks in study.batches.items():
             f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.log",
         benchmark:
             f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.tsv"
+        threads: threads("evaluate", "checkpoint", "recipe", about=tuple(tasks))
+        resources:
+            **resources("evaluate", "checkpoint", "recipe", about=tuple(tasks)),
         params:
             spec=spec(specs.evaluate(tasks), "checkpoint", "recipe"),
             code=digest("evaluate"),
@@ -55,6 +58,9 @@ rule evaluate_kept:
         f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/step-{{step}}.log",
     benchmark:
         f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/step-{{step}}.tsv"
+    threads: threads("evaluate", "checkpoint", "recipe", about=tuple(study.curve_tasks))
+    resources:
+        **resources("evaluate", "checkpoint", "recipe", about=tuple(study.curve_tasks)),
     params:
         spec=spec(specs.evaluate(study.curve_tasks), "checkpoint", "recipe", "step"),
         code=digest("evaluate"),

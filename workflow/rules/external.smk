@@ -14,6 +14,11 @@ if study.external_tables:
             f"{logs}/external.log",
         benchmark:
             f"{logs}/external.tsv"
+        group:
+            group_of_report
+        threads: threads("external")
+        resources:
+            **resources("external"),
         params:
             spec=spec(specs.external),
             files=lambda wildcards: source_files.digest(*map(Path, study.external_tables)),

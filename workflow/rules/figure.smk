@@ -22,6 +22,11 @@ rule figure:
         f"{logs}/figure/{{figure}}.log",
     benchmark:
         f"{logs}/figure/{{figure}}.tsv"
+    group:
+        group_of_report
+    threads: threads("figure")
+    resources:
+        **resources("figure"),
     params:
         spec=spec(specs.figure, "figure"),
         code=digest("figure"),

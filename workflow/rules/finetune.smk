@@ -18,9 +18,10 @@ rule finetune:
         f"{logs}/finetune/{{checkpoint}}/{{recipe}}.log",
     benchmark:
         f"{logs}/finetune/{{checkpoint}}/{{recipe}}.tsv"
+    threads: threads("finetune", "checkpoint", "recipe")
     resources:
-        # How the job is started belongs to the machine, so a profile sets it and no result depends on it.
-        accelerate="profiles/local/accelerate.yaml",
+        **resources("finetune", "checkpoint", "recipe"),
+        launch=launch("checkpoint", "recipe"),
     params:
         spec=spec(specs.finetune, "recipe"),
         code=digest("finetune"),
@@ -28,6 +29,6 @@ rule finetune:
         # The launcher must survive the SIGTERM of a preemption, which asks the training to save its state.
         # Every process that it starts reads the spec, so the spec is a file: a pipe can be read only once.
         "trap '' TERM; printf %s {params.spec:q} > {log:q}.spec; "
-        "accelerate launch --quiet --config_file {resources.accelerate:q} -m retscale finetune --spec @{log:q}.spec"
+        "{resources.launch} -m retscale finetune --spec @{log:q}.spec"
         " --card {input.card:q} --pairs {input.pairs:q} --negatives {input.negatives:q}"
         " --out {output:q} > {log:q} 2>&1"

@@ -13,6 +13,11 @@ rule fit:
         f"{logs}/fit.log",
     benchmark:
         f"{logs}/fit.tsv"
+    group:
+        group_of_report
+    threads: threads("fit")
+    resources:
+        **resources("fit"),
     params:
         spec=spec(specs.fit),
         code=digest("fit"),

@@ -17,6 +17,9 @@ if study.icl:
             f"{logs}/icl/{{checkpoint}}.log",
         benchmark:
             f"{logs}/icl/{{checkpoint}}.tsv"
+        threads: threads("icl", "checkpoint")
+        resources:
+            **resources("icl", "checkpoint"),
         params:
             spec=spec(specs.icl, "checkpoint"),
             files=files("icl", specs.icl, "checkpoint"),

@@ -12,6 +12,9 @@ if study.items_to_fetch:
             f"{logs}/items/{{task}}.log",
         benchmark:
             f"{logs}/items/{{task}}.tsv"
+        threads: threads("items", "task")
+        resources:
+            **resources("items", "task"),
         params:
             spec=spec(specs.items, "task"),
             code=digest("items"),

@@ -19,6 +19,9 @@ rule leakage:
         f"{logs}/leakage.log",
     benchmark:
         f"{logs}/leakage.tsv"
+    threads: threads("leakage")
+    resources:
+        **resources("leakage"),
     params:
         spec=spec(specs.leakage),
         code=digest("leakage"),

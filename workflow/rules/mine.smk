@@ -13,6 +13,9 @@ rule mine:
         f"{logs}/mine/{{pairs}}.log",
     benchmark:
         f"{logs}/mine/{{pairs}}.tsv"
+    threads: threads("mine", "pairs")
+    resources:
+        **resources("mine", "pairs"),
     params:
         spec=spec(specs.mine),
         files=files("mine", specs.mine),

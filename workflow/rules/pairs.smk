@@ -14,6 +14,9 @@ rule pairs:
         f"{logs}/pairs/{{pairs}}.log",
     benchmark:
         f"{logs}/pairs/{{pairs}}.tsv"
+    threads: threads("pairs", "pairs")
+    resources:
+        **resources("pairs", "pairs"),
     params:
         spec=spec(specs.pairs, "pairs"),
         files=files("pairs", specs.pairs, "pairs"),

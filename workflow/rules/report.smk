@@ -21,6 +21,11 @@ rule report:
         f"{logs}/report.log",
     benchmark:
         f"{logs}/report.tsv"
+    group:
+        group_of_report
+    threads: threads("report")
+    resources:
+        **resources("report"),
     params:
         spec=spec(specs.report),
         code=digest("report"),

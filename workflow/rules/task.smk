@@ -11,6 +11,9 @@ rule task:
         f"{logs}/task/{{task}}.log",
     benchmark:
         f"{logs}/task/{{task}}.tsv"
+    threads: threads("task", "task")
+    resources:
+        **resources("task", "task"),
     params:
         spec=spec(specs.task, "task"),
         files=files("task", specs.task, "task"),

@@ -11,6 +11,9 @@ rule text:
         f"{logs}/text.log",
     benchmark:
         f"{logs}/text.tsv"
+    threads: threads("text")
+    resources:
+        **resources("text"),
     params:
         spec=spec(specs.text),
         code=digest("text"),

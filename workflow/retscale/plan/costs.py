@@ -74,9 +74,12 @@ class Costs:
         return Params(checkpoint.n_params, checkpoint.n_params)
 
     def of(self, job: Job) -> list[Cost]:
-        """The parts of a job's cost; none for jobs that take a CPU minutes."""
-        method = getattr(self, f"_{job.stage}", None)
-        return method(*job.name) if method else []
+        return self.parts(job.stage, job.name)
+
+    def parts(self, stage: str, name: tuple[str, ...]) -> list[Cost]:
+        """The parts of the cost of the job of a stage that is about `name`; none for jobs that take a CPU minutes."""
+        method = getattr(self, f"_{stage}", None)
+        return method(*name) if method else []
 
     def _checkpoint(self, id: str) -> list[Cost]:
         source, n_params = self.study.checkpoints[id].source, self.params[id].total

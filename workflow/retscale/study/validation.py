@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Iterable
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from retscale.common.phrase import closest, hint
 from retscale.errors import UserError
 
+M = TypeVar("M", bound=BaseModel)
+
 MOST = 100  # faults that are named; a person mends no more at once, and a file may have a million
 
 
-def validate(model: type[BaseModel], data: dict, file: str, where: str = "") -> BaseModel:
+def validate(model: type[M], data: dict, file: str, where: str = "") -> M:
     """`data` as a `model`; UserError with one line for each thing that is wrong with it.
 
     Strict, as JSON: `true` is no 1 and "8" no 8, but an integer may stand for a float and a list for a tuple.
