@@ -133,6 +133,9 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="validate a study and say what it would run")
     check.add_argument("study", type=Path)
     check.add_argument("--why", action="store_true", help="say why each job that has run would run again")
+    check.add_argument(
+        "--profile", help="compare the site file of this cluster's profile, such as slurm, with its Slurm"
+    )
     plan = commands.add_parser(
         "plan",
         help="say what a study would cost and what it still needs",
@@ -144,6 +147,7 @@ def parser() -> argparse.ArgumentParser:
     plan.add_argument(
         "--utilisation", type=float, default=0.45, help="the fraction of its peak that is reached (default: 0.45)"
     )
+    plan.add_argument("--profile", help="show what each job gets on the cluster of this profile, such as slurm")
     audit = commands.add_parser("audit", help="trace a figure back to bytes and verify every file on the way")
     audit.add_argument("figure", type=Path, help="a figure file, such as results/mini/figure/1b.png")
     audit.add_argument("--quiet", action="store_true", help="print only what is wrong, and the verdict")

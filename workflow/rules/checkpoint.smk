@@ -15,6 +15,7 @@ rule checkpoint:
         f"{logs}/checkpoint/{{checkpoint}}.log",
     benchmark:
         f"{logs}/checkpoint/{{checkpoint}}.tsv"
+    localrule: fetched_here and not study.text
     threads: threads("checkpoint", "checkpoint")
     resources:
         **resources("checkpoint", "checkpoint"),

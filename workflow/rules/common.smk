@@ -89,6 +89,9 @@ def launch(*names):
     return of_job(attrgetter("launch"), "finetune", names) if site else LAUNCH_HERE
 
 
+# Downloads run with Snakemake itself, on the login node, where the site file says that compute nodes have no network.
+fetched_here = bool(site) and site.fetch == "login"
+
 # On a cluster the short jobs of the end share one allocation.
 group_of_report = "report" if site else None
 

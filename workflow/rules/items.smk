@@ -12,6 +12,7 @@ if study.items_to_fetch:
             f"{logs}/items/{{task}}.log",
         benchmark:
             f"{logs}/items/{{task}}.tsv"
+        localrule: fetched_here
         threads: threads("items", "task")
         resources:
             **resources("items", "task"),

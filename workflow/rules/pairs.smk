@@ -14,6 +14,7 @@ rule pairs:
         f"{logs}/pairs/{{pairs}}.log",
     benchmark:
         f"{logs}/pairs/{{pairs}}.tsv"
+    localrule: fetched_here
     threads: threads("pairs", "pairs")
     resources:
         **resources("pairs", "pairs"),

@@ -11,6 +11,7 @@ rule task:
         f"{logs}/task/{{task}}.log",
     benchmark:
         f"{logs}/task/{{task}}.tsv"
+    localrule: fetched_here
     threads: threads("task", "task")
     resources:
         **resources("task", "task"),

@@ -26,7 +26,8 @@ UNKNOWN_TEXT_BYTES = 0.1 * GB
 class Needs:
     """`memory_gb` is of the host, whatever the processes; each process needs `process_gb` more.
 
-    `gpu_gb` may be divided among GPUs if `divisible`. `flops` None: unknown.
+    `gpu_gb` may be divided among GPUs if `divisible`; the fraction `gpu_headroom` of each is for activations.
+    `flops` None: unknown.
     """
 
     stage: str
@@ -35,6 +36,7 @@ class Needs:
     memory_gb: float = 2.0
     process_gb: float = 0.0
     gpu_gb: float = 0.0
+    gpu_headroom: float = 0.1
     divisible: bool = False
     flops: float | None = 0.0
 
@@ -62,6 +64,7 @@ def needs(costs: Costs, stage: str, name: tuple[str, ...]) -> Needs:
             memory_gb=1.0 + text_gb + product(4, n_params) / GB,  # all weights come together once, to be written
             process_gb=base_gb + weights_gb,
             gpu_gb=TUNING_BYTES[tuning] * n_params / GB,
+            gpu_headroom=0.2,
             divisible=tuning == "full",
         )
     uses_gpu = stage in ("evaluate", "icl") or (stage == "mine" and bool(study.file.mine.encoders()))

@@ -17,15 +17,14 @@ UNKNOWN_HOURS = 8
 # The share of a GPU's peak that small models reach, and twice the time that follows.
 UTILIZATION, MARGIN = 0.2, 2
 CORE_FLOPS = 1e10
-# Of a GPU's memory, what the activations of a micro-batch take.
-ACTIVATIONS = 0.2
 
 
 @dataclass(frozen=True)
 class Resources:
     """What a job gets: `nodes`, and of each of them `gpus`, `cores` and `memory_mb`, for `minutes`.
 
-    `sharded`: a model that does not fit one GPU is spread over all of them. `fits`: whether it fits those at all.
+    `sharded`: a model that does not fit one GPU is spread over all of them. `too_*`: by the estimate it still does not
+    fit.
     """
 
     nodes: int
@@ -35,7 +34,8 @@ class Resources:
     minutes: int
     partition: str
     sharded: bool = False
-    fits: bool = True
+    too_few_gpus: bool = False
+    too_little_memory: bool = False
 
     @property
     def launch(self) -> str:
@@ -71,7 +71,8 @@ def resources(needs: Needs, site: Site, attempt: int = 1) -> Resources:
         minutes=math.ceil(60 * min(hours * attempt, nodes.hours)),
         partition=nodes.partition,
         sharded=shards > 1,
-        fits=memory_gb <= nodes.memory_gb and shards <= max(1, node_count * gpus),
+        too_few_gpus=shards > max(1, node_count * gpus),
+        too_little_memory=memory_gb > nodes.memory_gb,
     )
 
 
@@ -84,7 +85,7 @@ def override_of(needs: Needs, site: Site) -> Override:
 
 def _gpus(needs: Needs, gpu: GpuNodes, override: Override) -> tuple[int, int, int]:
     """GPUs over which the model must be spread, nodes, and GPUs of each: a power of two, or whole nodes."""
-    shards = max(1, math.ceil(needs.gpu_gb / ((1 - ACTIVATIONS) * gpu.gpu_memory_gb)))
+    shards = max(1, math.ceil(needs.gpu_gb / ((1 - needs.gpu_headroom) * gpu.gpu_memory_gb)))
     if override.gpus:
         node_count = override.nodes or math.ceil(override.gpus / gpu.gpus)
         return shards, node_count, math.ceil(override.gpus / node_count)

@@ -5,8 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from retscale.common.phrase import hint
 from retscale.common.strict import Strict
 from retscale.errors import UserError
+from retscale.plan.sizes import catalog_sizes
+from retscale.stages import STAGES
 from retscale.study import yaml
 from retscale.study.validation import validate
 
@@ -58,7 +61,21 @@ class Site(Strict):
 
 def read(path: Path) -> Site:
     """UserError names what is wrong, and where."""
-    content = yaml.read(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a site file is a mapping; see profiles/slurm/site.yaml")
-    return validate(Site, content, str(path))
+    site = validate(Site, yaml.read(path), str(path))
+    if unknown := sorted(site.stages.keys() - STAGES.keys()):
+        raise UserError(f"{path}: stages: unknown stage {unknown[0]!r}{hint(unknown[0], STAGES)}")
+    if site.gpu and site.gpu.kind not in (kinds := catalog_sizes()["gpus"]):
+        raise UserError(f"{path}: gpu.kind: unknown GPU {site.gpu.kind!r}{hint(site.gpu.kind, kinds)}")
+    return site
+
+
+def of_profile(profile: str) -> Path:
+    """The site file that Snakemake's profile of this name, or in this folder, gives its jobs; UserError if it names none."""
+    folders = [Path("profiles", profile), Path(profile)]
+    config = next((path for folder in folders if (path := folder / "config.yaml").is_file()), None)
+    if config is None:
+        raise UserError(f"--profile: there is no {folders[0] / 'config.yaml'}")
+    defaults = yaml.read(config).get("default-resources")
+    if not isinstance(defaults, dict) or "site" not in defaults:
+        raise UserError(f"{config}: default-resources names no `site`, so this profile is of no cluster")
+    return Path(str(defaults["site"]))

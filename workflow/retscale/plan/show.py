@@ -5,6 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 from retscale import paths
+from retscale.cluster import show
+from retscale.cluster import site as sites
 from retscale.common.phrase import hint
 from retscale.common.terminal import answer
 from retscale.errors import UserError
@@ -24,9 +26,21 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the plan of a study; raises UserError that says what is wrong with it."""
     gpu = find_gpu(arguments.gpu, arguments.utilisation)
     study = load.study(arguments.study)
-    for line in (f"{arguments.study}: {study.file.title}", "", *plan(study, paths.folder(study.name), gpu)):
+    results = paths.folder(study.name)
+    lines = [f"{arguments.study}: {study.file.title}", "", *plan(study, results, gpu)]
+    if arguments.profile:
+        lines += on_cluster(Costs(study, results), sites.of_profile(arguments.profile))
+    for line in lines:
         answer(line)
     return 0
+
+
+def on_cluster(costs: Costs, site_file: Path) -> list[str]:
+    """What the jobs get there, and which are too large for it."""
+    site = sites.read(site_file)
+    parts = show.allotted(costs, site)
+    head = ["", f"on the cluster of {site_file}: the most that a job gets in its first try, of each node"]
+    return [*head, *show.table(parts), *(f"too large: {line}" for line in show.unfit(parts, site))]
 
 
 def find_gpu(name: str, utilization: float) -> Gpu:

@@ -4,6 +4,9 @@ import argparse
 from pathlib import Path
 
 from retscale import paths
+from retscale.cluster import check as cluster
+from retscale.cluster import show, slurm
+from retscale.cluster import site as sites
 from retscale.collect.means import averaged_over
 from retscale.common.phrase import counted
 from retscale.common.progress import progress
@@ -12,6 +15,7 @@ from retscale.errors import UserError
 from retscale.external import table
 from retscale.external.config import Published
 from retscale.icl.average import averages
+from retscale.plan.costs import Costs
 from retscale.plan.why import why
 from retscale.study import catalog, load, preflight, specs
 from retscale.study.study import Study
@@ -55,12 +59,25 @@ def main(arguments: argparse.Namespace) -> int:
         answer(f"external     {line}")
     if by_repo := revisions(study):
         answer(f"revisions    {check_revisions(by_repo)}")
+    if arguments.profile:
+        for line in check_cluster(study, arguments.profile):
+            answer(f"cluster      {line}")
     preflight.check_files(study)
     if arguments.why:
         reasons = why(study, paths.folder(study.name))
         for line in ["", "would run, and why:", *reasons] if reasons else ["", "nothing would run again"]:
             answer(line)
     return 0
+
+
+def check_cluster(study: Study, profile: str) -> list[str]:
+    """That the site file agrees with Slurm, and what is too large for the cluster; UserError names what is wrong."""
+    file = sites.of_profile(profile)
+    site, partitions = sites.read(file), slurm.partitions()
+    if wrong := cluster.problems(site, partitions, str(file)):
+        raise UserError(*wrong)
+    too_large = show.unfit(show.allotted(Costs(study, paths.folder(study.name)), site), site)
+    return [f"{file} agrees with Slurm", *(f"too large: {line}" for line in too_large)]
 
 
 def incomplete_averages(study: Study, version: str) -> str:
