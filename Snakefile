@@ -55,4 +55,6 @@ onstart:  # a dry run may plan what is not there yet
 
 
 onsuccess:
-    print(f"\nreport   {out}/report.html\nfigures  {out}/figure/\naudit    retscale audit {out}/figure/1b.png\n")
+    # Of a run for other targets the report is not part.
+    if any(job.rule.name == "all" for job in workflow.dag.jobs):
+        print(f"\nreport   {results.report()}\nfigures  {out}/figure/\naudit    retscale audit {figures[0]}\n")
