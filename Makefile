@@ -1,4 +1,5 @@
 # make study [STUDY=config/mini.yaml]    run a study and say where its report lies
+# make .venv/study.ok [TORCH=gpu]        only install what it needs; with torch for CUDA
 # make quick                             run the tests that need no study
 # make test                              run every test
 # make lint                              check the style, the types and the rules
@@ -7,6 +8,7 @@
 
 STUDY  ?= config/mini.yaml
 PYTHON ?= python3
+TORCH  ?= cpu
 VENV   := .venv
 PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP    := -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation
@@ -35,7 +37,7 @@ $(VENV)/study.ok: envs/build.txt envs/base.txt envs/cpu.txt envs/gpu.txt envs/da
 	@echo "installing the environment into $(VENV) (once; a few minutes)"
 	$(PINNED) -r envs/build.txt
 	$(PINNED) -r envs/base.txt
-	$(PINNED) -r envs/cpu.txt || { \
+	$(PINNED) -r envs/$(TORCH).txt || { \
 	echo "so the registry's build of torch is installed, on Linux with its CUDA libraries (some gigabytes)"; \
 	$(PINNED) -r envs/gpu.txt; }
 	$(PINNED) -r envs/data.txt

@@ -9,19 +9,22 @@ earlier driver that still runs is adopted.
 import asyncio
 import hashlib
 import math
+import shutil
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from snakemake_interface_executor_plugins.settings import CommonSettings
 
-from retscale.cluster import lines, script, site, slurm
+from retscale.cluster import check, lines, script, site, slurm
 from retscale.cluster.slurm import Row
 from retscale.common.terminal import visible
+from retscale.errors import UserError
 
 common_settings = CommonSettings(
     non_local_exec=True,
@@ -44,9 +47,12 @@ class Executor(RemoteExecutor):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.workdir = Path(self.workflow.workdir_init)
         self.rows: dict[str, Row] = {}
+        self.sites: dict[str, site.Site] = {}
         self.asked = self.ask_at = self.reminded = -math.inf
         self.unanswered_since: float | None = None
         self.urgent = False  # a job has failed, and squeue knows whether Slurm starts it again
+        if lacking := [command for command in slurm.COMMANDS if not shutil.which(command)]:
+            raise WorkflowError(f"{lacking[0]} is not on the PATH; start Snakemake on a node that submits to Slurm")
 
     def run_job(self, job: JobExecutorInterface) -> None:
         self.queue.append(job)  # the waiting thread alone talks to Slurm
@@ -69,6 +75,8 @@ class Executor(RemoteExecutor):
                 self.queue.popleft()
         except slurm.Unanswered as error:
             self._unanswered(str(error))
+        except (slurm.Refused, UserError) as error:  # of squeue, or the site file has become unreadable
+            raise WorkflowError(str(error)) from None
         for info in active_jobs:
             if not self._ended(info):
                 yield info
@@ -84,7 +92,7 @@ class Executor(RemoteExecutor):
         resources, cores = dict(job.resources.items()), job.threads
         site_file = str(resources.get("site", ""))
         try:
-            cluster = site.read(Path(site_file))
+            cluster = self._site(site_file)
             options = script.options(name, comment, resources, cores, cluster, self.workdir, self.folder)
             if same:
                 options.append(f"--dependency=afterany:{':'.join(row.id for row in same)}")
@@ -133,7 +141,7 @@ class Executor(RemoteExecutor):
         """How a job failed: what Slurm says, the last line of its log, and where the log is."""
         how = {
             "TIMEOUT": "reached its time limit",
-            "CANCELLED": "was cancelled (to stop the study, stop this Snakemake: Ctrl-C or SIGTERM)",
+            "CANCELLED": "was cancelled (to stop the study, stop this Snakemake with Ctrl-C)",
             "OUT_OF_MEMORY": "ran out of memory",
             "NODE_FAIL": "lost its node",
         }.get(state, f"failed with status {status}" if status is not None else "vanished from Slurm without a status")
@@ -175,6 +183,14 @@ class Executor(RemoteExecutor):
         if self.unanswered_since is not None:
             self.logger.info(f"Slurm answers again after {time.monotonic() - self.unanswered_since:.0f} s")
             self.unanswered_since, self.reminded = None, -math.inf
+
+    def _site(self, file: str) -> site.Site:
+        """The site file, compared with Slurm as it is read; what Slurm would refuse is said before it does."""
+        if file not in self.sites:
+            self.sites[file] = site.read(Path(file))
+            for problem in check.problems(self.sites[file], slurm.partitions(), file):
+                self.logger.warning(f"{problem}; Slurm may refuse such jobs")
+        return self.sites[file]
 
     def _status(self, id: str) -> int | None:
         try:

@@ -32,7 +32,8 @@ def script(command: str, site: Site, status: Path) -> str:
     """The job that runs the shell `command`; its exit status goes to a file named after the job in the folder `status`."""
     exports = [f"export {name}={shlex.quote(value)}" for name, value in site.environment.items()]
     if site.scratch:
-        exports += [f"export TMPDIR={site.scratch} RETSCALE_SCRATCH={site.scratch}"]  # may name variables of the job
+        folder = f'"{site.scratch}"'  # may name variables of the job
+        exports += [f"mkdir -p {folder}; export TMPDIR={folder} RETSCALE_SCRATCH={folder}"]
     return SCRIPT.format(status=shlex.quote(str(status)), setup="\n".join([site.setup, *exports]), command=command)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from retscale.errors import UserError
 
+COMMANDS = ("sbatch", "squeue", "scancel", "sinfo")
 TIMEOUT_S = 90
 # What Slurm's commands say when the controller, or the daemon that signs their messages, does not answer, and what they
 # say of a limit that passes: for these one waits.
