@@ -4,6 +4,8 @@ import os
 import re
 from pathlib import Path
 
+from retscale.common.phrase import counted
+
 TAIL_BYTES = 65536
 
 # What a refusal of sbatch is about, and the key of the site file that says it.
@@ -23,15 +25,17 @@ def refusal(message: str, site_file: str, resources: dict, cores: int) -> str:
     gpus = resources.get("gpu", 0)
     keys = next((key for pattern, key in KEYS.items() if re.search(pattern, message, re.IGNORECASE)), "")
     key = keys.format(kind="gpu" if gpus else "cpu", gpus=" or gpu.gpus" if gpus else "")
+    nodes = resources.get("nodes", 1)
     asked = [
-        f"{resources.get('nodes', 1)} x {gpus} GPUs" if gpus else "",
-        f"{cores} cores",
+        f"{nodes} nodes, of each" if nodes > 1 else "",
+        counted(gpus, "GPU") if gpus else "",
+        counted(cores, "core"),
         f"{resources.get('mem_mb', 0) / 1000:g} GB",
         f"{resources.get('runtime', 0)} minutes",
         f"partition {resources.get('slurm_partition') or '(default)'}",
     ]
     advice = f"; correct {key} in {site_file}" if key else ""
-    return f"Slurm refuses it ({message}); it asks for {', '.join(filter(None, asked))}{advice}"
+    return f"Slurm refuses it ({message}){advice}; it asks for {', '.join(filter(None, asked))}"
 
 
 def last_line(log: Path, after: float) -> str:
