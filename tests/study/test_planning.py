@@ -53,8 +53,7 @@ def test_a_recipe_changed(finished):
     finished.edit("config/smoke.yaml", "{use: microbatch-mini,", "{use: microbatch-mini, temperature: 0.1,")
     assert finished.plan() == {
         "finetune": 1,
-        "evaluate_small": 1,
-        "evaluate_kept": 1,
+        "evaluate_small_after_8": 1,
         "collect": 1,
         "fit": 1,
         "figure": FIGURES,
@@ -69,7 +68,7 @@ def test_a_training_data_set_added(finished):
     """Both recipes take all there are."""
     finished.edit("config/smoke.yaml", DATA, f"[{DATA}, {{use: boolq, id: also, max_pairs: 500, seed: 1}}]")
     assert finished.plan() == {
-        "pairs": 1, "mine": 1, "finetune": ENCODERS, "evaluate_small": ENCODERS, "evaluate_kept": 1, "leakage": 1,
+        "pairs": 1, "mine": 1, "finetune": ENCODERS, "evaluate_small": ENCODERS - 1, "evaluate_small_after_8": 1, "leakage": 1,
         "collect": 1, "fit": 1, "figure": FIGURES, "report": 1,
     }  # fmt: skip
 
@@ -117,7 +116,8 @@ def test_a_task_added_redoes_no_finished_task(finished):
     folder = finished.folder / "results/smoke/evaluate/d24/own-mini"
     before = (folder / "fiqa.record.json").read_bytes()
     plan = finished.plan()
-    assert plan["task"] == plan["leakage"] == plan["evaluate_kept"] == 1 and plan["evaluate_small"] == ENCODERS
+    assert plan["task"] == plan["leakage"] == plan["evaluate_small_after_8"] == 1
+    assert plan["evaluate_small"] == ENCODERS - 1
     assert not {"pairs", "mine", "finetune", "checkpoint"} & plan.keys()
     finished.snakemake("results/smoke/evaluate/d24/own-mini/privacy-policy.json")
     assert (folder / "fiqa.record.json").read_bytes() == before
@@ -129,8 +129,14 @@ def test_a_step_kept_costs_the_training_and_its_evaluations(finished):
     before = (finished.folder / "results/smoke/finetune/d24/microbatch-mini/step-8/model.safetensors").read_bytes()
     finished.edit("config/smoke.yaml", "keep: [8]", "keep: [4, 8]")
     plan = finished.plan()
-    assert plan.pop("evaluate_kept") == 2 and plan.pop("evaluate_small") == 1
-    assert plan == {"finetune": 1, "collect": 1, "fit": 1, "figure": FIGURES, "report": 1}
+    assert plan == {
+        "finetune": 1,
+        "evaluate_small_after_4_8": 1,
+        "collect": 1,
+        "fit": 1,
+        "figure": FIGURES,
+        "report": 1,
+    }
     finished.snakemake("results/smoke/evaluate/d24/microbatch-mini/step-4/fiqa.json")
     folder = finished.folder / "results/smoke/finetune/d24/microbatch-mini"
     assert (folder / "step-8/model.safetensors").read_bytes() == before

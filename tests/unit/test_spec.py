@@ -98,7 +98,7 @@ def test_every_spec_that_the_rules_write_fits_its_job():
         "mine": specs.mine(study),
         "finetune": specs.finetune(study, recipe),
         "task": specs.task(study, "fiqa"),
-        "evaluate": specs.evaluate(list(study.tasks))(study, first, recipe, "20"),
+        "evaluate": specs.evaluate(list(study.tasks))(study, first, recipe),
         "leakage": specs.leakage(study),
         "icl": specs.icl(study, first),
         "collect": specs.collect(study),

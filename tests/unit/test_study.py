@@ -450,11 +450,11 @@ FOLDER = {"id": "x", "source": {"kind": "folder", "path": "/x"}}
         ({"tasks": ["fiqa", FOLDER | {"id": "fiqa.record"}]}, "ends as the provenance record of 'fiqa'"),
         ({"icl": [{"use": "shuffle", "id": "x.record"}]}, "provenance record of 'x' does; rename it"),
         (
-            {"tasks": ["fiqa", FOLDER | {"id": "kept", "alone": True}]},
-            "'kept' is evaluated alone, by a job named 'kept'",
+            {"tasks": ["fiqa", FOLDER | {"id": "nq_after_20", "alone": True}]},
+            "'nq_after_20' is evaluated alone, by a job named 'nq_after_20'",
         ),
         ({"tasks": ["fiqa", FOLDER | {"id": "small", "alone": True}]}, "is the name of another job; rename it"),
-        ({"tasks": ["fiqa", FOLDER | {"alone": True, "corpus": "step-8"}]}, "alone, by a job named 'step-8'"),
+        ({"tasks": ["fiqa", FOLDER | {"alone": True, "corpus": "small"}]}, "rename its `corpus`"),
     ],
 )
 def test_names_that_would_collide_are_refused(tmp_path, change, message):
@@ -464,7 +464,7 @@ def test_names_that_would_collide_are_refused(tmp_path, change, message):
 
 
 def test_small_tasks_may_have_these_names(tmp_path):
-    names = ["kept", "small", "step-8"]
+    names = ["nq", "nq_after_20", "small"]
     found = load.study(
         written(
             tmp_path,

@@ -11,14 +11,27 @@ def test_the_default_study_is_mini(clone):
     assert "results/mini/report.html" in plan and "finetune" in counts(plan)
 
 
-@pytest.mark.parametrize("study, figures, kept", [("mini", 7, 2 * 12), ("smoke", 7, 1), ("smollm2", 5, 0)])
-def test_every_study_plans(dry_run, study, figures, kept):
+@pytest.mark.parametrize("study, figures", [("mini", 7), ("smoke", 7), ("smollm2", 5)])
+def test_every_study_plans(dry_run, study, figures):
     plan = counts(dry_run(study))
     assert plan["report"] == 1 and plan["figure"] == figures and plan["finetune"] >= plan["checkpoint"]
-    assert plan.get("evaluate_kept", 0) == kept
     assert plan["collect"] == plan["fit"] == plan["pairs"] == plan["mine"] == 1
     assert "items" not in plan  # wheels are read in place
     assert plan["icl"] == plan["checkpoint"]
+
+
+@pytest.mark.parametrize(
+    "study, planned",
+    [
+        ("mini", {"evaluate_small": 4, "evaluate_small_after_20_60": 12}),
+        ("smoke", {"evaluate_small": 3, "evaluate_small_after_8": 1}),
+        ("smollm2", {"evaluate_small": 1}),
+    ],
+)
+def test_kept_encoders_are_evaluated_with_the_last_one(dry_run, study, planned):
+    plan = counts(dry_run(study))
+    assert {rule: count for rule, count in plan.items() if rule.startswith("evaluate")} == planned
+    assert sum(planned.values()) == plan["finetune"]
 
 
 ONE_DATA_SET = "pairs: {use: boolq, max_pairs: 1000}"
@@ -56,8 +69,8 @@ def test_a_data_set_added_trains_only_the_recipes_that_use_it(clone):
     assert clone.plan() == {}
     clone.edit("config/smoke.yaml", ONE_DATA_SET, TWO_DATA_SETS)
     assert clone.plan() == {
-        "pairs": 1, "mine": 1, "finetune": 1, "evaluate_small": 1, "evaluate_kept": 1, "leakage": 1, "collect": 1,
-        "fit": 1, "figure": 7, "report": 1,
+        "pairs": 1, "mine": 1, "finetune": 1, "evaluate_small_after_8": 1, "leakage": 1, "collect": 1, "fit": 1,
+        "figure": 7, "report": 1,
     }  # fmt: skip
 
 
@@ -90,7 +103,7 @@ def test_the_slurm_profile_gives_every_evaluation_a_gpu(dry_run):
 
 
 def test_the_slurm_profile_gives_kept_encoders_a_gpu(dry_run):
-    jobs = [job for job in dry_run("luo2024", *SLURM).split("\n[") if "\nrule evaluate_kept" in job]
+    jobs = [job for job in dry_run("luo2024", *SLURM).split("\n[") if "\nrule evaluate_msmarco_after_100" in job]
     assert len(jobs) == 16 and all("gpu=1" in job for job in jobs)
 
 

@@ -28,7 +28,7 @@ def test_a_study_of_a_cluster_plans_as_many_jobs_as_it_says(dry_run, study, chec
     if items:  # encoders continue no text, so the study with BERT has no in-context tasks
         expected |= {"items": items, "icl": checkpoints}
     if study == "luo2024":
-        expected |= {"evaluate_kept": checkpoints}  # figure 3 makes room for the learning curves
+        expected["evaluate_msmarco_after_100"] = expected.pop("evaluate_msmarco")  # with the encoders of step 100
     tasks = plan.pop("task")
     assert plan == expected
     assert tasks >= 14

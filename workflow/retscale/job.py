@@ -11,9 +11,10 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from retscale.common.terminal import say
 from retscale.errors import UserError
 from retscale.provenance import code, publish, record
-from retscale.stages import STAGES, Stage
+from retscale.stages import STAGES, Stage, parts
 from retscale.study import source_files
 
 Inputs = dict[str, Path | list[Path]]
@@ -109,6 +110,17 @@ def _run_one(job: Job, work: Path) -> None:
 
 
 def _run_batch(batch: Job, work: Path) -> None:
+    """Run the tasks of a batch, and those of the encoders that were kept on the way to its own."""
+    for folder, spec in parts(batch.spec).items():
+        inputs = dict(batch.inputs)
+        if folder:  # as its training has published it: in the same folder below that of the last encoder
+            say(f"{folder}: an encoder that the same training kept")
+            inputs["encoder"] = batch.inputs["encoder"].parent / folder / batch.inputs["encoder"].name
+        (work / folder).mkdir(exist_ok=True)
+        _run_tasks(replace(batch, spec=spec, inputs=inputs, folder=batch.folder / folder), work / folder)
+
+
+def _run_tasks(batch: Job, work: Path) -> None:
     """Run the tasks of a batch that are not finished yet, publishing each as it ends.
 
     Each task is a job with a record of its own, which knows only its own part of spec and inputs, so a batch that grows

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retscale.encoder.config import GIVEN
-from retscale.stages import STAGES
+from retscale.stages import STAGES, kept
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Results:
         return self._of("mine", pairs)
 
     def finetune(self, checkpoint: str, recipe: str, step: int | str | None = None) -> str:
-        return self._of("finetune", checkpoint, recipe, *kept(step))
+        return self._of("finetune", checkpoint, recipe, *_below(step))
 
     def given(self, encoder: str) -> str:
         return self._of("encoder", encoder)
@@ -43,7 +43,7 @@ class Results:
         return self._of("task", task)
 
     def evaluate(self, checkpoint: str, recipe: str, task: str, step: int | str | None = None) -> str:
-        return self._of("evaluate", checkpoint, recipe, *kept(step), task=task)
+        return self._of("evaluate", checkpoint, recipe, *_below(step), task=task)
 
     def leakage(self, task: str) -> str:
         return self._of("leakage", task=task)
@@ -73,9 +73,9 @@ class Results:
         return os.path.join(self.root, stage, *folders, STAGES[stage].product(**spec))
 
 
-def kept(step: int | str | None) -> tuple[str, ...]:
-    """The folder, below its training's, of what belongs to the encoder kept after `step` steps; none of the last one."""
-    return () if step is None else (f"step-{step}",)
+def _below(step: int | str | None) -> tuple[str, ...]:
+    """The folder below its training's of an encoder that was kept on the way; none of the last one."""
+    return () if step is None else (kept(step),)
 
 
 def folder(study: str) -> Path:

@@ -1,9 +1,15 @@
 """The stages: what each reads and writes, and how its command is called."""
 
 import importlib
+import os
 from dataclasses import dataclass, field
 
 from pydantic import BaseModel
+
+
+def kept(step: int | str) -> str:
+    """The folder, below its training's, of what belongs to the encoder kept after `step` steps."""
+    return f"step-{step}"
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,14 @@ class Stage:
     further: str = ""
 
     def products(self, spec: dict) -> list[str]:
-        """Names of the declared outputs of a job: one of each task of a batch."""
-        return [self.product(task=task) for task in spec["tasks"]] if self.batch else [self.product(**spec)]
+        """Names of the declared outputs of a job: one of each task of a batch, and of each encoder kept on the way."""
+        if not self.batch:
+            return [self.product(**spec)]
+        return [
+            os.path.join(folder, self.product(task=task))
+            for folder, part in parts(spec).items()
+            for task in part["tasks"]
+        ]
 
     def product(self, **spec: object) -> str:
         return self.primary.format(**spec)
@@ -59,7 +71,7 @@ STAGES = {
         ("pairs", "negatives"),
         primary="encoder.json",
         resumable=True,
-        further="step-*/encoder.json",
+        further=f"{kept('*')}/encoder.json",
     ),
     "encoder": Stage("describe an encoder made elsewhere", many=("files",), primary="encoder.json", outside=("files",)),
     "task": Stage("read one retrieval task's queries, corpus and judgments", primary="task.json", fetches=True),
@@ -86,6 +98,13 @@ STAGES = {
         primary="report.html",
     ),
 }
+
+
+def parts(spec: dict) -> dict[str, dict]:
+    """A batch's spec as one for each encoder, by its folder below the job's own: the last first, then those kept."""
+    last = {key: value for key, value in spec.items() if key not in ("keep", "curve_tasks")}
+    tasks = {task: spec["tasks"][task] for task in spec.get("curve_tasks", ())}
+    return {"": last} | {kept(step): {**last, "step": step, "tasks": tasks} for step in spec.get("keep", ())}
 
 
 def spec_model(name: str) -> type[BaseModel]:

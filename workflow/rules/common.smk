@@ -1,5 +1,6 @@
 """What all rules share: the study, the results folder, and what a rule tracks beside its inputs."""
 
+import re
 import sys
 from functools import lru_cache
 from operator import attrgetter

@@ -1,12 +1,13 @@
-"""Scores and rankings of an encoder on retrieval tasks.
+"""Scores and rankings of an encoder on retrieval tasks, and of those that its training kept on the way.
 
 given/: of an encoder made elsewhere; step-N/: of the encoder that was kept after N steps.
 
-requires: encoder.json, task.json of each task        writes: TASK.json, TASK.parquet
+requires: encoder.json, task.json of each task        writes: TASK.json, TASK.parquet, step-N/TASK.json, step-N/TASK.parquet
 
-A batch of tasks shares one job, so that the encoder is loaded once; a huge corpus is a batch of its own. The results
-are marked `update`, so Snakemake leaves them in place and the job redoes only what its records do not vouch for:
-a task added to a batch costs that task.
+A batch of tasks shares one job, so that an encoder is loaded once and a process started once; a huge corpus is a batch
+of its own. The results are marked `update`, so Snakemake leaves them in place and the job redoes only what its records
+do not vouch for: a task added to a batch costs that task. Outputs follow from the steps that a recipe keeps, so there
+is a rule for each batch and list of steps.
 """
 
 scores = [
@@ -14,57 +15,43 @@ scores = [
     for checkpoint, recipe in study.evaluated_encoders
     for task in study.tasks
 ]
-
-for batch, tasks in study.batches.items():
-
-    rule:
-        name:
-            f"evaluate_{batch}"
-        input:
-            encoder=lambda wildcards: results.encoder(wildcards.checkpoint, wildcards.recipe),
-            tasks=[results.task(task) for task in tasks],
-        output:
-            update([results.evaluate("{checkpoint}", "{recipe}", task) for task in tasks]),
-        log:
-            f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.log",
-        benchmark:
-            f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.tsv"
-        threads: threads("evaluate", "checkpoint", "recipe", about=tuple(tasks))
-        resources:
-            **resources("evaluate", "checkpoint", "recipe", about=tuple(tasks)),
-        params:
-            spec=spec(specs.evaluate(tasks), "checkpoint", "recipe"),
-            code=digest("evaluate"),
-        shell:
-            "retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {input.encoder:q} --tasks {input.tasks:q}"
-            " --out {output:q} > {log:q} 2>&1"
-
-
 kept_scores = [
     results.evaluate(checkpoint, recipe, task, step)
     for checkpoint, recipe, step in study.kept_encoders
     for task in study.curve_tasks
 ]
 
+for batch, tasks in study.batches.items():
+    for steps, recipes in study.recipes_by_steps(tasks).items():
 
-rule evaluate_kept:
-    input:
-        # With its last encoder a training publishes those that it kept.
-        trained=results.finetune("{checkpoint}", "{recipe}"),
-        tasks=[results.task(task) for task in study.curve_tasks],
-    output:
-        update([results.evaluate("{checkpoint}", "{recipe}", task, "{step}") for task in study.curve_tasks]),
-    log:
-        f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/step-{{step}}.log",
-    benchmark:
-        f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/step-{{step}}.tsv"
-    threads: threads("evaluate", "checkpoint", "recipe", about=tuple(study.curve_tasks))
-    resources:
-        **resources("evaluate", "checkpoint", "recipe", about=tuple(study.curve_tasks)),
-    params:
-        spec=spec(specs.evaluate(study.curve_tasks), "checkpoint", "recipe", "step"),
-        code=digest("evaluate"),
-        encoder=results.finetune("{checkpoint}", "{recipe}", "{step}"),
-    shell:
-        "retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {params.encoder:q} --tasks {input.tasks:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        rule:
+            name:
+                "_".join(["evaluate", batch, *(["after", *map(str, steps)] if steps else [])])
+            input:
+                # With its last encoder a training publishes those that it kept.
+                encoder=lambda wildcards: results.encoder(wildcards.checkpoint, wildcards.recipe),
+                tasks=[results.task(task) for task in tasks],
+            output:
+                update([results.evaluate("{checkpoint}", "{recipe}", task) for task in tasks]),
+                update(
+                    [
+                        results.evaluate("{checkpoint}", "{recipe}", task, step)
+                        for step in steps
+                        for task in study.in_curves(tasks)
+                    ]
+                ),
+            log:
+                f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.log",
+            benchmark:
+                f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.tsv"
+            wildcard_constraints:
+                recipe="|".join(map(re.escape, recipes)),
+            threads: threads("evaluate", "checkpoint", "recipe", about=tuple(tasks))
+            resources:
+                **resources("evaluate", "checkpoint", "recipe", about=tuple(tasks)),
+            params:
+                spec=spec(specs.evaluate(tasks), "checkpoint", "recipe"),
+                code=digest("evaluate"),
+            shell:
+                "retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {input.encoder:q}"
+                " --tasks {input.tasks:q} --out {output:q} > {log:q} 2>&1"

@@ -1,6 +1,6 @@
 """What a study says about evaluation."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -46,12 +46,23 @@ class Task(Strict):
 class Spec(EvaluateConfig):
     """The spec of one job of this stage: an encoder and its tasks.
 
-    `step`: the training step after which the encoder was kept; None: the last one.
+    `step`: the training step after which the encoder was kept; None: the last one. `keep`: steps of its training whose
+    encoders the same job evaluates on `curve_tasks`; each lies beside the last one, in step-<n>/encoder.json.
     """
 
     checkpoint: str
     recipe: str
     step: int | None = Field(None, ge=1)
     tasks: dict[str, Task] = Field(min_length=1)
+    keep: list[Annotated[int, Field(ge=1)]] = []
+    curve_tasks: list[str] = []
     precision: Precision
     tokens_per_batch: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _curves(self) -> "Spec":
+        if unknown := [task for task in self.curve_tasks if task not in self.tasks]:
+            raise ValueError(f"curve_tasks: {', '.join(unknown)} must also stand in tasks")
+        if self.keep and self.step is not None:
+            raise ValueError("keep needs the last encoder; remove step")
+        return self

@@ -1,5 +1,6 @@
 """What each job of a study costs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -118,6 +119,10 @@ class Costs:
     def _evaluate(self, id: str, recipe: str, *tasks: str) -> list[Cost]:
         if recipe == GIVEN:
             return [Cost(None, None, None)]
+        kept_steps, curve_tasks = self.study.kept_steps(recipe, [*tasks]), self.study.in_curves([*tasks])
+        return self._searched(id, recipe, tasks) + len(kept_steps) * self._searched(id, recipe, curve_tasks)
+
+    def _searched(self, id: str, recipe: str, tasks: Sequence[str]) -> list[Cost]:
         prompt, k = self.study.recipes[recipe].prompt, self.study.file.evaluate.k
         queries, shared = [], {}
         for name in tasks:

@@ -1,5 +1,6 @@
 """The jobs of a study as the rules would make them, and which of them are done."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.paths import Results
 from retscale.provenance import code, record
+from retscale.stages import kept, parts
 from retscale.study import source_files, specs
 from retscale.study.study import Study
 
@@ -44,11 +46,14 @@ def _jobs(study: Study) -> Iterator[Job]:
     def batch(
         stage: str, name: tuple[str, ...], reads: list[str], outputs: dict[str, str], cut: Callable, *ids: str
     ) -> Job:
-        def part(task: str) -> dict:
-            spec = cut(study, *ids)
+        """`outputs` by task; of a kept encoder, which has a folder below the last one's, by folder/task."""
+
+        def part(place: str) -> dict:
+            folder, task = os.path.split(place)
+            spec = parts(cut(study, *ids))[folder]
             return {**spec, "tasks": {task: spec["tasks"][task]}}
 
-        return Job(stage, name, reads, {output: lambda task=task: part(task) for task, output in outputs.items()})
+        return Job(stage, name, reads, {output: lambda place=place: part(place) for place, output in outputs.items()})
 
     paths = Results()
     text = [paths.text()] if study.text else []
@@ -85,16 +90,13 @@ def _jobs(study: Study) -> Iterator[Job]:
     scores = []
     for (id, recipe), encoder in {**encoders, **given_encoders}.items():
         for members in study.batches.values():
-            reads = [encoder, *(tasks[task] for task in members)]
-            cut, outputs = specs.evaluate(members), {task: paths.evaluate(id, recipe, task) for task in members}
+            reads, cut = [encoder, *(tasks[task] for task in members)], specs.evaluate(members)
+            outputs = {task: paths.evaluate(id, recipe, task) for task in members}
+            for step in study.kept_steps(recipe, members):
+                for task in study.in_curves(members):
+                    outputs[f"{kept(step)}/{task}"] = paths.evaluate(id, recipe, task, step)
             yield (job := batch("evaluate", (id, recipe, *members), reads, outputs, cut, id, recipe))
             scores += job.makes
-    for id, recipe, step in study.kept_encoders:
-        members = study.curve_tasks
-        outputs = {task: paths.evaluate(id, recipe, task, step) for task in members}
-        reads, cut = [encoders[id, recipe], *(tasks[task] for task in members)], specs.evaluate(members)
-        yield (job := batch("evaluate", (id, recipe, *members), reads, outputs, cut, id, recipe, step))
-        scores += job.makes
     outputs = {task: paths.leakage(task) for task in sorted(tasks)}
     yield (leakage := batch("leakage", (), [*pairs.values(), *tasks.values()], outputs, specs.leakage))
     icl, items = [], [item_outputs[task] for task in study.icl if task in item_outputs]

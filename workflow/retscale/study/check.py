@@ -54,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
     if study.kept_encoders:
         points = len(study.kept_encoders) * len(study.curve_tasks)
         count = counted(len(study.kept_encoders), "kept encoder")
-        answer(f"curves       {points} of {count} in {counted(len(study.kept_encoders), 'job')}")
+        answer(f"curves       {points} of {count}, in the jobs of the last ones")
     for line in external(study):
         answer(f"external     {line}")
     if by_repo := revisions(study):

@@ -10,8 +10,8 @@ from retscale.evaluate.metrics import INSTRUCTION
 from retscale.study import catalog, duplicates, figures, names, validation
 from retscale.study.study import Study
 
-# What the evaluations of the small tasks, and those of kept encoders and their logs, are called.
-OTHER_BATCHES = r"small|kept|step-\d+"
+# What the rules for the evaluations of small tasks, and for those with kept encoders, are called.
+OTHER_BATCHES = r"small|.+_after(_\d+)+"
 
 
 def check(study: Study, file: str) -> None:

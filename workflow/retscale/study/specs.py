@@ -60,14 +60,16 @@ def task(study: Study, id: str) -> dict:
 
 
 def evaluate(tasks: list[str]) -> Callable[..., dict]:
-    """Of the tasks of a batch; `step` tells an encoder kept during training from the last one."""
+    """Of the tasks of a batch: the last encoder of a training, and those that it kept."""
 
-    def cut(study: Study, checkpoint: str, recipe: str, step: str | None = None) -> dict:
+    def cut(study: Study, checkpoint: str, recipe: str) -> dict:
+        keep = study.kept_steps(recipe, tasks)
         return {
             "checkpoint": checkpoint,
             "recipe": recipe,
-            "step": step and int(step),
+            "step": None,
             "tasks": {id: {} for id in tasks},
+            **({"keep": keep, "curve_tasks": study.in_curves(tasks)} if keep else {}),
             "precision": study.file.precision,
             "tokens_per_batch": study.file.tokens_per_batch,
             **plain(study.file.evaluate),

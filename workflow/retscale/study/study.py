@@ -65,12 +65,27 @@ class Study:
             for step in self.recipes[recipe].keep
         ]
 
-    @property
+    @cached_property
     def curve_tasks(self) -> list[str]:
         """What they are evaluated on: groups whole or not at all."""
         chosen = [catalog.task_name(name) for name in self.file.curve_tasks or self.headline]
         complete = [self.units[name] for name in chosen if self.tasks.keys() >= set(self.units[name])]
         return sorted(task for tasks in complete for task in tasks)
+
+    def in_curves(self, tasks: list[str]) -> list[str]:
+        """Those of `tasks` that kept encoders are evaluated on."""
+        return [task for task in tasks if task in self.curve_tasks]
+
+    def kept_steps(self, recipe: str, tasks: list[str]) -> list[int]:
+        """Steps of a recipe whose encoders are evaluated in the job that evaluates the last one on `tasks`."""
+        return self.recipes[recipe].keep if recipe in self.recipes and self.in_curves(tasks) else []
+
+    def recipes_by_steps(self, tasks: list[str]) -> dict[tuple[int, ...], list[str]]:
+        """The recipes of `evaluated_encoders` by their `kept_steps`."""
+        recipes: dict[tuple[int, ...], list[str]] = {}
+        for recipe in dict.fromkeys(recipe for _, recipe in self.evaluated_encoders):
+            recipes.setdefault(tuple(self.kept_steps(recipe, tasks)), []).append(recipe)
+        return recipes
 
     @property
     def external_tables(self) -> list[str]:
