@@ -16,6 +16,7 @@ rule checkpoint:
     benchmark:
         f"{logs}/checkpoint/{{checkpoint}}.tsv"
     localrule: fetched_here and not study.text
+    priority: 2  # the longest chains start here, and short jobs at the end leave no processor idle
     threads: threads("checkpoint", "checkpoint")
     resources:
         **resources("checkpoint", "checkpoint"),

@@ -18,6 +18,7 @@ rule finetune:
         f"{logs}/finetune/{{checkpoint}}/{{recipe}}.log",
     benchmark:
         f"{logs}/finetune/{{checkpoint}}/{{recipe}}.tsv"
+    priority: 1
     threads: threads("finetune", "checkpoint", "recipe")
     resources:
         **resources("finetune", "checkpoint", "recipe"),

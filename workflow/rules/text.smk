@@ -11,6 +11,7 @@ rule text:
         f"{logs}/text.log",
     benchmark:
         f"{logs}/text.tsv"
+    priority: 3  # every pretraining waits for it
     threads: threads("text")
     resources:
         **resources("text"),
