@@ -125,8 +125,10 @@ def test_a_task_added_redoes_no_finished_task(finished):
 
 
 def test_a_step_kept_costs_the_training_and_its_evaluations(finished):
-    """Weights cannot be had afterwards, so the recipe runs again; the step that was kept before is evaluated as it was."""
+    """Weights cannot be had afterwards, so the recipe runs again; of its encoders only the new one is evaluated."""
     before = (finished.folder / "results/smoke/finetune/d24/microbatch-mini/step-8/model.safetensors").read_bytes()
+    scores = finished.folder / "results/smoke/evaluate/d24/microbatch-mini"
+    records = {path: path.read_bytes() for path in scores.rglob("*.record.json")}
     finished.edit("config/smoke.yaml", "keep: [8]", "keep: [4, 8]")
     plan = finished.plan()
     assert plan == {
@@ -141,6 +143,8 @@ def test_a_step_kept_costs_the_training_and_its_evaluations(finished):
     folder = finished.folder / "results/smoke/finetune/d24/microbatch-mini"
     assert (folder / "step-8/model.safetensors").read_bytes() == before
     assert (folder / "step-4/model.safetensors").read_bytes() != before
+    assert {path: path.read_bytes() for path in records} == records
+    assert {path.parent.name for path in scores.rglob("*.record.json")} == {"microbatch-mini", "step-4", "step-8"}
 
 
 def test_tasks_of_learning_curves_chosen(finished):

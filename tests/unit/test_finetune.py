@@ -140,10 +140,10 @@ def test_gradient_checkpointing_changes_nothing(study, tmp_path):
 
 @pytest.mark.parametrize("tuning", ["full", "lora"])
 def test_encoders_are_kept_at_named_steps(study, tmp_path, tuning):
-    """A kept encoder does not disturb the training, and is another than the last."""
+    """A kept encoder does not disturb the training, and is another than the last, which does not know of it."""
     out = tmp_path / "out"
     last = tuned(study, out, keep=[4, 8], tuning=tuning)[1]
-    assert last["weights_sha256"] == tuned(study, tmp_path / "plain", tuning=tuning)[1]["weights_sha256"]
+    assert last == tuned(study, tmp_path / "plain", tuning=tuning)[1]
     first = json.loads((out / "step-4/encoder.json").read_text())
     assert first["steps"] == 4 and first["weights_sha256"] != last["weights_sha256"]
     second = json.loads((out / "step-8/encoder.json").read_text())

@@ -50,7 +50,7 @@ class Job:
 
     def verified(self) -> "Job":
         """With its sources: every file that it reads. UserError if one is not what was made."""
-        rows = record.verified_inputs(self.inputs, self.folder, self.kind.reads, self.kind.outside)
+        rows = record.verified_inputs(self.inputs, self.folder, self.kind.reads, self.kind.skips, self.kind.outside)
         if "card" in self.inputs:
             rows += source_files.weights(self.inputs["card"], self.folder)
         listed = {os.path.abspath(self.folder / row["path"]) for row in rows}

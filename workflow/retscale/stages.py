@@ -16,7 +16,8 @@ def kept(step: int | str) -> str:
 class Stage:
     """How a stage's command is called: its input flags (`many`: one or more files) and its declared output.
 
-    `reads` names, for an input with big neighbors, the only files that the stage reads of it. A `resumable` stage gets
+    `reads` names, for an input with big neighbors, the only files that the stage reads of it, `skips` those that it does
+    not read. A `resumable` stage gets
     a folder for its state, which lasts until the job has ended well. Only a stage that `fetches` reaches the network.
     Inputs `outside` may have been made by no stage. `further` matches outputs in folders of their own that are read without the
     rest, so each has a record of its own.
@@ -27,6 +28,7 @@ class Stage:
     many: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    skips: dict[str, tuple[str, ...]] = field(default_factory=dict)
     primary: str = "{task}.json"
     batch: bool = False
     resumable: bool = False
@@ -75,7 +77,13 @@ STAGES = {
     ),
     "encoder": Stage("describe an encoder made elsewhere", many=("files",), primary="encoder.json", outside=("files",)),
     "task": Stage("read one retrieval task's queries, corpus and judgments", primary="task.json", fetches=True),
-    "evaluate": Stage("score an encoder on retrieval tasks", ("encoder",), ("tasks",), batch=True),
+    "evaluate": Stage(
+        "score an encoder on retrieval tasks",
+        ("encoder",),
+        ("tasks",),
+        skips={"encoder": ("log.jsonl",)},  # which holds times, and so is another after every training
+        batch=True,
+    ),
     "leakage": Stage("find texts of tasks in the training data", (), ("pairs", "tasks"), batch=True),
     "items": Stage("fetch the items of one in-context task", primary="items.json", fetches=True),
     "icl": Stage("score a checkpoint on in-context tasks", ("card",), ("tasks",), batch=True),

@@ -1,4 +1,4 @@
-"""checkpoint -> encoder; started by `accelerate launch -m retscale finetune ...`, or by python for one process."""
+"""checkpoint -> encoder; started by python for one process, for several by `accelerate launch -m retscale finetune ...`."""
 
 import os
 import shutil
@@ -53,7 +53,8 @@ def tune(
 ) -> dict | None:
     """See `run`."""
     recipe = job.recipe
-    recipe_fields = recipe.model_dump(mode="json", exclude={"weights"})  # those of the data sets are the mixture's
+    # The weights of the data sets are the mixture's. What is kept beside an encoder says nothing about it.
+    recipe_fields = recipe.model_dump(mode="json", exclude={"weights", "keep"})
     deterministic(job.seed)
     card = Card.read(Path(inputs["card"]))
     folder = Path(inputs["card"]).parent / card.model

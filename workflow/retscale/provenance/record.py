@@ -115,13 +115,18 @@ def parse(path: Path) -> Record:
 
 
 def verified_inputs(
-    inputs: dict, folder: Path, reads: dict[str, tuple[str, ...]] | None = None, outside: tuple[str, ...] = ()
+    inputs: dict,
+    folder: Path,
+    reads: dict[str, tuple[str, ...]] | None = None,
+    skips: dict[str, tuple[str, ...]] | None = None,
+    outside: tuple[str, ...] = (),
 ) -> list[dict]:
     """Each input file and its companions, checked against the record of the job that made it.
 
     `inputs` maps a name to a path or a list of paths; paths in the result are relative to `folder`, the home of the
-    record to be. `reads` maps a name to the only files that are read of such an input: neither hashed nor listed are
-    the others, say the weights beside a log. Their record is named all the same, so an audit still reaches them.
+    record to be. `reads` maps a name to the only files that are read of such an input, `skips` to those that are not:
+    neither hashed nor listed are the others, say the weights beside a log. Their record is named all the same, so an
+    audit still reaches them.
     Inputs `outside` may come from no stage: without records that lead further they are hashed as they are.
     UserError names the first file whose bytes are not those that were recorded.
     """
@@ -136,7 +141,8 @@ def verified_inputs(
                 )
                 continue
             recorded = {output["path"]: output["sha256"] for output in read(primary)["outputs"]}
-            for file in (reads or {}).get(name, recorded):
+            skipped = (skips or {}).get(name, ())
+            for file in (reads or {}).get(name, [file for file in recorded if file not in skipped]):
                 path = primary.parent / file
                 if file not in recorded:
                     raise UserError(f"--{name}: no {file} was made beside {primary}; delete {primary} and run again")
