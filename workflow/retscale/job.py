@@ -90,8 +90,12 @@ def run(stage: str, spec: dict, inputs: Inputs, targets: list[Path]) -> None:
     if int(os.environ.get("RANK", 0)) > 0:
         _compute_only(job)
         return
+    before = _made(job)
     with publish.workspace(folder, job.product) as work:
-        _run_batch(job, work) if kind.batch else _run_one(job, work)
+        if kind.batch:
+            _run_batch(job, work)
+        else:
+            _run_one(job, work, renewed=_made(job) != before)
 
 
 def _compute_only(job: Job) -> None:
@@ -100,9 +104,26 @@ def _compute_only(job: Job) -> None:
     importlib.import_module(job.module).run(job.spec, job.inputs, job.folder / f".{job.product}.tmp", *state)
 
 
-def _run_one(job: Job, work: Path) -> None:
-    started, compute = time.time(), importlib.import_module(job.module).run
+def _made(job: Job) -> tuple[int, int] | None:
+    """What tells the product from one that is made later; None: there is none."""
+    try:
+        stat = (job.folder / job.product).stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns
+
+
+def _run_one(job: Job, work: Path, renewed: bool) -> None:
+    """Run the job, unless another process made its product, as this one would, while this one waited (`renewed`).
+
+    Of several processes each computes all the same: the others have not waited, and count on the first.
+    """
+    started = time.time()
     job = job.verified()
+    if renewed and int(os.environ.get("WORLD_SIZE", 1)) == 1 and _is_finished(job):
+        say(f"{job.folder / job.product}: the process that was waited for has made it; nothing is left to do")
+        return
+    compute = importlib.import_module(job.module).run
     state = (publish.state(job.folder, job.product, job.identity),) if job.kind.resumable else ()
     job.finish(work, compute(job.spec, job.inputs, work, *state), started)
     for folder in state:
