@@ -1,5 +1,7 @@
-"""Two processes with one job: the second waits for the first, and makes again only what that did not make."""
+"""The life of a job: how it starts, and what it does after another process had the same."""
 
+import gc
+import importlib
 import json
 import os
 import subprocess
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+from retscale import job
 from retscale.provenance import publish
 
 FILES = ("external.parquet", "external.record.json", "external.json")
@@ -49,3 +52,16 @@ def test_a_job_ends_if_the_process_that_it_waited_for_has_made_its_product(tmp_p
     assert ({name: (out / name).read_bytes() for name in FILES} != before) is again
     assert json.loads((out / "external.record.json").read_bytes())["spec"]["tables"][0]["source"] == "a paper"
     assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
+
+
+def test_imports_are_not_searched_for_garbage_and_all_else_is(tmp_path, monkeypatch):
+    enabled = []
+
+    def imported(name):
+        enabled.append(gc.isenabled())
+        raise ImportError(name)
+
+    monkeypatch.setattr(importlib, "import_module", imported)
+    with pytest.raises(ImportError, match=r"retscale\.external\.run"):
+        job.run("external", {}, {}, [tmp_path / "external.json"])
+    assert enabled == [False] and gc.isenabled()
