@@ -158,6 +158,16 @@ def test_a_shared_corpus_is_read_once(tmp_path):
     assert hours(one, gpu, "evaluate") < hours(both, gpu, "evaluate") < 1.001 * hours(one, gpu, "evaluate")
 
 
+def test_a_kept_encoder_costs_what_the_last_one_does_on_the_tasks_of_curves(tmp_path):
+    gpu, tasks = show.find_gpu("h100", 0.45), "[scifact, nfcorpus]"
+    both = Costs(study_of(tmp_path, tasks=tasks), tmp_path)
+    one = Costs(study_of(tmp_path), tmp_path)
+    recipes = "[{use: portes2025, keep: [10, 20]}]"
+    kept = Costs(study_of(tmp_path, "curve_tasks: [scifact]\n", tasks=tasks, recipes=recipes), tmp_path)
+    assert hours(kept, gpu, "evaluate") == pytest.approx(hours(both, gpu, "evaluate") + 2 * hours(one, gpu, "evaluate"))
+    assert len(jobs(kept.study)) == len(jobs(both.study)) + 1  # the figure of the curves
+
+
 def test_mteb_counts_as_beir_does():
     """Documents and queries of BEIR's README."""
     known = {"arguana": (8674, 1406), "nq": (2681468, 3452), "msmarco": (8841823, 6980), "touche2020": (382545, 49)}

@@ -186,7 +186,11 @@ def test_a_broken_published_table_stops_a_run_before_any_job(clone):
 
 
 def test_check_says_what_would_run(clone):
-    assert "evaluations  8 of 4 encoders in 4 jobs" in clone.run("retscale", "check", "config/smoke.yaml").stdout
+    text = clone.run("retscale", "check", "config/smoke.yaml").stdout
+    assert (
+        "evaluations  8 of 4 encoders in 4 jobs\ncurves       2 of 1 kept encoder, in the jobs of the last ones\n"
+        in text
+    )
 
 
 def test_help_shows_examples(clone):
