@@ -19,7 +19,9 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+from snakemake_interface_executor_plugins.logging import LoggerExecutorInterface
 from snakemake_interface_executor_plugins.settings import CommonSettings
+from snakemake_interface_executor_plugins.workflow import WorkflowExecutorInterface
 
 from retscale.cluster import check, lines, script, site, slurm
 from retscale.cluster.slurm import Row
@@ -41,11 +43,11 @@ REMIND_S = 300.0  # says again that Slurm does not answer
 
 
 class Executor(RemoteExecutor):
-    def __post_init__(self) -> None:
+    def __init__(self, workflow: WorkflowExecutorInterface, logger: LoggerExecutorInterface):
         self.queue: deque[JobExecutorInterface] = deque()
         self.folder = Path(".snakemake/slurm").absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.workdir = Path(self.workflow.workdir_init)
+        self.workdir = Path(workflow.workdir_init)
         self.rows: dict[str, Row] = {}
         self.sites: dict[str, site.Site] = {}
         self.asked = self.ask_at = self.reminded = -math.inf
@@ -53,6 +55,7 @@ class Executor(RemoteExecutor):
         self.urgent = False  # a job has failed, and squeue knows whether Slurm starts it again
         if lacking := [command for command in slurm.COMMANDS if not shutil.which(command)]:
             raise WorkflowError(f"{lacking[0]} is not on the PATH; start Snakemake on a node that submits to Slurm")
+        super().__init__(workflow, logger)  # starts the waiting thread, so all of the above must be there
 
     def run_job(self, job: JobExecutorInterface) -> None:
         self.queue.append(job)  # the waiting thread alone talks to Slurm
