@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from retscale.common import machine
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.finetune.data import Order
@@ -98,15 +99,15 @@ def fit(
     raise UserError(
         f"training needs about {required / 2**30:.1f} GiB with {microbatch} queries at once, and this "
         f"{embed.device.type} has {available / 2**30:.1f}; lower `microbatch`, set "
-        "`gradient_checkpointing: true`, use `tuning: lora`, or shard the model with profiles/slurm/accelerate-fsdp.yaml"
+        "`gradient_checkpointing: true`, use `tuning: lora`, or give it more GPUs in profiles/slurm/site.yaml"
     )
 
 
 def device_memory(device: torch.device) -> int:
-    """Bytes of memory that this device has."""
+    """Bytes of memory that a process may take on this device; on a CPU those of the training here share what there is."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return machine.memory() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
 class Peak:

@@ -8,6 +8,7 @@ from itertools import chain, pairwise
 
 import numpy as np
 
+from retscale.common import machine
 from retscale.mine.config import MineConfig
 from retscale.mine.terms import Terms
 
@@ -71,7 +72,7 @@ class Index:
         if compiled is None:
             compiled = len(queries) * self.count >= COMPILE
         search = partial(self._search_compiled, block=block) if compiled else self._search_numpy
-        threads = threads or int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+        threads = threads or int(os.environ.get("OMP_NUM_THREADS") or machine.cores())
         with ThreadPoolExecutor(threads) as pool:
             for first in range(0, len(queries), QUERIES):
                 last = min(first + QUERIES, len(queries))

@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 
 from retscale.common import jsonl
 from retscale.common.files import sha256, sha256_of
+from retscale.common.machine import cores
 from retscale.errors import UserError
 
 PACKAGES = [
@@ -271,6 +272,6 @@ def machine() -> dict:
     return {
         "host": socket.gethostname(),
         "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "system": platform.platform(),
     }
