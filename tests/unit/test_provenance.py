@@ -1,10 +1,6 @@
 """Code digests, records, and outputs that appear whole or not at all."""
 
-import fcntl
 import json
-import multiprocessing
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -158,65 +154,6 @@ def test_a_failed_job_leaves_nothing(tmp_path):
         (work / "card.json").write_text("half")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
-
-
-def _hold(folder: Path, started) -> None:
-    with publish.workspace(folder, "card.json") as work:
-        (work / "card.json").write_text("half")
-        started.set()
-        time.sleep(60)
-
-
-def test_what_a_killed_job_left_is_thrown_away(tmp_path):
-    started = multiprocessing.Event()
-    job = multiprocessing.Process(target=_hold, args=(tmp_path, started))
-    job.start()
-    assert started.wait(120)
-    os.kill(job.pid, signal.SIGKILL)
-    job.join()
-    assert (tmp_path / ".card.json.tmp" / "card.json").exists()
-    with publish.workspace(tmp_path, "card.json") as work:
-        assert list(work.iterdir()) == []
-    assert list(tmp_path.iterdir()) == []
-
-
-def _append(folder: Path, i: int) -> None:
-    with publish.workspace(folder, "x") as work:
-        (work / "x").write_text(str(i))
-        time.sleep(0.05)
-        assert (work / "x").read_text() == str(i)
-        publish.publish(work, folder, ["x"])
-
-
-def test_a_workspace_that_goes_between_two_looks_is_made_anew(tmp_path, monkeypatch):
-    """Its owner ends while we wait; the next one makes it again, and ends as we look whether it is still the same."""
-    work, lock, stat = tmp_path / ".x.tmp", fcntl.flock, Path.stat
-
-    def others_end(*arguments):
-        monkeypatch.setattr(fcntl, "flock", lock)
-        monkeypatch.setattr(Path, "stat", seen_and_gone)
-        work.rmdir()
-        work.mkdir()
-        return lock(*arguments)
-
-    def seen_and_gone(path, **options):
-        monkeypatch.setattr(Path, "stat", stat)
-        found = stat(path, **options)
-        path.rmdir()
-        return found
-
-    monkeypatch.setattr(fcntl, "flock", others_end)
-    with publish.workspace(tmp_path, "x") as found:
-        assert found == work and list(found.iterdir()) == []
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_one_owner_at_a_time(tmp_path):
-    jobs = [multiprocessing.Process(target=_append, args=(tmp_path, i)) for i in range(6)]
-    [job.start() for job in jobs]
-    [job.join() for job in jobs]
-    assert [job.exitcode for job in jobs] == [0] * 6
-    assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
 def test_an_outside_file_is_traced_further_only_where_its_records_are(tmp_path):

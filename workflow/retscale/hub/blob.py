@@ -15,7 +15,7 @@ from huggingface_hub.utils import build_hf_headers
 
 from retscale.common.terminal import say
 from retscale.errors import UserError
-from retscale.hub.cache import digest, locked, unfinished
+from retscale.hub.cache import digest, lock_file, locked, unfinished
 
 
 class Part(io.BufferedRandom):
@@ -60,8 +60,8 @@ class Blob:
         with ExitStack() as locks:
             try:
                 locks.enter_context(locked(self.path, timeout=1))
-            except TimeoutError as error:
-                self._say(f"another job is fetching it; waiting for its lock {error.lock_file}")
+            except TimeoutError:
+                self._say(f"another job is fetching it; waiting for its lock {lock_file(self.path)}")
                 locks.enter_context(locked(self.path))
             if self.path.is_file():
                 return

@@ -4,7 +4,8 @@ import hashlib
 import os
 import shutil
 import time
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +13,7 @@ from huggingface_hub.utils import WeakFileLock
 
 from retscale.errors import UserError
 from retscale.hub.listing import BLOB
+from retscale.provenance import lock
 
 BLOCK = 2**20
 ABANDONED_S = 7 * 24 * 3600
@@ -33,12 +35,24 @@ def unfinished(blob: Path) -> Path:
     return blob.with_name(f"{blob.name}.incomplete")
 
 
-def locked(blob: Path, timeout: float | None = None) -> AbstractContextManager:
-    """The lock under which one job at a time, and the hub's own client too, makes `blob`; OSError after `timeout` s."""
+def lock_file(blob: Path) -> Path:
     cache, repository = blob.parents[2], blob.parents[1].name
-    lock = cache / ".locks" / repository / f"{blob.name}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    return WeakFileLock(lock, timeout=timeout)
+    return cache / ".locks" / repository / f"{blob.name}.lock"
+
+
+@contextmanager
+def locked(blob: Path, timeout: float | None = None) -> Iterator[None]:
+    """The lock under which one job at a time, and the hub's own client too, makes `blob`; OSError after `timeout` s."""
+    path = lock_file(blob)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(WeakFileLock(path, timeout=timeout))
+        except OSError as error:
+            if error.errno not in lock.NO_LOCKS:
+                raise
+            stack.enter_context(lock.marked(path, blob, wait=timeout is None))
+        yield
 
 
 def sweep(blobs: Path) -> None:

@@ -1,7 +1,6 @@
 """Outputs appear whole or not at all, whatever kills the job."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from retscale.common.terminal import say
 from retscale.errors import UserError
+from retscale.provenance import lock
 
 
 @contextlib.contextmanager
@@ -17,15 +17,16 @@ def workspace(folder: Path, label: str) -> Iterator[Path]:
 
     It is beside its outputs so that publishing is a rename. What a killed owner left in it is deleted.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     work = folder / f".{label}.tmp"
-    descriptor = _lock(work)
-    try:
-        for leftover in work.iterdir():
-            shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        os.close(descriptor)
+    with lock.held(_refuse_symlink(folder / f".{label}.lock"), work):
+        _refuse_symlink(work).mkdir(exist_ok=True)
+        try:
+            for leftover in work.iterdir():
+                shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def state(folder: Path, label: str, identity: str) -> Path:
@@ -53,27 +54,6 @@ def _refuse_symlink(path: Path) -> Path:
     if path.is_symlink():
         raise UserError(f"{path} is a symbolic link, which no job makes there; delete it and run again")
     return path
-
-
-def _lock(work: Path) -> int:
-    """Create the folder `work` and lock it; returns the descriptor that holds the lock."""
-    while True:
-        _refuse_symlink(work)
-        try:
-            work.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(work, os.O_RDONLY | os.O_NOFOLLOW)
-        except (FileExistsError, FileNotFoundError):
-            continue  # the former owner removed it between two looks
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another process is working in {work}; waiting for it")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # The former owner removed the folder when it ended: then this lock guards nothing, and we start over.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), work.stat()):
-                return descriptor
-        os.close(descriptor)
 
 
 def publish(work: Path, folder: Path, names: list[str]) -> None:
