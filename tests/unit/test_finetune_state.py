@@ -1,6 +1,8 @@
 """A training that is stopped or killed goes on to the same bits."""
 
 import json
+import re
+import resource
 import signal
 import time
 
@@ -91,6 +93,37 @@ def test_a_damaged_state_is_named(study, tmp_path):
     shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
     with pytest.raises(UserError, match=f"the state {newest} is damaged .*; delete it and run again"):
         run(job, inputs(study), out, state)
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(study, tmp_path, monkeypatch):
+    """No file may grow to the size of the second state: what torch then writes fails as on a full disk."""
+    monkeypatch.setattr("retscale.finetune.state.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("retscale.finetune.state.SAVE_SHARE", 1e9)
+    unlimited, logged = resource.getrlimit(resource.RLIMIT_FSIZE), Log.step
+    for name in ("whole", "whole.state", "out", "state"):
+        (tmp_path / name).mkdir()
+    run(spec(), inputs(study), tmp_path / "whole", tmp_path / "whole.state")
+
+    def full_at_three(self, number, *rest):
+        logged(self, number, *rest)
+        if number == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (16384, unlimited[1]))
+
+    monkeypatch.setattr(Log, "step", full_at_three)
+    try:
+        with pytest.raises(UserError) as stopped:
+            run(spec(), inputs(study), tmp_path / "out", tmp_path / "state")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    monkeypatch.setattr(Log, "step", logged)
+    assert "Traceback" not in str(stopped.value) and "\n" not in str(stopped.value)
+    assert re.match(
+        "the state after step 3 cannot be written to .*/state, whose disk has .* GiB left .*: make room and run",
+        str(stopped.value),
+    )
+    assert [path.name for path in (tmp_path / "state").iterdir() if path.is_dir()] == ["step-2"]
+    run(spec(), inputs(study), tmp_path / "out", tmp_path / "state")
+    assert sha(tmp_path / "out") == sha(tmp_path / "whole")
 
 
 def test_the_log_is_cut_back_to_the_state(tmp_path):

@@ -57,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail(name, "stopped by the user; no partial output is left; run the same command again to resume", 130)
     except Exception as error:
-        if getattr(error, "errno", None) != errno.ENOSPC and "No space left on device" not in str(error):
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if not full and "No space left on device" not in str(error):
             raise
         return _fail(name, f"the disk is full ({error}); free some space and run the same command again")
 

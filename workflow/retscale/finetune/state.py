@@ -78,26 +78,42 @@ class State:
         )
 
     def save(self, step: int, counters: dict) -> None:
-        """Keep the state after `step` steps, with `counters`, which are plain JSON."""
+        """Keep the state after `step` steps, with `counters`, which are plain JSON.
+
+        UserError if it cannot be written; the one before it is kept.
+        """
         started = time.monotonic()
-        work, target = self.folder / ".saving", self.folder / f"step-{step}"
+        work = self.folder / ".saving"
         main = self.accelerator.is_main_process
         if main:
             shutil.rmtree(work, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-        dcp.save(self._state(), checkpoint_id=work)
-        if main:
-            (work / "facts.json").write_text(json.dumps(counters), encoding="utf-8")
-            for path in work.iterdir():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-            previous = list(self.folder.glob("step-*"))
-            os.replace(work, target)
-            for path in previous:
-                shutil.rmtree(path, ignore_errors=True)
+        try:
+            dcp.save(self._state(), checkpoint_id=work)
+            if main:
+                self._replace(work, step, counters)
+        except (OSError, dcp.CheckpointException) as error:
+            room = shutil.disk_usage(self.folder).free / 2**30
+            if main:
+                shutil.rmtree(work, ignore_errors=True)
+            raise UserError(
+                f"the state after step {step} cannot be written to {self.folder}, whose disk has {room:.2f} GiB left "
+                f"({_reason(error)}); what was saved before is kept: make room and run the same command again to resume"
+            ) from None
         self.accelerator.wait_for_everyone()
         self.saved_at = time.monotonic()
         self.save_seconds = self.saved_at - started
+
+    def _replace(self, work: Path, step: int, counters: dict) -> None:
+        """Put the state in `work`, flushed to disk, in the place of the one before it."""
+        (work / "facts.json").write_text(json.dumps(counters), encoding="utf-8")
+        for path in work.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        previous = list(self.folder.glob("step-*"))
+        os.replace(work, self.folder / f"step-{step}")
+        for path in previous:
+            shutil.rmtree(path, ignore_errors=True)
 
     def _state(self) -> dict:
         model, optimizer = get_state_dict(self.model, self.optimizer, options=OPTIONS)
@@ -105,6 +121,13 @@ class State:
 
     def _stop(self, *_) -> None:
         self.stop_requested = True
+
+
+def _reason(error: OSError | dcp.CheckpointException) -> str:
+    """The first line of an error, of a single process's where torch has collected them."""
+    if isinstance(error, dcp.CheckpointException):
+        error = next(iter(error.failures.values()))[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _number(path: Path) -> int:
