@@ -10,6 +10,7 @@ from retscale.common.strict import Strict
 from retscale.common.wheel import WHEELS
 from retscale.common.wheel import folder as wheel_folder
 from retscale.model.precision import Precision
+from retscale.model.threads import Threads
 from retscale.model.weight_files import needed
 
 
@@ -81,8 +82,6 @@ class Pretrain(Strict):
     block_length: Annotated[int, Field(ge=16, le=65536)] = 128
     # What a later stage may feed it: with ALiBi it can read past the block.
     max_length: Annotated[int, Field(ge=16, le=65536)] = 512
-    # The bits of the weights depend on it, and matrices this small gain little from a second thread.
-    threads: Annotated[int, Field(ge=1, le=256)] = 1
 
     @model_validator(mode="after")
     def _shapes_fit(self):
@@ -176,3 +175,4 @@ class Spec(Stated):
     schedule_finished: bool = True
     seed: int = 0
     precision: Precision = "auto"
+    threads: Threads = 1

@@ -39,7 +39,7 @@ def obtain(job: Spec, source: Pretrain, text: Path | None, out: Path) -> ModelFo
             f"the checkpoint {job.id!r} needs {source.tokens:,} tokens, but the text has {len(stream):,}; "
             "lower its tokens, or add sources to `text` (no token is seen twice)"
         )
-    deterministic(job.seed, source.threads)
+    deterministic(job.seed, job.threads)
     device, dtype = devices.device(), devices.dtype(job.precision)
     model = build(source, len(tokenizer), tokenizer.eos_token_id).to(device)
     started = time.perf_counter()

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from retscale.common.strict import Strict
 from retscale.evaluate.metrics import STANDARD, AtCutoff, parts
 from retscale.model.precision import Precision
+from retscale.model.threads import Threads
 
 
 class EvaluateConfig(Strict):
@@ -58,6 +59,7 @@ class Spec(EvaluateConfig):
     curve_tasks: list[str] = []
     precision: Precision
     tokens_per_batch: int = Field(ge=1)
+    threads: Threads = 1
 
     @model_validator(mode="after")
     def _curves(self) -> "Spec":

@@ -19,7 +19,7 @@ from retscale.evaluate.task_tables import Task
 from retscale.evaluate.tokens import tokens
 from retscale.evaluate.vectors import shards
 from retscale.model import encoder as encoders
-from retscale.model.device import device
+from retscale.model.device import device, use_threads
 from retscale.model.encoder import Encoder
 from retscale.provenance import code
 from retscale.task.card import TaskCard
@@ -33,6 +33,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Score each task of `spec`, yielding its name when its files are written."""
     config = Spec.model_validate(spec)
     check_encoder(config, inputs["encoder"])
+    use_threads(config.threads)
     encoder = encoders.load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch)
     code_sha256 = code.digest(__name__)
     tasks = by_task(config.tasks, inputs["tasks"])

@@ -9,6 +9,7 @@ from retscale.finetune.schedule import Decay
 from retscale.model.pooling import Pooling
 from retscale.model.precision import Precision
 from retscale.model.prompt import Prompt
+from retscale.model.threads import Threads
 
 
 class Lora(Strict):
@@ -93,3 +94,4 @@ class Spec(Strict):
     pairs: dict[str, Annotated[float, Field(gt=0, le=1e9)] | None] = Field(min_length=1)
     seed: int = Field(ge=0)
     precision: Precision
+    threads: Threads = 1

@@ -55,7 +55,7 @@ def tune(
     recipe = job.recipe
     # The weights of the data sets are the mixture's. What is kept beside an encoder says nothing about it.
     recipe_fields = recipe.model_dump(mode="json", exclude={"weights", "keep"})
-    deterministic(job.seed)
+    deterministic(job.seed, job.threads)
     card = Card.read(Path(inputs["card"]))
     folder = Path(inputs["card"]).parent / card.model
     tokenizer = load_tokenizer(folder)

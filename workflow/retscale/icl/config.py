@@ -9,6 +9,7 @@ from retscale.common.strict import Strict
 from retscale.common.wheel import WheelSource
 from retscale.items.config import JsonlSource
 from retscale.model.precision import Precision
+from retscale.model.threads import Threads
 
 TYPES = ("multiple_choice", "language_modeling", "schema", "generation_task_with_answers", "code_evaluation")
 
@@ -206,4 +207,5 @@ class Spec(Strict):
     tasks: dict[str, IclTask] = Field(min_length=1)
     precision: Precision
     tokens_per_batch: int = Field(ge=1)
+    threads: Threads = 1
     seed: int = Field(0, ge=0)

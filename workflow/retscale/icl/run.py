@@ -22,7 +22,7 @@ from retscale.icl.prompt import Tokens, answer_length, build, cut, join, shots, 
 from retscale.icl.result import IclResult
 from retscale.icl.score import score
 from retscale.icl.summary import accuracy, accuracy_by_normalization, oddities
-from retscale.model.device import device, dtype
+from retscale.model.device import device, dtype, use_threads
 from retscale.model.load import load_causal_lm, load_tokenizer
 from retscale.model.tokenize import own_ends
 
@@ -49,6 +49,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             f"--card: {inputs['card']} is of the checkpoint {card.id!r}, but the spec says {job.checkpoint!r}; "
             "correct one of them"
         )
+    use_threads(job.threads)
     folder = inputs["card"].parent / card.model
     tokenizer = load_tokenizer(folder)
     model = load_causal_lm(folder, dtype(job.precision)).to(device())

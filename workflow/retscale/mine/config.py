@@ -9,6 +9,7 @@ from retscale.common.strict import Strict
 from retscale.encoder.card import EncoderCard
 from retscale.errors import UserError
 from retscale.model.precision import Precision
+from retscale.model.threads import Threads
 
 # Lucene's list for English, those of the library stop-words for others.
 StopWords = Literal[
@@ -94,7 +95,8 @@ class MineConfig(Strict):
 
 
 class Spec(MineConfig):
-    """The spec of one job of this stage; `precision` and `tokens_per_batch` are for an encoder."""
+    """The spec of one job of this stage; `precision`, `tokens_per_batch` and `threads` are for an encoder."""
 
     precision: Precision = "auto"
     tokens_per_batch: int = Field(16384, ge=1)
+    threads: Threads = 1

@@ -49,8 +49,10 @@ def encoder(name: str, config: Spec, inputs: dict) -> "Encoder":
     """The encoder whose encoder.json is the input `name`."""
     if name not in inputs:
         raise UserError(f"mine: this spec needs --{name}, the encoder.json of an encoder")
+    from retscale.model.device import use_threads
     from retscale.model.encoder import load_encoder
 
+    use_threads(config.threads)
     return load_encoder(inputs[name], config.precision, config.tokens_per_batch)
 
 

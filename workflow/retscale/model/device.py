@@ -6,11 +6,17 @@ import torch
 
 from retscale.errors import UserError
 from retscale.model.precision import Precision
+from retscale.model.threads import Threads
 
 
 def device() -> torch.device:
     """The accelerator of this process (its current one), or the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def use_threads(threads: Threads) -> None:
+    """Let torch compute with so many threads from here on, whatever the job was allotted (OMP_NUM_THREADS)."""
+    torch.set_num_threads(threads)
 
 
 def to(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:

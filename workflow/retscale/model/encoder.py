@@ -76,7 +76,8 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
         copy.deepcopy(model).to(f"cuda:{i}") for i in range(torch.cuda.device_count()) if i != model.device.index
     ]
     tokenization_from = [sorted(x for x in card.files.items() if x[0].startswith("tokenizer")), card.prompt_sha256]
-    vectors_from = [card.files, card.pooling, card.normalize, str(model.dtype), tokens_per_batch, model.device.type]
+    vectors_from = [card.files, card.pooling, card.normalize, str(model.dtype), tokens_per_batch]
+    vectors_from += [model.device.type, torch.get_num_threads()]
     return Encoder(
         [model, *replicas],
         tokenizer,

@@ -27,6 +27,8 @@ from transformers import (
 from retscale.errors import UserError
 from retscale.model.attention import use_fused
 from retscale.model.complete import require_complete, require_plausible
+from retscale.model.device import use_threads
+from retscale.model.threads import Threads
 from retscale.model.weight_files import listed_weights
 
 transformers.utils.logging.disable_progress_bar()  # a progress bar per file would drown the job's own lines
@@ -114,19 +116,15 @@ def max_length(config: PreTrainedConfig) -> int | None:
     return None
 
 
-def deterministic(seed: int, threads: int | None = None) -> None:
-    """Seed every generator and refuse kernels that are not deterministic.
-
-    On a CPU the bits also depend on the number of threads: give `threads` where the same bytes are promised.
-    """
+def deterministic(seed: int, threads: Threads) -> None:
+    """Seed every generator, fix the number of threads, and refuse kernels that are not deterministic."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_threads(threads)
 
 
 def _config(folder: Path | str) -> PreTrainedConfig:

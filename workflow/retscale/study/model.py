@@ -16,6 +16,7 @@ from retscale.figure.figures import Name as FigureName
 from retscale.fit.config import FitConfig
 from retscale.mine.config import MineConfig
 from retscale.model.precision import Precision
+from retscale.model.threads import Threads
 
 ID = r"^[a-z0-9][a-z0-9._-]*$"
 Id = Annotated[str, Field(pattern=ID, max_length=80)]
@@ -44,6 +45,9 @@ class Study(Strict):
     seed: int = Field(1, ge=0, lt=2**31)
     # fp32 gives the same numbers on every CPU; auto takes bf16 where the hardware has it.
     precision: Precision = "auto"
+    # Of torch on a CPU, where the bits of what a model computes depend on it: so it is the study's and not the machine's.
+    # What a profile allots beyond it serves the rest (searching, tokenizing), whose bits depend on no number of threads.
+    threads: Threads = 1
     # Tokens per forward pass: bounds memory, changes no score beyond rounding.
     tokens_per_batch: int = Field(16384, ge=128, le=2**22)
     text: Entry | None = Field(None, description="the text of checkpoints that are pretrained here")

@@ -21,7 +21,8 @@ def text(study: Study) -> dict:
 
 def checkpoint(study: Study, id: str) -> dict:
     entry = plain(study.checkpoints[id], without=DESCRIPTIVE | LABELS)
-    return {"id": id, "seed": study.file.seed, "precision": study.file.precision, **entry}
+    threads = {"threads": study.file.threads} if entry["source"]["kind"] == "pretrain" else {}
+    return {"id": id, "seed": study.file.seed, "precision": study.file.precision, **threads, **entry}
 
 
 def pairs(study: Study, id: str) -> dict:
@@ -43,6 +44,7 @@ def mine(study: Study) -> dict:
     config = plain(study.file.mine)
     if study.file.mine.encoders():
         config |= {"precision": study.file.precision, "tokens_per_batch": study.file.tokens_per_batch}
+        config["threads"] = study.file.threads
     return config
 
 
@@ -52,6 +54,7 @@ def finetune(study: Study, recipe: str) -> dict:
         "pairs": study.mixture(recipe),
         "seed": study.file.seed,
         "precision": study.file.precision,
+        "threads": study.file.threads,
     }
 
 
@@ -72,6 +75,7 @@ def evaluate(tasks: list[str]) -> Callable[..., dict]:
             **({"keep": keep, "curve_tasks": study.in_curves(tasks)} if keep else {}),
             "precision": study.file.precision,
             "tokens_per_batch": study.file.tokens_per_batch,
+            "threads": study.file.threads,
             **plain(study.file.evaluate),
         }
 
@@ -96,6 +100,7 @@ def icl(study: Study, checkpoint: str) -> dict:
         "tasks": {id: plain(task, without=DESCRIPTIVE) for id, task in study.icl.items()},
         "precision": study.file.precision,
         "tokens_per_batch": study.file.tokens_per_batch,
+        "threads": study.file.threads,
         "seed": study.file.seed,
     }
 
