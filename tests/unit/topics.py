@@ -121,7 +121,7 @@ def start(
     term: int | None = None,
     **environment: str,
 ) -> list[warm.Process]:
-    """The processes of one training, as `accelerate launch` starts them.
+    """The processes of one training, as a launcher starts them.
 
     every: seconds between two states. term: the step during which the last process gets SIGTERM.
     """

@@ -1,4 +1,4 @@
-"""`python -m retscale`, so that `accelerate launch -m retscale finetune` works."""
+"""`python -m retscale`, so that a launcher can start it: `accelerate launch -m retscale finetune ...`."""
 
 import sys
 

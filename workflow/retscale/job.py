@@ -89,6 +89,8 @@ def run(stage: str, spec: dict, inputs: Inputs, targets: list[Path]) -> None:
     if targets != [folder / product for product in products]:
         raise UserError(f"--out: this spec makes {' '.join(products)}, in one folder")
     job = Job(stage, spec, inputs, folder, products[0], code.digest(f"retscale.{stage}.run"))
+    if kind.parallel:  # before anything is written
+        importlib.import_module(f"retscale.{stage}.processes").meet()
     if int(os.environ.get("RANK", 0)) > 0:
         _compute_only(job)
         return
@@ -101,7 +103,7 @@ def run(stage: str, spec: dict, inputs: Inputs, targets: list[Path]) -> None:
 
 
 def _compute_only(job: Job) -> None:
-    """A further process of `accelerate launch`: it computes, and leaves files and records to the first."""
+    """A further process of a training: it computes, and leaves files and records to the first."""
     state = (publish.state_path(job.folder, job.product),) if job.kind.resumable else ()
     _imported(job)(job.spec, job.inputs, job.folder / f".{job.product}.tmp", *state)
 

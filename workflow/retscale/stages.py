@@ -20,7 +20,7 @@ class Stage:
     not read. A `resumable` stage gets
     a folder for its state, which lasts until the job has ended well. Only a stage that `fetches` reaches the network.
     Inputs `outside` may have been made by no stage. `further` matches outputs in folders of their own that are read without the
-    rest, so each has a record of its own.
+    rest, so each has a record of its own. A `parallel` stage may be started as several processes, which `meet` first.
     """
 
     does: str
@@ -35,6 +35,7 @@ class Stage:
     fetches: bool = False
     outside: tuple[str, ...] = ()
     further: str = ""
+    parallel: bool = False
 
     def products(self, spec: dict) -> list[str]:
         """Names of the declared outputs of a job: one of each task of a batch, and of each encoder kept on the way."""
@@ -74,6 +75,7 @@ STAGES = {
         primary="encoder.json",
         resumable=True,
         further=f"{kept('*')}/encoder.json",
+        parallel=True,
     ),
     "encoder": Stage("describe an encoder made elsewhere", many=("files",), primary="encoder.json", outside=("files",)),
     "task": Stage("read one retrieval task's queries, corpus and judgments", primary="task.json", fetches=True),

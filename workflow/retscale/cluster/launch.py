@@ -1,7 +1,38 @@
-"""The command that starts a training."""
+"""How a training is started."""
+
+# Of accelerate: weights, gradients and optimizer spread over all processes. The study's `precision` decides the format,
+# the recipe's `gradient_checkpointing` what is kept.
+SHARDED = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
+}
+# Below the ports that systems give to any program, and another for jobs that share a node.
+PORT = "$((20000 + SLURM_JOB_ID % 12000))"
 
 
 def command(nodes: int, processes: int, sharded: bool, gpu: bool) -> str:
+    """The shell command that runs Python's arguments after it, `-m retscale finetune ...`, in `processes` on each node.
+
+    On several nodes it stands in the batch script of a Slurm job, which runs on the first of them.
+    """
+    # The training compares how many it is with this, before it writes anything.
+    environment = {"RETSCALE_PROCESSES": str(nodes * processes)}
     if nodes * processes == 1:  # a launcher would only import torch once more
-        return "python"
-    return "accelerate launch --quiet --config_file profiles/local/accelerate.yaml"
+        return " ".join([*_assign(environment), "python"])
+    if not gpu:
+        environment["ACCELERATE_USE_CPU"] = "true"
+    elif sharded:
+        environment |= SHARDED
+    launch = f"python -m retscale.finetune.launch --processes {processes}"
+    if nodes == 1:
+        return " ".join([*_assign(environment), launch])
+    # A task is not bound to its processors, which would be a single one here; all are the job's.
+    srun = f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1"
+    return " ".join([*_assign(environment), srun, launch, f'--nodes {nodes} --address "$(hostname)" --port {PORT}'])
+
+
+def _assign(environment: dict[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in environment.items()]

@@ -1,11 +1,12 @@
-"""checkpoint -> encoder; started by python for one process, for several by `accelerate launch -m retscale finetune ...`."""
+"""checkpoint -> encoder, by one process or several; cluster/launch.py has the command that starts them."""
 
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import DistributedType
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,12 +20,16 @@ from retscale.finetune.adapt import adapt, merged
 from retscale.finetune.config import Recipe, Spec
 from retscale.finetune.data import Order, examples
 from retscale.finetune.embed import Embedder
+from retscale.finetune.processes import together
 from retscale.finetune.train import train
 from retscale.model.device import dtype
 from retscale.model.load import deterministic, is_causal, load_backbone, load_tokenizer, max_length
 from retscale.model.params import count_params
 from retscale.model.tokenize import fingerprint
 from retscale.pairs.card import PairsCard
+
+# accelerate knows no other name of this setting.
+warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
 
 # Tokens per forward pass, padding included: on a CPU what fits in cache, on an accelerator what keeps it busy.
 BUDGET = {"cpu": 2048, "cuda": 65536}
@@ -39,8 +44,13 @@ def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
     """
     job = Spec.model_validate(spec)
     precision = dtype(job.precision)
-    accelerator = Accelerator(mixed_precision="bf16" if precision == torch.bfloat16 else "no")
-    notes = tune(accelerator, job, precision, inputs, out, state)
+    # Buffers are constants; to send them in each forward would need as many forwards from each process.
+    accelerator = Accelerator(
+        mixed_precision="bf16" if precision == torch.bfloat16 else "no",
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
+    with together(accelerator.num_processes):
+        notes = tune(accelerator, job, precision, inputs, out, state)
     # What torch 2.13 keeps for a model on several processes must be freed before their group is: else it may wait
     # forever for a thread of the group, which waits for the GIL.
     accelerator.free_memory()

@@ -1,0 +1,47 @@
+"""The processes of one training: that they know of each other, and what happens when one ends."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch.distributed as dist
+from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
+
+from retscale.errors import UserError
+from retscale.finetune.launch import LOST_ANOTHER
+
+# What the launch promises: ours (cluster/launch.py), and that of torch's launchers.
+PROMISES = ("RETSCALE_PROCESSES", "WORLD_SIZE")
+# The others wait so long for the first, which writes a large model meanwhile.
+PATIENCE = timedelta(hours=2)
+
+
+def meet() -> None:
+    """Find the other processes. UserError, in each of them, unless there are as many as were promised: those that each
+    believe to be alone would all train and write as the first."""
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=PATIENCE)
+    for name in PROMISES:
+        promised = int(os.environ.get(name) or state.num_processes)
+        if promised != state.num_processes:
+            raise UserError(
+                f"this training was started as {promised} processes ({name}), but here "
+                f"{'one believes to be alone' if state.num_processes == 1 else f'{state.num_processes} know of each other'}; "
+                f"nothing is written. Start it as many times as there are GPUs that torch sees on this node "
+                f"(on a {state.device.type} here), or set {name} right"
+            )
+
+
+@contextmanager
+def together(processes: int) -> Iterator[None]:
+    """Turns the error of a process that has lost another one into a silent end: the other, or its launcher, says why."""
+    try:
+        yield
+    except RuntimeError as error:
+        if processes == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        if PROMISES[0] in os.environ:
+            sys.exit(LOST_ANOTHER)
+        raise UserError("another process of this training has ended; its last line says why") from None
