@@ -217,9 +217,7 @@ def test_the_launcher_ends_what_does_not_end(monkeypatch, capfd, first):
 
 
 def test_the_command_for_every_size():
-    assert command(1, 1, False, True) == (
-        "RETSCALE_PROCESSES=1 accelerate launch --quiet --config_file profiles/local/accelerate.yaml"
-    )
+    assert command(1, 1, False, True) == ("RETSCALE_PROCESSES=1 python")
     assert command(1, 8, True, True).startswith("RETSCALE_PROCESSES=8 ACCELERATE_USE_FSDP=true FSDP_VERSION=2 ")
     assert command(1, 8, True, True).endswith(" python -m retscale.finetune.launch --processes 8")
     assert command(1, 2, False, False) == (

@@ -1,4 +1,4 @@
-"""`python -m retscale`, so that a launcher can start it: `accelerate launch -m retscale finetune ...`."""
+"""`python -m retscale`, so that a launcher can start it."""
 
 import sys
 
