@@ -46,7 +46,7 @@ SIZES = {
     "125M": (12, 768, 12),
     "350M": (24, 1024, 16),
     "1B": (24, 2048, 16),
-}  # fmt: skip
+}
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -81,9 +81,13 @@ def compared(folder: Path, options: argparse.Namespace) -> dict:
     """Both engines and the GEMM in turn, `repeats` times."""
     steps, batch = options.steps or 5, options.batch or 16
     recipe = {
-        "negatives": "microbatch", "temperature": 0.05, "batch_queries": batch, "log_every": 1, "lr": 1e-4,
+        "negatives": "microbatch",
+        "temperature": 0.05,
+        "batch_queries": batch,
+        "log_every": 1,
+        "lr": 1e-4,
         "prompt": {"query_length": options.length, "passage_length": options.length},
-    }  # fmt: skip
+    }
     prepare_data(folder, options.sentences, 2000, steps * batch)
     prepare_model(folder, "small", "llama")
     write_spec(folder, recipe, "fp32", steps)
@@ -128,9 +132,12 @@ def accelerated(folder: Path, options: argparse.Namespace) -> dict:
     """Utilisation of each size."""
     steps, batch = options.steps or 60, options.batch or 64
     recipe = {
-        "n_negatives": NEGATIVES, "temperature": 0.05, "batch_queries": batch, "log_every": max(1, steps // 10),
+        "n_negatives": NEGATIVES,
+        "temperature": 0.05,
+        "batch_queries": batch,
+        "log_every": max(1, steps // 10),
         "prompt": {"query_length": options.length, "passage_length": options.length},
-    }  # fmt: skip
+    }
     prepare_data(folder, options.sentences, steps * batch)
     found = {}
     for size in options.sizes:
@@ -232,10 +239,15 @@ def prepare_model(folder: Path, size: str, family: str) -> None:
     torch.manual_seed(SEED)
     if family == "llama":
         config = LlamaConfig(
-            vocab_size=VOCABULARY, hidden_size=width, intermediate_size=round(width * 8 / 3 / 16) * 16,
-            num_hidden_layers=layers, num_attention_heads=heads, max_position_embeddings=512, use_cache=False,
+            vocab_size=VOCABULARY,
+            hidden_size=width,
+            intermediate_size=round(width * 8 / 3 / 16) * 16,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            max_position_embeddings=512,
+            use_cache=False,
             pad_token_id=tokenizer.pad_token_id,
-        )  # fmt: skip
+        )
         model = LlamaModel(config)
     else:
         model = MptModel(
@@ -396,8 +408,10 @@ def peer(folder: Path) -> dict:
             {"params": [p for p in weights if p.dim() >= 2], "weight_decay": recipe.weight_decay},
             {"params": [p for p in weights if p.dim() < 2], "weight_decay": 0.0},
         ],
-        lr=1.0, betas=recipe.betas, fused=True,
-    )  # fmt: skip
+        lr=1.0,
+        betas=recipe.betas,
+        fused=True,
+    )
     rates = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: learning_rate(min(step, steps - 1), steps, recipe.lr, recipe.warmup, recipe.floor)
     )
@@ -416,16 +430,29 @@ def peer(folder: Path) -> dict:
         trainer = SentenceTransformerTrainer(
             model=model,
             args=SentenceTransformerTrainingArguments(
-                output_dir=out, num_train_epochs=1, per_device_train_batch_size=recipe.batch_queries,
-                max_grad_norm=recipe.clip, use_cpu=True, bf16=False, fp16=False, report_to="none", save_strategy="no",
-                logging_steps=1, disable_tqdm=True, dataloader_drop_last=True, dataloader_pin_memory=False, seed=SEED,
-                batch_sampler=lambda dataset, **kw: DefaultBatchSampler(torch.utils.data.SequentialSampler(dataset), **kw),
+                output_dir=out,
+                num_train_epochs=1,
+                per_device_train_batch_size=recipe.batch_queries,
+                max_grad_norm=recipe.clip,
+                use_cpu=True,
+                bf16=False,
+                fp16=False,
+                report_to="none",
+                save_strategy="no",
+                logging_steps=1,
+                disable_tqdm=True,
+                dataloader_drop_last=True,
+                dataloader_pin_memory=False,
+                seed=SEED,
+                batch_sampler=lambda dataset, **kw: DefaultBatchSampler(
+                    torch.utils.data.SequentialSampler(dataset), **kw
+                ),
             ),
             train_dataset=data,
             loss=MultipleNegativesRankingLoss(model, scale=1 / recipe.temperature),
             optimizers=(optimizer, rates),
             callbacks=[Clock()],
-        )  # fmt: skip
+        )
         trainer.train()
     real, padded = (sum(x) for x in zip(*sizes[marks[0][0] :]))
     return {

@@ -92,8 +92,12 @@ class LoopbackHub:
     def bodies(self, name: str) -> list[Request]:
         """The requests that were sent (part of) the bytes of a file of this name."""
         digests = {
-            etag(name, data) for r in self.repositories.values() for c in r.commits.values() for n, data in c.items() if n == name
-        }  # fmt: skip
+            etag(name, data)
+            for r in self.repositories.values()
+            for c in r.commits.values()
+            for n, data in c.items()
+            if n == name
+        }
         return [
             r
             for r in self.requests
@@ -160,7 +164,7 @@ class LoopbackHub:
                     "tags": [],
                     "downloads": 0,
                     "siblings": [sibling(*file) for file in found.commits[commit].items()],
-                }  # fmt: skip
+                }
                 self.json(hub.edit(info))
 
             def resolve(self, kind: str, repo: str, revision: str, name: str):

@@ -19,9 +19,17 @@ from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 COMMANDS = {"snakemake": "snakemake.cli", "retscale": "retscale.cli"}
 OWN = ("retscale", "snakemake_executor_plugin_retscale")
 LIBRARIES = (
-    "snakemake.cli", "pandas", "pyarrow.parquet", "pydantic", "scipy.stats",
-    "scipy.optimize", "torch.distributed.checkpoint", "transformers.modeling_utils", "accelerate", "peft",
-)  # fmt: skip
+    "snakemake.cli",
+    "pandas",
+    "pyarrow.parquet",
+    "pydantic",
+    "scipy.stats",
+    "scipy.optimize",
+    "torch.distributed.checkpoint",
+    "transformers.modeling_utils",
+    "accelerate",
+    "peft",
+)
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload([*LIBRARIES])

@@ -44,9 +44,16 @@ def model(folder) -> dict[str, bytes]:
     fast.save_pretrained(folder)
     torch.manual_seed(0)
     config = LlamaConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2,
-        vocab_size=len(vocabulary), max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        vocab_size=len(vocabulary),
+        max_position_embeddings=64,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     LlamaForCausalLM(config).save_pretrained(folder)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

@@ -75,9 +75,14 @@ def test_a_point_leads_to_every_file_behind_it(own):
         ("pairs.jsonl", b"t1w", b"t2w", TRAINING),
         ("items/own.jsonl", b'"gold": 0', b'"gold": 1', {"icl": 1, **REPORTS}),
         ("task/qrels/test.tsv", b"d0", b"d3", {"task": 1, "leakage": 1, "evaluate_small": 1, **REPORTS}),
-        ("model/model.safetensors", None, b"", {"checkpoint": 1, "icl": 1, "finetune": 1, "evaluate_small": 1, **REPORTS}),
+        (
+            "model/model.safetensors",
+            None,
+            b"",
+            {"checkpoint": 1, "icl": 1, "finetune": 1, "evaluate_small": 1, **REPORTS},
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_edited_file_is_noticed_whatever_its_time_and_a_touched_one_costs_nothing(own, file, old, new, cost):
     with edited(own.data / file, old, new):
         assert own.plan(study=STUDY) == cost

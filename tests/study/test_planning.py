@@ -45,8 +45,15 @@ def test_a_checkpoint_added(finished):
         "config/smoke.yaml", row, row + "\n" + row.replace("d24-long", "d24-longer").replace("131072", "163840")
     )
     assert finished.plan() == {
-        "checkpoint": 1, "finetune": 1, "evaluate_small": 1, "icl": 1, "collect": 1, "fit": 1, "figure": FIGURES, "report": 1
-    }  # fmt: skip
+        "checkpoint": 1,
+        "finetune": 1,
+        "evaluate_small": 1,
+        "icl": 1,
+        "collect": 1,
+        "fit": 1,
+        "figure": FIGURES,
+        "report": 1,
+    }
 
 
 def test_a_recipe_changed(finished):
@@ -68,9 +75,17 @@ def test_a_training_data_set_added(finished):
     """Both recipes take all there are."""
     finished.edit("config/smoke.yaml", DATA, f"[{DATA}, {{use: boolq, id: also, max_pairs: 500, seed: 1}}]")
     assert finished.plan() == {
-        "pairs": 1, "mine": 1, "finetune": ENCODERS, "evaluate_small": ENCODERS - 1, "evaluate_small_after_8": 1, "leakage": 1,
-        "collect": 1, "fit": 1, "figure": FIGURES, "report": 1,
-    }  # fmt: skip
+        "pairs": 1,
+        "mine": 1,
+        "finetune": ENCODERS,
+        "evaluate_small": ENCODERS - 1,
+        "evaluate_small_after_8": 1,
+        "leakage": 1,
+        "collect": 1,
+        "fit": 1,
+        "figure": FIGURES,
+        "report": 1,
+    }
 
 
 def test_a_training_data_set_added_that_no_recipe_names(finished):

@@ -212,9 +212,15 @@ SHAPES = {
     "phi-1.5": phi(2048, 24),
     "phi-2": phi(2560, 32),
     "bert-base": ("Bert", {}),
-    "bert-large": ("Bert", {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}),
+    "bert-large": (
+        "Bert",
+        {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
+    ),
     "modernbert-base": ("ModernBert", {}),
-    "modernbert-large": ("ModernBert", {"hidden_size": 1024, "num_hidden_layers": 28, "num_attention_heads": 16, "intermediate_size": 2624}),
+    "modernbert-large": (
+        "ModernBert",
+        {"hidden_size": 1024, "num_hidden_layers": 28, "num_attention_heads": 16, "intermediate_size": 2624},
+    ),
     "t5-base": t5(768, 3072, 12, 12),
     "t5-large": t5(1024, 4096, 24, 16),
     "t5-3b": t5(1024, 16384, 24, 32, d_kv=128),
@@ -223,7 +229,7 @@ SHAPES = {
     "t5-v1.1-large": t5(1024, 2816, 24, 16, **GATED),
     "t5-v1.1-xl": t5(2048, 5120, 24, 32, **GATED),
     "t5-v1.1-xxl": t5(4096, 10240, 24, 64, **GATED),
-}  # fmt: skip
+}
 
 
 def test_every_entry_that_can_be_loaded_has_its_shape_here_or_shares_one():

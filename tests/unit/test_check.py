@@ -62,7 +62,12 @@ def test_revisions_that_exist_are_counted_and_each_repository_is_asked_once(hub,
 
 
 def test_every_revision_that_does_not_exist_is_listed_with_the_nearest(hub, tmp_path, capsys):
-    models = {"a": ("some/model", "step1500"), "b": ("some/model", "f" * 40), "c": ("some/model", "v1"), "d": ("no/such", "main")}  # fmt: skip
+    models = {
+        "a": ("some/model", "step1500"),
+        "b": ("some/model", "f" * 40),
+        "c": ("some/model", "v1"),
+        "d": ("no/such", "main"),
+    }
     corpus = {"kind": "hub", "repo": "some/data", "revision": "v3", "files": ["*"]}
     assert cli.main(["check", study(tmp_path, models, data="mian", collection=corpus)]) == 1
     lines = capsys.readouterr().err.splitlines()
@@ -150,7 +155,10 @@ def test_an_encoder_is_there_and_is_one_that_can_be_scored(hub, tmp_path, capsys
         assert told.count("error: ") == 1
         return told
 
-    assert f"1 of 1 encoder waits for missing files, such as {folder} of mine; put them there, or give their place in the `path` of mine under `encoders`" in says()  # fmt: skip
+    assert (
+        f"1 of 1 encoder waits for missing files, such as {folder} of mine; put them there, or give their place in the `path` of mine under `encoders`"
+        in says()
+    )
     folder.mkdir()
     assert f"{folder} has neither encoder.json (an encoder of retscale) nor modules.json" in says()
     kinds = [{"type": f"sentence_transformers.models.{kind}", "path": kind} for kind in ("Transformer", "Dense")]
@@ -210,18 +218,34 @@ def test_a_folder_that_lacks_a_file_is_refused(tmp_path, capsys, gone, line):
 @pytest.mark.parametrize(
     "change, line",
     [
-        (lambda s, f: s["tasks"][0]["source"].update(path=f), "tasks (own): source.path: the folder {folder} has no "
-         "corpus.jsonl and no queries.jsonl (nor with .gz); name its subfolder {folder}/task"),
-        (lambda s, f: s["tasks"][0]["source"].update(split="dev"), "tasks (own): source.split: the folder {folder}/task "
-         "has no qrels/dev.tsv (nor with .gz); splits there: test"),
-        (lambda s, f: s["pairs"][0]["source"].update(path=f"{f}/task/qrels/test.tsv"), "pairs (mine): source.path: "
-         "{folder}/task/qrels/test.tsv must end with one of .parquet, .jsonl, .jsonl.gz"),
-        (lambda s, f: s["pairs"][0]["collection"].update(path=f"{f}/task/qrels/test.tsv"), "pairs (mine): collection.path: "),
-        (lambda s, f: s["mine"].update(method="encoder", encoder=f), "mine.encoder: there is no file {folder}/encoder.json"),
-        (lambda s, f: s.update(text={"use": "speeches-and-news", "max_tokens": 2000}, checkpoints=[PRETRAINED]),
-         "checkpoints (p): source.tokens: 4,096 are more than the text has: text.max_tokens is 2,000"),
+        (
+            lambda s, f: s["tasks"][0]["source"].update(path=f),
+            "tasks (own): source.path: the folder {folder} has no "
+            "corpus.jsonl and no queries.jsonl (nor with .gz); name its subfolder {folder}/task",
+        ),
+        (
+            lambda s, f: s["tasks"][0]["source"].update(split="dev"),
+            "tasks (own): source.split: the folder {folder}/task "
+            "has no qrels/dev.tsv (nor with .gz); splits there: test",
+        ),
+        (
+            lambda s, f: s["pairs"][0]["source"].update(path=f"{f}/task/qrels/test.tsv"),
+            "pairs (mine): source.path: {folder}/task/qrels/test.tsv must end with one of .parquet, .jsonl, .jsonl.gz",
+        ),
+        (
+            lambda s, f: s["pairs"][0]["collection"].update(path=f"{f}/task/qrels/test.tsv"),
+            "pairs (mine): collection.path: ",
+        ),
+        (
+            lambda s, f: s["mine"].update(method="encoder", encoder=f),
+            "mine.encoder: there is no file {folder}/encoder.json",
+        ),
+        (
+            lambda s, f: s.update(text={"use": "speeches-and-news", "max_tokens": 2000}, checkpoints=[PRETRAINED]),
+            "checkpoints (p): source.tokens: 4,096 are more than the text has: text.max_tokens is 2,000",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_entry_that_cannot_run_is_refused(tmp_path, capsys, change, line):
     path, folder, written = own(tmp_path)
     change(written, str(folder))

@@ -240,9 +240,16 @@ def llama(made):
     """The files of a tiny Llama with a tokenizer, as a repository has them: with formats that nobody here needs."""
     deterministic(0, threads=1)
     config = LlamaConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
-        vocab_size=VOCABULARY, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        vocab_size=VOCABULARY,
+        max_position_embeddings=64,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     folder = made.parent / "llama"
     model = AutoModelForCausalLM.from_config(config)
     model.save_pretrained(folder)
@@ -282,7 +289,8 @@ def test_a_model_of_the_hub_becomes_a_card_and_loads(loopback, llama, tmp_path, 
 def test_the_command_uses_the_token_and_writes_it_nowhere(loopback, llama, tmp_path, monkeypatch):
     loopback.publish("some/model", llama, branch="v1")
     loopback.repositories["model", "some/model"].gated = True
-    command = [sys.executable, "-m", "retscale", "checkpoint", "--spec", json.dumps(HUB), "--out", str(tmp_path / "x" / "card.json")]  # fmt: skip
+    options = ["--spec", json.dumps(HUB), "--out", str(tmp_path / "x" / "card.json")]
+    command = [sys.executable, "-m", "retscale", "checkpoint", *options]
     without = subprocess.run(command, capture_output=True, text=True, check=False)
     assert without.returncode == 1 and without.stderr.count("error: some/model is gated: accept its terms at") == 1
     assert "Traceback" not in without.stderr and not (tmp_path / "x" / "card.json").exists()
@@ -292,7 +300,8 @@ def test_the_command_uses_the_token_and_writes_it_nowhere(loopback, llama, tmp_p
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "HTTP 429; retry 1 in 2 s" in done.stderr and "resuming" in done.stderr
     record = json.loads((tmp_path / "x" / "card.record.json").read_text())
-    assert record["outputs"] and card_of(tmp_path / "x")["revision"] == loopback.repositories["model", "some/model"].branches["v1"]  # fmt: skip
+    assert record["outputs"]
+    assert card_of(tmp_path / "x")["revision"] == loopback.repositories["model", "some/model"].branches["v1"]
     written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(b"accepted" in data for data in [*written, done.stdout.encode(), done.stderr.encode()])
     assert {r.authorization for r in loopback.bodies("config.json")} == {"Bearer accepted"}
@@ -336,13 +345,27 @@ def test_a_repository_with_an_adapter_is_refused_before_anything_comes(loopback,
 
 
 def test_needed_files_prefer_safetensors_and_leave_the_rest():
-    both = ["config.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json",
-            "pytorch_model.bin", "tokenizer.json", "merges.txt", "README.md", "onnx/model.onnx", "original/params.json",
-            "consolidated.safetensors", "training_args.bin", "pytorch_model.bin.index.json"]  # fmt: skip
+    both = [
+        "config.json",
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "tokenizer.json",
+        "merges.txt",
+        "README.md",
+        "onnx/model.onnx",
+        "original/params.json",
+        "consolidated.safetensors",
+        "training_args.bin",
+        "pytorch_model.bin.index.json",
+    ]
     assert weight_files.needed(both) == sorted([*both[:4], "tokenizer.json", "merges.txt"])
     assert weight_files.needed(["config.json", "pytorch_model.bin", "flax_model.msgpack", "tokenizer.model"]) == [
-        "config.json", "pytorch_model.bin", "tokenizer.model",
-    ]  # fmt: skip
+        "config.json",
+        "pytorch_model.bin",
+        "tokenizer.model",
+    ]
     assert weight_files.has_weights(["pytorch_model.bin"]) and not weight_files.has_weights(
         ["model.safetensors.index.json", "config.json"]
     )
@@ -353,9 +376,16 @@ def test_gguf_gives_the_weights_of_the_file(made, tmp_path):
     gguf = pytest.importorskip("gguf")
     deterministic(0, threads=1)
     config = LlamaConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=4,
-        vocab_size=VOCABULARY, max_position_embeddings=64, tie_word_embeddings=False, rms_norm_eps=1e-5,
-    )  # fmt: skip
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        vocab_size=VOCABULARY,
+        max_position_embeddings=64,
+        tie_word_embeddings=False,
+        rms_norm_eps=1e-5,
+    )
     model = AutoModelForCausalLM.from_config(config).eval()
     path = tmp_path / "tiny.gguf"
     _write_gguf(gguf, path, model, load_tokenizer(made / "model"))
@@ -393,9 +423,17 @@ def _write_gguf(gguf, path, model, tokenizer):
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
     names = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
-    part = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-            "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-            "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}  # fmt: skip
+    part = {
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm",
+    }
     names |= {
         f"model.layers.{i}.{ours}": f"blk.{i}.{theirs}"
         for i in range(config.num_hidden_layers)
@@ -447,7 +485,7 @@ def test_checkpoint_config_states_tokens_once():
         {"kind": "pretrian"},
         {"colour": 1},
         {"learning_rate": float("nan")},
-    ],  # fmt: skip
+    ],
 )
 def test_pretrain_config_refuses_nonsense(change):
     with pytest.raises(ValidationError):

@@ -190,10 +190,16 @@ def test_a_table_edited_after_collect_is_refused(study):
         read_table(out / "collect.json", "scores")
 
 
-@pytest.mark.parametrize(("metric", "value", "fine"), [
-    ("p_mrr", -0.3, True), ("p_mrr", None, True), ("robustness_at_10", 0.2, True),
-    ("p_mrr", -1.1, False), ("robustness_at_10", -0.1, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("metric", "value", "fine"),
+    [
+        ("p_mrr", -0.3, True),
+        ("p_mrr", None, True),
+        ("robustness_at_10", 0.2, True),
+        ("p_mrr", -1.1, False),
+        ("robustness_at_10", -0.1, False),
+    ],
+)
 def test_what_tasks_with_instructions_have_besides_is_collected(study, metric, value, fine):
     spec, inputs, out, _ = study
     paths = [path for path in inputs["scores"] if path.stem == "alpha"]

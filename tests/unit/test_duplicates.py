@@ -26,12 +26,18 @@ def study(tmp_path, **changes):
         ("tasks", ["fiqa", {"use": "fiqa", "id": "again"}]),
         ("tasks", ["fiqa", {"use": "fiqa", "id": "again", "seed": 7, "licence": "other", "group": "g"}]),
         ("tasks", [{"id": "a", "source": FOLDER}, {"id": "b", "source": FOLDER | {"path": "./data/../data/mine/"}}]),
-        ("tasks", [{"id": "a", "source": FOLDER}, {"id": "b", "source": FOLDER | {"path": str(Path("data/mine").resolve())}}]),
+        (
+            "tasks",
+            [{"id": "a", "source": FOLDER}, {"id": "b", "source": FOLDER | {"path": str(Path("data/mine").resolve())}}],
+        ),
         ("pairs", ["boolq", {"use": "boolq", "id": "again", "origin": "elsewhere"}]),
         ("icl", [ITEMS | {"id": "a"}, ITEMS | {"id": "b", "note": "the same"}]),
-        ("checkpoints", [LADDER | {"id": id, "size": id, "source": {"kind": "local", "path": "m"}} for id in ("a", "b")]),
+        (
+            "checkpoints",
+            [LADDER | {"id": id, "size": id, "source": {"kind": "local", "path": "m"}} for id in ("a", "b")],
+        ),
     ],
-)  # fmt: skip
+)
 def test_two_ids_of_one_thing_are_refused_by_name(tmp_path, where, entries):
     with pytest.raises(UserError) as error:
         study(tmp_path, **{"recipes": ["own-mini"], "mine": {"negatives": 4, "top": 9}, where: entries})
@@ -48,6 +54,6 @@ def test_two_ids_of_one_thing_are_refused_by_name(tmp_path, where, entries):
         ("pairs", [{"use": "boolq", "id": id, "max_pairs": 600, "seed": seed} for id, seed in (("a", 0), ("b", 1))]),
         ("icl", [ITEMS | {"id": "a"}, ITEMS | {"id": "b", "shots": 5}]),
     ],
-)  # fmt: skip
+)
 def test_parts_and_other_settings_are_other_things(tmp_path, where, entries):
     assert len(getattr(study(tmp_path, **{where: entries}), where)) == 2

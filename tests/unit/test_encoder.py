@@ -160,7 +160,10 @@ def cased(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (module(2, type="sentence_transformers.models.Dense"), "modules.json: the modules Transformer, Pooling, Dense cannot"),
+        (
+            module(2, type="sentence_transformers.models.Dense"),
+            "modules.json: the modules Transformer, Pooling, Dense cannot",
+        ),
         (module(0, type="custom.NewTransformer"), "the modules custom.NewTransformer, Pooling, Normalize cannot"),
         (module(0, path="0_Transformer"), "modules.json: a model in 0_Transformer cannot"),
         (lambda folder: (folder / "modules.json").write_text("[{}]"), "modules.json is not a list of modules"),
@@ -170,9 +173,15 @@ def cased(folder: Path) -> None:
         (gone("1_Pooling/config.json"), "cannot read .*1_Pooling/config.json: No such file"),
         (edited("config.json", auto_map={"AutoModel": "modeling.X"}), r"custom code \(auto_map\) cannot"),
         (lambda folder: (folder / "adapter_config.json").write_text("{}"), "holds an adapter .* merge it first"),
-        (edited("config_sentence_transformers.json", similarity_fn_name="euclidean"), "the similarity 'euclidean' cannot"),
+        (
+            edited("config_sentence_transformers.json", similarity_fn_name="euclidean"),
+            "the similarity 'euclidean' cannot",
+        ),
         (edited("config_sentence_transformers.json", prompts={"passage": "p: "}), "a prompt 'passage' cannot"),
-        (edited("config_sentence_transformers.json", prompts={"x": "x: "}, default_prompt_name="x"), "default prompt 'x' cannot"),
+        (
+            edited("config_sentence_transformers.json", prompts={"x": "x: "}, default_prompt_name="x"),
+            "default prompt 'x' cannot",
+        ),
         (edited("config_sentence_transformers.json", truncate_dim=8), "truncate_dim cannot"),
         (edited("sentence_bert_config.json", modality_config={"text": {"method": "encode"}}), "modality_config"),
         (edited("sentence_bert_config.json", query_expansion={"length": 32}), "query_expansion"),
@@ -183,7 +192,7 @@ def cased(folder: Path) -> None:
         (gone("modules.json"), "has neither encoder.json .* nor modules.json"),
         (lambda folder: (folder / "config.json").write_text("{"), "cannot read .*config.json"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_reproduced_is_refused_by_its_file_before_a_model_is_loaded(bert, tmp_path, spoil, says):
     folder = theirs(bert, tmp_path / "theirs")
     source = EncoderFolder(path=str(folder))
@@ -251,7 +260,10 @@ def test_an_encoder_of_retscale_is_taken_as_its_encoder_json_says(bert, tmp_path
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "model.safetensors is not the file that encoder.json"),
+        (
+            lambda folder: (folder / "model.safetensors").write_bytes(b"x"),
+            "model.safetensors is not the file that encoder.json",
+        ),
         (gone("model.safetensors"), "model.safetensors is missing"),
         (edited("encoder.json", prompt=None), "encoder.json: prompt is missing; train this encoder again"),
         (edited("encoder.json", prompt={"suffix": "x"}), "prompt.suffix: extra inputs are not permitted"),
@@ -262,7 +274,7 @@ def test_an_encoder_of_retscale_is_taken_as_its_encoder_json_says(bert, tmp_path
         (edited("encoder.json", prompt_sha256="0" * 64), "texts become other tokens than in training"),
         (lambda folder: (folder / "encoder.json").write_text("[]"), "encoder.json: .*object"),
     ],
-)  # fmt: skip
+)
 def test_a_spoilt_encoder_of_retscale_is_refused(bert, tmp_path, spoil, says):
     folder = own(bert, tmp_path)
     spoil(folder)

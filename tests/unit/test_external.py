@@ -58,10 +58,19 @@ def test_a_byte_order_mark_and_windows_lines_do_no_harm(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda rows: [*rows, "small,FiQA2018,0.3,125000000,300000000000,test"], "line 6: small has a second value for fiqa; the first is .*line 2"),
+        (
+            lambda rows: [*rows, "small,FiQA2018,0.3,125000000,300000000000,test"],
+            "line 6: small has a second value for fiqa; the first is .*line 2",
+        ),
         (lambda rows: [*rows, "small,fiqa,0.3,125000000,300000000000,test"], "a second value for fiqa"),
-        (lambda rows: [*rows, "small,FiQA2019,0.3,125000000,300000000000,test"], "unknown task 'FiQA2019'; did you mean 'FiQA2018'"),
-        (lambda rows: [*rows, "other,scifact,25.4,1,1,test"], "line 6: the value 25.4 lies outside 0 to 1; percentages"),
+        (
+            lambda rows: [*rows, "small,FiQA2019,0.3,125000000,300000000000,test"],
+            "unknown task 'FiQA2019'; did you mean 'FiQA2018'",
+        ),
+        (
+            lambda rows: [*rows, "other,scifact,25.4,1,1,test"],
+            "line 6: the value 25.4 lies outside 0 to 1; percentages",
+        ),
         (lambda rows: [*rows, "other,scifact,-0.1,1,1,test"], "outside 0 to 1"),
         (lambda rows: [*rows, "other,scifact,nan,1,1,test"], "outside 0 to 1"),
         (lambda rows: [*rows, "other,scifact,inf,1,1,test"], "outside 0 to 1"),
@@ -69,7 +78,10 @@ def test_a_byte_order_mark_and_windows_lines_do_no_harm(tmp_path):
         (lambda rows: [*rows, "other,scifact,0.5,many,1,test"], "params is 'many', not a count"),
         (lambda rows: [*rows, "other,scifact,0.5,0,1,test"], "params is '0', not a count"),
         (lambda rows: [*rows, "other,scifact,0.5,1,inf,test"], "tokens is 'inf', not a count"),
-        (lambda rows: [*rows, "large,scifact,0.5,1000000001,,test"], "large has other parameters or tokens than at .*line 4"),
+        (
+            lambda rows: [*rows, "large,scifact,0.5,1000000001,,test"],
+            "large has other parameters or tokens than at .*line 4",
+        ),
         (lambda rows: [*rows, ",scifact,0.5,1,1,test"], "the model has no name"),
         (lambda rows: [*rows, "other,scifact,0.5"], "line 6: does not have the 6 cells"),
         (lambda rows: [*rows, "other,scifact,0.5,1,1,test,more"], "line 6: does not have the 6 cells"),
@@ -78,7 +90,7 @@ def test_a_byte_order_mark_and_windows_lines_do_no_harm(tmp_path):
         (lambda rows: rows[3:], "holds no value of a task of this study"),
         (lambda rows: [], "holds no value of a task of this study"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_refused(tmp_path, change, message):
     with pytest.raises(UserError, match=message):
         read(write(tmp_path, change(GOOD)), told())
@@ -189,10 +201,13 @@ def test_a_group_is_one_task_of_a_table(tmp_path):
         ("{table: a.csv}", "external.0.source: this key is required"),
         ("{table: a.txt, source: s}", "external.0.table"),
         ("{table: a.csv, source: s, colums: {}}", "unknown key; did you mean 'columns'"),
-        ("{table: a.csv, source: s, metric: recall_at_10}", "external.0.metric is recall_at_10, but fit.metric is ndcg_at_10"),
+        (
+            "{table: a.csv, source: s, metric: recall_at_10}",
+            "external.0.metric is recall_at_10, but fit.metric is ndcg_at_10",
+        ),
         ("{table: a.csv, source: s, tasks: {Fi: fica}}", "external.0.tasks.Fi: unknown task 'fica'"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_study_stops_before_any_job(tmp_path, external, message):
     with pytest.raises(UserError, match=message):
         study(tmp_path, external)

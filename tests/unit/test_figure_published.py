@@ -45,7 +45,7 @@ def inputs(tmp_path_factory):
     out = root / "external"
     out.mkdir()
     external_run({"headline": headline, "tables": [told.model_dump()]}, {"tables": [root / "table.csv"]}, out)
-    return {"collect": source, "fit": root / "fit" / "fit.json", "external": out / "external.json"}  # fmt: skip
+    return {"collect": source, "fit": root / "fit" / "fit.json", "external": out / "external.json"}
 
 
 def figure(inputs: dict, name: str, external: bool):

@@ -30,17 +30,26 @@ def study(tmp_path_factory):
 def llama(vocabulary):
     return LlamaModel(
         LlamaConfig(
-            vocab_size=vocabulary, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
-            num_key_value_heads=1, max_position_embeddings=32,
+            vocab_size=vocabulary,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            max_position_embeddings=32,
         )
-    )  # fmt: skip
+    )
 
 
 def bert(vocabulary):
     config = BertConfig(
-        vocab_size=vocabulary, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        vocab_size=vocabulary,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
         max_position_embeddings=32,
-    )  # fmt: skip
+    )
     return BertModel(config, add_pooling_layer=False)
 
 

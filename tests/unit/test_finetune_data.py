@@ -210,7 +210,7 @@ def test_examples_depend_on_no_hash_seed_and_no_order_of_files(study, tmp_path):
             capture_output=True,
             text=True,
             check=True,
-        ).stdout  # fmt: skip
+        ).stdout
         for folder, seed in ((study, "0"), (shuffled, "1"))
     }
     assert len(found) == 1

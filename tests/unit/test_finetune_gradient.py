@@ -94,9 +94,13 @@ def test_cached_gradients_see_the_same_dropout_twice(study, data):
     """Each chunk is encoded twice; were its dropout drawn anew, its gradient would not be that of its loss."""
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=98, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        vocab_size=98,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
         attention_dropout=0.5,
-    )  # fmt: skip
+    )
     model = LlamaModel(config).train()
     seeds = []
     found = gradient(model, data, micro=4, negatives="global", seeds=seeds)

@@ -59,8 +59,13 @@ def test_a_group_is_the_mean_of_its_tasks_and_counts_once():
     found, _ = marks()
     # alone .8; g1 .2, g2 .4, g3 .6: the group .4 whatever the number of queries, and the mean (.8 + .4) / 2
     assert found.loc["a"]["y"].round(12).to_dict() == {
-        "alone": 0.8, "g1": 0.2, "g2": 0.4, "g3": 0.6, "group": 0.4, MEAN: 0.6,
-    }  # fmt: skip
+        "alone": 0.8,
+        "g1": 0.2,
+        "g2": 0.4,
+        "g3": 0.6,
+        "group": 0.4,
+        MEAN: 0.6,
+    }
     assert found.loc[("b", MEAN), "y"] == pytest.approx(0.7)
     assert found.loc["a"]["n_queries"].to_dict()["group"] == 8 and found.loc[("a", MEAN), "n_queries"] == 10
     assert (found["missing"] == "").all()

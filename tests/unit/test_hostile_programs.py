@@ -181,7 +181,7 @@ def opens(path: Path) -> bool:
         "add_key": 248,
         "open_by_handle_at": 304,
         "io_setup": 206,
-    }.items(),  # fmt: skip
+    }.items(),
     ids=lambda call: call[0],
 )
 def test_kernel_interfaces_are_closed(number):

@@ -530,9 +530,15 @@ def test_a_cut_prompt_keeps_its_start_of_text(reader, tmp_path):
     assert table["output"].tolist() == generate(reader.decoder, reader.tokenizer, [prompt], new, 4096, "t")
 
 
-@pytest.mark.parametrize("context, room, expected", [
-    ([7, 1, 2], 3, [7, 1, 2]), ([7, 1, 2, 3], 3, [7, 2, 3]), ([7, 1, 2, 3], 1, [3]), ([1, 2, 3, 4], 3, [2, 3, 4]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "context, room, expected",
+    [
+        ([7, 1, 2], 3, [7, 1, 2]),
+        ([7, 1, 2, 3], 3, [7, 2, 3]),
+        ([7, 1, 2, 3], 1, [3]),
+        ([1, 2, 3, 4], 3, [2, 3, 4]),
+    ],
+)
 def test_what_a_cut_context_keeps(context, room, expected):
     assert cut(context, room, [7]) == expected
     assert cut(context, room, []) == context[-room:]
@@ -710,8 +716,12 @@ def test_a_category_with_a_missing_benchmark_is_absent_and_so_is_what_rests_on_i
 def test_every_version_of_the_gauntlet_has_its_tasks():
     counts = {name: len(catalog.suites()[name]) for name in catalog.gauntlets()}
     assert counts == {
-        "gauntlet-v0": 33, "gauntlet-v0.1": 49, "gauntlet-v0.2": 33, "gauntlet-v0.3": 31, "gauntlet-v0.3-code": 39
-    }  # fmt: skip
+        "gauntlet-v0": 33,
+        "gauntlet-v0.1": 49,
+        "gauntlet-v0.2": 33,
+        "gauntlet-v0.3": 31,
+        "gauntlet-v0.3-code": 39,
+    }
     for version, parts in catalog.gauntlets().items():
         assert all(set(names) <= set(parts["categories"]) for names in parts["averages"].values()), version
         for entry in catalog.expand([version], "icl"):
@@ -766,8 +776,13 @@ def test_the_catalog_pins_every_file_whose_hash_is_known(shared):
     for source in sources:
         assert source.revision in text and source.sha256 == known.get(source.file)
     assert {Path(source.file).stem for source in sources if source.sha256 is None} == {
-        "mmlu", "hellaswag", "squad", "coqa", "bbq", "bigbench_elementary_math_qa"
-    }  # fmt: skip
+        "mmlu",
+        "hellaswag",
+        "squad",
+        "coqa",
+        "bbq",
+        "bigbench_elementary_math_qa",
+    }
 
 
 def test_every_task_names_its_origin_and_its_licence_or_that_none_is_known():

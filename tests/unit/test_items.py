@@ -349,8 +349,10 @@ def test_a_killed_job_leaves_nothing_that_looks_finished(clone, tmp_path):
         server.hold.set()
         assert cli.main(call) == 0
     assert sorted(path.name for path in (tmp_path / "t").iterdir()) == [
-        "items.json", "items.jsonl", "items.record.json"
-    ]  # fmt: skip
+        "items.json",
+        "items.jsonl",
+        "items.record.json",
+    ]
 
 
 def test_a_fetched_file_that_changes_later_is_noticed(clone, tmp_path):

@@ -43,8 +43,17 @@ def test_every_metric_has_a_label_and_a_range():
 
 @pytest.mark.parametrize(
     "name",
-    ["recall_at_0", "recall_at_", "recall", "hits_at_10", "ndcg_at_10000", "p_mrr_at_10", "ndcg_at_10\n", "ndcg_at_\u0661"],
-)  # fmt: skip
+    [
+        "recall_at_0",
+        "recall_at_",
+        "recall",
+        "hits_at_10",
+        "ndcg_at_10000",
+        "p_mrr_at_10",
+        "ndcg_at_10\n",
+        "ndcg_at_\u0661",
+    ],
+)
 def test_what_is_no_metric_is_refused(name):
     assert metrics.metric(name) is None
     with pytest.raises(ValueError, match="must be one of ndcg_at_K, recall_at_K, .* with K from 1 to 9999"):

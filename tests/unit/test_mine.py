@@ -348,8 +348,11 @@ def test_skip_passes_over_the_best():
 
 
 def test_margin_passes_over_what_scores_above_a_share_of_the_lowest_positive():
-    everything = {row: score for query in [mined([("q", "cats mice dogs", "p4")], negatives=5)[0]["q"]]
-                  for row, score in zip(query["negatives"], query["scores"])}  # fmt: skip
+    everything = {
+        row: score
+        for query in [mined([("q", "cats mice dogs", "p4")], negatives=5)[0]["q"]]
+        for row, score in zip(query["negatives"], query["scores"])
+    }
     found, _ = mined([("q", "cats mice dogs", "p5"), ("q", "cats mice dogs", "p1")], negatives=2, margin=0.9)
     limit = 0.9 * min(everything["p1"], everything["p5"])
     allowed = [id for id, score in everything.items() if id not in ("p1", "p5") and score <= limit]

@@ -161,8 +161,10 @@ def test_an_embedding_does_not_depend_on_its_batch(kind, texts):
     _, folder, _, _ = kind
     model, tokenizer, prompt = load_backbone(folder, torch.float32), load_tokenizer(folder), Prompt(passage_length=30)
     for pooling in POOLINGS:
-        found = [encode(model, tokenizer, texts, prompt, "passage", pooling=pooling, tokens_per_batch=budget)
-                 for budget in (1, 64, 500, 10**6)]  # fmt: skip
+        found = [
+            encode(model, tokenizer, texts, prompt, "passage", pooling=pooling, tokens_per_batch=budget)
+            for budget in (1, 64, 500, 10**6)
+        ]
         assert max(np.abs(other - found[0]).max() for other in found[1:]) < TOLERANCE
         np.testing.assert_allclose(np.linalg.norm(found[0], axis=1), 1, atol=1e-6)
         assert np.abs(found[0][0] - found[0][1]).max() > 0.01  # the texts do differ
@@ -207,13 +209,20 @@ def test_what_is_no_decoder_goes_through_the_stages(name, tmp_path, texts):
     (places["data"] / "pairs.json").write_text(json.dumps(artifacts.pairs(id="random")))
     prompt = {"query_length": 8, "passage_length": 12, "bos": "add", "eos": "add"}
     finetune.run(
-        {"recipe": {"id": "r", "n_negatives": 2, "batch_queries": 8, "lr": 1e-3, "prompt": prompt},
-         "pairs": {"random": None}, "precision": "fp32", "seed": 0},
-        {"card": places["checkpoint"] / "card.json", "pairs": [places["data"] / "pairs.json"],
-         "negatives": [places["data"] / "negatives.parquet"]},
+        {
+            "recipe": {"id": "r", "n_negatives": 2, "batch_queries": 8, "lr": 1e-3, "prompt": prompt},
+            "pairs": {"random": None},
+            "precision": "fp32",
+            "seed": 0,
+        },
+        {
+            "card": places["checkpoint"] / "card.json",
+            "pairs": [places["data"] / "pairs.json"],
+            "negatives": [places["data"] / "negatives.parquet"],
+        },
         places["encoder"],
         places["state"],
-    )  # fmt: skip
+    )
     trained = encoders.load_encoder(places["encoder"] / "encoder.json", "fp32", 100)
     found = trained.embed(trained.tokens(texts, "passage"), "test")
     tokenizer = load_tokenizer(places["encoder"])
@@ -258,9 +267,11 @@ def test_packed_texts_do_not_see_each_other(pooling, tmp_path):
         hidden = model(input_ids=row, position_ids=positions, use_cache=False).last_hidden_state[0]
         spread = model(input_ids=row, use_cache=False).last_hidden_state[0]
     unpack = lambda states: torch.cat(
-        [torch.nn.functional.normalize(pool(x[None], torch.ones(1, len(x)), pooling), dim=-1)
-         for x in states.split([len(x) for x in ids])]
-    )  # fmt: skip
+        [
+            torch.nn.functional.normalize(pool(x[None], torch.ones(1, len(x)), pooling), dim=-1)
+            for x in states.split([len(x) for x in ids])
+        ]
+    )
     assert (unpack(hidden) - alone).abs().max() < TOLERANCE
     assert (unpack(spread)[1:] - alone[1:]).abs().max() > 0.01  # without restarts they would
 

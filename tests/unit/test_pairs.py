@@ -217,16 +217,25 @@ def test_tevatron_jsonl_is_read_without_its_script(loopback, tmp_path):
         return {"docid": str(i), "title": title, "text": f"text {i}"}
 
     rows = [
-        {"query_id": "1", "query": "a", "positive_passages": [passage(1), passage(2, "")], "negative_passages": [passage(3), passage(4)]},
+        {
+            "query_id": "1",
+            "query": "a",
+            "positive_passages": [passage(1), passage(2, "")],
+            "negative_passages": [passage(3), passage(4)],
+        },
         {"query_id": "2", "query": "b", "positive_passages": [passage(3)], "negative_passages": []},
         {"query_id": "3", "query": "c", "positive_passages": [], "negative_passages": [passage(5)]},
-    ]  # fmt: skip
+    ]
     packed = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
     loopback.publish("Tevatron/some", {"train.jsonl.gz": packed, "some.py": b"raise SystemExit('run')"}, kind="dataset")
     source = {
-        "kind": "hub", "repo": "Tevatron/some", "revision": "main", "files": ["train.jsonl.gz"],
-        "passage": "positive_passages", "negatives": "negative_passages",
-    }  # fmt: skip
+        "kind": "hub",
+        "repo": "Tevatron/some",
+        "revision": "main",
+        "files": ["train.jsonl.gz"],
+        "passage": "positive_passages",
+        "negatives": "negative_passages",
+    }
     facts = ran(tmp_path / "pairs", {"id": "t", "source": source})
     pairs, passages = (pd.read_parquet(tmp_path / "pairs" / f"{name}.parquet") for name in ("pairs", "passages"))
     text = passages.set_index("passage_id")["text"]
@@ -245,11 +254,15 @@ def test_a_cut_or_broken_jsonl_names_the_line(tmp_path):
     for name, content, line in (
         ("cut.jsonl.gz", whole[: len(whole) // 2], r"beyond line \d+: Compressed file ended"),
         ("bad.jsonl", b'{"query": "q", "positive": "p"}\n{"query"\n', "line 2: "),
-        ("utf8.jsonl", b'{"query": "q", "positive": "p"}\n{"query": "\xff", "positive": "p"}\n', "line 2: not UTF-8, byte 0xff at 11"),
+        (
+            "utf8.jsonl",
+            b'{"query": "q", "positive": "p"}\n{"query": "\xff", "positive": "p"}\n',
+            "line 2: not UTF-8, byte 0xff at 11",
+        ),
         ("list.jsonl", b'{"query": "q", "positive": "p"}\n7\n', "line 2: not an object"),
         ("half.jsonl", b'{"query": "a \\uD800", "positive": "p"}\n', "line 1: .*surrogates not allowed"),
         ("deep.jsonl", b"[" * 100_000 + b"\n", "line 1: "),
-    ):  # fmt: skip
+    ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=f"{name}.*{line}"):
             ran(tmp_path / f"{name}.out", {"id": "x", "source": {"kind": "file", "path": str(tmp_path / name)}})

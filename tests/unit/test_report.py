@@ -57,9 +57,19 @@ def drawn(root, source):
     pairs = {"id": "forum", "pairs": 900, "passages": 800, "rows": 1000, "excluded": {"passage in boolq": 100}}
     pairs |= {"held_out": {"alpha": 90}, "overlap": {"alpha": 7}}
     leaks = [
-        {"part": "queries", "texts": 60, "exact": {"queries": 2, "positives": 0}, "run": {"queries": 1, "positives": 4}},
-        {"part": "documents", "texts": 1234, "exact": {"queries": 0, "positives": 3}, "run": {"queries": 5, "positives": 1000}},
-    ]  # fmt: skip
+        {
+            "part": "queries",
+            "texts": 60,
+            "exact": {"queries": 2, "positives": 0},
+            "run": {"queries": 1, "positives": 4},
+        },
+        {
+            "part": "documents",
+            "texts": 1234,
+            "exact": {"queries": 0, "positives": 3},
+            "run": {"queries": 5, "positives": 1000},
+        },
+    ]
     leaks = [row | {"pairs": "forum"} for row in leaks]
     source = {"name": "speeches", "wheel": "w", "documents": 3, "tokens": 9999}
     mined = {"queries": 890, "negatives": 4, "passed": 12, "short": 5, "missing": 6}

@@ -59,9 +59,16 @@ def test_a_missing_key_is_named(stage):
             spec.read(json.dumps({k: v for k, v in GOOD[stage].items() if k != key}), stages.spec_model(stage))
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "not JSON"), ("[]", "must be a JSON object"), ("@/no/such", "cannot read"),
-    ('{"seed": 1, "seed": 2}', "the key 'seed' is given twice"), ('{"a": {"b": 1, "b": 1}}', "the key 'b' is given twice"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "must be a JSON object"),
+        ("@/no/such", "cannot read"),
+        ('{"seed": 1, "seed": 2}', "the key 'seed' is given twice"),
+        ('{"a": {"b": 1, "b": 1}}', "the key 'b' is given twice"),
+    ],
+)
 def test_what_is_no_spec_is_refused(text, message):
     with pytest.raises(UserError, match=f"--spec: {message}"):
         spec.read(text, stages.spec_model("mine"))
@@ -77,10 +84,9 @@ def test_the_help_of_every_stage_lists_the_keys_of_its_spec(capsys):
 
 
 def test_the_command_says_it_in_one_line_without_starting(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "retscale", "mine", "--spec", '{"negativs": 3}', "--pairs", "x", "--out", "y/negatives.parquet"],
-        cwd=tmp_path, capture_output=True, text=True,
-    )  # fmt: skip
+    options = ["--spec", '{"negativs": 3}', "--pairs", "x", "--out", "y/negatives.parquet"]
+    command = [sys.executable, "-m", "retscale", "mine", *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == "retscale mine: error: --spec: negativs: unknown key; did you mean 'negatives'?\n"
     assert not list(tmp_path.iterdir())

@@ -423,9 +423,18 @@ def test_an_id_that_yaml_takes_for_a_fraction_is_refused(tmp_path):
 def test_words_and_numbers_are_what_they_look_like(tmp_path):
     text = "{a: no, b: on, c: true, d: 1e-3, e: 2e12, f: 1.0, g: 2024-01-01, h: .5, i: -3, j: ~, yes: off}"
     assert study_yaml.read(written(tmp_path, text)) == {
-        "a": "no", "b": "on", "c": True, "d": 0.001, "e": 2 * 10**12, "f": 1.0, "g": "2024-01-01", "h": 0.5, "i": -3,
-        "j": None, "yes": "off",
-    }  # fmt: skip
+        "a": "no",
+        "b": "on",
+        "c": True,
+        "d": 0.001,
+        "e": 2 * 10**12,
+        "f": 1.0,
+        "g": "2024-01-01",
+        "h": 0.5,
+        "i": -3,
+        "j": None,
+        "yes": "off",
+    }
 
 
 @pytest.mark.parametrize("value", ["yes", "true", "8.5", "'8'", "8.0"])

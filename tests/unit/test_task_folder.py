@@ -49,7 +49,11 @@ PLAIN = [[["a", "T", "é x"], ["b", "", "y"]], [["1", "q"]], [["1", "b", 2], ["1
         {},
         {"suffix": ".gz"},
         {"corpus": "\n" + CORPUS.replace("\n", "\n\n"), "qrels": QRELS + "\n"},
-        {"corpus": CORPUS.replace("\n", "\r\n"), "queries": QUERIES.replace("\n", "\r\n"), "qrels": QRELS.replace("\n", "\r\n")},
+        {
+            "corpus": CORPUS.replace("\n", "\r\n"),
+            "queries": QUERIES.replace("\n", "\r\n"),
+            "qrels": QRELS.replace("\n", "\r\n"),
+        },
         {"corpus": b"\xef\xbb\xbf" + CORPUS.encode(), "queries": "\ufeff" + QUERIES, "qrels": "\ufeff" + QRELS},
         {"qrels": QRELS.split("\n", 1)[1]},
         {"qrels": "1 0 b 2\n1 0 a 0\n"},
@@ -58,8 +62,20 @@ PLAIN = [[["a", "T", "é x"], ["b", "", "y"]], [["1", "q"]], [["1", "b", 2], ["1
         {"corpus": CORPUS.replace('"T"', '"T", "metadata": {"year": 3}').replace('"b",', '"b", "title": null,')},
         {"queries": QUERIES.replace('"1"', "1")},
     ],
-    ids=["plain", "gz", "blank lines", "crlf", "byte-order mark", "no header", "trec", "trec by tabs", "other header", "metadata", "number"],
-)  # fmt: skip
+    ids=[
+        "plain",
+        "gz",
+        "blank lines",
+        "crlf",
+        "byte-order mark",
+        "no header",
+        "trec",
+        "trec by tabs",
+        "other header",
+        "metadata",
+        "number",
+    ],
+)
 def test_however_it_is_written_it_is_the_same_collection(tmp_path, written):
     found = made(folder(tmp_path / "x", **written))
     assert values(found) == PLAIN
@@ -74,29 +90,52 @@ HEADER = "corpus-id\tquery-id\tscore\nb\t1\t2\na\t1\t0\n"
     [
         ({"qrels": HEADER}, {"test.tsv: columns by the header (corpus-id, query-id, score)": 2}),
         ({"qrels": "\ufeff\n" + HEADER}, {"test.tsv: columns by the header (corpus-id, query-id, score)": 2}),
-        ({"qrels": HEADER.upper().replace("A\t", "a\t").replace("B\t", "b\t")}, {"test.tsv: columns by the header (CORPUS-ID, QUERY-ID, SCORE)": 2}),
+        (
+            {"qrels": HEADER.upper().replace("A\t", "a\t").replace("B\t", "b\t")},
+            {"test.tsv: columns by the header (CORPUS-ID, QUERY-ID, SCORE)": 2},
+        ),
         ({"qrels": HEADER.replace("\t", " ")}, {"test.tsv: columns by the header (corpus-id, query-id, score)": 2}),
-        ({"qrels": "Score\tDoc ID\tqid\n2\tb\t1\n0\ta\t1\n"}, {"test.tsv: columns by the header (Score, Doc ID, qid)": 2}),
-        ({"qrels": "topic iter docno rel\n1 0 b 2\n1 0 a 0\n"}, {"test.tsv: columns by the header (topic, iter, docno, rel)": 2}),
-        ({"qrels": "qid\tpid\tgrade\tby\n1\tb\t2\tme\n1\ta\t0\t\n"}, {"test.tsv: columns by the header (qid, pid, grade, by)": 2}),
+        (
+            {"qrels": "Score\tDoc ID\tqid\n2\tb\t1\n0\ta\t1\n"},
+            {"test.tsv: columns by the header (Score, Doc ID, qid)": 2},
+        ),
+        (
+            {"qrels": "topic iter docno rel\n1 0 b 2\n1 0 a 0\n"},
+            {"test.tsv: columns by the header (topic, iter, docno, rel)": 2},
+        ),
+        (
+            {"qrels": "qid\tpid\tgrade\tby\n1\tb\t2\tme\n1\ta\t0\t\n"},
+            {"test.tsv: columns by the header (qid, pid, grade, by)": 2},
+        ),
         ({"qrels": "cid\tqid\tlabel\nb\t1\t2\na\t1\t0\n"}, {"test.tsv: column cid taken as the document": 2}),
         ({"qrels": "query-id\tcorpus-id\tgain\n1\tb\t2\n1\ta\t0\n"}, {"test.tsv: column gain taken as the score": 2}),
-        ({"qrels": "left\tright\tscore\n1\tb\t2\n1\ta\t0\n"}, {"test.tsv: columns by position, since the header (left, right, score) names neither query nor document": 2}),
+        (
+            {"qrels": "left\tright\tscore\n1\tb\t2\n1\ta\t0\n"},
+            {
+                "test.tsv: columns by position, since the header (left, right, score) names neither query nor document": 2
+            },
+        ),
         ({"qrels": "query-id\tcorpus-id\tgrade\n1\tb\t2\t\n1\ta\t0\n"}, {}),
         ({"qrels": "\n\n" + QRELS}, {}),
         ({"qrels": '"query-id"\t"corpus-id"\t"score"\n1\tb\t2\n1\ta\t0\n'}, {}),
         ({"qrels": QRELS.replace("\t", ",")}, {"test.tsv: columns separated by commas": 2}),
         ({"qrels": '1, "b", 2\n1, "a", 0\n'}, {"test.tsv: columns separated by commas": 2}),
         ({"corpus": CORPUS.replace("_id", "id")}, {"corpus.jsonl: `id` read as `_id`": 2}),
-        ({"queries": QUERIES.replace("_id", "id").replace("text", "query")}, {"queries.jsonl: `query` read as `text`": 2, "queries.jsonl: `id` read as `_id`": 2}),
+        (
+            {"queries": QUERIES.replace("_id", "id").replace("text", "query")},
+            {"queries.jsonl: `query` read as `text`": 2, "queries.jsonl: `id` read as `_id`": 2},
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_columns_and_keys_are_taken_for_is_said(tmp_path, written, says, capsys):
     found = made(folder(tmp_path / "x", **written))
     assert values(found) == PLAIN
     assert found["notes"]["assumed"] == found["record"]["assumed"] == says
     printed = capsys.readouterr().err.splitlines()
-    assert printed == [*(f"task t: assumed: {what} ({n})" for what, n in says.items()), "task t: dropped: query without judgment (1)"]  # fmt: skip
+    assert printed == [
+        *(f"task t: assumed: {what} ({n})" for what, n in says.items()),
+        "task t: dropped: query without judgment (1)",
+    ]
 
 
 def test_ids_with_commas_between_blanks_are_whole(tmp_path):
@@ -123,13 +162,24 @@ def bad(text: str, **part) -> pytest.param:
 @pytest.mark.parametrize(
     ("part", "says"),
     [
-        bad("corpus.jsonl, line 3: not UTF-8, byte 0xe9 at 25", corpus=CORPUS.encode() + b'{"_id": "c", "text": "caf\xe9"}'),
-        bad("corpus.jsonl, line 2: not an object with _id and text", corpus=CORPUS.replace('"text": "y"', '"txt": "y"')),
+        bad(
+            "corpus.jsonl, line 3: not UTF-8, byte 0xe9 at 25",
+            corpus=CORPUS.encode() + b'{"_id": "c", "text": "caf\xe9"}',
+        ),
+        bad(
+            "corpus.jsonl, line 2: not an object with _id and text", corpus=CORPUS.replace('"text": "y"', '"txt": "y"')
+        ),
         bad("corpus.jsonl, line 2: not an object with _id", corpus=CORPUS.replace('"_id": "b", ', "")),
         bad("line 2: not an object with _id and text (the id None is", corpus=CORPUS.replace('"b"', "null")),
         bad("line 2: not an object with _id and text (the id '' is", corpus=CORPUS.replace('"b"', '""')),
-        bad("line 2: not an object with _id and text (no 'text' among _id, title, contents)", corpus=CORPUS.replace('"text": "y"', '"title": "T", "contents": "y"')),
-        bad("line 1: not an object with _id and text (no 'text' among _id, title)", queries=QUERIES.replace("text", "title")),
+        bad(
+            "line 2: not an object with _id and text (no 'text' among _id, title, contents)",
+            corpus=CORPUS.replace('"text": "y"', '"title": "T", "contents": "y"'),
+        ),
+        bad(
+            "line 1: not an object with _id and text (no 'text' among _id, title)",
+            queries=QUERIES.replace("text", "title"),
+        ),
         bad("line 2: not an object with _id and text (title", corpus=CORPUS.replace('"b",', '"b", "title": NaN,')),
         bad("title and text must be strings", corpus=CORPUS.replace('"y"', '["y"]')),
         bad("line 2: not an object with _id and text (title and text must be", corpus=CORPUS.replace('"y"', "0")),
@@ -137,30 +187,56 @@ def bad(text: str, **part) -> pytest.param:
         bad("line 2: not JSON: 'utf-8' codec can't encode", corpus=CORPUS.replace('"y"', r'"\ud800"')),
         bad("line 3: not an object but a list", corpus=CORPUS + "[1, 2]\n"),
         bad("line 2: not JSON", queries=QUERIES.replace("}\n", "}\n{", 1)),
-        bad("line 1: longer than 100 bytes", corpus=f'[{CORPUS.replace(chr(10), " ")}{" " * 100}]'),
-        bad("line 2: expected query, document and score separated by tabs (the score 1.5", qrels="1\tb\t2\n1\ta\t1.5\n"),
-        bad("line 1: expected query, document and score separated by tabs (the score 20261121101500000000 is", qrels="1\tb\t20261121101500000000\n"),
+        bad("line 1: longer than 100 bytes", corpus=f"[{CORPUS.replace(chr(10), ' ')}{' ' * 100}]"),
+        bad(
+            "line 2: expected query, document and score separated by tabs (the score 1.5", qrels="1\tb\t2\n1\ta\t1.5\n"
+        ),
+        bad(
+            "line 1: expected query, document and score separated by tabs (the score 20261121101500000000 is",
+            qrels="1\tb\t20261121101500000000\n",
+        ),
         bad("line 1: expected query, document and score separated by tabs (could not", qrels="1\tb\tmany\n"),
         bad("line 2: expected query, document and score", qrels="1\tb\t2\nb\n"),
-        bad("line 1: expected query, document and score separated by tabs (the header (query-id, corpus-id) names no score)", qrels="query-id\tcorpus-id\n1\tb\n"),
-        bad("line 1: expected query, document and score separated by tabs (the header (qid, docid, document, rel) names more than one document)", qrels="qid\tdocid\tdocument\trel\n1\tb\ty\t2\n"),
-        bad("line 3: expected query, document and score separated by tabs (2 columns under a header of 3)", qrels="query-id\tcorpus-id\tscore\n1\tb\t2\n1\ta\t\n"),
-        bad("line 2: expected query, document and score separated by tabs (4 columns under a header of 3)", qrels="query-id\tcorpus-id\tscore\n1\tb\t2\tx\n"),
+        bad(
+            "line 1: expected query, document and score separated by tabs (the header (query-id, corpus-id) names no score)",
+            qrels="query-id\tcorpus-id\n1\tb\n",
+        ),
+        bad(
+            "line 1: expected query, document and score separated by tabs (the header (qid, docid, document, rel) names more than one document)",
+            qrels="qid\tdocid\tdocument\trel\n1\tb\ty\t2\n",
+        ),
+        bad(
+            "line 3: expected query, document and score separated by tabs (2 columns under a header of 3)",
+            qrels="query-id\tcorpus-id\tscore\n1\tb\t2\n1\ta\t\n",
+        ),
+        bad(
+            "line 2: expected query, document and score separated by tabs (4 columns under a header of 3)",
+            qrels="query-id\tcorpus-id\tscore\n1\tb\t2\tx\n",
+        ),
         bad("line 4: expected query, document and score separated by tabs (could not", qrels=QRELS + QRELS),
-        bad("test.tsv: 2 of 2 judgments name an unknown query, such as 'b', while the ids are like '1'; the columns of query and document seem to be swapped: the other way round, 2 name both", qrels=HEADER.split("\n", 1)[1]),
-        bad("test.tsv: 2 of 3 judgments name an unknown document, such as 'a.txt', while the ids are like 'a'; are they of another collection?", qrels=QRELS.replace("a", "a.txt") + "1\tz\t1\n"),
+        bad(
+            "test.tsv: 2 of 2 judgments name an unknown query, such as 'b', while the ids are like '1'; the columns of query and document seem to be swapped: the other way round, 2 name both",
+            qrels=HEADER.split("\n", 1)[1],
+        ),
+        bad(
+            "test.tsv: 2 of 3 judgments name an unknown document, such as 'a.txt', while the ids are like 'a'; are they of another collection?",
+            qrels=QRELS.replace("a", "a.txt") + "1\tz\t1\n",
+        ),
         bad("the document id 'a' occurs more than once", corpus=CORPUS.replace('"b"', '"a"')),
         bad("the query id '1' occurs more than once", queries=QUERIES.replace('"2"', '"1"')),
         bad("query '1', document 'b' is judged twice", qrels=QRELS + "1\tb\t1\n"),
         bad("1 of 1 judgments name an unknown document, such as 'B', while the ids are like 'a'", qrels="1\tB\t1\n"),
-        bad("none of the 1 relevant documents is in the corpus, which begins with 'a', while they begin with 'B'", qrels="1\ta\t0\n1\tB\t1\n"),
+        bad(
+            "none of the 1 relevant documents is in the corpus, which begins with 'a', while they begin with 'B'",
+            qrels="1\ta\t0\n1\tB\t1\n",
+        ),
         bad("no judgment is above 0", qrels="1\tb\t0\n"),
         bad("1 of 1 judgments name an unknown query, such as '9', while the ids are like '1'", qrels="9\tb\t1\n"),
         bad("has no query left ({'query without judgment': 2})", qrels=""),
         bad("has no query left ({'judgment of an unknown query': 2})", queries=""),
         bad("has no document left", corpus=""),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_meant_is_refused(tmp_path, part, says, monkeypatch):
     monkeypatch.setattr(jsonl, "LINE", 100)
     with pytest.raises(UserError, match=re.escape(says)) as error:

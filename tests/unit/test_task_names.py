@@ -53,12 +53,15 @@ def test_every_name_of_mteb_means_one_entry():
     [
         (["scifact"], {"SciFact": "scifact", "scifact": "scifact"}),
         ([{"use": "scifact", "source": {"kind": "folder", "path": "/a"}}], {"SciFact": "scifact"}),
-        ([{"use": "scifact", "id": "mine", "source": {"kind": "folder", "path": "/a"}}], {"SciFact": "mine", "scifact": "mine"}),
+        (
+            [{"use": "scifact", "id": "mine", "source": {"kind": "folder", "path": "/a"}}],
+            {"SciFact": "mine", "scifact": "mine"},
+        ),
         ([{"use": "scifact", "id": "few", "max_queries": 5}], {"SciFact": "few", "scifact": "few"}),
         (["scifact", {"use": "scifact", "id": "few", "max_queries": 5}], {"SciFact": "scifact"}),
         (["nq"], {"NQ": "nq", "SciFact": None, "scifact": None, "CQADupstackRetrieval": None, "cqadupstack": None}),
     ],
-)  # fmt: skip
+)
 def test_published_tables_find_a_task_under_any_of_its_names(tmp_path, tasks, means):
     found = names.published(study(tmp_path, tasks=tasks))
     assert {name: found[name] for name in means} == means

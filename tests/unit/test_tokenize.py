@@ -133,9 +133,16 @@ def test_golden_ids_in_full(tmp_path):
     assert ids_of(tokenizer, bos="add", eos="add")[0] == [[1, 269, 269, 268, 259, 198, 172, 2], [1, 269, 2], [1, 2]]
 
 
-@pytest.mark.parametrize("config", [{"add_eos_token": True}, {"add_bos_token": True, "add_eos_token": True},
-                                    {"add_bos_token": False}, {"tokenizer_class": "LlamaTokenizer"},
-                                    {"tokenizer_class": "LlamaTokenizer", "add_eos_token": True}])  # fmt: skip
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"add_eos_token": True},
+        {"add_bos_token": True, "add_eos_token": True},
+        {"add_bos_token": False},
+        {"tokenizer_class": "LlamaTokenizer"},
+        {"tokenizer_class": "LlamaTokenizer", "add_eos_token": True},
+    ],
+)
 def test_add_and_none_do_not_depend_on_what_the_tokenizers_files_ask_for(tmp_path, config):
     llama(tmp_path, **config)
     tokenizer = load_tokenizer(tmp_path)
@@ -172,9 +179,15 @@ def test_files_that_cut_or_pad_of_themselves_change_nothing(tmp_path):
     edit(
         tmp_path / "tokenizer.json",
         truncation={"direction": "Left", "max_length": 3, "strategy": "LongestFirst", "stride": 0},
-        padding={"strategy": {"Fixed": 9}, "direction": "Left", "pad_to_multiple_of": None, "pad_id": 0,
-                 "pad_type_id": 0, "pad_token": "<unk>"},
-    )  # fmt: skip
+        padding={
+            "strategy": {"Fixed": 9},
+            "direction": "Left",
+            "pad_to_multiple_of": None,
+            "pad_id": 0,
+            "pad_type_id": 0,
+            "pad_token": "<unk>",
+        },
+    )
     assert ids_of(load_tokenizer(tmp_path), query_length=5) == want == ([[1, 269, 269, 268, 259], [1, 269], [1]], 1)
 
 
@@ -213,9 +226,19 @@ def test_special_tokens_that_leave_no_room_are_refused(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"query_prefix": "q: "}, {"passage_prefix": "q: "}, {"query_length": 127}, {"passage_length": 127},
-     {"query_suffix": "]"}, {"passage_suffix": "]"}, {"bos": "none"}, {"bos": "add"}, {"eos": "none"}, {"eos": "add"}],
-)  # fmt: skip
+    [
+        {"query_prefix": "q: "},
+        {"passage_prefix": "q: "},
+        {"query_length": 127},
+        {"passage_length": 127},
+        {"query_suffix": "]"},
+        {"passage_suffix": "]"},
+        {"bos": "none"},
+        {"bos": "add"},
+        {"eos": "none"},
+        {"eos": "add"},
+    ],
+)
 def test_a_fingerprint_changes_with_each_key_of_the_prompt(tmp_path, change):
     llama(tmp_path)
     tokenizer = load_tokenizer(tmp_path)

@@ -132,11 +132,21 @@ def start(
         world |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port()}
     return [
         warm.Process(
-            _train, job, given, out, kept, every, term if rank == processes - 1 else None,
-            environment={**os.environ, **world, **({"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {})},
+            _train,
+            job,
+            given,
+            out,
+            kept,
+            every,
+            term if rank == processes - 1 else None,
+            environment={
+                **os.environ,
+                **world,
+                **({"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {}),
+            },
         )
         for rank in range(processes)
-    ]  # fmt: skip
+    ]
 
 
 def _train(job: dict, given: dict, out: Path, kept: Path, every: float, term: int | None) -> None:

@@ -69,9 +69,16 @@ def test_a_data_set_added_trains_only_the_recipes_that_use_it(clone):
     assert clone.plan() == {}
     clone.edit("config/smoke.yaml", ONE_DATA_SET, TWO_DATA_SETS)
     assert clone.plan() == {
-        "pairs": 1, "mine": 1, "finetune": 1, "evaluate_small_after_8": 1, "leakage": 1, "collect": 1, "fit": 1,
-        "figure": 7, "report": 1,
-    }  # fmt: skip
+        "pairs": 1,
+        "mine": 1,
+        "finetune": 1,
+        "evaluate_small_after_8": 1,
+        "leakage": 1,
+        "collect": 1,
+        "fit": 1,
+        "figure": 7,
+        "report": 1,
+    }
 
 
 def test_data_sets_in_another_order_change_nothing(clone):

@@ -11,9 +11,18 @@ from retscale.icl.kernel import call
 
 FOLDER = "/program"  # the only one that can be written
 SYSTEM = (
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store", "/gnu/store", "/etc/alternatives",
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/opt",
+    "/nix/store",
+    "/gnu/store",
+    "/etc/alternatives",
     "/etc/ld.so.cache",
-)  # fmt: skip
+)
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 NEW_ROOT, OLD_ROOT = "/tmp", "/.old"  # where the new one is built, and where the old one lies in it until the end
 MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 2, 4, 4096, 16384, 1 << 18, 2

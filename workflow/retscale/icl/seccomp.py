@@ -13,6 +13,8 @@ import struct
 from retscale.icl.kernel import call
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}  # as the kernel's audit names them
+# Several calls of one kind share a line.
+# fmt: off
 DENIED = {  # system call: its number on each of them
     # sockets, so also those of other users' services that are files
     "socket": (41, 198), "connect": (42, 203), "bind": (49, 200), "listen": (50, 201), "accept": (43, 202),
@@ -34,7 +36,8 @@ DENIED = {  # system call: its number on each of them
     "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427), "bpf": (321, 280),
     "perf_event_open": (298, 241), "userfaultfd": (323, 282), "fanotify_init": (300, 262), "keyctl": (250, 219),
     "add_key": (248, 217), "request_key": (249, 218),
-}  # fmt: skip
+}
+# fmt: on
 CLONE, CLONE3, SOCKETPAIR = (56, 220), (435, 435), (53, 199)
 NEW_NAMESPACES = 0x7E020000  # clone's flags: mount, cgroup, uts, ipc, user, pid, net
 X32 = 0x40000000  # numbers from here on are x86_64's second table

@@ -11,19 +11,22 @@ from retscale.errors import UserError
 from retscale.model.precision import Precision
 from retscale.model.threads import Threads
 
+# With one language per line these two lists would fill two screens.
+# fmt: off
 # Lucene's list for English, those of the library stop-words for others.
 StopWords = Literal[
     "none", "english", "arabic", "bulgarian", "catalan", "czech", "danish", "dutch", "finnish", "french", "german",
     "greek", "gujarati", "hebrew", "hindi", "hungarian", "indonesian", "italian", "malaysian", "norwegian", "persian",
     "polish", "portuguese", "romanian", "russian", "slovak", "spanish", "swedish", "turkish", "ukrainian", "vietnamese",
-]  # fmt: skip
+]
 # The stemmers of Snowball; `porter` is the first of English, `english` its successor.
 Stemmer = Literal[
     "none", "english", "porter", "arabic", "armenian", "basque", "catalan", "czech", "danish", "dutch", "esperanto",
     "estonian", "finnish", "french", "german", "greek", "hindi", "hungarian", "indonesian", "irish", "italian",
     "lithuanian", "nepali", "norwegian", "persian", "polish", "portuguese", "romanian", "russian", "serbian", "sesotho",
     "spanish", "swedish", "tamil", "turkish", "yiddish",
-]  # fmt: skip
+]
+# fmt: on
 
 
 class MineConfig(Strict):

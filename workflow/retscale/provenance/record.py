@@ -23,9 +23,22 @@ from retscale.common.machine import cores
 from retscale.errors import UserError
 
 PACKAGES = [
-    "torch", "transformers", "tokenizers", "accelerate", "peft", "datasets", "mteb", "numpy", "scipy", "pandas", "pyarrow",
-    "matplotlib", "seaborn", "numba", "snakemake",
-]  # fmt: skip
+    "torch",
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "peft",
+    "datasets",
+    "mteb",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "seaborn",
+    "numba",
+    "snakemake",
+]
 
 
 Name = Annotated[str, Field(pattern=r"^[^\x00]+$")]
