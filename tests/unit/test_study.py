@@ -9,7 +9,7 @@ import yaml
 
 from retscale.common import wheel
 from retscale.errors import UserError
-from retscale.study import catalog, check, figures, load, preflight, schema, specs
+from retscale.study import catalog, check, figure_needs, load, preflight, schema, specs
 from retscale.study import yaml as study_yaml
 from retscale.study.study import Study
 
@@ -375,7 +375,7 @@ def test_figures_without_points_are_left_out_and_refused_where_asked_for(tmp_pat
         with pytest.raises(UserError) as error:
             load.study(written(tmp_path, data | {"figures": {name: {}}}))
         assert f"figures.{name} would be empty: " in str(error.value)
-    assert any(reason in figures.missing_for(load.study(written(tmp_path, data)), name) for name in empty)
+    assert any(reason in figure_needs.missing_for(load.study(written(tmp_path, data)), name) for name in empty)
 
 
 def test_given_negatives_need_a_field_that_holds_them(tmp_path):

@@ -15,11 +15,11 @@ from retscale.model.load import readable
 from retscale.provenance import hash_cache
 
 
-def obtain(job: Spec, source: Gguf, text: Path | None, out: Path) -> ModelFolder:
+def obtain(spec: Spec, source: Gguf, text: Path | None, out: Path) -> ModelFolder:
     """Write model/ in float32. Raises UserError if the file is missing or cannot be read."""
     path = source.path()
     if not path.is_file():
-        raise UserError(f"the file {path} of the checkpoint {job.id!r} is missing; correct `file`")
+        raise UserError(f"the file {path} of the checkpoint {spec.id!r} is missing; correct `file`")
     if importlib.util.find_spec("gguf") is None:
         raise UserError("reading GGUF files needs the package gguf; install it with: pip install gguf")
     from gguf import GGUFReader
@@ -45,7 +45,7 @@ def obtain(job: Spec, source: Gguf, text: Path | None, out: Path) -> ModelFolder
         _require_all_read(path, tensors, model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return ModelFolder(folder, job.tokens, card={"revision": f"sha256:{hash_cache.sha256(path)}"})
+    return ModelFolder(folder, spec.tokens, card={"revision": f"sha256:{hash_cache.sha256(path)}"})
 
 
 def _require_all_read(path: Path, tensors: list, model: PreTrainedModel) -> None:

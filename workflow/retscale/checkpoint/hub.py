@@ -15,7 +15,7 @@ _LICENSE = re.compile(r"^license:[ \t]*[\"']?([\w.+-]+)[\"']?[ \t]*\r?$", re.M)
 LONGEST_HEADER = 2**22  # bytes; some contain the results of a whole benchmark
 
 
-def obtain(job: Spec, source: Hub, text: Path | None, out: Path) -> ModelFolder:
+def obtain(spec: Spec, source: Hub, text: Path | None, out: Path) -> ModelFolder:
     """Download what is not in the cache yet. Raises UserError if it is not available."""
 
     def select(names: list[str]) -> list[str]:
@@ -32,7 +32,7 @@ def obtain(job: Spec, source: Hub, text: Path | None, out: Path) -> ModelFolder:
     card = {"revision": download.commit, "hub_licence": _license(download.folder / README)}
     return ModelFolder(
         download.folder,
-        job.tokens,
+        spec.tokens,
         card,
         sha256={name: digest for name, digest in download.sha256.items() if name != README},
     )

@@ -25,26 +25,26 @@ HELDOUT_BLOCKS = 256
 LOGITS_CHUNK = 256
 
 
-def obtain(job: Spec, source: Pretrain, text: Path | None, out: Path) -> ModelFolder:
+def obtain(spec: Spec, source: Pretrain, text: Path | None, out: Path) -> ModelFolder:
     """Train and write model/ (float32 safetensors) and log.jsonl. Raises UserError if the text is too short or training
     diverges."""
     if text is None:
-        raise UserError(f"the checkpoint {job.id!r} is pretrained here and needs a text; give --text")
+        raise UserError(f"the checkpoint {spec.id!r} is pretrained here and needs a text; give --text")
     stream = np.load(text.parent / "tokens.npy", mmap_mode="r")
     heldout = np.load(text.parent / "heldout.npy")
     tokenizer = load_tokenizer(text.parent / "tokenizer")
     n_blocks = source.tokens // source.block_length
     if n_blocks * source.block_length + 1 > len(stream):
         raise UserError(
-            f"the checkpoint {job.id!r} needs {source.tokens:,} tokens, but the text has {len(stream):,}; "
+            f"the checkpoint {spec.id!r} needs {source.tokens:,} tokens, but the text has {len(stream):,}; "
             "lower its tokens, or add sources to `text` (no token is seen twice)"
         )
-    deterministic(job.seed, job.threads)
-    device, dtype = devices.device(), devices.dtype(job.precision)
+    deterministic(spec.seed, spec.threads)
+    device, dtype = devices.device(), devices.dtype(spec.precision)
     model = build(source, len(tokenizer), tokenizer.eos_token_id).to(device)
     started = time.perf_counter()
     with (out / "log.jsonl").open("w", encoding="utf-8") as log:
-        loss = train(model, blocks(stream, n_blocks, source.block_length), source, job.seed, dtype, job.id, log)
+        loss = train(model, blocks(stream, n_blocks, source.block_length), source, spec.seed, dtype, spec.id, log)
     seconds = time.perf_counter() - started
     heldout_blocks = blocks(
         heldout, min(HELDOUT_BLOCKS, (len(heldout) - 1) // source.block_length), source.block_length

@@ -16,23 +16,23 @@ from retscale.model.weight_files import hashes
 SOURCES = {"hub": hub.obtain, "local": local.obtain, "gguf": gguf.obtain, "pretrain": pretrain.obtain}
 
 
-def run(spec: dict, inputs: dict[str, Path], out: Path) -> dict:
+def run(values: dict, inputs: dict[str, Path], out: Path) -> dict:
     """Write card.json, and model/ unless the model already exists elsewhere."""
-    job = Spec.model_validate(spec)
-    obtained = SOURCES[job.source.kind](job, job.source, inputs.get("text"), out)
+    spec = Spec.model_validate(values)
+    obtained = SOURCES[spec.source.kind](spec, spec.source, inputs.get("text"), out)
     load = load_causal_lm if is_causal(obtained.folder) else load_backbone
     model = load(obtained.folder, torch.bfloat16)  # only to count parameters; half the memory of float32
     n_params = count_params(model)
-    compare(job, model, read_tokenizer(obtained.folder), n_params["total"])
+    compare(spec, model, read_tokenizer(obtained.folder), n_params["total"])
     card = {
-        "id": job.id,
-        "source": job.source.model_dump(mode="json"),
+        "id": spec.id,
+        "source": spec.source.model_dump(mode="json"),
         "revision": None,
         "n_params": n_params,
         "n_tokens": obtained.n_tokens,
         "flops": None if obtained.n_tokens is None else flops(n_params["total"], obtained.n_tokens),
         "tokens_per_param": None if obtained.n_tokens is None else obtained.n_tokens / n_params["total"],
-        "schedule_finished": job.schedule_finished,
+        "schedule_finished": spec.schedule_finished,
         "max_length": max_length(model.config),
         "model": "model" if obtained.folder.parent == out else str(obtained.folder),
         "files": obtained.sha256 or hashes(obtained.folder),

@@ -9,8 +9,8 @@ from retscale.model.tokenize import own_ends
 from retscale.model.vocabulary import check_rows
 
 
-def compare(job: Spec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n_params: int) -> None:
-    """Raises UserError for the first value that differs from what `job` states, if there is no padding token, or for a
+def compare(spec: Spec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n_params: int) -> None:
+    """Raises UserError for the first value that differs from what `spec` states, if there is no padding token, or for a
     token outside the model's vocabulary.
     """
     actual = {
@@ -19,15 +19,15 @@ def compare(job: Spec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
         "max_length": (max_length(model.config), "tokens of context"),
     }
     for key, (value, unit) in actual.items():
-        stated = getattr(job, key)
+        stated = getattr(spec, key)
         if stated is not None and stated != value:
             count = "no limit to its" if value is None else f"{value:,}"
             raise UserError(
-                f"the checkpoint {job.id!r} has {count} {unit}, but its entry says {stated:,}; "
+                f"the checkpoint {spec.id!r} has {count} {unit}, but its entry says {stated:,}; "
                 f"correct {key}, or its repository, revision or file"
             )
-    _compare_tokenizer(job.id, job.tokenizer, tokenizer, job.source.kind != "pretrain")
-    check_rows(f"the checkpoint {job.id!r}", tokenizer, actual["vocab_size"][0])
+    _compare_tokenizer(spec.id, spec.tokenizer, tokenizer, spec.source.kind != "pretrain")
+    check_rows(f"the checkpoint {spec.id!r}", tokenizer, actual["vocab_size"][0])
 
 
 def _compare_tokenizer(id: str, stated: Tokenizer, tokenizer: PreTrainedTokenizerBase, needs_pad: bool) -> None:

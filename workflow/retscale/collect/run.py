@@ -27,7 +27,7 @@ CURVE_COLUMNS = ["checkpoint", "recipe", "step", "queries", "task", "metric", "v
 AVERAGE_COLUMNS = ["checkpoint", "gauntlet", "kind", "name", "score", "stderr", "missing"]
 
 
-def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
+def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     """Read `cards`, `encoders`, those `given` (made elsewhere), `scores`, `kept` and `icl` (lists of JSON files) into tables.
 
     These are `checkpoints`, `training` (the logs beside the encoders), `scores` and `per_query` of the last encoders,
@@ -37,41 +37,41 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     Rows are sorted, so the tables do not depend on the order of the inputs. `file` is relative to the study's
     results folder, the deepest folder that holds every input.
     """
-    config = Spec.model_validate(spec)
+    spec = Spec.model_validate(values)
     names = ("cards", "encoders", "given", "scores", "kept", "icl")
     paths = {name: [Path(path) for path in inputs.get(name, [])] for name in names}
     if not (paths["cards"] and paths["encoders"] and paths["scores"]):
         raise UserError("collect needs at least one card, one encoder and one evaluation, but the study names none")
     root = Path(os.path.commonpath([path.parent for group in paths.values() for path in group]))
 
-    checkpoints = read_cards(config, paths["cards"], paths["given"], root)
-    training = read_training(config, paths["encoders"], root, checkpoints)
-    scores, per_query = read_scores(config, paths["scores"], root, checkpoints)
-    curves = read_curves(config, paths["kept"], root, checkpoints, training, scores)
+    checkpoints = read_cards(spec, paths["cards"], paths["given"], root)
+    training = read_training(spec, paths["encoders"], root, checkpoints)
+    scores, per_query = read_scores(spec, paths["scores"], root, checkpoints)
+    curves = read_curves(spec, paths["kept"], root, checkpoints, training, scores)
     icl = read_icl(paths["icl"], root, checkpoints)
-    require_complete(config, scores)
+    require_complete(spec, scores)
 
     tables = {"checkpoints": checkpoints, "training": training, "scores": scores, "per_query": per_query}
     tables |= {"curves": curves, "icl": icl}
-    tables["icl_averages"] = average_icl(config, icl)
-    study = config.model_dump(include=set(StudySummary.model_fields))
+    tables["icl_averages"] = average_icl(spec, icl)
+    study = spec.model_dump(include=set(StudySummary.model_fields))
     counts = {name: len(table) for name, table in tables.items()}
     write_tables(out / "collect.json", CollectSummary, tables, study | {"rows": counts})
     return {"rows": counts}
 
 
-def read_cards(config: Spec, cards: list[Path], given: list[Path], root: Path) -> pd.DataFrame:
+def read_cards(spec: Spec, cards: list[Path], given: list[Path], root: Path) -> pd.DataFrame:
     """One row per checkpoint, and one per encoder made elsewhere (`given`)."""
     files, rows = {}, []
     for path in [*cards, *given]:
-        row = card_row(path, config.checkpoints) if path in cards else given_encoder_row(path)
+        row = card_row(path, spec.checkpoints) if path in cards else given_encoder_row(path)
         require_unique(files, (row["checkpoint"],), path)
         rows.append(row | {"file": relative(path, root)})
     table = pd.DataFrame(rows)
     return table.sort_values("checkpoint", ignore_index=True)
 
 
-def read_training(config: Spec, paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.DataFrame:
+def read_training(spec: Spec, paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.DataFrame:
     """One row per line of each encoder's log.
 
     `file` is the log; unlike elsewhere its hash is left out, for the log holds times and so differs from run to run.
@@ -80,21 +80,21 @@ def read_training(config: Spec, paths: list[Path], root: Path, checkpoints: pd.D
     for path in paths:
         identity, log, lines = training_rows(path)
         require_unique(files, tuple(identity.values()), path)
-        require_in_study(identity, config, checkpoints, path)
+        require_in_study(identity, spec, checkpoints, path)
         rows += [row | {"file": relative(log, root)} for row in lines]
     return pd.DataFrame(rows).sort_values(["checkpoint", "recipe", "step"], ignore_index=True)
 
 
 def read_scores(
-    config: Spec, paths: list[Path], root: Path, checkpoints: pd.DataFrame
+    spec: Spec, paths: list[Path], root: Path, checkpoints: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One row per checkpoint, recipe, task and metric; and one row per query with all metrics."""
     files, rows, queries = {}, [], []
     for path in progress(paths, "scores", unit="files"):
         identity, scores_of_file, per_query = score_rows(path)
         require_unique(files, tuple(identity.values()), path)
-        require_in_study(identity, config, checkpoints, path)
-        source = {"seed": config.seed, "file": relative(path, root), "sha256": sha256(path)}
+        require_in_study(identity, spec, checkpoints, path)
+        source = {"seed": spec.seed, "file": relative(path, root), "sha256": sha256(path)}
         rows += [row | source for row in scores_of_file]
         queries.append(per_query)
     require_same_metrics(rows, files)
@@ -108,7 +108,7 @@ def read_scores(
 
 
 def read_curves(
-    config: Spec,
+    spec: Spec,
     paths: list[Path],
     root: Path,
     checkpoints: pd.DataFrame,
@@ -123,7 +123,7 @@ def read_curves(
     for path in progress(paths, "curves", unit="files"):
         identity, scores_of_file = kept_rows(path)
         require_unique(files, tuple(identity.values()), path)
-        require_in_study(identity, config, checkpoints, path)
+        require_in_study(identity, spec, checkpoints, path)
         source = {"file": relative(path, root), "sha256": sha256(path)}
         rows += [row | source for row in scores_of_file]
     if not rows:
@@ -155,13 +155,13 @@ def read_icl(paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.Dat
     return table[CHECKPOINT_COLUMNS + ICL_COLUMNS].sort_values(["checkpoint", "task"], ignore_index=True)
 
 
-def average_icl(config: Spec, icl: pd.DataFrame) -> pd.DataFrame:
+def average_icl(spec: Spec, icl: pd.DataFrame) -> pd.DataFrame:
     """One row per checkpoint and category or average of each version of the gauntlet; an absent one names what is missing."""
     table = []
     for checkpoint, rows in icl[icl["score"].notna()].groupby("checkpoint"):
         errors = rows["stderr"].astype(float) / (1 - rows["baseline"].astype(float))
         scores = dict(zip(rows["task"], zip(rows["score"].astype(float), errors)))
-        for version, gauntlet in config.averages.items():
+        for version, gauntlet in spec.averages.items():
             for average in averages(scores, gauntlet.model_dump()):
                 row = {"checkpoint": checkpoint, "gauntlet": version, **average._asdict()}
                 table.append(row | {"missing": ", ".join(average.missing)})
@@ -177,10 +177,10 @@ def require_card(checkpoint: str, checkpoints: pd.DataFrame, path: Path) -> None
         raise UserError(f"{path} is of checkpoint {checkpoint!r}, which has no card among the inputs")
 
 
-def require_in_study(identity: dict, config: Spec, checkpoints: pd.DataFrame, path: Path) -> None:
+def require_in_study(identity: dict, spec: Spec, checkpoints: pd.DataFrame, path: Path) -> None:
     """Refuse a result of a checkpoint or recipe that this study does not have."""
     require_card(identity["checkpoint"], checkpoints, path)
-    recipes = [GIVEN] if identity["checkpoint"] in config.encoders else config.recipes
+    recipes = [GIVEN] if identity["checkpoint"] in spec.encoders else spec.recipes
     if identity["recipe"] not in recipes:
         lacks = f"which this study lacks{hint(identity['recipe'], recipes)}"
         raise UserError(f"{path} is of recipe {identity['recipe']!r}, {lacks}")
@@ -216,9 +216,9 @@ def require_same_queries(per_query: pd.DataFrame, files: dict[tuple, Path]) -> N
                 )
 
 
-def require_complete(config: Spec, scores: pd.DataFrame) -> None:
+def require_complete(spec: Spec, scores: pd.DataFrame) -> None:
     """Refuse an encoder that lacks a task, unless it is part of a group, which then has no score."""
-    alone = {name for name, parts in (config.headline | config.in_domain).items() if parts == [name]}
+    alone = {name for name, parts in (spec.headline | spec.in_domain).items() if parts == [name]}
     for (checkpoint, recipe), rows in scores.groupby(["checkpoint", "recipe"]):
         missing = sorted(alone - set(rows["task"]))
         if missing:

@@ -18,22 +18,22 @@ from retscale.model.tokenize import fingerprint
 from retscale.model.vocabulary import check_rows
 
 
-def run(spec: dict, inputs: dict, out: Path) -> dict:
+def run(values: dict, inputs: dict, out: Path) -> dict:
     """Check the folder, which stays where it is, and record how it makes vectors and the hashes of its files.
 
     Raises UserError if a file is not the one that the folder lists, or if its vectors could not be reproduced.
     """
-    job = Spec.model_validate(spec)
-    folder = job.source.folder().resolve()
+    spec = Spec.model_validate(values)
+    folder = spec.source.folder().resolve()
     description = describe(folder)
     files = {name: sha256(folder / name) for name in description.files}
     for name, listed in description.files.items():
         if listed not in (None, files[name]):
             raise UserError(f"{folder / name} is not the file that encoder.json beside it lists; get a complete copy")
     tokenizer, model = load_tokenizer(folder), load_backbone(folder, torch.float32)  # UserError if they cannot be
-    check_rows(f"the encoder {job.id!r}", tokenizer, model.get_input_embeddings().num_embeddings)
+    check_rows(f"the encoder {spec.id!r}", tokenizer, model.get_input_embeddings().num_embeddings)
     card = {
-        "checkpoint": job.id,
+        "checkpoint": spec.id,
         "recipe": {"id": GIVEN},
         "folder": str(folder),
         "files": files,

@@ -16,22 +16,22 @@ from retscale.external.table import Row, read_all
 COLUMNS = ["model", "task", "y", "n_params", "n_tokens", "flops", "source", "origin", "line", "file", "sha256"]
 
 
-def run(spec: dict, inputs: dict[str, list[Path]], out: Path) -> dict:
+def run(values: dict, inputs: dict[str, list[Path]], out: Path) -> dict:
     """One row per model and task of the study, and a `mean` for each model that has the whole headline.
 
     FLOPs are 6ND where a table states both. `file` is relative to the study's results, as elsewhere.
     """
-    config = Spec.model_validate(spec)
+    spec = Spec.model_validate(values)
     results, paths, rows_of_tables, tables = out.parent.parent, inputs["tables"], [], []
-    for path, published, (rows, elsewhere) in zip(paths, config.tables, read_all(paths, config.tables), strict=True):
+    for path, published, (rows, elsewhere) in zip(paths, spec.tables, read_all(paths, spec.tables), strict=True):
         source = {"source": published.source, "file": os.path.relpath(path, results), "sha256": sha256(path)}
         rows_of_tables += [point(row) | source for row in rows]
         tables.append(source | {"models": len({row.model for row in rows}), "rows": len(rows), "elsewhere": elsewhere})
     points = pd.DataFrame(rows_of_tables, columns=COLUMNS)
-    means, incomplete = headline_means(points, config.headline)
+    means, incomplete = headline_means(points, spec.headline)
     points = pd.concat([points, means], ignore_index=True).sort_values(["model", "task"], ignore_index=True)
     points = points.astype(dict.fromkeys(("n_params", "n_tokens", "flops"), float))
-    summary = {"headline": config.headline, "tables": tables, "absent": incomplete}
+    summary = {"headline": spec.headline, "tables": tables, "absent": incomplete}
     write_tables(out / "external.json", ExternalSummary, {"external": points}, summary)
     return {"rows": len(points), "elsewhere": [table["elsewhere"] for table in tables]}
 

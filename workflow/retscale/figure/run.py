@@ -11,17 +11,17 @@ from retscale.figure.data import Tables
 from retscale.figure.figures import FIGURES, draw
 
 
-def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
-    """Draw the figure `spec["name"]` from `collect` (collect.json), `fit` (fit.json) and, if given, `external` into `out`."""
-    job = Spec.model_validate(spec)
-    if job.name not in FIGURES:
-        raise UserError(f"unknown figure {job.name!r}; there are {', '.join(FIGURES)}")
+def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
+    """Draw the figure of `spec` into `out` from `collect` (collect.json), `fit` (fit.json) and, if given, `external`."""
+    spec = Spec.model_validate(values)
+    if spec.name not in FIGURES:
+        raise UserError(f"unknown figure {spec.name!r}; there are {', '.join(FIGURES)}")
     external = Path(inputs["external"]) if inputs.get("external") else None
     tables = Tables(Path(inputs["collect"]), Path(inputs["fit"]), external)
-    with matplotlib.rc_context(style.rc(job)):
-        drawn = draw(job.name, tables, job)
-        drawn.marks.to_csv(out / f"{job.name}.csv", index=False, lineterminator="\n")
-        (out / f"{job.name}.md").write_text(drawn.caption.strip() + "\n", encoding="utf-8")
-        (out / f"{job.name}.txt").write_text(" ".join(drawn.alt.split()) + "\n", encoding="utf-8")
-        style.save(drawn.figure, out, job.name, drawn.title, tables.stamp())
+    with matplotlib.rc_context(style.rc(spec)):
+        drawn = draw(spec.name, tables, spec)
+        drawn.marks.to_csv(out / f"{spec.name}.csv", index=False, lineterminator="\n")
+        (out / f"{spec.name}.md").write_text(drawn.caption.strip() + "\n", encoding="utf-8")
+        (out / f"{spec.name}.txt").write_text(" ".join(drawn.alt.split()) + "\n", encoding="utf-8")
+        style.save(drawn.figure, out, spec.name, drawn.title, tables.stamp())
     return {"marks": len(drawn.marks)}

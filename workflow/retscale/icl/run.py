@@ -40,29 +40,29 @@ class Reader:
     seed: int
 
 
-def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
+def run(values: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Score each task of `spec`, yielding its name when its files are written."""
-    job = Spec.model_validate(spec)
+    spec = Spec.model_validate(values)
     card = Card.read(inputs["card"])
-    if card.id != job.checkpoint:
+    if card.id != spec.checkpoint:
         raise UserError(
-            f"--card: {inputs['card']} is of the checkpoint {card.id!r}, but the spec says {job.checkpoint!r}; "
+            f"--card: {inputs['card']} is of the checkpoint {card.id!r}, but the spec says {spec.checkpoint!r}; "
             "correct one of them"
         )
     use_threads(job.threads)
     folder = inputs["card"].parent / card.model
     tokenizer = load_tokenizer(folder)
-    model = load_causal_lm(folder, dtype(job.precision)).to(device())
+    model = load_causal_lm(folder, dtype(spec.precision)).to(device())
     decoder = Decoder(model, tokenizer.pad_token_id)
-    reader = Reader(decoder, tokenizer, card.max_length, job.tokens_per_batch, job.seed)
+    reader = Reader(decoder, tokenizer, card.max_length, spec.tokens_per_batch, spec.seed)
     files = {path.parent.name: path for path in inputs.get("tasks", [])}
-    for name, task in job.tasks.items():
+    for name, task in spec.tasks.items():
         try:
             result, table = evaluate(task, name, files.get(name), reader)
         except UserError as error:
             raise UserError(f"in-context task {name!r} on {folder}: {error}") from None
         table.to_parquet(out / f"{name}.parquet", index=False)
-        result = {"checkpoint": job.checkpoint, "task": name, **result}
+        result = {"checkpoint": spec.checkpoint, "task": name, **result}
         IclResult.write(out / f"{name}.json", result)
         yield name
 

@@ -10,10 +10,10 @@ from retscale.items.card import ItemsCard
 from retscale.items.config import Spec
 
 
-def run(spec: dict, inputs: dict, out: Path) -> None:
+def run(values: dict, inputs: dict, out: Path) -> None:
     """Fetch the file that `spec` names; raises UserError if it cannot be fetched or is not the pinned one."""
-    job = Spec.model_validate(spec)
-    source = job.source
+    spec = Spec.model_validate(values)
+    source = spec.source
     location = f"{source.path_in_repo()} of {source.url()} at {source.revision}"
     say(f"fetching {location}")
     try:
@@ -30,5 +30,5 @@ def run(spec: dict, inputs: dict, out: Path) -> None:
             f"{location} has the sha256 {digest}, but {source.sha256} is pinned; it is not the released file"
         )
     (out / "items.jsonl").write_bytes(content)
-    metadata = {"id": job.id, "from": location, "blob": blob, "sha256": digest, "lines": content.count(b"\n")}
+    metadata = {"id": spec.id, "from": location, "blob": blob, "sha256": digest, "lines": content.count(b"\n")}
     ItemsCard.write(out / "items.json", metadata)

@@ -35,12 +35,12 @@ SCHEMA = pa.schema(
 )
 
 
-def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
+def run(values: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Compare each task of `spec` with all training data, yielding its name when its files are written."""
     numbers = Numbers()
     training = {key: fingerprints(texts, numbers) for path in inputs["pairs"] for key, texts in read_training(path)}
     numbers.closed = True
-    for name, path in by_task(Spec.model_validate(spec).tasks, inputs["tasks"]):
+    for name, path in by_task(Spec.model_validate(values).tasks, inputs["tasks"]):
         card = TaskCard.read(path)
         texts = {"queries": card.queries, "documents": card.documents}
         counts, tables = {}, []

@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from retscale.model.encoder import Encoder
 
 
-def run(spec: dict, inputs: dict, out: Path) -> dict:
+def run(values: dict, inputs: dict, out: Path) -> dict:
     """Notes: see `mine`."""
-    config = Spec.model_validate(spec)
+    spec = Spec.model_validate(values)
     folder = Path(inputs["pairs"]).parent
     rank, guide = by_bm25, None
-    if config.method == "given":
+    if spec.method == "given":
         rank = by_given(folder / "given.parquet")
-    elif config.method == "encoder":
-        rank = by_encoder(encoder("encoder", config, inputs), out)
-    if config.guide:
+    elif spec.method == "encoder":
+        rank = by_encoder(encoder("encoder", spec, inputs), out)
+    if spec.guide:
         from retscale.mine.guide import guided
 
-        guide = guided(encoder("guide", config, inputs), out)
+        guide = guided(encoder("guide", spec, inputs), out)
     table, counts = mine(
-        pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "passages.parquet"), config, rank, guide
+        pd.read_parquet(folder / "pairs.parquet"), pd.read_parquet(folder / "passages.parquet"), spec, rank, guide
     )
     pq.write_table(table.replace_schema_metadata({"facts": json.dumps(counts)}), out / "negatives.parquet")
     if counts["short"]:
@@ -45,15 +45,15 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
     return counts
 
 
-def encoder(name: str, config: Spec, inputs: dict) -> "Encoder":
+def encoder(name: str, spec: Spec, inputs: dict) -> "Encoder":
     """The encoder whose encoder.json is the input `name`."""
     if name not in inputs:
         raise UserError(f"mine: this spec needs --{name}, the encoder.json of an encoder")
     from retscale.model.device import use_threads
     from retscale.model.encoder import load_encoder
 
-    use_threads(config.threads)
-    return load_encoder(inputs[name], config.precision, config.tokens_per_batch)
+    use_threads(spec.threads)
+    return load_encoder(inputs[name], spec.precision, spec.tokens_per_batch)
 
 
 def mine(

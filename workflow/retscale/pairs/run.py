@@ -82,34 +82,34 @@ def select(
     return table, passages, negatives.dropna().astype("str"), excluded, overlap
 
 
-def run(spec: dict, inputs: dict, out: Path) -> dict:
-    config = Spec.model_validate(spec)
-    tests = held_out.read(config.exclude, config.held_out, inputs.get("tests", []))
-    rows_of_pairs, revision = open_rows(config.source)
-    collection_texts, collection_revision = open_rows(config.collection) if config.collection else ((), None)
-    if config.collection:
-        collection_texts = passages_in(collection_texts, config.collection)
+def run(values: dict, inputs: dict, out: Path) -> dict:
+    spec = Spec.model_validate(values)
+    tests = held_out.read(spec.exclude, spec.held_out, inputs.get("tests", []))
+    rows_of_pairs, revision = open_rows(spec.source)
+    collection_texts, collection_revision = open_rows(spec.collection) if spec.collection else ((), None)
+    if spec.collection:
+        collection_texts = passages_in(collection_texts, spec.collection)
     pairs, passages, given_negatives, excluded, overlap = select(
-        triples(rows_of_pairs, config.source), Excluder(tests, config.near_words, config.near_share), collection_texts
+        triples(rows_of_pairs, spec.source), Excluder(tests, spec.near_words, spec.near_share), collection_texts
     )
     n_rows = len(pairs) + sum(excluded.values())
     if pairs.empty:
         raise UserError(f"none of {n_rows} rows gives a training pair; left out: {dict(excluded)}")
     usable = len(pairs)
-    if config.max_pairs is not None and config.max_pairs < usable:
-        chosen = np.random.default_rng(config.seed).permutation(usable)[: config.max_pairs]
+    if spec.max_pairs is not None and spec.max_pairs < usable:
+        chosen = np.random.default_rng(spec.seed).permutation(usable)[: spec.max_pairs]
         pairs = pairs.iloc[np.sort(chosen)].reset_index(drop=True)
     collection = pd.DataFrame(sorted(passages.items()), columns=["passage_id", "text"], dtype="str")
     pairs.to_parquet(out / "pairs.parquet", index=False)
     collection.to_parquet(out / "passages.parquet", index=False)
     names = ["pairs.parquet", "passages.parquet"]
-    if config.source.negatives:
+    if spec.source.negatives:
         given_negatives[given_negatives["query_id"].isin(pairs["query_id"])].to_parquet(
             out / "given.parquet", index=False
         )
         names.append("given.parquet")
     card = {
-        "id": config.id,
+        "id": spec.id,
         "rows": n_rows,
         "excluded": dict(sorted(excluded.items())),
         "held_out": {name: len(set(tests[name])) for name in sorted(tests)},

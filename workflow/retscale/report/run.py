@@ -34,13 +34,13 @@ from retscale.text.card import TextCard
 FIT_TABLES = ("points", "icl_points", "trends", "parameters", "correlations", "effects", "pairs", "ablation")
 
 
-def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
+def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     """Write report.html from `figures` (with SVG, caption, alt text beside), `collect`, `fit`, `tasks`, `pairs`, `leakage`.
 
     `text` (text.json) is given only if checkpoints were pretrained here, `external` only if the study adds published
     results. All other inputs are hashed and listed.
     """
-    config = Spec.model_validate(spec)
+    spec = Spec.model_validate(values)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -50,12 +50,12 @@ def run(spec: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     )
     renamed = {"number": _number, "interval": _interval, "p": p_value}
     environment.filters |= renamed | {filter.__name__: filter for filter in (count, counted, scientific, short, inline)}
-    page = environment.get_template("template.html").render(template_values(config, inputs))
+    page = environment.get_template("template.html").render(template_values(spec, inputs))
     (out / "report.html").write_text(page, encoding="utf-8")
     return {"bytes": len(page.encode())}
 
 
-def template_values(config: Spec, inputs: dict) -> dict:
+def template_values(spec: Spec, inputs: dict) -> dict:
     """Everything that the template shows."""
     collect, fit = Path(inputs["collect"]), Path(inputs["fit"])
     study, fitted = CollectSummary.read(collect), FitSummary.read(fit)
@@ -75,16 +75,16 @@ def template_values(config: Spec, inputs: dict) -> dict:
     )
     scores = read_table(collect, "scores")
     ties = scores.groupby("task")["ties"].max()
-    tasks = [described(TaskCard.read(Path(path)), config.tasks) for path in paths_of(inputs, "tasks")]
+    tasks = [described(TaskCard.read(Path(path)), spec.tasks) for path in paths_of(inputs, "tasks")]
     tasks = [task | {"odd": odd(task["notes"]), "ties": int(ties.get(task["id"], 0))} for task in tasks]
-    training = [described(PairsCard.read(Path(path)), config.pairs) for path in paths_of(inputs, "pairs")]
+    training = [described(PairsCard.read(Path(path)), spec.pairs) for path in paths_of(inputs, "pairs")]
     return {
         "study": study,
         "over": averaged_over(study),
         "shown": shown_tasks(study),
         "in_domain": [] if in_domain(MEAN, study) else list(study.in_domain),
         "averages": [MEAN, *study.groups],
-        "config": config,
+        "spec": spec,
         "metric": metric,
         "percent": percent,
         "main": main,
@@ -95,13 +95,13 @@ def template_values(config: Spec, inputs: dict) -> dict:
         "figures": [figure(Path(path)) for path in paths_of(inputs, "figures")],
         "claims": claims(tables, main, fitted.form, options.near, list(study.headline)),
         "growth_rule": GROWTH_RULE,
-        "scores": score_table(checkpoints, scored, study, config),
+        "scores": score_table(checkpoints, scored, study, spec),
         "absent": rows(tables["points"].query("missing != ''")),
         "instruction_metrics": INSTRUCTION,
         "following": rows(scores[scores["metric"].isin(INSTRUCTION)]),
         "external": external(Path(inputs["external"])) if inputs.get("external") else None,
-        "icl": icl_table(checkpoints, tables["icl_points"], config),
-        "icl_tasks": icl_tasks(read_table(collect, "icl"), config),
+        "icl": icl_table(checkpoints, tables["icl_points"], spec),
+        "icl_tasks": icl_tasks(read_table(collect, "icl"), spec),
         "icl_averages": icl_averages(checkpoints, read_table(collect, "icl_averages")),
         "trends": rows(tables["trends"].sort_values(["recipe", "schedule", "slope"], ascending=[True, True, False])),
         "forms": [FORMS[name] for name in tables["trends"]["form"].unique()],
@@ -115,7 +115,7 @@ def template_values(config: Spec, inputs: dict) -> dict:
         "leakage": [Leakage.read(Path(path)) for path in paths_of(inputs, "leakage")],
         "models": {
             name: description
-            for name, description in sorted(config.checkpoints.items())
+            for name, description in sorted(spec.checkpoints.items())
             if description.licence or description.origin
         },
         "hashes": hashes(inputs),
@@ -174,7 +174,7 @@ def odd(notes: dict[str, dict[str, int]]) -> str:
     return "; ".join(f"{name}: {words}" for name, words in parts.items() if words)
 
 
-def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: CollectSummary, config: Spec) -> dict:
+def score_table(checkpoints: pd.DataFrame, points: pd.DataFrame, study: CollectSummary, spec: Spec) -> dict:
     """One row per checkpoint: facts, the means of each recipe with their intervals, and each task of the main recipe.
 
     The scores of an encoder made elsewhere are in the columns of the main recipe.
@@ -227,7 +227,7 @@ def external(path: Path) -> dict:
     }
 
 
-def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: Spec) -> dict:
+def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, spec: Spec) -> dict:
     """One row per checkpoint: the mean in-context score and each task's."""
     values = {(point.checkpoint, point.task): point.score for point in icl.itertuples()}
     tasks = sorted(set(icl[icl["file"].notna()]["task"]))
@@ -238,7 +238,7 @@ def icl_table(checkpoints: pd.DataFrame, icl: pd.DataFrame, config: Spec) -> dic
     }
 
 
-def icl_tasks(icl: pd.DataFrame, config: Spec) -> list[dict]:
+def icl_tasks(icl: pd.DataFrame, spec: Spec) -> list[dict]:
     """One row per in-context task: size, baseline, widest interval of its score, what is odd about it, its source."""
     table = []
     for task, rows in icl.groupby("task"):
@@ -258,7 +258,7 @@ def icl_tasks(icl: pd.DataFrame, config: Spec) -> list[dict]:
             )
         half = (rows["high"].astype(float) - rows["low"].astype(float)).max() / 2
         baseline = rows["baseline"].astype(float).iloc[0]
-        description = config.icl.get(task, Described())
+        description = spec.icl.get(task, Described())
         table.append(
             {
                 "task": task,

@@ -7,7 +7,7 @@ from retscale.collect.means import MEAN
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION
-from retscale.study import catalog, duplicates, figures, names, validation
+from retscale.study import catalog, duplicates, figure_needs, names, validation
 from retscale.study.study import Study
 
 # What the rules for the evaluations of small tasks, and for those with kept encoders, are called.
@@ -141,7 +141,7 @@ def _curves(study: Study, file: str) -> None:
 
 def _figures(study: Study, file: str) -> None:
     for name in study.file.figures if "figures" in study.file.model_fields_set else ():
-        if reason := figures.missing_for(study, name):
+        if reason := figure_needs.missing_for(study, name):
             raise UserError(f"{file}: figures.{name} would be empty: {reason}; remove it")
 
 

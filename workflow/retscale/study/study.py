@@ -10,7 +10,7 @@ from retscale.figure.figures import FIGURES
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
-from retscale.study import catalog, figures, names
+from retscale.study import catalog, figure_needs, names
 from retscale.study import model as written
 from retscale.task.config import RetrievalTask
 from retscale.text.config import TextConfig
@@ -40,7 +40,7 @@ class Study:
     @property
     def figures(self) -> list[str]:
         """Those of the file, in its order, that have something to show."""
-        return [name for name in self.file.figures if not figures.missing_for(self, name)]
+        return [name for name in self.file.figures if not figure_needs.missing_for(self, name)]
 
     @property
     def averaged(self) -> set[str]:

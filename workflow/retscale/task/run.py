@@ -9,21 +9,21 @@ from retscale.task.collection import Collection, check, irregularities, sample
 from retscale.task.config import Spec, TaskData
 
 
-def run(spec: dict, inputs: dict, out: Path) -> dict:
+def run(values: dict, inputs: dict, out: Path) -> dict:
     """Read the collection, subsample it as asked, write it; returns counts of what was assumed, dropped or odd."""
-    task = Spec.model_validate(spec)
-    collection = collect(task)
-    check(collection, task.id)
-    collection.judged_only |= task.judged_only
-    collection = sample(collection, task.max_queries, task.max_documents, task.seed, collection.judged_only)
-    if task.ignore_identical_ids is not None:
-        collection.ignore_identical_ids = task.ignore_identical_ids
+    spec = Spec.model_validate(values)
+    collection = collect(spec)
+    check(collection, spec.id)
+    collection.judged_only |= spec.judged_only
+    collection = sample(collection, spec.max_queries, spec.max_documents, spec.seed, collection.judged_only)
+    if spec.ignore_identical_ids is not None:
+        collection.ignore_identical_ids = spec.ignore_identical_ids
     collection.kept = irregularities(collection)
     for kind, counts in collection.notes.items():
         for reason, count in counts.items():
-            say(f"task {task.id}: {kind}: {reason} ({count:,})")
-    write(task.id, collection, out)
-    sha256_of_files = {path.name: sha256(path) for path in task.source.files()} if task.source.kind == "folder" else {}
+            say(f"task {spec.id}: {kind}: {reason} ({count:,})")
+    write(spec.id, collection, out)
+    sha256_of_files = {path.name: sha256(path) for path in spec.source.files()} if spec.source.kind == "folder" else {}
     return collection.notes | {"read": sha256_of_files}
 
 

@@ -18,25 +18,25 @@ from retscale.text.tokenizer import EOS, save, train
 DOCUMENTS_A_CALL = 512
 
 
-def run(spec: dict, inputs: dict, out: Path) -> dict:
+def run(values: dict, inputs: dict, out: Path) -> dict:
     """Write tokenizer/, tokens.npy, heldout.npy (uint16 streams; end-of-text after each document) and text.json."""
-    config = Spec.model_validate(spec)
-    rng = np.random.default_rng(config.seed)
-    by_source = [_documents(source) for source in config.sources]
+    spec = Spec.model_validate(values)
+    rng = np.random.default_rng(spec.seed)
+    by_source = [_documents(source) for source in spec.sources]
     originals = unique((text, index) for index, texts in enumerate(by_source) for text in texts)
-    is_heldout = rng.random(len(originals)) < config.heldout  # whole documents, before they are cut
-    by_document = [[(piece, index) for piece in pieces(text, config.words_per_document)] for text, index in originals]
+    is_heldout = rng.random(len(originals)) < spec.heldout  # whole documents, before they are cut
+    by_document = [[(piece, index) for piece in pieces(text, spec.words_per_document)] for text, index in originals]
     training, heldout = (list(chain.from_iterable(compress(by_document, mask))) for mask in (~is_heldout, is_heldout))
     training = [training[i] for i in rng.permutation(len(training))]
 
     texts = [text for text, _ in training]
-    tokenizer = train(texts, config.vocab_size)
-    if (size := tokenizer.get_vocab_size()) != config.vocab_size:
+    tokenizer = train(texts, spec.vocab_size)
+    if (size := tokenizer.get_vocab_size()) != spec.vocab_size:
         raise UserError(
-            f"the text yields a vocabulary of only {size} of vocab_size {config.vocab_size}; add sources or lower it"
+            f"the text yields a vocabulary of only {size} of vocab_size {spec.vocab_size}; add sources or lower it"
         )
     save(tokenizer, out / "tokenizer")
-    encoded = _encode(tokenizer, texts, config.max_tokens, "tokenize text")
+    encoded = _encode(tokenizer, texts, spec.max_tokens, "tokenize text")
     stream = _join(encoded)
     heldout_stream = _join(_encode(tokenizer, [text for text, _ in heldout], None, "tokenize held-out text"))
     np.save(out / "tokens.npy", stream)
@@ -49,7 +49,7 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
         "heldout_tokens": len(heldout_stream),
         "documents": len(encoded),
         "words": sum(len(text.split()) for text in texts[: len(encoded)]),
-        "vocab_size": config.vocab_size,
+        "vocab_size": spec.vocab_size,
         "tokenizer_sha256": sha256(out / "tokenizer" / "tokenizer.json"),
         "sources": [
             {
@@ -58,12 +58,12 @@ def run(spec: dict, inputs: dict, out: Path) -> dict:
                 "documents": int((origin == index).sum()),
                 "tokens": int(lengths[origin == index].sum()),
             }
-            for index, source in enumerate(config.sources)
+            for index, source in enumerate(spec.sources)
         ],
     }
     TextCard.write(out / "text.json", metadata)
     return {
-        "documents_read": {source.name: len(texts) for source, texts in zip(config.sources, by_source, strict=True)},
+        "documents_read": {source.name: len(texts) for source, texts in zip(spec.sources, by_source, strict=True)},
         "duplicates_dropped": sum(map(len, by_source)) - len(originals),
         "documents_held_out": int(is_heldout.sum()),
     }

@@ -1,4 +1,4 @@
-"""Which figures a study has something to show in."""
+"""What a study lacks for a figure, if anything."""
 
 from __future__ import annotations
 
