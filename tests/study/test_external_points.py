@@ -21,11 +21,11 @@ COST = {"external": 1, "figure": 3, "report": 1}
 
 
 def files(clone) -> dict[str, bytes]:
-    found = clone.folder / "results/smoke"
+    results = clone.folder / "results/smoke"
     return {
-        str(path.relative_to(found)): path.read_bytes()
+        str(path.relative_to(results)): path.read_bytes()
         for name in FOLDERS
-        for path in sorted((found / name).rglob("*"))
+        for path in sorted((results / name).rglob("*"))
         if path.is_file()
     }
 

@@ -22,8 +22,8 @@ def test_a_copy_scores_as_the_original_enters_no_fit_and_is_watched(finished):
 
     for task in ("fiqa", "consumer-contracts"):
         one, other = (results / f"evaluate/{name}/{task}" for name in ("mine/given", "d24/own-mini"))
-        found, original = (json.loads(path.with_suffix(".json").read_text()) for path in (one, other))
-        assert found == original | {"checkpoint": "mine", "recipe": "given"}
+        copied, original = (json.loads(path.with_suffix(".json").read_text()) for path in (one, other))
+        assert copied == original | {"checkpoint": "mine", "recipe": "given"}
         pd.testing.assert_frame_equal(*(pd.read_parquet(path.with_suffix(".parquet")) for path in (one, other)))
     assert {name: (results / f"fit/{name}.csv").read_bytes() for name in FILES} == before
 
@@ -46,10 +46,10 @@ def test_a_copy_scores_as_the_original_enters_no_fit_and_is_watched(finished):
     assert "else where/encoder.json: is not what results/smoke/encoder/mine/encoder.record.json was made from" in told
     assert finished.plan() == COST
     finished.snakemake("results/smoke/evaluate/mine/given/fiqa.json")
-    found, original = (
+    copied, original = (
         json.loads((results / f"evaluate/{name}/fiqa.json").read_text()) for name in ("mine/given", "d24/own-mini")
     )
-    assert found["metrics"] != original["metrics"]
+    assert copied["metrics"] != original["metrics"]
 
     with (mine / "model.safetensors").open("ab") as file:
         file.write(b" ")

@@ -102,11 +102,11 @@ PRINTED = {
 @pytest.mark.parametrize("name", PRINTED)
 def test_parameters_tokens_and_flops_are_those_printed(name):
     n_params, billions, per_param, compute = PRINTED[name]
-    found = entry(name)
-    assert found.n_params == n_params
-    assert found.tokens / 1e9 == pytest.approx(billions, abs=5.1e-4)
-    assert found.tokens / found.n_params == pytest.approx(per_param, abs=0.0501)
-    assert flops(found.n_params, found.tokens) == pytest.approx(compute, rel=5.1e-4)
+    checkpoint = entry(name)
+    assert checkpoint.n_params == n_params
+    assert checkpoint.tokens / 1e9 == pytest.approx(billions, abs=5.1e-4)
+    assert checkpoint.tokens / checkpoint.n_params == pytest.approx(per_param, abs=0.0501)
+    assert flops(checkpoint.n_params, checkpoint.tokens) == pytest.approx(compute, rel=5.1e-4)
 
 
 # Width, layers, heads and what else a shape takes, from memory: that the count agrees says that they are right.
@@ -258,11 +258,11 @@ def test_a_model_of_that_shape_has_as_many_parameters_and_tokens(name):
         else:
             model = transformers.AutoModelForCausalLM.from_config(config)
     model.tie_weights()
-    found = entry(name)
-    assert count_params(model)["total"] == found.n_params
-    assert model.get_input_embeddings().num_embeddings == found.vocab_size
-    if found.max_length is None or LENGTH in sizes or "max_seq_len" in sizes:
-        assert max_length(config) == found.max_length
+    checkpoint = entry(name)
+    assert count_params(model)["total"] == checkpoint.n_params
+    assert model.get_input_embeddings().num_embeddings == checkpoint.vocab_size
+    if checkpoint.max_length is None or LENGTH in sizes or "max_seq_len" in sizes:
+        assert max_length(config) == checkpoint.max_length
 
 
 def test_tokens_of_a_step_are_batch_times_length():
@@ -273,21 +273,23 @@ def test_tokens_of_a_step_are_batch_times_length():
         "datadecide-dolma1.7": [batch * 2048 for batch in datadecide],
         "smollm2": [512 * 2048, 768 * 2048, 1024 * 2048],
     }
-    found = {}
+    tokens = {}
     for member in catalog.members().values():
         if member.get("steps"):
-            found.setdefault(member["family"], []).append(member["steps"]["tokens"])
-    assert found == expected
+            tokens.setdefault(member["family"], []).append(member["steps"]["tokens"])
+    assert tokens == expected
 
 
 def test_every_fact_says_how_it_is_known():
     for name in catalog.entries("checkpoint"):
-        found = entry(name)
-        stated = {key for key in ("tokens", "n_params", "vocab_size", "max_length") if getattr(found, key) is not None}
-        stated |= {"tokenizer"} if found.tokenizer != Checkpoint.model_fields["tokenizer"].default else set()
-        stated |= {"revision", "gated"} if found.source.kind == "hub" else set()
-        assert stated | {"licence"} <= set(found.evidence), name
-        assert found.licence and found.origin, name
+        checkpoint = entry(name)
+        stated = {
+            key for key in ("tokens", "n_params", "vocab_size", "max_length") if getattr(checkpoint, key) is not None
+        }
+        stated |= {"tokenizer"} if checkpoint.tokenizer != Checkpoint.model_fields["tokenizer"].default else set()
+        stated |= {"revision", "gated"} if checkpoint.source.kind == "hub" else set()
+        assert stated | {"licence"} <= set(checkpoint.evidence), name
+        assert checkpoint.licence and checkpoint.origin, name
 
 
 def test_parameters_count_as_computed_only_where_the_dimensions_were_read():
@@ -306,9 +308,9 @@ def test_pythias_revisions_and_tokens_follow_from_its_rule():
     every = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, *range(1000, 143001, 1000)]
     steps = families.Steps.model_validate(catalog.members()["pythia-1b"]["steps"])
     assert steps.available() == every and len(every) == 153  # 154 with step 0, which has seen nothing
-    found = entry("pythia-160m-step39000")
-    assert (found.source.repo, found.source.revision) == ("EleutherAI/pythia-160m", "step39000")
-    assert (found.tokens, found.schedule_finished, found.note) == (39000 * 2**21, False, "")
+    checkpoint = entry("pythia-160m-step39000")
+    assert (checkpoint.source.repo, checkpoint.source.revision) == ("EleutherAI/pythia-160m", "step39000")
+    assert (checkpoint.tokens, checkpoint.schedule_finished, checkpoint.note) == (39000 * 2**21, False, "")
     assert entry("pythia-14m-step512").note == "inside the warm-up of the learning rate, which ends at step 1430"
     end = entry("pythia-160m")
     assert entry("pythia-160m-step143000") == end and end.source.revision == "step143000" and end.schedule_finished
@@ -334,21 +336,24 @@ def test_pythias_revisions_and_tokens_follow_from_its_rule():
     ],
 )
 def test_olmos_branches_are_named_as_they_are(name, repo, revision):
-    found = entry(name)
-    assert (found.source.repo, found.source.revision) == (f"allenai/{repo}", revision)
-    assert not found.schedule_finished
+    checkpoint = entry(name)
+    assert (checkpoint.source.repo, checkpoint.source.revision) == (f"allenai/{repo}", revision)
+    assert not checkpoint.schedule_finished
 
 
 def test_intermediates_may_lie_in_another_repository():
-    found = entry("smollm2-360m-step320000")
-    assert found.source.repo == "HuggingFaceTB/SmolLM2-360M-intermediate-checkpoints"
-    assert (found.source.revision, found.tokens) == ("step-320000", 320000 * 1_572_864)
+    checkpoint = entry("smollm2-360m-step320000")
+    assert checkpoint.source.repo == "HuggingFaceTB/SmolLM2-360M-intermediate-checkpoints"
+    assert (checkpoint.source.revision, checkpoint.tokens) == ("step-320000", 320000 * 1_572_864)
     assert entry("smollm2-360m").source.revision == "main" and entry("smollm2-360m").schedule_finished
 
 
 def test_datadecides_ends_follow_from_its_rule():
-    found = entry("datadecide-1b")
-    assert (found.source.repo, found.source.revision) == ("allenai/DataDecide-dolma1_7-1B", "step69369-seed-default")
+    checkpoint = entry("datadecide-1b")
+    assert (checkpoint.source.repo, checkpoint.source.revision) == (
+        "allenai/DataDecide-dolma1_7-1B",
+        "step69369-seed-default",
+    )
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_every_revision_that_does_not_exist_is_listed_with_the_nearest(hub, tmp_
         "some/data has no revision 'mian'; the nearest that exist: main",
         "some/data has no revision 'v3'; the nearest that exist: main",
     ):
-        assert any(line in found for found in lines), line
+        assert any(line in printed for printed in lines), line
 
 
 @pytest.mark.parametrize("how", ["offline", "unreachable"])

@@ -71,10 +71,10 @@ def write_study(
                             kept.append(write_evaluation(folder, name, recipe, task, mean, queries, others, step))
             for task, weight in ICL_TASKS.items():
                 value = float(np.clip(0.5 + slope * weight * growth / 2 + rng.normal(0, noise), 0, 1))
-                found = {"checkpoint": name, "task": task, "type": "multiple_choice", "metric": "accuracy"}
-                found |= {"value": value, "baseline": 0.5, "score": (value - 0.5) / 0.5, "stderr": 0.02}
-                found |= {"n_items": 300, "shots": 0, "max_length": 128, "seconds": 1.0}
-                icl.append(write(root / "icl" / name / f"{task}.json", found))
+                result = {"checkpoint": name, "task": task, "type": "multiple_choice", "metric": "accuracy"}
+                result |= {"value": value, "baseline": 0.5, "score": (value - 0.5) / 0.5, "stderr": 0.02}
+                result |= {"n_items": 300, "shots": 0, "max_length": 128, "seconds": 1.0}
+                icl.append(write(root / "icl" / name / f"{task}.json", result))
     spec = {
         "study": "toy",
         "headline": {task: [task] for task in tasks},
@@ -99,8 +99,8 @@ def write_encoder(folder: Path, checkpoint: str, recipe: str, growth: float) -> 
     lines = []
     for step in (10, 20, 30, 40, 45):
         loss = 0.3 + 2.5 * np.exp(-step / 8) + 1 / (3 + growth)
-        found = {"step": step, "loss": loss, "grad_norm": 2 + 1 / step, "lr": 1e-3 / step, "padding": 0.0213}
-        lines.append(json.dumps(found | {"tokens_per_s": 51234.5 + step, "gpu_memory": 2**30}))
+        logged = {"step": step, "loss": loss, "grad_norm": 2 + 1 / step, "lr": 1e-3 / step, "padding": 0.0213}
+        lines.append(json.dumps(logged | {"tokens_per_s": 51234.5 + step, "gpu_memory": 2**30}))
     (folder / "log.jsonl").write_text("\n".join(lines) + "\n")
     return path
 
@@ -120,10 +120,10 @@ def write_evaluation(
     table = pd.DataFrame({"query_id": [f"q{i:03d}" for i in range(queries)]} | dict.fromkeys(METRICS, values))
     folder.mkdir(parents=True, exist_ok=True)
     table.to_parquet(folder / f"{task}.parquet", index=False)
-    found = {"checkpoint": checkpoint, "recipe": recipe, "step": step, "task": task}
-    found |= {"n_queries": queries, "n_documents": 500}
-    found |= {"metrics": {metric: float(values.mean()) for metric in METRICS}, "judged_only": False, "k": 100}
-    return write(folder / f"{task}.json", found | {"ties": len(task), "seconds": 1.0})
+    result = {"checkpoint": checkpoint, "recipe": recipe, "step": step, "task": task}
+    result |= {"n_queries": queries, "n_documents": 500}
+    result |= {"metrics": {metric: float(values.mean()) for metric in METRICS}, "judged_only": False, "k": 100}
+    return write(folder / f"{task}.json", result | {"ties": len(task), "seconds": 1.0})
 
 
 def collected(root: Path, **options) -> Path:

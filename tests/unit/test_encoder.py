@@ -130,8 +130,8 @@ def edited(name: str, **change):
 
     def edit(folder: Path) -> None:
         path = folder / name
-        found = json.loads(path.read_text()) | change
-        path.write_text(json.dumps({key: value for key, value in found.items() if value is not None}))
+        content = json.loads(path.read_text()) | change
+        path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
 
     return edit
 

@@ -169,19 +169,19 @@ tasks: [scifact, beir-fiqa, {use: nq, id: questions}]
 """
 
 
-def study(folder: Path, external: str) -> Study:
+def study_of(folder: Path, external: str) -> Study:
     path = folder / "s.yaml"
     path.write_text(STUDY + f"external: {external}\n")
     return load.study(path)
 
 
 def test_the_spec_knows_the_tasks_by_every_name(tmp_path):
-    found = study(tmp_path, "{table: a.csv, source: s, tasks: {Fi: beir-fiqa}}")
-    [table] = specs.external(found)["tables"]
+    study = study_of(tmp_path, "{table: a.csv, source: s, tasks: {Fi: beir-fiqa}}")
+    [table] = specs.external(study)["tables"]
     wanted = {"scifact": "scifact", "SciFact": "scifact", "FiQA2018": "beir-fiqa", "NQ": "questions", "Fi": "beir-fiqa"}
     assert wanted.items() <= table["names"].items()
     assert table["names"]["DBPedia"] is None and "table" not in table
-    assert specs.external(study(tmp_path, "[{table: a.csv, source: s}]"))["tables"][0]["source"] == "s"
+    assert specs.external(study_of(tmp_path, "[{table: a.csv, source: s}]"))["tables"][0]["source"] == "s"
 
 
 def test_a_group_is_one_task_of_a_table(tmp_path):
@@ -192,7 +192,7 @@ def test_a_group_is_one_task_of_a_table(tmp_path):
     assert spec["headline"] == ["cqadupstack", "scifact", "beir-fiqa", "questions"]
     assert spec["tables"][0]["names"]["CQADupstackRetrieval"] == "cqadupstack"
     # A study without it passes over it, as over any task that it does not have.
-    assert specs.external(study(tmp_path, own))["tables"][0]["names"]["CQADupstackRetrieval"] is None
+    assert specs.external(study_of(tmp_path, own))["tables"][0]["names"]["CQADupstackRetrieval"] is None
 
 
 @pytest.mark.parametrize(
@@ -210,24 +210,24 @@ def test_a_group_is_one_task_of_a_table(tmp_path):
 )
 def test_a_bad_study_stops_before_any_job(tmp_path, external, message):
     with pytest.raises(UserError, match=message):
-        study(tmp_path, external)
+        study_of(tmp_path, external)
 
 
 def test_a_table_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match="external.0.table: there is no file nowhere.csv"):
-        preflight.check_tables(study(tmp_path, "{table: nowhere.csv, source: s}"))
+        preflight.check_tables(study_of(tmp_path, "{table: nowhere.csv, source: s}"))
 
 
 def test_check_reads_the_tables(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("model,task,ndcg_at_10\na,FiQA2018,0.5\na,NQ,0.4\na,DBPedia,0.4\n")
-    found = study(tmp_path, f"{{table: {path}, source: s}}")
-    assert check.external(found) == [
+    study = study_of(tmp_path, f"{{table: {path}, source: s}}")
+    assert check.external(study) == [
         f"{path}: 1 model on 2 of its tasks, 1 value on tasks that this study does not have"
     ]
     path.write_text("model,task,ndcg_at_10\na,FiQA2018,50.1\n")
     with pytest.raises(UserError, match="line 2: the value 50.1 lies outside 0 to 1"):
-        check.external(found)
+        check.external(study)
 
 
 def test_published_averages_come_out(shared, tmp_path):

@@ -124,10 +124,10 @@ def test_learning_curves_are_the_kept_scores_and_end_in_the_last(inputs, drawn):
     root = inputs["collect"].parents[1]
     told = {}
     for path in root.glob("evaluate/*/paper/**/*.json"):
-        found = json.loads(path.read_text())
-        if found["task"] in ("alpha", "beta"):
-            key = found["checkpoint"], found["step"] or 45
-            told.setdefault(key, []).append(found["metrics"]["ndcg_at_10"])
+        result = json.loads(path.read_text())
+        if result["task"] in ("alpha", "beta"):
+            key = result["checkpoint"], result["step"] or 45
+            told.setdefault(key, []).append(result["metrics"]["ndcg_at_10"])
     assert len(marks) == len(told) == 3 * 12 and set(marks["task"]) == {"alpha, beta"}
     for mark in marks.itertuples():
         assert mark.y == pytest.approx(np.mean(told[mark.checkpoint, mark.step]), rel=1e-12)
@@ -183,10 +183,10 @@ def test_a_curve_that_ends_at_nothing_has_no_share(tmp_path):
     spec, files = write_study(tmp_path, sizes={"40k": 40_000, "160k": 160_000}, levels=(5, 10), queries=12)
     for task in ("alpha", "beta"):
         path = next(x for x in files["scores"] if x.match(f"toy-40k-5/paper/{task}.json"))
-        found = json.loads(path.read_text())
-        path.write_text(json.dumps(found | {"metrics": dict.fromkeys(found["metrics"], 0.0)}))
+        result = json.loads(path.read_text())
+        path.write_text(json.dumps(result | {"metrics": dict.fromkeys(result["metrics"], 0.0)}))
         table = pd.read_parquet(path.with_suffix(".parquet"))
-        table.assign(**dict.fromkeys(found["metrics"], 0.0)).to_parquet(path.with_suffix(".parquet"), index=False)
+        table.assign(**dict.fromkeys(result["metrics"], 0.0)).to_parquet(path.with_suffix(".parquet"), index=False)
     (tmp_path / "collect").mkdir(), (tmp_path / "fit").mkdir()
     collect(spec, files, tmp_path / "collect")
     source = tmp_path / "collect/collect.json"

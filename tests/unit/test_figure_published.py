@@ -56,13 +56,15 @@ def figure(inputs: dict, name: str, external: bool):
 
 def lines(drawn, hollow: bool) -> list:
     """Coordinates of the grey hollow diamonds, or of all other lines."""
-    found = [line for ax in drawn.figure.axes for line in ax.lines]
+    drawn_lines = [line for ax in drawn.figure.axes for line in ax.lines]
     mine = [
         (line.get_marker(), line.get_markerfacecolor()) == ("D", "white") and line.get_color() == "#7a7a7a"
-        for line in found
+        for line in drawn_lines
     ]
     return [
-        line.get_xydata() for line, own in zip(found, mine, strict=True) if own == hollow and len(line.get_xydata())
+        line.get_xydata()
+        for line, own in zip(drawn_lines, mine, strict=True)
+        if own == hollow and len(line.get_xydata())
     ]
 
 

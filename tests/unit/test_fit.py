@@ -49,8 +49,8 @@ def test_known_slopes_are_recovered(study):
 
 
 def test_size_and_tokens_each_have_an_effect(study):
-    found = read_table(study[1], "effects").query("recipe == 'paper'").set_index("direction")
-    assert (found["low"] > 0).all() and (found["status"] == "ok").all()
+    effects = read_table(study[1], "effects").query("recipe == 'paper'").set_index("direction")
+    assert (effects["low"] > 0).all() and (effects["status"] == "ok").all()
 
 
 def test_icl_follows_retrieval_and_the_partial_correlation_is_marked(study):
@@ -139,10 +139,10 @@ def test_a_study_without_icl(tmp_path):
 
 
 def test_levels_come_from_numbers_and_keep_200_apart_from_250():
-    found = levels(pd.Series([20.0, 20.1, 50.0, 199.8, 250.0, None]))
-    assert found[0] == found[1] != found[2]
-    assert found[3] != found[4]
-    assert np.isnan(found[5])
+    grouped = levels(pd.Series([20.0, 20.1, 50.0, 199.8, 250.0, None]))
+    assert grouped[0] == grouped[1] != grouped[2]
+    assert grouped[3] != grouped[4]
+    assert np.isnan(grouped[5])
 
 
 def near_study(small: float, large: float) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -25,15 +25,15 @@ def test_coefficients_are_those_of_scipy(ties):
 
 
 def test_three_points_have_the_exact_p_of_a_third():
-    found = one([1, 2, 3], [0.1, 0.2, 0.3], method="spearman")
-    assert found.value == pytest.approx(1)
-    assert found.p == pytest.approx(1 / 3)
+    coefficient = one([1, 2, 3], [0.1, 0.2, 0.3], method="spearman")
+    assert coefficient.value == pytest.approx(1)
+    assert coefficient.p == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_few_points_have_no_coefficient(n):
-    found = one([1, 2][:n], [1, 2][:n])
-    assert (found.status, found.value, found.p) == ("insufficient", None, None)
+    coefficient = one([1, 2][:n], [1, 2][:n])
+    assert (coefficient.status, coefficient.value, coefficient.p) == ("insufficient", None, None)
 
 
 def test_a_constant_side_is_unidentified():
@@ -41,8 +41,8 @@ def test_a_constant_side_is_unidentified():
 
 
 def test_two_sizes_have_no_interval():
-    found = one([1, 2, 3, 4], [1, 2, 4, 3], [0, 0, 1, 1])
-    assert found.status == "ok" and found.low is None and "too few sizes" in found.reason
+    coefficient = one([1, 2, 3, 4], [1, 2, 4, 3], [0, 0, 1, 1])
+    assert coefficient.status == "ok" and coefficient.low is None and "too few sizes" in coefficient.reason
 
 
 def test_the_interval_resamples_whole_sizes():

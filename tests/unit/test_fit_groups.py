@@ -51,14 +51,14 @@ def tables(lacking: tuple[str, str] | None = None) -> tuple[pd.DataFrame, pd.Dat
 def marks(lacking=None) -> tuple[pd.DataFrame, pd.DataFrame]:
     scores, queries = tables(lacking)
     draws = resampled(queries, "ndcg_at_10", AVERAGED, 300, 0)
-    found = points(scores, draws, AVERAGED, "ndcg_at_10", 0.05)
-    return found.set_index(["checkpoint", "task"]), draws
+    scored = points(scores, draws, AVERAGED, "ndcg_at_10", 0.05)
+    return scored.set_index(["checkpoint", "task"]), draws
 
 
 def test_a_group_is_the_mean_of_its_tasks_and_counts_once():
-    found, _ = marks()
+    scored, _ = marks()
     # alone .8; g1 .2, g2 .4, g3 .6: the group .4 whatever the number of queries, and the mean (.8 + .4) / 2
-    assert found.loc["a"]["y"].round(12).to_dict() == {
+    assert scored.loc["a"]["y"].round(12).to_dict() == {
         "alone": 0.8,
         "g1": 0.2,
         "g2": 0.4,
@@ -66,9 +66,9 @@ def test_a_group_is_the_mean_of_its_tasks_and_counts_once():
         "group": 0.4,
         MEAN: 0.6,
     }
-    assert found.loc[("b", MEAN), "y"] == pytest.approx(0.7)
-    assert found.loc["a"]["n_queries"].to_dict()["group"] == 8 and found.loc[("a", MEAN), "n_queries"] == 10
-    assert (found["missing"] == "").all()
+    assert scored.loc[("b", MEAN), "y"] == pytest.approx(0.7)
+    assert scored.loc["a"]["n_queries"].to_dict()["group"] == 8 and scored.loc[("a", MEAN), "n_queries"] == 10
+    assert (scored["missing"] == "").all()
 
 
 def test_a_further_column_of_scores_changes_nothing():
@@ -89,19 +89,19 @@ def test_the_bootstrap_takes_the_group_as_one():
 
 
 def test_without_one_of_its_tasks_a_group_and_the_mean_are_null_and_name_it():
-    found, draws = marks(lacking=("b", "g2"))
+    scored, draws = marks(lacking=("b", "g2"))
     for task in ("group", MEAN):
-        assert found.loc[("a", task), "y"] > 0 and np.isfinite(found.loc[("a", task), "high"])
-        assert found.loc[("b", task), ["y", "low", "high"]].isna().all()
-        assert found.loc[("b", task), "missing"] == "g2"
+        assert scored.loc[("a", task), "y"] > 0 and np.isfinite(scored.loc[("a", task), "high"])
+        assert scored.loc[("b", task), ["y", "low", "high"]].isna().all()
+        assert scored.loc[("b", task), "missing"] == "g2"
         assert ("b", "r", task) not in draws.columns
-    assert found.loc[("b", "g3"), "y"] == pytest.approx(0.7)
+    assert scored.loc[("b", "g3"), "y"] == pytest.approx(0.7)
 
 
 def follow(path: Path, value: float) -> None:
     """Make the evaluation one of a task with instructions: p-MRR stands at every third query."""
-    found, table = json.loads(path.read_text()), pd.read_parquet(path.with_suffix(".parquet"))
-    path.write_text(json.dumps(found | {"metrics": found["metrics"] | {"p_mrr": value}}))
+    result, table = json.loads(path.read_text()), pd.read_parquet(path.with_suffix(".parquet"))
+    path.write_text(json.dumps(result | {"metrics": result["metrics"] | {"p_mrr": value}}))
     values = np.where(np.arange(len(table)) % 3 == 0, value, np.nan)
     table.assign(p_mrr=values).to_parquet(path.with_suffix(".parquet"), index=False)
 
@@ -131,8 +131,8 @@ def whole_study(root, lacking: list[str]):
 @pytest.mark.slow
 def test_from_results_to_the_report_one_encoder_without_a_task(tmp_path):
     given, names, page = whole_study(tmp_path, lacking=["toy-40k-5"])
-    found = read_table(given["fit"], "points").query("recipe == 'paper'").set_index(["checkpoint", "task"])
-    assert found["missing"].ne("").sum() == 2 and found.loc[("toy-40k-5", "group"), "missing"] == names[3]
+    scored = read_table(given["fit"], "points").query("recipe == 'paper'").set_index(["checkpoint", "task"])
+    assert scored["missing"].ne("").sum() == 2 and scored.loc[("toy-40k-5", "group"), "missing"] == names[3]
     trends = read_table(given["fit"], "trends").query("recipe == 'paper'").set_index("task")
     assert (trends.loc["group", "n"], trends.loc[MEAN, "n"], trends.loc[names[2], "n"]) == (5, 5, 6)
     drawn = {name: set(pd.read_csv(tmp_path / "figure" / f"{name}.csv")["task"]) for name in ("1b", "2")}
@@ -151,7 +151,7 @@ def test_from_results_to_the_report_no_encoder_with_all_tasks(tmp_path):
     assert all(f"mean of {name} / paper ({names[3]})" in page for name in every)
 
 
-def study(tmp_path, tasks: str):
+def study_of(tmp_path, tasks: str):
     text = SMOKE.read_text().replace("tasks: [fiqa, consumer-contracts]", f"tasks: {tasks}")
     assert tasks in text
     (tmp_path / "study.yaml").write_text(text)
@@ -159,16 +159,16 @@ def study(tmp_path, tasks: str):
 
 
 def test_beir_is_fifteen_tasks_and_cqadupstack_the_mean_of_twelve(tmp_path):
-    found = study(tmp_path, "[beir]")
-    assert len(found.tasks) == 26 and len(found.headline) == 15
-    assert [len(parts) for parts in found.headline.values() if len(parts) > 1] == [12]
-    assert set(found.headline["cqadupstack"]) == {name for name in catalog.entries("task") if "cqadupstack" in name}
+    study = study_of(tmp_path, "[beir]")
+    assert len(study.tasks) == 26 and len(study.headline) == 15
+    assert [len(parts) for parts in study.headline.values() if len(parts) > 1] == [12]
+    assert set(study.headline["cqadupstack"]) == {name for name in catalog.entries("task") if "cqadupstack" in name}
 
 
 def test_a_forum_left_out_of_the_study_is_missed(tmp_path):
     forums = [name for name in catalog.suites()["cqadupstack"] if not name.endswith("gis")]
-    found = study(tmp_path, json.dumps(["fiqa", *forums]))
-    assert set(found.headline["cqadupstack"]) - set(found.tasks) == {"cqadupstack-gis"}
+    study = study_of(tmp_path, json.dumps(["fiqa", *forums]))
+    assert set(study.headline["cqadupstack"]) - set(study.tasks) == {"cqadupstack-gis"}
 
 
 @pytest.mark.parametrize(
@@ -179,19 +179,19 @@ def test_a_forum_left_out_of_the_study_is_missed(tmp_path):
     ],
 )
 def test_check_says_what_a_group_lacks(tmp_path, capsys, tasks, says):
-    study(tmp_path, tasks)
+    study_of(tmp_path, tasks)
     check.main(SimpleNamespace(study=tmp_path / "study.yaml", why=False))
     assert f"group        cqadupstack: {says}" in capsys.readouterr().out
 
 
 def test_a_forum_may_leave_its_group(tmp_path):
-    found = study(tmp_path, "[{use: cqadupstack-gis, group: null}]")
-    assert found.headline == {"cqadupstack-gis": ["cqadupstack-gis"]}
+    study = study_of(tmp_path, "[{use: cqadupstack-gis, group: null}]")
+    assert study.headline == {"cqadupstack-gis": ["cqadupstack-gis"]}
 
 
 def test_a_group_has_a_name_of_its_own(tmp_path):
     with pytest.raises(UserError, match="fiqa: the name of a task and of a group"):
-        study(tmp_path, "[fiqa, {use: consumer-contracts, group: fiqa}]")
+        study_of(tmp_path, "[fiqa, {use: consumer-contracts, group: fiqa}]")
 
 
 @pytest.mark.slow
@@ -202,5 +202,5 @@ def test_the_audit_of_a_group_names_the_files_of_its_tasks(tmp_path):
     for task, behind in {"group": names[2:], MEAN: names, names[0]: names[:1]}.items():
         mark = {"checkpoint": "toy-40k-5", "recipe": "paper", "task": task}
         mark["file"] = f"evaluate/toy-40k-5/paper/{task}.json" if task == names[0] else ""
-        found = {line.split()[0].rpartition("/")[2] for line in files(mark) if "/evaluate/" in line}
-        assert found == {f"{name}.json" for name in behind}, task
+        listed = {line.split()[0].rpartition("/")[2] for line in files(mark) if "/evaluate/" in line}
+        assert listed == {f"{name}.json" for name in behind}, task

@@ -28,37 +28,37 @@ def ladder(sizes=6, levels=4):
 
 def test_line_and_t_interval_are_those_of_scipy():
     x, y = np.array([10.0, 10.7, 11.3, 12.1]), np.array([0.1, 0.13, 0.14, 0.2])
-    found, draws = fit(x, y, ["a", "b", "c", "d"])
+    trend, draws = fit(x, y, ["a", "b", "c", "d"])
     known = linregress(x, y)
     half = t.ppf(0.975, 2) * known.stderr
-    assert draws is None and found.method == "t"
-    assert found.slope == pytest.approx(known.slope)
-    assert (found.low, found.high) == pytest.approx((known.slope - half, known.slope + half))
-    assert found.r2 == pytest.approx(known.rvalue**2)
+    assert draws is None and trend.method == "t"
+    assert trend.slope == pytest.approx(known.slope)
+    assert (trend.low, trend.high) == pytest.approx((known.slope - half, known.slope + half))
+    assert trend.r2 == pytest.approx(known.rvalue**2)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_few_points_claim_nothing(n):
-    found, _ = fit([10, 12][:n], [0.1, 0.2][:n], ["a", "b"][:n])
-    assert (found.status, found.slope, found.low, found.n) == ("insufficient", None, None, n)
-    assert str(n) in found.reason
+    trend, _ = fit([10, 12][:n], [0.1, 0.2][:n], ["a", "b"][:n])
+    assert (trend.status, trend.slope, trend.low, trend.n) == ("insufficient", None, None, n)
+    assert str(n) in trend.reason
 
 
 def test_less_than_a_decade_claims_nothing():
-    found, _ = fit([10, 10.3, 10.6, 10.9], [0.1, 0.2, 0.3, 0.4], list("abcd"))
-    assert (found.status, found.slope) == ("insufficient", None)
-    assert "decades" in found.reason
+    trend, _ = fit([10, 10.3, 10.6, 10.9], [0.1, 0.2, 0.3, 0.4], list("abcd"))
+    assert (trend.status, trend.slope) == ("insufficient", None)
+    assert "decades" in trend.reason
 
 
 def test_constant_values_identify_nothing():
-    found, _ = fit([10, 11, 12, 13, 14], [0.2] * 5, list("abcde"))
-    assert (found.status, found.slope) == ("unidentified", None)
+    trend, _ = fit([10, 11, 12, 13, 14], [0.2] * 5, list("abcde"))
+    assert (trend.status, trend.slope) == ("unidentified", None)
 
 
 def test_one_size_is_fitted_without_size_effects_and_says_so():
-    found, draws = fit([10, 10.5, 11, 11.5, 12, 12.5], [0.1, 0.12, 0.13, 0.17, 0.18, 0.2], ["a"] * 6)
-    assert (found.status, found.method, draws) == ("ok", "t", None)
-    assert "sizes: 1" in found.reason
+    trend, draws = fit([10, 10.5, 11, 11.5, 12, 12.5], [0.1, 0.12, 0.13, 0.17, 0.18, 0.2], ["a"] * 6)
+    assert (trend.status, trend.method, draws) == ("ok", "t", None)
+    assert "sizes: 1" in trend.reason
 
 
 def test_nan_is_refused():
@@ -67,8 +67,8 @@ def test_nan_is_refused():
 
 
 def test_one_checkpoint_a_size_falls_back_to_t():
-    found, _ = fit([10, 11, 12, 13, 14, 15], [0.1, 0.12, 0.15, 0.2, 0.21, 0.26], list("abcdef"))
-    assert found.method == "t"
+    trend, _ = fit([10, 11, 12, 13, 14, 15], [0.1, 0.12, 0.15, 0.2, 0.21, 0.26], list("abcdef"))
+    assert trend.method == "t"
 
 
 def test_units_and_row_order_do_not_matter():
@@ -96,9 +96,9 @@ def test_a_size_effect_is_found_and_widens_the_interval():
 def test_three_sizes_are_enough_for_a_wide_interval_only():
     x, sizes = ladder(sizes=3)
     y = 0.05 * x + np.random.default_rng(6).normal(0, 0.01, len(x))
-    found, _ = fit(x, y, sizes)
-    assert found.method == "mixed bootstrap" and "3 sizes" in found.reason
-    assert found.low < found.t_low < found.slope < found.t_high < found.high
+    trend, _ = fit(x, y, sizes)
+    assert trend.method == "mixed bootstrap" and "3 sizes" in trend.reason
+    assert trend.low < trend.t_low < trend.slope < trend.t_high < trend.high
 
 
 def test_bands_are_nested_and_grow_outwards():

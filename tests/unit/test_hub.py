@@ -30,16 +30,16 @@ FILES = {"config.json": b'{"a": 1}', "model.safetensors": WEIGHTS, "README.md": 
 REPO = "some/model"
 
 
-def choose(found: list[str]) -> list[str]:
-    return [name for name in found if name in ("config.json", "model.safetensors")]
+def choose(names: list[str]) -> list[str]:
+    return [name for name in names if name in ("config.json", "model.safetensors")]
 
 
 @pytest.fixture
 def waits(monkeypatch) -> list[float]:
     """The waits of the client, which pass at once."""
-    found = []
-    monkeypatch.setattr(client.time, "sleep", found.append)
-    return found
+    seconds = []
+    monkeypatch.setattr(client.time, "sleep", seconds.append)
+    return seconds
 
 
 @pytest.fixture
@@ -54,11 +54,11 @@ def blobs(tmp_path) -> dict[str, bytes]:
 
 
 def test_only_the_chosen_files_come_at_the_resolved_commit_and_their_hashes_are_right(hub, tmp_path):
-    found = snapshot(REPO, "main", choose)
-    assert found.commit == hub.commit == found.folder.name
-    assert {name: (found.folder / name).read_bytes() for name in found.sha256} == {n: FILES[n] for n in found.sha256}
-    assert found.sha256 == {n: hashlib.sha256(FILES[n]).hexdigest() for n in ("config.json", "model.safetensors")}
-    assert sorted(path.name for path in found.folder.iterdir()) == ["config.json", "model.safetensors"]
+    copy = snapshot(REPO, "main", choose)
+    assert copy.commit == hub.commit == copy.folder.name
+    assert {name: (copy.folder / name).read_bytes() for name in copy.sha256} == {n: FILES[n] for n in copy.sha256}
+    assert copy.sha256 == {n: hashlib.sha256(FILES[n]).hexdigest() for n in ("config.json", "model.safetensors")}
+    assert sorted(path.name for path in copy.folder.iterdir()) == ["config.json", "model.safetensors"]
     assert not hub.bodies("README.md") and not hub.bodies("old/model.bin") and len(hub.bodies("model.safetensors")) == 1
 
 
@@ -69,7 +69,7 @@ def test_what_is_cached_needs_no_hub(hub, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert snapshot(REPO, "main", choose) == first and not hub.requests
     with pytest.raises(UserError, match="some/model at main is not in the cache .*network"):
-        snapshot(REPO, "main", lambda found: [*choose(found), "README.md"])
+        snapshot(REPO, "main", lambda names: [*choose(names), "README.md"])
     with pytest.raises(UserError, match="some/model at v2 is not in the cache .*network"):
         snapshot(REPO, "v2", choose)
 
@@ -85,8 +85,8 @@ def test_an_unreachable_hub_is_no_network(hub, monkeypatch):
 def test_a_branch_that_moved_is_fetched_again_and_the_rest_is_not(hub):
     snapshot(REPO, "main", choose)
     moved = hub.publish(REPO, FILES | {"config.json": b'{"a": 2}'})
-    found = snapshot(REPO, "main", choose)
-    assert found.commit == moved and (found.folder / "config.json").read_bytes() == b'{"a": 2}'
+    copy = snapshot(REPO, "main", choose)
+    assert copy.commit == moved and (copy.folder / "config.json").read_bytes() == b'{"a": 2}'
     assert len(hub.bodies("model.safetensors")) == 1  # the same bytes
 
 
@@ -199,8 +199,8 @@ def test_a_cache_without_a_listing_is_completed_where_there_is_a_network(hub, mo
 
 def test_a_name_that_looks_like_a_pattern_is_a_name(hub):
     hub.publish("some/odd", {"a[1].json": b"{}", "a1.json": b"[]"})
-    found = snapshot("some/odd", "main", lambda names: ["a[1].json"])
-    assert (found.folder / "a[1].json").read_bytes() == b"{}" and not (found.folder / "a1.json").exists()
+    copy = snapshot("some/odd", "main", lambda names: ["a[1].json"])
+    assert (copy.folder / "a[1].json").read_bytes() == b"{}" and not (copy.folder / "a1.json").exists()
 
 
 def test_a_cache_that_cannot_be_written_is_named(hub, monkeypatch, tmp_path):
@@ -220,8 +220,8 @@ def test_a_wrong_byte_is_refused_and_not_kept(hub, tmp_path, name):
 
 
 def test_a_cache_damaged_later_is_noticed_without_network(hub, monkeypatch):
-    found = snapshot(REPO, "main", choose)
-    blob = (found.folder / "model.safetensors").resolve()
+    copy = snapshot(REPO, "main", choose)
+    blob = (copy.folder / "model.safetensors").resolve()
     blob.write_bytes(WEIGHTS[:-1] + b"!")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match="model.safetensors of some/model at main is damaged"):
@@ -337,13 +337,13 @@ def test_a_gated_repository_says_what_to_accept_and_where_the_token_goes(hub, mo
         snapshot(REPO, "main", choose)
     monkeypatch.setenv("HF_TOKEN", "accepted")
     hub.fail("/files/", cut=100)
-    found = snapshot(REPO, "main", choose)
+    copy = snapshot(REPO, "main", choose)
     printed = capsys.readouterr()
     assert "hf_not" not in f"{error.value}{printed}" and "accepted" not in f"{printed}" and "secret" not in f"{printed}"
     assert not any(b"accepted" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     # The token goes to the hub and never to the server of large files.
     assert {r.authorization for r in hub.bodies("model.safetensors")} == {None}
-    assert {r.authorization for r in hub.bodies("config.json")} == {"Bearer accepted"} and found.commit == hub.commit
+    assert {r.authorization for r in hub.bodies("config.json")} == {"Bearer accepted"} and copy.commit == hub.commit
 
 
 def test_an_unknown_repository_and_a_bad_token(hub, monkeypatch):
@@ -393,8 +393,8 @@ JOB = [
     sys.executable,
     "-c",
     "from retscale.hub.snapshot import snapshot; "
-    f"found = snapshot({REPO!r}, 'main', lambda names: ['config.json', 'model.safetensors']); "
-    "print(found.sha256['model.safetensors'])",
+    f"copy = snapshot({REPO!r}, 'main', lambda names: ['config.json', 'model.safetensors']); "
+    "print(copy.sha256['model.safetensors'])",
 ]
 
 

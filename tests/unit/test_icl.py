@@ -59,14 +59,14 @@ def task(**more) -> IclTask:
 @pytest.mark.parametrize("name", SIZES)
 def test_every_row_of_the_catalog_parses_and_no_answer_is_given_away(name):
     config = IclTask.model_validate(CATALOG[name])
-    found, facts = items.read(config)
-    assert (len(found), sum(facts["dropped"].values())) == SIZES[name]
-    assert all(0 <= item.gold < len(item.choices) and all(item.choices) for item in found)
+    kept, facts = items.read(config)
+    assert (len(kept), sum(facts["dropped"].values())) == SIZES[name]
+    assert all(0 <= item.gold < len(item.choices) and all(item.choices) for item in kept)
     if config.type == "multiple_choice":
-        assert min(len(item.choices) for item in found) >= 2
-        share = max(Counter(item.gold for item in found).values()) / len(found)
-        assert config.items.kind == "rows" or all(len(set(item.choices)) == len(item.choices) for item in found)
-        assert share < (0.63 if name == "boolq" else 1.25 / len(found[0].choices))
+        assert min(len(item.choices) for item in kept) >= 2
+        share = max(Counter(item.gold for item in kept).values()) / len(kept)
+        assert config.items.kind == "rows" or all(len(set(item.choices)) == len(item.choices) for item in kept)
+        assert share < (0.63 if name == "boolq" else 1.25 / len(kept[0].choices))
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_gold_prefers_the_letter_and_takes_lists(monkeypatch):
         {"q": "4", "o": "A. x\nB. ", "a": "x"},
     ]
     monkeypatch.setattr(items, "rows", lambda source: iter(rows))
-    found, facts = items.read(task())
-    assert found == [Item("1", ("x", "x"), 1), Item("2", ("x", "y"), 1)]
+    kept, facts = items.read(task())
+    assert kept == [Item("1", ("x", "x"), 1), Item("2", ("x", "y"), 1)]
     assert facts["dropped"] == {"answer is not among the options": 1, "empty choice": 1}
     with pytest.raises(UserError, match="no field 'nothing'"):
         items.read(task(items={"kind": "rows", "context": "{nothing}", "options": "o", "answer": "a"}))
@@ -119,9 +119,9 @@ def test_baselines():
 
 
 def prompt(some: list[Item], index: int, config: IclTask) -> str:
-    found = build(some[index], [some[i] for i in shots(some, config)[index]], config)
-    assert len(found.contexts) == 1 and found.ends == some[index].choices
-    return found.examples + found.contexts[0]
+    built = build(some[index], [some[i] for i in shots(some, config)[index]], config)
+    assert len(built.contexts) == 1 and built.ends == some[index].choices
+    return built.examples + built.contexts[0]
 
 
 def test_prompts_have_other_solved_items_and_no_trailing_blank():
@@ -253,9 +253,9 @@ def test_logits_that_a_family_changes_after_its_output_matrix_are_honoured(loade
     forward = type(model).forward
 
     def capped(self, *args, **kwargs):
-        found = forward(self, *args, **kwargs)
-        found.logits = 2 * torch.tanh(found.logits / 2)
-        return found
+        output = forward(self, *args, **kwargs)
+        output.logits = 2 * torch.tanh(output.logits / 2)
+        return output
 
     parts = [([1, 2, 3], [4, 5]), ([6, 7, 8, 9], [10])]
     before = score(loaded[0], [join(*part, 48, []) for part in parts], [0, 1], 100, "test")[0]

@@ -33,10 +33,10 @@ def study(tmp_path):
 
 def unscored(path):
     """The result of programs that were generated and not run."""
-    found = json.loads(path.read_text())
-    found |= {"task": "human_eval.0", "type": "code_evaluation", "value": None, "score": None, "stderr": None}
+    result = json.loads(path.read_text())
+    result |= {"task": "human_eval.0", "type": "code_evaluation", "value": None, "score": None, "stderr": None}
     other = path.with_name("human_eval.0.json")
-    other.write_text(json.dumps(found | {"executed": False, "odd": [], "baseline": 0}))
+    other.write_text(json.dumps(result | {"executed": False, "odd": [], "baseline": 0}))
     return other
 
 

@@ -146,8 +146,8 @@ def test_shots_come_from_the_items_own_category_with_a_stream_of_its_own():
 
 def test_prompts_of_each_type():
     one, other = Item("Q1", ("a1", "b1"), 1), Item("Q2", ("a2", "b2"), 0)
-    found = build(one, [other, other], task(delimiter="\nAnswer: ", prelimiter="> "))
-    assert found == Prompt("> Q2\nAnswer: a2\n> Q2\nAnswer: a2", ("\n> Q1\nAnswer:",), ("a1", "b1"))
+    prompt = build(one, [other, other], task(delimiter="\nAnswer: ", prelimiter="> "))
+    assert prompt == Prompt("> Q2\nAnswer: a2\n> Q2\nAnswer: a2", ("\n> Q1\nAnswer:",), ("a1", "b1"))
     assert build(one, [], task()) == Prompt("", ("Q1",), ("a1", "b1"))
 
     one, other = Item("25 - 7 =", ("-734",), 0), Item("1 + 1 =", ("2",), 0)
@@ -155,13 +155,13 @@ def test_prompts_of_each_type():
 
     one, other = Item("", ("so Sarah", "so Maria"), 1, end="won."), Item("", ("he", "she"), 0, end="lost.")
     assert build(one, [], task("schema")) == Prompt("", ("so Sarah", "so Maria"), ("won.",))
-    found = build(one, [other], task("schema", prelimiter="> "))  # the two openings stand in the other order
-    assert found == Prompt("> he lost.", ("> \nso Sarah", "> \nso Maria"), ("won.",))
+    prompt = build(one, [other], task("schema", prelimiter="> "))  # the two openings stand in the other order
+    assert prompt == Prompt("> he lost.", ("> \nso Sarah", "> \nso Maria"), ("won.",))
 
     thought = {"prelimiter": "Question: ", "delimiter": "\n\nA:", "cot_delimiter": "The answer is "}
     one, other = Item("x", ("1",), 0, thought="t1 "), Item("y", (" 2 ", "two"), 0, thought="t2")
-    found = build(one, [other], task("generation_task_with_answers", **thought))
-    assert found == Prompt("Question: y\n\nA:t2The answer is 2", ("\nQuestion: x\n\nA:",), ())
+    prompt = build(one, [other], task("generation_task_with_answers", **thought))
+    assert prompt == Prompt("Question: y\n\nA:t2The answer is 2", ("\nQuestion: x\n\nA:",), ())
     assert build(Item("def f():\n", ("  pass",), 0), [], task("code_evaluation")).contexts == ("def f():\n ",)
 
 
@@ -302,13 +302,13 @@ def questions(rng, count: int = 8) -> tuple[list, list[int]]:
 
 def alone(model, joined) -> list[float]:
     """The mean log-probability of each end, one text at a time, by the model's own forward pass."""
-    found = []
+    scores = []
     for ids, length in joined:
         with torch.inference_mode():
             logprobs = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(-1)
         places = range(len(ids) - length, len(ids))
-        found.append(float(np.mean([logprobs[at - 1, ids[at]] for at in places])))
-    return found
+        scores.append(float(np.mean([logprobs[at - 1, ids[at]] for at in places])))
+    return scores
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -464,12 +464,12 @@ def test_categories_count_alike_whatever_their_size(reader, tmp_path):
 def test_the_interval_is_that_of_a_bootstrap_over_items():
     rng = np.random.default_rng(0)
     correct, categories = rng.random(90) < 0.7, ["a"] * 60 + ["b"] * 30
-    found = accuracy(correct, categories, 1, "t")
+    result = accuracy(correct, categories, 1, "t")
     parts = [correct[:60], correct[60:]]
     draws = [np.mean([rng.choice(part, len(part)).mean() for part in parts]) for _ in range(4000)]
-    np.testing.assert_allclose([found["low"], found["high"]], np.quantile(draws, [0.025, 0.975]), atol=0.015)
-    np.testing.assert_allclose(found["stderr"], np.std(draws), rtol=0.05)
-    assert found == accuracy(correct, categories, 1, "t") != accuracy(correct, categories, 2, "t")
+    np.testing.assert_allclose([result["low"], result["high"]], np.quantile(draws, [0.025, 0.975]), atol=0.015)
+    np.testing.assert_allclose(result["stderr"], np.std(draws), rtol=0.05)
+    assert result == accuracy(correct, categories, 1, "t") != accuracy(correct, categories, 2, "t")
 
 
 def test_odd_data_is_named(reader, tmp_path):
@@ -700,17 +700,17 @@ VERSION = {"categories": {"one": ["a", "b"], "two": ["c"]}, "averages": {"core":
 
 
 def test_averages_are_means_of_means_with_their_errors():
-    found = {one.name: one for one in averages({"a": (0.2, 0.03), "b": (0.4, 0.04), "c": (-0.1, 0.02)}, VERSION)}
-    assert found["one"].score == pytest.approx(0.3) and found["one"].stderr == pytest.approx(0.025)
-    assert found["core"].score == pytest.approx(0.1) and found["core"].kind == "average"
-    assert found["core"].stderr == pytest.approx(np.hypot(0.025, 0.02) / 2)
+    by_name = {one.name: one for one in averages({"a": (0.2, 0.03), "b": (0.4, 0.04), "c": (-0.1, 0.02)}, VERSION)}
+    assert by_name["one"].score == pytest.approx(0.3) and by_name["one"].stderr == pytest.approx(0.025)
+    assert by_name["core"].score == pytest.approx(0.1) and by_name["core"].kind == "average"
+    assert by_name["core"].stderr == pytest.approx(np.hypot(0.025, 0.02) / 2)
     assert centered(0.25, 0.5) == -0.5 and centered(1, 0.25) == 1
 
 
 def test_a_category_with_a_missing_benchmark_is_absent_and_so_is_what_rests_on_it():
-    found = {one.name: one for one in averages({"a": (0.2, 0.03), "c": (0.5, 0.0)}, VERSION)}
-    assert found["one"].score is None and found["one"].missing == ["b"] and found["two"].score == 0.5
-    assert found["core"].score is None and found["core"].missing == ["one"]
+    by_name = {one.name: one for one in averages({"a": (0.2, 0.03), "c": (0.5, 0.0)}, VERSION)}
+    assert by_name["one"].score is None and by_name["one"].missing == ["b"] and by_name["two"].score == 0.5
+    assert by_name["core"].score is None and by_name["core"].missing == ["one"]
 
 
 def test_every_version_of_the_gauntlet_has_its_tasks():
@@ -746,11 +746,11 @@ def test_the_catalog_says_what_the_released_yamls_say(shared):
             name = {"human_eval_ccp": "human_eval_cpp"}.get(row["task"], row["task"])
             category = catalog.gauntlets()["gauntlet-" + versions.get(row["version"], row["version"])]["categories"]
             stem = {"svamp": "svamp_thought", "gsm8k": "gsm8k_prepended"}.get(name)
-            found = name if name in category[row["category"]] else stem
-            assert category[row["category"]][found] == int(row["num_fewshot"])
+            task_name = name if name in category[row["category"]] else stem
+            assert category[row["category"]][task_name] == int(row["num_fewshot"])
             if not row["icl_task_type"]:
                 continue  # the table could not look the misspelt one up
-            config = IclTask.model_validate(catalog.entries("icl")[f"gauntlet.{found}"])
+            config = IclTask.model_validate(catalog.entries("icl")[f"gauntlet.{task_name}"])
             kind = row["icl_task_type"].replace("question_answering", "generation_task_with_answers")
             assert (config.type, config.baseline) == (kind, float(row["random_baseline"]))
             words = (config.delimiter, config.prelimiter, config.cot_delimiter)
@@ -842,9 +842,9 @@ def test_published_accuracies_give_the_published_averages(shared):
     assert len(models) == 30 and len(tasks) == 53 and len(categories) == 6
     for row, model in models.iterrows():
         scores = {name: (centered(model[name], tasks["Random baseline"][name] / 100), 0.0) for name in tasks.index}
-        found = {one.name: one.score for one in averages(scores, version)}
-        assert found.pop("all") == pytest.approx(model["Extended"], abs=1e-9)
-        for name, value in found.items():
+        computed = {one.name: one.score for one in averages(scores, version)}
+        assert computed.pop("all") == pytest.approx(model["Extended"], abs=1e-9)
+        for name, value in computed.items():
             column = f"aggregated_task_categories_centered.{name}"
             exact = "E" not in written[column][row]  # one value is published with three digits, -2.85E-05
             assert value == pytest.approx(model[column], abs=1e-9 if exact else 5e-8)

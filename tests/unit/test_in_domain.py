@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("svg_only")
 CONFIG = Path(__file__).parents[2] / "config"
 
 
-def study(tmp_path, **changes):
+def study_of(tmp_path, **changes):
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load((CONFIG / "smoke.yaml").read_text()) | changes))
     return load.study(path)
@@ -37,17 +37,17 @@ def study(tmp_path, **changes):
 
 @pytest.mark.parametrize(("name", "zero_shot"), [("portes2025", 14), ("open-ladders", 14), ("luo2024", 13)])
 def test_ms_marco_is_in_no_zero_shot_mean_of_a_study_that_trains_on_it(name, zero_shot):
-    found = load.study(CONFIG / f"{name}.yaml")
-    spec = specs.collect(found)
+    study = load.study(CONFIG / f"{name}.yaml")
+    spec = specs.collect(study)
     assert spec["in_domain"] == {"msmarco": ["msmarco"]} and len(spec["headline"]) == zero_shot
-    assert averaged_over(found) == f"{zero_shot} zero-shot tasks" and "msmarco" not in means(found)[MEAN]
-    assert specs.external(found)["headline"] == list(spec["headline"])
+    assert averaged_over(study) == f"{zero_shot} zero-shot tasks" and "msmarco" not in means(study)[MEAN]
+    assert specs.external(study)["headline"] == list(spec["headline"])
 
 
 def test_a_study_on_other_data_has_none():
     for name in ("mini", "smoke", "smollm2"):
-        found = load.study(CONFIG / f"{name}.yaml")
-        assert found.in_domain == {} and found.headline == found.units
+        study = load.study(CONFIG / f"{name}.yaml")
+        assert study.in_domain == {} and study.headline == study.units
 
 
 def test_what_a_task_is_called_or_read_from_changes_nothing(tmp_path):
@@ -59,56 +59,56 @@ def test_what_a_task_is_called_or_read_from_changes_nothing(tmp_path):
         "NanoMSMARCORetrieval",
     ]
     pairs = {"use": "boolq", "tasks": ["MSMARCO", "trec-dl-2019", "nano-msmarco"]}
-    found = study(tmp_path, tasks=tasks, pairs=pairs, held_out=[])
-    assert list(found.in_domain) == ["part", "here", "trec-dl-2019", "nano-msmarco"]
-    assert list(found.headline) == ["fiqa"]
+    study = study_of(tmp_path, tasks=tasks, pairs=pairs, held_out=[])
+    assert list(study.in_domain) == ["part", "here", "trec-dl-2019", "nano-msmarco"]
+    assert list(study.headline) == ["fiqa"]
 
 
 def test_only_what_a_recipe_trains_on_counts(tmp_path):
     pairs = ["boolq", {"use": "boolq", "id": "other", "max_pairs": 10, "tasks": ["fiqa"]}]
     recipes = [{"use": "own-mini", "n_negatives": 2, "weights": {"boolq": 1}}]
-    assert study(tmp_path, pairs=pairs, recipes=recipes).in_domain == {}
+    assert study_of(tmp_path, pairs=pairs, recipes=recipes).in_domain == {}
     recipes.append({"use": "own-mini", "n_negatives": 2, "id": "both", "checkpoints": ["d16"]})
-    assert list(study(tmp_path, pairs=pairs, recipes=recipes).in_domain) == ["fiqa"]
-    found = study(tmp_path, pairs=pairs, recipes=recipes, only=["d24"])
-    assert found.in_domain == {}  # `both` trains none of these
+    assert list(study_of(tmp_path, pairs=pairs, recipes=recipes).in_domain) == ["fiqa"]
+    study = study_of(tmp_path, pairs=pairs, recipes=recipes, only=["d24"])
+    assert study.in_domain == {}  # `both` trains none of these
 
 
 def test_a_group_is_in_domain_with_any_of_its_tasks(tmp_path):
     pairs = {"use": "boolq", "tasks": ["cqadupstack-tex"]}
-    found = study(tmp_path, tasks=["fiqa", "cqadupstack"], pairs=pairs)
-    assert list(found.in_domain) == ["cqadupstack"] and len(found.in_domain["cqadupstack"]) == 12
-    found = study(tmp_path, tasks=["fiqa", "cqadupstack"], pairs={"use": "boolq", "tasks": ["CQADupstackRetrieval"]})
-    assert list(found.in_domain) == ["cqadupstack"]
+    study = study_of(tmp_path, tasks=["fiqa", "cqadupstack"], pairs=pairs)
+    assert list(study.in_domain) == ["cqadupstack"] and len(study.in_domain["cqadupstack"]) == 12
+    study = study_of(tmp_path, tasks=["fiqa", "cqadupstack"], pairs={"use": "boolq", "tasks": ["CQADupstackRetrieval"]})
+    assert list(study.in_domain) == ["cqadupstack"]
 
 
 def test_where_nothing_is_zero_shot_the_mean_says_so(tmp_path):
-    found = study(tmp_path, pairs={"use": "boolq", "tasks": ["fiqa", "consumer-contracts"]})
-    assert averaged_over(found) == "2 in-domain tasks"
-    found = study(tmp_path, tasks=["fiqa"], pairs={"use": "boolq", "tasks": ["fiqa"]})
-    assert averaged_over(found) == "1 in-domain task"
+    study = study_of(tmp_path, pairs={"use": "boolq", "tasks": ["fiqa", "consumer-contracts"]})
+    assert averaged_over(study) == "2 in-domain tasks"
+    study = study_of(tmp_path, tasks=["fiqa"], pairs={"use": "boolq", "tasks": ["fiqa"]})
+    assert averaged_over(study) == "1 in-domain task"
 
 
 def test_it_makes_no_job_of_the_training_data_run_again(tmp_path):
-    one, other = study(tmp_path), study(tmp_path, pairs={"use": "boolq", "max_pairs": 1000, "tasks": ["fiqa"]})
+    one, other = study_of(tmp_path), study_of(tmp_path, pairs={"use": "boolq", "max_pairs": 1000, "tasks": ["fiqa"]})
     assert specs.pairs(one, "boolq") == specs.pairs(other, "boolq")
     assert specs.collect(one) != specs.collect(other)
 
 
 def test_learning_curves_may_be_of_an_in_domain_task(tmp_path):
     pairs = {"use": "boolq", "tasks": ["fiqa"]}
-    assert study(tmp_path, pairs=pairs).curve_tasks == ["consumer-contracts"]
-    assert study(tmp_path, pairs=pairs, curve_tasks=["fiqa"]).curve_tasks == ["fiqa"]
+    assert study_of(tmp_path, pairs=pairs).curve_tasks == ["consumer-contracts"]
+    assert study_of(tmp_path, pairs=pairs, curve_tasks=["fiqa"]).curve_tasks == ["fiqa"]
 
 
 def test_an_unknown_task_of_training_data_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"pairs \(boolq\).tasks.0: unknown task 'MSMARKO'; did you mean 'msmarco'"):
-        study(tmp_path, pairs={"use": "boolq", "tasks": ["MSMARKO"]})
+        study_of(tmp_path, pairs={"use": "boolq", "tasks": ["MSMARKO"]})
 
 
 def test_check_says_what_the_mean_is_over(tmp_path, capsys):
     pairs = {"use": "boolq", "tasks": ["fiqa"]}
-    study(tmp_path, pairs=pairs, groups={"law": ["consumer-contracts"]})
+    study_of(tmp_path, pairs=pairs, groups={"law": ["consumer-contracts"]})
     check.main(SimpleNamespace(study=tmp_path / "study.yaml", why=False))
     lines = capsys.readouterr().out.splitlines()
     assert "mean         over 1 zero-shot task: consumer-contracts" in lines
@@ -129,19 +129,19 @@ def test_check_says_what_the_mean_is_over(tmp_path, capsys):
 )
 def test_a_group_that_would_mean_nothing_is_refused(tmp_path, groups, message):
     with pytest.raises(UserError, match=message):
-        study(tmp_path, groups=groups)
+        study_of(tmp_path, groups=groups)
 
 
 def test_a_group_may_hold_a_group_and_be_named_as_mteb_does(tmp_path):
-    found = study(tmp_path, tasks=["fiqa", "cqadupstack"], groups={"forums": ["fiqa", "CQADupstackRetrieval"]})
-    assert found.groups == {"forums": ["fiqa", "cqadupstack"]}
-    assert len(tasks_of("forums", found)) == 13
+    study = study_of(tmp_path, tasks=["fiqa", "cqadupstack"], groups={"forums": ["fiqa", "CQADupstackRetrieval"]})
+    assert study.groups == {"forums": ["fiqa", "cqadupstack"]}
+    assert len(tasks_of("forums", study)) == 13
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A made-up study, plain and with an in-domain task and two groups, one of which lacks a score."""
-    found = {}
+    by_kind = {}
     for kind in ("plain", "marked"):
         root = tmp_path_factory.mktemp(kind)
         spec, inputs = write_study(root, sizes={"40k": 40_000, "160k": 160_000, "640k": 640_000}, queries=20)
@@ -154,8 +154,8 @@ def made(tmp_path_factory):
         collect(spec, inputs, root / "collect")
         given = {"collect": root / "collect" / "collect.json", "fit": root / "fit" / "fit.json"}
         fit({"bootstrap": 200}, given, root / "fit")
-        found[kind] = root, given, names
-    return found
+        by_kind[kind] = root, given, names
+    return by_kind
 
 
 def test_means_are_over_what_they_say(made):
@@ -174,8 +174,8 @@ def test_groups_and_marks_change_no_other_number(made):
     """Every estimate of a task is what it was; only the mean over fewer tasks is another."""
     names = made["plain"][2]
     for table, key in (("points", ["checkpoint", "recipe", "task"]), ("trends", ["recipe", "schedule", "task"])):
-        found = [read_table(given["fit"], table) for _, given, _ in made.values()]
-        plain, marked = (one[one["task"].isin(names)].drop(columns="in_domain").set_index(key) for one in found)
+        tables = [read_table(given["fit"], table) for _, given, _ in made.values()]
+        plain, marked = (one[one["task"].isin(names)].drop(columns="in_domain").set_index(key) for one in tables)
         pd.testing.assert_frame_equal(plain, marked, check_exact=True)
 
 
@@ -232,18 +232,18 @@ def test_the_audit_names_the_files_of_each_mean(made):
     files = audit._results(root / "figure" / "2.png", walked)
     for task, behind in {MEAN: names[1:], "web": names[:2]}.items():
         mark = {"checkpoint": "toy-40k-5", "recipe": "paper", "task": task, "file": ""}
-        found = {line.split()[0].rpartition("/")[2] for line in files(mark) if "/evaluate/" in line}
-        assert found == {f"{name}.json" for name in behind}, task
+        listed = {line.split()[0].rpartition("/")[2] for line in files(mark) if "/evaluate/" in line}
+        assert listed == {f"{name}.json" for name in behind}, task
 
 
 def test_published_points_are_averaged_over_the_same_tasks(tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("model,task,ndcg_at_10\na,fiqa,0.9\na,consumer-contracts,0.3\na,MSMARCO,0.1\n")
     entry = {"table": str(table), "source": "s"}
-    found = study(tmp_path, pairs={"use": "boolq", "tasks": ["fiqa"]}, external=entry)
+    study = study_of(tmp_path, pairs={"use": "boolq", "tasks": ["fiqa"]}, external=entry)
     out = tmp_path / "results/s/external/work"
     out.mkdir(parents=True)
-    external(json.loads(specs.dump(specs.external(found))), {"tables": [table]}, out)
+    external(json.loads(specs.dump(specs.external(study))), {"tables": [table]}, out)
     y = read_table(out / "external.json", "external").set_index("task")["y"].to_dict()
     assert y == {"fiqa": 0.9, "consumer-contracts": 0.3, "mean": 0.3}
     assert ExternalSummary.read(out / "external.json").tables[0].elsewhere == 1

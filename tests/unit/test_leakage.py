@@ -55,8 +55,8 @@ def measured(tmp_path, pairs, tasks):
 
 
 def grams(text):
-    found = words(untitled(text))
-    return {tuple(found[i : i + 13]) for i in range(len(found) - 12)}
+    tokens = words(untitled(text))
+    return {tuple(tokens[i : i + 13]) for i in range(len(tokens) - 12)}
 
 
 def test_counts_and_ids_are_those_of_a_naive_comparison(tmp_path, monkeypatch):
@@ -68,10 +68,10 @@ def test_counts_and_ids_are_those_of_a_naive_comparison(tmp_path, monkeypatch):
 
     def stolen(source):
         """A piece of a text amid other words; a piece of 12 words is no leak."""
-        found = source.split()
+        tokens = source.split()
         length = random.integers(10, 18)
-        start = random.integers(0, max(1, len(found) - length))
-        return " ".join([text(1, 6), *found[start : start + length], text(1, 6)])
+        start = random.integers(0, max(1, len(tokens) - length))
+        return " ".join([text(1, 6), *tokens[start : start + length], text(1, 6)])
 
     sets = {name: [(text(3, 25), text(20, 60)) for _ in range(40)] for name in ("one", "two")}
     queries = [text(3, 25) for _ in range(30)]
@@ -89,7 +89,7 @@ def test_counts_and_ids_are_those_of_a_naive_comparison(tmp_path, monkeypatch):
     titled = sets["one"][3][1].split()
     documents[1] = (" ".join(titled[:2]), " ".join(titled[2:]))  # equal only with its title
     documents[3] = ("", text(12, 13))
-    paths = [training(tmp_path, name, found, extra=[documents[5][1]]) for name, found in sets.items()]
+    paths = [training(tmp_path, name, pairs, extra=[documents[5][1]]) for name, pairs in sets.items()]
     facts, table = measured(tmp_path, paths, [task(tmp_path, "t", queries, documents)])["t"]
 
     parts = {"queries": [("t", "", q) for q in queries], "documents": [("d", *d) for d in documents]}
@@ -104,10 +104,10 @@ def test_counts_and_ids_are_those_of_a_naive_comparison(tmp_path, monkeypatch):
             run = [bool(grams(full) & runs) for full in whole]
             assert (row["exact"][side], row["run"][side]) == (sum(exact), sum(run)), (row, side)
             seen += sum(exact) + sum(run)
-            found = table.query("pairs == @row['pairs'] and training == @side and part == @row['part']")
+            matches = table.query("pairs == @row['pairs'] and training == @side and part == @row['part']")
             letter = parts[row["part"]][0][0]
-            assert found["id"].tolist() == [f"{letter}{i}" for i, hit in enumerate(map(max, exact, run)) if hit]
-            assert found["exact"].sum() == sum(exact) and found["run"].sum() == sum(run)
+            assert matches["id"].tolist() == [f"{letter}{i}" for i, hit in enumerate(map(max, exact, run)) if hit]
+            assert matches["exact"].sum() == sum(exact) and matches["run"].sum() == sum(run)
     assert len(facts["overlap"]) == 4 and seen > 20 and facts["words"] == 13
 
 

@@ -64,33 +64,33 @@ def test_scores_are_lucenes_bm25():
     texts = [" ".join(random.choice(vocabulary, random.integers(3, 30))) for _ in range(80)]
     passages = {f"p{i:03d}": text for i, text in enumerate(texts)}
     queries = [(f"q{i}", " ".join(random.choice(vocabulary, 4)) + " unseen", f"p{i:03d}") for i in range(20)]
-    found, _ = mined(queries, passages, k1=1.2, b=0.75, top=30, negatives=10)
+    by_query, _ = mined(queries, passages, k1=1.2, b=0.75, top=30, negatives=10)
     for i, (id, query, positive) in enumerate(queries):
         expected = lucene(query, texts, 1.2, 0.75)
         expected[i] = -1
         order = np.argsort(-expected, kind="stable")[:10]
-        got = [int(passage[1:]) for passage in found[id]["negatives"]]
-        np.testing.assert_allclose(found[id]["scores"], expected[order], rtol=1e-5)
+        got = [int(passage[1:]) for passage in by_query[id]["negatives"]]
+        np.testing.assert_allclose(by_query[id]["scores"], expected[order], rtol=1e-5)
         # float32 may order a near tie otherwise; the oracle's scores of what was chosen must be the best ones
         np.testing.assert_allclose(expected[got], expected[order], rtol=1e-5)
-        assert positive not in found[id]["negatives"]
+        assert positive not in by_query[id]["negatives"]
 
 
 def test_positives_and_their_copies_are_never_negatives():
-    found, _ = mined([("q", "cats mice", "p0")], negatives=2)
-    assert found["q"]["negatives"] == ["p5", "p1"]
+    by_query, _ = mined([("q", "cats mice", "p0")], negatives=2)
+    assert by_query["q"]["negatives"] == ["p5", "p1"]
 
 
 def test_every_positive_of_a_query_is_excluded():
-    found, _ = mined([("q", "cats", "p1"), ("q", "cats", "p5"), ("r", "cats", "p3")], negatives=2)
-    assert found["q"]["negatives"] == ["p0", "p2"]
-    assert "p1" in found["r"]["negatives"]
+    by_query, _ = mined([("q", "cats", "p1"), ("q", "cats", "p5"), ("r", "cats", "p3")], negatives=2)
+    assert by_query["q"]["negatives"] == ["p0", "p2"]
+    assert "p1" in by_query["r"]["negatives"]
 
 
 def test_what_is_not_found_is_missing_and_counted():
-    found, facts = mined([("q", "stock", "p3"), ("r", "zebra", "p0"), ("s", "cats", "p0")], negatives=2)
-    assert found["q"]["negatives"] == ["p4"] and found["q"]["scores"][0] > 0
-    assert found["r"]["negatives"] == found["r"]["scores"] == [] and len(found["s"]["negatives"]) == 2
+    by_query, facts = mined([("q", "stock", "p3"), ("r", "zebra", "p0"), ("s", "cats", "p0")], negatives=2)
+    assert by_query["q"]["negatives"] == ["p4"] and by_query["q"]["scores"][0] > 0
+    assert by_query["r"]["negatives"] == by_query["r"]["scores"] == [] and len(by_query["s"]["negatives"]) == 2
     assert (facts["short"], facts["missing"]) == (2, 3)
     assert shortage({**facts, "queries": 5000, "short": 12}) == (
         "mine: 12 of 5,000 queries (0.2%) have fewer than 2 negatives; 3 are missing, which recipes with "
@@ -102,8 +102,8 @@ def test_ties_go_by_passage_id():
     passages = {f"p{i}": "same words here" for i in (3, 1, 2)} | {"p0": "other"}
     # Equal texts are one passage after the pairs stage, so these differ in a word that does not score.
     passages = {id: f"{text} x{id}" for id, text in passages.items()}
-    found, _ = mined([("q", "same words", "p0")], passages, negatives=2, top=2)
-    assert found["q"]["negatives"] == ["p1", "p2"]
+    by_query, _ = mined([("q", "same words", "p0")], passages, negatives=2, top=2)
+    assert by_query["q"]["negatives"] == ["p1", "p2"]
 
 
 def test_random_choice_is_seeded_and_in_rank_order():
@@ -193,14 +193,14 @@ def test_scores_and_ranking_are_those_of_bm25s(zipf, config):
     peer = bm25s.BM25(k1=config.k1, b=config.b, method=config.variant, backend="numpy")
     peer.index(tokens, show_progress=False)
     none = [np.array([], int)] * len(queries)
-    for query, (found, scores) in zip(queries, index.top(queries, none, 100), strict=True):
+    for query, (rows, scores) in zip(queries, index.top(queries, none, 100), strict=True):
         words = list(bm25s.tokenize(query, stopwords=stop, return_ids=False, show_progress=False)[0])
         expected = peer.get_scores(words) if any(w in peer.vocab_dict for w in words) else np.zeros(len(passages))
         order = np.lexsort((np.arange(len(passages)), -expected))[: min(100, (expected > 0).sum())]
-        assert len(found) == len(order)
+        assert len(rows) == len(order)
         np.testing.assert_allclose(scores, expected[order], rtol=1e-5)
-        np.testing.assert_allclose(scores, expected[found], rtol=1e-5)  # so the ranking differs in ties at most
-        assert (np.diff(scores) <= 0).all() and (np.diff(found)[np.diff(scores) == 0] > 0).all()
+        np.testing.assert_allclose(scores, expected[rows], rtol=1e-5)  # so the ranking differs in ties at most
+        assert (np.diff(scores) <= 0).all() and (np.diff(rows)[np.diff(scores) == 0] > 0).all()
 
 
 def test_scores_are_those_of_a_sparse_matrix(zipf):
@@ -233,10 +233,10 @@ def test_what_is_excluded_is_not_found_and_nothing_else_changes(zipf):
     passages, queries, excluded = zipf
     index = Index(passages, MineConfig(stopwords="none"))
     with_all = index.top(queries, [np.array([], int)] * len(queries), 2000)
-    for (found, scores), without, (rest, rest_scores) in zip(with_all, excluded, index.top(queries, excluded, 2000)):
-        keep = ~np.isin(found, without)
+    for (rows, scores), without, (rest, rest_scores) in zip(with_all, excluded, index.top(queries, excluded, 2000)):
+        keep = ~np.isin(rows, without)
         n = min(keep.sum(), 1990)
-        assert rest[:n].tolist() == found[keep][:n].tolist() and rest_scores[:n].tobytes() == scores[keep][:n].tobytes()
+        assert rest[:n].tolist() == rows[keep][:n].tolist() and rest_scores[:n].tobytes() == scores[keep][:n].tobytes()
 
 
 def test_lists_are_looked_up_and_scanned_when_they_are_long(zipf):
@@ -245,8 +245,8 @@ def test_lists_are_looked_up_and_scanned_when_they_are_long(zipf):
     index = Index(passages, MineConfig())
     queries, none = ["rare common", "common", "rare word3 common common"], [np.array([], int)] * 3
     expected = list(index.top(queries, none, 10, compiled=False))
-    for (found, scores), (same, same_scores) in zip(index.top(queries, none, 10, compiled=True, block=4096), expected):
-        assert found.tolist() == same.tolist() and scores.tobytes() == same_scores.tobytes()
+    for (rows, scores), (same, same_scores) in zip(index.top(queries, none, 10, compiled=True, block=4096), expected):
+        assert rows.tolist() == same.tolist() and scores.tobytes() == same_scores.tobytes()
 
 
 def test_a_passage_holds_no_other_chunks_words(monkeypatch, zipf):
@@ -285,8 +285,8 @@ def test_words_and_stop_words_are_those_of_bm25s():
 )
 def test_words_of_any_script_are_found(query, answer, other):
     index = Index([other, answer], MineConfig())
-    [(found, scores)] = index.top([query], [np.array([], int)], 2)
-    assert found.tolist() == [1] and scores[0] > 0
+    [(rows, scores)] = index.top([query], [np.array([], int)], 2)
+    assert rows.tolist() == [1] and scores[0] > 0
 
 
 def test_stems_and_stop_words_by_language():
@@ -295,8 +295,8 @@ def test_stems_and_stop_words_by_language():
     plain, german = (
         Index(texts, MineConfig(stopwords=s, stemmer=t)) for s, t in (("none", "none"), ("german", "german"))
     )
-    assert [found.tolist() for found, _ in plain.top(["das haus der Wälder"], none, 3)] == [[1, 2, 0]]
-    assert [found.tolist() for found, _ in german.top(["das haus der Wälder"], none, 3)] == [[2, 0, 1]]
+    assert [rows.tolist() for rows, _ in plain.top(["das haus der Wälder"], none, 3)] == [[1, 2, 0]]
+    assert [rows.tolist() for rows, _ in german.top(["das haus der Wälder"], none, 3)] == [[2, 0, 1]]
     assert set(german.terms.names) == {"haus", "stadt", "gart", "wald"}
     english = Index(["was running", "run on"], MineConfig(stemmer="english"))
     assert set(english.terms.names) == {"run"}  # a stop word is one before it is stemmed, and no word is stemmed to one
@@ -332,19 +332,17 @@ def test_ndcg_on_scifact_is_as_published(shared, stemmer, expected):
     index = Index([f"{d['title']} {d['text']}" for d in documents], MineConfig(stemmer=stemmer))
     discounts = 1 / np.log2(np.arange(2, 12))
     scores = []
-    for ids, (found, _) in zip(
-        relevant, index.top([texts[id] for id in relevant.index], [np.array([], int)] * 300, 10)
-    ):
-        scores.append(discounts[: len(found)][np.isin(found, ids)].sum() / discounts[: len(ids)].sum())
+    for ids, (rows, _) in zip(relevant, index.top([texts[id] for id in relevant.index], [np.array([], int)] * 300, 10)):
+        scores.append(discounts[: len(rows)][np.isin(rows, ids)].sum() / discounts[: len(ids)].sum())
     assert len(scores) == 300 and np.mean(scores) == pytest.approx(expected, abs=5e-4)
 
 
 def test_skip_passes_over_the_best():
     best = mined([("q", "cats mice dogs", "p4")], negatives=5)[0]["q"]
-    found, facts = mined([("q", "cats mice dogs", "p4")], negatives=3, skip=2)
-    assert found["q"]["negatives"] == best["negatives"][2:5] and facts["passed"] == 2
+    by_query, facts = mined([("q", "cats mice dogs", "p4")], negatives=3, skip=2)
+    assert by_query["q"]["negatives"] == best["negatives"][2:5] and facts["passed"] == 2
     fewer, facts = mined([("q", "cats mice dogs", "p4")], negatives=4, skip=2)
-    assert fewer["q"]["negatives"] == found["q"]["negatives"] and (facts["short"], facts["missing"]) == (1, 1)
+    assert fewer["q"]["negatives"] == by_query["q"]["negatives"] and (facts["short"], facts["missing"]) == (1, 1)
 
 
 def test_margin_passes_over_what_scores_above_a_share_of_the_lowest_positive():
@@ -353,12 +351,12 @@ def test_margin_passes_over_what_scores_above_a_share_of_the_lowest_positive():
         for query in [mined([("q", "cats mice dogs", "p4")], negatives=5)[0]["q"]]
         for row, score in zip(query["negatives"], query["scores"])
     }
-    found, _ = mined([("q", "cats mice dogs", "p5"), ("q", "cats mice dogs", "p1")], negatives=2, margin=0.9)
+    by_query, _ = mined([("q", "cats mice dogs", "p5"), ("q", "cats mice dogs", "p1")], negatives=2, margin=0.9)
     limit = 0.9 * min(everything["p1"], everything["p5"])
     allowed = [id for id, score in everything.items() if id not in ("p1", "p5") and score <= limit]
-    scoring = [(id, score) for id, score in zip(found["q"]["negatives"], found["q"]["scores"]) if score > 0]
+    scoring = [(id, score) for id, score in zip(by_query["q"]["negatives"], by_query["q"]["scores"]) if score > 0]
     assert [id for id, _ in scoring] == allowed[:2] and 0 < len(scoring)
-    assert all(everything.get(id, 0) <= limit for id in found["q"]["negatives"])
+    assert all(everything.get(id, 0) <= limit for id in by_query["q"]["negatives"])
 
 
 def test_hardest_by_rank_and_margin():
@@ -391,8 +389,8 @@ def test_bad_tables_are_refused(pairs, passages, message):
 
 def test_a_pair_given_twice_and_queries_or_passages_without_words_do_no_harm():
     passages = {"p0": "", "p1": "...", "p2": "a", "p3": "cats"}
-    found, facts = mined([("q", "?", "p3"), ("q", "?", "p3"), ("r", "cats", "p0")], passages, negatives=1)
-    assert found["q"]["scores"] == [] and found["r"]["negatives"] == ["p3"] and facts["queries"] == 2
+    by_query, facts = mined([("q", "?", "p3"), ("q", "?", "p3"), ("r", "cats", "p0")], passages, negatives=1)
+    assert by_query["q"]["scores"] == [] and by_query["r"]["negatives"] == ["p3"] and facts["queries"] == 2
     nothing, facts = mined([("q", "cats", "p0")], {"p0": "", "p1": "?"}, negatives=1)
     assert nothing["q"]["negatives"] == [] and facts["missing"] == 1
 
@@ -434,12 +432,12 @@ def test_an_encoders_ranking_is_that_of_a_full_sort(monkeypatch, tmp_path):
         made.append((rows[:, :20].tolist(), values[:, :20].tobytes(), positive.tobytes()))
         for q in range(len(queries)):
             free = np.setdiff1d(np.arange(300), excluded[q])
-            found = rows[q][rows[q] >= 0]
-            assert set(found) <= set(free) and len(found) == len(set(found)) == min(top, len(free))
+            ranked = rows[q][rows[q] >= 0]
+            assert set(ranked) <= set(free) and len(ranked) == len(set(ranked)) == min(top, len(free))
             best = np.sort(scores[q, free])[::-1][:top]
-            np.testing.assert_allclose(scores[q, found], best, rtol=1e-6)
-            np.testing.assert_allclose(values[q][: len(found)], best, rtol=1e-6)
-            assert (np.diff(found)[np.diff(values[q][: len(found)]) == 0] > 0).all()
+            np.testing.assert_allclose(scores[q, ranked], best, rtol=1e-6)
+            np.testing.assert_allclose(values[q][: len(ranked)], best, rtol=1e-6)
+            assert (np.diff(ranked)[np.diff(values[q][: len(ranked)]) == 0] > 0).all()
             assert positive[q] == pytest.approx(scores[q, positives[q]].min(), rel=1e-6)
     assert made[0] == made[1] == made[2]
     assert not list(tmp_path.iterdir())
@@ -498,8 +496,8 @@ def test_given_negatives_keep_their_order_and_no_positive_is_among_them(tmp_path
     pairs, passages = frames([("q", "cats", "p0"), ("r", "dogs", "p3"), ("s", "rain", "p5")])
     rank = by_given(tmp_path / "given.parquet")
     table, facts = mine(pairs, passages, MineConfig(method="given", negatives=2), rank)
-    found = {row["query_id"]: row["negatives"] for row in table.to_pylist()}
-    assert found == {"q": ["p5", "p1"], "r": ["p4"], "s": []}  # p2 is a copy of p0
+    negatives = {row["query_id"]: row["negatives"] for row in table.to_pylist()}
+    assert negatives == {"q": ["p5", "p1"], "r": ["p4"], "s": []}  # p2 is a copy of p0
     assert facts["missing"] == 3 and set(np.concatenate(table["scores"].to_pylist())) == {0}
 
 

@@ -53,13 +53,13 @@ def folder(tmp_path_factory):
 def vectors(path, texts: list[str], prefix: str, length: int) -> np.ndarray:
     """By transformers alone, a text at a time: the mean of the last hidden states, of length 1."""
     model, tokenizer = AutoModel.from_pretrained(path), AutoTokenizer.from_pretrained(path)
-    found = []
+    means = []
     for text in texts:
         ids = tokenizer(prefix + text, truncation=True, max_length=length, return_tensors="pt")["input_ids"]
         with torch.no_grad():
-            found.append(model(input_ids=ids).last_hidden_state[0].mean(0).double().numpy())
-    found = np.array(found)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+            means.append(model(input_ids=ids).last_hidden_state[0].mean(0).double().numpy())
+    means = np.array(means)
+    return means / np.linalg.norm(means, axis=1, keepdims=True)
 
 
 def test_the_stage_mines_what_lies_nearest_by_the_encoder(folder, encoder, tmp_path):
@@ -73,7 +73,7 @@ def test_the_stage_mines_what_lies_nearest_by_the_encoder(folder, encoder, tmp_p
         "short": 0,
         "missing": 0,
     }
-    found = pd.read_parquet(tmp_path / "negatives.parquet").set_index("query_id")
+    negatives = pd.read_parquet(tmp_path / "negatives.parquet").set_index("query_id")
     pairs, passages = (pd.read_parquet(folder / f"{name}.parquet") for name in ("pairs", "passages"))
     asked = vectors(encoder.parent, pairs["query"].tolist(), "query: ", 8)
     held = vectors(encoder.parent, passages["text"].tolist(), "", 20)
@@ -81,7 +81,7 @@ def test_the_stage_mines_what_lies_nearest_by_the_encoder(folder, encoder, tmp_p
         scores = pd.Series(asked[i] @ held.T, passages["passage_id"])
         same = passages["passage_id"][passages["text"] == passages["text"][i]]  # the positive and its copy
         best = scores.drop(same).sort_values(ascending=False)[:NEGATIVES]
-        mined = found.loc[row.query_id]
+        mined = negatives.loc[row.query_id]
         np.testing.assert_allclose(mined["scores"], best, atol=1e-5)
         np.testing.assert_allclose(scores[list(mined["negatives"])], best, atol=1e-5)
         assert not set(mined["negatives"]) & set(same)

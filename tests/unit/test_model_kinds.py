@@ -115,9 +115,9 @@ def test_the_backbone_is_the_pretrained_model_without_its_head(kind):
     ids = torch.tensor([[5, 9, 4, 11, 30]])
     with torch.no_grad():
         want = (whole.get_encoder() if whole.config.is_encoder_decoder else whole.base_model)(ids).last_hidden_state
-        found = model(ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-    torch.testing.assert_close(found, want, atol=1e-5, rtol=1e-5)
-    assert found.shape[-1] == model.config.hidden_size == 32
+        states = model(ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    torch.testing.assert_close(states, want, atol=1e-5, rtol=1e-5)
+    assert states.shape[-1] == model.config.hidden_size == 32
     if whole.config.is_encoder_decoder:
         assert not any("decoder" in key for key in model.state_dict())
 
@@ -161,13 +161,13 @@ def test_an_embedding_does_not_depend_on_its_batch(kind, texts):
     _, folder, _, _ = kind
     model, tokenizer, prompt = load_backbone(folder, torch.float32), load_tokenizer(folder), Prompt(passage_length=30)
     for pooling in POOLINGS:
-        found = [
+        embeddings = [
             encode(model, tokenizer, texts, prompt, "passage", pooling=pooling, tokens_per_batch=budget)
             for budget in (1, 64, 500, 10**6)
         ]
-        assert max(np.abs(other - found[0]).max() for other in found[1:]) < TOLERANCE
-        np.testing.assert_allclose(np.linalg.norm(found[0], axis=1), 1, atol=1e-6)
-        assert np.abs(found[0][0] - found[0][1]).max() > 0.01  # the texts do differ
+        assert max(np.abs(other - embeddings[0]).max() for other in embeddings[1:]) < TOLERANCE
+        np.testing.assert_allclose(np.linalg.norm(embeddings[0], axis=1), 1, atol=1e-6)
+        assert np.abs(embeddings[0][0] - embeddings[0][1]).max() > 0.01  # the texts do differ
 
 
 def test_saving_and_loading_changes_no_embedding(kind, texts, tmp_path):
@@ -224,10 +224,10 @@ def test_what_is_no_decoder_goes_through_the_stages(name, tmp_path, texts):
         places["state"],
     )
     trained = encoders.load_encoder(places["encoder"] / "encoder.json", "fp32", 100)
-    found = trained.embed(trained.tokens(texts, "passage"), "test")
+    embeddings = trained.embed(trained.tokens(texts, "passage"), "test")
     tokenizer = load_tokenizer(places["encoder"])
-    assert found.shape == (len(texts), 32)
-    assert np.abs(found - encode(backbone, tokenizer, texts, Prompt(**prompt), "passage")).max() > 1e-3
+    assert embeddings.shape == (len(texts), 32)
+    assert np.abs(embeddings - encode(backbone, tokenizer, texts, Prompt(**prompt), "passage")).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", ["mpt", "llama", "gpt2", "gpt-neox"])
@@ -250,8 +250,8 @@ def test_padding_does_not_change_a_causal_models_embeddings(name, pooling, tmp_p
             positions = {} if name == "mpt" else {"position_ids": (mask.cumsum(1) - 1).clamp(min=0)}
             hidden = model(input_ids=tokens, attention_mask=mask, **positions).last_hidden_state
             sides.append(torch.nn.functional.normalize(pool(hidden, mask, pooling), dim=-1))
-    for found in sides:
-        assert (found - alone).abs().max() < TOLERANCE
+    for padded in sides:
+        assert (padded - alone).abs().max() < TOLERANCE
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

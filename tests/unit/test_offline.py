@@ -81,13 +81,13 @@ cli.main(sys.argv[1:])
 
 def test_the_hubs_libraries_are_offline_in_a_stage_that_computes(loopback, tmp_path):
     loopback.publish("some/model", {"config.json": b"{}"})
-    found = {}
+    answers = {}
     for stage in ("mine", "task"):
         command = [sys.executable, "-c", PROBE.format(stage=stage), *called(stage, tmp_path)]
-        found[stage] = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout.split()
+        answers[stage] = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout.split()
         if stage == "mine":
             assert not loopback.requests
-    assert found == {
+    assert answers == {
         "mine": ["OfflineModeIsEnabled", "LocalEntryNotFoundError", "URLError"],
         "task": ["reached"] * 3,
     }

@@ -191,7 +191,9 @@ def test_parquet_of_the_hub_with_fifty_negatives_gives_fifteen_of_them(loopback,
     for row in rows:
         own = [row[f"negative_{n}"] for n in range(1, 51)]
         assert len(set(chosen[row["query"]])) == 15 and set(chosen[row["query"]]) < set(own)
-    assert len({tuple(text.split()[2] for text in found) for found in chosen.values()}) > 1  # a choice for each query
+    assert (
+        len({tuple(text.split()[2] for text in passages) for passages in chosen.values()}) > 1
+    )  # a choice for each query
     # Without network, from the cache, the same.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert ran(tmp_path / "again", hub_spec()) == facts
@@ -203,8 +205,8 @@ def test_a_corpus_joins_the_collection_that_is_mined(loopback, tmp_path):
     commit = loopback.publish("some/corpus", {"passage/a.parquet": corpus}, kind="dataset", branch="v1")
     collection = {"kind": "hub", "repo": "some/corpus", "revision": "v1", "files": ["passage/*.parquet"]}
     facts = ran(tmp_path / "pairs", hub_spec(collection=collection))
-    found = set(pd.read_parquet(tmp_path / "pairs" / "passages.parquet")["text"])
-    assert {"answer 0", "answer 1", "far away"} < found and len(found) == 2 * 51 + 1
+    texts = set(pd.read_parquet(tmp_path / "pairs" / "passages.parquet")["text"])
+    assert {"answer 0", "answer 1", "far away"} < texts and len(texts) == 2 * 51 + 1
     assert facts["collection_revision"] == commit and facts["pairs"] == 2
     given = pd.read_parquet(tmp_path / "pairs" / "given.parquet")
     assert len(given) == 100  # the corpus gives none
@@ -339,10 +341,10 @@ def test_given_negatives_are_kept_for_the_queries_that_are_kept(tmp_path):
     pairs, passages, facts = made(tmp_path, rows, source=source)
     text = passages.set_index("passage_id")["text"]
     given = pd.read_parquet(tmp_path / "out" / "given.parquet")
-    found = given.groupby("query_id")["passage_id"].agg(lambda ids: [text[id] for id in ids])
+    negatives = given.groupby("query_id")["passage_id"].agg(lambda ids: [text[id] for id in ids])
     queries = pairs.drop_duplicates("query_id").set_index("query_id")["query"]
     # A row that repeats a pair brings no pair, but its negatives count.
-    assert {queries[id]: texts for id, texts in found.items()} == {"q": ["n1", "n2", "n3"], "s": ["n2"]}
+    assert {queries[id]: texts for id, texts in negatives.items()} == {"q": ["n1", "n2", "n3"], "s": ["n2"]}
     assert facts["excluded"] == {"duplicate": 1} and "given.parquet" in facts["files"]
     some, _, _ = made(tmp_path, rows, "some", source=source, max_pairs=1)
     assert set(pd.read_parquet(tmp_path / "some" / "given.parquet")["query_id"]) <= set(some["query_id"])

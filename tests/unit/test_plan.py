@@ -71,9 +71,9 @@ def study_of(folder: Path, text: str = "", **keys) -> Study:
 
 def hours(costs: Costs, gpu: Gpu, stage: str) -> float:
     parts = [cost for job in jobs(costs.study) if job.stage == stage for cost in costs.of(job)]
-    found = total(gpu.hours(cost.flops) for cost in parts)
-    assert not found.unknown
-    return found.known
+    hours_of_gpu = total(gpu.hours(cost.flops) for cost in parts)
+    assert not hours_of_gpu.unknown
+    return hours_of_gpu.known
 
 
 @pytest.mark.parametrize("layers, width", FLOORS)
@@ -96,7 +96,7 @@ def test_the_unknown_is_no_zero():
     assert product(3, None) is None and product(3, 0) == 0 and least(None, None) is None and least(None, 4, 7) == 4
     assert total([1, None, 2, None]) == Sum(3, 2)
     assert tokens(Texts(), 128, 4.5) is None
-    assert [formatting.cell(found, formatting.short) for found in (Sum(0, 2), Sum(2.4e9, 1), Sum(5e3), Sum())] == [
+    assert [formatting.cell(amount, formatting.short) for amount in (Sum(0, 2), Sum(2.4e9, 1), Sum(5e3), Sum())] == [
         "?",
         "2.4G + 1 ?",
         "5k",
@@ -118,10 +118,10 @@ def test_an_estimate_from_the_mean_is_never_below_the_sum_of_cut_texts():
 def test_every_key_of_a_recipe_that_costs_changes_the_tokens():
     corpus = Corpus(Texts(1000, 45), Texts(5000, 450))
     base = {"n_negatives": 3, "max_pairs": 500}
-    found = training_tokens(corpus, Recipe(**base), 4.5)
-    assert found == 500 * (10 + 4 * 100)
-    assert training_tokens(corpus, Recipe(**base, epochs=2), 4.5) == 2 * found
-    assert training_tokens(corpus, Recipe(**base | {"max_pairs": None}), 4.5) == 2 * found
+    tokens = training_tokens(corpus, Recipe(**base), 4.5)
+    assert tokens == 500 * (10 + 4 * 100)
+    assert training_tokens(corpus, Recipe(**base, epochs=2), 4.5) == 2 * tokens
+    assert training_tokens(corpus, Recipe(**base | {"max_pairs": None}), 4.5) == 2 * tokens
     assert training_tokens(corpus, Recipe(**base | {"n_negatives": 7}), 4.5) == 500 * (10 + 8 * 100)
     short = training_tokens(corpus, Recipe(**base, prompt={"query_length": 4, "passage_length": 32}), 4.5)
     assert short == 500 * (4 + 4 * 32)
@@ -146,8 +146,8 @@ def test_prompts_grow_with_shots_and_are_cut(tmp_path):
     assert prompt_tokens(known, 4, 2048, 4.5) == 10 * (50 + 2)
     assert prompt_tokens(known, 4, 30, 4.5) == 10 * (30 + 2)
     assert prompt_tokens(Prompts(), 4, 30, 4.5) is None
-    found = text_of(study_of(tmp_path, "icl: [gauntlet-v0.3-code]"), tmp_path)
-    [line] = [line for line in found.splitlines() if "in-context tasks of unknown size" in line]
+    text = text_of(study_of(tmp_path, "icl: [gauntlet-v0.3-code]"), tmp_path)
+    [line] = [line for line in text.splitlines() if "in-context tasks of unknown size" in line]
     assert "mmlu.5" in line and "piqa.0" not in line
 
 
@@ -222,9 +222,9 @@ def test_of_the_same_files_the_most_that_is_known_counts():
 
 
 def test_a_task_of_unknown_size_is_named_and_in_no_sum(tmp_path):
-    found = text_of(study_of(tmp_path, tasks="[scifact, fiqa]"), tmp_path)
-    assert "tasks of unknown size, until they are read: fiqa" in found
-    row = next(line for line in found.splitlines() if line.startswith("evaluate"))
+    text = text_of(study_of(tmp_path, tasks="[scifact, fiqa]"), tmp_path)
+    assert "tasks of unknown size, until they are read: fiqa" in text
+    row = next(line for line in text.splitlines() if line.startswith("evaluate"))
     assert row.count("+ 2 ?") == 3  # tokens, FLOPs, GPU-hours: queries and documents
     alone = text_of(study_of(tmp_path, tasks="[fiqa]"), tmp_path)
     row = next(line for line in alone.splitlines() if line.startswith("evaluate"))
@@ -250,9 +250,9 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "x-secret")
     [line] = gated(study)
     assert "a token is set" in line and "secret" not in line
-    found = text_of(study, tmp_path)
-    assert "parameters, until the checkpoints are there: own" in found
-    assert "training data of unknown size, until they are read: mine" in found
+    text = text_of(study, tmp_path)
+    assert "parameters, until the checkpoints are there: own" in text
+    assert "training data of unknown size, until they are read: mine" in text
 
 
 def test_bad_options_are_refused(tmp_path):

@@ -167,9 +167,9 @@ def test_data_and_licences_are_listed(inputs, tmp_path):
 
 def test_leakage_is_listed_for_each_task_and_side(inputs, tmp_path):
     text = page(inputs, tmp_path / "out")
-    found = [re.sub(r"\|+", "|", re.sub("<[^>]*>", "|", row)).strip("|") for row in re.findall("<tr>(.*?)</tr>", text)]
-    assert "alpha|queries|60|forum|2|0|1|4" in found
-    assert "alpha|documents|1\u202f234|forum|0|3|5|1\u202f000" in found
+    rows = [re.sub(r"\|+", "|", re.sub("<[^>]*>", "|", row)).strip("|") for row in re.findall("<tr>(.*?)</tr>", text)]
+    assert "alpha|queries|60|forum|2|0|1|4" in rows
+    assert "alpha|documents|1\u202f234|forum|0|3|5|1\u202f000" in rows
 
 
 def test_each_training_data_set_is_listed(inputs, tmp_path):
@@ -182,8 +182,8 @@ def test_each_training_data_set_is_listed(inputs, tmp_path):
     }
     text = page({**inputs, "pairs": both}, tmp_path / "out", spec)
     assert "930 training pairs of forum, faq;" in text
-    found = [re.sub("<[^>]*>", "|", row).strip("|") for row in re.findall("<tr>(.*?)</tr>", text)]
-    found = [re.sub(r"\|+", "|", row) for row in found]
+    rows = [re.sub("<[^>]*>", "|", row).strip("|") for row in re.findall("<tr>(.*?)</tr>", text)]
+    rows = [re.sub(r"\|+", "|", row) for row in rows]
     for row in (
         "forum|900|800|1\u202f000|CC0|made up",
         "faq|30|20|61|MIT|our own questions",
@@ -197,8 +197,8 @@ def test_each_training_data_set_is_listed(inputs, tmp_path):
         "wide|by its pairs|by its pairs",
         "narrow|–|weight 1",
     ):
-        assert row in found, row
-    assert f"faq/pairs.json|{sha256(both[1])}" in "\n".join(found)
+        assert row in rows, row
+    assert f"faq/pairs.json|{sha256(both[1])}" in "\n".join(rows)
 
 
 def test_same_inputs_same_bytes(inputs, tmp_path):

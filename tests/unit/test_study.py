@@ -474,10 +474,10 @@ def test_names_that_would_collide_are_refused(tmp_path, change, message):
 
 def test_small_tasks_may_have_these_names(tmp_path):
     names = ["nq", "nq_after_20", "small"]
-    found = load.study(
+    study = load.study(
         written(
             tmp_path,
             smoke() | {"tasks": ["fiqa", *(FOLDER | {"id": id, "max_queries": i} for i, id in enumerate(names, 1))]},
         )
     )
-    assert found.batches == {"small": ["fiqa", *names]}
+    assert study.batches == {"small": ["fiqa", *names]}

@@ -38,37 +38,41 @@ def rows_source(**more) -> RowsSource:
 
 def from_rows(monkeypatch, rows: list[dict], judged_only: bool = False, **more) -> Collection:
     monkeypatch.setattr(wheel_rows, "rows", lambda source: iter(rows))
-    found = wheel_rows.collect(rows_source(**more), judged_only)
-    check(found, "t")
-    return found
+    collection = wheel_rows.collect(rows_source(**more), judged_only)
+    check(collection, "t")
+    return collection
 
 
-def texts(found: Collection) -> dict[str, set[str]]:
+def texts(collection: Collection) -> dict[str, set[str]]:
     """Query text -> texts of its relevant documents."""
-    table = found.qrels[found.qrels["score"] > 0].merge(found.queries, on="query_id").merge(found.corpus, on="doc_id")
+    table = (
+        collection.qrels[collection.qrels["score"] > 0]
+        .merge(collection.queries, on="query_id")
+        .merge(collection.corpus, on="doc_id")
+    )
     return {query: set(group["text_y"]) for query, group in table.groupby("text_x")}
 
 
 def test_same_document_and_same_query_become_one(monkeypatch):
     rows = [{"q": "What?", "d": "A  long\ntext"}, {"q": "Who?", "d": "a long text"}, {"q": "what? ", "d": "another"}]
-    found = from_rows(monkeypatch, rows)
-    assert len(found.corpus) == 2 and len(found.queries) == 2
-    assert texts(found) == {"What?": {"A  long\ntext", "another"}, "Who?": {"A  long\ntext"}}
-    assert found.dropped == {"duplicate document": 1}
+    collection = from_rows(monkeypatch, rows)
+    assert len(collection.corpus) == 2 and len(collection.queries) == 2
+    assert texts(collection) == {"What?": {"A  long\ntext", "another"}, "Who?": {"A  long\ntext"}}
+    assert collection.dropped == {"duplicate document": 1}
 
 
 def test_an_ambiguous_query_can_be_dropped_and_its_documents_stay(monkeypatch):
     rows = [{"q": "art", "d": "one"}, {"q": "art", "d": "two"}, {"q": "a named thing", "d": "three"}]
-    found = from_rows(monkeypatch, rows, ambiguous="drop")
-    assert texts(found) == {"a named thing": {"three"}} and len(found.corpus) == 3
-    assert found.dropped == {"ambiguous query": 1}
+    collection = from_rows(monkeypatch, rows, ambiguous="drop")
+    assert texts(collection) == {"a named thing": {"three"}} and len(collection.corpus) == 3
+    assert collection.dropped == {"ambiguous query": 1}
 
 
 def test_lists_explode_and_empty_texts_are_counted(monkeypatch):
     rows = [{"q": ["x", "y", " "], "d": "Context (1): one"}, {"q": [], "d": "two"}, {"q": "z", "d": " Context (2): "}]
-    found = from_rows(monkeypatch, rows, strip=r"Context \(\d+\): ")
-    assert texts(found) == {"x": {"one"}, "y": {"one"}} and len(found.corpus) == 2
-    assert found.dropped == {"empty query": 1, "empty document": 1}
+    collection = from_rows(monkeypatch, rows, strip=r"Context \(\d+\): ")
+    assert texts(collection) == {"x": {"one"}, "y": {"one"}} and len(collection.corpus) == 2
+    assert collection.dropped == {"empty query": 1, "empty document": 1}
 
 
 def test_labels_are_judgements_and_one_sided_queries_go(monkeypatch):
@@ -76,9 +80,9 @@ def test_labels_are_judgements_and_one_sided_queries_go(monkeypatch):
         {"q": q, "d": d, "l": label}
         for q, d, label in [("a", "1", "True"), ("a", "2", "False"), ("b", "1", "True"), ("c", "2", "False")]
     ]
-    found = from_rows(monkeypatch, rows, judged_only=True, label="l")
-    assert found.qrels.values.tolist() == [["q0000000", "d0000000", 1], ["q0000000", "d0000001", 0]]
-    assert found.dropped == {
+    collection = from_rows(monkeypatch, rows, judged_only=True, label="l")
+    assert collection.qrels.values.tolist() == [["q0000000", "d0000000", 1], ["q0000000", "d0000001", 0]]
+    assert collection.dropped == {
         "duplicate document": 2,
         "query without a relevant document": 1,
         "query without an irrelevant document": 1,
@@ -121,10 +125,10 @@ def test_sample_keeps_judged_documents_and_is_nested_and_seeded():
     ],
 )
 def test_check_names_what_is_wrong(change, message):
-    found = collection(3)
-    found.queries = change(found)
+    broken = collection(3)
+    broken.queries = change(broken)
     with pytest.raises(UserError, match=message):
-        check(found, "t")
+        check(broken, "t")
 
 
 def beir(folder: Path, qrels: str = "query-id\tcorpus-id\tscore\n1\tb\t2\n1\ta\t0\n") -> dict:
@@ -164,16 +168,16 @@ def test_every_catalog_entry_is_valid_and_beir_is_complete():
 
 @pytest.mark.parametrize("name", SIZES)
 def test_embedded_tasks_have_their_known_sizes(name):
-    found = collect(RetrievalTask.model_validate(CATALOG[name]))
-    check(found, name)
-    assert (len(found.queries), len(found.corpus), len(found.qrels)) == SIZES[name]
+    collection = collect(RetrievalTask.model_validate(CATALOG[name]))
+    check(collection, name)
+    assert (len(collection.queries), len(collection.corpus), len(collection.qrels)) == SIZES[name]
 
 
 def test_scifact_has_its_published_size(shared):
     source = {"kind": "folder", "path": str(shared / "beir-scifact")}
-    found = collect(RetrievalTask.model_validate({"source": source, "licence": "", "origin": ""}))
-    check(found, "scifact")
-    assert (len(found.queries), len(found.corpus), len(found.qrels)) == (300, 5183, 339)
+    collection = collect(RetrievalTask.model_validate({"source": source, "licence": "", "origin": ""}))
+    check(collection, "scifact")
+    assert (len(collection.queries), len(collection.corpus), len(collection.qrels)) == (300, 5183, 339)
 
 
 def test_catalog_revisions_are_those_of_mteb():

@@ -36,8 +36,8 @@ def made(at: Path, **spec) -> dict:
     return json.loads((out / "task.json").read_text()) | tables | {"record": notes}
 
 
-def values(found: dict) -> list:
-    return [found[name].values.tolist() for name in ("corpus", "queries", "qrels")]
+def values(task: dict) -> list:
+    return [task[name].values.tolist() for name in ("corpus", "queries", "qrels")]
 
 
 PLAIN = [[["a", "T", "é x"], ["b", "", "y"]], [["1", "q"]], [["1", "b", 2], ["1", "a", 0]]]
@@ -77,9 +77,9 @@ PLAIN = [[["a", "T", "é x"], ["b", "", "y"]], [["1", "q"]], [["1", "b", 2], ["1
     ],
 )
 def test_however_it_is_written_it_is_the_same_collection(tmp_path, written):
-    found = made(folder(tmp_path / "x", **written))
-    assert values(found) == PLAIN
-    assert found["notes"] == {"assumed": {}, "dropped": {"query without judgment": 1}, "kept": {}}
+    task = made(folder(tmp_path / "x", **written))
+    assert values(task) == PLAIN
+    assert task["notes"] == {"assumed": {}, "dropped": {"query without judgment": 1}, "kept": {}}
 
 
 HEADER = "corpus-id\tquery-id\tscore\nb\t1\t2\na\t1\t0\n"
@@ -128,9 +128,9 @@ HEADER = "corpus-id\tquery-id\tscore\nb\t1\t2\na\t1\t0\n"
     ],
 )
 def test_what_columns_and_keys_are_taken_for_is_said(tmp_path, written, says, capsys):
-    found = made(folder(tmp_path / "x", **written))
-    assert values(found) == PLAIN
-    assert found["notes"]["assumed"] == found["record"]["assumed"] == says
+    task = made(folder(tmp_path / "x", **written))
+    assert values(task) == PLAIN
+    assert task["notes"]["assumed"] == task["record"]["assumed"] == says
     printed = capsys.readouterr().err.splitlines()
     assert printed == [
         *(f"task t: assumed: {what} ({n})" for what, n in says.items()),
@@ -140,15 +140,15 @@ def test_what_columns_and_keys_are_taken_for_is_said(tmp_path, written, says, ca
 
 def test_ids_with_commas_between_blanks_are_whole(tmp_path):
     corpus, queries = CORPUS.replace('"b"', '"b,2"'), QUERIES.replace('"1"', '"1,1"')
-    found = made(folder(tmp_path / "x", corpus, queries, "1,1 0 b,2 2\n1,1 0 a 0\n"))
-    assert found["qrels"].values.tolist() == [["1,1", "b,2", 2], ["1,1", "a", 0]] and found["notes"]["assumed"] == {}
+    task = made(folder(tmp_path / "x", corpus, queries, "1,1 0 b,2 2\n1,1 0 a 0\n"))
+    assert task["qrels"].values.tolist() == [["1,1", "b,2", 2], ["1,1", "a", 0]] and task["notes"]["assumed"] == {}
 
 
 def test_a_title_stands_alone_and_may_be_a_number(tmp_path):
     corpus = '{"_id": "a", "title": "T"}\n{"_id": "b", "title": 1984, "text": "y"}\n{"id": 3, "title": "U", "metadata": {}}\n'
-    found = made(folder(tmp_path / "x", corpus))
-    assert found["corpus"].values.tolist() == [["a", "T", ""], ["b", "1984", "y"], ["3", "U", ""]]
-    assert found["notes"]["assumed"] == {
+    task = made(folder(tmp_path / "x", corpus))
+    assert task["corpus"].values.tolist() == [["a", "T", ""], ["b", "1984", "y"], ["3", "U", ""]]
+    assert task["notes"]["assumed"] == {
         "corpus.jsonl: title without text": 2,
         "corpus.jsonl: title that is a number": 1,
         "corpus.jsonl: `id` read as `_id`": 1,
@@ -279,11 +279,11 @@ def test_what_is_odd_is_kept_and_counted_and_what_no_score_needs_is_left_out_and
     corpus = "".join(json.dumps({"_id": id, "text": text}) + "\n" for id, text in zip(corpus, texts))
     queries = "".join(f'{{"_id": "{id}", "text": "{text}"}}\n' for id, text in (("1", "q"), ("2", ""), ("3", "r")))
     qrels = "1\ta\t1\n1\ta\t1\n1\tgone\t1\n1\tlost\t0\n2\tA\t0\n9\ta\t1\n9\tb\t1\n"
-    found = made(folder(tmp_path / "x", corpus, queries, qrels))
-    assert found["corpus"]["doc_id"].tolist() == ["a", "A", "a ", "empty", "blank", "long"]
-    assert found["queries"]["query_id"].tolist() == ["1", "2"]
-    assert found["qrels"]["query_id"].tolist() == ["1", "1", "1", "2"]
-    assert found["notes"] == {
+    task = made(folder(tmp_path / "x", corpus, queries, qrels))
+    assert task["corpus"]["doc_id"].tolist() == ["a", "A", "a ", "empty", "blank", "long"]
+    assert task["queries"]["query_id"].tolist() == ["1", "2"]
+    assert task["qrels"]["query_id"].tolist() == ["1", "1", "1", "2"]
+    assert task["notes"] == {
         "assumed": {},
         "dropped": {
             "query without judgment": 1,
@@ -299,14 +299,14 @@ def test_what_is_odd_is_kept_and_counted_and_what_no_score_needs_is_left_out_and
             "document id like another but for case or blanks": 2,
         },
     }
-    assert found["record"]["dropped"] == found["notes"]["dropped"] and found["record"]["kept"] == found["notes"]["kept"]
-    assert set(found["record"]["read"]) == {"corpus.jsonl", "queries.jsonl", "test.tsv"}
+    assert task["record"]["dropped"] == task["notes"]["dropped"] and task["record"]["kept"] == task["notes"]["kept"]
+    assert set(task["record"]["read"]) == {"corpus.jsonl", "queries.jsonl", "test.tsv"}
 
 
 def test_half_of_the_judgements_may_name_nothing(tmp_path):
-    found = made(folder(tmp_path / "x", qrels=QRELS + "1\tlost\t1\n9\tb\t1\n"))
-    assert found["notes"]["dropped"]["judgment of an unknown query"] == 1
-    assert found["notes"]["kept"]["judgment of an unknown document"] == 1
+    task = made(folder(tmp_path / "x", qrels=QRELS + "1\tlost\t1\n9\tb\t1\n"))
+    assert task["notes"]["dropped"]["judgment of an unknown query"] == 1
+    assert task["notes"]["kept"]["judgment of an unknown document"] == 1
 
 
 SIZES = {  # documents, queries with judgements, judgements, empty documents: of their PROVENANCE and of SciFact's paper
@@ -337,7 +337,7 @@ def test_columns_swapped_under_their_names_are_the_same_real_collection(shared, 
     (at / "qrels/bare.tsv").write_text(
         "".join(f"{document}\t{query}\t{score}\n" for query, document, score in rows[1:])
     )
-    found = made(at)
-    assert found["qrels"].astype(str).values.tolist() == rows[1:] and found["queries"].shape == (300, 2)
+    task = made(at)
+    assert task["qrels"].astype(str).values.tolist() == rows[1:] and task["queries"].shape == (300, 2)
     with pytest.raises(UserError, match=r"seem to be swapped: the other way round, 339 name both"):
         beir_folder.collect(FolderSource(kind="folder", path=str(at), split="bare"))

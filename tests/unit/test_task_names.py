@@ -12,7 +12,7 @@ from retscale.study import catalog, load, names
 SMOKE = Path(__file__).parents[2] / "config" / "smoke.yaml"
 
 
-def study(tmp_path, **changes):
+def study_of(tmp_path, **changes):
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(SMOKE.read_text()) | changes))
     return load.study(path)
@@ -20,7 +20,7 @@ def study(tmp_path, **changes):
 
 def refused(tmp_path, **changes) -> str:
     with pytest.raises(UserError) as error:
-        study(tmp_path, **changes)
+        study_of(tmp_path, **changes)
     return str(error.value)
 
 
@@ -29,18 +29,18 @@ def refused(tmp_path, **changes) -> str:
     [("SciFact", "scifact"), ("NFCorpus", "nfcorpus"), ("MSMARCO", "msmarco"), ("FiQA2018", "beir-fiqa")],
 )
 def test_a_task_may_be_named_as_mteb_does(tmp_path, mteb, ours):
-    found = study(tmp_path, tasks=[mteb, "fiqa"], groups={"both": [mteb, "fiqa"]})
-    assert list(found.tasks) == [ours, "fiqa"] and found.groups == {"both": [ours, "fiqa"]}
-    assert list(study(tmp_path, tasks=[{"use": mteb, "max_queries": 9}]).tasks) == [ours]
-    assert study(tmp_path, tasks=[mteb, "fiqa"], curve_tasks=[mteb]).curve_tasks == [ours]
+    study = study_of(tmp_path, tasks=[mteb, "fiqa"], groups={"both": [mteb, "fiqa"]})
+    assert list(study.tasks) == [ours, "fiqa"] and study.groups == {"both": [ours, "fiqa"]}
+    assert list(study_of(tmp_path, tasks=[{"use": mteb, "max_queries": 9}]).tasks) == [ours]
+    assert study_of(tmp_path, tasks=[mteb, "fiqa"], curve_tasks=[mteb]).curve_tasks == [ours]
     assert "the id 'scifact' is given twice" in refused(tmp_path, tasks=["SciFact", "scifact"])
 
 
 def test_mtebs_name_of_a_group_is_the_group(tmp_path):
-    found = study(tmp_path, tasks=["CQADupstackRetrieval", "fiqa"])
-    assert found.tasks.keys() == {*catalog.suites()["cqadupstack"], "fiqa"}
-    assert list(found.units) == ["cqadupstack", "fiqa"]
-    assert names.published(found)["CQADupstackRetrieval"] == "cqadupstack"
+    study = study_of(tmp_path, tasks=["CQADupstackRetrieval", "fiqa"])
+    assert study.tasks.keys() == {*catalog.suites()["cqadupstack"], "fiqa"}
+    assert list(study.units) == ["cqadupstack", "fiqa"]
+    assert names.published(study)["CQADupstackRetrieval"] == "cqadupstack"
 
 
 def test_every_name_of_mteb_means_one_entry():
@@ -63,13 +63,13 @@ def test_every_name_of_mteb_means_one_entry():
     ],
 )
 def test_published_tables_find_a_task_under_any_of_its_names(tmp_path, tasks, means):
-    found = names.published(study(tmp_path, tasks=tasks))
-    assert {name: found[name] for name in means} == means
+    published = names.published(study_of(tmp_path, tasks=tasks))
+    assert {name: published[name] for name in means} == means
 
 
 def test_a_name_of_several_tasks_means_none_of_them(tmp_path):
-    found = names.published(study(tmp_path, tasks=["long-embed"]))
-    assert "LEMBNeedleRetrieval" not in found and found["LEMBQMSumRetrieval"] == "lemb-qmsum"
+    published = names.published(study_of(tmp_path, tasks=["long-embed"]))
+    assert "LEMBNeedleRetrieval" not in published and published["LEMBQMSumRetrieval"] == "lemb-qmsum"
 
 
 @pytest.mark.parametrize(

@@ -107,9 +107,9 @@ def test_every_prefix_of_the_stream_mixes_the_sources(small_wheels, tmp_path):
     facts = json.loads((tmp_path / "text.json").read_text())
     stream, tokenizer = np.load(tmp_path / "tokens.npy"), load_tokenizer(tmp_path / "tokenizer")
     share = facts["sources"][1]["documents"] / facts["documents"]
-    found = tokenizer.decode(stream[: len(stream) // 4]).split(EOS)
+    documents = tokenizer.decode(stream[: len(stream) // 4]).split(EOS)
     # A first piece of news starts with its title (t0 .. t99), which has a digit; the speeches have none.
-    assert abs(np.mean([t[:1] == "t" and t[1:2].isdigit() for t in found]) - share) < 0.25
+    assert abs(np.mean([t[:1] == "t" and t[1:2].isdigit() for t in documents]) - share) < 0.25
 
 
 def test_held_out_documents_are_not_in_the_stream(small_wheels, tmp_path):

@@ -100,9 +100,9 @@ def kind(request, tmp_path_factory):
 
 
 def ids_of(tokenizer, texts=TEXTS, side="query", **prompt):
-    found = token_ids(tokenizer, texts, Prompt(**prompt), side)
-    assert all(x.dtype == np.int32 and x.ndim == 1 for x in found.ids)
-    return [x.tolist() for x in found.ids], found.cut
+    encoded = token_ids(tokenizer, texts, Prompt(**prompt), side)
+    assert all(x.dtype == np.int32 and x.ndim == 1 for x in encoded.ids)
+    return [x.tolist() for x in encoded.ids], encoded.cut
 
 
 @pytest.mark.parametrize("bos, eos", list(itertools.product(POLICIES, POLICIES)))

@@ -28,9 +28,9 @@ def test_equal_reasons_are_one_line_with_an_example(tmp_path, monkeypatch):
     def card(id: str) -> Job:
         return Job("checkpoint", (id,), [], {f"{id}/card.json": lambda: {"id": id, "seed": 2, "source": {}}})
 
-    found = [card("a"), card("b"), card("c"), Job("fit", (), ["b/card.json"], {"fit.json": lambda: {}})]
-    found += [Job("figure", ("1a",), ["fit.json"], {"1a.png": lambda: {}})]
-    monkeypatch.setattr(why, "jobs", lambda study: found)
+    planned = [card("a"), card("b"), card("c"), Job("fit", (), ["b/card.json"], {"fit.json": lambda: {}})]
+    planned += [Job("figure", ("1a",), ["fit.json"], {"1a.png": lambda: {}})]
+    monkeypatch.setattr(why, "jobs", lambda study: planned)
 
     def make(output: str, stage: str, spec: dict, **others) -> None:
         (tmp_path / output).parent.mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ def test_equal_reasons_are_one_line_with_an_example(tmp_path, monkeypatch):
         "figure       its output is missing  (1 job, such as 1a)",
         "figure       its inputs are made again by fit  (1 job, such as 1a)",
     ]
-    for job in found:
+    for job in planned:
         for output, spec in job.makes.items():
             make(output, job.stage, spec())
     assert why.why(None, tmp_path) == []

@@ -16,7 +16,7 @@ def test_a_job_with_very_many_inputs_starts(clone, dry_run, rule, listed):
     command = command.replace("'{\"", "'{" + " " * 200_000 + '"')
     if listed:
         many = " ".join(f"results/smoke/evaluate/checkpoint-{i}/own-mini/fiqa.json" for i in range(60_000))
-        command, count = re.subn(rf"(--{listed} \S+ '%s\\n' )[^)]*", lambda found: found[1] + many, command)
+        command, count = re.subn(rf"(--{listed} \S+ '%s\\n' )[^)]*", lambda match: match[1] + many, command)
         assert count == 1
     log = clone.folder / re.search(r"> (logs/\S+) 2>&1", command)[1]
     log.parent.mkdir(parents=True)

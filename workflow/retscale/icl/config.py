@@ -174,10 +174,8 @@ class IclTask(Strict):
             self.items.kind not in ("next_word", "induction") and getattr(self.items, "options", True) is not None
         )
         if self.type not in TYPES[:2] or has_choices != (self.type == "multiple_choice"):
-            found = "with" if has_choices else "without"
-            raise ValueError(
-                f"type {self.type} does not fit items of kind {self.items.kind!r}, which come {found} choices"
-            )
+            choices = "with choices" if has_choices else "without choices"
+            raise ValueError(f"type {self.type} does not fit items of kind {self.items.kind!r}, which come {choices}")
         return self
 
     @property
