@@ -15,6 +15,7 @@ from pathlib import Path
 ENVS = Path(__file__).parent
 
 ALONE = {"build": "--group=build", "data": "--group=data", "smollm2": "--group=smollm2", "uv": "--group=pins"}
+BASE = ("pyproject.toml", "--extra=gpu")
 BESIDE_BASE = {"test": "--extra=test", "lint": "--group=lint"}
 
 Pins = dict[str, str]  # name of a package -> its lines
@@ -61,12 +62,12 @@ def is_gpu(package: str) -> bool:
 def main(changes: list[str]) -> None:
     written = sorted(set(ENVS.glob("*.txt")) - {ENVS / "cpu.txt"})
     present = versions("".join(path.read_text(encoding="utf-8") for path in written))
-    everything = resolved("pyproject.toml", *BESIDE_BASE.values(), "--group=build", kept=present, changes=changes)
+    everything = resolved(*BASE, *BESIDE_BASE.values(), "--group=build", kept=present, changes=changes)
     together = versions("".join(everything.values()))
 
-    base = resolved("pyproject.toml", kept=together)
+    base = resolved(*BASE, kept=together)
     for name, option in BESIDE_BASE.items():
-        pins = resolved("pyproject.toml", option, kept=together)
+        pins = resolved(*BASE, option, kept=together)
         # A pin of base may be for another platform than what comes beside it.
         write(name, {package: pin for package, pin in pins.items() if pin != base.get(package)})
     for name, option in ALONE.items():

@@ -12,15 +12,10 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-STATED = {
-    "build": PROJECT["dependency-groups"]["build"],
-    "base": PROJECT["project"]["dependencies"],
-    "test": PROJECT["project"]["optional-dependencies"]["test"],
-    "lint": PROJECT["dependency-groups"]["lint"],
-    "data": PROJECT["dependency-groups"]["data"],
-    "smollm2": PROJECT["dependency-groups"]["smollm2"],
-    "uv": PROJECT["dependency-groups"]["pins"],
-}
+OTHER_NAMES = {"pins": "uv"}  # group -> its file in envs/, where that has another name
+GROUPS = PROJECT["project"]["optional-dependencies"] | PROJECT["dependency-groups"]
+STATED = {"base": PROJECT["project"]["dependencies"]}
+STATED |= {OTHER_NAMES.get(group, group): requirements for group, requirements in GROUPS.items()}
 
 
 def pins(name: str) -> dict[str, str]:
@@ -34,6 +29,16 @@ def pins_here(name: str) -> set[str]:
     text = (ROOT / "envs" / f"{name}.txt").read_text(encoding="utf-8")
     lines = re.findall(r"^([a-z0-9-]+)==[^ \n]+(?: ; ([^\\]+?))? \\$", text, re.M)
     return {package for package, marker in lines if not marker or Marker(marker).evaluate()}
+
+
+def test_every_group_has_its_file():
+    by_hand = {"cpu"}
+    assert STATED.keys() | by_hand == {path.stem for path in (ROOT / "envs").glob("*.txt")}
+
+
+def test_the_group_for_gpus_is_in_its_file_and_not_in_base():
+    stated = {canonicalize_name(Requirement(text).name) for text in STATED["gpu"]}
+    assert stated <= pins("gpu").keys() and not pins("gpu").keys() & pins("base").keys()
 
 
 @pytest.mark.parametrize("name", STATED)
