@@ -1,6 +1,7 @@
 """What the tests share: the clone, a copy of it to change, and Snakemake in it."""
 
 import functools
+import gc
 import os
 import re
 import shutil
@@ -21,6 +22,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 QUICK_CPU_S = 10
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """The libraries stay until the end, so the garbage collector need not walk through them again and again."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

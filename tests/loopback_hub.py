@@ -310,7 +310,7 @@ def sibling(name: str, data: bytes) -> dict:
 @contextmanager
 def running() -> Iterator[LoopbackHub]:
     hub = LoopbackHub()
-    threads = [threading.Thread(target=s.serve_forever, kwargs={"poll_interval": 0.05}) for s in hub.servers]
+    threads = [threading.Thread(target=s.serve_forever, kwargs={"poll_interval": 0.01}) for s in hub.servers]
     for server, thread in zip(hub.servers, threads, strict=True):
         server.daemon_threads = True
         server.block_on_close = False

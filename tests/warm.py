@@ -5,6 +5,7 @@ libraries do, so what they read of the environment as they are imported (HF_ENDP
 process of its own.
 """
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -76,6 +77,7 @@ def start(command: tuple[str, ...], folder: Path, environment: dict[str, str]) -
 
 
 def _run(printed: list[Path], folder: Path, environment: dict[str, str], target: Callable, *arguments) -> None:
+    gc.freeze()  # the libraries stay until the end
     for path, descriptor in zip(printed, (1, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
     os.environ.clear()

@@ -15,6 +15,7 @@ from retscale.fit.points import MEAN, levels, points, resampled
 from retscale.fit.run import run
 
 SPEC = {"bootstrap": 200, "seed": 1}
+FEW = {task: TASKS[task] for task in ("alpha", "beta", "zeta")}
 
 
 def fitted(source, out, **spec):
@@ -89,7 +90,7 @@ def test_same_seed_same_bytes_and_another_seed_moves_the_intervals(study, tmp_pa
 def test_adding_a_task_leaves_the_other_intervals(tmp_path):
     trends = []
     for name in ("few", "more"):
-        spec, inputs = write_study(tmp_path / name, ablation=0)
+        spec, inputs = write_study(tmp_path / name, tasks=FEW, ablation=0)
         if name == "few":
             del spec["headline"]["zeta"]
             inputs["scores"] = [path for path in inputs["scores"] if path.stem != "zeta"]
@@ -103,7 +104,7 @@ def test_adding_a_task_leaves_the_other_intervals(tmp_path):
 
 
 def test_only_fit_checkpoints_enter_and_undecayed_ones_apart(tmp_path):
-    spec, inputs = write_study(tmp_path)
+    spec, inputs = write_study(tmp_path, tasks=FEW)
     spec["checkpoints"]["toy-40k-5"]["role"] = "external"
     path = tmp_path / "checkpoint" / "toy-160k-5" / "card.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schedule_finished": False}))
@@ -119,7 +120,8 @@ def test_only_fit_checkpoints_enter_and_undecayed_ones_apart(tmp_path):
 @pytest.mark.parametrize(("sizes", "levels"), [(1, 1), (1, 2), (1, 3), (2, 1), (3, 1), (1, 12)])
 def test_a_small_study_is_fitted_without_inventing(tmp_path, sizes, levels):
     names = dict(list({"a": 40_000, "b": 160_000, "c": 640_000}.items())[:sizes])
-    source = collected(tmp_path, sizes=names, levels=tuple(5 * 2**i for i in range(levels)), queries=20)
+    levels_of_tokens = tuple(5 * 2**i for i in range(levels))
+    source = collected(tmp_path, sizes=names, levels=levels_of_tokens, tasks=FEW, queries=20)
     fit = fitted(source, tmp_path / "fit")
     trends = read_table(fit, "trends")
     n = trends["n"].max()
@@ -131,7 +133,7 @@ def test_a_small_study_is_fitted_without_inventing(tmp_path, sizes, levels):
 
 
 def test_a_study_without_icl(tmp_path):
-    spec, inputs = write_study(tmp_path, queries=20)
+    spec, inputs = write_study(tmp_path, tasks=FEW, queries=20)
     (tmp_path / "collect").mkdir()
     collect(spec, inputs | {"icl": []}, tmp_path / "collect")
     fit = fitted(tmp_path / "collect" / "collect.json", tmp_path / "fit")

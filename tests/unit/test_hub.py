@@ -141,7 +141,7 @@ def test_the_asked_wait_by_each_header():
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_a_cut_download_goes_on_where_it_broke(hub, tmp_path, capsys, monkeypatch, reset):
+def test_a_cut_download_goes_on_where_it_broke(hub, waits, tmp_path, capsys, monkeypatch, reset):
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 2**16)  # 10 MiB: the client keeps whole pieces of it
     hub.fail("/files/", cut=4 * 2**16 + 5 * (not reset), hold=(hold := threading.Event()), reset=reset)
     with ThreadPoolExecutor() as pool:
@@ -327,7 +327,7 @@ def test_nearest_names():
     assert nearest("v9", []) == "it has no branches and no tags"
 
 
-def test_a_gated_repository_says_what_to_accept_and_where_the_token_goes(hub, monkeypatch, capsys, tmp_path):
+def test_a_gated_repository_says_what_to_accept_and_where_the_token_goes(hub, waits, monkeypatch, capsys, tmp_path):
     hub.repositories["model", REPO].gated = True
     page = f"{hub.endpoint}/{REPO}"
     with pytest.raises(UserError, match=f"is gated: accept its terms at {page} and set HF_TOKEN to a token"):
@@ -415,7 +415,7 @@ def until(true) -> None:
     deadline = time.monotonic() + 120
     while not true():
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        threading.Event().wait(0.05)  # `waits` ends each sleep at once
 
 
 def halves(tmp_path) -> list[Path]:

@@ -198,7 +198,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.over = threading.Event()
 
     def __enter__(self):
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()  # it soon notices its end
         return self
 
     def __exit__(self, *_):

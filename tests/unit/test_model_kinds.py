@@ -96,7 +96,7 @@ def kind(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def texts():
     rng = np.random.default_rng(1)
-    return [" ".join(rng.choice(WORDS, size=n)) for n in rng.integers(1, 40, size=60)] + ["", "w3"]
+    return [" ".join(rng.choice(WORDS, size=n)) for n in rng.integers(1, 40, size=32)] + ["", "w3"]
 
 
 def lengths_of(count, low=2, high=30):
@@ -163,7 +163,7 @@ def test_an_embedding_does_not_depend_on_its_batch(kind, texts):
     for pooling in POOLINGS:
         embeddings = [
             encode(model, tokenizer, texts, prompt, "passage", pooling=pooling, tokens_per_batch=budget)
-            for budget in (1, 64, 500, 10**6)
+            for budget in (1, 64, 200, 10**6)
         ]
         assert max(np.abs(other - embeddings[0]).max() for other in embeddings[1:]) < TOLERANCE
         np.testing.assert_allclose(np.linalg.norm(embeddings[0], axis=1), 1, atol=1e-6)
