@@ -44,7 +44,7 @@ def answer(job_end: int, result_end: int) -> None:
     try:
         with open(job_end) as pipe:
             test = json.load(pipe)
-        scope = {"__name__": "test_module"}
+        scope: dict = {"__name__": "test_module"}
         sys.setrecursionlimit(sys.getrecursionlimit() + 2)  # these two calls are not the program's
         exec(test["code"], scope)
         line = json.dumps(encoded(scope[test["entry_point"]](*eval(test["input"], {}))))

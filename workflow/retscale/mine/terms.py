@@ -2,7 +2,7 @@
 
 from threading import Lock
 
-import Stemmer
+import Stemmer  # ty: ignore[import-not-found] - it has no sources that a checker could read
 from stop_words import get_stop_words
 
 from retscale.common.words import words

@@ -14,7 +14,7 @@ def count_params(model: nn.Module) -> dict[str, int]:
       mixture all count, although a token uses few.
     """
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    head = getattr(model, "get_output_embeddings", lambda: None)()
     head_id = id(head.weight) if head is not None else None
     total = non_embedding = matmul = 0
     for weight in model.parameters():  # yields a shared tensor once

@@ -25,7 +25,7 @@ def identifier(letter: str, text: str) -> str:
 
 
 def select(
-    source: Iterable[tuple[str, str, list[str]]], excluder: Excluder, collection_texts: Iterable[str] = ()
+    source: Iterable[tuple[str, str, list[str]]], excluder: Excluder, collection_texts: Iterable[str] | None = None
 ) -> tuple[pd.DataFrame, dict[str, str], pd.DataFrame, Counter, Counter]:
     """Usable pairs (query_id, query, passage_id) in the source's order, the passages {id: text} with those of
     `collection_texts`, and the negatives that the rows give (query_id, passage_id).
@@ -66,7 +66,7 @@ def select(
         queries.setdefault(ids[0], query)
         passages.setdefault(ids[1], passage)
         given_negatives.setdefault(ids[0], {}).update(dict.fromkeys(filter(None, map(add_passage, negatives))))
-    for text in progress(collection_texts, "passages", unit="passages") if collection_texts else ():
+    for text in progress(collection_texts, "passages", unit="passages") if collection_texts is not None else ():
         add_passage(text)
     table = pd.DataFrame(
         {
@@ -86,7 +86,7 @@ def run(values: dict, inputs: dict, out: Path) -> dict:
     spec = Spec.model_validate(values)
     tests = held_out.read(spec.exclude, spec.held_out, inputs.get("tests", []))
     rows_of_pairs, revision = open_rows(spec.source)
-    collection_texts, collection_revision = open_rows(spec.collection) if spec.collection else ((), None)
+    collection_texts, collection_revision = open_rows(spec.collection) if spec.collection else (None, None)
     if spec.collection:
         collection_texts = passages_in(collection_texts, spec.collection)
     pairs, passages, given_negatives, excluded, overlap = select(

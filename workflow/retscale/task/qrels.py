@@ -27,7 +27,7 @@ def judgments(lines: Iterable[tuple[int, str]], path: Path, assumed: Counter[str
     names neither query nor document, they are identified by position: three, or TREC's four. `assumed` counts lines by
     how they were read, where that is not obvious. Raises UserError that names the first line that cannot be read.
     """
-    split = pick = None
+    split, pick = _split, None
     notes: list[str] = []
     for number, line in lines:
         try:
