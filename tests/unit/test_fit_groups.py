@@ -180,7 +180,7 @@ def test_a_forum_left_out_of_the_study_is_missed(tmp_path):
 )
 def test_check_says_what_a_group_lacks(tmp_path, capsys, tasks, says):
     study_of(tmp_path, tasks)
-    check.main(SimpleNamespace(study=tmp_path / "study.yaml", why=False))
+    check.main(SimpleNamespace(study=tmp_path / "study.yaml", why=False, profile=None))
     assert f"group        cqadupstack: {says}" in capsys.readouterr().out
 
 

@@ -109,7 +109,7 @@ def test_an_unknown_task_of_training_data_is_refused(tmp_path):
 def test_check_says_what_the_mean_is_over(tmp_path, capsys):
     pairs = {"use": "boolq", "tasks": ["fiqa"]}
     study_of(tmp_path, pairs=pairs, groups={"law": ["consumer-contracts"]})
-    check.main(SimpleNamespace(study=tmp_path / "study.yaml", why=False))
+    check.main(SimpleNamespace(study=tmp_path / "study.yaml", why=False, profile=None))
     lines = capsys.readouterr().out.splitlines()
     assert "mean         over 1 zero-shot task: consumer-contracts" in lines
     assert "in-domain    fiqa: measured, and not in the mean" in lines

@@ -271,7 +271,7 @@ def test_every_data_set_may_need_a_wheel(tmp_path, monkeypatch):
 
 def test_check_names_the_data_sets_of_each_recipe(tmp_path, capsys):
     study = two_data_sets(tmp_path, {}, {"weights": {"old": 3, "new": 0.5}})
-    check.main(argparse.Namespace(study=study.path, why=False))
+    check.main(argparse.Namespace(study=study.path, why=False, profile=None))
     lines = capsys.readouterr().out.splitlines()
     assert "pairs        2: old, new" in lines
     assert "recipe       r0: 3 encoders, trained on new, old" in lines
