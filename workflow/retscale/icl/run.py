@@ -49,7 +49,7 @@ def run(values: dict, inputs: dict, out: Path) -> Iterator[str]:
             f"--card: {inputs['card']} is of the checkpoint {card.id!r}, but the spec says {spec.checkpoint!r}; "
             "correct one of them"
         )
-    use_threads(job.threads)
+    use_threads(spec.threads)
     folder = inputs["card"].parent / card.model
     tokenizer = load_tokenizer(folder)
     model = load_causal_lm(folder, dtype(spec.precision)).to(device())
