@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_collect_synthetic import TASKS, collected, write_study
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from retscale.collect.means import MEAN
 from retscale.collect.run import run as collect
@@ -85,6 +86,20 @@ def test_same_seed_same_bytes_and_another_seed_moves_the_intervals(study, tmp_pa
     other = read_table(fitted(source, tmp_path / "other", seed=2), "trends")
     old = read_table(first, "trends")
     assert (other["slope"] == old["slope"]).all() and not other["low"].equals(old["low"])
+
+
+def test_products_are_summed_by_one_thread(study, tmp_path, monkeypatch):
+    """Their last bits depend on it, in a study larger than this one."""
+    threads = set()
+
+    def counted(*arguments):
+        threads.update(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return resampled(*arguments)
+
+    monkeypatch.setattr("retscale.fit.run.resampled", counted)
+    with threadpool_limits(2):
+        fitted(study[0], tmp_path / "out")
+    assert threads == {1}
 
 
 def test_adding_a_task_leaves_the_other_intervals(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from retscale.collect.means import MEAN, in_domain, means
 from retscale.collect.summary import CollectSummary, StudySummary
@@ -25,6 +26,7 @@ TREND = ["recipe", "schedule", "task", "form"]  # the key of a trend
 BAND = ["flops", "y", "confidence_low", "confidence_high", "prediction_low", "prediction_high", "extrapolated"]
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # on which the last bits of a product depend
 def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     """Fit what `collect` (collect.json) holds. Only checkpoints of role `fit` with known FLOPs enter estimates.
 
