@@ -42,6 +42,7 @@ def main() -> None:
         ours = [
             "snakemake",
             "-n",
+            "-p",
             "--forceall",
             "--configfile",
             str(study),

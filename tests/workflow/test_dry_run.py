@@ -51,7 +51,7 @@ def test_each_training_data_set_has_its_own_jobs_and_each_recipe_its_own_data_se
         job = f" --pairs {files} --negatives {mined} --out results/smoke/finetune/d24/{recipe}/encoder.json "
         assert text.count(job) == 1, job
     for name in ("also", "boolq"):
-        assert f" > logs/smoke/pairs/{name}.log " in text and f" > logs/smoke/mine/{name}.log " in text
+        assert f"attempt logs/smoke/pairs/{name}.log; " in text and f"attempt logs/smoke/mine/{name}.log; " in text
         assert (
             f" --pairs results/smoke/pairs/{name}/pairs.json --encoder  --guide  --out results/smoke/mine/{name}/neg"
             in text
@@ -142,9 +142,20 @@ def test_lint(clone):
 
 
 def test_every_job_is_timed_beside_its_log(clone):
-    plan = clone.run("snakemake", "-n", "--configfile", "config/smoke.yaml").stdout
+    plan = clone.run("snakemake", "-n", "-p", "--configfile", "config/smoke.yaml").stdout
     logs, timed = (re.findall(rf"^    {key}: (.*)\.{ending}$", plan, re.M) for key, ending in TIMED)
     assert logs == timed and len(logs) == sum(clone.plan().values())
+
+
+@pytest.mark.parametrize("profile", ["local", "slurm"])
+def test_a_dry_run_counts_the_jobs_and_lists_them_if_asked(clone, profile):
+    options = ("-n", "--profile", profile, "--configfile", "config/open-ladders.yaml")
+    summary = clone.run("snakemake", *options).stdout
+    assert len(summary.splitlines()) < 60 and "snakemake -n -p" in summary and summary.count("\nJob stats:") == 1
+    assert (
+        len(re.findall("^rule finetune:", clone.run("snakemake", *options, "-p").stdout, re.M))
+        == counts(summary)["finetune"]
+    )
 
 
 def test_a_bad_study_stops_before_any_job(clone):

@@ -10,7 +10,7 @@ from retscale.study import load
 
 
 def planned(clone, study: str) -> set[tuple[str, frozenset, frozenset]]:
-    return printed(clone.run("snakemake", "-n", "--configfile", f"config/{study}.yaml").stdout, study)
+    return printed(clone.run("snakemake", "-n", "-p", "--configfile", f"config/{study}.yaml").stdout, study)
 
 
 def printed(text: str, study: str) -> set[tuple[str, frozenset, frozenset]]:

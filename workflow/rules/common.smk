@@ -7,6 +7,8 @@ from operator import attrgetter
 
 from snakemake.exceptions import WorkflowError
 from snakemake.io import is_flagged
+from snakemake.logging import get_event, logger
+from snakemake_interface_logger_plugins.common import LogEvent
 
 from retscale import paths
 from retscale.cluster import launch as cluster_launch
@@ -107,6 +109,23 @@ def remove_forced():
     for output in (output for job in forced for output in job.output):
         if is_flagged(output, "update"):
             Path(output).unlink(missing_ok=True)
+
+
+class Summary:
+    """A filter of Snakemake's messages for a dry run: no jobs one by one, but how to see them, and nothing twice."""
+
+    def __init__(self):
+        self.said = set()
+
+    def filter(self, record):
+        record.msg = str(record.msg).replace("check individual jobs above for details", "for each job: snakemake -n -p")
+        new = record.msg not in self.said
+        self.said.add(record.msg)
+        return new and get_event(record) not in (LogEvent.JOB_INFO, LogEvent.SHELLCMD)
+
+
+if workflow.output_settings.dryrun and not (workflow.output_settings.printshellcmds or workflow.output_settings.verbose):
+    logger.addFilter(Summary())
 
 
 wildcard_constraints:
