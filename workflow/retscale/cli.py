@@ -15,11 +15,13 @@ from retscale.common.terminal import visible
 from retscale.errors import UserError
 from retscale.offline import offline
 from retscale.stages import STAGES, spec_model
+from retscale.status.states import STATES
 
 # Commands that ask about a study instead of making a part of it.
 QUESTIONS = {
     "check": "retscale.study.check",
     "plan": "retscale.plan.show",
+    "status": "retscale.status.show",
     "audit": "retscale.audit.run",
     "trec": "retscale.evaluate.trec",
     "compare": "retscale.evaluate.compare",
@@ -29,6 +31,7 @@ EXAMPLE = """examples:
   retscale check config/mini.yaml           is this study valid, and what would it run?
   retscale check config/mini.yaml --why     which of its jobs would run again, and why?
   retscale plan config/portes2025.yaml      what would it cost, and what does it still need?
+  retscale status config/mini.yaml          what are its jobs doing, on this machine and in Slurm?
   retscale audit results/mini/figure/1b.png where does each point of this figure come from?
   retscale mine --spec '{...}' --pairs results/mini/pairs/boolq/pairs.json --out x/negatives.parquet
 
@@ -149,6 +152,16 @@ def parser() -> argparse.ArgumentParser:
         "--utilisation", type=float, default=0.45, help="the fraction of its peak that is reached (default: 0.45)"
     )
     plan.add_argument("--profile", help="show what each job gets on the cluster of this profile, such as slurm")
+    status = commands.add_parser(
+        "status",
+        help="say what the jobs of a study are doing",
+        description="From files and Slurm's queue alone, whether Snakemake runs or not. A job is\n\n"
+        + "\n".join(f"  {state:8} {meaning}" for state, meaning in STATES.items()),
+        epilog="`retscale check STUDY --why` says which jobs that are done would run again.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    status.add_argument("study", type=Path)
+    status.add_argument("--watch", action="store_true", help="show it every 5 seconds, until nothing has run for 15")
     audit = commands.add_parser("audit", help="trace a figure back to bytes and verify every file on the way")
     audit.add_argument("figure", type=Path, help="a figure file, such as results/mini/figure/1b.png")
     audit.add_argument("--quiet", action="store_true", help="print only what is wrong, and the verdict")

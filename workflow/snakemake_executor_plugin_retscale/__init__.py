@@ -7,7 +7,6 @@ earlier driver that still runs is adopted.
 """
 
 import asyncio
-import hashlib
 import math
 import shutil
 import time
@@ -23,7 +22,7 @@ from snakemake_interface_executor_plugins.logging import LoggerExecutorInterface
 from snakemake_interface_executor_plugins.settings import CommonSettings
 from snakemake_interface_executor_plugins.workflow import WorkflowExecutorInterface
 
-from retscale.cluster import check, lines, script, site, slurm
+from retscale.cluster import check, lines, names, script, site, slurm
 from retscale.cluster.slurm import Row
 from retscale.common.terminal import visible
 from retscale.errors import UserError
@@ -214,18 +213,11 @@ class Executor(RemoteExecutor):
     def _comment(self, job: JobExecutorInterface) -> str:
         """This clone and what the job does there: equal only for jobs that would make the same files in the same way."""
         work = sorted(f"{part.rule.name} {list(part.output)} {part.shellcmd}" for part in _parts(job))
-        return f"{self._place()}-{_digest(*work)}"
-
-    def _place(self) -> str:
-        return f"retscale-{_digest(str(self.workdir))}"
+        return names.place(self.workdir) + names.digest(*work)
 
     def _is_here(self, row: Row) -> bool:
-        return row.comment.startswith(f"{self._place()}-")
+        return row.comment.startswith(names.place(self.workdir))
 
 
 def _parts(job: JobExecutorInterface) -> list[JobExecutorInterface]:
     return list(job.jobs) if job.is_group() else [job]
-
-
-def _digest(*texts: str) -> str:
-    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogateescape")).hexdigest()[:16]

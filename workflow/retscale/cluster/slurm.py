@@ -44,6 +44,10 @@ class Refused(UserError):
     """Slurm refuses, and would again."""
 
 
+class Missing(Refused):
+    """There is no Slurm on this machine."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A job in Slurm's queue, as squeue shows it."""
@@ -82,11 +86,10 @@ def submit(script: str, options: list[str]) -> str:
     return match.group()
 
 
-def jobs() -> list[Row]:
+def jobs(timeout: float = TIMEOUT_S) -> list[Row]:
     """The user's jobs, also those that ended lately."""
-    return parse_jobs(
-        _run(["squeue", "--noheader", "--states=all", f"--user={getpass.getuser()}", f"--format={FIELDS}"])
-    )
+    command = ["squeue", "--noheader", "--states=all", f"--user={getpass.getuser()}", f"--format={FIELDS}"]
+    return parse_jobs(_run(command, timeout=timeout))
 
 
 def parse_jobs(text: str) -> list[Row]:
@@ -152,7 +155,7 @@ def _gpus(gres: str) -> dict[str, int]:
     return counts
 
 
-def _run(command: list[str], text: str | None = None) -> str:
+def _run(command: list[str], text: str | None = None, timeout: float = TIMEOUT_S) -> str:
     # A driver that itself runs in a Slurm job must not hand that job's settings on.
     environment = {
         name: value
@@ -161,12 +164,12 @@ def _run(command: list[str], text: str | None = None) -> str:
     }
     try:
         done = subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment, errors="replace"
+            command, input=text, capture_output=True, text=True, timeout=timeout, env=environment, errors="replace"
         )
     except FileNotFoundError:
-        raise Refused(f"{command[0]} is not on the PATH; start Snakemake on a node that submits to Slurm") from None
+        raise Missing(f"{command[0]} is not on the PATH; start Snakemake on a node that submits to Slurm") from None
     except subprocess.TimeoutExpired:
-        raise Unanswered(f"{command[0]} gave no answer within {TIMEOUT_S} s") from None
+        raise Unanswered(f"{command[0]} gave no answer within {timeout:g} s") from None
     if done.returncode == 0:
         return done.stdout
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or [f"{command[0]} failed"]

@@ -18,7 +18,7 @@ from retscale.study.study import Study
 class Job:
     """One job. `reads` and `makes` are files below the study's results; `name` is what the job is about.
 
-    `tables` are published ones, which its spec does not name. `makes` maps each declared output to the spec that its
+    `batch` stands for the tasks in the name of its log. `tables` are published ones, which its spec does not name. `makes` maps each declared output to the spec that its
     record must have: the job's, or of a batch the part that is about one task.
     """
 
@@ -27,6 +27,12 @@ class Job:
     reads: list[str]
     makes: dict[str, Callable[[], dict]]
     tables: Sequence[Path] = ()
+    batch: str = ""
+
+    @property
+    def label(self) -> str:
+        """STAGE/WILDCARDS...: the path of its log below the study's logs, and its name in Slurm below the study's."""
+        return "/".join((self.stage, *((*self.name[:2], self.batch) if self.batch else self.name)))
 
     def changed(self, output: str, saved: dict, results: Path) -> list[Path]:
         """Files that no job makes and that are not those of the record `saved` of an output."""
@@ -89,13 +95,14 @@ def _jobs(study: Study) -> Iterator[Job]:
         yield single("encoder", (id,), [], output, specs.encoder, id)
     scores = []
     for (id, recipe), encoder in {**encoders, **given_encoders}.items():
-        for members in study.batches.values():
+        for name, members in study.batches.items():
             reads, cut = [encoder, *(tasks[task] for task in members)], specs.evaluate(members)
             outputs = {task: paths.evaluate(id, recipe, task) for task in members}
             for step in study.kept_steps(recipe, members):
                 for task in study.in_curves(members):
                     outputs[f"{kept(step)}/{task}"] = paths.evaluate(id, recipe, task, step)
-            yield (job := batch("evaluate", (id, recipe, *members), reads, outputs, cut, id, recipe))
+            job = batch("evaluate", (id, recipe, *members), reads, outputs, cut, id, recipe)
+            yield replace(job, batch=name)
             scores += job.makes
     outputs = {task: paths.leakage(task) for task in sorted(tasks)}
     yield (leakage := batch("leakage", (), [*pairs.values(), *tasks.values()], outputs, specs.leakage))

@@ -18,8 +18,8 @@ def workspace(folder: Path, label: str) -> Iterator[Path]:
     It is beside its outputs so that publishing is a rename. What a killed owner left in it is deleted.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    work = folder / f".{label}.tmp"
-    with lock.held(_refuse_symlink(folder / f".{label}.lock"), work):
+    work = work_path(folder, label)
+    with lock.held(_refuse_symlink(lock_path(folder, label)), work):
         _refuse_symlink(work).mkdir(exist_ok=True)
         try:
             for leftover in work.iterdir():
@@ -43,6 +43,15 @@ def state(folder: Path, label: str, identity: str) -> Path:
         path.mkdir()
         identity_file.write_text(identity)
     return path
+
+
+def work_path(folder: Path, label: str) -> Path:
+    return folder / f".{label}.tmp"
+
+
+def lock_path(folder: Path, label: str) -> Path:
+    """The file that is locked while a process is at work on `label`; there is none otherwise, unless it was killed."""
+    return folder / f".{label}.lock"
 
 
 def state_path(folder: Path, label: str) -> Path:

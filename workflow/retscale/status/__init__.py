@@ -1,0 +1,1 @@
+"""What the jobs of a study are doing, from files and Slurm's queue alone."""
