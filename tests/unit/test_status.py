@@ -1,6 +1,5 @@
 """`retscale status`: what files and Slurm's queue say of each job."""
 
-import fcntl
 import os
 import time
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from conftest import ROOT
 
 from retscale.cluster.slurm import Refused, Row, Unanswered
 from retscale.plan.jobs import jobs
-from retscale.provenance import publish, record
+from retscale.provenance import lock, publish, record
 from retscale.status import log, show, table
 from retscale.status.look import SIGN_OF_LIFE_S, Seen, look
 from retscale.status.queue import Queue

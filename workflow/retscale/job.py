@@ -8,7 +8,6 @@ import importlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from retscale.common.terminal import say
 from retscale.errors import UserError
 from retscale.provenance import code, publish, record
+from retscale.provenance.usage import Meter
 from retscale.stages import STAGES, Stage, parts
 from retscale.study import source_files
 
@@ -60,7 +60,7 @@ class Job:
         rows += [row for row in others if os.path.abspath(self.folder / row["path"]) not in listed]
         return replace(self, sources=(*self.sources, *rows))
 
-    def finish(self, work: Path, notes: dict | None, started: float) -> None:
+    def finish(self, work: Path, notes: dict | None, meter: Meter) -> None:
         """Write the records of the job whose files lie in `work`, then publish: files, records, the product last."""
         names = sorted(path.relative_to(work) for path in work.rglob("*") if path.is_file())
         if Path(self.product) not in names:
@@ -74,7 +74,10 @@ class Job:
             own = [path for path in names if path.is_relative_to(home) and path not in files and path != product]
             outputs = [str(path.relative_to(home)) for path in [*own, product]]
             sources = record.rebased(self.sources, self.folder, self.folder / home)
-            content = record.make(self.stage, self.spec, self.code, sources, work / home, outputs, notes, started)
+            usage = meter.read() if product == Path(self.product) else None  # what the job has used counts once
+            content = record.make(
+                self.stage, self.spec, self.code, sources, work / home, outputs, notes, meter.started, usage
+            )
             path = record.path_of(product)
             (work / path).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
             files += [*own, product]
@@ -105,7 +108,7 @@ def run(stage: str, spec: dict, inputs: Inputs, targets: list[Path]) -> None:
 def _compute_only(job: Job) -> None:
     """A further process of a training: it computes, and leaves files and records to the first."""
     state = (publish.state_path(job.folder, job.product),) if job.kind.resumable else ()
-    _imported(job)(job.spec, job.inputs, job.folder / f".{job.product}.tmp", *state)
+    _imported(job)(job.spec, job.inputs, publish.work_path(job.folder, job.product), *state)
 
 
 def _imported(job: Job) -> Callable:
@@ -136,14 +139,14 @@ def _run_one(job: Job, work: Path, renewed: bool) -> None:
 
     Of several processes each computes all the same: the others have not waited, and count on the first.
     """
-    started = time.time()
+    meter = Meter()
     job = job.verified()
     if renewed and int(os.environ.get("WORLD_SIZE", 1)) == 1 and _is_finished(job):
         say(f"{job.folder / job.product}: the process that was waited for has made it; nothing is left to do")
         return
     compute = _imported(job)
     state = (publish.state(job.folder, job.product, job.identity),) if job.kind.resumable else ()
-    job.finish(work, compute(job.spec, job.inputs, work, *state), started)
+    job.finish(work, compute(job.spec, job.inputs, work, *state), meter)
     for folder in state:
         shutil.rmtree(folder)
 
@@ -179,10 +182,10 @@ def _run_tasks(batch: Job, work: Path) -> None:
     if not pending:
         return
     inputs = {**batch.inputs, "tasks": [files[task] for task in pending if task in files]}
-    started = time.time()
+    meter = Meter()
     for task in compute({**batch.spec, "tasks": {task: tasks[task] for task in pending}}, inputs, work):
-        jobs[task].finish(work, None, started)
-        started = time.time()
+        jobs[task].finish(work, None, meter)
+        meter = Meter()
 
 
 def _is_finished(job: Job) -> bool:

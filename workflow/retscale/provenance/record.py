@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, NotRequired, cast
 
 from pydantic import FailFast, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -21,6 +21,7 @@ from retscale.common import jsonl
 from retscale.common.files import sha256, sha256_of
 from retscale.common.machine import cores
 from retscale.errors import UserError
+from retscale.provenance.usage import Usage
 
 PACKAGES = [
     "torch",
@@ -67,7 +68,10 @@ class Git(TypedDict):
 
 
 class Record(TypedDict):
-    """What a reader of a record may rely on, whoever wrote it."""
+    """What a reader of a record may rely on, whoever wrote it.
+
+    `usage` is None in the record of a further product, since that of the job's own has it, and absent from older ones.
+    """
 
     stage: Annotated[str, Field(pattern="^[a-z]+$")]
     spec: dict
@@ -76,6 +80,7 @@ class Record(TypedDict):
     inputs: Annotated[list[Input], FailFast()]
     outputs: Annotated[list[Output], FailFast()]
     git: Git
+    usage: NotRequired[Usage | None]
 
 
 _RECORD = TypeAdapter(Record)
@@ -217,6 +222,7 @@ def make(
     names: list[str],
     notes: dict | None,
     started: float,
+    usage: Usage | None = None,
 ) -> dict:
     """The record of a finished job whose outputs are the files `names` in `work`."""
     return {
@@ -235,6 +241,7 @@ def make(
         "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "seconds": round(time.time() - started, 3),
+        "usage": usage,
     }
 
 

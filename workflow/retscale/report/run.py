@@ -26,6 +26,7 @@ from retscale.fit.forms import FORMS
 from retscale.fit.summary import FitSummary
 from retscale.leakage.result import Leakage
 from retscale.pairs.card import PairsCard
+from retscale.report import usage
 from retscale.report.claims import GROWTH_RULE, claims
 from retscale.report.config import Described, Spec
 from retscale.task.card import TaskCard
@@ -38,7 +39,7 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     """Write report.html from `figures` (with SVG, caption, alt text beside), `collect`, `fit`, `tasks`, `pairs`, `leakage`.
 
     `text` (text.json) is given only if checkpoints were pretrained here, `external` only if the study adds published
-    results. All other inputs are hashed and listed.
+    results. All other inputs are hashed and listed. Of the records behind the inputs only time and energy are read.
     """
     spec = Spec.model_validate(values)
     environment = jinja2.Environment(
@@ -118,6 +119,7 @@ def template_values(spec: Spec, inputs: dict) -> dict:
             for name, description in sorted(spec.checkpoints.items())
             if description.licence or description.origin
         },
+        "usage": usage.total(Path(path) for name in sorted(inputs) for path in paths_of(inputs, name)),
         "hashes": hashes(inputs),
     }
 
