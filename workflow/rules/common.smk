@@ -121,7 +121,7 @@ class Summary:
         record.msg = str(record.msg).replace("check individual jobs above for details", "for each job: snakemake -n -p")
         new = record.msg not in self.said
         self.said.add(record.msg)
-        return new and get_event(record) not in (LogEvent.JOB_INFO, LogEvent.SHELLCMD)
+        return new and get_event(record) not in (LogEvent.JOB_INFO, LogEvent.GROUP_INFO, LogEvent.SHELLCMD)
 
 
 if workflow.output_settings.dryrun and not (workflow.output_settings.printshellcmds or workflow.output_settings.verbose):
