@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -38,6 +39,22 @@ def test_the_report_holds_the_figures_in_order_and_names_every_checkpoint(smoke)
     for checkpoint in ("d16", "d24", "d24-long"):
         assert checkpoint in html
     assert html.index("How it deviates from the paper") < html.index('id="figure-1a"')
+
+
+def test_every_job_says_once_what_it_has_used_and_the_report_adds_it_up(smoke):
+    root = smoke.folder / "results/smoke"
+    records = {path: json.loads(path.read_text()) for path in root.rglob("*.record.json")}
+    for path, made in records.items():
+        if path.parent.name.startswith("step-") and made["stage"] == "finetune":
+            assert made["usage"] is None
+        else:
+            assert made["usage"]["cpu_seconds"] > 0 and made["usage"]["gpus"] == 0
+    html = (root / "report.html").read_text()
+    table = html.partition('id="usage"')[2].partition("</table>")[0]
+    rows = re.findall(r'<th scope="row">(\w+)</th><td class="n">(\d+)</td>', table)
+    count = Counter(made["stage"] for made in records.values() if made["usage"])
+    del count["report"]
+    assert {stage: int(results) for stage, results in rows} == count | {"total": count.total()}
 
 
 def test_every_figure_has_its_files(smoke):

@@ -158,6 +158,7 @@ def test_every_record_behind_the_inputs_counts_once(tmp_path):
         ("finetune", 1, 1, 2, 4, 2),
         ("evaluate", 2, 2, 4, 0, 0),
         ("collect", 1, 1, 2, 0, 0),
+        ("total", 5, 5, 10, 4, 2),
     ]
     assert found.unknown == 3  # old.json, gone.json and given.json
 

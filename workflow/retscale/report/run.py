@@ -26,6 +26,7 @@ from retscale.fit.forms import FORMS
 from retscale.fit.summary import FitSummary
 from retscale.leakage.result import Leakage
 from retscale.pairs.card import PairsCard
+from retscale.plan.formatting import hours
 from retscale.report import usage
 from retscale.report.claims import GROWTH_RULE, claims
 from retscale.report.config import Described, Spec
@@ -50,7 +51,9 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         undefined=jinja2.StrictUndefined,
     )
     renamed = {"number": _number, "interval": _interval, "p": p_value}
-    environment.filters |= renamed | {filter.__name__: filter for filter in (count, counted, scientific, short, inline)}
+    environment.filters |= renamed | {
+        filter.__name__: filter for filter in (count, counted, hours, scientific, short, inline)
+    }
     page = environment.get_template("template.html").render(template_values(spec, inputs))
     (out / "report.html").write_text(page, encoding="utf-8")
     return {"bytes": len(page.encode())}

@@ -39,7 +39,7 @@ class Taken:
 
 @dataclass
 class Total:
-    """One row per stage, in the order of the work; `unknown`: results whose records are missing or say nothing of it."""
+    """One row per stage, in the order of the work, and their sum; `unknown`: results whose records are missing or older."""
 
     rows: list[Taken] = field(default_factory=list)
     unknown: int = 0
@@ -47,13 +47,14 @@ class Total:
 
 def total(primaries: Iterable[Path]) -> Total:
     """Of everything that these results were made from, at any distance, and of themselves."""
-    by_stage, unknown = {stage: Taken(stage) for stage in STAGES}, 0
+    by_stage, every, unknown = {stage: Taken(stage) for stage in STAGES}, Taken("total"), 0
     for saved in records(primaries):
         if not saved or "usage" not in saved or saved["stage"] not in by_stage:
             unknown += 1
         elif saved["usage"]:
             by_stage[saved["stage"]].add(saved["usage"])
-    return Total([taken for taken in by_stage.values() if taken.results], unknown)
+            every.add(saved["usage"])
+    return Total([taken for taken in (*by_stage.values(), every) if taken.results], unknown)
 
 
 def records(primaries: Iterable[Path]) -> Iterator[Record | None]:
