@@ -104,9 +104,9 @@ def test_a_meter_counts_gpus_and_their_energy(driver, gpu):
 def test_the_first_of_several_processes_counts_the_gpus_of_all(driver, gpu, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    driver(10, 20)
+    driver(10, 20, 40, 80)
     meter = Meter()
-    driver(11, 22)
+    driver(11, 22, 48, 96)
     assert (meter.read()["gpus"], meter.read()["joules"]) == (2, 3)
     monkeypatch.setenv("WORLD_SIZE", "4")  # on two nodes
     assert (meter.read()["gpus"], meter.read()["joules"]) == (4, None)
