@@ -7,7 +7,7 @@ from conftest import counts
 
 
 def test_the_default_study_is_mini(clone):
-    plan = clone.run("snakemake", "-n").stdout
+    plan = clone.run("snakemake", "-n", "-p").stdout
     assert "results/mini/report.html" in plan and "finetune" in counts(plan)
 
 
@@ -48,7 +48,7 @@ def test_each_training_data_set_has_its_own_jobs_and_each_recipe_its_own_data_se
     for recipe, used in names.items():
         files = " ".join(f"results/smoke/pairs/{name}/pairs.json" for name in used)
         mined = " ".join(f"results/smoke/mine/{name}/negatives.parquet" for name in used)
-        job = f" --pairs {files} --negatives {mined} --out results/smoke/finetune/d24/{recipe}/encoder.json "
+        job = f" --pairs {files} --negatives {mined} --out results/smoke/finetune/d24/{recipe}/encoder.json\n"
         assert text.count(job) == 1, job
     for name in ("also", "boolq"):
         assert f"attempt logs/smoke/pairs/{name}.log; " in text and f"attempt logs/smoke/mine/{name}.log; " in text
