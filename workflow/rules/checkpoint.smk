@@ -15,8 +15,8 @@ rule checkpoint:
         f"{logs}/checkpoint/{{checkpoint}}.log",
     benchmark:
         f"{logs}/checkpoint/{{checkpoint}}.tsv"
-    localrule: fetched_here and not study.text
     priority: 2  # the longest chains start here, and short jobs at the end leave no processor idle
+    localrule: fetched_here and not study.text
     threads: threads("checkpoint", "checkpoint")
     resources:
         **resources("checkpoint", "checkpoint"),

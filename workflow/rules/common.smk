@@ -124,7 +124,9 @@ class Summary:
         return new and get_event(record) not in (LogEvent.JOB_INFO, LogEvent.GROUP_INFO, LogEvent.SHELLCMD)
 
 
-if workflow.output_settings.dryrun and not (workflow.output_settings.printshellcmds or workflow.output_settings.verbose):
+if workflow.output_settings.dryrun and not (
+    workflow.output_settings.printshellcmds or workflow.output_settings.verbose
+):
     logger.addFilter(Summary())
 
 
