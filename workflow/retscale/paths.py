@@ -81,3 +81,8 @@ def _below(step: int | str | None) -> tuple[str, ...]:
 def folder(study: str) -> Path:
     """Where the results of the study of this name lie, below the working folder."""
     return Path("results", study)
+
+
+def logs(study: str) -> Path:
+    """Where the logs of its jobs lie."""
+    return Path("logs", study)

@@ -25,4 +25,4 @@ rule checkpoint:
         files=files("checkpoint", specs.checkpoint, "checkpoint"),
         code=digest("checkpoint"),
     shell:
-        "retscale checkpoint --spec @<(printf %s {params.spec:q}) --text {input:q} --out {output:q} > {log:q} 2>&1"
+        "attempt {log:q}; retscale checkpoint --spec @<(printf %s {params.spec:q}) --text {input:q} --out {output:q}"

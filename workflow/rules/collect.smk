@@ -29,7 +29,7 @@ rule collect:
         code=digest("collect"),
     shell:
         # As lists in files, since those of a thousand checkpoints exceed a command line.
-        "retscale collect --spec @<(printf %s {params.spec:q}) --cards @<(printf '%s\\n' {input.cards:q})"
+        "attempt {log:q}; retscale collect --spec @<(printf %s {params.spec:q}) --cards @<(printf '%s\\n' {input.cards:q})"
         " --encoders @<(printf '%s\\n' {input.encoders:q}) --scores @<(printf '%s\\n' {input.scores:q})"
         " --given @<(printf '%s\\n' {input.given:q}) --kept @<(printf '%s\\n' {input.kept:q})"
-        " --icl @<(printf '%s\\n' {input.icl:q}) --out {output:q} > {log:q} 2>&1"
+        " --icl @<(printf '%s\\n' {input.icl:q}) --out {output:q}"

@@ -20,6 +20,21 @@ from retscale.plan.costs import Costs
 from retscale.provenance import code
 from retscale.study import check, load, preflight, source_files, specs
 
+# Before each command: what it prints goes to its log, which keeps all attempts, each below a header, until one ends well.
+# Snakemake removes the log before an attempt, so it has a second name, LOG~, which also says that the job is unfinished.
+shell.prefix("""
+set -euo pipefail
+attempt() {{
+    log=$1
+    ln -f "$log~" "$log" 2> /dev/null || :
+    exec >> "$log" 2>&1
+    echo "--- attempt $(($(grep -c '^--- attempt ' "$log" || :) + 1)), $(date -u +%FT%TZ),"\\
+        "$HOSTNAME${{SLURM_JOB_ID:+, Slurm job $SLURM_JOB_ID}}"
+    ln -f "$log" "$log~" 2> /dev/null || : > "$log~"
+}}
+""")
+shell.suffix('&& rm -f "$log~"')
+
 # Of two options --configfile Snakemake itself takes the last and says nothing.
 options = [option.partition("=")[0] in ("--configfile", "--configfiles") for option in sys.argv]
 if sum(options) > 1 or len(workflow.configfiles) > 1 or workflow.config_settings.config:
@@ -38,7 +53,7 @@ except UserError as error:
 
 results = paths.Results(str(paths.folder(study.name)))
 out = results.root
-logs = f"logs/{study.name}"
+logs = str(paths.logs(study.name))
 
 
 @lru_cache(8)  # both params of a job, at least

@@ -22,4 +22,4 @@ rule encoder:
         code=digest("encoder"),
         listed=lambda wildcards: [str(path) for path in study.encoders[wildcards.encoder].source.files()],
     shell:
-        "retscale encoder --spec @<(printf %s {params.spec:q}) --files {params.listed:q} --out {output:q} > {log:q} 2>&1"
+        "attempt {log:q}; retscale encoder --spec @<(printf %s {params.spec:q}) --files {params.listed:q} --out {output:q}"

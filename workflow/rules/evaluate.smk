@@ -53,5 +53,5 @@ for batch, tasks in study.batches.items():
                 spec=spec(specs.evaluate(tasks), "checkpoint", "recipe"),
                 code=digest("evaluate"),
             shell:
-                "retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {input.encoder:q}"
-                " --tasks {input.tasks:q} --out {output:q} > {log:q} 2>&1"
+                "attempt {log:q}; retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {input.encoder:q}"
+                " --tasks {input.tasks:q} --out {output:q}"

@@ -25,4 +25,4 @@ if study.external_tables:
             code=digest("external"),
             tables=lambda wildcards: study.external_tables,
         shell:
-            "retscale external --spec @<(printf %s {params.spec:q}) --tables {params.tables:q} --out {output:q} > {log:q} 2>&1"
+            "attempt {log:q}; retscale external --spec @<(printf %s {params.spec:q}) --tables {params.tables:q} --out {output:q}"

@@ -31,6 +31,6 @@ rule figure:
         spec=spec(specs.figure, "figure"),
         code=digest("figure"),
     shell:
-        "retscale figure --spec @<(printf %s {params.spec:q}) --collect {input.collect:q} --fit {input.fit:q}"
+        "attempt {log:q}; retscale figure --spec @<(printf %s {params.spec:q}) --collect {input.collect:q} --fit {input.fit:q}"
         " --external {input.external:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --out {output:q}"

@@ -29,7 +29,7 @@ rule finetune:
     shell:
         # The launcher must survive the SIGTERM of a preemption, which asks the training to save its state.
         # Every process that it starts reads the spec, so the spec is a file: a pipe can be read only once.
-        "trap '' TERM; printf %s {params.spec:q} > {log:q}.spec; "
+        "attempt {log:q}; trap '' TERM; printf %s {params.spec:q} > {log:q}.spec; "
         "{resources.launch} -m retscale finetune --spec @{log:q}.spec"
         " --card {input.card:q} --pairs {input.pairs:q} --negatives {input.negatives:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --out {output:q}"

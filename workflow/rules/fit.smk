@@ -22,4 +22,4 @@ rule fit:
         spec=spec(specs.fit),
         code=digest("fit"),
     shell:
-        "retscale fit --spec @<(printf %s {params.spec:q}) --collect {input.collect:q} --out {output:q} > {log:q} 2>&1"
+        "attempt {log:q}; retscale fit --spec @<(printf %s {params.spec:q}) --collect {input.collect:q} --out {output:q}"

@@ -25,5 +25,4 @@ if study.icl:
             files=files("icl", specs.icl, "checkpoint"),
             code=digest("icl"),
         shell:
-            "retscale icl --spec @<(printf %s {params.spec:q}) --card {input.card:q} --tasks {input.tasks:q} --out {output:q}"
-            " > {log:q} 2>&1"
+            "attempt {log:q}; retscale icl --spec @<(printf %s {params.spec:q}) --card {input.card:q} --tasks {input.tasks:q} --out {output:q}"

@@ -20,4 +20,4 @@ if study.items_to_fetch:
             spec=spec(specs.items, "task"),
             code=digest("items"),
         shell:
-            "retscale items --spec @<(printf %s {params.spec:q}) --out {output:q} > {log:q} 2>&1"
+            "attempt {log:q}; retscale items --spec @<(printf %s {params.spec:q}) --out {output:q}"

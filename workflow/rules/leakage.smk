@@ -26,5 +26,4 @@ rule leakage:
         spec=spec(specs.leakage),
         code=digest("leakage"),
     shell:
-        "retscale leakage --spec @<(printf %s {params.spec:q}) --pairs {input.pairs:q} --tasks {input.tasks:q} --out {output:q}"
-        " > {log:q} 2>&1"
+        "attempt {log:q}; retscale leakage --spec @<(printf %s {params.spec:q}) --pairs {input.pairs:q} --tasks {input.tasks:q} --out {output:q}"

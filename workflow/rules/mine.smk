@@ -23,5 +23,5 @@ rule mine:
         encoder=lambda wildcards: str(study.file.mine.encoders().get("encoder", "")),
         guide=lambda wildcards: str(study.file.mine.encoders().get("guide", "")),
     shell:
-        "retscale mine --spec @<(printf %s {params.spec:q}) --pairs {input.pairs:q} --encoder {params.encoder:q}"
-        " --guide {params.guide:q} --out {output:q} > {log:q} 2>&1"
+        "attempt {log:q}; retscale mine --spec @<(printf %s {params.spec:q}) --pairs {input.pairs:q} --encoder {params.encoder:q}"
+        " --guide {params.guide:q} --out {output:q}"

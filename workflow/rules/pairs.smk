@@ -23,4 +23,4 @@ rule pairs:
         files=files("pairs", specs.pairs, "pairs"),
         code=digest("pairs"),
     shell:
-        "retscale pairs --spec @<(printf %s {params.spec:q}) --tests {input:q} --out {output:q} > {log:q} 2>&1"
+        "attempt {log:q}; retscale pairs --spec @<(printf %s {params.spec:q}) --tests {input:q} --out {output:q}"

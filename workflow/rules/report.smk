@@ -30,7 +30,7 @@ rule report:
         spec=spec(specs.report),
         code=digest("report"),
     shell:
-        "retscale report --spec @<(printf %s {params.spec:q}) --figures {input.figures:q} --collect {input.collect:q} --fit {input.fit:q}"
+        "attempt {log:q}; retscale report --spec @<(printf %s {params.spec:q}) --figures {input.figures:q} --collect {input.collect:q} --fit {input.fit:q}"
         " --pairs {input.pairs:q} --negatives {input.negatives:q} --tasks {input.tasks:q} --leakage {input.leakage:q} --text {input.text:q}"
         " --external {input.external:q}"
-        " --out {output:q} > {log:q} 2>&1"
+        " --out {output:q}"

@@ -20,4 +20,4 @@ rule task:
         files=files("task", specs.task, "task"),
         code=digest("task"),
     shell:
-        "retscale task --spec @<(printf %s {params.spec:q}) --out {output:q} > {log:q} 2>&1"
+        "attempt {log:q}; retscale task --spec @<(printf %s {params.spec:q}) --out {output:q}"

@@ -19,4 +19,4 @@ rule text:
         spec=spec(specs.text),
         code=digest("text"),
     shell:
-        "retscale text --spec @<(printf %s {params.spec:q}) --out {output:q} > {log:q} 2>&1"
+        "attempt {log:q}; retscale text --spec @<(printf %s {params.spec:q}) --out {output:q}"
