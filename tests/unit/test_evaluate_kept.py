@@ -20,7 +20,7 @@ KEEP = {"keep": [1, 2], "curve_tasks": ["two"]}
 
 def recorded(primary: Path) -> Path:
     """With a record that vouches for it and what lies beside it."""
-    names = [path.name for path in primary.parent.iterdir() if path.is_file()]
+    names = [path.name for path in primary.parent.iterdir() if path.is_file() and path != record.path_of(primary)]
     made = record.make("finetune", {}, "code", [], primary.parent, names, None, time.time())
     record.path_of(primary).write_text(json.dumps(made))
     return primary

@@ -108,7 +108,10 @@ def test_a_preempted_training_of_two_processes_resumes_to_the_same_bits(study, w
     out = tmp_path / "out"
     stopped = launched(nodes, processes, study, out, **LONG)
     wait_for_a_step(stopped, out)
-    os.killpg(stopped.pid, signal.SIGTERM)
+    if nodes == 1:  # to the launcher alone, which passes it on
+        os.kill(int(_descendants(stopped.pid)[0]), signal.SIGTERM)
+    else:
+        os.killpg(stopped.pid, signal.SIGTERM)
     assert stopped.wait(180) == 1, printed(out)
     assert "stopped by SIGTERM after step" in printed(out).splitlines()[-1] and "Traceback" not in printed(out)
     assert len(list((out / ".encoder.json.state").glob("step-*"))) == 1 and not (out / "encoder.json").exists()
@@ -163,13 +166,27 @@ def test_an_error_of_all_is_said_and_ends_all(study, tmp_path):
 def test_processes_that_each_believe_to_be_alone_write_nothing(study, tmp_path, promise):
     """Two at once; with WORLD_SIZE as a launcher for GPUs starts them where there is none."""
     out = tmp_path / "out"
-    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} if promise == "WORLD_SIZE" else {} for rank in range(2)]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port()}
+    torchrun = [{"RANK": rank, "LOCAL_RANK": rank, **meeting} for rank in ("0", "1")]
+    ranks = torchrun if promise == "WORLD_SIZE" else [{}, {}]
     started = [retscale(*arguments(study, out), **{promise: "2"}, **rank) for rank in ranks]
     for process in started:
         _, error = process.communicate(timeout=120)
         assert process.returncode == 1 and len(error.splitlines()) == 1
         assert f"this training was started as 2 processes ({promise}), but here one believes to be alone" in error
     assert not out.exists()
+
+
+def test_processes_that_do_not_meet_say_where(study, tmp_path):
+    out = tmp_path / "out"
+    alone = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "no port"}
+    process = retscale(*arguments(study, out), ACCELERATE_USE_CPU="1", **alone)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 1 and not out.exists()
+    assert error.startswith(
+        "retscale finetune: error: the processes of this training do not meet at 127.0.0.1:no port ("
+    )
+    assert len(error.splitlines()) == 1
 
 
 def _unequal(job: dict, given: dict, out: Path, state: Path) -> None:

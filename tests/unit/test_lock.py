@@ -112,7 +112,7 @@ def test_an_owner_of_whom_nothing_is_known_is_waited_for(tmp_path, monkeypatch, 
     mark = marked_by(tmp_path, **owner)
     with pytest.raises(TimeoutError), lock.marked(tmp_path / ".x.lock", tmp_path, wait=False):
         pass
-    monkeypatch.setattr(time, "sleep", lambda _: mark.unlink())  # the user has deleted it
+    monkeypatch.setattr(time, "sleep", lambda _: mark.unlink(missing_ok=True))  # the user has deleted it
     with lock.marked(tmp_path / ".x.lock", tmp_path / ".x.tmp"):
         pass
     job = ", Slurm job 7" if owner else ""

@@ -22,7 +22,14 @@ PATIENCE = timedelta(hours=2)
 def meet() -> None:
     """Find the other processes. UserError, in each of them, unless there are as many as were promised: those that each
     believe to be alone would all train and write as the first."""
-    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=PATIENCE)
+    try:
+        state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        address, port = (os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        raise UserError(
+            f"the processes of this training do not meet at {address}:{port} ({str(error).strip().splitlines()[0]}); "
+            "start it by the workflow, and see that the first node can be reached and no other program has this port"
+        ) from None
     for name in PROMISES:
         promised = int(os.environ.get(name) or state.num_processes)
         if promised != state.num_processes:
