@@ -15,6 +15,8 @@ if not workflow.configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/messages.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/text.smk"
 include: "workflow/rules/checkpoint.smk"
 include: "workflow/rules/pairs.smk"

@@ -186,6 +186,14 @@ def test_shards_of_another_encoder_are_not_taken(whole, encoder, tasks, tmp_path
     assert len(set(keys)) == len(keys) == 3
 
 
+def test_vectors_lie_on_the_scratch_of_a_cluster(whole, encoder, tasks, tmp_path, monkeypatch):
+    monkeypatch.setenv("RETSCALE_SCRATCH", str(tmp_path / "scratch"))
+    keys = []
+    monkeypatch.setattr(stage.shutil, "rmtree", lambda path, **_: keys.append(path))
+    assert evaluated(encoder, tasks[:1], tmp_path / "a") == whole
+    assert [key.parent for key in keys] == [tmp_path / "scratch/vectors"] and keys[0].is_dir()
+
+
 def test_a_corpus_that_tasks_share_is_encoded_once(whole, encoder, tasks, tmp_path, monkeypatch):
     again = tmp_path / "twin"
     again.mkdir()

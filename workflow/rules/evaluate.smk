@@ -10,6 +10,8 @@ do not vouch for: a task added to a batch costs that task. Outputs follow from t
 is a rule for each batch and list of steps.
 """
 
+import re
+
 scores = [
     results.evaluate(checkpoint, recipe, task)
     for checkpoint, recipe in study.evaluated_encoders

@@ -1,5 +1,6 @@
 """The stage `evaluate`: one encoder on a batch of retrieval tasks, <task>.json and <task>.parquet each."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from retscale.task.card import TaskCard
 from retscale.task.inputs import by_task
 
 # Tokens of corpora and unfinished work, shared by all studies run in this folder. May be deleted when no job runs.
+# Vectors lie on the cluster's scratch instead, where its site file names one.
 STATE = Path(".state/evaluate")
 
 
@@ -41,7 +43,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     for number, (name, path) in enumerate(tasks):
         task = task_tables.read(path)
         check_grades(task, config.relevant)
-        folder = STATE / "vectors" / encoders.digest([encoder.sha256, corpora[number], config.storage, code_sha256])
+        folder = Path(os.environ.get("RETSCALE_SCRATCH") or STATE) / "vectors" / encoders.digest([encoder.sha256, corpora[number], config.storage, code_sha256])
         rows, scores = rank(task, encoder, config, folder)
         table = per_query(task, rows, scores, config.names, config.relevant)
         table.to_parquet(out / f"{name}.parquet", index=False)
