@@ -109,7 +109,9 @@ def test_a_preempted_training_of_two_processes_resumes_to_the_same_bits(study, w
     stopped = launched(nodes, processes, study, out, **LONG)
     wait_for_a_step(stopped, out)
     if nodes == 1:  # to the launcher alone, which passes it on
-        os.kill(int(_descendants(stopped.pid)[0]), signal.SIGTERM)
+        started = [stopped.pid, *map(int, _descendants(stopped.pid))]
+        (launcher,) = (pid for pid in started if _arguments(pid)[1:3] == [b"-m", b"retscale.finetune.launch"])
+        os.kill(launcher, signal.SIGTERM)
     else:
         os.killpg(stopped.pid, signal.SIGTERM)
     assert stopped.wait(180) == 1, printed(out)
@@ -148,6 +150,10 @@ def test_when_one_process_is_killed_the_other_ends_and_the_last_line_says_so(stu
 def _descendants(pid: int) -> list[str]:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [x for child in children for x in (child, *_descendants(int(child)))]
+
+
+def _arguments(pid: int) -> list[bytes]:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
 
 
 def _environment(pid: int) -> bytes:
