@@ -43,7 +43,11 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     for number, (name, path) in enumerate(tasks):
         task = task_tables.read(path)
         check_grades(task, config.relevant)
-        folder = Path(os.environ.get("RETSCALE_SCRATCH") or STATE) / "vectors" / encoders.digest([encoder.sha256, corpora[number], config.storage, code_sha256])
+        folder = (
+            Path(os.environ.get("RETSCALE_SCRATCH") or STATE)
+            / "vectors"
+            / encoders.digest([encoder.sha256, corpora[number], config.storage, code_sha256])
+        )
         rows, scores = rank(task, encoder, config, folder)
         table = per_query(task, rows, scores, config.names, config.relevant)
         table.to_parquet(out / f"{name}.parquet", index=False)

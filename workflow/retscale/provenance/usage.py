@@ -28,7 +28,7 @@ class Usage(TypedDict):
 
 
 class Meter:
-    """Measures what this process uses from now on; of several (`accelerate launch`) the first one measures."""
+    """Measures what this process uses from now on; of several processes of a job the first one measures."""
 
     def __init__(self):
         self.started = time.time()

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# As the function `attempt` of workflow/rules/common.smk writes it.
+# As the function `attempt` of workflow/rules/messages.smk writes it.
 HEADER = re.compile(r"--- attempt \d+, ")
 ERROR = re.compile(r"retscale [a-z]+: error: ")
 # Enough for the last lines of any log, and for a traceback.
