@@ -2,6 +2,7 @@
 # make .venv/study.ok [TORCH=gpu]        only install what it needs; with torch for CUDA
 # make quick                             run the tests that need no study
 # make test                              run every test
+# make test-slurm                        run the tests on a Slurm of its own: as root, on Debian
 # make lint                              check the style, the types and the rules
 # make pins [ARGS=--upgrade]             pin in envs/ what pyproject.toml states, with hashes
 # make clean                             remove the environment; results stay
@@ -16,7 +17,7 @@ PIP    := -m pip install --quiet --disable-pip-version-check --no-deps --no-buil
 # setuptools of envs/build.txt.
 PINNED := $(VENV)/bin/python $(PIP) --require-hashes
 
-.PHONY: study quick test lint pins clean
+.PHONY: study quick test test-slurm lint pins clean
 .DELETE_ON_ERROR:
 
 study: $(VENV)/study.ok
@@ -27,6 +28,11 @@ quick: $(VENV)/study.ok $(VENV)/test.ok
 
 test: $(VENV)/study.ok $(VENV)/test.ok
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(PYTEST)
+
+# They mostly wait, so more of them run at once than there are processors.
+test-slurm: $(VENV)/study.ok $(VENV)/test.ok
+	$(VENV)/bin/python tests/slurm/packages.py
+	PATH="$(abspath $(VENV))/bin:$$PATH" python -m pytest -n 6 tests/slurm
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
