@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import warm
+from fault_table import pytest_terminal_summary  # noqa: F401
 from filelock import FileLock
 
 # Workers share the processors, and what is computed must not depend on how many there are.
