@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from retscale import job
 from retscale import spec as specs
-from retscale.common.terminal import visible
+from retscale.common.terminal import visible, write
 from retscale.errors import UserError
 from retscale.offline import offline
 from retscale.stages import STAGES, spec_model
@@ -79,7 +79,7 @@ def use_utf8() -> None:
 
 
 def _fail(name: str, message: str, status: int = 1) -> int:
-    print(f"retscale {name}: error: {message}", file=sys.stderr, flush=True)
+    write(f"retscale {name}: error: {message}")
     return status
 
 

@@ -20,7 +20,13 @@ def is_text(text: str) -> bool:
 
 def say(line: str) -> None:
     """Print what happens: one line on stderr, at once."""
-    print(visible(line), file=sys.stderr, flush=True)
+    write(visible(line))
+
+
+def write(line: str) -> None:
+    """Print to stderr at once. The end of the line goes with it: processes of one job share a log."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def answer(line: str = "") -> None:
