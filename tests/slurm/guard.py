@@ -14,5 +14,5 @@ folder = Path(sys.argv[1])
 sys.stdin.read()
 processes.kill(SLURM_CONF=str(folder / "slurm.conf"))
 if (folder / "disk").is_mount():
-    subprocess.run(["umount", str(folder / "disk")], check=True)
+    subprocess.run(["umount", "--lazy", str(folder / "disk")], check=True)  # the last process may still be ending
 shutil.rmtree(folder)

@@ -10,7 +10,9 @@ from cluster import running, small_disk, wait_for, without
 from fault_table import happened  # noqa: F401
 from study import (
     ENCODER,
+    RESULTS,
     SITE,
+    STUDY,
     TRAINING,
     TRAINING_LOG,
     Driver,
@@ -23,12 +25,18 @@ from study import (
 pytestmark = [pytest.mark.slurm, pytest.mark.skipif(bool(packages.obstacle()), reason=packages.obstacle())]
 
 OUTAGE_S = 60
+GPU_NODES = "gpu: {partition: gpu, cores: 4, memory_gb: 8, hours: 1, gpus: 2, gpu_memory_gb: 80}\n"
 
 
 @pytest.fixture
 def cluster(tmp_path):
     with running(tmp_path) as cluster:
         yield cluster
+
+
+def all_trainings(override: str) -> str:
+    """The lines of a site file that give every training this."""
+    return f"stages: {{finetune: {{all: {{{override}}}}}}}\n"
 
 
 def shim(clone, program: str, script: str) -> dict[str, str]:
@@ -55,7 +63,7 @@ def test_nothing(cluster, undisturbed, tmp_path, happened):
 
 def test_rule_fails_once(cluster, undisturbed, untrained, happened):
     """a rule fails once"""
-    fails = shim(untrained, "accelerate", 'mkdir failed 2>/dev/null && { echo "bad luck"; exit 3; }\nexec $real "$@"')
+    fails = shim(untrained, "python", 'mkdir failed 2>/dev/null && { echo "bad luck"; exit 3; }\nexec $real "$@"')
     printed = Driver(untrained, cluster, **fails).end()
     assert "bad luck" in printed
     assert differences(untrained, undisturbed) == []
@@ -155,32 +163,70 @@ def test_full_scratch(cluster, undisturbed, untrained, happened):
         folder.symlink_to(disk)
         (disk / "full").write_bytes(bytes((1 << 20) - (64 << 10)))
         driver = Driver(untrained, cluster, "--retries", "0")
-        cluster.run("scancel", "--signal=TERM", training(untrained, cluster))
+        job = training(untrained, cluster)
+        cluster.run("scancel", "--signal=TERM", "--full", job)
+        cluster.release(job)
         printed = driver.end(1)
-        assert "No space left" in printed or "full" in printed
+        lines = [line for line in printed.splitlines() if f"job {job} failed" in line]
+        assert len(lines) == 1 and "cannot be written" in lines[0], printed
         assert "Traceback" not in printed + (untrained.folder / TRAINING_LOG).read_text()
         folder.unlink()
     Driver(untrained, cluster).end()
     assert differences(untrained, undisturbed) == []
-    happened("one line; with space the study completes")
+    happened(f"{lines[0]}; with space the study completes")
 
 
 @pytest.mark.parametrize(
-    "old, new, said",
+    "edit, said",
     [
-        ("partition: cpu", "partition: vast", "vast"),
-        ("memory_gb: 8, hours: 1}", "memory_gb: 99, hours: 1}\nstages: {finetune: {all: {memory_gb: 99}}}", "99 GB"),
+        (lambda site: site.replace("partition: cpu", "partition: vast"), "vast"),
+        (lambda site: site.replace("memory_gb: 8", "memory_gb: 99") + all_trainings("memory_gb: 99"), "99 GB"),
+        (lambda site: site + GPU_NODES + all_trainings("gpus: 4, nodes: 1"), "4 GPUs"),
     ],
-    ids=["partition", "memory"],
+    ids=["partition", "memory", "gpus"],
 )
-def test_refused(old, new, said, cluster, undisturbed, untrained, happened):
+def test_refused(edit, said, cluster, untrained, happened):
     """Slurm refuses a job"""
-    untrained.edit(SITE, old, new)
+    site = untrained.folder / SITE
+    site.write_text(edit(site.read_text()))
     printed = Driver(untrained, cluster).end(1)
     lines = [line for line in printed.splitlines() if "Slurm refuses" in line]
     assert len(lines) == 1 and said in lines[0] and SITE in lines[0], printed
     assert "is submitted" not in printed
     happened(lines[0])
+
+
+def test_two_gpus(cluster, untrained, happened):
+    """a training gets two GPUs"""
+    with (untrained.folder / SITE).open("a") as site:
+        site.write(GPU_NODES + all_trainings("gpus: 2"))
+    counts = shim(untrained, "python", 'echo "$CUDA_VISIBLE_DEVICES" >> started\nexec $real "$@"')
+    printed = Driver(untrained, cluster, "--retries", "0", target=ENCODER, **counts).end(1)
+    assert (untrained.folder / "started").read_text() == "0,1\n"
+    lines = [line for line in printed.splitlines() if f"job {cluster.job(TRAINING)['JobId']} failed" in line]
+    # Torch does not see GPUs that are none, so the two processes do not find each other.
+    assert len(lines) == 1 and "started as 2 processes" in lines[0]
+    assert not (untrained.folder / ENCODER).exists()
+    happened("its script was started once and saw both, which torch did not: one line")
+
+
+def test_downloads_on_the_login_node(cluster, untrained):
+    """`fetch: login`, for nodes without a network"""
+    for stage in ("task", "pairs", "mine"):
+        shutil.rmtree(untrained.folder / RESULTS / stage)
+    with (untrained.folder / SITE).open("a") as site:
+        site.write("fetch: login\n")
+    Driver(untrained, cluster, target=f"{RESULTS}/mine/boolq/negatives.parquet").end()
+    assert cluster.run("squeue", "--noheader", "--states", "all", "--format", "%j").split() == ["faults/mine/boolq"]
+
+
+def test_check_asks_slurm(cluster, untrained):
+    untrained.edit(SITE, "partition: cpu", "partition: vast")
+    untrained.environment |= {name: cluster.environment[name] for name in ("SLURM_CONF", "PATH")}
+    printed = untrained.run("retscale", "check", STUDY, "--profile", "slurm", status=1).stderr
+    assert printed.splitlines() == [
+        f"retscale check: error: {SITE}: cpu.partition: 'vast' is no partition of this cluster; known: cpu, gpu, urgent"
+    ]
 
 
 def test_no_sbatch(cluster, untrained, tmp_path, happened):
