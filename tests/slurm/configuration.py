@@ -48,6 +48,8 @@ class Configuration:
             "ClusterName=test",
             f"SlurmctldHost={host}(127.0.0.1)",
             f"SlurmctldPort={self.port}",
+            # A training on several nodes takes the port 20000 + the job's id; clusters side by side share no ids.
+            f"FirstJobId={self.ports()[-1] + 1 - 20000}",
             "CommunicationParameters=NoInAddrAny,NoCtldInAddrAny",
             "SlurmUser=root",
             # A job that is requeued waits as long as a credential lasts, 120 s by default.
