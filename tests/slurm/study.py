@@ -18,6 +18,8 @@ ENCODER = f"{RESULTS}/finetune/d16/own-mini/encoder.json"
 SCORE = f"{RESULTS}/evaluate/d16/own-mini/consumer-contracts.json"
 TRAINING = "faults/finetune/d16/own-mini"  # its job in Slurm
 TRAINING_LOG = f"logs/{TRAINING}.log"
+# Only what hangs takes so long, even where other programs use the processors.
+PATIENCE_S = 500
 # Times are no results: the log of a training and the record of a job hold some.
 TIMED = (".record.json", "log.jsonl")
 TIMES_IN_REPORT = re.compile(rb'<h2 id="usage">.*?</table>', re.DOTALL)
@@ -94,7 +96,7 @@ class Driver:
         self.process.kill()
         self.process.wait()
 
-    def end(self, status: int = 0, seconds: float = 240) -> str:
+    def end(self, status: int = 0, seconds: float = PATIENCE_S) -> str:
         """What it has printed, once it has ended with `status`."""
         wait_for("the driver", lambda: self.process.poll() is not None, seconds)
         assert self.process.returncode == status, self.printed()[-4000:]
@@ -104,7 +106,7 @@ class Driver:
 def training(clone: Clone, cluster: Cluster, attempt: int = 1) -> str:
     """The id of the training's job, stopped amid its steps in its `attempt`-th attempt."""
     log = clone.folder / TRAINING_LOG
-    wait_for("the training", lambda: log.exists() and log.read_text().count("GiB predicted") == attempt, 120)
+    wait_for("the training", lambda: log.exists() and log.read_text().count("GiB predicted") == attempt, PATIENCE_S)
     job = cluster.job(TRAINING)["JobId"]
     cluster.hold(job)
     assert "steps in" not in log.read_text(), "it ended before it could be stopped"

@@ -10,6 +10,7 @@ from cluster import running, small_disk, wait_for, without
 from fault_table import happened  # noqa: F401
 from study import (
     ENCODER,
+    PATIENCE_S,
     RESULTS,
     SITE,
     STUDY,
@@ -120,7 +121,7 @@ def test_controller_down(accounting, tmp_path, undisturbed, untrained, happened)
         cluster.stop_controller()
         down = time.monotonic()
         cluster.release(job)
-        wait_for("the end of the training", (untrained.folder / ENCODER).exists)
+        wait_for("the end of the training", (untrained.folder / ENCODER).exists, PATIENCE_S)
         wait_for("the outage", lambda: time.monotonic() - down > OUTAGE_S, OUTAGE_S + 1)
         assert driver.process.poll() is None
         cluster.start_controller()
