@@ -42,7 +42,7 @@ def test_two_processes_train_as_one_and_resume_to_the_same_bits(nodes, undisturb
         drivers = [Driver(clone, cluster, target=ENCODER) for clone in (requeued, whole)]
         state = (requeued.folder / ENCODER).parent / ".encoder.json.state"
         log = state / "log.jsonl"
-        wait_for("a step", lambda: log.exists() and log.stat().st_size, 120)
+        wait_for("a step", lambda: log.exists() and log.stat().st_size, 240)
         job = (requeued.folder / TRAINING_LOG).read_text().partition("Slurm job ")[2].split()[0]
         cluster.hold(job)
         assert not (requeued.folder / ENCODER).exists(), "it ended before it could be stopped"
