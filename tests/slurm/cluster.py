@@ -16,7 +16,7 @@ from pathlib import Path
 import processes
 from configuration import GPUS, Configuration
 
-START_S = 60
+START_S = 120
 # Below the ports that the kernel gives to connections, so that none takes the port of a controller that is down.
 PORTS = range(20000, 32000, 20)
 

@@ -78,7 +78,7 @@ def test_time_limit(cluster, undisturbed, untrained, happened):
     for attempt in (1, 2, 3):
         job = training(untrained, cluster, attempt)
         cluster.end_time_limit(job)
-        wait_for("the limit", lambda job=job: cluster.state(job) == "TIMEOUT", 90)
+        wait_for("the limit", lambda job=job: cluster.state(job) == "TIMEOUT", 180)
         steps += [path.name for path in (untrained.folder / ENCODER).parent.glob(".encoder.json.state/step-*")]
     printed = driver.end()
     assert printed.count("time limit") == 3

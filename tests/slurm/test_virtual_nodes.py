@@ -45,7 +45,7 @@ def test_a_time_limit_is_over_when_it_is_said(cluster, tmp_path):
     wait_for("the job", lambda: printed(tmp_path, job))
     cluster.hold(job)
     cluster.end_time_limit(job)
-    wait_for("the limit", lambda: cluster.state(job) == "TIMEOUT", 90)
+    wait_for("the limit", lambda: cluster.state(job) == "TIMEOUT", 180)
     assert "saved" in printed(tmp_path, job)
 
 
@@ -57,7 +57,7 @@ def test_urgent_jobs_preempt_others(cluster, tmp_path):
     wait_for("the urgent job", lambda: cluster.state(urgent) == "COMPLETED")
     assert cluster.state(job) == "PENDING"
     (tmp_path / "go").touch()
-    wait_for("the job again", lambda: cluster.state(job) == "COMPLETED", 90)
+    wait_for("the job again", lambda: cluster.state(job) == "COMPLETED", 180)
     assert printed(tmp_path, job).count("begun") == 2
 
 
@@ -70,7 +70,7 @@ def test_a_killed_node_takes_its_jobs_along_and_slurm_starts_them_again(cluster,
     assert cluster.state(job) == "PENDING"
     (tmp_path / "go").touch()
     cluster.start_node("c2")
-    wait_for("the job again", lambda: cluster.state(job) == "COMPLETED", 90)
+    wait_for("the job again", lambda: cluster.state(job) == "COMPLETED", 180)
     assert printed(tmp_path, job).count("begun") == 2
 
 
