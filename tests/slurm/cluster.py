@@ -108,8 +108,8 @@ class Cluster:
 
     def job_processes(self, job: str) -> dict[int, str]:
         """Name by process id of what runs in a job; without Slurm's own."""
-        found = processes.marked(SLURM_CONF=self.environment["SLURM_CONF"], SLURM_JOB_ID=job)
-        return {number: name for number, name in found.items() if name not in processes.DAEMONS}
+        names = processes.marked(SLURM_CONF=self.environment["SLURM_CONF"], SLURM_JOB_ID=job)
+        return {number: name for number, name in names.items() if name not in processes.DAEMONS}
 
     def hold(self, job: str) -> None:
         """Stop the processes of a job where they are; Slurm lets them go on when it ends the job."""

@@ -12,15 +12,15 @@ DAEMONS = ("slurmd", "slurmstepd")
 def marked(**environment: str) -> dict[int, str]:
     """Name by process id of the living processes that were started with these variables."""
     wanted = {f"{name}={value}".encode() for name, value in environment.items()}
-    found = {}
+    names = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit() and int(folder.name) != os.getpid():
             try:
                 if wanted <= set((folder / "environ").read_bytes().split(b"\0")):
-                    found[int(folder.name)] = (folder / "comm").read_text().strip()
+                    names[int(folder.name)] = (folder / "comm").read_text().strip()
             except OSError:  # it has ended, or is another user's
                 continue
-    return found
+    return names
 
 
 def kill(**environment: str) -> list[str]:

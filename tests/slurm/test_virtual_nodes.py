@@ -101,8 +101,8 @@ def test_a_small_disk_becomes_full(cluster):
 
 def test_a_program_can_be_absent(cluster, tmp_path):
     environment = without("sbatch", cluster.environment, tmp_path)
-    found = subprocess.run(["sh", "-c", "command -v squeue sbatch"], env=environment, capture_output=True, text=True)
-    assert found.stdout.split() == [str(tmp_path / "squeue")]
+    listed = subprocess.run(["sh", "-c", "command -v squeue sbatch"], env=environment, capture_output=True, text=True)
+    assert listed.stdout.split() == [str(tmp_path / "squeue")]
 
 
 def test_it_ends_with_whoever_started_it(tmp_path):

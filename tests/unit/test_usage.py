@@ -151,8 +151,8 @@ def test_every_record_behind_the_inputs_counts_once(tmp_path):
     inputs = [
         save(tmp_path, "collect.json", ["a.json", "b.json", "old.json", "gone.json"], stage="collect", usage=USED)
     ]
-    found = total([*inputs, tmp_path / "a.json", tmp_path / "given.json"])
-    rows = [(row.stage, row.results, row.hours, row.cpu_hours, row.gpu_hours, row.kwh) for row in found.rows]
+    usage = total([*inputs, tmp_path / "a.json", tmp_path / "given.json"])
+    rows = [(row.stage, row.results, row.hours, row.cpu_hours, row.gpu_hours, row.kwh) for row in usage.rows]
     assert rows == [
         ("checkpoint", 1, 1, 2, 0, 0),
         ("finetune", 1, 1, 2, 4, 2),
@@ -160,7 +160,7 @@ def test_every_record_behind_the_inputs_counts_once(tmp_path):
         ("collect", 1, 1, 2, 0, 0),
         ("total", 5, 5, 10, 4, 2),
     ]
-    assert found.unknown == 3  # old.json, gone.json and given.json
+    assert usage.unknown == 3  # old.json, gone.json and given.json
 
 
 def test_energy_of_a_stage_is_unknown_if_one_of_its_gpus_was_not_measured(tmp_path):
