@@ -162,15 +162,19 @@ def dry_run(tmp_path_factory) -> Callable[..., str]:
     )
 
 
+def folder_of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where what one worker of pytest-xdist makes serves the others."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> Clone:
     """A copy of the repository in which the smoke study has run, one for all workers.
 
     Tests only read it: what they run there writes nothing; for all else they take `finished`.
     """
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # of the folders of all workers
+    folder = folder_of_all_workers(tmp_path_factory)
     clone, output = Clone(folder / "smoke" / "clone"), folder / "smoke" / "output"
     with FileLock(folder / "smoke.lock"):
         if not output.exists():

@@ -1,6 +1,5 @@
 """The study that faults interrupt: run once without Slurm, and on Slurm from copies of that with a part missing."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, wait_for
-from conftest import Clone, copy_repository
+from conftest import Clone, copy_repository, folder_of_all_workers
 from filelock import FileLock
 
 STUDY = "tests/slurm/study.yaml"
@@ -28,9 +27,7 @@ TIMES_IN_REPORT = re.compile(rb'<h2 id="usage">.*?</table>', re.DOTALL)
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory) -> Clone:
     """A copy of the repository in which the study has run without Slurm; one for all workers, only read."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # of the folders of all workers
+    folder = folder_of_all_workers(tmp_path_factory)
     clone, done = Clone(folder / "undisturbed" / "clone"), folder / "undisturbed" / "done"
     with FileLock(folder / "undisturbed.lock"):
         if not done.exists():

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import artifacts
 import numpy as np
 import pytest
 import safetensors.torch
@@ -423,21 +424,10 @@ def _write_gguf(gguf, path, model, tokenizer):
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
     names = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
-    part = {
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-        "input_layernorm": "attn_norm",
-        "post_attention_layernorm": "ffn_norm",
-    }
     names |= {
         f"model.layers.{i}.{ours}": f"blk.{i}.{theirs}"
         for i in range(config.num_hidden_layers)
-        for ours, theirs in part.items()
+        for ours, theirs in artifacts.GGUF_NAMES.items()
     }
     for name, tensor in weights.items():
         array = tensor.numpy()

@@ -88,16 +88,16 @@ def evaluate(results: Path, **more) -> None:
 
 def files(folder: Path) -> dict[str, bytes]:
     """The results below `folder`; of records what does not depend on the time."""
-    found = {}
+    contents = {}
     for path in sorted(folder.rglob("*")):
         if path.name.endswith(".record.json"):
             content = json.loads(path.read_text())
-            found[str(path.relative_to(folder))] = {
+            contents[str(path.relative_to(folder))] = {
                 key: content[key] for key in ("spec", "inputs", "outputs", "code_sha256")
             }
         elif path.is_file():
-            found[str(path.relative_to(folder))] = path.read_bytes()
-    return found
+            contents[str(path.relative_to(folder))] = path.read_bytes()
+    return contents
 
 
 def test_one_job_makes_what_a_job_for_each_encoder_makes(results, loaded):
