@@ -19,6 +19,7 @@ from retscale.evaluate.search import check_finite, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
 from retscale.evaluate.tokens import tokens
 from retscale.evaluate.vectors import shards
+from retscale.model import accelerator
 from retscale.model import encoder as encoders
 from retscale.model.device import device, use_threads
 from retscale.model.encoder import Encoder
@@ -34,6 +35,7 @@ STATE = Path(".state/evaluate")
 def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Score each task of `spec`, yielding its name when its files are written."""
     config = Spec.model_validate(spec)
+    accelerator.ready()
     check_encoder(config, inputs["encoder"])
     use_threads(config.threads)
     encoder = encoders.load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch)

@@ -12,6 +12,7 @@ from accelerate.utils import parse_flag_from_env
 
 from retscale.errors import UserError
 from retscale.finetune.launch import LOST_ANOTHER
+from retscale.model import accelerator
 
 # What the launch promises: ours (cluster/launch.py), and that of torch's launchers.
 PROMISES = ("RETSCALE_PROCESSES", "WORLD_SIZE")
@@ -22,8 +23,11 @@ PATIENCE = timedelta(hours=2)
 def meet() -> None:
     """Find the other processes. UserError, in each of them, unless there are as many as were promised: those that each
     believe to be alone would all train and write as the first."""
+    on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU")
+    if not on_cpu:
+        accelerator.ready()
     try:
-        state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=PATIENCE)
+        state = PartialState(cpu=on_cpu, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         address, port = (os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
         raise UserError(

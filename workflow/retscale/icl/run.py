@@ -22,6 +22,7 @@ from retscale.icl.prompt import Tokens, answer_length, build, cut, join, shots, 
 from retscale.icl.result import IclResult
 from retscale.icl.score import score
 from retscale.icl.summary import accuracy, accuracy_by_normalization, oddities
+from retscale.model import accelerator
 from retscale.model.device import device, dtype, use_threads
 from retscale.model.load import load_causal_lm, load_tokenizer
 from retscale.model.tokenize import own_ends
@@ -43,6 +44,7 @@ class Reader:
 def run(values: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Score each task of `spec`, yielding its name when its files are written."""
     spec = Spec.model_validate(values)
+    accelerator.ready()
     card = Card.read(inputs["card"])
     if card.id != spec.checkpoint:
         raise UserError(

@@ -49,9 +49,11 @@ def encoder(name: str, spec: Spec, inputs: dict) -> "Encoder":
     """The encoder whose encoder.json is the input `name`."""
     if name not in inputs:
         raise UserError(f"mine: this spec needs --{name}, the encoder.json of an encoder")
+    from retscale.model import accelerator
     from retscale.model.device import use_threads
     from retscale.model.encoder import load_encoder
 
+    accelerator.ready()
     use_threads(spec.threads)
     return load_encoder(inputs[name], spec.precision, spec.tokens_per_batch)
 
