@@ -51,9 +51,10 @@ for batch, tasks in study.batches.items():
             threads: threads("evaluate", "checkpoint", "recipe", about=tuple(tasks))
             resources:
                 **resources("evaluate", "checkpoint", "recipe", about=tuple(tasks)),
+                start=start("evaluate", "checkpoint", "recipe", about=tuple(tasks)),
             params:
                 spec=spec(specs.evaluate(tasks), "checkpoint", "recipe"),
                 code=digest("evaluate"),
             shell:
-                "attempt {log:q}; retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {input.encoder:q}"
+                "attempt {log:q}; {resources.start}retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {input.encoder:q}"
                 " --tasks {input.tasks:q} --out {output:q}"

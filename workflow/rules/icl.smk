@@ -20,9 +20,10 @@ if study.icl:
         threads: threads("icl", "checkpoint")
         resources:
             **resources("icl", "checkpoint"),
+            start=start("icl", "checkpoint"),
         params:
             spec=spec(specs.icl, "checkpoint"),
             files=files("icl", specs.icl, "checkpoint"),
             code=digest("icl"),
         shell:
-            "attempt {log:q}; retscale icl --spec @<(printf %s {params.spec:q}) --card {input.card:q} --tasks {input.tasks:q} --out {output:q}"
+            "attempt {log:q}; {resources.start}retscale icl --spec @<(printf %s {params.spec:q}) --card {input.card:q} --tasks {input.tasks:q} --out {output:q}"

@@ -16,6 +16,7 @@ rule mine:
     threads: threads("mine", "pairs")
     resources:
         **resources("mine", "pairs"),
+        start=start("mine", "pairs"),
     params:
         spec=spec(specs.mine),
         files=files("mine", specs.mine),
@@ -23,5 +24,5 @@ rule mine:
         encoder=lambda wildcards: str(study.file.mine.encoders().get("encoder", "")),
         guide=lambda wildcards: str(study.file.mine.encoders().get("guide", "")),
     shell:
-        "attempt {log:q}; retscale mine --spec @<(printf %s {params.spec:q}) --pairs {input.pairs:q} --encoder {params.encoder:q}"
+        "attempt {log:q}; {resources.start}retscale mine --spec @<(printf %s {params.spec:q}) --pairs {input.pairs:q} --encoder {params.encoder:q}"
         " --guide {params.guide:q} --out {output:q}"

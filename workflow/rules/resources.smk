@@ -1,20 +1,31 @@
-"""What the jobs get on a cluster, and where they run there; on this machine a job just runs."""
+"""What the jobs get on a cluster or a workstation, and where they run there; with the profile `local` a job just runs."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 
+from snakemake.logging import logger
+
+from retscale.cluster import gpus
 from retscale.cluster import launch as launcher
 from retscale.cluster import resources as cluster
 from retscale.cluster import site as sites
+from retscale.cluster import workstation
 from retscale.cluster.needs import needs
 from retscale.plan.costs import Costs
 
-# A cluster's profile names its site file as a resource of every job, so that the jobs know it too.
+# The profile of a cluster or a workstation names its site file as a resource of every job, so that the jobs know it too.
 site_file = (workflow.resource_settings.default_resources or {}).get("site")
 try:
     site = site_file and sites.read(Path(site_file.raw))
 except UserError as error:
     raise WorkflowError(str(error))
+
+on_workstation = bool(site) and site.this_machine
+if on_workstation:
+    logger.info(f"this machine has {workstation.describe(site)}")
+    for name, limit in workstation.limits(site).items():
+        if name not in workflow.global_resources:  # or else --resources gives less
+            workflow.register_resource(name, limit)
 
 costs = Costs(study, Path(out))
 LAUNCH_HERE = launcher.command(1, 1, False, False)
@@ -33,16 +44,25 @@ def of_job(read, stage, names, about=()):
 
 
 def threads(stage, *names, about=()):
-    return of_job(attrgetter("cores"), stage, names, about) if site else 1
+    read = partial(workstation.cores, site) if on_workstation else attrgetter("cores")
+    return of_job(read, stage, names, about) if site else 1
 
 
 def resources(stage, *names, about=()):
-    """On a cluster everything that Slurm asks for; on this machine a job just runs."""
+    """Everything that Slurm asks for, or that jobs of a workstation share."""
     return {key: of_job(read, stage, names, about) for key, read in cluster.SNAKEMAKE.items()} if site else {}
 
 
+# How a command starts is a resource, because it belongs to the machine: no result depends on it.
+def start(stage, *names, about=()):
+    """The start of a command that computes with a model: Slurm has given it its GPUs, on a workstation it takes them."""
+    return of_job(lambda given: gpus.with_gpus(given.gpus, ""), stage, names, about) if on_workstation else ""
+
+
 def launch(*names):
-    """The start of a training's command. As a resource it belongs to the machine: no result depends on it."""
+    """The start of a training's command, with a launcher if it needs one."""
+    if on_workstation:
+        return of_job(lambda given: gpus.with_gpus(given.gpus, f"env {given.launch}"), "finetune", names)
     return of_job(attrgetter("launch"), "finetune", names) if site else LAUNCH_HERE
 
 
@@ -50,4 +70,4 @@ def launch(*names):
 fetched_here = bool(site) and site.fetch == "login"
 
 # On a cluster the short jobs of the end share one allocation.
-group_of_report = "report" if site else None
+group_of_report = "report" if site and not on_workstation else None

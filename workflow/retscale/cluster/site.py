@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from retscale.cluster import workstation
 from retscale.common.phrase import hint
 from retscale.common.strict import Strict
 from retscale.errors import UserError
@@ -45,6 +46,9 @@ class Override(Strict):
 
 
 class Site(Strict):
+    this_machine: bool = Field(
+        False, description="no cluster: jobs run here, and what the file does not say of this machine is looked up"
+    )
     account: str = Field("", description="empty: the user's default")
     cpu: Nodes
     gpu: GpuNodes | None = Field(None, description="none: everything runs on CPUs")
@@ -59,9 +63,19 @@ class Site(Strict):
     stages: dict[str, dict[str, Override]] = Field({}, description="what replaces the estimates, by stage and size")
 
 
+OF_SLURM = {"account", "fetch", "scratch", "setup", "environment", "options"}
+
+
 def read(path: Path) -> Site:
     """UserError names what is wrong, and where."""
-    site = validate(Site, yaml.read(path), str(path))
+    values = yaml.read(path)
+    if values.get("this_machine") is True:
+        values = workstation.nodes() | values
+        if of_slurm := sorted(values.keys() & OF_SLURM):
+            raise UserError(
+                f"{path}: {of_slurm[0]}: only jobs in Slurm use it, and here they run on this machine; remove it"
+            )
+    site = validate(Site, values, str(path))
     if unknown := sorted(site.stages.keys() - STAGES.keys()):
         raise UserError(f"{path}: stages: unknown stage {unknown[0]!r}{hint(unknown[0], STAGES)}")
     if site.gpu and site.gpu.kind not in (kinds := catalog_sizes()["gpus"]):

@@ -44,7 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     for local in range(arguments.processes):
         world = variables(local, node, arguments.processes, arguments.nodes, arguments.address, port)
         processes[node * arguments.processes + local] = subprocess.Popen(
-            [sys.executable, *command], env={**os.environ, **world}
+            [sys.executable, *command],
+            env={**os.environ, **world},
+            close_fds=False,  # locks of GPUs are theirs too
         )
     status = wait(processes)
     if held:

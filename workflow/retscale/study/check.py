@@ -5,7 +5,7 @@ from pathlib import Path
 
 from retscale import paths
 from retscale.cluster import check as cluster
-from retscale.cluster import show, slurm
+from retscale.cluster import show, slurm, workstation
 from retscale.cluster import site as sites
 from retscale.collect.means import averaged_over
 from retscale.common.phrase import counted
@@ -71,13 +71,18 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def check_cluster(study: Study, profile: str) -> list[str]:
-    """That the site file agrees with Slurm, and what is too large for the cluster; UserError names what is wrong."""
+    """That the site file agrees with Slurm, or what this machine has, and what is too large for it; UserError names what
+    is wrong."""
     file = sites.of_profile(profile)
-    site, partitions = sites.read(file), slurm.partitions()
-    if wrong := cluster.problems(site, partitions, str(file)):
+    site = sites.read(file)
+    if site.this_machine:
+        summary = f"none: this machine has {workstation.describe(site)}"
+    elif wrong := cluster.problems(site, slurm.partitions(), str(file)):
         raise UserError(*wrong)
+    else:
+        summary = f"{file} agrees with Slurm"
     too_large = show.unfit(show.allotted(Costs(study, paths.folder(study.name)), site), site)
-    return [f"{file} agrees with Slurm", *(f"too large: {line}" for line in too_large)]
+    return [summary, *(f"too large: {line}" for line in too_large)]
 
 
 def incomplete_averages(study: Study, version: str) -> str:
