@@ -15,6 +15,10 @@ from retscale.finetune.data import Order
 from retscale.finetune.embed import Embedder
 
 SAMPLED_STEPS = 20
+ADVICE = (
+    "lower `microbatch`, set `gradient_checkpointing: true`, use `tuning: lora`, or give it more GPUs in the profile's "
+    "site.yaml"
+)
 USABLE = 0.9  # fraction of a device's memory; the rest goes to fragmentation and to what no formula covers
 
 
@@ -84,9 +88,9 @@ def fit(
     """
     fixed, per_token = activations(embed.model, dtype, max(recipe.prompt.query_length, recipe.prompt.passage_length))
     share = recipe.batch_queries // processes
-    adjustable = recipe.microbatch is None and recipe.negatives != "microbatch"
-    sizes = [m for m in range(share, 0, -1) if share % m == 0] if adjustable else [recipe.microbatch or share]
-    steps = np.unique(np.linspace(0, len(order.step_dataset) - 1, SAMPLED_STEPS).round().astype(int)).tolist()
+    parts = [m for m in range(share, 0, -1) if share % m == 0]
+    sizes = parts if adjustable(recipe) else [recipe.microbatch or share]
+    steps = sampled(order)
     available = device_memory(embed.device)
     for microbatch in sizes:
         microbatch_tokens = max(embed.padded(order.rows(step)[:microbatch]) for step in steps)
@@ -98,9 +102,18 @@ def fit(
             return microbatch, required
     raise UserError(
         f"training needs about {required / 2**30:.1f} GiB with {microbatch} queries at once, and this "
-        f"{embed.device.type} has {available / 2**30:.1f}; lower `microbatch`, set "
-        "`gradient_checkpointing: true`, use `tuning: lora`, or give it more GPUs in profiles/slurm/site.yaml"
+        f"{embed.device.type} has {available / 2**30:.1f}; {ADVICE}"
     )
+
+
+def adjustable(recipe: Recipe) -> bool:
+    """Whether the recipe leaves the micro-batch open and the result does not depend on it."""
+    return recipe.microbatch is None and recipe.negatives != "microbatch"
+
+
+def sampled(order: Order) -> list[int]:
+    """Steps, spread over all, whose largest stands for the largest of all."""
+    return np.unique(np.linspace(0, len(order.step_dataset) - 1, SAMPLED_STEPS).round().astype(int)).tolist()
 
 
 def device_memory(device: torch.device) -> int:

@@ -15,7 +15,7 @@ from retscale.common.files import sha256
 from retscale.common.terminal import say
 from retscale.encoder.card import Trained
 from retscale.errors import UserError
-from retscale.finetune import memory
+from retscale.finetune import memory, rehearsal
 from retscale.finetune.adapt import adapt, merged
 from retscale.finetune.config import Recipe, Spec
 from retscale.finetune.data import Order, examples
@@ -98,6 +98,7 @@ def tune(
     )
     shards = accelerator.num_processes if accelerator.is_fsdp2 else 1
     micro, bytes_needed = memory.fit(embed, recipe, order, accelerator.num_processes, precision, shards)
+    micro = rehearsal.limited(accelerator, recipe, micro, state)
     if accelerator.is_main_process:
         say(f"fine-tune {card.id}: {bytes_needed / 2**30:.2f} GiB predicted, {micro} queries at once")
     if recipe.gradient_checkpointing:
@@ -111,7 +112,10 @@ def tune(
             write(state / f"encoder-{step}", base, weights, tokenizer, recipe, {**fields, "steps": step})
 
     peak = memory.Peak(device, held=sum(p.numel() * p.element_size() for p in model.parameters()))
-    trained = train(accelerator, embed, recipe, order, micro, job.seed, state, card.id, keep)
+    if not accelerator.is_fsdp2:  # there a forward waits for that of every other process
+        micro = rehearsal.rehearsed(accelerator, embed, recipe, order, micro, card.id)
+    with rehearsal.explained(recipe, accelerator.num_processes, device, micro, state):
+        trained = train(accelerator, embed, recipe, order, micro, job.seed, state, card.id, keep)
     notes = {
         "dtype": str(precision).removeprefix("torch."),
         "device": device.type,
