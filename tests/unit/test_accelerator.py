@@ -13,6 +13,7 @@ from retscale.finetune import processes
 from retscale.icl import run as icl
 from retscale.mine import run as mine
 from retscale.model import accelerator
+from retscale.model import device as devices
 
 NAMES = ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS", "ACCELERATE_USE_CPU")
 
@@ -146,3 +147,12 @@ def test_the_version_of_the_driver(monkeypatch, tmp_path):
     assert accelerator.driver(tmp_path / "none") == "550.54.14"
     smi.unlink()
     assert accelerator.driver(tmp_path / "none") == "not found"
+
+
+def test_bf16_on_a_gpu_that_lacks_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    assert devices.dtype("auto") == devices.dtype("fp32") == torch.float32
+    with pytest.raises(UserError, match="precision bf16 is not supported by this cuda; use `precision: fp32`"):
+        devices.dtype("bf16")

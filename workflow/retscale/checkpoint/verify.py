@@ -1,5 +1,6 @@
 """Check that the loaded model agrees with its entry."""
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.checkpoint.config import Spec, Tokenizer
@@ -10,8 +11,8 @@ from retscale.model.vocabulary import check_rows
 
 
 def compare(spec: Spec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n_params: int) -> None:
-    """Raises UserError for the first value that differs from what `spec` states, if there is no padding token, or for a
-    token outside the model's vocabulary.
+    """Raises UserError for the first value that differs from what `spec` states, if there is no padding token, for a
+    token outside the model's vocabulary, or for a weight that is no number.
     """
     actual = {
         "n_params": (n_params, "parameters"),
@@ -28,6 +29,16 @@ def compare(spec: Spec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
             )
     _compare_tokenizer(spec.id, spec.tokenizer, tokenizer, spec.source.kind != "pretrain")
     check_rows(f"the checkpoint {spec.id!r}", tokenizer, actual["vocab_size"][0])
+    _require_finite(spec.id, model)
+
+
+def _require_finite(id: str, model: PreTrainedModel) -> None:
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise UserError(
+                f"the weight {name} of the checkpoint {id!r} holds infinite values or NaN in {weight.dtype}, as when it "
+                "was converted to fp16; get its weights in bf16 or fp32"
+            )
 
 
 def _compare_tokenizer(id: str, stated: Tokenizer, tokenizer: PreTrainedTokenizerBase, needs_pad: bool) -> None:
