@@ -138,7 +138,8 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("study", type=Path)
     check.add_argument("--why", action="store_true", help="say why each job that has run would run again")
     check.add_argument(
-        "--profile", help="compare the site file of this cluster's profile, such as slurm, with its Slurm"
+        "--profile",
+        help="compare the site file of this profile with its Slurm (slurm), or look up what is here (workstation)",
     )
     plan = commands.add_parser(
         "plan",
@@ -151,7 +152,7 @@ def parser() -> argparse.ArgumentParser:
     plan.add_argument(
         "--utilisation", type=float, default=0.45, help="the fraction of its peak that is reached (default: 0.45)"
     )
-    plan.add_argument("--profile", help="show what each job gets on the cluster of this profile, such as slurm")
+    plan.add_argument("--profile", help="show what each job gets by this profile, such as slurm or workstation")
     status = commands.add_parser(
         "status",
         help="say what the jobs of a study are doing",
