@@ -44,4 +44,4 @@ def test_no_gpu_is_used_by_two_jobs_at_once_and_each_job_sees_one(clone, tmp_pat
         else:
             running.remove(gpu)
     assert events.read_text().count("start") == 3 and not running
-    assert "gpu=2" in (done.stdout + done.stderr).partition("Provided resources:")[2].splitlines()[0]
+    assert 'Resource("gpu", 2)' in (done.stdout + done.stderr).partition("Provided resources:")[2].splitlines()[0]
