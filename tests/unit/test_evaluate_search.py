@@ -7,13 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import pytrec_eval
+import torch
 from threadpoolctl import threadpool_limits
 
 from retscale.errors import UserError
-from retscale.evaluate import metrics, search
+from retscale.evaluate import metrics, products, search
 from retscale.evaluate.documents import Documents
 from retscale.evaluate.matches import match
 from retscale.evaluate.metrics import STANDARD
+from retscale.evaluate.products import OnCpu, Products
 from retscale.evaluate.run import per_query
 from retscale.evaluate.search import _keys, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
@@ -147,8 +149,13 @@ def copies(n: int = 3000, d: int = 48) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return queries, documents, rng.permutation([f"d{i}" for i in range(n)]).astype(object)
 
 
-def test_the_same_bits_however_the_work_is_cut(monkeypatch):
+ON = {"as on a CPU": OnCpu, "as on an accelerator": Products}
+
+
+@pytest.mark.parametrize("kind", ON)
+def test_the_same_bits_however_the_work_is_cut(kind, monkeypatch):
     queries, documents, ids = copies()
+    monkeypatch.setattr(search, "products_on", lambda device: ON[kind](torch.device(device)))
     named, exclude = Documents.make(ids), np.where(np.arange(30) % 3, -1, np.arange(30) * 100)
 
     def searched(queries=queries, size=len(documents), exclude=exclude):
@@ -178,9 +185,71 @@ def test_the_same_bits_however_the_work_is_cut(monkeypatch):
     monkeypatch.setattr(search, "PAIRS", 700)
     monkeypatch.setattr(search, "CELLS", 4 * 3000)
     check(searched())
-    monkeypatch.setattr(search, "_nearest", search._nearest_on)  # as on an accelerator
-    check(searched())
+    for name in ("CELLS", "CELLS_IN_CACHE"):
+        monkeypatch.setattr(products, name, 4 * 3000)
     check(searched(size=64))
+
+
+class Rounding(Products):
+    """Matrix products that are wrong by nearly as much as a search allows for; it counts what is computed again."""
+
+    def __init__(self):
+        super().__init__(torch.device("cpu"))
+        self.again, self.random = 0, np.random.default_rng(0)
+
+    def error(self, shape) -> np.ndarray:
+        return self.random.choice([-0.99, 0.99], shape).astype(np.float32) * np.float32(search.ROUNDING)
+
+    def nearest(self, queries, vectors, count):
+        scores = queries.numpy() @ vectors.numpy().T
+        scores += self.error(scores.shape)
+        rows = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+        return np.take_along_axis(scores, rows, 1), rows
+
+    def above(self, query, vectors, least):
+        scores = vectors.numpy() @ query.numpy()
+        return np.flatnonzero(scores + self.error(scores.shape) >= least)
+
+    def of_pairs(self, queries, vectors, query_rows, rows):
+        self.again += len(rows)
+        return super().of_pairs(queries, vectors, query_rows, rows)
+
+
+def crowded(order: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Queries and documents in groups, those of a group within a few roundings of each other and of their query."""
+    rng = np.random.default_rng(4)
+    centers = unit(rng.standard_normal((10, 24)))
+    group = rng.integers(0, 10, 2000)
+    documents = unit(centers[group] + rng.choice([0, 3e-6, 1e-5], (2000, 1)) * rng.standard_normal((2000, 24)))
+    queries = unit(centers + 0.3 * rng.standard_normal((10, 24))).astype(np.float32)
+    documents = documents.astype(np.float32)[np.argsort(group, kind="stable") if order == "by group" else slice(None)]
+    return queries, documents, rng.permutation([f"d{i:04d}" for i in range(2000)]).astype(object)
+
+
+@pytest.mark.parametrize("order", ["by group", "mixed"])
+@pytest.mark.parametrize("k", [5, 150, 450])
+def test_what_is_passed_over_could_not_have_been_ranked(k, order, monkeypatch):
+    queries, documents, ids = crowded(order)
+    named, rounding = Documents.make(ids), Rounding()
+    query, row = np.divmod(np.arange(10 * 2000), 2000)
+    tensors = torch.from_numpy(queries), torch.from_numpy(documents)
+    scores = Products.of_pairs(rounding, *tensors, query, row).clip(-1, 1).reshape(10, 2000)
+    exhaustive = np.array([np.lexsort((named.place, -line))[:k] for line in scores])
+    monkeypatch.setattr(search, "products_on", lambda device: rounding)
+    for size in (2000, 301, 64, 7):
+        rows, found = top_k(queries, cut(documents, size), named, k)
+        np.testing.assert_array_equal(rows, exhaustive)
+        np.testing.assert_array_equal(found, np.take_along_axis(scores, exhaustive, 1))
+
+
+def test_few_candidates_are_scored_again(monkeypatch):
+    """Of the 116 nearest of each shard those that may be among the best 100 of all shards: 100 x (1 + 1/2 + 1/3 ...)."""
+    rng = np.random.default_rng(6)
+    queries, documents = (unit(rng.standard_normal((n, 16)).astype(np.float32)) for n in (20, 40 * 500))
+    rounding = Rounding()
+    monkeypatch.setattr(search, "products_on", lambda device: rounding)
+    top_k(queries, cut(documents, 500), Documents.make(np.arange(len(documents)).astype(str).astype(object)), 100)
+    assert rounding.again / 20 < 1.25 * 100 * sum(1 / shard for shard in range(1, 41)) < 40 * 116 / 8
 
 
 def draw(rng, n_documents: int, n_vectors: int):

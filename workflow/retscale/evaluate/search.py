@@ -3,17 +3,19 @@
 Vectors come in shards, of which one is in memory at a time, so memory is bounded by a shard and by queries x k.
 Documents of equal score are ordered by document id, descending, as trec_eval orders them. A matrix product rounds a
 score differently in another block or with another number of threads, so it only selects the candidates: the score that
-orders and is returned is computed again, one pair at a time. Scores and ranking therefore have the same bits however
-the work is split. Documents that share a vector are searched as one, and separated at the end.
+orders and is returned is computed again, one pair at a time, for those that may be among the k best of all shards so
+far. Scores and ranking therefore have the same bits however the work is split. Documents that share a vector are
+searched as one, and separated at the end.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 
 from retscale.errors import UserError
 from retscale.evaluate.documents import Documents
+from retscale.evaluate.products import Products, blocks, products_on
 
 Pairs = tuple[np.ndarray, np.ndarray]  # parallel row numbers of query and document
 
@@ -47,26 +49,35 @@ def top_k(
     query_rows, excluded_rows = exclude
     extra = np.unique(query_rows * len(firsts) + documents.vector[excluded_rows]) // len(firsts)
     reach = min(k + _most(extra), len(firsts))
+    products = products_on(device)
+    asked, lengths = products.put(queries), np.linalg.norm(queries, axis=1)
     best = np.full((len(queries), reach), _NONE)
     start = 0
     for shard in shards:
-        vectors = np.ascontiguousarray(shard, dtype=np.float32)
+        vectors = np.asarray(shard, dtype=np.float32)
         rows_of_shard = firsts[start : start + len(vectors)]
         check_finite(vectors, documents.ids[rows_of_shard], "document")
-        for block in _blocks(len(queries), CELLS // (reach + SPARE)):
-            keys = _best(queries[block], vectors, documents.place[rows_of_shard], reach, device)
-            best[block] = _largest(np.concatenate([best[block], keys], 1), reach)
+        slack = ROUNDING * lengths * np.einsum("md,md->m", vectors, vectors).max() ** 0.5
+        held = products.put(vectors)
+        for block in blocks(len(queries), CELLS // (reach + SPARE)):
+            _improve(best[block], asked[block], held, documents.place[rows_of_shard], slack[block], products)
         start += len(vectors)
     assert start == len(firsts), "shards and documents must have the same vectors"
     rankings = [
         _documents(best[block], block.start, documents, min(k, len(documents.ids)), exclude)
-        for block in _blocks(len(queries), PAIRS // reach)
+        for block in blocks(len(queries), PAIRS // reach)
     ]
     return _unpack(np.concatenate(rankings), documents)
 
 
 def rank_candidates(
-    queries: np.ndarray, shards: Iterable[np.ndarray], documents: Documents, pairs: Pairs, k: int
+    queries: np.ndarray,
+    shards: Iterable[np.ndarray],
+    documents: Documents,
+    pairs: Pairs,
+    k: int,
+    *,
+    device: torch.device | str = "cpu",
 ) -> tuple[np.ndarray, np.ndarray]:
     """As `top_k`, but each query ranks only its candidates, `pairs`; IndexError if one names no query or document."""
     for rows, count in zip(pairs, (len(queries), len(documents.ids))):
@@ -81,18 +92,23 @@ def rank_candidates(
         vectors = np.asarray(shard, dtype=np.float32)
         check_finite(vectors, documents.ids[firsts[start : start + len(vectors)]], "document")
         in_shard = slice(*np.searchsorted(vector, [start, start + len(vectors)]))
-        scores[in_shard] = cosines(queries, vectors, query_rows[in_shard], vector[in_shard] - start)
+        scores[in_shard] = cosines(queries, vectors, query_rows[in_shard], vector[in_shard] - start, device=device)
         start += len(vectors)
     keys = _keys(scores, documents.place[document_rows])
     return _unpack(_ranked(query_rows, keys, len(queries), min(k, max(1, _most(query_rows)))), documents)
 
 
-def cosines(queries: np.ndarray, vectors: np.ndarray, query_rows: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def cosines(
+    queries: np.ndarray,
+    vectors: np.ndarray,
+    query_rows: np.ndarray,
+    rows: np.ndarray,
+    *,
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
     """The inner product of each pair of a query and a vector, given by parallel row numbers: float32 (pairs,)."""
-    products = np.empty(len(query_rows), np.float32)
-    for block in _blocks(len(query_rows), CELLS // queries.shape[1]):
-        products[block] = np.einsum("pd,pd->p", queries[query_rows[block]], vectors[rows[block]])
-    return products
+    products = products_on(device)
+    return products.of_pairs(products.put(queries), products.put(vectors), query_rows, rows)
 
 
 def check_finite(vectors: np.ndarray, ids: np.ndarray, kind: str) -> None:
@@ -105,23 +121,39 @@ def check_finite(vectors: np.ndarray, ids: np.ndarray, kind: str) -> None:
         )
 
 
-def _best(
-    queries: np.ndarray, vectors: np.ndarray, places: np.ndarray, k: int, device: torch.device | str
-) -> np.ndarray:
-    """Keys (n, at most k + SPARE) of the vectors of one shard, the k best of each query among them."""
-    fetch = min(k + SPARE, len(vectors))
-    scores, rows = _nearest(queries, vectors, fetch, device)
-    keys = _keys(_dots(queries, vectors, rows), places[rows])
-    if fetch < len(vectors):
-        # A query whose cut runs through a crowd of equals looks at all that may belong above it.
-        least = scores[:, k - 1]
-        longest = np.einsum("md,md->m", vectors, vectors).max() ** 0.5
-        slack = ROUNDING * longest * np.linalg.norm(queries, axis=1)
-        for query in np.flatnonzero(scores[:, -1] >= least - slack):
-            query_vector = queries[query : query + 1]
-            candidates = np.flatnonzero(vectors @ query_vector[0] >= least[query] - 2 * slack[query])[None]
-            keys[query] = _largest(_keys(_dots(query_vector, vectors, candidates), places[candidates]), fetch)
-    return keys
+def _improve(
+    best: np.ndarray,
+    queries: torch.Tensor,
+    vectors: torch.Tensor,
+    places: np.ndarray,
+    slack: np.ndarray,
+    products: Products,
+) -> None:
+    """Put those vectors of a shard that belong there into `best` (n, k), keys of the best vectors of each query so far.
+
+    A matrix product and the product of a pair differ by at most `slack` (n,).
+    """
+    k, count = best.shape[1], len(places)
+    fetched = min(k + SPARE, count)
+    scores, rows = products.nearest(queries, vectors, fetched)
+    least = _scores(best.min(1)) - slack
+    if k <= count:
+        least = np.maximum(least, scores[:, k - 1] - 2 * slack)
+    may_belong = scores >= least[:, None]
+    # A query whose cut runs through a crowd of equals looks at all that may belong above it.
+    crowded = may_belong[:, -1] & (fetched < count)
+    may_belong[crowded] = False
+    query, rank = np.nonzero(may_belong)
+    candidates = rows[query, rank]
+    keys = np.full((len(best), int(may_belong.sum(1).max(initial=0))), _NONE)
+    keys[query, rank] = _keys(products.of_pairs(queries, vectors, query, candidates), places[candidates])
+    improved = np.flatnonzero(may_belong[:, 0])
+    best[improved] = _largest(np.concatenate([best[improved], keys[improved]], 1), k)
+    for query in np.flatnonzero(crowded):
+        candidates = products.above(queries[query], vectors, float(least[query]))
+        scores_of_query = products.of_pairs(queries, vectors, np.full(len(candidates), query), candidates)
+        keys_of_query = np.concatenate([best[query], _keys(scores_of_query, places[candidates])])
+        best[query] = _largest(keys_of_query[None], k)
 
 
 def _documents(best: np.ndarray, first: int, documents: Documents, k: int, exclude: Pairs) -> np.ndarray:
@@ -156,40 +188,6 @@ def _ranked(query_rows: np.ndarray, keys: np.ndarray, queries: int, k: int) -> n
     return best
 
 
-def _nearest(
-    queries: np.ndarray, documents: np.ndarray, count: int, device: torch.device | str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and rows (n, count) of the documents of highest score up to rounding, best first."""
-    if torch.device(device).type != "cpu":
-        return _nearest_on(queries, documents, count, device)
-    import faiss
-
-    faiss.cvar.distance_compute_blas_threshold = 1  # a few queries, too, are a matrix product
-    return faiss.knn(queries, documents, count, metric=faiss.METRIC_INNER_PRODUCT)
-
-
-def _nearest_on(
-    queries: np.ndarray, documents: np.ndarray, count: int, device: torch.device | str
-) -> tuple[np.ndarray, np.ndarray]:
-    on_device = torch.from_numpy(documents).to(device)
-    step = max(1, CELLS // len(documents))
-    parts = [
-        (torch.from_numpy(queries[at : at + step]).to(device) @ on_device.T).topk(count, dim=1)
-        for at in range(0, len(queries), step)
-    ]
-    return tuple(torch.cat(tensors).cpu().numpy() for tensors in zip(*parts))
-
-
-def _dots(queries: np.ndarray, documents: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Scores (n, any) of each query and the documents `rows` (n, any) of it, each pair summed in the same order."""
-    scores = np.empty(rows.shape, np.float32)
-    selected = np.empty((rows.shape[1], documents.shape[1]), np.float32)
-    for query, (query_vector, own_rows) in enumerate(zip(queries, rows)):
-        documents.take(own_rows, axis=0, out=selected, mode="clip")
-        np.einsum("kd,d->k", selected, query_vector, out=scores[query])
-    return scores
-
-
 def _keys(scores: np.ndarray, places: np.ndarray) -> np.ndarray:
     """int64 keys that order by score, then by lower place: float32 bits that compare as integers, above the place.
 
@@ -207,19 +205,18 @@ def _largest(keys: np.ndarray, k: int) -> np.ndarray:
 
 def _unpack(keys: np.ndarray, documents: Documents) -> tuple[np.ndarray, np.ndarray]:
     """Rows of documents and scores of keys; -1 and -inf where there is none."""
+    none = keys == _NONE
+    return np.where(none, -1, documents.order[np.where(none, 0, _LOW - (keys & _LOW))]), _scores(keys)
+
+
+def _scores(keys: np.ndarray) -> np.ndarray:
+    """The scores of keys, float32; -inf where there is none."""
     ordered = (keys >> 32).astype(np.int32)
     scores = (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(np.float32)
-    none = keys == _NONE
-    scores[none] = -np.inf
-    return np.where(none, -1, documents.order[np.where(none, 0, _LOW - (keys & _LOW))]), scores
+    scores[keys == _NONE] = -np.inf
+    return scores
 
 
 def _most(rows: np.ndarray) -> int:
     """How often the most frequent of `rows` occurs."""
     return int(np.bincount(rows).max(initial=0))
-
-
-def _blocks(count: int, size: int) -> Iterator[slice]:
-    """0 to `count`, `size` at a time, at least one."""
-    for start in range(0, count, max(1, size)):
-        yield slice(start, min(start + max(1, size), count))
