@@ -7,11 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from test_evaluate import encoder, spec, tasks  # noqa: F401 - pytest finds the fixtures by their names
 
 from retscale.evaluate import run as stage
@@ -105,8 +107,77 @@ def test_shards_that_another_job_takes_away_are_not_missed(tmp_path, monkeypatch
         shutil.rmtree(tmp_path / "shards")
 
     monkeypatch.setattr(os, "fsync", removed)
-    found = list(vectors.shards(6, lambda rows, _: expected[rows], 1, np.dtype("float32"), tmp_path / "shards"))
+    found = list(vectors.shards(6, lambda rows, _: expected[rows], 1, 0, folder=tmp_path / "shards"))
     assert np.array_equal(np.concatenate(found), expected)
+
+
+LATE = 2  # seconds after which a test that waits for another thread has failed
+
+
+class Devices:
+    """Fake ones: shards of one vector, its number. `wait_for(shard)` says for how many shards of others it waits."""
+
+    def __init__(self, wait_for=lambda shard: 0):
+        self.wait_for, self.changed = wait_for, threading.Condition()
+        self.begun, self.done, self.busy, self.device_of = [], [], set(), {}
+
+    def embed(self, rows: slice, device: int) -> np.ndarray:
+        with self.changed:
+            assert device not in self.busy
+            self.busy.add(device)
+            self.begun.append(rows.start)
+            self.device_of[rows.start] = device
+            self.changed.notify_all()
+            expected = len(self.done) + self.wait_for(rows.start)
+            assert self.changed.wait_for(lambda: len(self.done) >= expected, LATE), f"{self.done} before {rows.start}"
+            self.done.append(rows.start)
+            self.busy.remove(device)
+            self.changed.notify_all()
+        return np.full((1, 1), rows.start, np.float32)
+
+    def await_begun(self, shard: int) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: shard in self.begun, LATE), f"only {self.begun} were begun"
+
+
+def test_a_fast_device_takes_the_next_shards_while_a_slow_one_works(monkeypatch):
+    """One takes four times as long as the other: in rounds, which wait for the slower, it would be twice the time."""
+    monkeypatch.setattr(vectors, "VECTORS_A_SHARD", 1)
+    devices = Devices(lambda shard: 4 if shard % 5 == 0 else 0)
+    found = list(vectors.shards(20, devices.embed, 2, 4))
+    assert np.concatenate(found)[:, 0].tolist() == list(range(20))
+    assert set(devices.device_of.values()) == {0, 1}
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 4])
+def test_so_many_shards_are_made_while_one_is_searched(ahead, monkeypatch):
+    monkeypatch.setattr(vectors, "VECTORS_A_SHARD", 1)
+    devices = Devices()
+    for shard, _ in enumerate(vectors.shards(8, devices.embed, 1, ahead)):
+        last = min(shard + ahead, 7)
+        devices.await_begun(last)
+        assert sorted(devices.begun) == list(range(last + 1))
+
+
+def test_a_search_that_fails_encodes_no_further(monkeypatch):
+    monkeypatch.setattr(vectors, "VECTORS_A_SHARD", 1)
+    begun, searched = [], threading.Event()
+
+    def embed(rows, device):
+        begun.append(rows.start)
+        assert rows.start == 0 or searched.wait(LATE)
+        return np.zeros((1, 1), np.float32)
+
+    held = vectors.shards(50, embed, 1, 9)
+    next(held)
+    threading.Timer(0.01, searched.set).start()
+    held.close()
+    assert len(begun) <= 2
+
+
+def test_the_shards_of_an_accelerator_are_made_ahead():
+    assert vectors.shards_ahead(torch.device("cpu"), 1) == 0
+    assert [vectors.shards_ahead(torch.device("cuda", 0), devices) for devices in (1, 8)] == [2, 16]
 
 
 def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
@@ -208,7 +279,8 @@ def test_a_corpus_that_tasks_share_is_encoded_once(whole, encoder, tasks, tmp_pa
     assert not list((stage.STATE / "vectors").iterdir())
 
 
-def test_two_devices_give_what_one_gives(whole, encoder, tasks, tmp_path, monkeypatch):
+@pytest.mark.parametrize("ahead", [0, 4])
+def test_two_devices_give_what_one_gives(whole, encoder, tasks, tmp_path, monkeypatch, ahead):
     load, used = stage.encoders.load_encoder, set()
 
     def twice(*arguments):
@@ -217,6 +289,7 @@ def test_two_devices_give_what_one_gives(whole, encoder, tasks, tmp_path, monkey
 
     embed = Encoder.embed
     monkeypatch.setattr(stage.encoders, "load_encoder", twice)
+    monkeypatch.setattr(stage, "shards_ahead", lambda device, devices: ahead)
     monkeypatch.setattr(
         Encoder, "embed", lambda self, ids, what, replica=0: used.add(replica) or embed(self, ids, what, replica)
     )

@@ -6,6 +6,7 @@ The stage `evaluate` needs no mteb and gives the same scores, p-MRR and robustne
 alone computes, and for checking one against the other.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from retscale.evaluate import search
 from retscale.evaluate.documents import Documents
 from retscale.evaluate.task_tables import TEXTS_AT_A_TIME
 from retscale.evaluate.tokens import tokens
-from retscale.evaluate.vectors import cut
+from retscale.evaluate.vectors import shards, shards_ahead
 from retscale.model.device import device
 from retscale.model.encoder import Encoder
 
@@ -49,13 +50,16 @@ class MtebSearch:
         with tempfile.TemporaryDirectory() as folder:
             passages = tokens(Path(folder) / "corpus.ids", len(doc_ids), self._documents(), self._tokens)
             documents = Documents.make(doc_ids, passages.number)
-            shards = (
-                self.encoder.embed(passages[rows], f"documents from {rows.start + 1}") for rows in cut(len(passages))
-            )
-            if pairs is None:
-                rows, scores = search.top_k(vectors, shards, documents, top_k, device=device())
-            else:
-                rows, scores = search.rank_candidates(vectors, shards, documents, pairs, top_k)
+
+            def embed(rows: slice, replica: int) -> np.ndarray:
+                return self.encoder.embed(passages[rows], f"documents from {rows.start + 1}", replica)
+
+            where, replicas = device(), len(self.encoder.models)
+            with contextlib.closing(shards(len(passages), embed, replicas, shards_ahead(where, replicas))) as held:
+                if pairs is None:
+                    rows, scores = search.top_k(vectors, held, documents, top_k, device=where)
+                else:
+                    rows, scores = search.rank_candidates(vectors, held, documents, pairs, top_k, device=where)
         return {
             id: dict(zip(doc_ids[row[row >= 0]], score[row >= 0].tolist())) for id, row, score in zip(ids, rows, scores)
         }

@@ -1,5 +1,6 @@
 """The stage `evaluate`: one encoder on a batch of retrieval tasks, <task>.json and <task>.parquet each."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from retscale.evaluate.result import Result
 from retscale.evaluate.search import check_finite, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
 from retscale.evaluate.tokens import tokens
-from retscale.evaluate.vectors import shards
+from retscale.evaluate.vectors import shards, shards_ahead
 from retscale.model import accelerator
 from retscale.model import encoder as encoders
 from retscale.model.device import device, use_threads
@@ -109,16 +110,18 @@ def rank(task: Task, encoder: Encoder, config: EvaluateConfig, folder: Path) -> 
     def embed(rows: slice, replica: int) -> np.ndarray:
         return encoder.embed(passages[rows], f"{name}: documents {rows.start + 1} to {rows.stop}", replica)
 
-    vectors = shards(len(passages), embed, len(encoder.models), np.dtype(config.storage), folder)
+    where, replicas = device(), len(encoder.models)
+    vectors = shards(len(passages), embed, replicas, shards_ahead(where, replicas), np.dtype(config.storage), folder)
     documents = Documents.make(task.doc_ids, passages.number)
     k = max([config.k, *(metrics.INSTRUCTION[name].depth for name in instruction_metrics(task))])
     own_documents = task.own_document() if task.card.ignore_identical_ids else np.full(len(queries), -1)
-    if task.card.judged_only:
-        candidates = (task.judged_documents != own_documents[task.judged_queries]) & task.candidate
-        pairs = task.judged_queries[candidates], task.judged_documents[candidates]
-        return rank_candidates(queries, vectors, documents, pairs, k)
-    has_own = np.flatnonzero(own_documents >= 0)
-    return top_k(queries, vectors, documents, k, exclude=(has_own, own_documents[has_own]), device=device())
+    with contextlib.closing(vectors):
+        if task.card.judged_only:
+            candidates = (task.judged_documents != own_documents[task.judged_queries]) & task.candidate
+            pairs = task.judged_queries[candidates], task.judged_documents[candidates]
+            return rank_candidates(queries, vectors, documents, pairs, k, device=where)
+        has_own = np.flatnonzero(own_documents >= 0)
+        return top_k(queries, vectors, documents, k, exclude=(has_own, own_documents[has_own]), device=where)
 
 
 def instruction_metrics(task: Task) -> list[str]:

@@ -1,10 +1,14 @@
 """The vectors of a corpus, shard by shard: a killed job resumes after the last finished shard."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 
 import numpy as np
+import torch
 
 from retscale.common.files import atomic_write
 
@@ -16,32 +20,66 @@ def cut(count: int) -> list[slice]:
     return [slice(a, min(a + VECTORS_A_SHARD, count)) for a in range(0, count, VECTORS_A_SHARD)]
 
 
+def shards_ahead(device: torch.device, devices: int) -> int:
+    """How many shards are begun while one is searched: of each device one that it encodes, and one that is written.
+
+    None on a CPU, where the search needs the same cores.
+    """
+    return 0 if device.type == "cpu" else 2 * devices
+
+
 def shards(
-    count: int, embed: Callable[[slice, int], np.ndarray], devices: int, storage: np.dtype, folder: Path
+    count: int,
+    embed: Callable[[slice, int], np.ndarray],
+    devices: int,
+    ahead: int,
+    storage: np.dtype = np.dtype(np.float32),
+    folder: Path | None = None,
 ) -> Iterator[np.ndarray]:
     """Vectors of the sequences 0 to `count`, in order, VECTORS_A_SHARD at a time, in the format `storage`.
 
-    `embed(rows, device)` makes them; each device works on a shard of its own. Finished shards are kept in `folder`,
-    unless there is but one, and taken from there; each appears whole or not at all.
+    `embed(rows, device)` makes them; a device that is free takes the next shard. While the caller has a shard, the
+    `ahead` following ones are made; close the iterator to stop early. Finished shards are kept in `folder`, if there is
+    one and more than one shard, and taken from there; each appears whole or not at all.
     """
-    parts = cut(count)
-    if len(parts) == 1:
-        yield embed(parts[0], 0).astype(storage, copy=False)
-        return
+    parts, closed = cut(count), Event()
+    free: SimpleQueue[int] = SimpleQueue()
+    for device in range(devices):
+        free.put(device)
 
-    def shard(rows: slice, device: int) -> np.ndarray:
+    def made(rows: slice) -> np.ndarray:
+        device = free.get()
+        try:
+            if closed.is_set():
+                raise CancelledError  # while it waited
+            return embed(rows, device).astype(storage, copy=False)
+        finally:
+            free.put(device)
+
+    def kept(rows: slice) -> np.ndarray:
         path = folder / f"{rows.start:010d}.npy"
         try:
             return np.load(path)
         except (OSError, ValueError, EOFError):
             pass  # missing or incomplete
-        vectors = embed(rows, device).astype(storage, copy=False)
+        vectors = made(rows)
         _save(vectors, path)
         return vectors
 
-    with ThreadPoolExecutor(devices) as pool:
-        for first in range(0, len(parts), devices):
-            yield from pool.map(shard, parts[first : first + devices], range(devices))
+    if len(parts) == 1:
+        yield made(parts[0])
+        return
+    pool, begun = ThreadPoolExecutor(ahead + 1), deque[Future[np.ndarray]]()
+    try:
+        for rows in parts:
+            begun.append(pool.submit(made if folder is None else kept, rows))
+            if len(begun) > ahead:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        closed.set()
+        pool.shutdown(cancel_futures=True)
 
 
 def _save(vectors: np.ndarray, path: Path) -> None:

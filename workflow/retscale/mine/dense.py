@@ -1,5 +1,6 @@
 """The nearest passages of each query by an encoder, computed while the vectors stream by."""
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 from retscale.evaluate import search
 from retscale.evaluate.documents import Documents
 from retscale.evaluate.tokens import tokens
-from retscale.evaluate.vectors import cut
+from retscale.evaluate.vectors import cut, shards, shards_ahead
 from retscale.model.device import device
 from retscale.model.encoder import Encoder
 
@@ -26,7 +27,7 @@ def nearest(
     top: int,
     folder: Path,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row numbers (queries, at most top) and cosines of the best passages, best first, ties by lower number; and the
+    """By the search of the stage `evaluate`, on the device of the encoder: row numbers (queries, at most top) and cosines of the best passages, best first, ties by lower number; and the
     lowest cosine of each query's positives.
 
     Those in `excluded[query]` are left out; where there are too few passages rows are -1 and scores -inf. The tokens of
@@ -43,16 +44,21 @@ def nearest(
         order = np.argsort(store.number[row], kind="stable")
         query, vector = query[order], store.number[row][order]
 
-        def shards() -> Iterator[np.ndarray]:
-            for rows in cut(len(store)):
-                vectors = encoder.embed(store[rows], f"mine: passages {rows.start + 1} to {rows.stop}")
+        def embed(rows: slice, replica: int) -> np.ndarray:
+            return encoder.embed(store[rows], f"mine: passages {rows.start + 1} to {rows.stop}", replica)
+
+        def seen(shards: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+            """The shards, of whose vectors `lowest` takes note."""
+            for rows, vectors in zip(cut(len(store)), shards, strict=True):
                 in_shard = slice(*np.searchsorted(vector, [rows.start, rows.stop]))
-                scores = search.cosines(query_vectors, vectors, query[in_shard], vector[in_shard] - rows.start)
-                np.minimum.at(lowest, query[in_shard], scores)
+                pairs = query[in_shard], vector[in_shard] - rows.start
+                np.minimum.at(lowest, pairs[0], search.cosines(query_vectors, vectors, *pairs, device=where))
                 yield vectors
 
+        where, replicas = device(), len(encoder.models)
         documents = Documents.make(ids, store.number, place=np.arange(len(ids), dtype=np.int32))
-        best = search.top_k(query_vectors, shards(), documents, top, exclude=_pairs(excluded), device=device())
+        with contextlib.closing(shards(len(store), embed, replicas, shards_ahead(where, replicas))) as held:
+            best = search.top_k(query_vectors, seen(held), documents, top, exclude=_pairs(excluded), device=where)
     return *best, lowest
 
 

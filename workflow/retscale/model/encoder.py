@@ -43,15 +43,17 @@ class Encoder:
 
     def embed(self, ids: list[np.ndarray], label: str, replica: int = 0) -> np.ndarray:
         """Vectors of token ids: float32 (texts, d); those of equal ids are the same bits."""
-        return encode(
-            self.models[replica],
-            ids,
-            self.tokenizer.pad_token_id,
-            pooling=self.pooling,
-            normalize=self.normalize,
-            tokens_per_batch=self.tokens_per_batch,
-            label=label,
-        )
+        model = self.models[replica]
+        with torch.accelerator.device_index(model.device.index):  # the current one of this thread; None on a CPU
+            return encode(
+                model,
+                ids,
+                self.tokenizer.pad_token_id,
+                pooling=self.pooling,
+                normalize=self.normalize,
+                tokens_per_batch=self.tokens_per_batch,
+                label=label,
+            )
 
 
 def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
