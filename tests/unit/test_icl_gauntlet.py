@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import time
+import zlib
 from pathlib import Path
 
 import artifacts
@@ -18,6 +19,7 @@ from conftest import retscale
 from icl_models import decoder, save, tokenizer
 from pydantic import ValidationError
 from tokenizers.processors import TemplateProcessing
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     BertConfig,
     BloomConfig,
@@ -50,9 +52,10 @@ from retscale.icl import run as icl_run
 from retscale.icl import sandbox
 from retscale.icl.answer import extract, matches, normalize
 from retscale.icl.average import averages, centered
+from retscale.icl.cache import bytes_per_token
 from retscale.icl.config import IclTask
 from retscale.icl.decoder import Decoder
-from retscale.icl.generate import generate, similar_batches, text
+from retscale.icl.generate import Sampler, _generate_batch, generate, similar_batches, text
 from retscale.icl.item import Item
 from retscale.icl.prompt import Prompt, answer_length, build, cut, shots, tokens
 from retscale.icl.run import Reader, evaluate, run
@@ -380,6 +383,102 @@ def test_generation_stops_behind_a_stop_and_draws_the_same_whatever_the_batch():
     drawn = generate(model, words, prompts, 8, 1000, "t", temperature=1.0, seed=1)
     assert drawn == generate(model, words, prompts, 8, 10, "t", temperature=1.0, seed=1)
     assert drawn != generate(model, words, prompts, 8, 1000, "t", temperature=1.0, seed=2)
+
+
+def written_one_at_a_time(model, words, prompt, row, new_tokens, stop=(), temperature=0.0, seed=0) -> str:
+    """By the whole text for each token, a look at every one, and torch's own draws."""
+    ids, stream = torch.tensor([prompt]), torch.Generator().manual_seed(zlib.crc32(f"{seed} {row}".encode()))
+    for _ in range(new_tokens):
+        with torch.inference_mode():
+            logits = model(input_ids=ids).logits[0, -1]
+        if temperature:
+            token = torch.multinomial((logits.double() / temperature).softmax(0), 1, generator=stream)
+        else:
+            token = logits.argmax()
+        ids = torch.cat([ids, token.view(1, 1)], 1)
+        output = text(words, ids[0, len(prompt) :].tolist())
+        if token == words.eos_token_id or any(end in output for end in stop):
+            break
+    return output
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_generates_behind_a_cache_what_it_writes_without(family):
+    model, words = decoder(FAMILIES[family], scale=4), tokenizer()
+    use_fused(model)
+    prompts = [np.random.default_rng(n).integers(1, 400, n).tolist() for n in (3, 30, 14)]
+    expected = [written_one_at_a_time(model, words, prompt, i, 9) for i, prompt in enumerate(prompts)]
+    assert generate(Decoder(model, words.pad_token_id), words, prompts, 9, 1000, "t") == expected
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("family", ["llama, smollm2", "mpt"])
+def test_generated_texts_are_those_of_a_look_at_every_token(family, temperature, monkeypatch):
+    model, words = decoder(FAMILIES[family], scale=2), tokenizer()
+    use_fused(model)
+    rng = np.random.default_rng(3)
+    prompts = [rng.integers(1, 400, n).tolist() for n in (3, 30, 12, 14, 15, 1)]
+    stop = ["th", words.decode([prompts[0][0]])]
+    expected = {
+        end: [written_one_at_a_time(model, words, p, i, 21, end, temperature, 5) for i, p in enumerate(prompts)]
+        for end in ((), tuple(stop))
+    }
+    assert expected[()] != expected[tuple(stop)] or not temperature
+    ours = Decoder(model, words.pad_token_id)
+    for end, texts in expected.items():
+        for budget in (20, 150, 1000):
+            assert generate(ours, words, prompts, 21, budget, "t", end, temperature, 5) == texts
+    monkeypatch.setattr("retscale.icl.generate.SPREAD", 100)
+    assert generate(ours, words, prompts, 21, 1000, "t", stop, temperature, 5) == expected[tuple(stop)]
+
+
+class Waits(TorchDispatchMode):
+    """Counts where the host would wait for a number of the device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), more=None):
+        self.count += function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+        return function(*arguments, **(more or {}))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("family", ["llama, smollm2", "gpt-neo"])
+def test_the_host_waits_for_no_token(family, temperature):
+    model, words = Decoder(decoder(FAMILIES[family]), 0), tokenizer()
+    counts = []
+    for new_tokens in (8, 40):
+        with Waits() as waits:
+            generate(model, words, [[5, 6, 7], [8, 9]], new_tokens, 1000, "t", ["no such text"], temperature)
+        counts.append(waits.count)
+    assert counts[0] == counts[1]
+
+
+def test_the_host_looks_every_few_steps_and_stops_then(monkeypatch):
+    model, words = Decoder(decoder(FAMILIES["llama, smollm2"], scale=2), 0), tokenizer()
+    steps, step = [], model.next_logits
+    model.next_logits = lambda ids, *rest: steps.append(ids.shape[1]) or step(ids, *rest)
+    first = generate(model, words, [[5, 6, 7], [8, 9]], 60, 1000, "t")
+    assert sum(steps) == 2 + 60
+    steps.clear()
+    generate(model, words, [[5, 6, 7], [8, 9]], 60, 1000, "t", stop=[text[:1] for text in first])
+    assert len(steps) == 8
+
+
+def test_a_long_prompt_is_read_in_parts():
+    model, words = Decoder(decoder(FAMILIES["llama, smollm2"], scale=2), 0), tokenizer()
+    prompts = np.random.default_rng(1).integers(1, 400, (3, 50)).tolist()
+    whole, steps, step = generate(model, words, prompts, 5, 1000, "t"), [], model.next_logits
+    model.next_logits = lambda ids, *rest: steps.append(ids.numel()) or step(ids, *rest)
+    parts = _generate_batch(model, words, prompts, 5, (), model.empty_prefix(3), Sampler(0, 0, range(3)), 40)
+    assert [text(words, ids) for ids in parts] == whole
+    assert max(steps) <= 40
+
+
+def test_a_cache_knows_what_a_token_costs():
+    config = FAMILIES["llama, smollm2"]
+    heads, width = config.num_key_value_heads, config.hidden_size // config.num_attention_heads
+    assert bytes_per_token(Decoder(decoder(config), 0)) == 2 * 4 * config.num_hidden_layers * heads * width
 
 
 def test_batches_of_like_lengths_hold_every_index_once():

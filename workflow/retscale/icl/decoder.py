@@ -53,12 +53,19 @@ class Decoder:
         """The prefix of texts that have none."""
         return Prefix(DynamicCache(), torch.zeros((rows, 0), dtype=torch.int64, device=self.model.device))
 
-    def step(self, texts: list[list[int]], prefix: Prefix) -> tuple[torch.Tensor, Prefix]:
-        """float32 (texts, vocabulary): the logits behind texts of equal length, and the texts as the next prefix."""
-        ids, mask = self.batch(texts)
-        rows = torch.arange(len(texts), device=ids.device)
-        logits = self.logits(ids, mask, rows, torch.full_like(rows, ids.shape[1] - 1), prefix)
-        return logits, Prefix(prefix.cache, torch.cat([prefix.mask, mask], 1))
+    @torch.inference_mode()
+    def next_logits(self, ids: torch.Tensor, cache: DynamicCache, start: int) -> torch.Tensor:
+        """float32 (texts, vocabulary) behind texts without padding: `ids` (texts, tokens) from the place `start` on.
+
+        `cache` holds what stands before, and then `ids` as well. A mask of ones would make the host wait to see that.
+        """
+        call = {"past_key_values": cache, "use_cache": True}
+        if self.takes_positions:
+            call["position_ids"] = torch.arange(start, start + ids.shape[1], device=ids.device)[None]
+        if self.bare_head:
+            hidden = self.model.base_model(ids, **call).last_hidden_state
+            return self.model.get_output_embeddings()(hidden[:, -1]).float()
+        return self.model(ids, **call).logits[:, -1].float()
 
     @torch.inference_mode()
     def read(self, ids: torch.Tensor, mask: torch.Tensor) -> Prefix:

@@ -9,11 +9,15 @@ from transformers import PreTrainedTokenizerBase
 
 from retscale.common.progress import progress
 from retscale.errors import UserError
+from retscale.icl.cache import bytes_per_token, preallocated
 from retscale.icl.decoder import Decoder, Prefix
 from retscale.icl.prompt import needs_prefix_space
 from retscale.icl.score import WORTH_SHARING, common
+from retscale.model.device import to
 
 SPREAD = 16  # tokens by which the prompts of a batch may differ in length at least
+LOOK = 8  # steps after which the host looks which texts have ended
+SHARE = 0.7  # of a GPU's memory beside the weights, for what is kept of the texts of a batch
 
 
 def generate(
@@ -39,33 +43,57 @@ def generate(
     outputs = [""] * len(prompts)
     # A row behind the others costs a step for each token it lacks, a batch of its own as many steps as new tokens.
     spread = max(SPREAD, new_tokens // 2)
-    batches = similar_batches([len(prompt) + new_tokens for prompt in prompts], tokens_per_batch, spread)
+    room = tokens_at_once(decoder, tokens_per_batch)
+    batches = similar_batches([len(prompt) + new_tokens for prompt in prompts], room, spread)
     for rows in progress(batches, label, unit="batches"):
         batch_prefix = prefix.select([0] * len(rows)) if prefix else decoder.empty_prefix(len(rows))
         sampler = Sampler(temperature, seed, rows)
-        for row, ids in zip(
-            rows,
-            _generate_batch(decoder, tokenizer, [prompts[r] for r in rows], new_tokens, stop, batch_prefix, sampler),
-        ):
+        own_prompts = [prompts[row] for row in rows]
+        written = _generate_batch(
+            decoder, tokenizer, own_prompts, new_tokens, stop, batch_prefix, sampler, tokens_per_batch
+        )
+        for row, ids in zip(rows, written, strict=True):
             outputs[row] = text(tokenizer, ids)
     return outputs
 
 
+def tokens_at_once(decoder: Decoder, tokens_per_batch: int) -> int:
+    """Tokens of a batch: as many as a GPU has room for beside the weights, but on a CPU `tokens_per_batch`.
+
+    By the memory of the card, and not by what is free, so that the batches are the same each time.
+    """
+    device = decoder.model.device
+    if device.type != "cuda":
+        return tokens_per_batch
+    memory = torch.cuda.get_device_properties(device).total_memory - decoder.model.get_memory_footprint()
+    return max(tokens_per_batch, int(SHARE * memory) // bytes_per_token(decoder))
+
+
 class Sampler:
-    """The next token of a row of logits."""
+    """The next token of each row of logits, without a wait for the device.
+
+    The random numbers of a row come from a stream of its own on the CPU, whatever the device, so that they depend on
+    neither the device nor the batch.
+    """
 
     def __init__(self, temperature: float, seed: int, rows: Sequence[int]):
         self.temperature = temperature
         # A generator on the CPU keeps 32 bits of its seed.
         self.streams = [torch.Generator().manual_seed(zlib.crc32(f"{seed} {row}".encode())) for row in rows]
 
-    def __call__(self, place: int, logits: torch.Tensor) -> int:
+    def __call__(self, logits: torch.Tensor, drawing: list[bool]) -> torch.Tensor:
+        """int64 (rows,) from logits (rows, vocabulary); only the rows that are `drawing` use up their streams."""
         if not self.temperature:
-            return int(logits.argmax())
-        probabilities = (logits.double() / self.temperature).softmax(0).cpu()
-        return int(torch.multinomial(probabilities, 1, generator=self.streams[place]))
+            return logits.argmax(1)
+        # The likeliest of p / q, q exponential, is a draw from p: what torch.multinomial does with one stream.
+        waits = torch.ones(logits.shape, dtype=torch.float64)
+        for wait, stream, draws in zip(waits, self.streams, drawing):
+            if draws:
+                wait.exponential_(1, generator=stream)
+        return ((logits.double() / self.temperature).softmax(1) / to(logits.device, waits)).argmax(1)
 
 
+@torch.inference_mode()
 def _generate_batch(
     decoder: Decoder,
     tokenizer: PreTrainedTokenizerBase,
@@ -74,26 +102,64 @@ def _generate_batch(
     stop: Sequence[str],
     prefix: Prefix,
     sampler: Sampler,
+    tokens_per_batch: int,
 ) -> list[list[int]]:
     """The tokens written behind each prompt; `prefix` holds what all of them begin with.
 
-    Without padding: the prompts are read together up to the end of the shortest, then token by token, for each row the
-    next one of its prompt or, after that, the one that it has just written.
+    Without padding: the prompts are read together up to the end of the shortest, `tokens_per_batch` at a time, then
+    token by token, for each row the next one of its prompt or, after that, the one that it has just written. What was
+    written stays on the device; every LOOK steps the host looks which rows are done.
     """
-    texts, written, done = [list(prompt) for prompt in prompts], [[] for _ in prompts], [False] * len(prompts)
-    start, read = prefix.mask.shape[1], min(map(len, prompts))
-    while not all(done):
-        chunk = [ids[start:read] if len(ids) >= read else [decoder.pad_id] for ids in texts]
-        logits, prefix = decoder.step(chunk, prefix)
-        for row, ids in enumerate(texts):
-            if not done[row] and len(ids) == read:
-                token = sampler(row, logits[row])
-                ids.append(token)
-                written[row].append(token)
-                finished = token == tokenizer.eos_token_id or len(written[row]) == new_tokens
-                done[row] = finished or (bool(stop) and any(end in text(tokenizer, written[row]) for end in stop))
+    device, lengths, start = decoder.model.device, [len(prompt) for prompt in prompts], prefix.mask.shape[1]
+    longest = max(lengths) + new_tokens
+    ids = torch.full((len(prompts), longest), decoder.pad_id)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = torch.tensor(prompt)
+    ids, given = to(device, ids), to(device, torch.tensor(lengths))
+    done, written = torch.zeros(len(prompts), dtype=torch.bool, device=device), [None] * len(prompts)
+    cache = preallocated(prefix.cache, longest)
+    read = min(lengths)
+    at_a_time = max(1, tokens_per_batch // len(prompts))
+    while read - start > at_a_time:
+        decoder.next_logits(ids[:, start : start + at_a_time], cache, start)
+        start += at_a_time
+    seen = [0] * len(prompts)  # how many of its tokens were searched for stop strings
+    for steps in range(1, longest - min(lengths) + 1):
+        logits = decoder.next_logits(ids[:, start:read], cache, start)
+        tokens = sampler(logits, [length <= read and row is None for length, row in zip(lengths, written)])
+        writes = (given <= read) & ~done
+        ids[:, read] = torch.where(writes, tokens, ids[:, read])
+        done |= writes & ((tokens == tokenizer.eos_token_id) | (read + 1 - given == new_tokens))
         start, read = read, read + 1
+        if steps % LOOK == 0 or read == longest:
+            for row, line in enumerate(ids[:, :read].cpu().tolist()):
+                if written[row] is None and lengths[row] < read:
+                    answer = line[lengths[row] :]
+                    written[row] = _finished(tokenizer, answer[:new_tokens], seen[row], new_tokens, stop)
+                    seen[row] = len(answer)
+            if None not in written:
+                break
+            done |= to(device, torch.tensor([row is not None for row in written]))
     return written
+
+
+def _finished(
+    tokenizer: PreTrainedTokenizerBase, ids: list[int], seen: int, new_tokens: int, stop: Sequence[str]
+) -> list[int] | None:
+    """`ids` through the end-of-text token or the first of `stop`, or all `new_tokens`; None if there is more to come.
+
+    In the first `seen` of them there is no stop.
+    """
+    end = ids.index(tokenizer.eos_token_id) + 1 if tokenizer.eos_token_id in ids else len(ids)
+    over = end < len(ids) or end == new_tokens or ids[-1] == tokenizer.eos_token_id
+    if stop and _holds(tokenizer, ids[:end], stop):
+        return next(ids[:n] for n in range(seen + 1, end + 1) if _holds(tokenizer, ids[:n], stop))
+    return ids[:end] if over else None
+
+
+def _holds(tokenizer: PreTrainedTokenizerBase, ids: list[int], stop: Sequence[str]) -> bool:
+    written = text(tokenizer, ids)
+    return any(end in written for end in stop)
 
 
 def text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
