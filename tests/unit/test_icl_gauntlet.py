@@ -674,12 +674,23 @@ CODE = {
 def test_programs_are_not_run_unless_the_study_says_so(reader, tmp_path, monkeypatch):
     monkeypatch.setattr(sandbox, "run", lambda *_: pytest.fail("a program was run"))
     config = file(tmp_path, [CODE, CODE | {"prompt": "def f(y):\n"}], "code_evaluation")
+    generate, generated = icl_run.generate, []
+    monkeypatch.setattr(icl_run, "generate", lambda *rest, **more: generated.append(1) or generate(*rest, **more))
     result, table = evaluate(config, "t", None, reader)
     assert result["value"] is None and result["score"] is None and result["executed"] is False
-    assert table["output"].str.len().gt(0).all() and table["correct"].isna().all()
+    assert len(table) == 2 and table["output"].isna().all() and table["correct"].isna().all()
+    monkeypatch.setattr(sandbox, "_require_language", refused)
+    with pytest.raises(UserError, match="no sandbox for python"):
+        evaluate(config.model_copy(update={"execute": True}), "t", None, reader)
+    assert not generated
+    monkeypatch.setattr(sandbox, "require", lambda languages: None)
     monkeypatch.setattr(sandbox, "passes", lambda programs, what: [True, False])
     result, _ = evaluate(config.model_copy(update={"execute": True}), "t", None, reader)
-    assert result["value"] == 0.5 and result["executed"] is True
+    assert result["value"] == 0.5 and result["executed"] is True and generated
+
+
+def refused(language: str) -> None:
+    raise UserError(f"no sandbox for {language}")
 
 
 def test_the_stage_runs_every_type_from_one_load_and_repeats_itself(tmp_path, monkeypatch):

@@ -129,7 +129,7 @@ class IclTask(Strict):
 
     A generated answer ends at the first of `stop`; what counts is the text after its last `cot_delimiter`, compared
     with case, punctuation and articles removed if `normalise`. `execute`: whether generated programs are run, in a
-    sandbox; without it a code_evaluation task has generations but no score.
+    sandbox; without it none is generated, and a code_evaluation task has no score.
     """
 
     type: Literal[TYPES]  # ty: ignore[invalid-type-form] - a checker cannot read the table

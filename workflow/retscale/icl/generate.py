@@ -116,7 +116,8 @@ def _generate_batch(
     for row, prompt in enumerate(prompts):
         ids[row, : len(prompt)] = torch.tensor(prompt)
     ids, given = to(device, ids), to(device, torch.tensor(lengths))
-    done, written = torch.zeros(len(prompts), dtype=torch.bool, device=device), [None] * len(prompts)
+    done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
+    written: list[list[int] | None] = [None] * len(prompts)
     cache = preallocated(prefix.cache, longest)
     read = min(lengths)
     at_a_time = max(1, tokens_per_batch // len(prompts))
@@ -140,7 +141,7 @@ def _generate_batch(
             if None not in written:
                 break
             done |= to(device, torch.tensor([row is not None for row in written]))
-    return written
+    return [answer for answer in written if answer is not None]
 
 
 def _finished(

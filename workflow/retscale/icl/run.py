@@ -168,13 +168,20 @@ def score_choices(
 def generate_answers(
     task: IclTask, name: str, items: list[Item], parts: list[Tokens], new_tokens: int, limit: int, reader: Reader
 ) -> pd.DataFrame:
-    """One row per item: the generated text and whether it is correct (missing for programs that are not run)."""
+    """One row per item: the generated text and whether it is correct; both missing for programs that nothing runs."""
+    code = task.type == "code_evaluation"
+    if code and not task.execute:
+        nothing = [None] * len(items)
+        return pd.DataFrame(
+            {"output": pd.array(nothing, dtype="string"), "correct": pd.array(nothing, dtype="boolean")}
+        )
+    if code:
+        sandbox.require({item.program.language for item in items})
     room = limit - new_tokens
     if room < 1:
         raise UserError(f"answers of {new_tokens} tokens leave no room for a prompt in {limit}; remove the task")
     head = own_ends(reader.tokenizer)[0]
     prompts = [cut(part.contexts[0], room, head) for part in parts]
-    code = task.type == "code_evaluation"
     outputs = generate(
         reader.decoder,
         reader.tokenizer,
@@ -186,10 +193,8 @@ def generate_answers(
         temperature=TEMPERATURE if code else 0.0,
         seed=reader.seed,
     )
-    if not code:
-        correct = [matches(output, item.choices, task) for output, item in zip(outputs, items)]
-    elif task.execute:
+    if code:
         correct = sandbox.passes([(item.context, output, item.program) for output, item in zip(outputs, items)], name)
     else:
-        correct = [None] * len(items)
+        correct = [matches(output, item.choices, task) for output, item in zip(outputs, items)]
     return pd.DataFrame({"output": outputs, "correct": pd.array(correct, dtype="boolean")})

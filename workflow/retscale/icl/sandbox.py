@@ -61,12 +61,17 @@ def passes(programs: list[tuple[str, str, Program]], label: str) -> list[bool]:
 
     UserError if this machine cannot confine them, or lacks what a language needs.
     """
-    for language in sorted({tests.language for _, _, tests in programs}):
-        _require_language(language)
+    require({tests.language for _, _, tests in programs})
     return [
         all(_passes(prompt + first_function(output), tests, i) for i in range(len(tests.inputs)))
         for prompt, output, tests in progress(programs, f"{label}: tests", unit="programs")
     ]
+
+
+def require(languages: set[str]) -> None:
+    """UserError if this machine cannot confine programs, or lacks what one of the languages needs."""
+    for language in sorted(languages):
+        _require_language(language)
 
 
 def first_function(output: str) -> str:
