@@ -108,7 +108,7 @@ def _generate_batch(
 
     Without padding: the prompts are read together up to the end of the shortest, `tokens_per_batch` at a time, then
     token by token, for each row the next one of its prompt or, after that, the one that it has just written. What was
-    written stays on the device; every LOOK steps the host looks which rows are done.
+    written stays on the device; every LOOK steps the host looks which texts have ended, and cuts off what goes beyond.
     """
     device, lengths, start = decoder.model.device, [len(prompt) for prompt in prompts], prefix.mask.shape[1]
     longest = max(lengths) + new_tokens
@@ -116,7 +116,6 @@ def _generate_batch(
     for row, prompt in enumerate(prompts):
         ids[row, : len(prompt)] = torch.tensor(prompt)
     ids, given = to(device, ids), to(device, torch.tensor(lengths))
-    done = torch.zeros(len(prompts), dtype=torch.bool, device=device)
     written: list[list[int] | None] = [None] * len(prompts)
     cache = preallocated(prefix.cache, longest)
     read = min(lengths)
@@ -128,9 +127,7 @@ def _generate_batch(
     for steps in range(1, longest - min(lengths) + 1):
         logits = decoder.next_logits(ids[:, start:read], cache, start)
         tokens = sampler(logits, [length <= read and row is None for length, row in zip(lengths, written)])
-        writes = (given <= read) & ~done
-        ids[:, read] = torch.where(writes, tokens, ids[:, read])
-        done |= writes & ((tokens == tokenizer.eos_token_id) | (read + 1 - given == new_tokens))
+        ids[:, read] = torch.where(given <= read, tokens, ids[:, read])
         start, read = read, read + 1
         if steps % LOOK == 0 or read == longest:
             for row, line in enumerate(ids[:, :read].cpu().tolist()):
@@ -140,7 +137,6 @@ def _generate_batch(
                     seen[row] = len(answer)
             if None not in written:
                 break
-            done |= to(device, torch.tensor([row is not None for row in written]))
     return [answer for answer in written if answer is not None]
 
 
