@@ -13,7 +13,10 @@ from test_evaluate import WORDS, elsewhere, encoder  # noqa: F401 - pytest finds
 from transformers import AutoModel, AutoTokenizer
 
 from retscale.errors import UserError
-from retscale.mine import guide
+from retscale.evaluate import search
+from retscale.evaluate import vectors as evaluate_vectors
+from retscale.evaluate.products import Products
+from retscale.mine import dense, guide
 from retscale.mine.config import MineConfig
 from retscale.mine.rank import Ranked
 from retscale.mine.run import mine, run
@@ -85,6 +88,24 @@ def test_the_stage_mines_what_lies_nearest_by_the_encoder(folder, encoder, tmp_p
         np.testing.assert_allclose(mined["scores"], best, atol=1e-5)
         np.testing.assert_allclose(scores[list(mined["negatives"])], best, atol=1e-5)
         assert not set(mined["negatives"]) & set(same)
+
+
+def test_mining_as_on_an_accelerator_searches_there_and_gives_the_same(folder, encoder, tmp_path, monkeypatch):
+    spec, made, on = SPEC | {"method": "encoder", "encoder": str(encoder.parent), "margin": 0.95}, {}, []
+    for place in ("cpu", "accelerator"):
+        if place == "accelerator":
+            monkeypatch.setattr(
+                search, "products_on", lambda device: on.append(device) or Products(torch.device("cpu"))
+            )
+            monkeypatch.setattr(dense, "shards_ahead", lambda device, devices: 2)
+            monkeypatch.setattr(evaluate_vectors, "VECTORS_A_SHARD", 30)
+        (tmp_path / place).mkdir()
+        run(spec, {"pairs": folder / "pairs.json", "encoder": encoder}, tmp_path / place)
+        made[place] = pd.read_parquet(tmp_path / place / "negatives.parquet")
+    assert len(on) > 6  # one for the search, and one for the positives of each shard
+    for one, other in zip(made["cpu"].itertuples(), made["accelerator"].itertuples(), strict=True):
+        assert one.negatives.tolist() == other.negatives.tolist()
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
 
 
 @pytest.mark.slow
