@@ -5,20 +5,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from retscale.common.batch import batches
 from retscale.errors import UserError
 from retscale.finetune.data import Examples
 from retscale.model.device import to
-from retscale.model.pooling import Pooling, l2_normalize, pool
-from retscale.model.tokenize import pad
+from retscale.model.encode import pooled
+from retscale.model.pooling import Pooling, l2_normalize
+from retscale.model.road import Road, encoded, plan
 
 
 @dataclass(frozen=True)
 class Embedder:
     """How the texts of examples become vectors.
 
-    budget: tokens a forward, padding included; needs_mask: whether the model must be told where padding is, which a
-    causal one, padded on the right, need not.
+    budget: tokens a forward, padding included; needs_mask: see `pooled`.
     """
 
     model: torch.nn.Module
@@ -28,6 +27,7 @@ class Embedder:
     budget: int
     device: torch.device
     needs_mask: bool = True
+    road: Road = "padded"
 
     def __call__(self, rows: np.ndarray, forwards: int = 0) -> tuple[torch.Tensor, torch.Tensor, int, int]:
         """Unit vectors of the queries (rows, d) and passage groups (rows, 1 + n, d) of the examples `rows`.
@@ -38,20 +38,23 @@ class Embedder:
         """
         query, query_position, passage, passage_position = self._texts(rows)
         ids = [*(self.data.query_tokens[i] for i in query), *(self.data.passage_tokens[i] for i in passage)]
-        plan = self._split(batches([len(x) for x in ids], self.budget), forwards)
-        vectors, n_encoded = [], 0
-        for part in plan:
-            tokens, mask = (to(self.device, x) for x in pad([ids[i] for i in part], self.pad_id))
-            hidden = self.model(input_ids=tokens, attention_mask=mask if self.needs_mask else None).last_hidden_state
-            vectors.append(pool(hidden, mask, self.pooling))
-            n_encoded += tokens.numel()
-        position = np.argsort(np.concatenate(plan))
+        lengths = [len(x) for x in ids]
+        parts = self._split(plan(lengths, self.budget, self.road), forwards)
+        packed = self.road == "packed"
+        vectors = [
+            pooled(
+                self.model, [ids[i] for i in part], self.pad_id, self.pooling, self.device,
+                needs_mask=self.needs_mask, packed=packed,
+            )
+            for part in parts
+        ]  # fmt: skip
+        position = np.argsort(np.concatenate(parts))
         vectors = l2_normalize(torch.cat(vectors))
         # A gather, whose gradient adds up over the groups that share a text.
         positions = position[query_position], position[len(query) + passage_position].reshape(len(rows), -1)
         queries, groups = (vectors[to(self.device, torch.from_numpy(x))] for x in positions)
-        n_tokens = sum(map(len, ids))
-        return queries, groups, n_tokens, n_encoded - n_tokens
+        n_tokens = sum(lengths)
+        return queries, groups, n_tokens, encoded(lengths, parts, self.road) - n_tokens
 
     def with_model(self, model: torch.nn.Module) -> "Embedder":
         """The same with another model, such as this one after accelerate has prepared it."""
@@ -59,12 +62,12 @@ class Embedder:
 
     def forwards(self, rows: np.ndarray) -> int:
         """How many forwards these examples need."""
-        return len(batches(self._lengths(rows), self.budget))
+        return len(plan(self._lengths(rows), self.budget, self.road))
 
     def padded(self, rows: np.ndarray) -> int:
         """Tokens, padding included, that are encoded for these examples."""
-        lengths = np.array(self._lengths(rows))
-        return sum(len(part) * int(lengths[part].max()) for part in batches(lengths, self.budget))
+        lengths = self._lengths(rows)
+        return encoded(lengths, plan(lengths, self.budget, self.road), self.road)
 
     def _lengths(self, rows: np.ndarray) -> list[int]:
         query, _, passage, _ = self._texts(rows)

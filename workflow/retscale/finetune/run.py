@@ -24,7 +24,9 @@ from retscale.finetune.processes import together
 from retscale.finetune.train import train
 from retscale.model.device import dtype
 from retscale.model.load import deterministic, is_causal, load_backbone, load_tokenizer, max_length
+from retscale.model.packed import use_packed
 from retscale.model.params import count_params
+from retscale.model.road import road
 from retscale.model.tokenize import fingerprint
 from retscale.pairs.card import PairsCard
 
@@ -87,6 +89,10 @@ def tune(
     order = Order.make(job.seed, recipe.batch_queries, data.sizes, list(job.pairs.values()), steps)
     model = adapt(base, recipe)
     device = accelerator.device
+    longest = max(recipe.prompt.query_length, recipe.prompt.passage_length)
+    layout = road(base.config, device.type != "cpu", precision == torch.bfloat16, longest, training=True)
+    if layout == "packed":
+        use_packed(base)
     embed = Embedder(
         model,
         data,
@@ -95,6 +101,7 @@ def tune(
         BUDGET[device.type],
         device,
         needs_mask=not is_causal(folder),
+        road=layout,
     )
     shards = accelerator.num_processes if accelerator.is_fsdp2 else 1
     micro, bytes_needed = memory.fit(embed, recipe, order, accelerator.num_processes, precision, shards)
@@ -222,6 +229,8 @@ def write(
 @torch.no_grad()
 def check_merged(embed: Embedder, merged_model: PreTrainedModel) -> None:
     """Raises UserError if the merged weights do not give the vectors of the adapted model."""
+    if embed.road == "packed":
+        use_packed(merged_model)
     rows = torch.arange(min(8, len(embed.data))).numpy()
     adapted, saved = (e(rows)[1] for e in (embed, embed.with_model(merged_model.to(embed.device))))
     if not (worst := (adapted - saved).abs().max().item()) <= MERGE_TOLERANCE:

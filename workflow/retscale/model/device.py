@@ -14,6 +14,13 @@ def device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
+def devices() -> list[torch.device]:
+    """Every accelerator of this process, its current one first, or the CPU."""
+    first = device()
+    others = (torch.device("cuda", i) for i in range(torch.cuda.device_count() if first.type == "cuda" else 0))
+    return [first, *(other for other in others if other != first)]
+
+
 def use_threads(threads: Threads) -> None:
     """Let torch compute with so many threads from here on, whatever the job was allotted (OMP_NUM_THREADS)."""
     torch.set_num_threads(threads)

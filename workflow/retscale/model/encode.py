@@ -4,10 +4,13 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from retscale.common.batch import batches
 from retscale.common.progress import progress
+from retscale.model.device import to
 from retscale.model.distinct import digests, distinct
+from retscale.model.load import is_decoder
+from retscale.model.packed import is_packed, pack, pool_packed
 from retscale.model.pooling import Pooling, l2_normalize, pool
+from retscale.model.road import Road, plan
 from retscale.model.tokenize import pad
 
 
@@ -29,18 +32,50 @@ def encode(
     its batch, so equal sequences are encoded once: within a call their vectors have the same bits.
     """
     firsts, number = distinct(digests(ids))
-    vectors = np.empty((len(firsts), model.config.hidden_size), dtype=np.float32)
-    plan = batches([len(ids[i]) for i in firsts], tokens_per_batch)
-    for rows in progress(plan, label, unit="batches"):
+    parts = plan([len(ids[i]) for i in firsts], tokens_per_batch, road_of(model))
+    # They stay on the device to the end, so that it never waits for this process to fetch a batch.
+    vectors = torch.empty((len(firsts), model.config.hidden_size), dtype=torch.float32, device=model.device)
+    for rows in progress(parts, label, unit="batches"):
         batch = [ids[i] for i in firsts[rows]]
-        vectors[rows] = encode_ids(model, batch, pad_id, pooling, normalize).cpu().numpy()
+        vectors[to(model.device, torch.from_numpy(rows))] = encode_ids(model, batch, pad_id, pooling, normalize)
+    vectors = vectors.cpu().numpy()
     return vectors if len(firsts) == len(ids) else vectors[number]
+
+
+def road_of(model: PreTrainedModel) -> Road:
+    """How `model`, where it is, reads texts."""
+    if is_packed(model):
+        return "packed"
+    return "padded" if model.device.type == "cpu" else "bucketed"
 
 
 def encode_ids(
     model: PreTrainedModel, ids: list[np.ndarray], pad_id: int, pooling: Pooling, normalize: bool = True
 ) -> torch.Tensor:
     """Vectors (texts, d) in float32 of one batch of token ids, with gradients if the caller's mode has them."""
-    tokens, mask = (x.to(model.device) for x in pad(ids, pad_id))
-    vectors = pool(model(input_ids=tokens, attention_mask=mask).last_hidden_state, mask, pooling)
+    vectors = pooled(
+        model, ids, pad_id, pooling, model.device, needs_mask=not is_decoder(model.config), packed=is_packed(model)
+    )
     return l2_normalize(vectors) if normalize else vectors
+
+
+def pooled(
+    model: torch.nn.Module,
+    ids: list[np.ndarray],
+    pad_id: int,
+    pooling: Pooling,
+    device: torch.device,
+    *,
+    needs_mask: bool,
+    packed: bool,
+) -> torch.Tensor:
+    """Pooled vectors (texts, d) in float32 of one batch.
+
+    needs_mask: whether the model must be told where padding is, which a causal one, padded on the right, need not.
+    """
+    if packed:
+        hidden = model(**pack(ids, device)).last_hidden_state
+        return pool_packed(hidden, [len(x) for x in ids], pooling)
+    tokens, mask = (to(device, x) for x in pad(ids, pad_id))
+    hidden = model(input_ids=tokens, attention_mask=mask if needs_mask else None).last_hidden_state
+    return pool(hidden, mask, pooling)

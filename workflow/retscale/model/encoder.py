@@ -13,11 +13,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from retscale.common import files
 from retscale.encoder.card import EncoderCard
 from retscale.errors import UserError
-from retscale.model.device import device, dtype
+from retscale.model.device import devices, dtype
 from retscale.model.encode import encode
 from retscale.model.load import load_backbone, load_tokenizer
+from retscale.model.packed import use_packed
 from retscale.model.pooling import Pooling
 from retscale.model.prompt import Prompt, Side
+from retscale.model.road import road
 from retscale.model.tokenize import fingerprint, token_ids
 from retscale.model.weight_files import listed_weights
 
@@ -73,15 +75,20 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
         raise UserError(f"{path} asks for vectors that are not normalized, but texts are compared by cosine here")
     tokenizer = load_tokenizer(folder)
     check_prompt(card.prompt, card.prompt_sha256, tokenizer, path)
-    model = load_backbone(folder, dtype(precision)).to(device())
-    replicas = [
-        copy.deepcopy(model).to(f"cuda:{i}") for i in range(torch.cuda.device_count()) if i != model.device.index
-    ]
+    models = replicas(load_backbone(folder, dtype(precision)), devices())
+    model = models[0]
+    longest = max(card.prompt.query_length, card.prompt.passage_length)
+    if (
+        road(model.config, model.device.type != "cpu", model.dtype == torch.bfloat16, longest, training=False)
+        == "packed"
+    ):
+        for replica in models:
+            use_packed(replica)
     tokenization_from = [sorted(x for x in card.files.items() if x[0].startswith("tokenizer")), card.prompt_sha256]
     vectors_from = [card.files, card.pooling, card.normalize, str(model.dtype), tokens_per_batch]
     vectors_from += [model.device.type, torch.get_num_threads()]
     return Encoder(
-        [model, *replicas],
+        models,
         tokenizer,
         card.prompt,
         card.pooling,
@@ -90,6 +97,12 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
         tokenization=digest(tokenization_from),
         sha256=digest([tokenization_from, vectors_from]),
     )
+
+
+def replicas(model: PreTrainedModel, devices: list[torch.device]) -> list[PreTrainedModel]:
+    """`model`, which is on the CPU, on each device. Each copy is made there, so that no device holds two of them."""
+    others = [copy.deepcopy(model).to(device) for device in devices[1:]]
+    return [model.to(devices[0]), *others]
 
 
 def digest(values: list) -> str:

@@ -33,6 +33,9 @@ from retscale.model.weight_files import listed_weights
 
 transformers.utils.logging.disable_progress_bar()  # a progress bar per file would drown the job's own lines
 
+# cuDNN's attention comes first on a Hopper and makes a plan for every new shape, of which texts have hundreds.
+torch.backends.cuda.enable_cudnn_sdp(False)
+
 # These have no fused attention in transformers 5.23 and raise when asked for it.
 EAGER_ONLY = {"mpt"}
 
@@ -68,7 +71,7 @@ def load_backbone(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
 def load_causal_lm(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
     """The transformer with its language-modeling head, in eval mode on the CPU; raises UserError if it is not a decoder."""
     config = _config(folder)
-    if not _is_causal(config):
+    if not is_decoder(config):
         raise UserError(
             f"{folder} holds a {config.model_type}, which is not a decoder and cannot continue a text, so it "
             "cannot be scored in context; remove `icl` from its study"
@@ -78,7 +81,13 @@ def load_causal_lm(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
 
 def is_causal(folder: Path | str) -> bool:
     """Whether `folder` holds a decoder, which continues a text."""
-    return _is_causal(_config(folder))
+    return is_decoder(_config(folder))
+
+
+def is_decoder(config: PreTrainedConfig) -> bool:
+    """False for BERT and similar models, whose class for causal language modeling would load and score nonsense."""
+    masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
+    return not (masked or config.is_encoder_decoder or config.model_type in T5)
 
 
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:
@@ -132,12 +141,6 @@ def _config(folder: Path | str) -> PreTrainedConfig:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
 
 
-def _is_causal(config: PreTrainedConfig) -> bool:
-    """False for BERT and similar models, whose class for causal language modeling would load and score nonsense."""
-    masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
-    return not (masked or config.is_encoder_decoder or config.model_type in T5)
-
-
 def _load(
     auto_class: type, config: PreTrainedConfig, folder: Path | str, dtype: torch.dtype, **options
 ) -> PreTrainedModel:
@@ -156,6 +159,7 @@ def _load(
             **options,
         )
     require_complete(folder, model, loading)
+    model.config.use_cache = False  # for who wants one passes it
     use_fused(model)
     return model.eval()
 

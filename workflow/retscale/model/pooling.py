@@ -51,8 +51,14 @@ Pooling = Literal[tuple(POOLINGS)]  # ty: ignore[invalid-type-form] - the names,
 
 
 def pool(hidden: Tensor, mask: Tensor, how: Pooling) -> Tensor:
-    """Pool (batch, tokens, d) over the tokens that `mask` (batch, tokens) marks; float32 (batch, d)."""
-    return POOLINGS[how].pool(hidden.float(), mask.to(hidden.device))
+    """Pool (batch, tokens, d) over the tokens that `mask` (batch, tokens) marks; float32 (batch, d), computed in it.
+
+    Under autocast as well, so that training pools as evaluation does.
+    """
+    import torch
+
+    with torch.autocast(hidden.device.type, enabled=False):
+        return POOLINGS[how].pool(hidden.float(), mask.to(hidden.device))
 
 
 def l2_normalize(vectors: Tensor) -> Tensor:

@@ -1,0 +1,71 @@
+"""How the texts of a step are laid out for a model, and what that leaves of them beside padding. Imports no torch."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from retscale.common.batch import batches, packs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+# padded: one rectangle of tokens a forward, texts of like length together. bucketed: the same in rectangles so even that
+# little of one is padding. packed: all texts in one row, without padding.
+Road = Literal["padded", "bucketed", "packed"]
+
+PADDING = 0.05  # of a bucket at most
+
+# Models whose attention gets all that packing needs: restarted positions, and the bounds of the texts. Each has its test.
+# Not among them: GPT-J and GPT-Neo (attention of their own), Gemma 2 (caps its scores), T5 (adds a bias to them),
+# ModernBERT (half of its layers see fewer tokens than a text has), RoBERTa's kin (positions begin behind the padding's id).
+PACKABLE = {
+    "bert",
+    "gemma",
+    "gpt2",
+    "gpt_neox",
+    "llama",
+    "mistral",
+    "mpt",
+    "olmo",
+    "olmo2",
+    "opt",
+    "phi",
+    "qwen2",
+    "qwen3",
+}
+# The names that their configs have for the share of attention that is dropped in training.
+ATTENTION_DROPOUT = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
+
+
+def road(config: "PreTrainedConfig", accelerator: bool, half: bool, longest: int, training: bool) -> Road:
+    """How texts of up to `longest` tokens reach a model of this `config`.
+
+    half: whether it computes in bfloat16, which the kernels of packed texts need. These drop no attention in training
+    and, here, know no window of attention that is shorter than a text.
+    """
+    if not accelerator:
+        return "padded"
+    config_of_attention = getattr(config, "attn_config", config)  # MPT has it apart
+    drops = training and any(getattr(config_of_attention, name, 0) for name in ATTENTION_DROPOUT)
+    window = getattr(config, "sliding_window", None)
+    fits = config.model_type in PACKABLE and not drops and (window is None or longest <= window)
+    return "packed" if half and fits else "bucketed"
+
+
+def plan(lengths: Sequence[int], budget: int, road: Road) -> list[np.ndarray]:
+    """Indices of the texts of each forward, of at most `budget` tokens with padding, longest first."""
+    if road == "packed":
+        return packs(lengths, budget)
+    return batches(lengths, budget, PADDING if road == "bucketed" else 1.0)
+
+
+def encoded(lengths: Sequence[int], parts: Sequence[np.ndarray], road: Road) -> int:
+    """Tokens, with padding, that the forwards of a plan encode."""
+    lengths = np.asarray(lengths)
+    return sum(int(lengths[part].sum() if road == "packed" else len(part) * lengths[part].max()) for part in parts)
+
+
+def real_share(lengths: Sequence[int], budget: int, road: Road) -> float:
+    """The share of real tokens among those that are encoded for texts of these lengths, all of one micro-batch."""
+    return sum(map(int, lengths)) / encoded(lengths, plan(lengths, budget, road), road)
