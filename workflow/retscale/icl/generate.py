@@ -39,7 +39,7 @@ def generate(
     if decoder.unshareable is not None:
         raise UserError(f"this model cannot generate answers: {decoder.unshareable}")
     start = min(common([tuple(prompt) for prompt in prompts]), min(map(len, prompts)) - 1) if len(prompts) > 1 else 0
-    prefix = decoder.read(*decoder.batch([prompts[0][:start]])) if start >= WORTH_SHARING else None
+    prefix = decoder.read([prompts[0][:start]]) if start >= WORTH_SHARING else None
     outputs = [""] * len(prompts)
     # A row behind the others costs a step for each token it lacks, a batch of its own as many steps as new tokens.
     spread = max(SPREAD, new_tokens // 2)

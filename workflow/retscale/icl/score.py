@@ -47,7 +47,7 @@ def score(
     for part in progress(list(_plan(decoder, joined, owners, texts_by_read, tokens_per_batch)), label, unit="batches"):
         prefix = part.prefix and part.prefix.select([0] * len(part.reads))
         if part.contexts:
-            prefix = decoder.read(*decoder.batch(list(part.contexts), left=True)).select(part.rows)
+            prefix = decoder.read(list(part.contexts)).select(part.rows)
         ids, mask = decoder.batch([list(read[start:]) for read, start in zip(part.reads, part.starts)])
         # One line for each predicted token: whose it is, where it is predicted, and which one it is.
         predictions = [
@@ -95,7 +95,7 @@ def _plan(
     if len(separate) > 1 and not shared and decoder.unshareable is None:
         start = min(common(separate), *(unscored[read] for read in separate))
     if start >= WORTH_SHARING:
-        prefix = decoder.read(*decoder.batch([list(separate[0][:start])]))
+        prefix = decoder.read([list(separate[0][:start])])
     for chosen in batches([len(read) for read in separate], budget):
         yield Part([separate[i] for i in chosen], [start if prefix else 0] * len(chosen), prefix=prefix)
 
