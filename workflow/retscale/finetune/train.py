@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch.distributed.tensor import DTensor
 
 from retscale.common.progress import progress
 from retscale.common.terminal import say
@@ -18,6 +19,7 @@ from retscale.finetune.gradient import Gradient
 from retscale.finetune.log import Log, Watch
 from retscale.finetune.schedule import learning_rate
 from retscale.finetune.state import State
+from retscale.model.device import to
 
 
 def train(
@@ -69,11 +71,13 @@ def train(
                 order.rows(step)[own_rows], lambda part: reseed(seed, step, accelerator.process_index, part)
             )
             norm = accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
-            sums = torch.stack(
-                [loss, *(loss.new_tensor(count) for count in (n_tokens, n_padding, state.due(), state.stop_requested))]
-            )
-            total, n_tokens, n_padding, save_due, stop_requested = accelerator.reduce(sums.double(), "sum").tolist()
-            loss, norm, step = total / accelerator.num_processes, float(norm), step + 1
+            counts = torch.tensor([n_tokens, n_padding, state.due(), state.stop_requested], dtype=torch.float64)
+            sums = torch.cat([loss.double()[None], to(accelerator.device, counts)])
+            # All that the host reads of a step, at once: it waits for the device here and nowhere else.
+            norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+            values = torch.cat([accelerator.reduce(sums, "sum"), norm.double()[None]])
+            total, n_tokens, n_padding, save_due, stop_requested, norm = values.tolist()
+            loss, step = total / accelerator.num_processes, step + 1
             try:
                 if not (math.isfinite(loss) and math.isfinite(norm)):
                     raise UserError(f"it diverged at step {step} of {steps}: loss {loss}, gradient norm {norm}")
