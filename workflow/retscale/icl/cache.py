@@ -46,5 +46,5 @@ def preallocated(cache: DynamicCache, longest: int) -> DynamicCache:
 
 def bytes_per_token(decoder: Decoder) -> int:
     """What a cache holds of one token of one text."""
-    layers = decoder.read(*decoder.batch([[decoder.pad_id]])).cache.layers
+    layers = decoder.read([[decoder.pad_id]]).cache.layers
     return sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
