@@ -1,14 +1,9 @@
 """How a training is started."""
 
-# Of accelerate: weights, gradients and optimizer spread over all processes. The study's `precision` decides the format,
-# the recipe's `gradient_checkpointing` what is kept.
-SHARDED = {
-    "ACCELERATE_USE_FSDP": "true",
-    "FSDP_VERSION": "2",
-    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
-    "FSDP_RESHARD_AFTER_FORWARD": "true",
-    "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
-}
+# Read by finetune/sharding.py: weights, gradients and optimizer spread over all processes.
+SHARDED = {"RETSCALE_SHARDED": "true"}
+# Texts of all lengths would leave holes in a GPU's memory that no later text fits.
+GPU = {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
 # Below the ports that systems give to any program, and another for jobs that share a node.
 PORT = "$((20000 + SLURM_JOB_ID % 12000))"
 
@@ -19,7 +14,7 @@ def command(nodes: int, processes: int, sharded: bool, gpu: bool) -> str:
     On several nodes it stands in the batch script of a Slurm job, which runs on the first of them.
     """
     # The training compares how many it is with this, before it writes anything.
-    environment = {"RETSCALE_PROCESSES": str(nodes * processes)}
+    environment = {"RETSCALE_PROCESSES": str(nodes * processes), **(GPU if gpu else {})}
     if nodes * processes == 1:  # a launcher would only import torch once more
         return " ".join([*_assign(environment), "python"])
     if not gpu:

@@ -26,26 +26,43 @@ def adapt(model: PreTrainedModel, recipe: Recipe) -> nn.Module:
     return model
 
 
-def merged(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The weights of the plain transformer that computes what `model` does: float32, adapters added to what they adapt.
+def round_frozen(model: nn.Module, dtype: torch.dtype) -> None:
+    """Keep in `dtype` what autocast would round to it in every forward: the matrices of linear layers that are not trained,
+    with their biases. All else stays in float32, so the vectors are the same bits."""
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, Conv1D)) and not module.weight.requires_grad:
+            for weight in module.parameters(recurse=False):
+                if not weight.requires_grad:
+                    weight.data = weight.data.to(dtype)
 
-    `model` is left unchanged, because removing an adapter again would not give the same bits.
-    """
+
+def arithmetic(dtype: torch.dtype, tuning: str) -> str:
+    """In plain words, how a training computes: the same on one device, on several, and sharded over them."""
+    if dtype == torch.float32:
+        return "float32"
+    precision = str(dtype).removeprefix("torch.")
+    frozen = "" if tuning == "full" else f"; matrices that are not trained are kept in {precision}"
+    return (
+        f"matrix products in {precision}; trained weights, sums of gradients, optimizer, residual stream, norms, pooling, "
+        f"similarities and loss in float32{frozen}"
+    )
+
+
+def restored(base: PreTrainedModel, recipe: Recipe, trained: dict[str, torch.Tensor]) -> nn.Module:
+    """What was trained: `base`, as its checkpoint has it, adapted by the recipe, with the weights `trained`."""
+    model = adapt(base, recipe).eval()
+    missing = {name for name, weight in model.named_parameters() if weight.requires_grad} - trained.keys()
+    unknown = model.load_state_dict(trained, strict=False).unexpected_keys
+    if missing or unknown:
+        raise AssertionError(f"weights to restore: missing {sorted(missing)}, unknown {unknown}")
+    return model
+
+
+def merged(model: nn.Module) -> nn.Module:
+    """The plain transformer that computes what `model` does: adapters are added, in place, to what they adapt."""
     from peft import PeftModel
-    from peft.tuners.lora import LoraLayer
 
-    if not isinstance(model, PeftModel):
-        return model.state_dict()
-    base = model.get_base_model()
-    deltas = {name: m.get_delta_weight("default") for name, m in base.named_modules() if isinstance(m, LoraLayer)}
-    weights = {}
-    for name, weight in base.state_dict().items():
-        layer, _, part = name.rpartition(".base_layer.")
-        if layer in deltas:
-            weights[f"{layer}.{part}"] = weight + deltas[layer] if part == "weight" else weight
-        elif ".lora_" not in name:
-            weights[name] = weight
-    return weights
+    return model.merge_and_unload() if isinstance(model, PeftModel) else model
 
 
 def _with_adapters(model: PreTrainedModel, lora: Lora) -> nn.Module:

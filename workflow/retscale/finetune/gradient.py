@@ -19,32 +19,45 @@ class Gradient:
     """Adds the gradient of a process's share of a batch to the weights.
 
     reseed: called before each part is encoded, so that its randomness (dropout) is the same in both passes.
+    sharded: whether the model is spread over the processes. Every forward then gathers weights from all of them, so all
+    make the same number. The gradients of each part meet at once, in float32: what waits would be whole and rounded.
     """
 
     accelerator: Accelerator
     embed: Embedder
     recipe: Recipe
     microbatch: int
+    sharded: bool = False
 
-    def __call__(self, rows: np.ndarray, reseed: Callable[[int], None]) -> tuple[torch.Tensor, int, int]:
-        """The loss, on the device, and the tokens and padding that were encoded for it; `rows` (share,) examples."""
-        parts = list(rows.reshape(-1, self.microbatch))
+    def __call__(self, batch: np.ndarray, reseed: Callable[[int], None]) -> tuple[torch.Tensor, int, int]:
+        """The loss, on the device, and the tokens and padding that were encoded for it.
+
+        batch: (batch,) examples of a step, of which this process takes its share.
+        """
+        shares = batch.reshape(self.accelerator.num_processes, -1, self.microbatch)
+        parts = [
+            (
+                shares[self.accelerator.process_index, i],
+                max(map(self.embed.forwards, shares[:, i])) if self.sharded else 0,
+            )
+            for i in range(shares.shape[1])
+        ]
         if self.recipe.negatives == "global" and len(parts) > 1:
-            return self._cached(rows, parts, reseed)
+            return self._cached(parts, reseed)
         total = torch.zeros((), dtype=torch.float32, device=self.embed.device)
         n_tokens = n_padding = 0
         for i, sync in self._syncs(len(parts)):
             reseed(i)
             with sync:
-                queries, groups, *counts = self._encode(parts[i])
-                loss = self._loss(parts[i], queries, groups) / len(parts)
+                queries, groups, *counts = self._encode(*parts[i])
+                loss = self._loss(parts[i][0], queries, groups) / len(parts)
                 self.accelerator.backward(loss)
             total += loss.detach()
             n_tokens, n_padding = n_tokens + counts[0], n_padding + counts[1]
         return total, n_tokens, n_padding
 
     def _cached(
-        self, rows: np.ndarray, parts: list[np.ndarray], reseed: Callable[[int], None]
+        self, parts: list[tuple[np.ndarray, int]], reseed: Callable[[int], None]
     ) -> tuple[torch.Tensor, int, int]:
         """The same gradient as in one part, with the memory of one of several (GradCache, Gao et al. 2021).
 
@@ -55,16 +68,16 @@ class Gradient:
         with torch.no_grad():
             for i, part in enumerate(parts):
                 reseed(i)
-                vectors.append(self._encode(part)[:2])
+                vectors.append(self._encode(*part)[:2])
         queries, groups = (torch.cat(x).requires_grad_() for x in zip(*vectors))
-        loss = self._loss(rows, queries, groups)
+        loss = self._loss(np.concatenate([rows for rows, _ in parts]), queries, groups)
         loss.backward()
         n_tokens = n_padding = start = 0
         for i, sync in self._syncs(len(parts)):
             reseed(i)
-            rows_of_part = slice(start, start := start + len(parts[i]))
+            rows_of_part = slice(start, start := start + len(parts[i][0]))
             with sync:
-                encoded = self._encode(parts[i])
+                encoded = self._encode(*parts[i])
                 surrogate = (encoded[0] * queries.grad[rows_of_part]).sum() + (
                     encoded[1] * groups.grad[rows_of_part]
                 ).sum()
@@ -72,21 +85,15 @@ class Gradient:
             n_tokens, n_padding = n_tokens + encoded[2], n_padding + encoded[3]
         return loss.detach(), n_tokens, n_padding
 
-    def _encode(self, rows: np.ndarray):
+    def _encode(self, rows: np.ndarray, forwards: int):
         with self.accelerator.autocast():
-            return self.embed(rows, self._forwards(rows))
-
-    def _forwards(self, rows: np.ndarray) -> int:
-        """Under FSDP every forward gathers weights from all processes, so all must make the same number."""
-        if not self.accelerator.is_fsdp2:
-            return 0
-        n_forwards = torch.tensor([self.embed.forwards(rows)], device=self.embed.device)
-        return int(self.accelerator.gather(n_forwards).max())
+            return self.embed(rows, forwards)
 
     def _syncs(self, parts: int) -> Iterator[tuple[int, AbstractContextManager]]:
         """The number of each part and the context it is differentiated in: gradients meet after the last one."""
         for i in range(parts):
-            yield i, nullcontext() if i + 1 == parts else self.accelerator.no_sync(self.embed.model)
+            last = i + 1 == parts
+            yield i, nullcontext() if last or self.sharded else self.accelerator.no_sync(self.embed.model)
 
     def _loss(self, rows: np.ndarray, queries: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
         """Mean loss of the examples `rows`, given their vectors."""

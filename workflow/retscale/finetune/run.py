@@ -5,9 +5,10 @@ import shutil
 import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import DistributedType
+from accelerate.utils import DistributedType, broadcast_object_list
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.checkpoint.card import Card
@@ -16,16 +17,18 @@ from retscale.common.terminal import say
 from retscale.encoder.card import Trained
 from retscale.errors import UserError
 from retscale.finetune import memory, rehearsal
-from retscale.finetune.adapt import adapt, merged
+from retscale.finetune.adapt import adapt, arithmetic, merged, restored, round_frozen
 from retscale.finetune.config import Recipe, Spec
 from retscale.finetune.data import Order, examples
 from retscale.finetune.embed import Embedder
 from retscale.finetune.processes import together
+from retscale.finetune.sharding import SHARDED, is_sharded, whole_weights
 from retscale.finetune.train import train
 from retscale.model.device import dtype
-from retscale.model.load import deterministic, is_causal, load_backbone, load_tokenizer, max_length
+from retscale.model.load import deterministic, empty_backbone, is_causal, load_backbone, load_tokenizer, max_length
 from retscale.model.packed import use_packed
 from retscale.model.params import count_params
+from retscale.model.pooling import l2_normalize
 from retscale.model.road import road
 from retscale.model.tokenize import fingerprint
 from retscale.pairs.card import PairsCard
@@ -71,9 +74,13 @@ def tune(
     card = Card.read(Path(inputs["card"]))
     folder = Path(inputs["card"]).parent / card.model
     tokenizer = load_tokenizer(folder)
-    base = load_backbone(folder, torch.float32)  # fp32 weights; autocast computes in `precision`
+    sharded = is_sharded(accelerator.num_processes)
+    # The weights in float32, which autocast rounds to `precision`. A sharded model's are read once, by the first process.
+    base = (empty_backbone if sharded and not accelerator.is_main_process else load_backbone)(folder, torch.float32)
     check(recipe, base, card.id, accelerator)
     n_params = count_params(base)
+    model = adapt(base, recipe)
+    round_frozen(model, precision)
     data = examples(data_sets(job, inputs), recipe, job.seed, tokenizer)
     if accelerator.is_main_process and (filled := data.counts["negatives_filled"]):
         say(f"fine-tune {card.id}: {filled:,} negatives were missing and are replaced by random passages")
@@ -87,7 +94,6 @@ def tune(
             f"keep: step {too_late[0]} is not before the last step, {steps}, whose encoder is kept anyway; remove it"
         )
     order = Order.make(job.seed, recipe.batch_queries, data.sizes, list(job.pairs.values()), steps)
-    model = adapt(base, recipe)
     device = accelerator.device
     longest = max(recipe.prompt.query_length, recipe.prompt.passage_length)
     layout = road(base.config, device.type != "cpu", precision == torch.bfloat16, longest, training=True)
@@ -103,8 +109,11 @@ def tune(
         needs_mask=not is_causal(folder),
         road=layout,
     )
-    shards = accelerator.num_processes if accelerator.is_fsdp2 else 1
-    micro, bytes_needed = memory.fit(embed, recipe, order, accelerator.num_processes, precision, shards)
+    shards = accelerator.num_processes if sharded else 1
+    fitted = [None, None]
+    if accelerator.is_main_process or not sharded:
+        fitted = list(memory.fit(embed, recipe, order, accelerator.num_processes, precision, shards))
+    micro, bytes_needed = broadcast_object_list(fitted) if sharded else fitted
     micro = rehearsal.limited(accelerator, recipe, micro, state)
     if accelerator.is_main_process:
         say(f"fine-tune {card.id}: {bytes_needed / 2**30:.2f} GiB predicted, {micro} queries at once")
@@ -112,19 +121,28 @@ def tune(
         base.activation_checkpointing_enable({"use_reentrant": False})
 
     def keep(step: int, trained: torch.nn.Module) -> None:
-        gathered = accelerator.get_state_dict(trained) if accelerator.is_fsdp2 else None  # all processes take part
+        weights = whole_weights(accelerator.unwrap_model(trained), accelerator.is_main_process)
         if accelerator.is_main_process:
-            weights = gathered or merged(accelerator.unwrap_model(trained))
             fields = {"checkpoint": card.id, "recipe": recipe_fields, "n_params": n_params, "pairs": len(data)}
-            write(state / f"encoder-{step}", base, weights, tokenizer, recipe, {**fields, "steps": step})
+            encoder, query = state / f"encoder-{step}", data.query_tokens[0]
+            if recipe.tuning == "full":
+                write(encoder, base, weights, tokenizer, recipe, {**fields, "steps": step})
+                return
+            tuned = restored(load_backbone(folder, torch.float32), recipe, weights)
+            expected = vector(tuned, query)
+            plain = merged(tuned)
+            write(encoder, plain, plain.state_dict(), tokenizer, recipe, {**fields, "steps": step})
+            check_merged(expected, vector(load_backbone(encoder, torch.float32), query))
 
     peak = memory.Peak(device, held=sum(p.numel() * p.element_size() for p in model.parameters()))
-    if not accelerator.is_fsdp2:  # there a forward waits for that of every other process
+    if not sharded:  # there a forward waits for that of every other process
         micro = rehearsal.rehearsed(accelerator, embed, recipe, order, micro, card.id)
     with rehearsal.explained(recipe, accelerator.num_processes, device, micro, state):
-        trained = train(accelerator, embed, recipe, order, micro, job.seed, state, card.id, keep)
+        train(accelerator, sharded, embed, recipe, order, micro, job.seed, state, card.id, keep)
     notes = {
         "dtype": str(precision).removeprefix("torch."),
+        "arithmetic": arithmetic(precision, recipe.tuning),
+        "sharded": sharded,
         "device": device.type,
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
@@ -136,11 +154,6 @@ def tune(
     if accelerator.is_main_process:
         predicted, measured = (x / 2**30 for x in notes["peak_memory"].values())
         say(f"fine-tune {card.id}: peak {measured:.2f} GiB, {predicted:.2f} predicted")
-        if recipe.tuning == "lora":
-            check_merged(
-                embed.with_model(accelerator.unwrap_model(trained).eval()),
-                load_backbone(state / f"encoder-{steps}", torch.float32),
-            )
     if not accelerator.is_main_process:
         return None
     link(state / "log.jsonl", out / "log.jsonl")
@@ -197,8 +210,11 @@ def check(recipe: Recipe, model: PreTrainedModel, name: str, accelerator: Accele
         raise UserError(
             f"a process has {share} queries of a batch, which is not a multiple of microbatch ({recipe.microbatch})"
         )
-    if accelerator.distributed_type == DistributedType.FSDP and (recipe.tuning != "full" or not accelerator.is_fsdp2):
-        raise UserError("FSDP supports only `tuning: full` and fsdp_version 2; use another accelerate profile")
+    if accelerator.distributed_type == DistributedType.FSDP:
+        raise UserError(
+            "accelerate's FSDP is not used here; unset ACCELERATE_USE_FSDP, or choose another accelerate profile, and set "
+            f"{SHARDED}=true to shard the model"
+        )
 
 
 def write(
@@ -227,12 +243,14 @@ def write(
 
 
 @torch.no_grad()
-def check_merged(embed: Embedder, merged_model: PreTrainedModel) -> None:
-    """Raises UserError if the merged weights do not give the vectors of the adapted model."""
-    if embed.road == "packed":
-        use_packed(merged_model)
-    rows = torch.arange(min(8, len(embed.data))).numpy()
-    adapted, saved = (e(rows)[1] for e in (embed, embed.with_model(merged_model.to(embed.device))))
+def vector(model: torch.nn.Module, tokens: np.ndarray) -> torch.Tensor:
+    """The unit vector of one text: (d,)."""
+    ids = torch.from_numpy(tokens.astype(np.int64))[None]
+    return l2_normalize(model(input_ids=ids).last_hidden_state.mean(1))[0]
+
+
+def check_merged(adapted: torch.Tensor, saved: torch.Tensor) -> None:
+    """Raises UserError if a text's vectors by the adapted model and by the merged weights differ."""
     if not (worst := (adapted - saved).abs().max().item()) <= MERGE_TOLERANCE:
         raise UserError(
             f"merging the adapters changed the vectors by up to {worst:.1e} (allowed: {MERGE_TOLERANCE:.0e}); "

@@ -12,6 +12,7 @@ from torch.distributed.tensor import DTensor
 from retscale.common.progress import progress
 from retscale.common.terminal import say
 from retscale.errors import UserError
+from retscale.finetune import sharding
 from retscale.finetune.config import Recipe
 from retscale.finetune.data import Order
 from retscale.finetune.embed import Embedder
@@ -24,6 +25,7 @@ from retscale.model.device import to
 
 def train(
     accelerator: Accelerator,
+    sharded: bool,
     embed: Embedder,
     recipe: Recipe,
     order: Order,
@@ -33,25 +35,15 @@ def train(
     name: str,
     keep: Callable[[int, torch.nn.Module], None],
 ) -> torch.nn.Module:
-    """Train `embed.model` in place through all steps of `order`; returns it as accelerate has prepared it.
+    """Train `embed.model` in place through all steps of `order`; returns it, a copy of others' or `sharded`.
 
     microbatch: queries that are encoded together; see Gradient. folder: state and log.jsonl, from which training resumes.
     keep: called with (steps done, model) after each of the recipe's `keep` and after the last step.
     Raises UserError if it diverges, learns nothing, or receives SIGTERM; the newest state is kept.
     """
     steps, main = len(order.step_dataset), accelerator.is_main_process
-    weights = [p for p in embed.model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in weights if p.dim() >= 2], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in weights if p.dim() < 2], "weight_decay": 0.0},
-        ],
-        lr=recipe.lr, betas=recipe.betas, fused=True,
-    )  # fmt: skip
-    model, optimizer = accelerator.prepare(embed.model.to(accelerator.device).train(), optimizer)
-    gradient = Gradient(accelerator, embed.with_model(model), recipe, microbatch)
-    share = recipe.batch_queries // accelerator.num_processes
-    own_rows = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+    model, optimizer = prepared(accelerator, sharded, embed.model, recipe)
+    gradient = Gradient(accelerator, embed.with_model(model), recipe, microbatch, sharded)
     pool = {"own": 1, "microbatch": microbatch, "global": recipe.batch_queries}[recipe.negatives]
     chance = math.log(pool * (1 + recipe.n_negatives))
     log = Log(folder / "log.jsonl" if main else None, recipe.log_every, accelerator.device)
@@ -68,7 +60,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             loss, n_tokens, n_padding = gradient(
-                order.rows(step)[own_rows], lambda part: reseed(seed, step, accelerator.process_index, part)
+                order.rows(step), lambda part: reseed(seed, step, accelerator.process_index, part)
             )
             norm = accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
             counts = torch.tensor([n_tokens, n_padding, state.due(), state.stop_requested], dtype=torch.float64)
@@ -102,6 +94,30 @@ def train(
                     "run the same command again to resume"
                 )
     return model
+
+
+def prepared(
+    accelerator: Accelerator, sharded: bool, model: torch.nn.Module, recipe: Recipe
+) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+    """`model` on the device of each process, whole or sharded, and its optimizer.
+
+    The optimizer is made of the weights as they lie on the device: it would keep others alive.
+    """
+    if sharded:
+        dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+        sharding.shard(model, accelerator.device, dtype)
+    else:
+        model.to(accelerator.device)
+    model.train()
+    weights = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in weights if p.dim() >= 2], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in weights if p.dim() < 2], "weight_decay": 0.0},
+        ],
+        lr=recipe.lr, betas=recipe.betas, fused=True,
+    )  # fmt: skip
+    return (model, optimizer) if sharded else accelerator.prepare(model, optimizer)
 
 
 def reseed(seed: int, step: int, process: int, part: int) -> None:

@@ -55,17 +55,18 @@ def load_backbone(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
 
     As every model here it is meant for right-padded batches and keeps no cache.
     """
-    config = _config(folder)
-    if config.model_type in T5:
-        return _load(AutoModelForTextEncoding, config, folder, dtype)
-    if config.is_encoder_decoder:
-        raise UserError(
-            f"{folder} holds a {config.model_type}, an encoder-decoder; of these only the encoder half of "
-            f"{', '.join(sorted(T5))} can be used"
-        )
-    # A checkpoint of masked language modeling lacks the weights of a pooling layer, and nothing here reads its output.
-    pooler = "add_pooling_layer" in inspect.signature(MODEL_MAPPING.get(type(config), object).__init__).parameters
-    return _load(AutoModel, config, folder, dtype, **({"add_pooling_layer": False} if pooler else {}))
+    auto_class, config, options = _backbone(folder)
+    return _load(auto_class, config, folder, dtype, **options)
+
+
+def empty_backbone(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
+    """What `load_backbone` gives, on the meta device: no weights are read."""
+    auto_class, config, options = _backbone(folder)
+    attention = {"attn_implementation": "eager"} if config.model_type in EAGER_ONLY else {}
+    with torch.device("meta"):
+        model = auto_class.from_config(config, dtype=dtype, trust_remote_code=False, **attention, **options)
+    use_fused(model)
+    return model.eval()
 
 
 def load_causal_lm(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
@@ -139,6 +140,21 @@ def deterministic(seed: int, threads: Threads) -> None:
 def _config(folder: Path | str) -> PreTrainedConfig:
     with readable("model", _require_model_folder(folder)):
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+
+
+def _backbone(folder: Path | str) -> tuple[type, PreTrainedConfig, dict]:
+    """The class of transformers that makes the backbone in `folder`, its configuration and options."""
+    config = _config(folder)
+    if config.model_type in T5:
+        return AutoModelForTextEncoding, config, {}
+    if config.is_encoder_decoder:
+        raise UserError(
+            f"{folder} holds a {config.model_type}, an encoder-decoder; of these only the encoder half of "
+            f"{', '.join(sorted(T5))} can be used"
+        )
+    # A checkpoint of masked language modeling lacks the weights of a pooling layer, and nothing here reads its output.
+    pooler = "add_pooling_layer" in inspect.signature(MODEL_MAPPING.get(type(config), object).__init__).parameters
+    return AutoModel, config, {"add_pooling_layer": False} if pooler else {}
 
 
 def _load(
