@@ -240,14 +240,17 @@ def test_the_launcher_ends_what_does_not_end(monkeypatch, capfd, first):
 
 
 def test_the_command_for_every_size():
-    assert command(1, 1, False, True) == ("RETSCALE_PROCESSES=1 python")
-    assert command(1, 8, True, True).startswith("RETSCALE_PROCESSES=8 ACCELERATE_USE_FSDP=true FSDP_VERSION=2 ")
-    assert command(1, 8, True, True).endswith(" python -m retscale.finetune.launch --processes 8")
+    assert command(1, 1, False, True) == ("RETSCALE_PROCESSES=1 PYTORCH_ALLOC_CONF=expandable_segments:True python")
+    assert command(1, 8, True, True) == (
+        "RETSCALE_PROCESSES=8 PYTORCH_ALLOC_CONF=expandable_segments:True RETSCALE_SHARDED=true "
+        "python -m retscale.finetune.launch --processes 8"
+    )
     assert command(1, 2, False, False) == (
         "RETSCALE_PROCESSES=2 ACCELERATE_USE_CPU=true python -m retscale.finetune.launch --processes 2"
     )
     assert command(2, 4, False, True) == (
-        "RETSCALE_PROCESSES=8 srun --nodes=2 --ntasks=2 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 "
+        "RETSCALE_PROCESSES=8 PYTORCH_ALLOC_CONF=expandable_segments:True "
+        "srun --nodes=2 --ntasks=2 --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1 "
         'python -m retscale.finetune.launch --processes 4 --nodes 2 --address "$(hostname)" '
         "--port $((20000 + SLURM_JOB_ID % 12000))"
     )

@@ -39,7 +39,7 @@ def activations(model: nn.Module, dtype: torch.dtype, longest: int) -> tuple[flo
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in weights:
                 storages[storage.data_ptr()] = storage.nbytes()
-            return tensor
+            return tensor.detach()  # the tensor itself would keep its graph, and with it the model's weights, forever
 
         ids = torch.zeros(1, tokens, dtype=torch.long, device=device)
         with (
