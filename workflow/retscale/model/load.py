@@ -65,6 +65,7 @@ def empty_backbone(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
     attention = {"attn_implementation": "eager"} if config.model_type in EAGER_ONLY else {}
     with torch.device("meta"):
         model = auto_class.from_config(config, dtype=dtype, trust_remote_code=False, **attention, **options)
+    model.config.use_cache = False
     use_fused(model)
     return model.eval()
 
