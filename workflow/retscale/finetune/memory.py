@@ -2,113 +2,119 @@
 
 import os
 import resource
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from retscale.common import machine
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.finetune.data import Order
 from retscale.finetune.embed import Embedder
+from retscale.finetune.footprint import USABLE, Footprint, microbatches
+from retscale.model.params import count_params
 
 SAMPLED_STEPS = 20
 ADVICE = (
     "lower `microbatch`, set `gradient_checkpointing: true`, use `tuning: lora`, or give it more GPUs in the profile's "
     "site.yaml"
 )
-USABLE = 0.9  # fraction of a device's memory; the rest goes to fragmentation and to what no formula covers
+# On a CPU glibc's heap keeps holes where activations lay, more if a step has several parts: bytes of memory for each byte
+# of activations, measured. To give every hole back would cost 40% more time.
+HEAP = {"one part": 1.4, "several": 1.7}
 
 
-def activations(model: nn.Module, dtype: torch.dtype, longest: int) -> tuple[float, float]:
-    """Bytes that a forward keeps for its backward: (whatever the text, for each token), measured on a text of `longest`
-    tokens and one of a quarter of that.
+class _Shapes(FakeTensorMode):
+    """Tensors without contents: what a model reads from its data is taken for zero, which says that nothing is padded."""
 
-    Nothing but the shapes matters, so it runs where the model is, in the dtype that it will compute in; gradient
-    checkpointing must not be on yet.
+    def dispatch(self, func: OpOverload, types: Sequence[type], args: Sequence = (), kwargs: Mapping | None = None):
+        if func is torch.ops.aten._local_scalar_dense.default:
+            return 0
+        return super().dispatch(func, types, args, kwargs)
+
+
+def per_token(model: nn.Module, dtype: torch.dtype, longest: int) -> float:
+    """Bytes that a forward in `dtype` keeps for its backward, for each token of a text of `longest` tokens.
+
+    Only shapes are computed, so it takes neither memory nor the time of a forward, and the model may lie anywhere;
+    gradient checkpointing must not be on yet.
     """
-    device = next(model.parameters()).device
-    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     sizes = []
-    for tokens in (longest // 4, longest):
-        storages: dict[int, int] = {}
+    with _Shapes():
+        tensors = {
+            name: torch.empty(t.shape, dtype=t.dtype, device="cpu").requires_grad_(t.requires_grad)
+            for name, t in [*model.named_parameters(), *model.named_buffers()]
+        }
+        weights = {t.untyped_storage()._cdata for t in tensors.values()}
+        for tokens in (longest // 4, longest):
+            kept: dict[int, torch.UntypedStorage] = {}
 
-        def pack(tensor: torch.Tensor) -> torch.Tensor:
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in weights:
-                storages[storage.data_ptr()] = storage.nbytes()
-            return tensor.detach()  # the tensor itself would keep its graph, and with it the model's weights, forever
+            def pack(tensor: torch.Tensor) -> torch.Tensor:
+                storage = tensor.untyped_storage()
+                if storage._cdata not in weights:
+                    kept[storage._cdata] = storage  # held, so that no address is used twice
+                return tensor
 
-        ids = torch.zeros(1, tokens, dtype=torch.long, device=device)
-        with (
-            torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
-            torch.autocast(device.type, dtype, enabled=dtype != torch.float32),
-        ):
-            hidden = model(input_ids=ids).last_hidden_state  # held, so that no storage is used twice
-            sizes.append(sum(storages.values()) + hidden.untyped_storage().nbytes())
-        del hidden
-    slope = (sizes[1] - sizes[0]) / (longest - longest // 4)
-    return max(0.0, sizes[1] - slope * longest), slope
+            with (
+                torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+                torch.autocast("cpu", dtype, enabled=dtype != torch.float32),
+            ):
+                ids = torch.zeros(1, tokens, dtype=torch.long)
+                hidden = torch.func.functional_call(model, tensors, (), {"input_ids": ids}).last_hidden_state
+            pack(hidden)
+            sizes.append(sum(storage.nbytes() for storage in kept.values()))
+    return (sizes[1] - sizes[0]) / (longest - longest // 4)
 
 
-def predicted(
-    model: nn.Module,
-    fixed: float,
-    per_token: float,
-    microbatch_tokens: int,
-    forward_tokens: int,
-    checkpointing: bool,
-    shards: int = 1,
-) -> int:
-    """Bytes at the peak of a step.
-
-    Weights, gradients and both moments of AdamW (4 bytes each; the last three of what is trained), divided by `shards`
-    processes, and the activations of a micro-batch of `microbatch_tokens`. With checkpointing only each layer's input
-    is kept, and one layer at a time has its activations for one forward of `forward_tokens`.
-    """
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    if checkpointing:
-        layers, width = model.config.num_hidden_layers, model.config.hidden_size
-        activation_bytes = 4 * layers * width * microbatch_tokens + per_token * forward_tokens / layers
-    else:
-        activation_bytes = per_token * microbatch_tokens
-    return round((weights + 12 * trained) / shards + fixed + activation_bytes)
+def footprint(model: nn.Module, dtype: torch.dtype, longest: int) -> Footprint:
+    """Of a model as it will be trained, which computes in `dtype` and reads texts of at most `longest` tokens."""
+    parameters, config = list(model.parameters()), model.config
+    count = count_params(model)
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    return Footprint(
+        total=count["total"],
+        weights=sum(p.numel() * p.element_size() for p in parameters),
+        trained=sum(p.numel() for p in parameters if p.requires_grad),
+        cast=sum(p.numel() for p in parameters if p.dim() >= 2 and p.dtype != dtype and id(p) not in tables),
+        compute=dtype.itemsize,
+        layers=config.num_hidden_layers,
+        width=config.hidden_size,
+        embeddings=count["total"] - count["non_embedding"],
+        per_token=per_token(model, dtype, longest),
+    )
 
 
 def fit(
     embed: Embedder, recipe: Recipe, order: Order, processes: int, dtype: torch.dtype, shards: int
-) -> tuple[int, int]:
-    """Queries that a process encodes at once, and the bytes that it then needs at the peak.
+) -> tuple[int, int, bool]:
+    """How many queries a process encodes at once, the bytes that it then needs at the peak, and whether with gradient
+    checkpointing.
 
-    The recipe's `microbatch`, or where it leaves that open and the result does not depend on it, the largest part of a
-    process's share of a batch that this device's memory holds. UserError if even that is too much.
+    The recipe's `microbatch`, or where it leaves that open and the result does not depend on it, the largest part of
+    its share of a batch that this device's memory holds; with checkpointing where the recipe wants it, or where nothing
+    fits without. UserError if even that is too much.
     """
-    fixed, per_token = activations(embed.model, dtype, max(recipe.prompt.query_length, recipe.prompt.passage_length))
-    share = recipe.batch_queries // processes
-    parts = [m for m in range(share, 0, -1) if share % m == 0]
-    sizes = parts if adjustable(recipe) else [recipe.microbatch or share]
+    longest = max(recipe.prompt.query_length, recipe.prompt.passage_length)
+    needed = footprint(embed.model, dtype, longest)
     steps = sampled(order)
     available = device_memory(embed.device)
-    for microbatch in sizes:
-        microbatch_tokens = max(embed.padded(order.rows(step)[:microbatch]) for step in steps)
-        forward_tokens = min(microbatch_tokens, embed.budget)
-        required = predicted(
-            embed.model, fixed, per_token, microbatch_tokens, forward_tokens, recipe.gradient_checkpointing, shards
-        )
-        if required <= USABLE * available:
-            return microbatch, required
+    for checkpointing in (False, True)[recipe.gradient_checkpointing :]:
+        for microbatch in microbatches(recipe, processes):
+            tokens = max(embed.padded(order.rows(step)[:microbatch]) for step in steps)
+            one_part = microbatch * processes == recipe.batch_queries
+            required = on(embed.device, needed, one_part).peak(tokens, min(tokens, embed.budget), checkpointing, shards)
+            if required <= USABLE * available:
+                return microbatch, required, checkpointing
     raise UserError(
         f"training needs about {required / 2**30:.1f} GiB with {microbatch} queries at once, and this "
         f"{embed.device.type} has {available / 2**30:.1f}; {ADVICE}"
     )
-
-
-def adjustable(recipe: Recipe) -> bool:
-    """Whether the recipe leaves the micro-batch open and the result does not depend on it."""
-    return recipe.microbatch is None and recipe.negatives != "microbatch"
 
 
 def sampled(order: Order) -> list[int]:

@@ -14,6 +14,7 @@ from retscale.finetune import memory
 from retscale.finetune.config import Recipe
 from retscale.finetune.data import Order
 from retscale.finetune.embed import Embedder
+from retscale.finetune.footprint import adjustable
 
 # In the words of CUDA and of torch's allocators.
 WORDS = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -37,7 +38,7 @@ def limited(accelerator: Accelerator, recipe: Recipe, microbatch: int, folder: P
     """The micro-batch, no larger than an earlier try has noted in `folder`, and the same in all processes."""
     share = recipe.batch_queries // accelerator.num_processes
     note = folder / LIMIT
-    if memory.adjustable(recipe) and note.is_file():
+    if adjustable(recipe) and note.is_file():
         most = min(microbatch, int(note.read_text()))
         microbatch = max(part for part in range(1, most + 1) if share % part == 0)
     return _least(accelerator, microbatch)
@@ -59,7 +60,7 @@ def rehearsed(
         rows = max((order.rows(step)[own][:microbatch] for step in steps), key=embed.padded)
         if _least(accelerator, int(_fits(accelerator, embed, rows))):
             return microbatch
-        half = smaller(share, microbatch) if memory.adjustable(recipe) else 0
+        half = smaller(share, microbatch) if adjustable(recipe) else 0
         if not half:
             raise UserError(_too_large(embed.device, microbatch))
         if accelerator.is_main_process:
@@ -95,7 +96,7 @@ def explained(recipe: Recipe, processes: int, device: torch.device, microbatch: 
     except (RuntimeError, MemoryError) as error:
         if not exhausted(error):
             raise
-        half = smaller(recipe.batch_queries // processes, microbatch) if memory.adjustable(recipe) else 0
+        half = smaller(recipe.batch_queries // processes, microbatch) if adjustable(recipe) else 0
         if not half:
             raise UserError(_too_large(device, microbatch)) from None
         (folder / LIMIT).write_text(str(half))

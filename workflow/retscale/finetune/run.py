@@ -97,8 +97,6 @@ def tune(
     device = accelerator.device
     longest = max(recipe.prompt.query_length, recipe.prompt.passage_length)
     layout = road(base.config, device.type != "cpu", precision == torch.bfloat16, longest, training=True)
-    if layout == "packed":
-        use_packed(base)
     embed = Embedder(
         model,
         data,
@@ -110,14 +108,16 @@ def tune(
         road=layout,
     )
     shards = accelerator.num_processes if sharded else 1
-    fitted = [None, None]
+    fitted = [None] * 3
     if accelerator.is_main_process or not sharded:
         fitted = list(memory.fit(embed, recipe, order, accelerator.num_processes, precision, shards))
-    micro, bytes_needed = broadcast_object_list(fitted) if sharded else fitted
+    micro, bytes_needed, checkpointing = broadcast_object_list(fitted) if sharded else fitted
     micro = rehearsal.limited(accelerator, recipe, micro, state)
+    if layout == "packed":
+        use_packed(base)
     if accelerator.is_main_process:
         say(f"fine-tune {card.id}: {bytes_needed / 2**30:.2f} GiB predicted, {micro} queries at once")
-    if recipe.gradient_checkpointing:
+    if checkpointing:
         base.activation_checkpointing_enable({"use_reentrant": False})
 
     def keep(step: int, trained: torch.nn.Module) -> None:
@@ -147,6 +147,7 @@ def tune(
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
         "microbatch": micro,
+        "gradient_checkpointing": checkpointing,
         "peak_memory": {"predicted": bytes_needed, "measured": peak.bytes()},
         "pairs_unseen": order.unseen(),
         **data.counts,
