@@ -11,8 +11,12 @@ from retscale.cluster import check, lines, script, show, slurm
 from retscale.cluster import site as sites
 from retscale.cluster.needs import Needs, needs
 from retscale.cluster.resources import resources
+from retscale.cluster.way import Training
 from retscale.errors import UserError
+from retscale.finetune.config import Recipe
 from retscale.plan.costs import Costs
+from retscale.plan.estimate import Cost
+from retscale.plan.shapes import shape
 from retscale.study import load
 
 SITE = sites.read(Path("profiles/slurm/site.yaml"))
@@ -27,34 +31,8 @@ def costs():
     return Costs(load.study(Path("config/open-ladders.yaml")), Path("results/none"))
 
 
-def training(n_params: float, tuning_bytes: int = 18, divisible: bool = True, **more) -> Needs:
-    return Needs(
-        "finetune", uses_gpu=True, gpu_gb=tuning_bytes * n_params / 1e9, gpu_headroom=0.2, divisible=divisible, **more
-    )
-
-
-@pytest.mark.parametrize(
-    "checkpoint, gpus, sharded", [("pythia-160m", 1, False), ("olmo-2-7b", 4, True), ("cerebras-gpt-13b", 4, True)]
-)
-def test_gpus_of_a_training_follow_from_its_size(costs, checkpoint, gpus, sharded):
-    given = resources(needs(costs, "finetune", (checkpoint, "portes2025")), SITE)
-    assert (given.nodes, given.gpus, given.sharded, given.too_few_gpus) == (1, gpus, sharded, False)
-    assert given.partition == "gpu" and given.cores == 8 * gpus
-
-
-def test_a_model_too_large_for_a_node_takes_whole_nodes():
-    two = site(gpu=SITE.gpu.model_copy(update={"nodes": 2}))
-    given = resources(training(32e9), two)
-    assert (given.nodes, given.gpus, given.too_few_gpus) == (2, 8, False)
-    assert resources(training(32e9), SITE).too_few_gpus
-
-
-def test_what_cannot_be_sharded_gets_one_gpu_and_is_named():
-    parts = [(need, resources(need, SITE)) for need in [training(13e9, 6, divisible=False, size="13B")]]
-    assert parts[0][1].gpus == 1
-    assert show.unfit(parts, SITE) == [
-        "finetune 13B needs about 78 GB of GPU memory, but 1 x 1 GPUs of 80 GB have less"
-    ]
+def training(n_params: int, recipe: Recipe = Recipe(), **more) -> Needs:
+    return Needs("finetune", uses_gpu=True, training=Training(shape(n_params), recipe), n_params=n_params, **more)
 
 
 def test_an_evaluation_of_a_huge_corpus_gets_a_gpu_and_memory(costs):
@@ -68,30 +46,41 @@ def test_each_try_gets_more_up_to_what_a_node_has():
     need = Needs("mine", memory_gb=40)
     tries = [resources(need, SITE, attempt) for attempt in (1, 2, 3)]
     assert [given.memory_mb for given in tries] == [40_000, 80_000, 120_000]
-    assert [given.minutes for given in tries] == [240, 480, 720]
+    assert [round(given.minutes / 240, 1) for given in tries] == [1, 2, 3]
     assert resources(need, site(cpu=SITE.cpu.model_copy(update={"hours": 5})), 2).minutes == 300
 
 
 def test_without_gpus_everything_runs_on_cpus():
-    given = resources(training(1e9), site(gpu=None))
+    given = resources(training(1_000_000_000), site(gpu=None))
     assert (given.gpus, given.nodes, given.partition) == (0, 1, "cpu")
+    assert 24_000 < given.memory_mb < 60_000 and not given.impossible  # 16 bytes a parameter, and 8 to read and write
 
 
 def test_a_site_overrides_by_stage_and_size():
     stages = {"finetune": {"7B": sites.Override(gpus=8, hours=3), "all": sites.Override(memory_gb=99, hours=1)}}
-    given = resources(training(7e9, size="7B"), site(stages=stages))
+    given = resources(training(6_738_415_616, size="7B"), site(stages=stages))
     assert (given.gpus, given.memory_mb, given.minutes) == (8, 99_000, 180)
-    assert resources(training(7e9, size="13B"), site(stages=stages)).minutes == 60
+    assert resources(training(6_738_415_616, size="13B"), site(stages=stages)).minutes == 60
+
+
+def test_gpus_of_the_site_file_must_divide_the_batch_and_hold_the_model():
+    def line(total: int, **given) -> str:
+        stages = {"finetune": {"all": sites.Override(**given)}}
+        return resources(training(total), site(stages=stages)).impossible
+
+    assert line(162_322_944, gpus=3) == "64 queries of a batch cannot be divided among 3 GPUs; change gpus in stages"
+    assert "does not fit 1 x 2 GPUs of 80 GB; give it gpu.nodes or stages" in line(12_853_386_240, gpus=2)
+    assert line(12_853_386_240, gpus=8) == ""
 
 
 def test_unknown_sizes_are_unknown_hours_not_none():
-    assert resources(Needs("evaluate", uses_gpu=True, flops=None), SITE).minutes == 480
+    assert resources(Needs("evaluate", uses_gpu=True, costs=(Cost(flops=None),)), SITE).minutes == 480
 
 
 def test_the_table_of_a_plan_joins_sizes_that_get_as_many_gpus(costs):
     rows = show.table(show.allotted(costs, SITE))
     assert any(re.match(r"finetune 14M to 2\.8B +74 +gpu +1 +1 +8 ", row) for row in rows)
-    assert any(re.match(r"finetune 32B +4 +gpu +1 +8 ", row) for row in rows)
+    assert any(re.match(r"finetune 32B +4 +gpu +2 +8 ", row) for row in rows)
 
 
 SINFO = """\

@@ -148,9 +148,11 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: retscale plan config/portes2025.yaml --gpu a100 --utilisation 0.4",
     )
     plan.add_argument("study", type=Path)
-    plan.add_argument("--gpu", default="h100", help="a GPU of config/catalog/sizes.yaml (default: h100)")
     plan.add_argument(
-        "--utilisation", type=float, default=0.45, help="the fraction of its peak that is reached (default: 0.45)"
+        "--gpu", default="h100", help="a GPU of config/catalog/sizes.yaml, or cpu, which is one core (default: h100)"
+    )
+    plan.add_argument(
+        "--utilisation", type=float, help="the fraction of its peak that is reached (default: by stage and size)"
     )
     plan.add_argument("--profile", help="show what each job gets by this profile, such as slurm or workstation")
     status = commands.add_parser(

@@ -8,6 +8,7 @@ from snakemake.logging import logger
 from retscale.cluster import gpus
 from retscale.cluster import launch as launcher
 from retscale.cluster import resources as cluster
+from retscale.cluster import show
 from retscale.cluster import site as sites
 from retscale.cluster import workstation
 from retscale.cluster.needs import needs
@@ -28,6 +29,9 @@ if on_workstation:
             workflow.register_resource(name, limit)
 
 costs = Costs(study, Path(out))
+# Before the first job, and not once more in each of them.
+if site and workflow.is_main_process and (too_large := show.unfit(show.allotted(costs, site))):
+    raise WorkflowError("\n".join(f"{site_file.raw}: {line}" for line in too_large))
 LAUNCH_HERE = launcher.command(1, 1, False, False)
 
 

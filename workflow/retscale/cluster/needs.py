@@ -1,21 +1,21 @@
-"""What a job needs, whatever the cluster: memory, GPU memory, work."""
+"""What a job needs, whatever the cluster: memory, GPU memory, work, and of a training what decides the rest."""
 
 from dataclasses import dataclass
 
+from retscale.cluster.way import Training
 from retscale.plan.costs import Costs, text_bytes
-from retscale.plan.estimate import Corpus, product, total
+from retscale.plan.estimate import Corpus, Cost
+from retscale.plan.shapes import shape
 
 GB = 1e9
 
 # Memory of a job beside its data, in GB: Snakemake, Python, and torch where a stage computes with it.
-PROCESS_GB = {"finetune": 3.0, "evaluate": 3.0, "icl": 3.0, "checkpoint": 3.0, "mine": 3.0, "leakage": 2.0, "text": 2.0}
+PROCESS_GB = {"evaluate": 3.0, "icl": 3.0, "checkpoint": 3.0, "mine": 3.0, "leakage": 2.0, "text": 2.0}
 # Bytes of memory per byte of text that a stage reads: tables of strings, and indices of their words.
 TEXT_FACTOR = {"pairs": 20, "mine": 20, "task": 10, "leakage": 4, "finetune": 8, "evaluate": 4}
-# Bytes of memory per parameter: float32 weights, and what is loaded or written beside them.
-WEIGHT_FACTOR = {"checkpoint": 8, "finetune": 6, "evaluate": 6, "icl": 6}
-# Bytes of GPU memory per parameter at the peak of a training: weights, gradients and two moments in float32, and a copy
-# of the weights in bfloat16; of a model of which little is trained, the weights and that copy.
-TUNING_BYTES = {"full": 18, "lora": 6, "bitfit": 6}
+# Bytes of memory per parameter: weights, and what is loaded or written beside them. A checkpoint is only counted, in
+# bfloat16 and file after file; way.py says what a training takes.
+WEIGHT_FACTOR = {"checkpoint": 3, "evaluate": 6, "icl": 6}
 
 # What is assumed where the catalog does not know; the data sets and tasks of the large studies are known.
 UNKNOWN_PARAMS = 1_000_000_000
@@ -24,21 +24,19 @@ UNKNOWN_TEXT_BYTES = 0.1 * GB
 
 @dataclass(frozen=True)
 class Needs:
-    """`memory_gb` is of the host, whatever the processes; each process needs `process_gb` more.
+    """`memory_gb` is of the host. A job that uses a GPU has one, with `gpu_gb`, or `training`: as many as way.py says.
 
-    `gpu_gb` may be divided among GPUs if `divisible`; the fraction `gpu_headroom` of each is for activations.
-    `flops` None: unknown.
+    `n_params`: that its model multiplies; `costs`: for the hours on any device, also without them unknown.
     """
 
     stage: str
     size: str = ""
     uses_gpu: bool = False
     memory_gb: float = 2.0
-    process_gb: float = 0.0
     gpu_gb: float = 0.0
-    gpu_headroom: float = 0.1
-    divisible: bool = False
-    flops: float | None = 0.0
+    training: Training | None = None
+    n_params: float | None = None
+    costs: tuple[Cost, ...] = ()
 
 
 def needs(costs: Costs, stage: str, name: tuple[str, ...]) -> Needs:
@@ -46,30 +44,19 @@ def needs(costs: Costs, stage: str, name: tuple[str, ...]) -> Needs:
     study = costs.study
     checkpoint = study.checkpoints.get(name[0]) if name else None
     n_params = (checkpoint and costs.params[name[0]].total) or UNKNOWN_PARAMS
-    parts = costs.parts(stage, name)
-    flops = total(part.flops for part in parts)
-    weights_gb = WEIGHT_FACTOR.get(stage, 0) * n_params / GB
     text_gb = TEXT_FACTOR.get(stage, 0) * sum(map(_bytes, _texts(costs, stage, name))) / GB
-    base_gb = PROCESS_GB.get(stage, 1.0)
-    common = {
-        "stage": stage,
-        "size": checkpoint.size if checkpoint else "",
-        "flops": None if flops.unknown else flops.known,
-    }
-    if stage == "finetune":
-        tuning = study.recipes[name[1]].tuning
-        return Needs(
-            **common,
-            uses_gpu=True,
-            memory_gb=1.0 + text_gb + product(4, n_params) / GB,  # all weights come together once, to be written
-            process_gb=base_gb + weights_gb,
-            gpu_gb=TUNING_BYTES[tuning] * n_params / GB,
-            gpu_headroom=0.2,
-            divisible=tuning == "full",
-        )
-    uses_gpu = stage in ("evaluate", "icl") or (stage == "mine" and bool(study.file.mine.encoders()))
-    gpu_gb = 2 * n_params / GB if uses_gpu else 0.0
-    return Needs(**common, uses_gpu=uses_gpu, memory_gb=1.0 + text_gb, process_gb=base_gb + weights_gb, gpu_gb=gpu_gb)
+    memory_gb = 1.0 + text_gb + PROCESS_GB.get(stage, 1.0) + WEIGHT_FACTOR.get(stage, 0) * n_params / GB
+    uses_gpu = stage in ("finetune", "evaluate", "icl") or (stage == "mine" and bool(study.file.mine.encoders()))
+    return Needs(
+        stage,
+        size=checkpoint.size if checkpoint else "",
+        uses_gpu=uses_gpu,
+        memory_gb=memory_gb,
+        gpu_gb=2 * n_params / GB if uses_gpu and stage != "finetune" else 0.0,
+        training=Training(shape(n_params), study.recipes[name[1]]) if stage == "finetune" else None,
+        n_params=costs.params[name[0]].non_embedding if checkpoint else None,
+        costs=tuple(costs.parts(stage, name)),
+    )
 
 
 def _texts(costs: Costs, stage: str, name: tuple[str, ...]) -> list[Corpus]:

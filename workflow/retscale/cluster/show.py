@@ -42,24 +42,37 @@ def table(parts: Allotted) -> list[str]:
     return formatting.table(["stage", "jobs", "partition", "nodes", "GPUs", "cores", "GB", "hours"], rows)
 
 
-def unfit(parts: Allotted, site: Site) -> list[str]:
-    """The stages and sizes that by the estimate need more than the site file says there is."""
-    lines: dict[tuple[str, str], str] = {}
+def trainings(parts: Allotted) -> list[str]:
+    """One row for the trainings of a size and recipe: what each gets, and what is expected of it."""
+    rows = {}
     for need, given in parts:
-        nodes = site.gpu if given.gpus and site.gpu else site.cpu
-        memory_gb = need.memory_gb + max(1, given.gpus) * need.process_gb
-        if site.gpu and given.too_few_gpus:
-            where = f"{given.nodes} x {given.gpus} GPUs of {site.gpu.gpu_memory_gb:g} GB have less"
-            lines[need.stage, need.size] = f"needs about {need.gpu_gb:.0f} GB of GPU memory, but {where}"
-        elif given.too_little_memory:
-            lines[need.stage, need.size] = (
-                f"needs about {memory_gb:.0f} GB of memory, but a node has {nodes.memory_gb:g}"
-            )
+        if need.training and given.way:
+            found, shape = given.way, need.training.shape
+            row = [
+                f"{formatting.short(shape.total)}{'' if shape.known else ' (shape assumed)'}",
+                need.training.recipe.tuning,
+                f"{found.nodes} x {found.gpus}",
+                "yes" if found.sharded else "no",
+                f"{found.microbatch}{' (checkpointed)' if found.checkpointing else ''}",
+                f"{found.gpu_gb:.0f}",
+                f"{given.memory_mb / 1000:.0f}",
+                "?" if given.hours is None else formatting.hours(given.hours),
+                formatting.hours(given.minutes / 60),
+            ]
+            rows[shape.total, tuple(row)] = row
+    head = ["parameters", "tuning", "nodes x GPUs", "sharded", "queries at once", "GB of a GPU", "GB of a node"]
+    ordered = [rows[key] for key in sorted(rows)]
+    return formatting.table([*head, "hours", "asked for"], ordered) if rows else []
+
+
+def unfit(parts: Allotted) -> list[str]:
+    """The stages and sizes that by the estimate need more than the site file says there is."""
+    lines = {(need.stage, need.size): given.impossible for need, given in parts if given.impossible}
     return [f"{stage} {size}".rstrip() + f" {line}" for (stage, size), line in lines.items()]
 
 
 def _sizes(parts: Iterable[Needs]) -> str:
     """Of the checkpoints: `70M`, or `14M to 2.8B`."""
-    by_params = sorted({(part.process_gb, part.size) for part in parts})
+    by_params = sorted({(part.n_params or 0, part.size) for part in parts})
     names = list(dict.fromkeys(size for _, size in by_params))
     return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"

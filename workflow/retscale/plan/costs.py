@@ -24,6 +24,7 @@ from retscale.plan.estimate import (
     training_tokens,
 )
 from retscale.plan.jobs import Job
+from retscale.plan.shapes import shape
 from retscale.plan.sizes import catalog_sizes, of_icl, of_pairs, of_task, read
 from retscale.study.study import Study
 
@@ -72,7 +73,13 @@ class Costs:
         if source.kind == "pretrain":
             non_embedding = 12 * source.layers * source.hidden_size**2
             return Params(non_embedding + self.study.text.vocab_size * source.hidden_size, non_embedding)
-        return Params(checkpoint.n_params, checkpoint.n_params)
+        known = shape(checkpoint.n_params) if checkpoint.n_params else None
+        return Params(checkpoint.n_params, known and known.non_embedding)
+
+    def multiplied(self, job: Job) -> float | None:
+        """The parameters that a job's model multiplies with each token, which decide how much of a peak it reaches."""
+        params = self.params.get(job.name[0]) if job.name else None
+        return params.non_embedding if params else None
 
     def of(self, job: Job) -> list[Cost]:
         return self.parts(job.stage, job.name)

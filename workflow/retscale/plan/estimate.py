@@ -62,21 +62,14 @@ class Sum:
     unknown: int = 0
 
 
-@dataclass(frozen=True)
-class Gpu:
-    """`peak`: FLOP/s in dense bf16; `utilization`: the share of it that the model's own FLOPs reach."""
-
-    name: str
-    peak: float
-    utilization: float
-
-    def hours(self, flops: float | None) -> float | None:
-        return product(flops, 1 / (self.peak * self.utilization * 3600))
-
-
 def total(values: Iterable[float | None]) -> Sum:
     values = list(values)
     return Sum(sum(value for value in values if value is not None), values.count(None))
+
+
+def added(sums: Iterable[Sum]) -> Sum:
+    sums = list(sums)
+    return Sum(sum(part.known for part in sums), sum(part.unknown for part in sums))
 
 
 def disk(costs: Iterable[Cost]) -> Sum:
@@ -129,12 +122,12 @@ def prompt_tokens(prompts: Prompts, shots: int, limit: int, characters_per_token
 
 
 FORMULA = """\
-GPU-hours = FLOPs / (peak x utilization x 3600 s)
+hours     = a floor for each job + FLOPs / (peak x share reached), by stage and size as config/catalog/sizes.yaml states
+            and, once jobs of that stage and size are done, as those took
 FLOPs     = 6 N tokens (all weights trained), 4 N tokens (LoRA, biases), 2 N tokens (encoding), 6 N tokens (pretraining)
 tokens    = pairs x epochs x (query + (1 + negatives) x passage); queries + documents, a shared corpus once;
             in-context items x ((shots + 1) x item + the other choices)
 a text    = its mean number of characters / {characters_per_token}, at most the length at which it is cut
 N         = parameters without embeddings if a card or a shape gives them, else all that the catalog states;
             all of them for pretraining and in-context tasks
-Each errs on the high side, except for attention (about 1% at 128 tokens). Time to read, tokenize and search is not
-included, and generated answers reach a far smaller fraction of the peak."""
+Attention is left out (about 1% at 128 tokens). The shares reached by GPUs are estimates; none was measured."""

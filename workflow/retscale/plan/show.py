@@ -12,10 +12,12 @@ from retscale.common.terminal import answer
 from retscale.errors import UserError
 from retscale.plan import formatting
 from retscale.plan.costs import Costs
-from retscale.plan.estimate import FORMULA, STATE_BYTES, VECTOR_BYTES, Cost, Gpu, disk, total
+from retscale.plan.estimate import FORMULA, STATE_BYTES, VECTOR_BYTES, added, disk, total
 from retscale.plan.jobs import Job, done, jobs
 from retscale.plan.needs import downloads, gated, missing
 from retscale.plan.sizes import catalog_sizes
+from retscale.plan.times import Device
+from retscale.plan.work import Work
 from retscale.study import load
 from retscale.study.study import Study
 
@@ -24,10 +26,10 @@ GPU_STAGES = ("checkpoint", "finetune", "evaluate", "icl")  # stages that use a 
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the plan of a study; raises UserError that says what is wrong with it."""
-    gpu = find_gpu(arguments.gpu, arguments.utilisation)
+    device = find_device(arguments.gpu, arguments.utilisation)
     study = load.study(arguments.study)
     results = paths.folder(study.name)
-    lines = [f"{arguments.study}: {study.file.title}", "", *plan(study, results, gpu)]
+    lines = [f"{arguments.study}: {study.file.title}", "", *plan(study, results, paths.logs(study.name), device)]
     if arguments.profile:
         lines += on_cluster(Costs(study, results), sites.of_profile(arguments.profile))
     for line in lines:
@@ -40,32 +42,42 @@ def on_cluster(costs: Costs, site_file: Path) -> list[str]:
     site = sites.read(site_file)
     parts = show.allotted(costs, site)
     head = ["", f"on the cluster of {site_file}: the most that a job gets in its first try, of each node"]
-    return [*head, *show.table(parts), *(f"too large: {line}" for line in show.unfit(parts, site))]
+    trainings = show.trainings(parts)
+    if trainings:
+        trainings = ["", "trainings there: what each gets, the hours expected, and those asked for", *trainings]
+    return [*head, *show.table(parts), *trainings, *(f"no way: {line}" for line in show.unfit(parts))]
 
 
-def find_gpu(name: str, utilization: float) -> Gpu:
+def find_device(name: str, share: float | None) -> Device:
     known = catalog_sizes()["gpus"]
     if name not in known:
         raise UserError(f"--gpu: unknown {name!r}{hint(name, known)}")
-    if not 0 < utilization <= 1:
-        raise UserError(f"--utilisation must be above 0 and at most 1, found {utilization:g}")
-    return Gpu(name, known[name], utilization)
+    if share is not None and not 0 < share <= 1:
+        raise UserError(f"--utilisation must be above 0 and at most 1, found {share:g}")
+    return Device(name, known[name], share)
 
 
-def plan(study: Study, results: Path, gpu: Gpu) -> list[str]:
+def plan(study: Study, results: Path, logs: Path, device: Device) -> list[str]:
     """The whole answer, line by line."""
     all_jobs, costs = jobs(study), Costs(study, results)
     done_numbers = done(all_jobs, results)
+    finished = [job for number, job in enumerate(all_jobs) if number in done_numbers]
     remaining = [job for number, job in enumerate(all_jobs) if number not in done_numbers]
+    work = Work(costs, device, finished, logs)
+    hours = "core-minutes" if device.is_cpu else "GPU-hours"
+    share = "" if device.share is None else f" at {device.share:.0%}"
     lines = [
-        f"Tokens, FLOPs, GPU-hours and disk of the jobs still to do, on {gpu.name} ({gpu.peak:.4g} FLOP/s, dense bf16)",
-        f"at {gpu.utilization:.0%}. `7 ?`: seven parts are unknown and not in the sum; they are listed below.",
+        f"Tokens, FLOPs, {hours} and disk of the jobs still to do, on {device.name} ({device.peak:.4g} FLOP/s{share}).",
+        "`7 ?`: seven parts are unknown and not in the sum; they are listed below.",
     ]
     lines += formatting.table(
-        ["stage", "jobs", "done", "tokens", "FLOPs", "GPU-hours", "disk"], stages(all_jobs, remaining, costs, gpu)
+        ["stage", "jobs", "done", "tokens", "FLOPs", hours, "disk"], stages(all_jobs, remaining, work)
     )
-    lines += ["", "GPU-hours of each checkpoint, done or not:"]
-    lines += formatting.table(["size", "checkpoints", "parameters", *GPU_STAGES], ladder(all_jobs, costs, gpu))
+    lines += ["", f"{hours} of each checkpoint, done or not:"]
+    lines += formatting.table(["size", "checkpoints", "parameters", *GPU_STAGES], ladder(all_jobs, work))
+    if work.factors:
+        lines += ["", "taken / estimated, of jobs that are done; what is left of their kind is scaled by it:"]
+        lines += [f"  {' '.join(key).rstrip()} {factor:.2f}" for key, factor in work.factors.items()]
     for name, entries in {
         "downloads": downloads(study, remaining, costs),
         "disk while they run": running(remaining, costs),
@@ -78,45 +90,47 @@ def plan(study: Study, results: Path, gpu: Gpu) -> list[str]:
     return lines
 
 
-def stages(all_jobs: list[Job], remaining: list[Job], costs: Costs, gpu: Gpu) -> list[list[str]]:
+def stages(all_jobs: list[Job], remaining: list[Job], work: Work) -> list[list[str]]:
     """One row per stage, in the order of the work, and their sum."""
-    count, to_do = (Counter(job.stage for job in group) for group in (all_jobs, remaining))
-    by_stage: dict[str, list[Cost]] = {stage: [] for stage in count}
+    count = Counter(job.stage for job in all_jobs)
+    by_stage: dict[str, list[Job]] = {stage: [] for stage in count}
     for job in remaining:
-        by_stage[job.stage] += costs.of(job)
-    rows = [row(stage, count[stage], to_do[stage], parts, gpu) for stage, parts in by_stage.items()]
-    return [
-        *rows,
-        row("total", len(all_jobs), len(remaining), [cost for parts in by_stage.values() for cost in parts], gpu),
-    ]
+        by_stage[job.stage].append(job)
+    rows = [row(stage, count[stage], to_do, work) for stage, to_do in by_stage.items()]
+    return [*rows, row("total", len(all_jobs), remaining, work)]
 
 
-def row(name: str, count: int, to_do: int, costs: list[Cost], gpu: Gpu) -> list[str]:
+def row(name: str, count: int, to_do: list[Job], work: Work) -> list[str]:
+    costs = [cost for job in to_do for cost in work.costs.of(job)]
     return [
         name,
         f"{count:,}",
-        f"{count - to_do:,}",
+        f"{count - len(to_do):,}",
         formatting.cell(total(cost.tokens for cost in costs), formatting.short),
         formatting.cell(total(cost.flops for cost in costs), "{:.2e}".format),
-        formatting.cell(total(gpu.hours(cost.flops) for cost in costs), formatting.hours),
+        time(work, to_do),
         formatting.cell(disk(costs), formatting.size),
     ]
 
 
-def ladder(all_jobs: list[Job], costs: Costs, gpu: Gpu) -> list[list[str]]:
+def time(work: Work, to_do: list[Job]) -> str:
+    """In GPU-hours; a core has such small studies that they are counted in minutes."""
+    unit = 60 if work.device.is_cpu else 1
+    return formatting.cell(added(map(work.hours, to_do)), lambda hours: formatting.hours(unit * hours))
+
+
+def ladder(all_jobs: list[Job], work: Work) -> list[list[str]]:
     """One row for the checkpoints of a family and size that cost the same."""
-    by_checkpoint: dict[str, dict[str, list[Cost]]] = {}
+    params = work.costs.params
+    by_checkpoint: dict[str, dict[str, list[Job]]] = {}
     for job in all_jobs:
-        if job.stage in GPU_STAGES and job.name[0] in costs.params:
-            by_checkpoint.setdefault(job.name[0], {stage: [] for stage in GPU_STAGES})[job.stage] += costs.of(job)
+        if job.stage in GPU_STAGES and job.name[0] in params:
+            by_checkpoint.setdefault(job.name[0], {stage: [] for stage in GPU_STAGES})[job.stage].append(job)
     rows = Counter()
     for id, by_stage in by_checkpoint.items():
-        checkpoint = costs.study.checkpoints[id]
-        cells = [
-            formatting.cell(total(gpu.hours(cost.flops) for cost in parts), formatting.hours)
-            for parts in by_stage.values()
-        ]
-        rows[f"{checkpoint.family} {checkpoint.size}", formatting.short(costs.params[id].total), *cells] += 1
+        checkpoint = work.costs.study.checkpoints[id]
+        cells = [time(work, group) for group in by_stage.values()]
+        rows[f"{checkpoint.family} {checkpoint.size}", formatting.short(params[id].total), *cells] += 1
     return [[name, f"{count:,}", *rest] for (name, *rest), count in rows.items()]
 
 

@@ -24,6 +24,8 @@ from retscale.study.study import Study
 def main(arguments: argparse.Namespace) -> int:
     """Print what the study would run; raises UserError that says what is wrong with it."""
     study = load.study(arguments.study)
+    if arguments.profile:
+        require_ways(study, arguments.profile)
     preflight.check_wheels(study)
     encoders = len(study.evaluated_encoders)
     answer(f"{arguments.study}: {study.file.title}")
@@ -60,7 +62,7 @@ def main(arguments: argparse.Namespace) -> int:
     if by_repo := revisions(study):
         answer(f"revisions    {check_revisions(by_repo)}")
     if arguments.profile:
-        for line in check_cluster(study, arguments.profile):
+        for line in check_cluster(arguments.profile):
             answer(f"cluster      {line}")
     preflight.check_files(study)
     if arguments.why:
@@ -70,19 +72,23 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def check_cluster(study: Study, profile: str) -> list[str]:
-    """That the site file agrees with Slurm, or what this machine has, and what is too large for it; UserError names what
-    is wrong."""
+def require_ways(study: Study, profile: str) -> None:
+    """UserError names the sizes that are too large for the cluster or this machine, one line each."""
+    file = sites.of_profile(profile)
+    too_large = show.unfit(show.allotted(Costs(study, paths.folder(study.name)), sites.read(file)))
+    if too_large:
+        raise UserError(*(f"{file}: {line}" for line in too_large))
+
+
+def check_cluster(profile: str) -> list[str]:
+    """That the site file agrees with Slurm, or what this machine has; UserError names what is wrong."""
     file = sites.of_profile(profile)
     site = sites.read(file)
     if site.this_machine:
-        summary = f"none: this machine has {workstation.describe(site)}"
-    elif wrong := cluster.problems(site, slurm.partitions(), str(file)):
+        return [f"none: this machine has {workstation.describe(site)}"]
+    if wrong := cluster.problems(site, slurm.partitions(), str(file)):
         raise UserError(*wrong)
-    else:
-        summary = f"{file} agrees with Slurm"
-    too_large = show.unfit(show.allotted(Costs(study, paths.folder(study.name)), site), site)
-    return [summary, *(f"too large: {line}" for line in too_large)]
+    return [f"{file} agrees with Slurm"]
 
 
 def incomplete_averages(study: Study, version: str) -> str:
