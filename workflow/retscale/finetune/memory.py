@@ -122,6 +122,13 @@ def sampled(order: Order) -> list[int]:
     return np.unique(np.linspace(0, len(order.step_dataset) - 1, SAMPLED_STEPS).round().astype(int)).tolist()
 
 
+def on(device: torch.device, needed: Footprint, one_part: bool) -> Footprint:
+    """With what the device's allocator adds, where a step has one part or several."""
+    if device.type != "cpu":
+        return needed
+    return replace(needed, per_token=HEAP["one part" if one_part else "several"] * needed.per_token)
+
+
 def device_memory(device: torch.device) -> int:
     """Bytes of memory that a process may take on this device; on a CPU those of the training here share what there is."""
     if device.type == "cuda":
