@@ -14,12 +14,23 @@ from retscale.provenance import code, record
 
 @dataclass
 class Walk:
-    """What a walk saw: each record once, every file it hashed, and every problem (a line) with its file."""
+    """What a walk saw: each record once, every file it hashed, and every problem (a line) with its file.
+
+    A file with several names, such as the tokens that checkpoints share, is read once: `contents` has the sha256 by inode.
+    """
 
     records: dict[Path, dict] = field(default_factory=dict)
     hashed: dict[Path, str] = field(default_factory=dict)
     problems: dict[str, Path] = field(default_factory=dict)
     other_code: dict[tuple[str, str], int] = field(default_factory=dict)
+    contents: dict[tuple[int, int], str] = field(default_factory=dict)
+
+    def sha256(self, path: Path) -> str:
+        stat = path.stat()
+        inode = stat.st_dev, stat.st_ino
+        if inode not in self.contents:
+            self.contents[inode] = sha256(path)
+        return self.contents[inode]
 
     def add_problem(self, path: Path, message: str) -> None:
         self.problems.setdefault(f"{path}: {message}", path)
@@ -90,7 +101,7 @@ def _compare(path: Path, expected: str, wrong: str, walked: Walk) -> None:
     if path not in walked.hashed:
         walked.hashed[path] = ""
         try:
-            walked.hashed[path] = sha256(path)
+            walked.hashed[path] = walked.sha256(path)
         except FileNotFoundError:
             walked.add_problem(path, "the file is missing")
         except OSError as error:
