@@ -38,6 +38,7 @@ from retscale.model.load import load_tokenizer
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import fingerprint
 from retscale.task import run as task
+from retscale.tokens import run as tokens
 
 LENGTH = 256  # what sentence-transformers/all-MiniLM-L6-v2 is evaluated with
 
@@ -129,7 +130,10 @@ def ours(folder: Path, encoder: Path, tokens_per_batch: int) -> tuple[float, pd.
         task.run({"id": "t", "source": {"kind": "folder", "path": str(folder)}}, {}, out)
     spec = {"tasks": {"t": {}}, "k": 100, "metrics": [], "storage": "float32", "precision": "fp32"}
     spec |= {"checkpoint": "c", "recipe": "r", "step": None, "tokens_per_batch": tokens_per_batch}
-    list(evaluate.run(spec, {"encoder": encoder, "tasks": [out / "task.json"]}, out))
+    inputs = {"encoder": encoder, "tasks": [out / "task.json"]}
+    made = Path(tempfile.mkdtemp(dir="."))  # linked, where the first checkpoint has left the tokens
+    list(tokens.run({"tasks": {"t": {}}}, inputs, made))
+    list(evaluate.run(spec, {**inputs, "tokens": [made / "t.json"]}, out))
     return time.process_time() - started, pd.read_parquet(out / "t.parquet").set_index("query_id")
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -24,6 +25,7 @@ import torch
 
 from retscale.evaluate import run as stage
 from retscale.evaluate import vectors
+from retscale.tokens.file import Tokens, write
 
 QUERIES, WIDTH = 1000, 256
 
@@ -31,7 +33,7 @@ QUERIES, WIDTH = 1000, 256
 class RandomEncoder:
     """The vectors of texts are random; a text is its number."""
 
-    models, tokenization, sha256 = [None], "numbers", "random"
+    models, sha256 = [None], "random"
 
     def tokens(self, texts: list[str], side: str) -> list[np.ndarray]:
         return [np.array([int(text)], np.int32) for text in texts]
@@ -83,6 +85,8 @@ def alone(documents: int, shard: int) -> dict[str, int]:
     ]
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "task.json").write_text(json.dumps(task(Path(folder), documents)))
+        texts = list(map(str, range(documents)))
+        write(Path(folder, "ids"), [RandomEncoder().tokens(texts, "passage")])
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -108,12 +112,13 @@ def task(folder: Path, documents: int) -> dict:
 def peak(documents: int, shard: int) -> dict[str, int]:
     """MiB that this process held at most, after its imports and after the stage."""
     vectors.VECTORS_A_SHARD = shard
-    stage.check_encoder = lambda *_: None  # it has no files
+    stage.check_encoder = lambda *_: SimpleNamespace(prompt_sha256="")  # it has no files
+    stage.opened = lambda *_: Tokens(Path("ids"), documents)
     stage.encoders.load_encoder = lambda *_: RandomEncoder()
     imports = held()
     spec = {"tasks": {"t": {}}, "k": 100, "metrics": [], "storage": "float32", "precision": "fp32"}
     spec |= {"checkpoint": "c", "recipe": "r", "step": None, "tokens_per_batch": 16384}
-    list(stage.run(spec, {"encoder": None, "tasks": [Path("task.json")]}, Path()))
+    list(stage.run(spec, {"encoder": None, "tasks": [Path("task.json")], "tokens": [Path("t.json")]}, Path()))
     assert json.loads(Path("t.json").read_text())["n_documents"] == documents
     return {"imports": imports, "peak": held()}
 

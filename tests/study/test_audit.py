@@ -77,6 +77,8 @@ def test_a_learning_curve_is_traced_to_the_encoders_kept(smoke):
         "figure/1b.csv",
         "pairs/boolq/pairs.parquet",
         "mine/boolq/negatives.parquet",
+        "tokens/d24/own-mini/fiqa.passage.ids",
+        "tokens/d24/own-mini/training/boolq.copies.npy",
         "text/tokens.npy",
     ],
 )

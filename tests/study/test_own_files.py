@@ -17,7 +17,7 @@ from conftest import Clone, copy_repository
 STUDY = "config/own.yaml"
 FIGURE = "results/own/figure/1b.png"
 REPORTS = {"collect": 1, "fit": 1, "figure": 5, "report": 1}
-TRAINING = {"pairs": 1, "mine": 1, "leakage": 1, "finetune": 1, "evaluate_small": 1, **REPORTS}
+TRAINING = {"pairs": 1, "mine": 1, "leakage": 1, "tokens": 1, "finetune": 1, "evaluate_small": 1, **REPORTS}
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +74,17 @@ def test_a_point_leads_to_every_file_behind_it(own):
     [
         ("pairs.jsonl", b"t1w", b"t2w", TRAINING),
         ("items/own.jsonl", b'"gold": 0', b'"gold": 1', {"icl": 1, **REPORTS}),
-        ("task/qrels/test.tsv", b"d0", b"d3", {"task": 1, "leakage": 1, "evaluate_small": 1, **REPORTS}),
+        (
+            "task/qrels/test.tsv",
+            b"d0",
+            b"d3",
+            {"task": 1, "leakage": 1, "tokens_small": 1, "evaluate_small": 1, **REPORTS},
+        ),
         (
             "model/model.safetensors",
             None,
             b"",
-            {"checkpoint": 1, "icl": 1, "finetune": 1, "evaluate_small": 1, **REPORTS},
+            {"checkpoint": 1, "icl": 1, "tokens": 1, "tokens_small": 1, "finetune": 1, "evaluate_small": 1, **REPORTS},
         ),
     ],
 )
@@ -88,7 +93,7 @@ def test_an_edited_file_is_noticed_whatever_its_time_and_a_touched_one_costs_not
         assert own.plan(study=STUDY) == cost
         stages = Counter()
         for rule, count in cost.items():
-            stages[re.sub("^evaluate_.*", "evaluate", rule)] += count
+            stages[re.sub("^(evaluate|tokens)_.*", r"\1", rule)] += count
         assert to_do(own) == stages
         reasons = own.run("retscale", "check", STUDY, "--why").stdout.partition("would run, and why:\n")[2].splitlines()
         assert re.fullmatch(rf"\w+ +the file \S*{file} changed  \(1 job, such as \S+\)", reasons[0])

@@ -46,6 +46,8 @@ def test_a_checkpoint_added(finished):
     )
     assert finished.plan() == {
         "checkpoint": 1,
+        "tokens": 1,
+        "tokens_small": 1,
         "finetune": 1,
         "evaluate_small": 1,
         "icl": 1,
@@ -77,6 +79,7 @@ def test_a_training_data_set_added(finished):
     assert finished.plan() == {
         "pairs": 1,
         "mine": 1,
+        "tokens": ENCODERS,
         "finetune": ENCODERS,
         "evaluate_small": ENCODERS - 1,
         "evaluate_small_after_8": 1,
@@ -132,8 +135,8 @@ def test_a_task_added_redoes_no_finished_task(finished):
     before = (folder / "fiqa.record.json").read_bytes()
     plan = finished.plan()
     assert plan["task"] == plan["leakage"] == plan["evaluate_small_after_8"] == 1
-    assert plan["evaluate_small"] == ENCODERS - 1
-    assert not {"pairs", "mine", "finetune", "checkpoint"} & plan.keys()
+    assert plan["evaluate_small"] == ENCODERS - 1 and plan["tokens_small"] == ENCODERS
+    assert not {"pairs", "mine", "finetune", "checkpoint", "tokens"} & plan.keys()
     finished.snakemake("results/smoke/evaluate/d24/own-mini/privacy-policy.json")
     assert (folder / "fiqa.record.json").read_bytes() == before
     assert (folder / "privacy-policy.json").exists()

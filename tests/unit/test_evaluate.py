@@ -7,6 +7,7 @@ import artifacts
 import numpy as np
 import pandas as pd
 import pytest
+from tokenized import of_task
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModel, MptConfig, PreTrainedTokenizerFast, set_seed
 
@@ -75,6 +76,11 @@ def tasks(tmp_path_factory):
     return found
 
 
+def given(encoder, *tasks) -> dict:
+    """The inputs of an evaluation."""
+    return {"encoder": encoder, "tasks": [*tasks], "tokens": of_task(encoder, *tasks)}
+
+
 def spec(names, **more):
     return {
         "tasks": {n: {} for n in names},
@@ -91,7 +97,7 @@ def spec(names, **more):
 
 
 def test_the_stage_scores_each_task_and_repeats_itself(encoder, tasks, tmp_path):
-    assert list(run(spec(["one", "two"]), {"encoder": encoder, "tasks": tasks}, tmp_path)) == ["one", "two"]
+    assert list(run(spec(["one", "two"]), given(encoder, *tasks), tmp_path)) == ["one", "two"]
     for name, path in zip(("one", "two"), tasks):
         result, table = (
             json.loads((tmp_path / f"{name}.json").read_text()),
@@ -106,9 +112,9 @@ def test_the_stage_scores_each_task_and_repeats_itself(encoder, tasks, tmp_path)
         assert 0 < result["metrics"]["ndcg_at_10"] < 1
     again = tmp_path / "again"
     again.mkdir()
-    list(run(spec(["two"]), {"encoder": encoder, "tasks": tasks[1:]}, again))
+    list(run(spec(["two"]), given(encoder, tasks[1]), again))
     assert (again / "two.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
-    list(run(spec(["two"], tokens_per_batch=4096), {"encoder": encoder, "tasks": tasks[1:]}, again))
+    list(run(spec(["two"], tokens_per_batch=4096), given(encoder, tasks[1]), again))
     scores = [np.concatenate(pd.read_parquet(folder / "two.parquet")["scores"]) for folder in (tmp_path, again)]
     np.testing.assert_allclose(*scores, atol=1e-5)
 
@@ -118,7 +124,7 @@ def test_binary_measures_count_from_the_grade_that_the_study_sets(encoder, tasks
     metrics = []
     for i, more in enumerate(({}, {"relevant": 1}, {"relevant": 2})):
         (out := tmp_path / str(i)).mkdir()
-        list(run(spec(["two"], **more), {"encoder": encoder, "tasks": tasks[1:]}, out))
+        list(run(spec(["two"], **more), given(encoder, tasks[1]), out))
         found = json.loads((out / "two.json").read_text())
         assert found["relevant"] == more.get("relevant", 1)
         metrics.append(found["metrics"])
@@ -128,7 +134,7 @@ def test_binary_measures_count_from_the_grade_that_the_study_sets(encoder, tasks
     with pytest.raises(
         UserError, match="^relevant is 3, but the judgments of the task 'two' reach 2, so its Recall, MRR"
     ):
-        list(run(spec(["two"], relevant=3), {"encoder": encoder, "tasks": tasks[1:]}, tmp_path))
+        list(run(spec(["two"], relevant=3), given(encoder, tasks[1]), tmp_path))
 
 
 def test_scores_come_from_the_encoders_own_lengths_and_prefixes(encoder, tasks, tmp_path):
@@ -141,7 +147,7 @@ def test_scores_come_from_the_encoders_own_lengths_and_prefixes(encoder, tasks, 
     for change in ({}, {"query_prefix": ""}, {"passage_length": 4}):
         change = prompted(changed, **facts["prompt"] | change)
         (changed / "encoder.json").write_text(json.dumps(facts | change))
-        list(run(spec(["one"]), {"encoder": changed / "encoder.json", "tasks": tasks[:1]}, tmp_path))
+        list(run(spec(["one"]), given(changed / "encoder.json", tasks[0]), tmp_path))
         scores.append(np.concatenate(pd.read_parquet(tmp_path / "one.parquet")["scores"]))
     assert not np.allclose(scores[0], scores[1]) and not np.allclose(scores[0], scores[2])
 
@@ -218,9 +224,9 @@ def test_a_tokenizer_that_reads_text_otherwise_is_refused(encoder, tmp_path):
 )
 def test_an_encoder_of_another_name_than_the_spec_says_is_refused(encoder, tasks, tmp_path, change, message):
     with pytest.raises(UserError, match=message):
-        list(run(spec(["one"], **change), {"encoder": encoder, "tasks": tasks[:1]}, tmp_path))
+        list(run(spec(["one"], **change), given(encoder, tasks[0]), tmp_path))
 
 
 def test_a_task_that_is_not_given_is_named(encoder, tasks, tmp_path):
     with pytest.raises(UserError, match="--tasks: no task.json of two, which the spec names; given: one"):
-        list(run(spec(["one", "two"]), {"encoder": encoder, "tasks": tasks[:1]}, tmp_path))
+        list(run(spec(["one", "two"]), given(encoder, tasks[0]), tmp_path))

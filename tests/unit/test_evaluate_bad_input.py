@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import pytrec_eval
-from test_evaluate import elsewhere, encoder, spec, tasks  # noqa: F401 - pytest finds the fixtures by their names
+from test_evaluate import elsewhere, encoder, given, spec, tasks  # noqa: F401 - pytest finds the fixtures by their names
 
 from retscale.errors import UserError
 from retscale.evaluate import run as stage
@@ -30,7 +30,7 @@ def collection(folder, documents=DOCUMENTS, queries=(("q", "w4 w5 w6"),), judgem
 
 
 def evaluated(encoder, task, out) -> pd.DataFrame:
-    list(stage.run(spec(["bad"]), {"encoder": encoder, "tasks": [task]}, out))
+    list(stage.run(spec(["bad"]), given(encoder, task), out))
     return pd.read_parquet(out / "bad.parquet").set_index("query_id")
 
 

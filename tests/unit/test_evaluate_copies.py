@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from test_evaluate import WORDS, elsewhere, encoder, spec  # noqa: F401 - pytest finds the fixtures by their names
+from test_evaluate import WORDS, elsewhere, encoder, given, spec  # noqa: F401 - pytest finds the fixtures by their names
 
 from retscale.evaluate import run as stage
 from retscale.evaluate import vectors
@@ -43,7 +43,7 @@ def collection(folder, seed: int, **more):
 
 def evaluated(encoder, task, out, **more) -> tuple[dict, pd.DataFrame]:
     out.mkdir()
-    list(stage.run(spec(["t"], **more), {"encoder": encoder, "tasks": [task]}, out))
+    list(stage.run(spec(["t"], **more), given(encoder, task), out))
     return json.loads((out / "t.json").read_text())["metrics"], pd.read_parquet(out / "t.parquet")
 
 

@@ -55,6 +55,10 @@ def results(encoder, tasks, tmp_path, monkeypatch):
     for name, path in zip(("one", "two"), tasks):
         shutil.copytree(path.parent, tmp_path / "task" / name)
         recorded(tmp_path / "task" / name / "task.json")
+    cards = [tmp_path / f"task/{name}/task.json" for name in ("one", "two")]
+    read = {"encoder": tmp_path / "finetune/c/r/encoder.json", "tasks": cards}
+    whole = {"tasks": {"one": {}, "two": {}}}
+    job.run("tokens", whole, read, [tmp_path / f"tokens/c/r/{name}.json" for name in whole["tasks"]])
     return tmp_path
 
 
@@ -77,6 +81,7 @@ def evaluate(results: Path, **more) -> None:
     inputs = {
         "encoder": results / "finetune/c/r/encoder.json",
         "tasks": [results / f"task/{name}/task.json" for name in whole["tasks"]],
+        "tokens": [results / f"tokens/c/r/{name}.json" for name in whole["tasks"]],
     }
     job.run(
         "evaluate",
@@ -111,6 +116,7 @@ def test_one_job_makes_what_a_job_for_each_encoder_makes(results, loaded):
         inputs = {
             "encoder": results / f"finetune/c/r/step-{step}/encoder.json",
             "tasks": [results / "task/two/task.json"],
+            "tokens": [results / "tokens/c/r/two.json"],
         }
         job.run("evaluate", part, inputs, [results / f"evaluate/c/r/step-{step}/two.json"])
     assert together == files(results / "evaluate") and len(together) == 12

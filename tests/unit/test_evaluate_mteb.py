@@ -3,6 +3,7 @@
 import socket
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,8 @@ from retscale.task import mteb_task
 from retscale.task.config import MtebSource
 from retscale.task.run import run as run_task
 from retscale.task.run import write
+from retscale.tokens.collection import Collection
+from retscale.tokens.file import write as write_tokens
 
 REVISION = "0" * 40
 SOURCE = MtebSource(kind="mteb", name="Tiny", revision=REVISION)
@@ -78,13 +81,20 @@ def letter_counts(texts: list[str]) -> np.ndarray:
 class Letters:
     """An encoder of ours: vectors of letter counts; the tokens of a text are its bytes."""
 
-    models, tokenization, sha256 = [None], "letters", "letters"
+    models, sha256 = [None], "letters"
 
     def tokens(self, texts, side):
         return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) for text in texts]
 
     def embed(self, ids, what, replica=0):
         return letter_counts([bytes(x.tolist()).decode() for x in ids])
+
+
+def ours_of(path: Path, config: EvaluateConfig = EvaluateConfig()) -> tuple:
+    """The task, and how the stage ranks its documents."""
+    task, texts = task_tables.read(path), Collection(path.parent, {"passage": ""}, copied=False).texts("passage")
+    passages = write_tokens(path.parent / "ids", (Letters().tokens(some, "passage") for some in texts))
+    return task, evaluate.rank(task, passages, Letters(), config, path.parent / "kept")
 
 
 class Encoder:
@@ -132,8 +142,7 @@ KINDS = pytest.mark.parametrize(("identical", "candidates"), [(False, False), (T
 def test_our_scores_are_mtebs_own(identical, candidates, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write("tiny", mteb_task.from_task(tiny(identical, candidates), SOURCE), tmp_path)
-    task = task_tables.read(tmp_path / "task.json")
-    ranked = evaluate.rank(task, Letters(), EvaluateConfig(), tmp_path / "kept")
+    task, ranked = ours_of(tmp_path / "task.json")
     ours = evaluate.per_query(task, *ranked, STANDARD).set_index("query_id")
     theirs = pd.DataFrame(mtebs_scores(tiny(identical, candidates))).T.loc[ours.index]
     assert len(ours) == 14 and 0 < ours["ndcg_at_10"].mean() < 1
@@ -240,9 +249,9 @@ def test_the_stages_score_instruction_tasks_as_mteb_does(specific, name, candida
     made = mteb_task.from_task(task, SOURCE)
     write("tiny", made, tmp_path)
     assert made.judged_only == (candidates != "whole corpus")
-    read = task_tables.read(tmp_path / "task.json")
     config = EvaluateConfig().model_copy(update={"k": 5 if name == "p-MRR" else 100})  # p-MRR ranks more than k
-    ours = evaluate.per_query(read, *evaluate.rank(read, Letters(), config, tmp_path / "kept"), STANDARD)
+    read, ranked = ours_of(tmp_path / "task.json", config)
+    ours = evaluate.per_query(read, *ranked, STANDARD)
     theirs = evaluated(Encoder(), task)
     measure = mteb_task.INSTRUCTION_METRICS[name]
     assert ours[measure].mean() == pytest.approx(theirs[name], abs=1e-5) and ours[measure].notna().sum() == 7
@@ -332,8 +341,7 @@ def test_a_task_of_mteb_by_name_from_the_hub_to_scores(loopback, tmp_path, monke
     assert not loopback.bodies("scifact.py") and not loopback.bodies("x.png")
     for name in ("task.json", "corpus.parquet", "queries.parquet", "qrels.parquet"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
-    task = task_tables.read(tmp_path / "one" / "task.json")
-    ranked = evaluate.rank(task, Letters(), EvaluateConfig(), tmp_path / "kept")
+    task, ranked = ours_of(tmp_path / "one/task.json")
     ours = evaluate.per_query(task, *ranked, STANDARD).set_index("query_id")
     theirs = pd.DataFrame(mtebs_scores(tiny())).T.loc[ours.index]
     assert len(ours) == 14 and 0 < ours["ndcg_at_10"].mean() < 1
@@ -394,7 +402,7 @@ def test_an_instruction_task_of_mteb_by_name_from_the_hub_to_scores(loopback, tm
         (tmp_path / "repository" / file).write_bytes(content)
     task.metadata = task.metadata.model_copy(update={"dataset": dataset | {"path": str(tmp_path / "repository")}})
     theirs = evaluated(Encoder(), task)
-    read = task_tables.read(tmp_path / "task.json")
-    ours = evaluate.per_query(read, *evaluate.rank(read, Letters(), EvaluateConfig(), tmp_path / "kept"), STANDARD)
+    read, ranked = ours_of(tmp_path / "task.json")
+    ours = evaluate.per_query(read, *ranked, STANDARD)
     for measure, other in {mteb_task.INSTRUCTION_METRICS[name]: name, "ndcg_at_10": "ndcg_at_10"}.items():
         assert ours[measure].mean() == pytest.approx(theirs[other], abs=1e-5) and theirs[other] != 0, measure

@@ -1,4 +1,4 @@
-"""What evaluation keeps on disk: tokens shared by encoders and tasks, and shards that outlive a killed job."""
+"""What evaluation keeps on disk: shards that outlive a killed job."""
 
 import errno
 import json
@@ -8,92 +8,16 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from test_evaluate import encoder, spec, tasks  # noqa: F401 - pytest finds the fixtures by their names
+from test_evaluate import encoder, given, spec, tasks  # noqa: F401 - pytest finds the fixtures by their names
 
 from retscale.evaluate import run as stage
 from retscale.evaluate import vectors
-from retscale.evaluate.tokens import tokens as stored
 from retscale.model.encoder import Encoder
-
-TEXTS = ["one two", "", "three", "four five six"] * 5
-
-
-def tokenize(texts: list[str]) -> list[np.ndarray]:
-    return [np.array([len(word) for word in text.split()] or [0], np.int32) for text in texts]
-
-
-def in_parts():
-    return iter([TEXTS[:7], TEXTS[7:]])
-
-
-def refuse(texts):
-    raise AssertionError("tokenised again")
-
-
-def same(found, texts) -> bool:
-    """Whether each of the texts has its own tokens there."""
-    held = found[0 : len(found)]
-    return len(found.number) == len(texts) and all(
-        np.array_equal(held[number], ids) for number, ids in zip(found.number, tokenize(texts), strict=True)
-    )
-
-
-def test_tokens_are_made_once_and_read_as_they_were(tmp_path):
-    path = tmp_path / "deep" / "store"
-    for make in (tokenize, refuse):
-        found = stored(path, len(TEXTS), in_parts(), make)
-        assert same(found, TEXTS)
-        assert [x.tolist() for x in found[0:9]] == [[3, 3], [0], [5], [4, 4, 3]]
-        assert [x.tolist() for x in found[1:3]] == [[0], [5]] and len(found) == 4
-    assert [x.name for x in path.parent.iterdir()] == ["store"]
-
-
-def damaged(whole: bytes, damage: str) -> bytes:
-    ends = len(whole) - 12 * len(TEXTS) - 8
-    return {
-        "empty": b"",
-        "cut": whole[:-4],
-        "half": whole[: len(whole) // 2],
-        "longer": whole + b"0000",
-        "no ends": whole[:ends],
-        "no ids": whole[ends:],
-        "other count": whole[:-8],
-        "blank": bytes(len(whole)),
-        "no numbers": whole[: -4 * len(TEXTS)],
-        "out of order": whole[:-4] + bytes([9, 0, 0, 0]),
-    }[damage]
-
-
-@pytest.mark.parametrize(
-    "damage",
-    ["empty", "cut", "half", "longer", "no ends", "no ids", "no numbers", "other count", "blank", "out of order"],
-)
-def test_tokens_that_are_not_whole_are_made_again(tmp_path, damage):
-    path = tmp_path / "store"
-    stored(path, len(TEXTS), in_parts(), tokenize)
-    path.write_bytes(damaged(path.read_bytes(), damage))
-    assert same(stored(path, len(TEXTS), in_parts(), tokenize), TEXTS)
-
-
-def test_a_failing_tokenizer_leaves_nothing(tmp_path):
-    with pytest.raises(AssertionError):
-        stored(tmp_path / "store", len(TEXTS), in_parts(), refuse)
-    assert not list(tmp_path.iterdir())
-
-
-def test_parallel_writers_agree(tmp_path):
-    for turn in range(50):  # a writer that harms another does so seldom
-        path = tmp_path / f"store-{turn}"
-        with ThreadPoolExecutor(8) as pool:
-            for found in pool.map(lambda _: stored(path, len(TEXTS), in_parts(), tokenize), range(16)):
-                assert same(found, TEXTS)
-    assert sorted(x.name for x in tmp_path.iterdir()) == sorted(f"store-{turn}" for turn in range(50))
 
 
 def test_shards_that_another_job_takes_away_are_not_missed(tmp_path, monkeypatch):
@@ -202,18 +126,15 @@ def whole(encoder, tasks, tmp_path, monkeypatch):
 def evaluated(encoder, tasks, out: Path, **more) -> dict[str, bytes]:
     out.mkdir()
     names = [json.loads(path.read_text())["id"] for path in tasks]
-    list(stage.run(spec(names, **more), {"encoder": encoder, "tasks": tasks}, out))
+    list(stage.run(spec(names, **more), given(encoder, *tasks), out))
     return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
 
 
-def test_a_second_job_tokenises_no_corpus(whole, encoder, tasks, tmp_path, monkeypatch):
-    read = Encoder.tokens
-    monkeypatch.setattr(
-        Encoder, "tokens", lambda self, texts, side: refuse(0) if side == "passage" else read(self, texts, side)
-    )
+def test_no_document_is_tokenized(whole, encoder, tasks, tmp_path, monkeypatch):
+    read, sides = Encoder.tokens, set()
+    monkeypatch.setattr(Encoder, "tokens", lambda self, texts, side: sides.add(side) or read(self, texts, side))
     assert evaluated(encoder, tasks[:1], tmp_path / "again") == whole
-    with pytest.raises(AssertionError, match="tokenised again"):
-        evaluated(encoder, tasks[1:], tmp_path / "other")
+    assert sides == {"query"}
 
 
 KILLED = """
@@ -228,13 +149,15 @@ def one(*arguments):
     if len(saved) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 vectors._save = one
-list(run.run({spec}, {{"encoder": Path({encoder!r}), "tasks": [Path({task!r})]}}, Path(".")))
+list(run.run({spec}, {{"encoder": Path({encoder!r}), "tasks": [Path({task!r})], "tokens": [Path({tokens!r})]}}, Path(".")))
 """
 
 
 @pytest.mark.slow
 def test_a_killed_job_goes_on_at_the_last_finished_shard(whole, encoder, tasks, tmp_path, monkeypatch):
-    code = KILLED.format(spec=spec(["one"]), encoder=str(encoder), task=str(tasks[0]))
+    code = KILLED.format(
+        spec=spec(["one"]), encoder=str(encoder), task=str(tasks[0]), tokens=str(*given(encoder, tasks[0])["tokens"])
+    )
     path = str(Path(stage.__file__).parents[2])
     killed = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()

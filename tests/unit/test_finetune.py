@@ -2,13 +2,12 @@
 
 import json
 
-import artifacts
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from topics import finished, inputs, log, make, spec, start, tuned, weights
+from topics import describe, finished, inputs, log, make, spec, start, tuned, weights
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel, MptModel, T5Config, T5EncoderModel
 
 from retscale.errors import UserError
@@ -77,7 +76,7 @@ def test_the_loss_falls_and_the_encoder_says_how_to_use_it(study, tmp_path):
     assert encoder["prompt"] == Prompt(query_length=8, passage_length=12, **prefix).model_dump()
     assert encoder["prompt_sha256"] == fingerprint(load_tokenizer(tmp_path / "out"), Prompt(**encoder["prompt"]))
     assert (encoder["steps"], encoder["pairs"]) == (48, 96)
-    assert notes["passages_cut"] > 0 and notes["queries_cut"] == 0 and notes["dtype"] == "float32"
+    assert notes["negatives_filled"] == 0 and notes["dtype"] == "float32"
     assert weights(model).dtype == torch.float32
 
 
@@ -272,27 +271,12 @@ def test_a_run_that_learns_nothing_stops(study, tmp_path, monkeypatch):
         tuned(study, tmp_path / "out", epochs=4, lr=1e-9, temperature=0.01)
 
 
-def test_empty_or_missing_texts_are_errors(study, tmp_path):
-    for change, says in (
-        ("empty", "passage p000 is empty"),
-        ("missing", "passage p000 is missing from passages"),
-        ("query", "query q000 is empty"),
-    ):
-        folder = tmp_path / change
-        folder.mkdir()
-        pairs, passages = pd.read_parquet(study / "pairs.parquet"), pd.read_parquet(study / "passages.parquet")
-        if change == "empty":
-            passages.loc[0, "text"] = " "
-        elif change == "missing":
-            passages = passages[1:]
-        else:
-            pairs.loc[0, "query"] = ""
-        pairs.to_parquet(folder / "pairs.parquet")
-        passages.to_parquet(folder / "passages.parquet")
-        (folder / "pairs.json").write_text(json.dumps(artifacts.pairs(id="topics")))
-        (folder / "out").mkdir(), (folder / "state").mkdir()
-        with pytest.raises(UserError, match=says):
-            run(spec(), {**inputs(study), "pairs": [folder / "pairs.json"]}, folder / "out", folder / "state")
+def test_a_missing_passage_is_an_error(tmp_path):
+    folder = make(tmp_path)
+    pd.read_parquet(folder / "passages.parquet")[1:].to_parquet(folder / "passages.parquet")
+    describe(folder)
+    with pytest.raises(UserError, match="passage p000 is missing from passages.parquet; run the pairs stage again"):
+        tuned(folder, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -345,6 +329,7 @@ def test_memory_decides_how_many_queries_go_together(study, tmp_path, monkeypatc
     [
         ({"pairs": []}, "--pairs: the spec names the data sets topics, but the files are of none"),
         ({"negatives": []}, "--negatives: 0 files for 1 data sets"),
+        ({"tokens": []}, "--tokens: 0 files for 1 data sets"),
     ],
 )
 def test_data_sets_and_their_files_must_agree(study, tmp_path, change, message):

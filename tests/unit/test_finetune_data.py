@@ -8,16 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
-from topics import RECIPE, loaded, make
+from topics import RECIPE, describe, loaded, make
 
+from retscale.common.copies import fingerprints
 from retscale.errors import UserError
 from retscale.finetune.config import Recipe
-from retscale.finetune.data import Order, examples, groups, thinned
+from retscale.finetune.data import Order, thinned
+from retscale.finetune.groups import Known, Mined, Passages, groups
 from retscale.finetune.loss import own_mask, pool_mask
 from retscale.finetune.schedule import learning_rate
 from retscale.model.load import load_tokenizer
+from retscale.model.prompt import Prompt
+from retscale.model.tokenize import token_ids
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +30,18 @@ def study(tmp_path_factory):
     return make(tmp_path_factory.mktemp("study"))
 
 
-def test_texts_are_cut_to_their_lengths_and_counted(study):
-    data = loaded(study, prompt={"query_length": 4})
-    assert max(map(len, data.query_tokens)) == 4 and max(map(len, data.passage_tokens)) == 12
-    passages, queries = pd.read_parquet(study / "passages.parquet"), pd.read_parquet(study / "pairs.parquet")
-    assert data.counts["passages_cut"] == (passages["text"].str.split().str.len() > 12).sum() > 0
-    assert data.counts["queries_cut"] == (queries["query"].str.split().str.len() > 4).sum() > 0
+def test_texts_are_those_of_the_tables(study):
+    data, tokenizer = loaded(study, max_pairs=50), load_tokenizer(study / "model")
+    passages = pd.read_parquet(study / "passages.parquet").set_index("passage_id")["text"]
+    pairs, prompt = pd.read_parquet(study / "pairs.parquet"), Prompt(**RECIPE["prompt"])
+    rows = thinned(len(pairs), 50)
+    positives = [data.passage_tokens[i] for i in data.group[:, 0]]
+    for found, texts, side in (
+        ([data.query_tokens[i] for i in data.query], pairs["query"].iloc[rows], "query"),
+        (positives, passages[pairs["passage_id"].iloc[rows]], "passage"),
+    ):
+        expected = token_ids(tokenizer, texts.tolist(), prompt, side).ids
+        assert all(map(np.array_equal, found, expected)) and len(found) == len(expected) == 50
 
 
 def one(seed=5, batch=7, size=30, steps=60):
@@ -86,18 +97,19 @@ def test_a_linear_decay_falls_by_the_same_at_every_step():
 
 
 def grouped(pairs, negatives, n=2, too_few="refuse", passages="abcdefgh", seed=0, **texts):
-    known = {}
-    for query, passage in pairs:
-        known.setdefault(query, set()).add(passage)
-    return groups(
-        pd.DataFrame(pairs, columns=["query_id", "passage_id"]),
-        known,
-        pd.DataFrame(negatives.items(), columns=["query_id", "negatives"]),
-        Recipe(n_negatives=n, too_few=too_few),
-        seed,
-        list(passages),
-        {**{id: id for id in passages}, **texts},
+    """Ids of the passages of each group; a passage's text is its id, or as given."""
+    table = Passages.make([pa.array([*passages])], [fingerprints(texts.get(id, id) for id in passages)])
+    queries, rows = np.array([query for query, _ in pairs]), table.rows(pa.array([id for _, id in pairs]))
+    query = np.unique(queries, return_inverse=True)[1]
+    lengths = np.cumsum([0, *map(len, negatives.values())])
+    mined = Mined(
+        pa.array([*negatives], pa.large_string()),
+        table.rows(pa.array([id for ids in negatives.values() for id in ids], pa.string())),
+        lengths,
     )
+    recipe = Recipe(n_negatives=n, too_few=too_few)
+    made, filled = groups(queries, query, rows, Known.make(query, rows), mined, recipe, seed, table)
+    return [[passages[row] for row in group] for group in made.tolist()], filled
 
 
 def test_groups_start_with_the_pairs_own_positive():
@@ -144,6 +156,7 @@ def test_copies_of_a_positive_are_masked_and_a_passage_counts_once(tmp_path):
     pairs.to_parquet(folder / "pairs.parquet")
     passages.to_parquet(folder / "passages.parquet")
     pd.DataFrame(negatives).to_parquet(folder / "negatives.parquet")
+    describe(folder)
     data = loaded(folder, max_pairs=1)
     assert len(data) == 1
     ids, positives = (torch.from_numpy(x) for x in (data.copy_of[data.group], data.positives))
@@ -160,8 +173,7 @@ def test_copies_of_a_positive_are_masked_and_a_passage_counts_once(tmp_path):
 
 
 def test_max_pairs_takes_the_same_spread_of_pairs(study):
-    table = pd.DataFrame({"x": range(101)})
-    assert thinned(table, 5)["x"].tolist() == [0, 25, 50, 75, 100] and thinned(table, 101) is table
+    assert thinned(101, 5).tolist() == [0, 25, 50, 75, 100] and thinned(101, 101).tolist() == [*range(101)]
     assert len(loaded(study, max_pairs=10)) == 10
 
 
@@ -173,6 +185,7 @@ def test_a_positive_that_was_thinned_out_is_known_all_the_same(tmp_path):
     negatives.at[95, "negatives"] = np.array(["p001", "p002", "p003", "p004"])
     pairs.to_parquet(folder / "pairs.parquet")
     negatives.to_parquet(folder / "negatives.parquet")
+    describe(folder)
     data = loaded(folder, max_pairs=2)
     assert len(data) == 2
     assert {*data.copy_of[[data.group[1, 1], data.group[0, 0]]]} <= {*data.positives[0]}
@@ -180,9 +193,7 @@ def test_a_positive_that_was_thinned_out_is_known_all_the_same(tmp_path):
 
 def test_two_data_sets_share_texts_by_id(study):
     """The same data set twice has twice the examples and no text twice."""
-    recipe = Recipe.model_validate(RECIPE)
-    source = (study, study / "negatives.parquet")
-    once, twice = (examples([source] * n, recipe, 3, load_tokenizer(study / "model")) for n in (1, 2))
+    once, twice = loaded(study), loaded(study, times=2)
     assert once.sizes == (96,) and twice.sizes == (96, 96)
     assert len(twice.passage_tokens) == len(once.passage_tokens)
     assert np.array_equal(twice.group, np.concatenate([once.group] * 2))
@@ -203,6 +214,8 @@ def test_examples_depend_on_no_hash_seed_and_no_order_of_files(study, tmp_path):
         (shuffled / f"{name}.parquet").unlink()
         table = pd.read_parquet(study / f"{name}.parquet")
         table.sample(frac=1, random_state=1).to_parquet(shuffled / f"{name}.parquet")
+    (shuffled / "pairs.json").unlink()
+    describe(shuffled)
     found = {
         subprocess.run(
             [sys.executable, "-c", program, str(folder), *(str(place) for place in Path(__file__).parents[:2])],

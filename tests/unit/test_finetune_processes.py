@@ -12,12 +12,11 @@ import pytest
 import warm
 from conftest import retscale
 from safetensors.torch import load_file
-from topics import finished, inputs, log, make, port, spec
+from topics import finished, inputs, log, make, port, recorded, spec
 from transformers import LlamaConfig, LlamaModel
 
 from retscale.cluster.launch import command
 from retscale.finetune import launch
-from retscale.provenance import record
 
 pytestmark = pytest.mark.slow
 
@@ -37,19 +36,13 @@ exit $status
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Path:
-    folder = make(tmp_path_factory.mktemp("study"))
-    for product, files in (
-        ("card.json", ["card.json", *(f"model/{path.name}" for path in (folder / "model").iterdir())]),
-        ("pairs.json", ["pairs.json", "pairs.parquet", "passages.parquet"]),
-        ("negatives.parquet", ["negatives.parquet"]),
-    ):
-        made = record.make("test", {}, "", [], folder, files, None, time.time())
-        record.path_of(folder / product).write_text(json.dumps(made))
-    return folder
+    return recorded(make(tmp_path_factory.mktemp("study")))
 
 
 def arguments(study: Path, out: Path, **recipe) -> list[str]:
-    files = [x for name in ("card", "pairs", "negatives") for x in (f"--{name}", str(_file(inputs(study)[name])))]
+    files = [
+        x for name in ("card", "pairs", "negatives", "tokens") for x in (f"--{name}", str(_file(inputs(study)[name])))
+    ]
     return ["finetune", "--spec", json.dumps(spec(**recipe)), *files, "--out", str(out / "encoder.json")]
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from conftest import retscale
-from topics import finished, inputs, log, make, spec, start
+from topics import finished, inputs, log, make, recorded, spec, start
 
 from retscale.errors import UserError
 from retscale.finetune.log import Log, Watch
@@ -154,17 +154,7 @@ def test_the_watch_waits_for_the_warm_up_and_forgives_a_bad_start():
 
 def test_the_command_keeps_its_state_for_the_same_job_only(tmp_path):
     """Through `retscale finetune`: SIGTERM keeps the state, another spec throws it away, success removes it."""
-    from retscale.provenance import record
-
-    study = make(tmp_path / "study")
-    for primary, files in (
-        ("card.json", ["card.json", *(f"model/{path.name}" for path in (study / "model").iterdir())]),
-        ("pairs.json", ["pairs.json", "pairs.parquet", "passages.parquet"]),
-        ("negatives.parquet", ["negatives.parquet"]),
-    ):
-        (study / "pairs.json").touch()
-        made = record.make("test", {}, "", [], study, files, None, time.time())
-        record.path_of(study / primary).write_text(json.dumps(made))
+    study = recorded(make(tmp_path / "study"))
     out, state = tmp_path / "out", tmp_path / "out/.encoder.json.state"
 
     def command(**recipe):

@@ -2,12 +2,13 @@
 
 import json
 
-import artifacts
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tokenized import tokens
 from tokenizers import Tokenizer, models, pre_tokenizers
+from topics import describe
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
@@ -206,8 +207,9 @@ def test_what_is_no_decoder_goes_through_the_stages(name, tmp_path, texts):
     }
     for file, table in tables.items():
         pd.DataFrame(table).to_parquet(places["data"] / f"{file}.parquet")
-    (places["data"] / "pairs.json").write_text(json.dumps(artifacts.pairs(id="random")))
+    describe(places["data"], "random")
     prompt = {"query_length": 8, "passage_length": 12, "bos": "add", "eos": "add"}
+    card_path = places["checkpoint"] / "card.json"
     finetune.run(
         {
             "recipe": {"id": "r", "n_negatives": 2, "batch_queries": 8, "lr": 1e-3, "prompt": prompt},
@@ -216,9 +218,10 @@ def test_what_is_no_decoder_goes_through_the_stages(name, tmp_path, texts):
             "seed": 0,
         },
         {
-            "card": places["checkpoint"] / "card.json",
+            "card": card_path,
             "pairs": [places["data"] / "pairs.json"],
             "negatives": [places["data"] / "negatives.parquet"],
+            "tokens": tokens(tmp_path / "tokens", prompt, card=card_path, pairs=[places["data"] / "pairs.json"]),
         },
         places["encoder"],
         places["state"],

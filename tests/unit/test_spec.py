@@ -22,6 +22,7 @@ GOOD = {
     },
     "encoder": {"id": "e", "source": {"kind": "folder", "path": "/models/e"}},
     "leakage": {"tasks": {"t": {}}},
+    "tokens": {"tasks": {"t": {}}},
     "finetune": {"recipe": {"id": "r"}, "pairs": {"p": None}, "seed": 1, "precision": "fp32"},
     "figure": {"name": "1b"},
 }
@@ -105,6 +106,7 @@ def test_every_spec_that_the_rules_write_fits_its_job():
         "finetune": specs.finetune(study, recipe),
         "task": specs.task(study, "fiqa"),
         "evaluate": specs.evaluate(list(study.tasks))(study, first, recipe),
+        "tokens": specs.tokens(list(study.tasks))(study, recipe),
         "leakage": specs.leakage(study),
         "icl": specs.icl(study, first),
         "collect": specs.collect(study),

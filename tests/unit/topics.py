@@ -1,15 +1,18 @@
 """A tiny random decoder and pairs whose query and passage share a topic: what the tests of fine-tuning train on."""
 
+import hashlib
 import json
 import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import artifacts
 import numpy as np
 import pandas as pd
+import tokenized
 import torch
 import warm
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -17,11 +20,13 @@ from transformers import MptConfig, MptModel, PreTrainedTokenizerFast
 
 from retscale.errors import UserError
 from retscale.finetune import state
-from retscale.finetune.config import Recipe
+from retscale.finetune.config import Spec
 from retscale.finetune.data import Examples, examples
 from retscale.finetune.log import Log
-from retscale.finetune.run import run
+from retscale.finetune.run import data_sets, run
 from retscale.model.load import load_tokenizer
+from retscale.model.tokenize import fingerprint
+from retscale.provenance import record
 from retscale.study.catalog import merge
 
 TOPICS = [[f"t{topic}w{i}" for i in range(8)] for topic in range(12)]
@@ -61,15 +66,45 @@ def make(folder: Path, model=None, passages: int = 96, id: str = "topics") -> Pa
         }
         for i in range(passages)
     ]
-    (folder / "pairs.json").write_text(json.dumps(artifacts.pairs(id=id)))
     pd.DataFrame(pairs, columns=["query_id", "query", "passage_id"]).to_parquet(folder / "pairs.parquet")
     pd.DataFrame(texts.items(), columns=["passage_id", "text"]).to_parquet(folder / "passages.parquet")
     pd.DataFrame(negatives).to_parquet(folder / "negatives.parquet")
+    describe(folder, id)
     return folder
 
 
-def inputs(folder: Path) -> dict:
-    return {"card": folder / "card.json", "pairs": [folder / "pairs.json"], "negatives": [folder / "negatives.parquet"]}
+def describe(folder: Path, id: str = "topics") -> None:
+    """Write pairs.json for the tables as they are."""
+    names = ("pairs.parquet", "passages.parquet")
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    (folder / "pairs.json").write_text(json.dumps(artifacts.pairs(id=id, files=files)))
+
+
+def tokens(folder: Path, **recipe) -> list[Path]:
+    """Of the data set in `folder`, under the prompt of the recipe."""
+    prompt = merge(RECIPE, recipe)["prompt"]
+    made_from = json.dumps(prompt, sort_keys=True).encode() + (folder / "pairs.json").read_bytes()
+    out = folder / f"tokens-{hashlib.sha256(made_from).hexdigest()}"
+    return tokenized.tokens(out, prompt, card=folder / "card.json", pairs=[folder / "pairs.json"])
+
+
+def inputs(folder: Path, **recipe) -> dict:
+    tables = {"pairs": [folder / "pairs.json"], "negatives": [folder / "negatives.parquet"]}
+    return {"card": folder / "card.json", **tables, "tokens": tokens(folder, **recipe)}
+
+
+def recorded(folder: Path) -> Path:
+    """The study in `folder`, with the records that the command asks for."""
+    (tokens_card,) = tokens(folder)
+    for primary, files in (
+        (folder / "card.json", ["card.json", *(f"model/{path.name}" for path in (folder / "model").iterdir())]),
+        (folder / "pairs.json", ["pairs.json", "pairs.parquet", "passages.parquet"]),
+        (folder / "negatives.parquet", ["negatives.parquet"]),
+        (tokens_card, [path.name for path in tokens_card.parent.iterdir() if path.is_file()]),
+    ):
+        made = record.make("test", {}, "", [], primary.parent, files, None, time.time())
+        record.path_of(primary).write_text(json.dumps(made))
+    return folder
 
 
 def spec(**recipe) -> dict:
@@ -82,7 +117,7 @@ def tuned(folder: Path, out: Path, **recipe):
     kept = out.with_name(out.name + ".state")
     out.mkdir(parents=True)
     kept.mkdir()
-    notes = run(spec(**recipe), inputs(folder), out, kept)
+    notes = run(spec(**recipe), inputs(folder, **recipe), out, kept)
     return MptModel.from_pretrained(out), json.loads((out / "encoder.json").read_text()), log(out), notes
 
 
@@ -94,9 +129,11 @@ def weights(model) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-def loaded(folder: Path, **recipe) -> Examples:
-    recipe = Recipe.model_validate(merge(RECIPE, recipe))
-    return examples([(folder, folder / "negatives.parquet")], recipe, 3, load_tokenizer(folder / "model"))
+def loaded(folder: Path, times: int = 1, **recipe) -> Examples:
+    """The examples of the data set in `folder`, so many times."""
+    job = Spec.model_validate({**spec(**recipe), "pairs": {"topics": None}})
+    sha256 = fingerprint(load_tokenizer(folder / "model"), job.recipe.prompt)
+    return examples(data_sets(job, inputs(folder, **recipe), sha256) * times, job.recipe, 3)
 
 
 HELD = []

@@ -48,7 +48,11 @@ def test_each_training_data_set_has_its_own_jobs_and_each_recipe_its_own_data_se
     for recipe, used in names.items():
         files = " ".join(f"results/smoke/pairs/{name}/pairs.json" for name in used)
         mined = " ".join(f"results/smoke/mine/{name}/negatives.parquet" for name in used)
-        job = f" --pairs {files} --negatives {mined} --out results/smoke/finetune/d24/{recipe}/encoder.json\n"
+        tokens = " ".join(f"results/smoke/tokens/d24/{recipe}/training/{name}.json" for name in used)
+        job = (
+            f" --pairs {files} --negatives {mined} --tokens {tokens} "
+            f"--out results/smoke/finetune/d24/{recipe}/encoder.json\n"
+        )
         assert text.count(job) == 1, job
     for name in ("also", "boolq"):
         assert f"attempt logs/smoke/pairs/{name}.log; " in text and f"attempt logs/smoke/mine/{name}.log; " in text
@@ -71,6 +75,7 @@ def test_a_data_set_added_trains_only_the_recipes_that_use_it(clone):
     assert clone.plan() == {
         "pairs": 1,
         "mine": 1,
+        "tokens": 1,
         "finetune": 1,
         "evaluate_small_after_8": 1,
         "leakage": 1,

@@ -25,4 +25,4 @@ def test_a_folder_is_a_task_and_is_watched(clone):
     os.utime(judgements, (later, later))
     plan = clone.plan()
     assert plan["task"] == 1 and plan["evaluate_small"] == 3 and plan["evaluate_small_after_8"] == 1
-    assert "finetune" not in plan
+    assert plan["tokens_small"] == 4 and "tokens" not in plan and "finetune" not in plan

@@ -22,7 +22,8 @@ GAUNTLET = 31 + 8
 )
 def test_a_study_of_a_cluster_plans_as_many_jobs_as_it_says(dry_run, study, checkpoints, items):
     plan = counts(dry_run(study, "--profile", "slurm"))
-    each = ["checkpoint", "finetune", "evaluate_small", *(f"evaluate_{name}" for name in HUGE)]
+    each = ["checkpoint", "tokens", "finetune"]
+    each += [f"{stage}_{batch}" for stage in ("tokens", "evaluate") for batch in ("small", *HUGE)]
     once = ["pairs", "mine", "leakage", "collect", "fit", "report"]
     expected = dict.fromkeys(each, checkpoints) | dict.fromkeys(once, 1) | {"figure": 5}  # no ablation
     if items:  # encoders continue no text, so the study with BERT has no in-context tasks

@@ -8,7 +8,7 @@ import importlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class Job:
     def verified(self) -> "Job":
         """With its sources: every file that it reads. UserError if one is not what was made."""
         rows = record.verified_inputs(self.inputs, self.folder, self.kind.reads, self.kind.skips, self.kind.outside)
-        if "card" in self.inputs:
+        if "card" in self.inputs and "card" not in self.kind.reads:
             rows += source_files.weights(self.inputs["card"], self.folder)
         listed = {os.path.abspath(self.folder / row["path"]) for row in rows}
         others = source_files.rows(self.stage, self.spec, self.folder)
@@ -170,18 +170,25 @@ def _run_tasks(batch: Job, work: Path) -> None:
     """
     compute = _imported(batch)
     tasks = batch.spec["tasks"]
-    files = {path.parent.name: path for path in batch.inputs["tasks"]}  # a task's file lies in a folder of its name
-    shared = {flag: value for flag, value in batch.inputs.items() if flag != "tasks"}
+    files = {
+        flag: {batch.kind.task_of(flag, path): path for path in batch.inputs.get(flag, [])}
+        for flag in batch.kind.of_task
+    }
+
+    def inputs_of(names: Iterable[str]) -> Inputs:
+        return {flag: [of_task[name] for name in names if name in of_task] for flag, of_task in files.items()}
+
+    shared = {flag: value for flag, value in batch.inputs.items() if flag not in files}
     common = replace(batch, spec={**batch.spec, "tasks": {}}, inputs=shared).verified()
     jobs = {}
     for task, config in tasks.items():
-        task_inputs = {"tasks": [files[task]]} if task in files else {}
-        part = replace(common, spec={**batch.spec, "tasks": {task: config}}, inputs=task_inputs, product=f"{task}.json")
+        own = inputs_of([task])
+        part = replace(common, spec={**batch.spec, "tasks": {task: config}}, inputs=own, product=f"{task}.json")
         jobs[task] = part.verified()
     pending = [task for task, job in jobs.items() if not _is_finished(job)]
     if not pending:
         return
-    inputs = {**batch.inputs, "tasks": [files[task] for task in pending if task in files]}
+    inputs = {**batch.inputs, **inputs_of(pending)}
     meter = Meter()
     for task in compute({**batch.spec, "tasks": {task: tasks[task] for task in pending}}, inputs, work):
         jobs[task].finish(work, None, meter)

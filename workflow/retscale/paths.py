@@ -7,6 +7,8 @@ from pathlib import Path
 from retscale.encoder.config import GIVEN
 from retscale.stages import STAGES, kept
 
+TRAINING = "training"  # the folder, below an encoder's, of the tokens of its training data
+
 
 @dataclass(frozen=True)
 class Results:
@@ -28,6 +30,13 @@ class Results:
 
     def mine(self, pairs: str) -> str:
         return self._of("mine", pairs)
+
+    def tokens(self, checkpoint: str, recipe: str, task: str) -> str:
+        """Of a task's documents, as the encoder reads them."""
+        return self._of("tokens", checkpoint, recipe, task=task)
+
+    def training_tokens(self, checkpoint: str, recipe: str, pairs: str) -> str:
+        return self._of("tokens", checkpoint, recipe, TRAINING, task=pairs)
 
     def finetune(self, checkpoint: str, recipe: str, step: int | str | None = None) -> str:
         return self._of("finetune", checkpoint, recipe, *_below(step))

@@ -3,6 +3,8 @@
 import importlib
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -19,6 +21,7 @@ class Stage:
     `reads` names, for an input with big neighbors, the only files that the stage reads of it, `skips` those that it does
     not read. A `resumable` stage gets
     a folder for its state, which lasts until the job has ended well. Only a stage that `fetches` reaches the network.
+    Of the inputs `of_task` each file belongs to one task of a batch, after which its folder or the file is named.
     Inputs `outside` may have been made by no stage. `further` matches outputs in folders of their own that are read without the
     rest, so each has a record of its own. A `parallel` stage may be started as several processes, which `meet` first.
     """
@@ -29,6 +32,7 @@ class Stage:
     optional: tuple[str, ...] = ()
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
     skips: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    of_task: dict[str, Literal["folder", "file"]] = field(default_factory=dict)
     primary: str = "{task}.json"
     batch: bool = False
     resumable: bool = False
@@ -50,6 +54,10 @@ class Stage:
     def product(self, **spec: object) -> str:
         return self.primary.format(**spec)
 
+    def task_of(self, flag: str, path: Path) -> str:
+        """The task that a file of an input `of_task` belongs to."""
+        return path.parent.name if self.of_task[flag] == "folder" else path.stem
+
 
 STAGES = {
     "text": Stage("train a tokenizer and tokenize the text that a ladder is pretrained on", primary="text.json"),
@@ -68,10 +76,19 @@ STAGES = {
         primary="negatives.parquet",
         outside=("encoder", "guide"),
     ),
+    "tokens": Stage(
+        "tokenize the texts of tasks or of training data",
+        many=("tasks", "pairs"),
+        optional=("card", "encoder", "tasks", "pairs"),
+        # Of a model only its tokenizer is read, whose files are compared with what the card lists.
+        reads={"card": ("card.json",), "encoder": ("encoder.json",)},
+        of_task={"tasks": "folder", "pairs": "folder"},
+        batch=True,
+    ),
     "finetune": Stage(
         "turn a checkpoint into an encoder",
         ("card",),
-        ("pairs", "negatives"),
+        ("pairs", "negatives", "tokens"),
         primary="encoder.json",
         resumable=True,
         further=f"{kept('*')}/encoder.json",
@@ -82,13 +99,18 @@ STAGES = {
     "evaluate": Stage(
         "score an encoder on retrieval tasks",
         ("encoder",),
-        ("tasks",),
+        ("tasks", "tokens"),
         skips={"encoder": ("log.jsonl",)},  # which holds times, and so is another after every training
+        of_task={"tasks": "folder", "tokens": "file"},
         batch=True,
     ),
-    "leakage": Stage("find texts of tasks in the training data", (), ("pairs", "tasks"), batch=True),
+    "leakage": Stage(
+        "find texts of tasks in the training data", (), ("pairs", "tasks"), of_task={"tasks": "folder"}, batch=True
+    ),
     "items": Stage("fetch the items of one in-context task", primary="items.json", fetches=True),
-    "icl": Stage("score a checkpoint on in-context tasks", ("card",), ("tasks",), batch=True),
+    "icl": Stage(
+        "score a checkpoint on in-context tasks", ("card",), ("tasks",), of_task={"tasks": "folder"}, batch=True
+    ),
     "collect": Stage(
         "gather all results into tidy tables",
         many=("cards", "encoders", "given", "scores", "kept", "icl"),

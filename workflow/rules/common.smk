@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.io import is_flagged
 
 from retscale import paths
+from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.provenance import code
 from retscale.study import check, load, preflight, source_files, specs

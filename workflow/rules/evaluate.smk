@@ -2,7 +2,7 @@
 
 given/: of an encoder made elsewhere; step-N/: of the encoder that was kept after N steps.
 
-requires: encoder.json, task.json of each task        writes: TASK.json, TASK.parquet, step-N/TASK.json, step-N/TASK.parquet
+requires: encoder.json, task.json and tokens of each task        writes: TASK.json, TASK.parquet, step-N/TASK.json, step-N/TASK.parquet
 
 A batch of tasks shares one job, so that an encoder is loaded once and a process started once; a huge corpus is a batch
 of its own. The results are marked `update`, so Snakemake leaves them in place and the job redoes only what its records
@@ -33,6 +33,7 @@ for batch, tasks in study.batches.items():
                 # With its last encoder a training publishes those that it kept.
                 encoder=lambda wildcards: results.encoder(wildcards.checkpoint, wildcards.recipe),
                 tasks=[results.task(task) for task in tasks],
+                tokens=[results.tokens("{checkpoint}", "{recipe}", task) for task in tasks],
             output:
                 update([results.evaluate("{checkpoint}", "{recipe}", task) for task in tasks]),
                 update(
@@ -57,4 +58,4 @@ for batch, tasks in study.batches.items():
                 code=digest("evaluate"),
             shell:
                 "attempt {log:q}; {resources.start}retscale evaluate --spec @<(printf %s {params.spec:q}) --encoder {input.encoder:q}"
-                " --tasks {input.tasks:q} --out {output:q}"
+                " --tasks {input.tasks:q} --tokens {input.tokens:q} --out {output:q}"

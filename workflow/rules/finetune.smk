@@ -1,6 +1,6 @@
 """An encoder: a checkpoint fine-tuned by a recipe.
 
-requires: card.json, and pairs.json and negatives.parquet of each data set that the recipe trains on
+requires: card.json, and pairs.json, negatives.parquet and tokens of each data set that the recipe trains on
 writes: encoder.json, weights, tokenizer, log.jsonl
 """
 
@@ -12,6 +12,7 @@ rule finetune:
         card=results.checkpoint("{checkpoint}"),
         pairs=lambda wildcards: expand(rules.pairs.output, pairs=study.mixture(wildcards.recipe)),
         negatives=lambda wildcards: expand(rules.mine.output, pairs=study.mixture(wildcards.recipe)),
+        tokens=lambda wildcards: expand(rules.tokens.output, pairs=study.mixture(wildcards.recipe), allow_missing=True),
     output:
         results.finetune("{checkpoint}", "{recipe}"),
     log:
@@ -32,4 +33,4 @@ rule finetune:
         "attempt {log:q}; trap '' TERM; printf %s {params.spec:q} > {log:q}.spec; "
         "{resources.launch} -m retscale finetune --spec @{log:q}.spec"
         " --card {input.card:q} --pairs {input.pairs:q} --negatives {input.negatives:q}"
-        " --out {output:q}"
+        " --tokens {input.tokens:q} --out {output:q}"

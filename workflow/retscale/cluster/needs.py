@@ -10,7 +10,7 @@ from retscale.plan.shapes import shape
 GB = 1e9
 
 # Memory of a job beside its data, in GB: Snakemake, Python, and torch where a stage computes with it.
-PROCESS_GB = {"evaluate": 3.0, "icl": 3.0, "checkpoint": 3.0, "mine": 3.0, "leakage": 2.0, "text": 2.0}
+PROCESS_GB = {"evaluate": 3.0, "icl": 3.0, "checkpoint": 3.0, "mine": 3.0, "leakage": 2.0, "text": 2.0, "tokens": 3.0}
 # Bytes of memory per byte of text that a stage reads: tables of strings, and indices of their words.
 TEXT_FACTOR = {"pairs": 20, "mine": 20, "task": 10, "leakage": 4, "finetune": 8, "evaluate": 4}
 # Bytes of memory per parameter: weights, and what is loaded or written beside them. A checkpoint is only counted, in

@@ -2,8 +2,9 @@
 
 import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -24,11 +25,8 @@ def sha256_of(*parts: bytes) -> str:
 
 
 @contextmanager
-def atomic_write(path: Path, unless: Callable[[], object] = lambda: False) -> Iterator[BinaryIO]:
-    """A file to write to, which becomes `path` once it is whole and on the disk; nothing is left if the block raises.
-
-    `unless` is asked last: whether another process has been faster, so that its file stays.
-    """
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which becomes `path` once it is whole and on the disk; nothing is left if the block raises."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:8]}.")
     try:
@@ -36,7 +34,14 @@ def atomic_write(path: Path, unless: Callable[[], object] = lambda: False) -> It
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if not unless():
-            os.replace(temporary, path)
+        os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def link(source: Path, target: Path) -> None:
+    """The file `source` at `target` as well, by another name where the file system has links, else as a copy."""
+    try:
+        os.link(source, target)
+    except OSError:  # some cluster file systems have no links from folder to folder
+        shutil.copy2(source, target)

@@ -19,11 +19,12 @@ from mteb.models import ModelMeta
 from retscale.errors import UserError
 from retscale.evaluate import search
 from retscale.evaluate.documents import Documents
-from retscale.evaluate.task_tables import TEXTS_AT_A_TIME
-from retscale.evaluate.tokens import tokens
 from retscale.evaluate.vectors import shards, shards_ahead
 from retscale.model.device import device
 from retscale.model.encoder import Encoder
+from retscale.tokens.file import write
+
+TEXTS_AT_A_TIME = 2**16
 
 
 class MtebSearch:
@@ -48,7 +49,7 @@ class MtebSearch:
         vectors = self.encoder.embed(self.encoder.tokens(_texts(queries), "query"), "queries")
         search.check_finite(vectors, ids, "query")
         with tempfile.TemporaryDirectory() as folder:
-            passages = tokens(Path(folder) / "corpus.ids", len(doc_ids), self._documents(), self._tokens)
+            passages = write(Path(folder) / "corpus.ids", map(self._tokens, self._documents()))
             documents = Documents.make(doc_ids, passages.number)
 
             def embed(rows: slice, replica: int) -> np.ndarray:

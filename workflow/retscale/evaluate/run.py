@@ -18,7 +18,6 @@ from retscale.evaluate.matches import match
 from retscale.evaluate.result import Result
 from retscale.evaluate.search import check_finite, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
-from retscale.evaluate.tokens import tokens
 from retscale.evaluate.vectors import shards, shards_ahead
 from retscale.model import accelerator
 from retscale.model import encoder as encoders
@@ -27,9 +26,11 @@ from retscale.model.encoder import Encoder
 from retscale.provenance import code
 from retscale.task.card import TaskCard
 from retscale.task.inputs import by_task
+from retscale.tokens.card import opened
+from retscale.tokens.file import Tokens
 
-# Tokens of corpora and unfinished work, shared by all studies run in this folder. May be deleted when no job runs.
-# Vectors lie on the cluster's scratch instead, where its site file names one.
+# Unfinished work, shared by all studies run in this folder: vectors, which lie on the cluster's scratch instead where its
+# site file names one. May be deleted when no job runs.
 STATE = Path(".state/evaluate")
 
 
@@ -37,12 +38,17 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Score each task of `spec`, yielding its name when its files are written."""
     config = Spec.model_validate(spec)
     accelerator.ready()
-    check_encoder(config, inputs["encoder"])
+    prompt_sha256 = check_encoder(config, inputs["encoder"]).prompt_sha256
     use_threads(config.threads)
     encoder = encoders.load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch)
     code_sha256 = code.digest(__name__)
     tasks = by_task(config.tasks, inputs["tasks"])
     corpora = [TaskCard.read(path).sha256["corpus"] for _, path in tasks]
+    token_files = {path.stem: path for path in inputs["tokens"]}
+    if missing := [name for name, _ in tasks if name not in token_files]:
+        raise UserError(
+            f"--tokens: there are none of {', '.join(missing)}; run the tokens stage for this encoder first"
+        )
     for number, (name, path) in enumerate(tasks):
         task = task_tables.read(path)
         check_grades(task, config.relevant)
@@ -51,7 +57,8 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             / "vectors"
             / encoders.digest([encoder.sha256, corpora[number], config.storage, code_sha256])
         )
-        rows, scores = rank(task, encoder, config, folder)
+        passages = opened(token_files[name], "passage", corpora[number], prompt_sha256)
+        rows, scores = rank(task, passages, encoder, config, folder)
         table = per_query(task, rows, scores, config.names, config.relevant)
         table.to_parquet(out / f"{name}.parquet", index=False)
         result = {
@@ -73,8 +80,8 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def check_encoder(job: Spec, path: Path) -> None:
-    """Raises UserError unless encoder.json is of the checkpoint, recipe and step under which results are stored."""
+def check_encoder(job: Spec, path: Path) -> EncoderCard:
+    """The encoder.json; UserError unless it is of the checkpoint, recipe and step under which results are stored."""
     card = EncoderCard.read(path)
     stated = {"checkpoint": job.checkpoint, "recipe": job.recipe}
     actual = {"checkpoint": card.checkpoint, "recipe": card.recipe.id}
@@ -85,6 +92,7 @@ def check_encoder(job: Spec, path: Path) -> None:
             raise UserError(
                 f"--encoder: {path} is of the {key} {actual[key]!r}, but the spec says {value!r}; correct one of them"
             )
+    return card
 
 
 def check_grades(task: Task, relevant: int) -> None:
@@ -96,16 +104,16 @@ def check_grades(task: Task, relevant: int) -> None:
         )
 
 
-def rank(task: Task, encoder: Encoder, config: EvaluateConfig, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def rank(
+    task: Task, passages: Tokens, encoder: Encoder, config: EvaluateConfig, folder: Path
+) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers and cosine scores (queries, at most k) of each query's best documents; p-MRR wants more than k.
 
-    Vectors of documents are kept in `folder` until the caller has published what they are for.
+    `passages` are the tokens of the documents. Vectors of documents are kept in `folder` until the caller has published what they are for.
     """
     name = task.card.id
     queries = encoder.embed(encoder.tokens(task.queries, "query"), f"{name}: queries")
     check_finite(queries, task.query_ids, "query")
-    store = STATE / "tokens" / f"{encoders.digest([encoder.tokenization, task.card.sha256['corpus']])}.ids"
-    passages = tokens(store, len(task.doc_ids), task.texts(), lambda texts: encoder.tokens(texts, "passage"))
 
     def embed(rows: slice, replica: int) -> np.ndarray:
         return encoder.embed(passages[rows], f"{name}: documents {rows.start + 1} to {rows.stop}", replica)

@@ -1,17 +1,13 @@
 """A retrieval task as its stage wrote it, ready to be searched."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from retscale.errors import UserError
 from retscale.task.card import TaskCard
-
-TEXTS_AT_A_TIME = 2**16
 
 
 @dataclass(frozen=True)
@@ -21,24 +17,17 @@ class Task:
     A judged document that is not in the corpus has the number of documents for its row, which no ranking holds.
     `candidate` says of each judgment whether its document is ranked where only those judged are. `changed`: see
     evaluate/instructions.py.
-    Documents may be too many for their texts to be held in memory: `corpus` is the file to stream them from.
     """
 
     card: TaskCard
     query_ids: np.ndarray
     queries: list[str]
     doc_ids: np.ndarray
-    corpus: Path
     judged_queries: np.ndarray
     judged_documents: np.ndarray
     scores: np.ndarray
     candidate: np.ndarray
     changed: pd.DataFrame | None
-
-    def texts(self) -> Iterator[list[str]]:
-        """The documents' texts in order, some at a time: title and text joined by a blank, as in mteb."""
-        for batch in pq.ParquetFile(self.corpus).iter_batches(TEXTS_AT_A_TIME, columns=["title", "text"]):
-            yield [f"{title} {text}".strip() for title, text in zip(*(batch[x].to_pylist() for x in ("title", "text")))]
 
     def own_document(self) -> np.ndarray:
         """For each query the row of the document with the query's own id, or -1."""
@@ -62,7 +51,6 @@ def read(path: Path) -> Task:
         query_ids=queries["query_id"].to_numpy(object),
         queries=queries["text"].tolist(),
         doc_ids=doc_ids.to_numpy(object),
-        corpus=corpus,
         judged_queries=query_rows,
         judged_documents=np.where(document_rows < 0, len(doc_ids), document_rows),
         scores=qrels["score"].to_numpy(),

@@ -1,19 +1,29 @@
 """Training examples as token ids and passage numbers, and the order in which they are seen."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from transformers import PreTrainedTokenizerBase
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from retscale.common import seeds
-from retscale.common.copies import fingerprints, key
-from retscale.errors import UserError
 from retscale.finetune.config import Recipe
-from retscale.model.tokenize import token_ids
+from retscale.finetune.groups import Known, Mined, Passages, groups
+from retscale.tokens.file import Chosen, Tokens
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A training data set: the folder of pairs.parquet and passages.parquet, its negatives.parquet, the tokens of both
+    tables, row by row, and `copies` (passages,) uint64, equal for passages that are copies of each other."""
+
+    folder: Path
+    negatives: Path
+    queries: Tokens
+    passages: Tokens
+    copies: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Examples:
     sizes: examples of each data set; query: (pairs,) number of the query text; group: (pairs, 1 + n) numbers of its
     passages, the positive first; copy_of: (passages,) the first passage that each is a copy of, itself if there is none;
     positives: (pairs, m) all known positives of the query in numbers of `copy_of`, padded with -1; query_tokens,
-    passage_tokens: token ids of each text, by number; counts: what was cut or filled in, counted.
+    passage_tokens: token ids of each text, by number; n_filled: negatives that were filled in.
     """
 
     sizes: tuple[int, ...]
@@ -31,114 +41,69 @@ class Examples:
     group: np.ndarray
     copy_of: np.ndarray
     positives: np.ndarray
-    query_tokens: list[np.ndarray]
-    passage_tokens: list[np.ndarray]
-    counts: dict[str, int]
+    query_tokens: Chosen
+    passage_tokens: Chosen
+    n_filled: int
 
     def __len__(self) -> int:
         return len(self.query)
 
 
-def examples(
-    sources: list[tuple[Path, Path]], recipe: Recipe, seed: int, tokenizer: PreTrainedTokenizerBase
-) -> Examples:
-    """The examples of each data set, given as (folder of pairs.parquet and passages.parquet, negatives.parquet).
+def examples(data_sets: list[DataSet], recipe: Recipe, seed: int) -> Examples:
+    """The examples of each data set. An id means the same text in every data set.
 
-    Only texts that an example uses are tokenized, each once: an id means the same text in every data set.
-    Raises UserError for an empty text, and for too few negatives if the recipe refuses them.
+    No text is read: rows, which count through the tables of all data sets, stand for passages. Queries are numbered as
+    they first occur, passages by id, those of a group before the others.
+    Raises UserError for a passage that is missing, and for too few negatives if the recipe refuses them.
     """
-    tables, collections, texts, known, groups_of_pairs, n_filled = [], [], {}, defaultdict(set), [], 0
-    for folder, _ in sources:
-        pairs = pd.read_parquet(folder / "pairs.parquet")
-        for query_id, passage_id in zip(pairs["query_id"], pairs["passage_id"]):
-            known[query_id].add(passage_id)
-        tables.append(thinned(pairs, recipe.max_pairs))
-        passages = pd.read_parquet(folder / "passages.parquet").set_index("passage_id")["text"].to_dict()
-        collections.append(sorted(passages))
-        texts |= passages
-    for pairs, collection, (_, negatives) in zip(tables, collections, sources):
-        new_groups, n_new = groups(pairs, known, pd.read_parquet(negatives), recipe, seed, collection, texts)
-        groups_of_pairs, n_filled = [*groups_of_pairs, *new_groups], n_filled + n_new
-    pairs = pd.concat(tables, ignore_index=True)
-    used = sorted({id for ids in groups_of_pairs for id in ids})
+    pairs = pd.concat([_pairs(data_set, recipe.max_pairs) for data_set in data_sets], keys=range(len(data_sets)))
+    ids = [pq.read_table(x.folder / "passages.parquet", columns=["passage_id"])["passage_id"] for x in data_sets]
+    passages = Passages.make(ids, [x.copies for x in data_sets])
+    positive, (query, _) = passages.rows(pa.array(pairs["passage_id"])), pd.factorize(pairs["query_id"])
+    known = Known.make(query, positive)
+    parts, n_filled = [], 0
+    for number, data_set in enumerate(data_sets):
+        rows = np.flatnonzero(pairs["taken"] & (pairs.index.get_level_values(0) == number))
+        mined, query_ids = Mined.read(data_set.negatives, passages), pairs["query_id"].to_numpy(object)[rows]
+        part, n_new = groups(query_ids, query[rows], positive[rows], known, mined, recipe, seed, passages, number)
+        parts, n_filled = [*parts, part], n_filled + n_new
+    group, taken = np.concatenate(parts), np.flatnonzero(pairs["taken"])
+    used = passages.by_id(np.unique(group))
     # A positive that is in no group may have a copy that is.
-    passages = [*used, *sorted({id for query_id in pairs["query_id"] for id in known[query_id]}.difference(used))]
-    queries = dict(zip(pairs["query_id"], pairs["query"]))
-    for kind, ids, text in (("passage", passages, texts), ("query", queries, queries)):
-        for id in ids:
-            if not text.get(id, "").strip():
-                raise UserError(
-                    f"{kind} {id} is {'empty' if id in text else 'missing from passages.parquet'}; run the pairs stage again"
-                )
-    _, first, inverse = np.unique(fingerprints(texts[id] for id in passages), return_index=True, return_inverse=True)
+    others = passages.by_id(np.setdiff1d(np.concatenate([known[q] for q in np.unique(query[taken])]), used))
+    rows = np.concatenate([used, others])
+    number = np.empty(len(passages.ids), np.int64)
+    number[rows] = np.arange(len(rows))
+    _, first, inverse = np.unique(passages.copies[rows], return_index=True, return_inverse=True)
     copy_of = first[inverse]
-    number = {id: i for i, id in enumerate(passages)}
-    query_number = {id: i for i, id in enumerate(queries)}
-    positives = np.full((len(pairs), max(map(len, known.values()))), -1)
-    for row, id in zip(positives, pairs["query_id"]):
-        row[: len(known[id])] = sorted(copy_of[[number[passage] for passage in known[id]]])
-    query_tokens = token_ids(tokenizer, list(queries.values()), recipe.prompt, "query")
-    passage_tokens = token_ids(tokenizer, [texts[id] for id in used], recipe.prompt, "passage")
+    positives = np.full((len(taken), known.most()), -1)
+    for row, q in zip(positives, query[taken]):
+        row[: len(known[q])] = np.sort(copy_of[number[known[q]]])
+    query, _ = pd.factorize(query[taken])
+    first = np.unique(query, return_index=True)[1]
     return Examples(
-        sizes=tuple(map(len, tables)),
-        query=pairs["query_id"].map(query_number).to_numpy(),
-        group=np.array([[number[id] for id in ids] for ids in groups_of_pairs]),
+        sizes=tuple(map(len, parts)),
+        query=query,
+        group=number[group],
         copy_of=copy_of[: len(used)],
         positives=positives,
-        query_tokens=query_tokens.ids,
-        passage_tokens=passage_tokens.ids,
-        counts={"queries_cut": query_tokens.cut, "passages_cut": passage_tokens.cut, "negatives_filled": n_filled},
+        query_tokens=Chosen([x.queries for x in data_sets], taken[first]),
+        passage_tokens=Chosen([x.passages for x in data_sets], used),
+        n_filled=n_filled,
     )
 
 
-def thinned(pairs: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """At most `limit` pairs, spread over the table, which may be sorted; the same for every seed and checkpoint."""
-    if limit is None or limit >= len(pairs):
-        return pairs
-    return pairs.iloc[np.linspace(0, len(pairs) - 1, limit).round().astype(int)]
+def _pairs(data_set: DataSet, limit: int | None) -> pd.DataFrame:
+    """query_id and passage_id of all pairs, and whether a pair is `taken`."""
+    pairs = pd.read_parquet(data_set.folder / "pairs.parquet", columns=["query_id", "passage_id"])
+    return pairs.assign(taken=np.isin(np.arange(len(pairs)), thinned(len(pairs), limit)))
 
 
-def groups(
-    pairs: pd.DataFrame,
-    known: dict[str, set[str]],
-    negatives: pd.DataFrame,
-    recipe: Recipe,
-    seed: int,
-    passages: list[str],
-    texts: dict[str, str],
-) -> tuple[list[list[str]], int]:
-    """For each pair the passage ids of its group, the positive and then n negatives, and how many were filled in.
-
-    Fillers are drawn from `passages` by (seed, query) alone; none is a copy of a positive (`known`) or of a negative of
-    the query. Raises UserError if negatives are missing and the recipe refuses that, or if there are too few passages.
-    """
-    n = recipe.n_negatives
-    mined = dict(zip(negatives["query_id"], negatives["negatives"]))
-    result, n_filled = [], 0
-    for query_id, passage_id in zip(pairs["query_id"], pairs["passage_id"]):
-        chosen = list(mined.get(query_id, ()))[:n]
-        if (n_missing := n - len(chosen)) and recipe.too_few == "refuse":
-            raise UserError(
-                f"query {query_id} has {len(chosen) or 'no'} mined negatives, but the recipe's n_negatives is {n}; "
-                "raise mine.top or mine.negatives, lower n_negatives, or let `too_few: fill` add random passages"
-            )
-        if n_missing:
-            used_keys, tried = {key(texts[id]) for id in known[query_id] | set(chosen)}, set()
-            generator = seeds.of_query(seed, query_id)
-            while len(chosen) < n:
-                if len(tried) == len(passages):
-                    free = len(chosen) - n + n_missing
-                    raise UserError(
-                        f"query {query_id} is short of {n_missing} negatives, but only {free} passages can replace them"
-                    )
-                filler = passages[generator.integers(len(passages))]
-                if filler not in tried and (text := key(texts[filler])) not in used_keys:
-                    chosen.append(filler)
-                    used_keys.add(text)
-                tried.add(filler)
-            n_filled += n_missing
-        result.append([passage_id, *chosen])
-    return result, n_filled
+def thinned(count: int, limit: int | None) -> np.ndarray:
+    """At most `limit` of `count` rows, spread over the table, which may be sorted; the same for every seed and checkpoint."""
+    if limit is None or limit >= count:
+        return np.arange(count)
+    return np.linspace(0, count - 1, limit).round().astype(int)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """checkpoint -> encoder, by one process or several; cluster/launch.py has the command that starts them."""
 
-import os
 import shutil
 import warnings
 from pathlib import Path
@@ -12,14 +11,14 @@ from accelerate.utils import DistributedType, broadcast_object_list
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.checkpoint.card import Card
-from retscale.common.files import sha256
+from retscale.common.files import link, sha256
 from retscale.common.terminal import say
 from retscale.encoder.card import Trained
 from retscale.errors import UserError
 from retscale.finetune import memory, rehearsal
 from retscale.finetune.adapt import adapt, arithmetic, merged, restored, round_frozen
 from retscale.finetune.config import Recipe, Spec
-from retscale.finetune.data import Order, examples
+from retscale.finetune.data import DataSet, Order, examples
 from retscale.finetune.embed import Embedder
 from retscale.finetune.processes import together
 from retscale.finetune.sharding import SHARDED, is_sharded, whole_weights
@@ -32,6 +31,7 @@ from retscale.model.pooling import l2_normalize
 from retscale.model.road import road
 from retscale.model.tokenize import fingerprint
 from retscale.pairs.card import PairsCard
+from retscale.tokens.card import beside, opened
 
 # accelerate knows no other name of this setting.
 warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
@@ -43,7 +43,7 @@ MERGE_TOLERANCE = 1e-4
 
 
 def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
-    """Notes: dtype, device, processes, memory predicted and measured, and what was cut, filled in or never seen.
+    """Notes: dtype, device, processes, memory predicted and measured, and what was filled in or never seen.
 
     Resumes from what was saved in `state`; the encoders are kept there until the end.
     """
@@ -81,9 +81,9 @@ def tune(
     n_params = count_params(base)
     model = adapt(base, recipe)
     round_frozen(model, precision)
-    data = examples(data_sets(job, inputs), recipe, job.seed, tokenizer)
-    if accelerator.is_main_process and (filled := data.counts["negatives_filled"]):
-        say(f"fine-tune {card.id}: {filled:,} negatives were missing and are replaced by random passages")
+    data = examples(data_sets(job, inputs, fingerprint(tokenizer, recipe.prompt)), recipe, job.seed)
+    if accelerator.is_main_process and data.n_filled:
+        say(f"fine-tune {card.id}: {data.n_filled:,} negatives were missing and are replaced by random passages")
     steps = recipe.epochs * len(data) // recipe.batch_queries
     if steps == 0:
         raise UserError(
@@ -150,7 +150,7 @@ def tune(
         "gradient_checkpointing": checkpointing,
         "peak_memory": {"predicted": bytes_needed, "measured": peak.bytes()},
         "pairs_unseen": order.unseen(),
-        **data.counts,
+        "negatives_filled": data.n_filled,
     }
     if accelerator.is_main_process:
         predicted, measured = (x / 2**30 for x in notes["peak_memory"].values())
@@ -164,31 +164,34 @@ def tune(
     return notes
 
 
-def data_sets(job: Spec, inputs: dict) -> list[tuple[Path, Path]]:
-    """For each training data set, in the spec's order, the folder of its pairs and its negatives.parquet.
+def data_sets(job: Spec, inputs: dict, prompt_sha256: str) -> list[DataSet]:
+    """The training data sets in the spec's order, their tokens mapped from disk.
 
-    Raises UserError unless --pairs names exactly those, in that order, and --negatives as many.
+    Raises UserError unless --pairs names exactly those, in that order, --negatives and --tokens as many, and the tokens
+    are of them and under that prompt.
     """
-    pairs, negatives = ([Path(path) for path in inputs[flag]] for flag in ("pairs", "negatives"))
-    ids = [PairsCard.read(path).id for path in pairs]
-    if ids != list(job.pairs):
+    pairs, negatives, tokens = ([Path(path) for path in inputs[flag]] for flag in ("pairs", "negatives", "tokens"))
+    cards = [PairsCard.read(path) for path in pairs]
+    if (ids := [card.id for card in cards]) != list(job.pairs):
         raise UserError(
             f"--pairs: the spec names the data sets {', '.join(job.pairs)}, but the files are of "
             f"{', '.join(ids) or 'none'}; give one file per data set, in the spec's order"
         )
-    if len(negatives) != len(pairs):
-        raise UserError(
-            f"--negatives: {len(negatives)} files for {len(pairs)} data sets; give one file per data set, in their order"
+    for flag, paths in {"negatives": negatives, "tokens": tokens}.items():
+        if len(paths) != len(pairs):
+            raise UserError(
+                f"--{flag}: {len(paths)} files for {len(pairs)} data sets; give one file per data set, in their order"
+            )
+    return [
+        DataSet(
+            folder=path.parent,
+            negatives=mined,
+            queries=opened(card_of_tokens, "query", card.files["pairs.parquet"], prompt_sha256),
+            passages=opened(card_of_tokens, "passage", card.files["passages.parquet"], prompt_sha256),
+            copies=np.load(beside(card_of_tokens, "copies.npy"), mmap_mode="r"),
         )
-    return [(path.parent, mined) for path, mined in zip(pairs, negatives)]
-
-
-def link(source: Path, target: Path) -> None:
-    """The file `source` at `target` as well: weights may be large, and a job killed from here on must find them again."""
-    try:
-        os.link(source, target)
-    except OSError:  # some cluster file systems have no links from folder to folder
-        shutil.copy2(source, target)
+        for path, card, mined, card_of_tokens in zip(pairs, cards, negatives, tokens)
+    ]
 
 
 def check(recipe: Recipe, model: PreTrainedModel, name: str, accelerator: Accelerator) -> None:

@@ -10,10 +10,10 @@ import pandas as pd
 
 from retscale.evaluate import search
 from retscale.evaluate.documents import Documents
-from retscale.evaluate.tokens import tokens
 from retscale.evaluate.vectors import cut, shards, shards_ahead
 from retscale.model.device import device
 from retscale.model.encoder import Encoder
+from retscale.tokens.file import write
 
 TEXTS_AT_A_TIME = 2**16
 
@@ -39,7 +39,7 @@ def nearest(
     parts = (texts.iloc[i : i + TEXTS_AT_A_TIME].tolist() for i in range(0, len(texts), TEXTS_AT_A_TIME))
     lowest = np.full(len(queries), np.inf, np.float32)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        store = tokens(Path(scratch) / "ids", len(texts), parts, lambda batch: encoder.tokens(batch, "passage"))
+        store = write(Path(scratch) / "ids", (encoder.tokens(batch, "passage") for batch in parts))
         query, row = _pairs(positives)
         order = np.argsort(store.number[row], kind="stable")
         query, vector = query[order], store.number[row][order]

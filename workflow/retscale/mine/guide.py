@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from retscale.evaluate import search
-from retscale.evaluate.tokens import tokens
 from retscale.evaluate.vectors import cut
 from retscale.mine.dense import TEXTS_AT_A_TIME
 from retscale.mine.rank import Ranking
 from retscale.model.encoder import Encoder
+from retscale.tokens.file import write
 
 
 def guided(encoder: Encoder, folder: Path) -> Callable[[Ranking, pd.DataFrame, pd.Series, list[np.ndarray]], Ranking]:
@@ -48,7 +48,7 @@ def pair_scores(
     parts = (texts.iloc[i : i + TEXTS_AT_A_TIME].tolist() for i in range(0, len(texts), TEXTS_AT_A_TIME))
     scores = np.empty(len(row), np.float32)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        store = tokens(Path(scratch) / "ids", len(texts), parts, lambda batch: encoder.tokens(batch, "passage"))
+        store = write(Path(scratch) / "ids", (encoder.tokens(batch, "passage") for batch in parts))
         names = np.empty(len(store), object)
         names[store.number] = ids
         vector = store.number[row]

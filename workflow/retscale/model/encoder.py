@@ -26,10 +26,7 @@ from retscale.model.weight_files import listed_weights
 
 @dataclass(frozen=True)
 class Encoder:
-    """`models` are replicas, one per device.
-
-    `tokenization` is the same for encoders that tokenize every text alike, `sha256` for those that make the same vectors.
-    """
+    """`models` are replicas, one per device; `sha256` is the same for encoders that make the same vectors."""
 
     models: list[PreTrainedModel]
     tokenizer: PreTrainedTokenizerBase
@@ -37,7 +34,6 @@ class Encoder:
     pooling: Pooling
     normalize: bool
     tokens_per_batch: int
-    tokenization: str
     sha256: str
 
     def tokens(self, texts: list[str], side: Side) -> list[np.ndarray]:
@@ -94,7 +90,6 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
         card.pooling,
         card.normalize,
         tokens_per_batch,
-        tokenization=digest(tokenization_from),
         sha256=digest([tokenization_from, vectors_from]),
     )
 

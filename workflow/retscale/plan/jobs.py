@@ -7,7 +7,7 @@ from pathlib import Path
 
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
-from retscale.paths import Results
+from retscale.paths import TRAINING, Results
 from retscale.provenance import code, record
 from retscale.stages import kept, parts
 from retscale.study import source_files, specs
@@ -88,7 +88,11 @@ def _jobs(study: Study) -> Iterator[Job]:
     encoders = {(id, recipe): paths.finetune(id, recipe) for recipe, ids in study.trained.items() for id in ids}
     for (id, recipe), encoder in encoders.items():
         mixture = study.mixture(recipe)
-        reads = [cards[id], *(pairs[name] for name in mixture), *(mined[name] for name in mixture)]
+        training = {name: paths.training_tokens(id, recipe, name) for name in mixture}
+        for name, output in training.items():
+            about = (id, recipe, TRAINING, name)
+            yield batch("tokens", about, [cards[id], pairs[name]], {name: output}, specs.training_tokens, recipe, name)
+        reads = [cards[id], *(pairs[name] for name in mixture), *(mined[name] for name in mixture), *training.values()]
         yield single("finetune", (id, recipe), reads, encoder, specs.finetune, recipe)
     given_encoders = {(id, GIVEN): paths.given(id) for id in study.encoders}
     for (id, _), output in given_encoders.items():
@@ -96,7 +100,12 @@ def _jobs(study: Study) -> Iterator[Job]:
     scores = []
     for (id, recipe), encoder in {**encoders, **given_encoders}.items():
         for name, members in study.batches.items():
-            reads, cut = [encoder, *(tasks[task] for task in members)], specs.evaluate(members)
+            corpora = [tasks[task] for task in members]
+            tokens = {task: paths.tokens(id, recipe, task) for task in members}
+            source = cards.get(id) if recipe != GIVEN else encoder
+            job = batch("tokens", (id, recipe, *members), [source, *corpora], tokens, specs.tokens(members), recipe)
+            yield replace(job, batch=name)
+            reads, cut = [encoder, *corpora, *tokens.values()], specs.evaluate(members)
             outputs = {task: paths.evaluate(id, recipe, task) for task in members}
             for step in study.kept_steps(recipe, members):
                 for task in study.in_curves(members):

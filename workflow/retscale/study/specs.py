@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 
 from pydantic import BaseModel
 
+from retscale.encoder.config import GIVEN
 from retscale.provenance.record import canonical as dump  # noqa: F401 - the rules write specs with it
 from retscale.study import catalog, names
 from retscale.study.study import Study
@@ -56,6 +57,20 @@ def finetune(study: Study, recipe: str) -> dict:
         "precision": study.file.precision,
         "threads": study.file.threads,
     }
+
+
+def training_tokens(study: Study, recipe: str, pairs: str) -> dict:
+    return {"prompt": plain(study.recipes[recipe].prompt), "tasks": {pairs: {}}}
+
+
+def tokens(tasks: list[str]) -> Callable[..., dict]:
+    """Of the tasks of a batch."""
+
+    def cut(study: Study, recipe: str) -> dict:
+        prompt = None if recipe == GIVEN else plain(study.recipes[recipe].prompt)
+        return {"prompt": prompt, "tasks": {id: {} for id in tasks}}
+
+    return cut
 
 
 def task(study: Study, id: str) -> dict:

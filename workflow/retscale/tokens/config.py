@@ -1,0 +1,21 @@
+"""What one job of this stage is told."""
+
+from pydantic import Field
+
+from retscale.common.strict import Strict
+from retscale.model.prompt import Prompt
+
+
+class Collection(Strict):
+    """A collection has no settings here but its name."""
+
+
+class Spec(Strict):
+    """The spec of one job of this stage: what to tokenize, and how.
+
+    `tasks`: the ids of retrieval tasks (--tasks), of which the documents are tokenized, or of training data sets
+    (--pairs), of which all queries and passages are. `prompt`: None with --encoder, whose own it is.
+    """
+
+    prompt: Prompt | None = None
+    tasks: dict[str, Collection] = Field(min_length=1)
