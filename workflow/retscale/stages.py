@@ -113,9 +113,11 @@ STAGES = {
     ),
     "collect": Stage(
         "gather all results into tidy tables",
-        many=("cards", "encoders", "given", "scores", "kept", "icl"),
+        many=("cards", "encoders", "given", "scores", "kept", "icl", "published"),
+        optional=("models",),
         reads={"cards": ("card.json",), "encoders": ("encoder.json", "log.jsonl")},
         primary="collect.json",
+        outside=("models", "published"),
     ),
     "fit": Stage("fit trends and correlations", ("collect",), primary="fit.json"),
     "external": Stage(

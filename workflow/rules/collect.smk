@@ -1,8 +1,11 @@
 """All results as tidy tables.
 
-requires: every card, encoder (made here or elsewhere), evaluation and in-context score
+requires: every card, encoder (made here or elsewhere), evaluation and in-context score; or published results
 writes: collect.json, checkpoints/training/scores/curves/per_query/icl.parquet
 """
+
+# They are no inputs, since no rule makes them.
+published = [str(path) for path in source_files.published(study)]
 
 
 rule collect:
@@ -26,10 +29,14 @@ rule collect:
         **resources("collect"),
     params:
         spec=spec(specs.collect),
+        files=lambda wildcards: source_files.digest(*map(Path, published)),
         code=digest("collect"),
+        models=lambda wildcards: published[:1],
+        published=lambda wildcards: published[1:],
     shell:
         # As lists in files, since those of a thousand checkpoints exceed a command line.
         "attempt {log:q}; retscale collect --spec @<(printf %s {params.spec:q}) --cards @<(printf '%s\\n' {input.cards:q})"
         " --encoders @<(printf '%s\\n' {input.encoders:q}) --scores @<(printf '%s\\n' {input.scores:q})"
         " --given @<(printf '%s\\n' {input.given:q}) --kept @<(printf '%s\\n' {input.kept:q})"
-        " --icl @<(printf '%s\\n' {input.icl:q}) --out {output:q}"
+        " --icl @<(printf '%s\\n' {input.icl:q})"
+        " --models {params.models:q} --published @<(printf '%s\\n' {params.published:q}) --out {output:q}"

@@ -6,7 +6,7 @@ One job for all tasks, since the training data are read once; like those of `eva
 so a task added costs that task, and no training depends on it.
 """
 
-leaks = [results.leakage(task) for task in sorted(study.tasks)]
+leaks = [results.leakage(task) for task in sorted(study.tasks)] if study.pairs else []
 
 
 rule leakage:

@@ -11,7 +11,7 @@ rule report:
         fit=rules.fit.output,
         pairs=expand(rules.pairs.output, pairs=study.pairs),
         negatives=expand(rules.mine.output, pairs=study.trained_on),
-        tasks=expand(rules.task.output, task=study.tasks),
+        tasks=expand(rules.task.output, task=[] if study.published else study.tasks),
         leakage=leaks,
         external=external,
         text=rules.text.output if study.text else [],

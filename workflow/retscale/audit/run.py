@@ -18,6 +18,7 @@ from retscale.common.phrase import counted
 from retscale.common.terminal import answer
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
+from retscale.external.config import PUBLISHED
 
 NAMES = ("checkpoint", "recipe", "task", "step")
 MALFORMED = (LookupError, TypeError, ValueError, AttributeError, OSError, csv.Error)  # of files of another form
@@ -107,7 +108,7 @@ def _results(primary: Path, walked: Walk):
             files += [root / "finetune" / folder / "encoder.json" for folder in folders]
             files += [root / name for name in rows["file"]]
         else:
-            if recipe:
+            if recipe not in ("", PUBLISHED):
                 folder = Path("encoder", checkpoint) if recipe == GIVEN else Path("finetune", checkpoint, recipe)
                 files.append(root / folder / "encoder.json")
             rows = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from retscale.common.strict import Strict
+from retscale.external.config import PUBLISHED, Published
 
 
 class Labels(Strict):
@@ -28,22 +29,25 @@ class Spec(Strict):
     Each entry is a task, {NAME: [NAME]}, or a group that counts as one, {NAME: [TASK, ...]}. `in_domain` are the tasks
     of the training data, in the same form: shown beside the others and in no mean, unless there are no others.
     `groups` are the study's own, {NAME: names of tasks or groups}: means of their own, which change no other. `encoders`
-    were made elsewhere.
+    were made elsewhere. `published`: how to read the results that the study consists of, instead of its own.
     """
 
     study: str
     headline: dict[str, list[str]] = Field(min_length=1)
     in_domain: dict[str, list[str]] = {}
     groups: dict[str, list[str]] = {}
-    recipes: list[str] = Field(min_length=1)
-    main_recipe: str
-    checkpoints: dict[str, Labels] = Field(min_length=1)
+    recipes: list[str] = Field([PUBLISHED], min_length=1)
+    main_recipe: str = PUBLISHED
+    checkpoints: dict[str, Labels] = {}
+    published: Published | None = None
     encoders: list[str] = []
     averages: dict[str, Gauntlet] = {}
     seed: int = 0
 
     @model_validator(mode="after")
-    def _main_is_a_recipe(self) -> "Spec":
+    def _consistent(self) -> "Spec":
         if self.main_recipe not in self.recipes:
             raise ValueError(f"main_recipe {self.main_recipe!r} is not one of the recipes {self.recipes}")
+        if not (self.checkpoints or self.published):
+            raise ValueError("give `checkpoints` or `published`")
         return self

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from retscale.collect import published
 from retscale.collect.config import Spec
 from retscale.collect.results import card_row, given_encoder_row, icl_row, kept_rows, require_unique, score_rows
 from retscale.collect.summary import CollectSummary, StudySummary
@@ -24,6 +25,19 @@ SCORE_COLUMNS = ["recipe", "seed", "task", "metric", "value", *COLUMNS, "file", 
 ICL_COLUMNS = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "low", "high", "executed", "trimmed"]
 ICL_COLUMNS += ["skipped", "tied", "odd", "file", "sha256"]
 CURVE_COLUMNS = ["checkpoint", "recipe", "step", "queries", "task", "metric", "value", "file", "sha256"]
+TRAINING_COLUMNS = [
+    "checkpoint",
+    "recipe",
+    "step",
+    "queries",
+    "steps",
+    "loss",
+    "grad_norm",
+    "lr",
+    "padding",
+    "chance",
+    "file",
+]
 AVERAGE_COLUMNS = ["checkpoint", "gauntlet", "kind", "name", "score", "stderr", "missing"]
 
 
@@ -38,6 +52,10 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     results folder, the deepest folder that holds every input.
     """
     spec = Spec.model_validate(values)
+    if spec.published:
+        # Of what counts as one task there is one score, so nothing is averaged to it.
+        units = {name: {unit: [unit] for unit in getattr(spec, name)} for name in ("headline", "in_domain")}
+        return write(spec.model_copy(update=units), published_tables(spec, inputs, out), out)
     names = ("cards", "encoders", "given", "scores", "kept", "icl")
     paths = {name: [Path(path) for path in inputs.get(name, [])] for name in names}
     if not (paths["cards"] and paths["encoders"] and paths["scores"]):
@@ -54,6 +72,26 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     tables = {"checkpoints": checkpoints, "training": training, "scores": scores, "per_query": per_query}
     tables |= {"curves": curves, "icl": icl}
     tables["icl_averages"] = average_icl(spec, icl)
+    return write(spec, tables, out)
+
+
+def published_tables(spec: Spec, inputs: dict[str, Path | list[Path]], out: Path) -> dict[str, pd.DataFrame]:
+    """The tables of a study of published results: of `models` (a table) and `published` (a table, or mteb's files)."""
+    models, paths = Path(inputs["models"]), [Path(path) for path in inputs["published"]]
+    checkpoints, scores = published.tables(spec, spec.published, models, paths, out.parent.parent)
+    merged = scores.merge(checkpoints[CHECKPOINT_COLUMNS], on="checkpoint")[CHECKPOINT_COLUMNS + SCORE_COLUMNS]
+    return {
+        "checkpoints": checkpoints,
+        "training": pd.DataFrame(columns=TRAINING_COLUMNS),
+        "scores": merged.sort_values(["checkpoint", "recipe", "task", "metric"], ignore_index=True),
+        "per_query": pd.DataFrame(columns=["checkpoint", "recipe", "task", "query_id", spec.published.metric]),
+        "curves": pd.DataFrame(columns=CURVE_COLUMNS),
+        "icl": pd.DataFrame(columns=CHECKPOINT_COLUMNS + ICL_COLUMNS),
+        "icl_averages": pd.DataFrame(columns=AVERAGE_COLUMNS),
+    }
+
+
+def write(spec: Spec, tables: dict[str, pd.DataFrame], out: Path) -> dict:
     study = spec.model_dump(include=set(StudySummary.model_fields))
     counts = {name: len(table) for name, table in tables.items()}
     write_tables(out / "collect.json", CollectSummary, tables, study | {"rows": counts})

@@ -1,4 +1,4 @@
-"""What a study says about a published table of results."""
+"""What a study says about results that others published."""
 
 from typing import Annotated
 
@@ -8,6 +8,7 @@ from retscale.common.strict import Strict
 from retscale.evaluate import metrics
 
 Name = Annotated[str, Field(min_length=1)]
+PUBLISHED = "published"  # what stands for the recipe of an encoder in a study of published results
 
 
 class Columns(Strict):
@@ -34,6 +35,27 @@ class External(Strict):
     licence: str = ""
     metric: metrics.Name = Field(metrics.MAIN, description="that of `fit`")
     models: list[Name] | None = Field(None, min_length=1)
+    tasks: dict[Name, Name] = {}
+    columns: Columns = Columns()
+
+
+class PublishedResults(Strict):
+    """Published results that a study consists of.
+
+    `models`: a table with the columns model, family, size, n_params, n_tokens, role and evidence, one row per model. Only
+    those of role `fit` whose tokens are known enter fits; an empty cell of n_tokens means unknown. `scores`: one row per
+    model and task, or a folder of results as mteb writes them. `reference` models are drawn hollow, `external` ones are
+    in tables only. `trained_on`: tasks of the training data, which are in no
+    mean. `tasks`: as in External.
+    """
+
+    scores: Annotated[
+        str, Field(min_length=1, description="a .csv file or a folder, absolute or from where the study is run")
+    ]
+    models: Annotated[str, Field(pattern=r"\.csv$", description="a file, absolute or from where the study is run")]
+    source: Annotated[str, Field(min_length=1, description="who published them, and where")]
+    licence: str = ""
+    trained_on: list[Name] = []
     tasks: dict[Name, Name] = {}
     columns: Columns = Columns()
 

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +42,8 @@ def read(path: Path, published: Published) -> tuple[list[Row], int]:
     UserError names the file, the line and what is wrong: a missing column, an unknown task or model, a value outside
     [0, 1], a model that has two values for a task or two sizes.
     """
-    rows, elsewhere, lines = [], 0, {}
-    for line, cells in _lines(path, _column_names(published)):
+    rows, elsewhere, first_lines = [], 0, {}
+    for line, cells in lines(path, _column_names(published)):
         where = f"{path}, line {line}"
         model, name = cells[published.columns.model].strip(), cells[published.columns.task].strip()
         if not model:
@@ -52,7 +53,7 @@ def read(path: Path, published: Published) -> tuple[list[Row], int]:
                 f"{where}: unknown task {name!r}{hint(name, published.names)}; name the study's under `tasks: "
                 f"{{{name}: ...}}`"
             )
-        lines.setdefault(model, line)
+        first_lines.setdefault(model, line)
         if published.models is not None and model not in published.models:
             continue
         task = published.names[name]
@@ -63,7 +64,7 @@ def read(path: Path, published: Published) -> tuple[list[Row], int]:
         row = Row(
             model,
             task,
-            _value(cells[published.columns.value or published.metric], metric(published.metric), where),
+            value_of(cells[published.columns.value or published.metric], metric(published.metric), where),
             _count(cells, published.columns.n_params, where),
             _count(cells, published.columns.n_tokens, where),
             cells[published.columns.origin].strip() if published.columns.origin else "",
@@ -71,8 +72,8 @@ def read(path: Path, published: Published) -> tuple[list[Row], int]:
         )
         rows.append(row)
     for model in published.models or ():
-        if model not in lines:
-            raise UserError(f"{path}: there is no model {model!r}{hint(model, lines)}")
+        if model not in first_lines:
+            raise UserError(f"{path}: there is no model {model!r}{hint(model, first_lines)}")
     if not rows:
         raise UserError(f"{path} holds no value of a task of this study")
     require_consistent([(path, row) for row in rows])
@@ -101,7 +102,7 @@ def _column_names(published: Published) -> list[str]:
     return [name for name in names.values() if name is not None]
 
 
-def _lines(path: Path, columns: list[str]):
+def lines(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """The line number and the cells of each row; UserError if the file is no table with all these `columns`."""
     require_regular(path)
     try:
@@ -129,7 +130,7 @@ def _lines(path: Path, columns: list[str]):
         raise UserError(f"cannot read the table {path}: {error}") from None
 
 
-def _value(text: str, metric: Metric, where: str) -> float:
+def value_of(text: str, metric: Metric, where: str) -> float:
     try:
         value = float(text)
     except ValueError:

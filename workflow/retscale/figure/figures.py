@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from retscale.figure.config import FigureConfig
     from retscale.figure.data import Drawn, Tables
 
-Need = Literal["compute", "mean", "second recipe", "in-context score", "kept encoder"]
+Need = Literal["compute", "mean", "second recipe", "in-context score", "kept encoder", "training"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ FIGURES = {
     "3": Figure(("compute", "mean", "in-context score")),
     "ablation": Figure(("compute", "mean", "second recipe")),
     "curves": Figure(("kept encoder",)),
-    "training": Figure(),
+    "training": Figure(("training",)),
 }
 Name = Literal[tuple(FIGURES)]  # ty: ignore[invalid-type-form] - the names, as pydantic checks them
 

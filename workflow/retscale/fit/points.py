@@ -61,6 +61,10 @@ def resampled(
             drawn = weights @ values
         columns = pd.MultiIndex.from_tuples([(*pair, task) for pair in table.columns], names=KEY)
         parts.append(pd.DataFrame(drawn, columns=columns))
+    if not parts:  # published scores come without those of single queries
+        return pd.DataFrame(
+            index=range(replicates), columns=pd.MultiIndex.from_arrays([[], [], []], names=KEY), dtype=float
+        )
     draws = pd.concat(parts, axis=1)
     for name, parts in averaged.items():
         rows = draws.T[draws.columns.get_level_values("task").isin(parts)].groupby(level=ENCODER)
@@ -88,7 +92,7 @@ def points(
         means = [mean(by_encoder.get(key, table.head(0)), parts) for key in keys]
         rows = encoders.assign(**pd.DataFrame(means, index=encoders.index), task=name, file=None, sha256=None)
         table = pd.concat([table, rows], ignore_index=True)
-    low, high = np.quantile(draws.to_numpy(), [alpha / 2, 1 - alpha / 2], axis=0)
+    low, high = np.quantile(draws.to_numpy(float), [alpha / 2, 1 - alpha / 2], axis=0)
     ends = pd.DataFrame({"low": low, "high": high}, index=draws.columns).reset_index()
     table = table.merge(ends, on=KEY, how="left")
     table["level"] = levels(table["tokens_per_param"])

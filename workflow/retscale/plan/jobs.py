@@ -69,13 +69,13 @@ def _jobs(study: Study) -> Iterator[Job]:
     for id, card in cards.items():
         pretrained = study.checkpoints[id].source.kind == "pretrain"
         yield single("checkpoint", (id,), text if pretrained else [], card, specs.checkpoint, id)
-    task_outputs = {id: paths.task(id) for id in study.tasks_to_read}
+    task_outputs = {} if study.published else {id: paths.task(id) for id in study.tasks_to_read}
     for id, output in task_outputs.items():
         yield single("task", (id,), [], output, specs.task, id)
     item_outputs = {id: paths.items(id) for id in study.items_to_fetch}
     for id, output in item_outputs.items():
         yield single("items", (id,), [], output, specs.items, id)
-    tasks = {id: task_outputs[id] for id in study.tasks}
+    tasks = {id: task_outputs[id] for id in study.tasks if id in task_outputs}
     held_out = [task_outputs[id] for id in study.held_out_by("task")] + [
         item_outputs[id] for id in study.held_out_by("items")
     ]
@@ -114,20 +114,17 @@ def _jobs(study: Study) -> Iterator[Job]:
             yield replace(job, batch=name)
             scores += job.makes
     outputs = {task: paths.leakage(task) for task in sorted(tasks)}
-    yield (leakage := batch("leakage", (), [*pairs.values(), *tasks.values()], outputs, specs.leakage))
+    leakage = batch("leakage", (), [*pairs.values(), *tasks.values()], outputs, specs.leakage)
+    if outputs:
+        yield leakage
     icl, items = [], [item_outputs[task] for task in study.icl if task in item_outputs]
     for id, card in cards.items() if study.icl else ():
         outputs = {task: paths.icl(id, task) for task in sorted(study.icl)}
         yield (job := batch("icl", (id,), [card, *items], outputs, specs.icl, id))
         icl += job.makes
     collect, fit = paths.collect(), paths.fit()
-    yield single(
-        "collect",
-        (),
-        [*cards.values(), *encoders.values(), *given_encoders.values(), *scores, *icl],
-        collect,
-        specs.collect,
-    )
+    reads = [*cards.values(), *encoders.values(), *given_encoders.values(), *scores, *icl]
+    yield replace(single("collect", (), reads, collect, specs.collect), tables=source_files.published(study))
     yield single("fit", (), [collect], fit, specs.fit)
     external = [paths.external()] if study.external_tables else []
     for output in external:

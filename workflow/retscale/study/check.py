@@ -7,6 +7,7 @@ from retscale import paths
 from retscale.cluster import check as cluster
 from retscale.cluster import show, slurm, workstation
 from retscale.cluster import site as sites
+from retscale.collect.config import Spec
 from retscale.collect.means import averaged_over
 from retscale.common.phrase import counted
 from retscale.common.progress import progress
@@ -17,7 +18,7 @@ from retscale.external.config import Published
 from retscale.icl.average import averages
 from retscale.plan.costs import Costs
 from retscale.plan.why import why
-from retscale.study import catalog, load, preflight, specs
+from retscale.study import catalog, load, preflight, source_files, specs
 from retscale.study.study import Study
 
 
@@ -29,8 +30,11 @@ def main(arguments: argparse.Namespace) -> int:
     preflight.check_wheels(study)
     encoders = len(study.evaluated_encoders)
     answer(f"{arguments.study}: {study.file.title}")
-    answer(f"checkpoints  {len(study.checkpoints)}: {', '.join(study.checkpoints)}")
-    answer(f"pairs        {len(study.pairs)}: {', '.join(study.pairs)}")
+    if study.published:
+        answer(f"published    {published(study)}")
+    else:
+        answer(f"checkpoints  {len(study.checkpoints)}: {', '.join(study.checkpoints)}")
+        answer(f"pairs        {len(study.pairs)}: {', '.join(study.pairs)}")
     for name, trained in study.trained.items():
         mixture = ", ".join(id if w is None else f"{id} ({w:g})" for id, w in study.mixture(name).items())
         answer(f"recipe       {name}: {counted(len(trained), 'encoder')}, trained on {mixture}")
@@ -47,12 +51,14 @@ def main(arguments: argparse.Namespace) -> int:
     answer(f"mean         over {averaged_over(study)}: {', '.join(study.headline)}")
     if study.in_domain and study.headline != study.in_domain:
         answer(f"in-domain    {', '.join(study.in_domain)}: measured, and not in the mean")
-    answer(f"in context   {len(study.icl)}: {', '.join(study.icl) or 'none'}")
+    if not study.published:
+        answer(f"in context   {len(study.icl)}: {', '.join(study.icl) or 'none'}")
     for version in study.file.averages:
         left_out = incomplete_averages(study, version)
         answer(f"averages     {version}, without {left_out}" if left_out else f"averages     {version}")
-    jobs = counted(encoders * len(study.batches), "job")
-    answer(f"evaluations  {encoders * len(study.tasks)} of {counted(encoders, 'encoder')} in {jobs}")
+    if encoders:
+        jobs = counted(encoders * len(study.batches), "job")
+        answer(f"evaluations  {encoders * len(study.tasks)} of {counted(encoders, 'encoder')} in {jobs}")
     if study.kept_encoders:
         points = len(study.kept_encoders) * len(study.curve_tasks)
         count = counted(len(study.kept_encoders), "kept encoder")
@@ -110,6 +116,18 @@ def external(study: Study) -> list[str]:
         note = f", {counted(skipped, 'value')} on tasks that this study does not have" if skipped else ""
         lines.append(f"{path}: {counted(len(models), 'model')} on {len(tasks)} of its tasks{note}")
     return lines
+
+
+def published(study: Study) -> str:
+    """What the results that the study consists of hold, read and checked as their job will do."""
+    from retscale.collect.published import tables
+
+    models, *paths = source_files.published(study)
+    spec = Spec.model_validate(specs.collect(study))
+    checkpoints, scores = tables(spec, spec.published, models, paths, paths[0].parent)
+    fitted = checkpoints["role"].eq("fit").sum()
+    values = f"{counted(len(scores), 'score')} on {counted(scores['task'].nunique(), 'task')}"
+    return f"{counted(len(checkpoints), 'model')}, {fitted} of them in fits, {values}, in {study.published.scores}"
 
 
 def revisions(study: Study) -> dict[tuple[str, str], list[str]]:

@@ -7,6 +7,7 @@ from retscale.collect.means import MEAN
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION
+from retscale.external.config import PUBLISHED
 from retscale.study import catalog, duplicates, figure_needs, names, validation
 from retscale.study.study import Study
 
@@ -102,12 +103,16 @@ def _encoders(study: Study, file: str) -> None:
     for id, encoder in study.encoders.items():
         if encoder.source.folder().is_relative_to(paths.folder(study.name)):
             raise UserError(f"{file}: encoders.{id}: this study trains {encoder.path} itself; remove it")
+    if PUBLISHED in study.recipes:
+        raise UserError(f"{file}: recipes: {PUBLISHED!r} stands for published results; give the recipe another id")
     if study.encoders and GIVEN in study.recipes:
         raise UserError(f"{file}: recipes: {GIVEN!r} stands for encoders made elsewhere; give the recipe another id")
 
 
 def _metric(study: Study, file: str) -> None:
     metric, computed = study.file.fit.metric, study.file.evaluate.names
+    if study.published:  # their table says which it has
+        return
     if metric not in computed and metric not in INSTRUCTION:
         raise UserError(
             f"{file}: fit.metric is {metric}, which no evaluation computes; add it to `evaluate: {{metrics: "
@@ -118,6 +123,12 @@ def _metric(study: Study, file: str) -> None:
 def _external(study: Study, file: str) -> None:
     """Published tables."""
     metric, published = study.file.fit.metric, names.published(study)
+    for name, task in study.published.tasks.items() if study.published else ():
+        if task not in published:
+            raise validation.unknown(file, f"published.tasks.{name}", "task", task, published, catalog.listing("task"))
+    for name in study.published.trained_on if study.published else ():
+        if name not in published:
+            raise validation.unknown(file, "published.trained_on", "task", name, published, catalog.listing("task"))
     for number, entry in enumerate(study.file.external):
         where = f"external.{number}"
         if entry.metric != metric:

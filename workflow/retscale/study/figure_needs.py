@@ -23,18 +23,26 @@ def _missing_kept(study: Study) -> str:
     return "" if study.kept_encoders else "no recipe keeps encoders during training (`keep`)"
 
 
+def _missing_training(study: Study) -> str:
+    return "" if study.trained else "nothing is trained"
+
+
 def _missing_compute(study: Study) -> str:
+    if study.published:  # its table of models says
+        return ""
     reason = f"the main recipe, {_main(study)}, trains no checkpoint whose pretraining tokens are known"
     return "" if _drawn(study) else reason
 
 
 def _missing_mean(study: Study) -> str:
+    if study.published:  # a group has a score of its own
+        return ""
     missing = sorted({task for parts in study.headline.values() for task in parts} - study.tasks.keys())
     return f"there is no mean over all tasks without {', '.join(missing)}" if missing else ""
 
 
 def _missing_recipe(study: Study) -> str:
-    main, *others = study.trained
+    main, *others = study.trained or ["published"]
     if any(_drawn(study) & set(study.trained[other]) for other in others):
         return ""
     return f"no second recipe trains a checkpoint that the main recipe, {main}, does"
@@ -71,4 +79,5 @@ NEEDS: dict[Need, Callable[[Study], str]] = {
     "second recipe": _missing_recipe,
     "in-context score": _missing_icl,
     "kept encoder": _missing_kept,
+    "training": _missing_training,
 }

@@ -15,7 +15,11 @@ def study(path: Path) -> Study:
     """The study in the file `path`; raises UserError that says what is wrong, where, and what was meant."""
     file = str(path)
     raw = yaml.read(path)
-    data = validation.validate(written.Study, raw, file)
+    if "published" in raw:
+        file_of_results = validation.validate(written.PublishedStudy, raw, file)
+        data, published = file_of_results.as_study(), file_of_results.published
+    else:
+        data, published = validation.validate(written.Study, raw, file), None
     all_checkpoints = _entries("checkpoint", data.checkpoints, "checkpoints", file)
     checkpoints = {id: all_checkpoints[id] for id in _chosen(data.only, all_checkpoints, "only", file)}
     ladder_parts = {}
@@ -47,13 +51,14 @@ def study(path: Path) -> Study:
         icl=icl,
         held_out=dict(_held_out(entry, tasks | icl, file) for entry in catalog.expand(data.held_out, "task")),
         encoders=_entries("encoder", data.encoders, "encoders", file),
+        published=published,
     )
     if shared := complete.encoders.keys() & all_checkpoints.keys():
         raise UserError(f"{file}: encoders: {', '.join(sorted(shared))}: also the id of a checkpoint; ids must differ")
     for version in data.averages:
         if version not in catalog.gauntlets():
             raise validation.unknown(file, "averages", "gauntlet", version, catalog.gauntlets())
-    if not any(complete.trained.values()):
+    if not published and not any(complete.trained.values()):
         raise UserError(f"{file}: only: none of the recipes is for any of these checkpoints")
     consistency.check(complete, file)
     if lines := unused_keys.idle(complete, raw):

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from retscale.common.strict import Strict
 from retscale.evaluate.config import EvaluateConfig
-from retscale.external.config import External
+from retscale.external.config import External, PublishedResults
 from retscale.figure.config import FigureConfig
 from retscale.figure.figures import FIGURES
 from retscale.figure.figures import Name as FigureName
@@ -32,8 +32,8 @@ LISTS = {
 }
 
 
-class Study(Strict):
-    """checkpoints x recipes x tasks, and how to report them."""
+class Common(Strict):
+    """What every study says: what it is about, its retrieval tasks, and how to report them."""
 
     name: Id
     title: str
@@ -43,6 +43,26 @@ class Study(Strict):
     # Of training and of the bootstraps. Data sets are drawn with seeds of their own, so that a second training seed
     # meets the same tests.
     seed: int = Field(1, ge=0, lt=2**31)
+    tasks: list[Entry] = Field(min_length=1, description="retrieval tasks or suites of them")
+    groups: dict[Id, Annotated[list[str], Field(min_length=1)]] = Field(
+        {}, description="tasks or groups whose mean is shown beside the mean over all, which it does not change"
+    )
+    fit: FitConfig = FitConfig()
+    figures: dict[FigureName, FigureConfig] = Field(
+        {name: FigureConfig() for name in FIGURES},
+        description="how each figure looks, in the report's order; all that have something to show if not given",
+    )
+
+    @field_validator("figures", mode="before")
+    @classmethod
+    def _names_as_text(cls, figures: object) -> object:
+        """YAML reads an unquoted `2:` as a number."""
+        return {str(name): style or {} for name, style in figures.items()} if isinstance(figures, dict) else figures
+
+
+class Study(Common):
+    """checkpoints x recipes x tasks, and how to report them."""
+
     # fp32 gives the same numbers on every CPU; auto takes bf16 where the hardware has it.
     precision: Precision = "auto"
     # Of torch on a CPU, where the bits of what a model computes depend on it: so it is the study's and not the machine's.
@@ -67,10 +87,6 @@ class Study(Strict):
     recipes: list[Entry] = Field(
         min_length=1, description="the first is the main one; `checkpoints:` limits one to a part of the ladder"
     )
-    tasks: list[Entry] = Field(min_length=1, description="retrieval tasks or suites of them")
-    groups: dict[Id, Annotated[list[str], Field(min_length=1)]] = Field(
-        {}, description="tasks or groups whose mean is shown beside the mean over all, which it does not change"
-    )
     curve_tasks: list[str] | None = Field(
         None,
         min_length=1,
@@ -83,13 +99,8 @@ class Study(Strict):
         [], description="encoders made elsewhere: reference systems, scored on every task and in no fit"
     )
     evaluate: EvaluateConfig = EvaluateConfig()
-    fit: FitConfig = FitConfig()
     external: list[External] = Field(
         [], description="published tables of results, or just one: points that are drawn hollow and never fitted"
-    )
-    figures: dict[FigureName, FigureConfig] = Field(
-        {name: FigureConfig() for name in FIGURES},
-        description="how each figure looks, in the report's order; all that have something to show if not given",
     )
 
     @field_validator("pairs", "external", mode="before")
@@ -97,8 +108,13 @@ class Study(Strict):
     def _wrap_single(cls, entries: object) -> object:
         return [entries] if isinstance(entries, str | dict) else entries
 
-    @field_validator("figures", mode="before")
-    @classmethod
-    def _names_as_text(cls, figures: object) -> object:
-        """YAML reads an unquoted `2:` as a number."""
-        return {str(name): style or {} for name, style in figures.items()} if isinstance(figures, dict) else figures
+
+class PublishedStudy(Common):
+    """Results that others published x tasks: nothing is trained or evaluated."""
+
+    published: PublishedResults
+
+    def as_study(self) -> Study:
+        """The same in the form of a study that trains nothing."""
+        nothing = {"checkpoints": [], "pairs": [], "recipes": [], "mine": MineConfig()}
+        return Study.model_construct(set(self.model_fields_set), **nothing, **dict(self))

@@ -51,7 +51,11 @@ def check_wheels(study: Study) -> None:
 
 
 def check_tables(study: Study) -> None:
-    """Raises UserError if a published table is missing."""
+    """Raises UserError if published results are missing."""
+    if study.published:
+        for key in ("models", "scores"):
+            if not Path(path := getattr(study.published, key)).exists():
+                raise UserError(f"{study.path}: published.{key}: there is no file {path}")
     for number, path in enumerate(study.external_tables):
         if not Path(path).is_file():
             raise UserError(f"{study.path}: external.{number}.table: there is no file {path}")

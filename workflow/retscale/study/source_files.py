@@ -14,6 +14,7 @@ from retscale.items.config import JsonlSource
 from retscale.mine.config import MineConfig
 from retscale.pairs.config import LOCAL
 from retscale.provenance import hash_cache, record
+from retscale.study.study import Study
 from retscale.task.config import FolderSource
 
 SOURCES = {
@@ -35,6 +36,15 @@ def files(stage: str, spec: dict) -> list[Path]:
     sources = [entry.get(key) for entry in entries for key in ("source", "collection")]
     kinds = [(SOURCES.get((stage, source.get("kind"))), source) for source in sources if source]
     return [path for kind, source in kinds if kind for path in kind(**_fields(kind, source)).files()]
+
+
+def published(study: Study) -> list[Path]:
+    """The table of models and the files of scores that a study of published results consists of; of a folder mteb's."""
+    if study.published is None:
+        return []
+    scores = Path(study.published.scores)
+    files = sorted(path for path in scores.rglob("*.json") if path.is_file()) if scores.is_dir() else [scores]
+    return [Path(study.published.models), *files]
 
 
 @cache

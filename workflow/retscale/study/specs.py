@@ -121,6 +121,8 @@ def icl(study: Study, checkpoint: str) -> dict:
 
 
 def collect(study: Study) -> dict:
+    if study.published:
+        return published(study)
     return {
         "study": study.name,
         "headline": study.headline,
@@ -137,19 +139,39 @@ def collect(study: Study) -> dict:
     }
 
 
+def published(study: Study) -> dict:
+    """The spec of `collect` for a study of published results."""
+    known = names.published(study)
+    settings = plain(study.published, without={"scores", "models", "licence", "trained_on", "tasks"})
+    settings |= {"metric": study.file.fit.metric, "models": None, "splits": splits(study)}
+    settings["names"] = known | {name: known[task] for name, task in study.published.tasks.items()}
+    return {
+        "study": study.name,
+        "headline": study.headline,
+        "in_domain": study.in_domain,
+        "groups": study.groups,
+        "published": settings,
+        "seed": study.file.seed,
+    }
+
+
 def fit(study: Study) -> dict:
     return {**plain(study.file.fit), "seed": study.file.seed}
 
 
 def external(study: Study) -> dict:
     """How to read the published tables: what each name of a task means here, if anything."""
-    splits = {id: split for id, task in study.tasks.items() if (split := getattr(task.source, "split", None))}
     known, tables = names.published(study), []
     for entry in study.file.external:
         own = {name: known[task] for name, task in entry.tasks.items()}
         settings = plain(entry, without={"table", "licence", "tasks"})
-        tables.append(settings | {"names": known | own, "splits": splits})
+        tables.append(settings | {"names": known | own, "splits": splits(study)})
     return {"headline": list(study.headline), "tables": tables}
+
+
+def splits(study: Study) -> dict[str, str]:
+    """The split of each task that names one."""
+    return {id: split for id, task in study.tasks.items() if (split := getattr(task.source, "split", None))}
 
 
 def figure(study: Study, name: str) -> dict:
@@ -173,6 +195,7 @@ def report(study: Study) -> dict:
         "tasks": described(study.tasks),
         "icl": described(study.icl),
         "external": [entry.licence for entry in study.file.external],
+        "published": study.published and {key: getattr(study.published, key) for key in ("source", "licence")},
     }
 
 

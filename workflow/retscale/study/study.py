@@ -6,6 +6,7 @@ from pathlib import Path
 
 from retscale.checkpoint.config import Checkpoint
 from retscale.encoder.config import GIVEN, GivenEncoder
+from retscale.external.config import PublishedResults
 from retscale.figure.figures import FIGURES
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
@@ -32,6 +33,7 @@ class Study:
     icl: dict[str, IclTask]
     held_out: dict[str, RetrievalTask | IclTask]
     encoders: dict[str, GivenEncoder]
+    published: PublishedResults | None = None  # then the study consists of them, and trains nothing
 
     @property
     def name(self) -> str:
@@ -88,6 +90,11 @@ class Study:
         return recipes
 
     @property
+    def published_paths(self) -> list[str]:
+        """The table of models and the scores that the study consists of."""
+        return [self.published.models, self.published.scores] if self.published else []
+
+    @property
     def external_tables(self) -> list[str]:
         """The published tables that are joined to the study."""
         return [entry.table for entry in self.file.external]
@@ -140,7 +147,10 @@ class Study:
     @cached_property
     def in_domain(self) -> dict[str, list[str]]:
         """Those of `units` with a task that a training data set of one of the recipes names as its own."""
-        trained = {catalog.task_name(name) for id in self.trained_on for name in self.pairs[id].tasks}
+        of_data_sets = [name for id in self.trained_on for name in self.pairs[id].tasks]
+        trained = {
+            catalog.task_name(name) for name in [*of_data_sets, *(self.published.trained_on if self.published else [])]
+        }
         own = {id for id in self.tasks if trained & {id, *names.aliases_of(self, id)}}
         return {name: parts for name, parts in self.units.items() if trained & {name} or own & set(parts)}
 

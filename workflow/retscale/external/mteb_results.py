@@ -1,0 +1,53 @@
+"""Results as mteb writes them: MODEL/REVISION/TASK.json, one file per model and task."""
+
+import json
+from pathlib import Path
+
+from retscale.common import jsonl
+from retscale.errors import UserError
+from retscale.evaluate.metrics import metric
+from retscale.external.config import Published
+from retscale.external.table import SPLITS, Row, require_consistent, value_of
+
+META = "model_meta.json"
+
+
+def read_results(paths: list[Path], published: Published) -> tuple[list[Row], int]:
+    """The rows of the study's tasks in these files, and how many files are of other tasks. The number of a row's line is 1.
+
+    UserError names the file and what is wrong: no result of mteb, a split or a metric that is missing, a task that a model
+    has twice (as of two revisions).
+    """
+    rows, elsewhere = [], 0
+    for path in paths:
+        name = path.stem
+        if path.name == META or (task := published.names.get(name)) is None:
+            elsewhere += path.name != META
+            continue
+        rows.append(_row(path, task, published))
+    if not rows:
+        raise UserError(f"{paths[0].parent if paths else 'the folder'} holds no result of a task of this study")
+    require_consistent([(Path(row.origin), row) for row in rows])
+    return rows, elsewhere
+
+
+def _row(path: Path, task: str, published: Published) -> Row:
+    try:
+        scores = json.loads(jsonl.content(path))["scores"]
+        splits = {SPLITS.get(split, split): entries for split, entries in scores.items()}
+        split = SPLITS.get(wanted := published.splits.get(task, "test"), wanted)
+        if split not in splits:
+            raise UserError(f"{path}: has no scores of the split {split!r}, only of {', '.join(splits) or 'none'}")
+        values = [entry.get(published.columns.value or published.metric) for entry in splits[split]]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UserError(f"{path} is not a result of mteb: it needs `scores`, by split; leave it out") from None
+    if not values or any(value is None for value in values):
+        raise UserError(f"{path}: has no {published.columns.value or published.metric}; leave it out")
+    numbers = [value_of(str(value), metric(published.metric), str(path)) for value in values]
+    # Of a task with subsets mteb's own score is their mean.
+    return Row(model_of(path), task, sum(numbers) / len(numbers), None, None, str(path), 1)
+
+
+def model_of(path: Path) -> str:
+    """ORG/MODEL of a result file: mteb names the folder of a model ORG__MODEL."""
+    return path.parent.parent.name.replace("__", "/", 1)
