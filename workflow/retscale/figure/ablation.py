@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 
 from retscale.collect.means import MEAN
 from retscale.common.phrase import counted
+from retscale.figure import looks as look
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks
@@ -16,9 +17,10 @@ from retscale.figure.words import interval, number
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """Left: both recipes' mean scores, joined for each checkpoint. Right: the difference with its paired interval."""
     rows = tables.table("ablation").query(f"task == '{MEAN}' and role != 'external'")
-    rows = rows[rows["flops"].notna()].sort_values(["recipe", "flops", "checkpoint"])
+    known = tables.points.drop_duplicates("checkpoint")[["checkpoint", "family", "level", "hollow"]]
+    rows = rows[rows["flops"].notna()].merge(known, on="checkpoint").sort_values(["recipe", "flops", "checkpoint"])
     recipes = sorted(rows["recipe"].unique())
-    looks = style.looks(tables.points, config)
+    looks = look.looks(tables.points, config)
     shape = {"nrows": max(len(recipes), 1), "ncols": 2, "squeeze": False, "sharex": True}
     figure, grid = plt.subplots(figsize=(config.width, 0.4 + 2.5 * shape["nrows"]), **shape)
     drawn = []
@@ -36,8 +38,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         open_mark = {"linestyle": "none", "marker": "o", "color": config.accent, "markersize": 5}
         handles = [Line2D([], [], **open_mark | {"color": "#444444"}, label=tables.main)]
         handles += [Line2D([], [], **open_mark, markerfacecolor="white", label=", ".join(recipes))]
-        handles += style.size_legend(looks, list(rows["size"]))
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 8))
+        looks.colorbar(figure, list(grid.flat))
+        looks.key(figure, rows, ("recipe", handles), levels=False)
     else:
         for ax in grid.flat:
             style.placeholder(ax, "no checkpoint was trained\nwith a second recipe")
@@ -64,8 +66,8 @@ def pair(ax: Axes, rows: pd.DataFrame, looks: dict, config: FigureConfig) -> Non
     """Both scores of each checkpoint."""
     for row in rows.itertuples():
         ax.plot([row.flops] * 2, [row.y_against, row.y], color=config.accent, linewidth=0.9, alpha=0.6, zorder=2)
-        style.mark(ax, row, looks[row.size], row.flops, row.y_against)
-        style.mark(ax, row, looks[row.size], row.flops, row.y, hollow=True, markeredgecolor=config.accent)
+        looks.mark(ax, row, row.flops, row.y_against, markerfacecolor=looks.color(row.size))
+        looks.mark(ax, row, row.flops, row.y, markerfacecolor="white", markeredgecolor=config.accent)
 
 
 def difference(ax: Axes, rows: pd.DataFrame, looks: dict, config: FigureConfig) -> None:
@@ -73,7 +75,7 @@ def difference(ax: Axes, rows: pd.DataFrame, looks: dict, config: FigureConfig) 
     ax.axhline(0, color="#444444", linewidth=0.8, zorder=1)
     for row in rows.itertuples():
         ax.plot([row.flops] * 2, [row.low, row.high], color=config.accent, linewidth=1.2, alpha=0.6, zorder=2)
-        style.mark(ax, row, looks[row.size], row.flops, row.difference, hollow=True, markeredgecolor=config.accent)
+        looks.mark(ax, row, row.flops, row.difference, markerfacecolor="white", markeredgecolor=config.accent)
 
 
 def difference_words(rows: pd.DataFrame, recipe: str, tables: Tables) -> str:

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, PercentFormatter, StrMethodFormatter
 
 from retscale.collect.means import shown_tasks
+from retscale.figure import looks as look
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
@@ -17,7 +18,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     rows, names = curves(tables)
     tasks = ", ".join(map(tables.title, names)) if len(names) < 4 else f"{len(names)} tasks"
     recipes = [recipe for recipe in tables.summary.recipes if recipe in set(rows["recipe"])]
-    looks, widths = style.looks(tables.points, config), style.widths(rows["level"])
+    looks, widths = look.looks(tables.points, config), style.widths(rows["level"])
     count = max(len(recipes), 1)
     figure, grid = plt.subplots(count, 2, figsize=(config.width, 0.9 + 2.4 * count), squeeze=False)
     for (left, right), recipe in zip(grid, recipes, strict=False):
@@ -27,7 +28,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         left.set_ylabel(f"mean {tables.metric}")
         early(right, firsts(part), looks)
     if recipes:
-        style.legends(figure, looks, list(rows["size"]), widths)
+        looks.colorbar(figure, list(grid.flat))
+        looks.key(figure, rows, ("tokens per\nparameter", style.width_legend(widths)), levels=False)
     else:
         for ax in grid.flat:
             style.placeholder(ax, "no encoder was kept\nduring training")
@@ -62,7 +64,9 @@ def curves(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
     encoder = ["checkpoint", "recipe"]
     key = [*encoder, "step", "queries"]
     means = rows.groupby([*key, "group"])["value"].mean().groupby(key).mean().rename("y").reset_index()
-    checkpoints = tables.points.drop_duplicates("checkpoint")[["checkpoint", "size", "level", "flops", "hollow"]]
+    checkpoints = tables.points.drop_duplicates("checkpoint")[
+        ["checkpoint", "family", "size", "level", "flops", "hollow"]
+    ]
     means = means.merge(checkpoints, on="checkpoint").sort_values(key, ignore_index=True)
     last = means.groupby(encoder)["y"].transform("last")
     return means.assign(x=means["queries"], share=means["y"] / last.where(last > 0)), sorted(rows["group"].unique())
@@ -74,14 +78,16 @@ def firsts(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["flops"].notna() & rows["share"].notna()]
 
 
-def learning(ax: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], widths: dict[float, float]) -> None:
+def learning(ax: Axes, rows: pd.DataFrame, looks: look.Looks, widths: dict[float, float]) -> None:
     """The lines of one recipe."""
     ax.set_xscale("log")
     for _, line in rows.groupby("checkpoint"):
-        last = line.iloc[-1]
-        look, width = looks[last["size"]], widths.get(last["level"], style.THIN)
-        ax.plot(line["x"], line["y"], color=look.color, linewidth=width, marker=".", markersize=3, zorder=3)
-        style.mark(ax, last, look, last["x"], last["y"], last["hollow"], size=4.2, clip_on=False)
+        last = next(line.tail(1).itertuples())
+        width = widths.get(last.level, style.THIN)
+        ax.plot(
+            line["x"], line["y"], color=looks.color(last.size), linewidth=width, marker=".", markersize=3, zorder=3
+        )
+        looks.mark(ax, last, last.x, last.y, size=4.2, clip_on=False)
     ax.set_xticks(sorted(rows["x"].unique()))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
@@ -90,13 +96,13 @@ def learning(ax: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], widths:
     widen(ax, rows["y"].max() / 10)
 
 
-def early(ax: Axes, rows: pd.DataFrame, looks: dict[str, style.Look]) -> None:
+def early(ax: Axes, rows: pd.DataFrame, looks: look.Looks) -> None:
     """The first point of each line over its last, for one recipe."""
     if rows.empty:
         style.placeholder(ax, "no checkpoint\nwith known FLOPs")
         return
     for row in rows.itertuples():
-        style.mark(ax, row, looks[row.size], row.flops, row.share, row.hollow)
+        looks.mark(ax, row, row.flops, row.share)
     ax.axhline(1, color="#444444", linewidth=0.8, linestyle=(0, (1, 1.5)), zorder=1)
     style.flops_axis(ax, rows["flops"], label=False)
     ax.set_xlabel("pretraining FLOPs")

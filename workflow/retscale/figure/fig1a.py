@@ -1,10 +1,12 @@
 """Figure 1A: growth with size at fixed tokens per parameter."""
 
+from collections.abc import Iterator
+
 import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.lines import Line2D
 
 from retscale.collect.means import MEAN
+from retscale.figure import looks as look
 from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
@@ -15,38 +17,26 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """The mean score against FLOPs, one line per level of tokens per parameter, one marker per size."""
     rows = tables.of(tables.main, MEAN)
     others = tables.published_of(MEAN)
-    looks = style.looks(tables.points, config)
+    looks = look.looks(tables.points, config)
     figure, ax = plt.subplots(figsize=(config.width, config.width * 0.5))
-    shared = rows[~rows["hollow"]].groupby("level")["size"].nunique()
-    levels = sorted(level for level, sizes in shared.items() if sizes >= 2)
-    handles = []
-    for i, level in enumerate(levels):
-        line = rows[(rows["level"] == level) & ~rows["hollow"]].sort_values("n_params")
-        gray = str(0.25 + 0.4 * i / max(len(levels) - 1, 1))
-        dashes = style.DASHES[i % len(style.DASHES)]
-        ax.plot(line["flops"], line["y"], color=gray, linestyle=dashes, zorder=2)
-        handles.append(Line2D([], [], color=gray, linestyle=dashes, label=f"{level:.3g}"))
+    lines = {key: line for key, line in _lines(rows) if line["size"].nunique() >= 2}
+    levels = sorted({level for _, level in lines})
+    for line in lines.values():
+        ax.plot(line["flops"], line["y"], color=style.GRAY, linewidth=0.9, zorder=2)
     for row in rows.itertuples():
-        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].color, alpha=0.5, linewidth=1, zorder=3)
-        style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow)
+        ax.plot([row.flops] * 2, [row.low, row.high], color=looks.color(row.size), alpha=0.5, linewidth=1, zorder=3)
+        looks.mark(ax, row, row.flops, row.y)
     published.draw(ax, others, names=True)
     if rows.empty:
         style.placeholder(ax, "no checkpoint with known compute\nand a score on every task")
     else:
         style.flops_axis(ax, pd.concat([rows["flops"], others["flops"]]))
         ax.set_ylabel(f"mean {tables.metric} over {tables.averaged_over}")
-    if handles:
-        first = figure.legend(handles=handles, title="tokens per\nparameter", loc="outside right upper", handlelength=3)
-        first._legend_box.align = "left"
-    sizes = figure.legend(
-        handles=style.size_legend(looks, list(rows["size"])) + published.legend(others),
-        title="parameters",
-        loc="outside right lower",
-    )
-    sizes._legend_box.align = "left"
+    looks.colorbar(figure, ax)
+    looks.key(figure, rows, ("", published.legend(others)))
 
     named = ", ".join(f"{level:.3g}" for level in levels)
-    lines = (
+    joined = (
         f"Lines join checkpoints of equal tokens per parameter ({named}; computed from parameters and tokens), so "
         "along a line model "
         "and data grow together; checkpoints that are alone on their level have no line."
@@ -56,12 +46,12 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     caption = (
         "**Figure 1A. Retrieval against pretraining compute at fixed tokens per parameter.** Mean "
         f"{tables.metric} over {tables.averaged_over} against pretraining FLOPs (6 × parameters × tokens), recipe "
-        f"`{tables.main}`. {lines} "
-        f"Color and marker: size. Vertical bars: {tables.percent} interval over queries (bootstrap, tasks as strata). "
+        f"`{tables.main}`. {joined} "
+        f"{looks.words()} Vertical bars: {tables.percent} interval over queries (bootstrap, tasks as strata). "
         f"Hollow: not part of the ladder.{published.words(tables)}"
     )
     alt = f"Scatter plot with lines, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} " + " ".join(
-        _rise(rows, level, tables.metric) for level in levels
+        _rise(line, level, tables.metric) for (_, level), line in lines.items()
     )
     alt += published.words(tables)
     return Drawn(
@@ -73,8 +63,13 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     )
 
 
-def _rise(rows: pd.DataFrame, level: float, metric: str) -> str:
-    line = rows[(rows["level"] == level) & ~rows["hollow"]].sort_values("n_params")
+def _lines(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, float], pd.DataFrame]]:
+    """The checkpoints of each family and level, from small to large."""
+    for key, line in rows[~rows["hollow"]].groupby(["family", "level"]):
+        yield key, line.sort_values("n_params")
+
+
+def _rise(line: pd.DataFrame, level: float, metric: str) -> str:
     first, last = line.iloc[0], line.iloc[-1]
     return (
         f"At {level:.3g} tokens per parameter {metric} goes from {first['y']:.3f} ({first['size']}) to "

@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from retscale.collect.means import MEAN
+from retscale.figure import looks as look
 from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
@@ -23,15 +24,16 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     unknown = pd.concat([unknown[unknown["flops"].isna()], tables.given]).sort_values("checkpoint")
     band = tables.prediction(tables.main, MEAN)
     others = tables.published_of(MEAN)
-    looks = style.looks(tables.points, config)
+    looks = look.looks(tables.points, config)
     figure, ax = plt.subplots(figsize=(config.width, config.width * 0.5))
 
     trend_and_bands(ax, band, config)
-    for size, line in rows[~rows["hollow"]].groupby("size"):
-        ax.plot(line["flops"], line["y"], color=looks[size].color, linewidth=0.9, alpha=0.8, zorder=3)
+    for (size, hollow), line in rows[rows["role"] == "fit"].groupby(["size", "hollow"]):
+        dashes = (0, (2, 1.5)) if hollow else "-"
+        ax.plot(line["flops"], line["y"], color=looks.color(size), linewidth=0.9, linestyle=dashes, zorder=3)
     for row in rows.itertuples():
-        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].color, alpha=0.5, linewidth=1, zorder=4)
-        style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow)
+        ax.plot([row.flops] * 2, [row.low, row.high], color=looks.color(row.size), alpha=0.5, linewidth=1, zorder=4)
+        looks.mark(ax, row, row.flops, row.y)
     published.draw(ax, others, names=True)
     for row in unknown.itertuples():
         ax.axhline(row.y, color=style.GRAY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=2)
@@ -50,14 +52,9 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         ax.set_ylabel(f"mean {tables.metric} over {tables.averaged_over}")
         ax.set_ylim(*window(pd.concat([rows, unknown, others]), band))
 
-    sizes = figure.legend(
-        handles=style.size_legend(looks, list(rows["size"])) + published.legend(others),
-        title="parameters",
-        loc="outside right upper",
-    )
-    sizes._legend_box.align = "left"
-    if len(band):
-        figure.legend(handles=band_legend(config, tables.percent), loc="outside right lower", handlelength=1.8)
+    looks.colorbar(figure, ax)
+    bands = band_legend(config) if len(band) else []
+    looks.key(figure, rows, ("", published.legend(others)), ("trend", bands))
 
     words = tables.trend_words(tables.main, MEAN)
     note = f" Dotted levels: compute unknown ({', '.join(unknown['checkpoint'])})." if len(unknown) else ""
@@ -65,7 +62,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"**Figure 1B. Retrieval against pretraining compute, all checkpoints.** Mean {tables.metric} over "
         f"{tables.averaged_over}, recipe `{tables.main}`; colored lines join checkpoints of one "
         "size, trained on more "
-        f"tokens to the right. {words} "
+        f"tokens to the right. {looks.words()} {words} "
         + (
             f"Dark band: {tables.percent} confidence band of the trend; light band: {tables.percent} prediction "
             "band for a new "
@@ -107,11 +104,11 @@ def window(rows: pd.DataFrame, band: pd.DataFrame) -> tuple[float, float]:
     return max(low - 0.05 * room, 0.0), min(high + 0.05 * room, 1.0)
 
 
-def band_legend(config: FigureConfig, percent: str) -> list:
+def band_legend(config: FigureConfig) -> list:
     """What line and bands are."""
     return [
-        Line2D([], [], color=config.trend, label="trend"),
-        Patch(color=config.trend, alpha=CONFIDENCE + PREDICTION, linewidth=0, label=f"{percent} confidence"),
-        Patch(color=config.trend, alpha=PREDICTION, linewidth=0, label=f"{percent} prediction"),
+        Line2D([], [], color=config.trend, label="fitted"),
+        Patch(color=config.trend, alpha=CONFIDENCE + PREDICTION, linewidth=0, label="confidence"),
+        Patch(color=config.trend, alpha=PREDICTION, linewidth=0, label="prediction"),
         Patch(color=BEYOND, linewidth=0, label="extrapolation"),
     ]

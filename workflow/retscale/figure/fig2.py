@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from retscale.collect.means import in_domain, shown_tasks
 from retscale.common.phrase import counted
+from retscale.figure import looks as look
 from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
@@ -28,7 +29,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     order += sorted(set(known) - set(order))
     by_task = {task: tables.of(tables.main, task) for task in order}
     others = {task: tables.published_of(task) for task in order}
-    looks = style.looks(tables.points, config)
+    looks = look.looks(tables.points, config)
 
     count = math.ceil(max(len(order), 1) / COLUMNS)
     shape = {"nrows": count, "ncols": min(COLUMNS, max(len(order), 1)), "sharex": True, "squeeze": False}
@@ -56,8 +57,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         style.flops_axis(grid.flat[0], pd.concat([every["flops"], theirs["flops"]]), label=False)
         figure.supxlabel("pretraining compute, 6 × parameters × tokens (FLOPs)", fontsize=config.font_size)
         figure.supylabel(tables.metric, fontsize=config.font_size)
-    handles = style.size_legend(looks, list(every["size"])) + published.legend(theirs)
-    figure.legend(handles=handles, title="parameters", loc="outside upper center", ncols=min(len(handles), 8) or 1)
+    looks.colorbar(figure, list(grid.flat))
+    looks.key(figure, every, ("", published.legend(theirs)))
 
     caption = (
         f"**Figure 2. Each retrieval task against pretraining compute.** {tables.metric} of recipe `{tables.main}`, "
@@ -109,8 +110,8 @@ def panel(
     """One task."""
     trend_and_bands(ax, band[~band["extrapolated"].astype(bool)], config, prediction=False)
     for row in rows.itertuples():
-        ax.plot([row.flops] * 2, [row.low, row.high], color=looks[row.size].color, alpha=0.5, linewidth=0.8, zorder=3)
-        style.mark(ax, row, looks[row.size], row.flops, row.y, row.hollow, size=3.8)
+        ax.plot([row.flops] * 2, [row.low, row.high], color=looks.color(row.size), alpha=0.5, linewidth=0.8, zorder=3)
+        looks.mark(ax, row, row.flops, row.y, size=3.8)
     published.draw(ax, others, size=3.4)
     if len(rows):
         centre = sum(ends(rows, others)) / 2

@@ -5,6 +5,7 @@ import pandas as pd
 
 from retscale.collect.means import MEAN
 from retscale.common.phrase import counted
+from retscale.figure import looks as look
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks
@@ -19,26 +20,24 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     icl_score = f"{headline} of the gauntlet" if headline else f"mean in-context score over {counted(tasks, 'task')}"
     icl = icl[icl["task"] == MEAN][["checkpoint", "score", "stderr"]]
     rows = tables.of(tables.main, MEAN).merge(icl, on="checkpoint")
-    looks = style.looks(tables.points, config)
+    looks = look.looks(tables.points, config)
     # A normal approximation: a mean over many items.
     half = rows["stderr"].astype(float) * _quantile(tables.summary.config.alpha)
     rows = rows.assign(x_low=rows["score"] - half, x_high=rows["score"] + half)
 
     figure, ax = plt.subplots(figsize=(config.width, config.width * 0.5))
     for row in rows.itertuples():
-        bar = {"color": looks[row.size].color, "alpha": 0.45, "linewidth": 1, "zorder": 3}
+        bar = {"color": looks.color(row.size), "alpha": 0.45, "linewidth": 1, "zorder": 3}
         ax.plot([row.score] * 2, [row.low, row.high], **bar)
         ax.plot([row.x_low, row.x_high], [row.y] * 2, **bar)
-        style.mark(ax, row, looks[row.size], row.score, row.y, row.hollow)
+        looks.mark(ax, row, row.score, row.y)
     if rows.empty:
         style.placeholder(ax, "no checkpoint has both scores")
     else:
         ax.set_xlabel(f"{icl_score}, (accuracy − baseline) / (1 − baseline)")
         ax.set_ylabel(f"mean {tables.metric} over {tables.averaged_over}")
-    legend = figure.legend(
-        handles=style.size_legend(looks, list(rows["size"])), title="parameters", loc="outside right upper"
-    )
-    legend._legend_box.align = "left"
+    looks.colorbar(figure, ax)
+    looks.key(figure, rows)
 
     words = correlation_words(tables)
     caption = (

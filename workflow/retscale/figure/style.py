@@ -1,8 +1,6 @@
 """How all figures look, and how they are saved so that the same data gives the same bytes."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib
 
@@ -12,26 +10,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from retscale.figure.config import FigureConfig
 
-MARKERS = "os^DvPX<>ph*d8"
-DASHES = ["-", (0, (5, 2)), (0, (5, 1.5, 1, 1.5)), (0, (1.2, 1.5)), (0, (8, 2, 1, 2, 1, 2))]
-GRAY = "#7a7a7a"
+GRAY = "#6e6e6e"  # 5:1 on white
 THIN, THICK = 0.6, 1.7  # points, of a line for the fewest and the most tokens per parameter
-WIDTHS = 5  # at most so many line widths in a legend
+SMALLEST = 7.0  # points, of any text
+WIDTHS = 4  # at most so many line widths in a legend
 
 
-@dataclass(frozen=True)
-class Look:
-    """Color and marker of a size."""
-
-    color: tuple[float, float, float]
-    marker: str
+def small(config: FigureConfig) -> float:
+    """The font size of ticks, legends and notes, in points."""
+    return max(config.font_size - 1, SMALLEST)
 
 
 def rc(config: FigureConfig) -> dict:
@@ -42,10 +35,10 @@ def rc(config: FigureConfig) -> dict:
         "font.size": size,
         "axes.titlesize": size,
         "axes.labelsize": size,
-        "xtick.labelsize": size - 1,
-        "ytick.labelsize": size - 1,
-        "legend.fontsize": size - 1,
-        "legend.title_fontsize": size - 1,
+        "xtick.labelsize": small(config),
+        "ytick.labelsize": small(config),
+        "legend.fontsize": small(config),
+        "legend.title_fontsize": small(config),
         "legend.frameon": False,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -70,54 +63,17 @@ def rc(config: FigureConfig) -> dict:
     }
 
 
-def looks(points: pd.DataFrame, config: FigureConfig) -> dict[str, Look]:
-    """Color and marker of each size, ordered from small to large by parameters."""
-    order = points.groupby("size")["n_params"].median().sort_values(kind="stable").index
-    shades = matplotlib.colormaps[config.palette](
-        np.linspace(config.palette_from, config.palette_to, max(len(order), 2))
-    )
-    return {size: Look(to_rgb(shades[i]), MARKERS[i % len(MARKERS)]) for i, size in enumerate(order)}
-
-
-def mark(
-    ax: Axes, row: NamedTuple, look: Look, x: float, y: float, hollow: bool = False, size: float = 5.0, **over
-) -> None:
-    """One mark; hollow ones enter no fit."""
-    style = {"marker": look.marker, "color": look.color, "markersize": size, "linestyle": "none", "zorder": 5}
-    face = (
-        {"markerfacecolor": "white", "markeredgewidth": 1.0}
-        if hollow
-        else {"markeredgecolor": "white", "markeredgewidth": 0.5}
-    )
-    ax.plot([x], [y], **(style | face | over))
-
-
-def size_legend(look_of: dict[str, Look], sizes: list[str]) -> list[Line2D]:
-    """Legend entries of the sizes that are drawn."""
-    style = {"linestyle": "none", "markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.5}
-    return [
-        Line2D([], [], color=look_of[s].color, marker=look_of[s].marker, label=s, **style)
-        for s in look_of
-        if s in sizes
-    ]
-
-
 def widths(levels: pd.Series) -> dict[float, float]:
     """Line widths, in points, of tokens per parameter."""
     values = sorted(levels.dropna().unique())
     return dict(zip(values, np.linspace(THIN, THICK, len(values)), strict=True))
 
 
-def legends(figure: Figure, look_of: dict[str, Look], sizes: list[str], width_of: dict[float, float]) -> None:
-    """Of a figure of lines: sizes to the right, widths below; of many widths some."""
-    beside = size_legend(look_of, sizes)
-    figure.legend(handles=beside, title="parameters", loc="outside right upper")._legend_box.align = "left"
+def width_legend(width_of: dict[float, float]) -> list[Line2D]:
+    """Legend entries of line widths; of many some."""
     levels = list(width_of)
     shown = sorted({levels[round(i)] for i in np.linspace(0, len(levels) - 1, min(len(levels), WIDTHS))})
-    below = [Line2D([], [], color="#444444", linewidth=width_of[level], label=f"{level:.3g}") for level in shown]
-    if below:
-        title = "tokens per parameter in pretraining"
-        figure.legend(handles=below, title=title, loc="outside lower center", ncols=len(below), handlelength=3)
+    return [Line2D([], [], color="#444444", linewidth=width_of[level], label=f"{level:.3g}") for level in shown]
 
 
 def flops_axis(ax: Axes, x: pd.Series, to: float | None = None, label: bool = True) -> None:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from retscale.common.phrase import counted
+from retscale.figure import looks as look
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
@@ -24,7 +25,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """Training loss against step, one panel per recipe, one line per checkpoint that ends in the mark of its size."""
     rows = curves(tables)
     recipes = [recipe for recipe in tables.summary.recipes if recipe in set(rows["recipe"])]
-    looks = style.looks(tables.points, config)
+    looks = look.looks(tables.points, config)
     widths = style.widths(rows["level"])
 
     count = math.ceil(max(len(recipes), 1) / COLUMNS)
@@ -37,7 +38,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         ax.set_visible(False)
     if recipes:
         figure.supylabel("training loss (nats, log scale)", fontsize=config.font_size)
-        style.legends(figure, looks, list(rows["size"]), widths)
+        looks.colorbar(figure, list(grid.flat))
+        looks.key(figure, rows, ("tokens per\nparameter", style.width_legend(widths)), levels=False)
     else:
         style.placeholder(grid.flat[0], "no training to draw")
 
@@ -58,7 +60,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
 def curves(tables: Tables) -> pd.DataFrame:
     """Every line of the logs, with what is known of its checkpoint; by checkpoint, recipe and step."""
-    checkpoints = tables.points.drop_duplicates("checkpoint")[["checkpoint", "size", "level", "hollow"]]
+    checkpoints = tables.points.drop_duplicates("checkpoint")[["checkpoint", "family", "size", "level", "hollow"]]
     return tables.collected("training").merge(checkpoints, on="checkpoint")
 
 
@@ -71,17 +73,17 @@ def averaged(log: pd.DataFrame) -> pd.DataFrame:
     return log.groupby(part).last().assign(step=means["step"], loss=means["loss"])
 
 
-def panel(ax: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], widths: dict[float, float]) -> None:
+def panel(ax: Axes, rows: pd.DataFrame, looks: look.Looks, widths: dict[float, float]) -> None:
     """One recipe."""
     ax.set_yscale("log")
     for _, log in rows.groupby("checkpoint"):
         line = averaged(log)
-        last = line.iloc[-1]
-        look = looks[last["size"]]
+        last = next(line.tail(1).itertuples())
+        color = looks.color(last.size)
         if len(line) < len(log):
-            ax.plot(log["step"], log["loss"], color=look.color, linewidth=0.4, alpha=0.2, zorder=1)
-        ax.plot(line["step"], line["loss"], color=look.color, linewidth=widths.get(last["level"], style.THIN), zorder=3)
-        style.mark(ax, last, look, last["step"], last["loss"], last["hollow"], size=4.2, clip_on=False)
+            ax.plot(log["step"], log["loss"], color=color, linewidth=0.4, alpha=0.2, zorder=1)
+        ax.plot(line["step"], line["loss"], color=color, linewidth=widths.get(last.level, style.THIN), zorder=3)
+        looks.mark(ax, last, last.step, last.loss, size=4.2, clip_on=False)
     guess = rows["chance"].iloc[0]
     if not math.isnan(guess):
         ax.axhline(guess, zorder=2, **GUESS)

@@ -24,6 +24,16 @@ def scientific(value: float) -> str:
     return f"{mantissa} × 10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
+def short(value: float | None) -> str:
+    """`1.56M`: three digits and a unit."""
+    if value is None or pd.isna(value):
+        return "–"
+    for unit, size in {"T": 1e12, "B": 1e9, "M": 1e6, "k": 1e3}.items():
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
 def trend_words(trend: pd.Series | None, parameters: dict[str, float], percent: str, metric: str) -> str:
     """The trend as a sentence, or why there is none."""
     if trend is None or trend["status"] != "ok":

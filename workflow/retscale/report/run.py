@@ -21,7 +21,7 @@ from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION, label
 from retscale.external.summary import ExternalSummary
-from retscale.figure.words import interval, number, scientific, trend_words
+from retscale.figure.words import interval, number, scientific, short, trend_words
 from retscale.fit.forms import FORMS
 from retscale.fit.summary import FitSummary
 from retscale.leakage.result import Leakage
@@ -322,16 +322,6 @@ def _interval(row: dict, name: str, digits: int = 3) -> str:
 def count(value: float | None) -> str:
     """With thin spaces between thousands."""
     return "–" if value is None or pd.isna(value) else f"{int(value):,}".replace(",", "\u202f")
-
-
-def short(value: float | None) -> str:
-    """`1.56M`: three digits and a unit."""
-    if value is None or pd.isna(value):
-        return "–"
-    for unit, size in {"T": 1e12, "B": 1e9, "M": 1e6, "k": 1e3}.items():
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
 
 
 def p_value(value: float | None) -> str:
