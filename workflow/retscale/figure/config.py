@@ -12,9 +12,9 @@ class FigureConfig(Strict):
     dpi: int = Field(300, ge=72, le=1200, description="of the PNG")
     font_size: float = Field(8.0, ge=7, le=16)
     # Ordered also in gray and for color-blind readers; cut where its contrast with white falls below 3:1.
-    palette: str = Field("plasma", description="a matplotlib color map, for sizes from small to large")
+    palette: str = Field("viridis", description="a matplotlib color map, for sizes from small to large")
     palette_from: float = Field(0.0, ge=0, le=1)
-    palette_to: float = Field(0.63, ge=0, le=1)
+    palette_to: float = Field(0.6, ge=0, le=1)
     trend: str = Field("#333333", pattern=r"^#[0-9a-fA-F]{6}$")
     accent: str = Field("#c44e52", pattern=r"^#[0-9a-fA-F]{6}$", description="the second recipe")
 

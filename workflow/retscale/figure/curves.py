@@ -29,7 +29,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         early(right, firsts(part), looks)
     if recipes:
         looks.colorbar(figure, list(grid.flat))
-        looks.key(figure, rows, ("tokens per\nparameter", style.width_legend(widths)), levels=False)
+        looks.key(figure, rows, *style.width_key(widths, rows), levels=False)
     else:
         for ax in grid.flat:
             style.placeholder(ax, "no encoder was kept\nduring training")
@@ -81,13 +81,13 @@ def firsts(rows: pd.DataFrame) -> pd.DataFrame:
 def learning(ax: Axes, rows: pd.DataFrame, looks: look.Looks, widths: dict[float, float]) -> None:
     """The lines of one recipe."""
     ax.set_xscale("log")
+    many = rows["checkpoint"].nunique() > style.MANY
     for _, line in rows.groupby("checkpoint"):
         last = next(line.tail(1).itertuples())
-        width = widths.get(last.level, style.THIN)
-        ax.plot(
-            line["x"], line["y"], color=looks.color(last.size), linewidth=width, marker=".", markersize=3, zorder=3
-        )
-        looks.mark(ax, last, last.x, last.y, size=4.2, clip_on=False)
+        width = style.THIN if many else widths.get(last.level, style.THIN)
+        ax.plot(line["x"], line["y"], color=looks.color(last.size), linewidth=width, marker=".", markersize=3, zorder=3)
+        if not many:
+            looks.mark(ax, last, last.x, last.y, size=4.2, clip_on=False)
     ax.set_xticks(sorted(rows["x"].unique()))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.xaxis.set_minor_formatter(NullFormatter())

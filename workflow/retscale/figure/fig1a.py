@@ -24,7 +24,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     for line in lines.values():
         ax.plot(line["flops"], line["y"], color=style.GRAY, linewidth=0.9, zorder=2)
     for row in rows.itertuples():
-        ax.plot([row.flops] * 2, [row.low, row.high], color=looks.color(row.size), alpha=0.5, linewidth=1, zorder=3)
+        style.bar(ax, row, looks.color(row.size), len(rows) > style.MANY)
         looks.mark(ax, row, row.flops, row.y)
     published.draw(ax, others, names=True)
     if rows.empty:

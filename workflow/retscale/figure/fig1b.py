@@ -32,7 +32,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         dashes = (0, (2, 1.5)) if hollow else "-"
         ax.plot(line["flops"], line["y"], color=looks.color(size), linewidth=0.9, linestyle=dashes, zorder=3)
     for row in rows.itertuples():
-        ax.plot([row.flops] * 2, [row.low, row.high], color=looks.color(row.size), alpha=0.5, linewidth=1, zorder=4)
+        style.bar(ax, row, looks.color(row.size), len(rows) > style.MANY)
         looks.mark(ax, row, row.flops, row.y)
     published.draw(ax, others, names=True)
     for row in unknown.itertuples():
@@ -43,7 +43,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
             xycoords=("axes fraction", "data"),
             va="bottom",
             color=style.GRAY,
-            fontsize="small",
+            fontsize=style.small(config),
         )
     if rows.empty:
         style.placeholder(ax, "no checkpoint with known compute\nand a score on every task")

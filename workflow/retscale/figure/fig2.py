@@ -34,14 +34,14 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     count = math.ceil(max(len(order), 1) / COLUMNS)
     shape = {"nrows": count, "ncols": min(COLUMNS, max(len(order), 1)), "sharex": True, "squeeze": False}
     figure, grid = plt.subplots(figsize=(config.width, 0.75 + 1.4 * count), **shape)
-    spans = [max(np.ptp(ends(by_task[task], others[task])), 0.02) for task in order if len(by_task[task])]
-    span = 1.12 * max(spans, default=1.0)
+    spans = [np.ptp(ends(by_task[task], others[task])) for task in order if len(by_task[task])]
+    scale = round_scale(float(np.median(spans)) if spans else 1.0)
     trend_of = trends.set_index("task")
     for ax, task in zip(grid.flat, order, strict=False):
-        panel(ax, by_task[task], others[task], tables.prediction(tables.main, task), span, looks, config)
-        ax.set_title(task, loc="left", pad=12, fontweight="bold", fontsize=config.font_size - 0.5)
+        panel(ax, by_task[task], others[task], tables.prediction(tables.main, task), scale, looks, config)
+        ax.set_title(task, loc="left", pad=12, fontweight="bold", fontsize=config.font_size)
         below = f"{slope_words(trend_of, task)}{', in-domain' if in_domain(task, tables.summary) else ''}"
-        ax.text(0, 1.025, below, transform=ax.transAxes, fontsize=config.font_size - 1.8, color="#444444")
+        ax.text(0, 1.025, below, transform=ax.transAxes, fontsize=style.small(config), color="#444444")
     for ax in grid.flat[len(order) :]:
         ax.set_visible(False)
     # A column whose last row is empty needs its tick labels one row up.
@@ -57,16 +57,15 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         style.flops_axis(grid.flat[0], pd.concat([every["flops"], theirs["flops"]]), label=False)
         figure.supxlabel("pretraining compute, 6 × parameters × tokens (FLOPs)", fontsize=config.font_size)
         figure.supylabel(tables.metric, fontsize=config.font_size)
-    looks.colorbar(figure, list(grid.flat))
-    looks.key(figure, every, ("", published.legend(theirs)))
+    looks.colorbar(figure, list(grid.flat), above=True)
+    looks.key_above(figure, every, ("", published.legend(theirs)))
 
     caption = (
         f"**Figure 2. Each retrieval task against pretraining compute.** {tables.metric} of recipe `{tables.main}`, "
         "tasks ordered by slope; "
-        f"every panel spans {span:.2f} on its own y axis, so that slopes compare by eye and levels by the axis. "
+        f"every panel has its own y axis; the black bar at its right is {scale:g} high in each. {looks.words()} "
         f"Numbers under each name: slope per decade of FLOPs with {tables.percent} interval; line and band: trend "
         f"and its {tables.percent} confidence band. "
-        "A band that fills its panel means that so few sizes cannot tell the trend from effects of size. "
         f"{in_domain_words(tables, order)}"
         f"Vertical bars: interval over queries. Hollow: not in the fit.{published.words(tables, None)}"
     )
@@ -93,9 +92,17 @@ def in_domain_words(tables: Tables, names: list[str]) -> str:
 
 
 def ends(rows: pd.DataFrame, others: pd.DataFrame) -> tuple[float, float]:
-    """The lowest and the highest value that a panel shows."""
-    values = np.concatenate([rows["low"], rows["high"], others["y"]])
+    """The lowest and the highest value that a panel shows; of many checkpoints without their intervals."""
+    columns = ["y"] if len(rows) > style.MANY else ["y", "low", "high"]
+    values = np.concatenate([*(rows[name].dropna() for name in columns), others["y"]])
     return float(values.min()), float(values.max())
+
+
+def round_scale(span: float) -> float:
+    """The 1, 2 or 5 of a power of ten next below half of `span`."""
+    return max(
+        step * 10.0**power for power in range(-4, 1) for step in (1, 2, 5) if step * 10.0**power <= max(span, 2e-4) / 2
+    )
 
 
 def panel(
@@ -103,20 +110,25 @@ def panel(
     rows: pd.DataFrame,
     others: pd.DataFrame,
     band: pd.DataFrame,
-    span: float,
-    looks: dict,
+    scale: float,
+    looks: look.Looks,
     config: FigureConfig,
 ) -> None:
     """One task."""
     trend_and_bands(ax, band[~band["extrapolated"].astype(bool)], config, prediction=False)
+    many = len(rows) > style.MANY
     for row in rows.itertuples():
-        ax.plot([row.flops] * 2, [row.low, row.high], color=looks.color(row.size), alpha=0.5, linewidth=0.8, zorder=3)
-        looks.mark(ax, row, row.flops, row.y, size=3.8)
+        if not many:
+            style.bar(ax, row, looks.color(row.size), many)
+        looks.mark(ax, row, row.flops, row.y, size=2.5 if many else 3.8)
     published.draw(ax, others, size=3.4)
     if len(rows):
-        centre = sum(ends(rows, others)) / 2
-        low = float(np.clip(centre - span / 2, 0, max(1 - span, 0)))
-        ax.set_ylim(low, low + span)
+        low, high = ends(rows, others)
+        room = max(high - low, 1.2 * scale) * 0.06
+        middle, half = (low + high) / 2, max(high - low, 1.2 * scale) / 2
+        low, high = ax.set_ylim(max(middle - half - room, -room), middle + half + room)
+        foot = low + room
+        ax.plot([0.985] * 2, [foot, foot + scale], transform=ax.get_yaxis_transform(), color="black", linewidth=1.5)
         ax.yaxis.set_major_locator(plt.MaxNLocator(4))
 
 

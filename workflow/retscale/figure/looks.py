@@ -80,7 +80,7 @@ class Looks:
         chosen = sorted({round(i) for i in np.linspace(0, len(values) - 1, min(len(values), FILLS))})
         gray = to_rgb(DARK)
         return [
-            entry("o", DARK, face=[1 - self.fills[values[i]] * (1 - c) for c in gray], label=f"{values[i]:.3g}")
+            entry("o", DARK, face=[1 - self.fills[values[i]] * (1 - c) for c in gray], label=short(values[i]))
             for i in chosen
         ]
 
@@ -91,37 +91,58 @@ class Looks:
         parts += ["the fuller a mark, the more tokens per parameter"] if len(self.fills) > 1 else []
         return "; ".join(parts) + "."
 
-    def colorbar(self, figure: Figure, axes: Axes | Iterable[Axes], **place) -> None:
-        """Beside `axes`, where a legend would be too long."""
+    def colorbar(self, figure: Figure, axes: Axes | Iterable[Axes], above: bool = False) -> None:
+        """Beside or above `axes`, where a legend would be too long."""
         if not self.bar or not self.params:
             return
         values = list(self.params.values())
         norm = LogNorm(min(values), max(values) if max(values) > min(values) else 10 * min(values))
-        bar = figure.colorbar(
-            ScalarMappable(norm, self.scale), ax=axes, label="parameters", **({"pad": 0.01, "aspect": 30} | place)
-        )
+        place = {"location": "top", "shrink": 0.5, "aspect": 50} if above else {"pad": 0.01, "aspect": 30}
+        bar = figure.colorbar(ScalarMappable(norm, self.scale), ax=axes, label="parameters", **place)
         bar.outline.set_linewidth(0.4)
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-        bar.ax.yaxis.set_minor_formatter(NullFormatter())
+        axis = bar.ax.xaxis if above else bar.ax.yaxis
+        axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+        axis.set_minor_formatter(NullFormatter())
 
     def key(self, figure: Figure, rows: pd.DataFrame, *groups: tuple[str, list], levels: bool = True) -> None:
         """The legend to the right of a figure: sizes or families, tokens per parameter, and further (title, entries)."""
-        first = ("family" if self.families else "parameters", self.sizes(rows))
-        fills = [("tokens per\nparameter", self.levels())] if levels else []
-        hollow = [("", [entry("o", DARK, face="white", label="in no fit")])] if rows["hollow"].any() else []
-        handles = []
-        for title, entries in [first, *fills, *hollow, *groups]:
-            if entries and title:
-                handles.append(Line2D([], [], linestyle="none", label=title))
+        titled = self._groups(rows, groups, levels)
+        handles, titles = [], []
+        for title, entries in titled:
+            titles += [title] if title else []
+            handles += [Line2D([], [], linestyle="none", label=title)] if title else []
             handles += entries
         if not handles:
             return
         legend = figure.legend(handles=handles, loc="outside right upper", handlelength=1.6)
         legend._legend_box.align = "left"
-        titles = {title for title, *_ in [first, *fills, *groups]}
-        for text, handle in zip(legend.get_texts(), handles, strict=True):
-            if handle.get_label() in titles:
+        for text in legend.get_texts():
+            if text.get_text() in titles:
                 text.set_fontweight("bold")
+
+    def key_above(self, figure: Figure, rows: pd.DataFrame, *groups: tuple[str, list]) -> None:
+        """The same in a line or two above a figure of many panels."""
+        handles = []
+        for title, entries in self._groups(rows, groups, levels=True):
+            if entries and title:
+                handles.append(Line2D([], [], linestyle="none", label=f"{title}:".replace("\n", " ")))
+            handles += entries
+        if handles:
+            # A letter is about .6 of its height wide, a mark and its gaps .35 inches.
+            letter = 0.6 * matplotlib.rcParams["legend.fontsize"] / 72
+            wide = sum(0.35 + letter * len(handle.get_label()) for handle in handles)
+            lines = max(1, round(wide / figure.get_figwidth() + 0.5))
+            columns = -(-len(handles) // lines)
+            # Matplotlib goes down each column, a reader along each line.
+            read = [i for column in range(columns) for i in range(column, len(handles), columns)]
+            options = {"handlelength": 1.2, "handletextpad": 0.4, "columnspacing": 1.0}
+            figure.legend(handles=[handles[i] for i in read], loc="outside upper center", ncols=columns, **options)
+
+    def _groups(self, rows: pd.DataFrame, further: Iterable[tuple[str, list]], levels: bool) -> list[tuple[str, list]]:
+        fills = [("tokens per\nparameter", self.levels())] if levels else []
+        hollow = [("", [entry("o", DARK, face="white", label="in no fit")])] if rows["hollow"].any() else []
+        groups = [("family" if self.families else "parameters", self.sizes(rows)), *fills, *hollow, *further]
+        return [(title, entries) for title, entries in groups if entries]
 
 
 def looks(points: pd.DataFrame, config: FigureConfig) -> Looks:

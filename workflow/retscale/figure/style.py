@@ -1,6 +1,7 @@
 """How all figures look, and how they are saved so that the same data gives the same bytes."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -15,10 +16,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from retscale.figure.config import FigureConfig
+from retscale.figure.words import short
 
 GRAY = "#6e6e6e"  # 5:1 on white
 THIN, THICK = 0.6, 1.7  # points, of a line for the fewest and the most tokens per parameter
 SMALLEST = 7.0  # points, of any text
+MANY = 40  # checkpoints, of which intervals and ends of lines would hide each other
 WIDTHS = 4  # at most so many line widths in a legend
 
 
@@ -69,11 +72,19 @@ def widths(levels: pd.Series) -> dict[float, float]:
     return dict(zip(values, np.linspace(THIN, THICK, len(values)), strict=True))
 
 
-def width_legend(width_of: dict[float, float]) -> list[Line2D]:
-    """Legend entries of line widths; of many some."""
+def width_key(width_of: dict[float, float], rows: pd.DataFrame) -> list[tuple[str, list[Line2D]]]:
+    """A legend's group of line widths, of many some; none where the lines of `rows` are so many that all are thin."""
+    if rows["checkpoint"].nunique() > MANY:
+        return []
     levels = list(width_of)
     shown = sorted({levels[round(i)] for i in np.linspace(0, len(levels) - 1, min(len(levels), WIDTHS))})
-    return [Line2D([], [], color="#444444", linewidth=width_of[level], label=f"{level:.3g}") for level in shown]
+    lines = [Line2D([], [], color="#444444", linewidth=width_of[level], label=short(level)) for level in shown]
+    return [("tokens per\nparameter", lines)]
+
+
+def bar(ax: Axes, row: Any, color: tuple[float, float, float], many: bool) -> None:
+    """The interval of a checkpoint's score."""
+    ax.plot([row.flops] * 2, [row.low, row.high], color=color, alpha=0.2 if many else 0.5, linewidth=0.9, zorder=3)
 
 
 def flops_axis(ax: Axes, x: pd.Series, to: float | None = None, label: bool = True) -> None:

@@ -39,7 +39,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     if recipes:
         figure.supylabel("training loss (nats, log scale)", fontsize=config.font_size)
         looks.colorbar(figure, list(grid.flat))
-        looks.key(figure, rows, ("tokens per\nparameter", style.width_legend(widths)), levels=False)
+        looks.key(figure, rows, *style.width_key(widths, rows), levels=False)
     else:
         style.placeholder(grid.flat[0], "no training to draw")
 
@@ -76,21 +76,38 @@ def averaged(log: pd.DataFrame) -> pd.DataFrame:
 def panel(ax: Axes, rows: pd.DataFrame, looks: look.Looks, widths: dict[float, float]) -> None:
     """One recipe."""
     ax.set_yscale("log")
+    many = rows["checkpoint"].nunique() > style.MANY
     for _, log in rows.groupby("checkpoint"):
         line = averaged(log)
         last = next(line.tail(1).itertuples())
         color = looks.color(last.size)
         if len(line) < len(log):
             ax.plot(log["step"], log["loss"], color=color, linewidth=0.4, alpha=0.2, zorder=1)
-        ax.plot(line["step"], line["loss"], color=color, linewidth=widths.get(last.level, style.THIN), zorder=3)
-        looks.mark(ax, last, last.step, last.loss, size=4.2, clip_on=False)
+        ax.plot(
+            line["step"],
+            line["loss"],
+            color=color,
+            linewidth=style.THIN if many else widths.get(last.level, style.THIN),
+            zorder=3,
+        )
+        if not many:
+            looks.mark(ax, last, last.step, last.loss, size=4.2, clip_on=False)
     guess = rows["chance"].iloc[0]
     if not math.isnan(guess):
         ax.axhline(guess, zorder=2, **GUESS)
         words = f"guessing: ln {math.exp(guess):.0f} = {number(guess, 2)}"
         place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right", "va": "bottom"}
         behind = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5}
-        ax.annotate(words, (1, guess), (-8, 2), color=GUESS["color"], fontsize="small", bbox=behind, zorder=4, **place)
+        ax.annotate(
+            words,
+            (1, guess),
+            (-8, 2),
+            color=GUESS["color"],
+            fontsize=matplotlib.rcParams["legend.fontsize"],
+            bbox=behind,
+            zorder=4,
+            **place,
+        )
     ax.set_xlim(0, rows["steps"].max())
     ax.set_xlabel("step of fine-tuning")
     low, high = ax.get_ylim()

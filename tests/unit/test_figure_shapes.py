@@ -1,0 +1,110 @@
+"""Figures of four shapes of study: nothing overlaps or runs off, every text and mark can be read."""
+
+from itertools import combinations, pairwise
+
+import matplotlib
+import numpy as np
+import pytest
+import shapes
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
+
+from retscale.figure import figures, looks, style
+from retscale.figure.config import FigureConfig
+from retscale.figure.data import Tables
+from retscale.fit import run as fit
+
+NAMES = ("1a", "1b", "2", "3", "training", "curves")
+CONFIG = FigureConfig()
+
+
+@pytest.fixture(scope="module", params=shapes.SHAPES)
+def tables(request, tmp_path_factory):
+    out = tmp_path_factory.mktemp(request.param)
+    collect = shapes.write_collected(shapes.SHAPES[request.param], out)
+    fit.run({"bootstrap": 200}, {"collect": collect}, out)
+    return Tables(collect, out / "fit.json")
+
+
+def texts(figure, monkeypatch) -> list[tuple[str, float, matplotlib.transforms.Bbox]]:
+    """What every text that is drawn says, its size in points and its box in pixels."""
+    seen: dict[Text, tuple] = {}
+    draw = Text.draw
+
+    def watched(text: Text, renderer) -> None:
+        draw(text, renderer)
+        if text.get_visible() and text.get_text().strip():
+            seen[text] = (text.get_text(), text.get_fontsize(), text.get_window_extent(renderer))
+
+    figure.canvas.draw()
+    monkeypatch.setattr(Text, "draw", watched)
+    figure.canvas.draw()
+    return list(seen.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_overlaps_or_runs_off_the_page(tables, name, monkeypatch):
+    with matplotlib.rc_context(style.rc(CONFIG)):
+        figure = figures.draw(name, tables, CONFIG).figure
+        boxes = texts(figure, monkeypatch)
+        page = figure.bbox.frozen()
+        matplotlib.pyplot.close(figure)
+    assert boxes
+    for text, size, box in boxes:
+        assert size >= 7, text
+        inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= page.x1 + 1 and box.y1 <= page.y1 + 1
+        assert inside, f"{text!r} runs off the page: {box}"
+    for (a, _, first), (b, _, second) in combinations(boxes, 2):
+        width = min(first.x1, second.x1) - max(first.x0, second.x0)
+        height = min(first.y1, second.y1) - max(first.y0, second.y0)
+        assert width <= 1 or height <= 1, f"{a!r} and {b!r} overlap by {width:.0f} x {height:.0f} pixels"
+
+
+def luminance(color: tuple[float, float, float]) -> float:
+    """Relative luminance (WCAG 2)."""
+    channels = np.array(color)
+    return float(
+        np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+    )
+
+
+# Machado et al. 2009, severity 1, on linear RGB.
+DEFICIENCIES = {
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def test_every_mark_has_contrast_with_white(tables):
+    colors = looks.looks(tables.points, CONFIG).colors.values()
+    for color in [*colors, to_rgb(style.GRAY), to_rgb(CONFIG.trend), to_rgb(CONFIG.accent)]:
+        assert 1.05 / (luminance(color) + 0.05) >= 3
+
+
+def lightness(linear: np.ndarray) -> float:
+    """CIE L*, 0 to 100, of linear RGB."""
+    y = float(np.clip(linear, 0, 1) @ [0.2126, 0.7152, 0.0722])
+    return 116 * y ** (1 / 3) - 16 if y > 216 / 24389 else y * 24389 / 27
+
+
+def test_sizes_are_distinct_in_gray_and_to_the_color_blind():
+    """Of as many sizes as a legend lists, each is lighter than the smaller one by 5 of L*: 2 can be told apart."""
+    scale = matplotlib.colormaps[CONFIG.palette]
+    colors = [to_rgb(scale(x)) for x in np.linspace(CONFIG.palette_from, CONFIG.palette_to, looks.LISTED)]
+    for matrix in (np.eye(3), *DEFICIENCIES.values()):
+        seen = [lightness(np.array(matrix) @ np.array(color) ** 2.2) for color in colors]
+        assert min(second - first for first, second in pairwise(seen)) > 5
+
+
+def test_of_few_sizes_each_has_a_marker_of_its_own(tables):
+    look = looks.looks(tables.points, CONFIG)
+    assert look.bar == (tables.points["family"].nunique() > 1 or tables.points["size"].nunique() > 8)
+    names = tables.points["family"] if look.bar else tables.points["size"]
+    assert len(set(look.markers.values())) == names.nunique()
+
+
+def test_a_scale_is_a_round_number_below_half_the_span():
+    from retscale.figure.fig2 import round_scale
+
+    assert [round_scale(span) for span in (1.0, 0.41, 0.39, 0.09, 0.0)] == [0.5, 0.2, 0.1, 0.02, 0.0001]
