@@ -14,7 +14,7 @@ from retscale.figure.config import FigureConfig
 from retscale.figure.data import Tables
 from retscale.figure.figures import draw
 from retscale.figure.run import run
-from retscale.figure.style import rc
+from retscale.figure.style import GRAY, rc
 from retscale.fit.run import run as fit_run
 
 
@@ -55,10 +55,10 @@ def figure(inputs: dict, name: str, external: bool):
 
 
 def lines(drawn, hollow: bool) -> list:
-    """Coordinates of the grey hollow diamonds, or of all other lines."""
-    drawn_lines = [line for ax in drawn.figure.axes for line in ax.lines]
+    """Coordinates of the gray hollow diamonds, or of all other lines but the bar of scale."""
+    drawn_lines = [line for ax in drawn.figure.axes for line in ax.lines if line.get_color() != "black"]
     mine = [
-        (line.get_marker(), line.get_markerfacecolor()) == ("D", "white") and line.get_color() == "#7a7a7a"
+        (line.get_marker(), line.get_markerfacecolor()) == ("D", "white") and line.get_color() == GRAY
         for line in drawn_lines
     ]
     return [

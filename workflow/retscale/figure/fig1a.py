@@ -26,7 +26,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     for row in rows.itertuples():
         style.bar(ax, row, looks.color(row.size), len(rows) > style.MANY)
         looks.mark(ax, row, row.flops, row.y)
-    published.draw(ax, others, names=True)
+    published.draw(ax, others)
     if rows.empty:
         style.placeholder(ax, "no checkpoint with known compute\nand a score on every task")
     else:
@@ -34,6 +34,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         ax.set_ylabel(f"mean {tables.metric} over {tables.averaged_over}")
     looks.colorbar(figure, ax)
     looks.key(figure, rows, ("", published.legend(others)))
+    published.name(ax, others)
 
     named = ", ".join(f"{level:.3g}" for level in levels)
     joined = (

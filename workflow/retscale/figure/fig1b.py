@@ -34,7 +34,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     for row in rows.itertuples():
         style.bar(ax, row, looks.color(row.size), len(rows) > style.MANY)
         looks.mark(ax, row, row.flops, row.y)
-    published.draw(ax, others, names=True)
+    published.draw(ax, others)
     for row in unknown.itertuples():
         ax.axhline(row.y, color=style.GRAY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=2)
         ax.annotate(
@@ -55,6 +55,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     looks.colorbar(figure, ax)
     bands = band_legend(config) if len(band) else []
     looks.key(figure, rows, ("", published.legend(others)), ("trend", bands))
+    published.name(ax, others)
 
     words = tables.trend_words(tables.main, MEAN)
     note = f" Dotted levels: compute unknown ({', '.join(unknown['checkpoint'])})." if len(unknown) else ""

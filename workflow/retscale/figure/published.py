@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 
 from retscale.collect.means import MEAN
 from retscale.common.phrase import counted
@@ -10,16 +11,44 @@ from retscale.figure import style
 from retscale.figure.data import Tables
 
 HOLLOW = {"linestyle": "none", "marker": "D", "color": style.GRAY, "markerfacecolor": "white", "markeredgewidth": 1.0}
-NAMED = 16  # the most names that stay readable in a figure
+PLACES = [
+    ((5, 2), "left"),
+    ((5, -8), "left"),
+    ((-5, 2), "right"),
+    ((-5, -8), "right"),
+    ((0, 6), "center"),
+    ((0, -12), "center"),
+]
 
 
-def draw(ax: Axes, rows: pd.DataFrame, size: float = 4.5, names: bool = False) -> None:
-    """One gray diamond per model, with its name if there are few."""
+def draw(ax: Axes, rows: pd.DataFrame, size: float = 4.5) -> None:
+    """One gray diamond per model."""
     ax.plot(rows["flops"], rows["y"], markersize=size, zorder=4, **HOLLOW)
-    for row in rows.itertuples() if names and len(rows) <= NAMED else ():
-        ax.annotate(
-            row.model, (row.flops, row.y), (4, 3), textcoords="offset points", fontsize=5, color=style.GRAY, zorder=6
-        )
+
+
+def name(ax: Axes, rows: pd.DataFrame) -> None:
+    """Write the model beside each diamond, where no other name, mark or edge is in the way; called when all is drawn."""
+    if rows.empty:
+        return
+    ax.figure.draw_without_rendering()
+    renderer = ax.figure.canvas.get_renderer()
+    lines = [line.get_xydata() for line in ax.lines if line.get_marker() not in ("None", None, "")]
+    marks = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for data in lines for x, y in ax.transData.transform(data)]
+    taken, inside = [], ax.get_window_extent(renderer)
+    for row in rows.itertuples():
+        own = ax.transData.transform((row.flops, row.y))
+        others = [box for box in marks if not box.contains(*own)]
+        for offset, side in PLACES:
+            text = ax.annotate(
+                row.model, (row.flops, row.y), offset, textcoords="offset points", ha=side, color=style.GRAY, zorder=6,
+                fontsize=style.SMALLEST, in_layout=False,
+            )  # fmt: skip
+            box = text.get_window_extent(renderer)
+            whole = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+            if whole and not any(box.overlaps(other) for other in [*taken, *others]):
+                taken.append(box)
+                break
+            text.remove()
 
 
 def legend(rows: pd.DataFrame) -> list[Line2D]:

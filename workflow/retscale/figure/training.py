@@ -103,7 +103,7 @@ def panel(ax: Axes, rows: pd.DataFrame, looks: look.Looks, widths: dict[float, f
             (1, guess),
             (-8, 2),
             color=GUESS["color"],
-            fontsize=matplotlib.rcParams["legend.fontsize"],
+            fontsize=plt.rcParams["legend.fontsize"],
             bbox=behind,
             zorder=4,
             **place,
