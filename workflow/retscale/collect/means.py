@@ -5,6 +5,9 @@ from typing import Protocol
 from retscale.common.phrase import counted
 
 MEAN = "mean"  # over the headline, beside the names of tasks and groups
+# ArguAna's queries are passages of its own corpus that ask for their opposite, and most of Touché's relevant passages
+# are unjudged (Thakur et al. 2024), so a reader may want to see the mean without these two.
+ROBUST, LEFT_OUT = "mean-without-arguana-touche", {"arguana", "touche2020"}
 
 
 class Averaged(Protocol):
@@ -23,7 +26,14 @@ class Averaged(Protocol):
 def means(study: Averaged) -> dict[str, list[str]]:
     """Every average with the names that it is over, unweighted; each is a task or an average that stands before it."""
     groups = {name: parts for name, parts in shown_tasks(study).items() if parts != [name]}
-    return groups | study.groups | {MEAN: list(study.headline)}
+    robust = [name for name in study.headline if name.lower() not in LEFT_OUT]
+    second = {ROBUST: robust} if 0 < len(robust) < len(study.headline) else {}
+    return groups | study.groups | {MEAN: list(study.headline)} | second
+
+
+def overall(study: Averaged) -> set[str]:
+    """The averages over several tasks; a group that counts as one task is none."""
+    return {MEAN, ROBUST, *study.groups}
 
 
 def shown_tasks(study: Averaged) -> dict[str, list[str]]:
