@@ -35,9 +35,14 @@ def write_tables(
 
 
 def read_table(primary: Path, name: str) -> pd.DataFrame:
-    """The table `name` beside a primary JSON, refused when its bytes are not those that the JSON names."""
+    """The table `name` beside a primary JSON."""
+    return parquet.read(table_path(primary, name))
+
+
+def table_path(primary: Path, name: str) -> Path:
+    """Its file, refused when its bytes are not those that the JSON names."""
     path = primary.parent / f"{name}.parquet"
     files = Summary.read(primary).files
     if not path.is_file() or sha256(path) != files.get(path.name):
         raise UserError(f"{path} is not the table that {primary} names; delete {primary} and run again")
-    return parquet.read(path)
+    return path

@@ -1,13 +1,20 @@
 """The points that every fit and figure rests on: one score of one encoder, with its uncertainty over queries."""
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from retscale.collect.means import MEAN
+from retscale.common import parquet
 from retscale.common.seeds import stream
+from retscale.common.tables import table_path
 from retscale.encoder.config import GIVEN
 
 LEVEL_TOLERANCE = 1.1  # tokens per parameter within this ratio are one level: token counts are rounded to batches
+COUNTS = 2**22  # of a task's queries in replicates that are in memory at once: 64 MB
 ENCODER = ["checkpoint", "recipe"]
 KEY = [*ENCODER, "task"]
 # What is known of an encoder, and of one score of it. Named, so that a further column of `scores` splits no mean.
@@ -38,9 +45,46 @@ def levels(ratios: pd.Series) -> pd.Series:
     return ratios.map(means).astype(float)
 
 
-def resampled(
-    per_query: pd.DataFrame, metric: str, averaged: dict[str, list[str]], replicates: int, seed: int
-) -> pd.DataFrame:
+@dataclass(frozen=True)
+class QueryScores:
+    """A task's scores (queries, encoders), the encoders being (checkpoint, recipe); NaN where a query has none."""
+
+    task: str
+    encoders: list[tuple[str, str]]
+    values: np.ndarray
+
+
+def per_query(primary: Path, metric: str) -> Iterator[pd.DataFrame]:
+    """The table per_query beside collect.json, some rows at a time, with the column `metric` alone."""
+    for batch in parquet.batches(table_path(primary, "per_query"), [*KEY, "query_id", metric]):
+        yield batch.to_pandas()
+
+
+def query_scores(tables: Iterable[pd.DataFrame], metric: str) -> Iterator[QueryScores]:
+    """Of each task with the metric, by name, from a row for each query of each encoder, in as many tables as there are.
+
+    Only numbers are kept. Queries are sorted by id, so that no order of rows matters.
+    """
+    values: dict[str, dict[tuple[str, str], list[np.ndarray]]] = {}
+    ids: dict[str, dict[str, int]] = {}
+    for rows in tables:
+        rows = rows[rows[metric].notna()]
+        for (*encoder, task), part in rows.groupby(KEY):
+            known = ids.setdefault(task, {})
+            numbers = np.array([known.setdefault(id, len(known)) for id in part["query_id"]])
+            of_task = values.setdefault(task, {}).setdefault(tuple(encoder), [])
+            of_task.append(np.stack([numbers, part[metric].to_numpy(float)]))
+    for task in sorted(values):
+        order = np.argsort(np.argsort(np.array(list(ids[task]), dtype=str), kind="stable"))
+        encoders = sorted(values[task])
+        table = np.full((len(order), len(encoders)), np.nan)
+        for column, encoder in enumerate(encoders):
+            numbers, scores = np.concatenate(values[task].pop(encoder), axis=1)
+            table[order[numbers.astype(int)], column] = scores
+        yield QueryScores(task, encoders, table)
+
+
+def resampled(tasks: Iterable[QueryScores], averaged: dict[str, list[str]], replicates: int, seed: int) -> pd.DataFrame:
     """Bootstrap over queries: replicates x encoders' scores, one column for each (checkpoint, recipe, task).
 
     A task's queries are drawn once per replicate and shared by all encoders, so that differences of two columns are
@@ -49,18 +93,9 @@ def resampled(
     metric has none.
     """
     parts = []
-    for task, rows in per_query[per_query[metric].notna()].groupby("task"):
-        table = rows.pivot(index="query_id", columns=["checkpoint", "recipe"], values=metric).sort_index()
-        rng = stream(seed, task)
-        n = len(table)
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=replicates) / n
-        values = table.to_numpy(float)
-        if np.isnan(values).any():  # such as robustness: each encoder has its values at queries of its own
-            drawn = (weights @ np.nan_to_num(values)) / (weights @ np.isfinite(values))
-        else:
-            drawn = weights @ values
-        columns = pd.MultiIndex.from_tuples([(*pair, task) for pair in table.columns], names=KEY)
-        parts.append(pd.DataFrame(drawn, columns=columns))
+    for scores in tasks:
+        columns = pd.MultiIndex.from_tuples([(*encoder, scores.task) for encoder in scores.encoders], names=KEY)
+        parts.append(pd.DataFrame(_resample(scores, replicates, seed), columns=columns))
     if not parts:  # published scores come without those of single queries
         return pd.DataFrame(
             index=range(replicates), columns=pd.MultiIndex.from_arrays([[], [], []], names=KEY), dtype=float
@@ -71,6 +106,19 @@ def resampled(
         whole = pd.concat({name: rows.mean()[rows.size() == len(parts)]}, names=["task"]).reorder_levels(KEY)
         draws = pd.concat([draws, whole.T], axis=1)
     return draws
+
+
+def _resample(scores: QueryScores, replicates: int, seed: int) -> np.ndarray:
+    """Means over as many queries drawn with replacement (replicates, encoders), some replicates at a time."""
+    n, rng = len(scores.values), stream(seed, scores.task)
+    gaps = np.isnan(scores.values)
+    values, measured = np.nan_to_num(scores.values), (~gaps).astype(float)
+    parts = []
+    for first in range(0, replicates, step := max(1, COUNTS // n)):
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=min(step, replicates - first)) / n
+        # Where there are gaps, such as of robustness, each encoder has its values at queries of its own.
+        parts.append((weights @ values) / (weights @ measured) if gaps.any() else weights @ values)
+    return np.concatenate(parts)
 
 
 def points(
