@@ -1,7 +1,8 @@
 # make study [STUDY=config/mini.yaml]    run a study and say where its report lies
 # make .venv/study.ok [TORCH=gpu]        only install what it needs; with torch for CUDA
 # make quick                             run the tests that need no study
-# make test                              run every test
+# make test                              run every test but the long simulations
+# make test-long                         run those, which take minutes
 # make test-slurm                        run the tests on a Slurm of its own: as root, on Debian
 # make lint                              check the style, the types and the rules
 # make pins [ARGS=--upgrade]             pin in envs/ what pyproject.toml states, with hashes
@@ -17,17 +18,20 @@ PIP    := -m pip install --quiet --disable-pip-version-check --no-deps --no-buil
 # setuptools of envs/build.txt.
 PINNED := $(VENV)/bin/python $(PIP) --require-hashes
 
-.PHONY: study quick test test-slurm lint pins clean
+.PHONY: study quick test test-long test-slurm lint pins clean
 .DELETE_ON_ERROR:
 
 study: $(VENV)/study.ok
 	PATH="$(abspath $(VENV))/bin:$$PATH" snakemake --profile profiles/local --configfile $(STUDY)
 
 quick: $(VENV)/study.ok $(VENV)/test.ok
-	PATH="$(abspath $(VENV))/bin:$$PATH" $(PYTEST) -m "not slow"
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(PYTEST) -m "not slow and not long"
 
 test: $(VENV)/study.ok $(VENV)/test.ok
 	PATH="$(abspath $(VENV))/bin:$$PATH" $(PYTEST)
+
+test-long: $(VENV)/study.ok $(VENV)/test.ok
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(PYTEST) -m long
 
 # They mostly wait, so more of them run at once than there are processors.
 test-slurm: $(VENV)/study.ok $(VENV)/test.ok

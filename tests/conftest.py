@@ -48,7 +48,7 @@ def pytest_runtest_call(item: pytest.Item):
     before = sum(os.times()[:4])
     result = yield
     took = sum(os.times()[:4]) - before
-    if took > QUICK_CPU_S and not item.get_closest_marker("slow"):
+    if took > QUICK_CPU_S and not (item.get_closest_marker("slow") or item.get_closest_marker("long")):
         pytest.fail(f"took {took:.0f} s of processor, {QUICK_CPU_S} are allowed: make it smaller, or mark it `slow`")
     return result
 
