@@ -73,7 +73,7 @@ def test_a_learning_curve_is_traced_to_the_encoders_kept(smoke):
         "evaluate/d24/own-mini/fiqa.json",
         "task/fiqa/corpus.parquet",
         "collect/scores.parquet",
-        "fit/trends.csv",
+        "fit/fits.csv",
         "figure/1b.csv",
         "pairs/boolq/pairs.parquet",
         "mine/boolq/negatives.parquet",

@@ -262,7 +262,9 @@ def test_width_and_resolution_are_those_of_the_study(inputs, tmp_path):
 
 
 def test_captions_state_the_numbers_of_the_tables(inputs, drawn):
-    trend = read_table(inputs["fit"], "trends").query("recipe == 'paper' and task == 'mean'").iloc[0]
+    trend = (
+        read_table(inputs["fit"], "fits").query("recipe == 'paper' and task == 'mean' and form == 'log-linear'").iloc[0]
+    )
     caption = drawn["1b"]["md"].read_text()
     assert f"{trend.slope:.3f} [{trend.low:.3f}, {trend.high:.3f}]" in caption
     assert "confidence band" in caption and "prediction band" in caption

@@ -1,6 +1,8 @@
 """The fit stage on a made-up study: what enters, what comes out, and that it is repeatable."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,13 +10,17 @@ import pytest
 from test_collect_synthetic import TASKS, collected, write_study
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from retscale.collect.means import MEAN
+from retscale.collect.means import MEAN, means
 from retscale.collect.run import run as collect
 from retscale.common.tables import read_table
+from retscale.errors import UserError
 from retscale.fit.compare import effects, near_pairs
-from retscale.fit.points import MEAN, levels, points, resampled
+from retscale.fit.distinct import require_distinct
+from retscale.fit.points import MEAN, levels, points, query_scores, resampled
 from retscale.fit.run import run
+from retscale.study import load
 
+ROOT = Path(__file__).resolve().parents[2]
 SPEC = {"bootstrap": 200, "seed": 1}
 FEW = {task: TASKS[task] for task in ("alpha", "beta", "zeta")}
 
@@ -43,11 +49,12 @@ def test_the_mean_is_that_of_the_headline_tasks(study):
 
 
 def test_known_slopes_are_recovered(study):
-    trends = read_table(study[1], "trends").query("recipe == 'paper'").set_index("task")
+    trends = read_table(study[1], "fits").query("recipe == 'paper' and form == 'log-linear'").set_index("task")
     for task, slope in TASKS.items():
         assert trends.loc[task, "slope"] == pytest.approx(slope, abs=0.035)
     assert trends.loc[MEAN, "low"] > 0
     assert trends.loc[MEAN, "method"] == "mixed bootstrap"
+    assert (trends["n"] == 12).all() and (trends["families"] == 1).all()
 
 
 def test_size_and_tokens_each_have_an_effect(study):
@@ -70,7 +77,7 @@ def test_the_ablation_is_paired(study):
 
 
 def test_predictions_flag_what_lies_beyond_the_data(study):
-    rows = read_table(study[1], "predictions").query("task == 'mean' and recipe == 'paper'")
+    rows = read_table(study[1], "predictions").query("task == 'mean' and recipe == 'paper' and form == 'set'")
     last = read_table(study[1], "points")["flops"].max()
     assert (rows["extrapolated"] == (rows["flops"] > last * (1 + 1e-6))).all()
     assert 0 < rows["extrapolated"].sum() < len(rows) / 2
@@ -78,14 +85,14 @@ def test_predictions_flag_what_lies_beyond_the_data(study):
     assert rows.loc[~rows["extrapolated"], "flops"].max() == pytest.approx(last)
 
 
-def test_same_seed_same_bytes_and_another_seed_moves_the_intervals(study, tmp_path):
+def test_same_seed_same_bytes_and_another_seed_moves_intervals_over_queries_alone(study, tmp_path):
     source, first = study
     again = fitted(source, tmp_path / "again")
     for path in first.parent.iterdir():
         assert path.read_bytes() == (again.parent / path.name).read_bytes(), path.name
-    other = read_table(fitted(source, tmp_path / "other", seed=2), "trends")
-    old = read_table(first, "trends")
-    assert (other["slope"] == old["slope"]).all() and not other["low"].equals(old["low"])
+    other = fitted(source, tmp_path / "other", seed=2)
+    assert read_table(other, "fits").equals(read_table(first, "fits"))
+    assert not read_table(other, "points")["low"].equals(read_table(first, "points")["low"])
 
 
 def test_products_are_summed_by_one_thread(study, tmp_path, monkeypatch):
@@ -112,7 +119,7 @@ def test_adding_a_task_leaves_the_other_intervals(tmp_path):
         (tmp_path / name / "collect").mkdir()
         collect(spec, inputs, tmp_path / name / "collect")
         trends.append(
-            read_table(fitted(tmp_path / name / "collect" / "collect.json", tmp_path / f"{name}-fit"), "trends")
+            read_table(fitted(tmp_path / name / "collect" / "collect.json", tmp_path / f"{name}-fit"), "fits")
         )
     few, more = (table[table.task == "alpha"].reset_index(drop=True) for table in trends)
     pd.testing.assert_frame_equal(few, more)
@@ -126,7 +133,11 @@ def test_only_fit_checkpoints_enter_and_undecayed_ones_apart(tmp_path):
     (tmp_path / "collect").mkdir()
     collect(spec, inputs, tmp_path / "collect")
     fit = fitted(tmp_path / "collect" / "collect.json", tmp_path / "fit")
-    trends = read_table(fit, "trends").query("recipe == 'paper' and task == 'mean'").set_index("schedule")
+    trends = (
+        read_table(fit, "fits")
+        .query("recipe == 'paper' and task == 'mean' and form == 'log-linear'")
+        .set_index("schedule")
+    )
     assert trends.loc["finished", "n"] == 10
     assert (trends.loc["unfinished", "n"], trends.loc["unfinished", "status"]) == (1, "insufficient")
     assert {"toy-40k-5", "toy-160k-5"} <= set(read_table(fit, "points")["checkpoint"])
@@ -138,7 +149,7 @@ def test_a_small_study_is_fitted_without_inventing(tmp_path, sizes, levels):
     levels_of_tokens = tuple(5 * 2**i for i in range(levels))
     source = collected(tmp_path, sizes=names, levels=levels_of_tokens, tasks=FEW, queries=20)
     fit = fitted(source, tmp_path / "fit")
-    trends = read_table(fit, "trends")
+    trends = read_table(fit, "fits")
     n = trends["n"].max()
     assert n == sizes * levels
     if n < 3:
@@ -185,7 +196,7 @@ def near_study(small: float, large: float) -> tuple[pd.DataFrame, pd.DataFrame]:
         scores.append(facts | ratio | {"checkpoint": name, "size": name, "value": (base + shift).mean()})
         ids = {"query_id": [str(i) for i in range(20)], "ndcg_at_10": base + shift}
         queries.append(pd.DataFrame(ids).assign(checkpoint=name, recipe="paper", task="t"))
-    draws = resampled(pd.concat(queries), "ndcg_at_10", {MEAN: ["t"]}, 200, 0)
+    draws = resampled(query_scores(queries, "ndcg_at_10"), {MEAN: ["t"]}, 200, 0)
     return points(pd.DataFrame(scores), draws, {MEAN: ["t"]}, "ndcg_at_10", 0.05), draws
 
 
@@ -202,3 +213,42 @@ def test_equal_compute_pairs_compare_the_same_queries():
 def test_effects_need_sizes_and_levels():
     marks, _ = near_study(0.1, 0.13)
     assert set(effects(marks, 0.05)["status"]) == {"insufficient"}
+
+
+def test_one_checkpoint_under_two_ids_is_refused():
+    marks, _ = near_study(0.1, 0.13)
+    require_distinct(marks)
+    twin = marks[marks["checkpoint"] == "s"].assign(checkpoint="again")
+    with pytest.raises(UserError, match="again and s have the same parameters, tokens and scores"):
+        require_distinct(pd.concat([marks, twin]))
+    # Another training, or a score that says nothing of who made it.
+    require_distinct(pd.concat([marks, twin.assign(y=twin["y"] + 1e-6)]))
+    require_distinct(pd.concat([marks.assign(y=0.0), twin.assign(y=0.0)]))
+
+
+def test_replicates_drawn_in_parts_are_those_drawn_at_once(monkeypatch):
+    world = np.random.default_rng(3)
+    rows = pd.DataFrame({"query_id": [str(i) for i in range(40)], "ndcg_at_10": world.random(40)})
+    tables = [rows.assign(checkpoint=name, recipe="r", task="t") for name in "ab"]
+    once = resampled(query_scores(tables, "ndcg_at_10"), {}, 50, 0)
+    monkeypatch.setattr("retscale.fit.points.COUNTS", 40 * 7)
+    shuffled = pd.concat(tables).sample(frac=1, random_state=0)
+    again = resampled(query_scores([shuffled[:13], shuffled[13:]], "ndcg_at_10"), {}, 50, 0)
+    pd.testing.assert_frame_equal(once, again, rtol=1e-14)
+
+
+def test_a_second_mean_leaves_out_arguana_and_touche():
+    study = SimpleNamespace(
+        headline={name: [name] for name in ("arguana", "nq", "touche2020")}, in_domain={}, groups={}
+    )
+    assert means(study) == {"mean": ["arguana", "nq", "touche2020"], "mean-without-arguana-touche": ["nq"]}
+    study.headline = {"nq": ["nq"], "quora": ["quora"]}
+    assert means(study) == {"mean": ["nq", "quora"]}
+
+
+@pytest.mark.parametrize("study", ["portes2025", "open-ladders", "luo2024"])
+def test_the_headline_has_no_task_of_the_training_data(study):
+    loaded = load.study(ROOT / "config" / f"{study}.yaml")
+    assert "msmarco" not in loaded.headline and "msmarco" in loaded.in_domain
+    second = means(loaded)["mean-without-arguana-touche"]
+    assert {"arguana", "touche2020"} == loaded.headline.keys() - set(second)

@@ -1,130 +1,155 @@
-"""Forms of fit: one more takes one class, and goes from the fit to the words of the report."""
+"""Forms of fit: each is fitted to where it came from, and one more goes from the fit to the words of the report."""
 
 import html
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.optimize import least_squares
 from test_collect_synthetic import collected
 from test_report import drawn, page
+from worlds import grid, line, linear
 
 from retscale.collect.means import MEAN
 from retscale.common.tables import read_table
 from retscale.fit import trend
-from retscale.fit.forms import FORMS, Form
-from retscale.fit.forms.log_linear import LogLinear
+from retscale.fit.forms import FORMS
+from retscale.fit.forms.form import Linear, decades
+from retscale.fit.forms.power import Power
+from retscale.fit.ladder import LN10
+from retscale.fit.solve import solve
 from retscale.fit.summary import FitSummary
+from retscale.fit.variance import Prior
 
 pytestmark = pytest.mark.usefixtures("svg_only")
 
-KEY = ["recipe", "schedule", "task"]
+PRIOR = Prior(0.008, 4)
+TRUTH = {
+    "constant": [0.3],
+    "log-linear": [0.4, 0.05],
+    "logistic": [-0.7, 0.12],
+    "power": [0.6, 0.04],
+    "saturating-power": [0.62, 0.2, 0.15],
+    "saturating-logistic": [0.55, 0.8, 0.4],
+    "log-linear-ratio": [0.4, 0.05, -0.02],
+    "surface": [0.62, 0.09, 0.07, 0.3, 0.2],
+    "quadratic": [0.4, 0.05, -0.004],
+}
 
 
-class Power(Form):
-    """y = 1 - gap C^-exponent, which is linear neither in its parameters nor in log C."""
-
-    name = "power"
-    method = "least squares of the distance from 1"
-    parameters = {"gap": "1 − score at the mean of log10 FLOPs", "exponent": "of FLOPs"}
-
-    def estimate(self, x, y):
-        return least_squares(lambda p: self.predict(p, x) - y, [1 - y.mean(), 0.1], xtol=1e-14, ftol=1e-14).x
-
-    def predict(self, parameters, x):
-        gap, exponent = parameters
-        return 1 - gap * 10 ** (-exponent * x)
-
-    def gradient(self, parameters, x):
-        gap, exponent = parameters
-        power = 10 ** (-exponent * x)
-        return np.column_stack([-power, gap * np.log(10) * x * power])
-
-    def sentence(self, metric, growth, parameters):
-        return f"1 − {metric} falls with the power {parameters['exponent']:.3f} of FLOPs, a gain of {growth} a decade"
+def along(form: str, noise: float = 0.0):
+    """The 27 cells of the paper's grid, on a curve of the form."""
+    ladder = grid(linear, np.random.default_rng(0), sigma=0)
+    y = FORMS[form].predict(np.array(TRUTH[form]), ladder.at.minus(ladder.centre))
+    return replace(ladder, y=y + np.random.default_rng(1).normal(0, noise, 27))
 
 
-class PlainLine(LogLinear):
-    """The line without its closed forms."""
-
-    weights, growth = Form.weights, Form.growth
+def test_the_forms_that_are_listed_are_tested():
+    assert TRUTH.keys() == FORMS.keys() and next(iter(FORMS)) == "log-linear"
 
 
-def ladder(n: int = 12, sizes: int = 4):
-    x = np.linspace(10, 13, n)
-    return x, [str(i * sizes // n) for i in range(n)]
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_is_found_again_on_its_own_curve(form):
+    solution = solve(FORMS[form], along(form))
+    assert solution.status == "ok", solution.reason
+    np.testing.assert_allclose(solution.parameters, TRUTH[form], rtol=1e-4)
 
 
-def scores(x: np.ndarray, noise: float) -> np.ndarray:
-    return 0.1 + 0.08 * (x - 10) + np.random.default_rng(1).normal(0, noise, len(x))
+@pytest.mark.parametrize("form", FORMS)
+def test_the_jacobian_is_that_of_finite_differences(form):
+    ladder, parameters, step = along(form), np.array(TRUTH[form]), 1e-6
+    at = ladder.at.minus(ladder.centre)
+    for index, column in enumerate(FORMS[form].jacobian(parameters, at).T):
+        change = step * (np.arange(len(parameters)) == index)
+        ends = (FORMS[form].predict(parameters + side * change, at) for side in (1, -1))
+        np.testing.assert_allclose(column, (next(ends) - next(ends)) / (2 * step), rtol=1e-5, atol=1e-8)
 
 
-def fit(form: Form, n: int = 12, noise: float = 0.01) -> trend.Fit:
-    x, sizes = ladder(n)
-    return trend.fit(form, x, scores(x, noise), sizes, 0.05, 400, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize("n", [4, 12])
-def test_the_closed_forms_of_the_line_are_the_general_ones(n):
-    line, plain = fit(LogLinear(), n), fit(PlainLine(), n)
-    assert line.trend.method == plain.trend.method == ("t" if n == 4 else "mixed bootstrap")
-    for name, value in vars(line.trend).items():
-        assert vars(plain.trend)[name] == (value if isinstance(value, str | None) else pytest.approx(value, rel=1e-9))
-    grid = np.linspace(10, 14, 9)
-    for name, values in trend.bands(line, grid, 0.05).items():
-        np.testing.assert_allclose(trend.bands(plain, grid, 0.05)[name], values, rtol=1e-9)
-
-
-def test_weights_say_how_a_curve_moves_with_each_score():
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "constant"])
+def test_weights_say_how_a_curve_moves_with_each_score(form):
     """Against refits: what a hundred-thousandth more at one checkpoint adds to the curve and to its growth."""
-    form, (x, _) = Power(), ladder()
-    x = x - x.mean()
-    y, at, step = form.predict(np.array([0.7, 0.05]), x), np.array([-1.0, 0.5, 3.0]), 1e-5
-    parameters = form.estimate(x, y)
-    weights, growth = form.weights(parameters, x, at), form.growth(parameters, x)
-    assert growth[0] == pytest.approx((y[-1] - y[0]) / 3)
-    for i in range(len(x)):
-        more = form.estimate(x, y + step * (np.arange(len(x)) == i))
-        moved = (form.predict(more, at) - form.predict(parameters, at)) / step
-        np.testing.assert_allclose(moved, weights[:, i], atol=1e-4)
-        assert (form.growth(more, x)[0] - growth[0]) / step == pytest.approx(growth[1][i], abs=1e-4)
-
-
-def test_a_curve_has_bands_around_it_and_a_growth():
-    fitted = fit(Power(), noise=0.004)
-    assert fitted.trend.low < fitted.trend.slope < fitted.trend.high
-    assert fitted.trend.slope == pytest.approx(0.08, abs=0.01)
-    band = trend.bands(fitted, np.linspace(10, 14, 9), 0.05)
-    assert (np.diff(band["y"], 2) < 0).all()
-    assert (band["prediction_low"] < band["confidence_low"]).all() and (band["confidence_low"] < band["y"]).all()
+    ladder, step = along(form), 1e-5
+    found = trend.fit(FORMS[form], ladder, 0.05, PRIOR)
+    at = ladder.path(np.linspace(ladder.at.x.min(), ladder.at.x.max(), 4))
+    curve, weights = found.curve(at)
+    assert found.trend.slope == pytest.approx((curve[-1] - curve[0]) / ladder.decades)
+    for i in (0, 13, 26):
+        more = trend.fit(FORMS[form], replace(ladder, y=ladder.y + step * (np.arange(27) == i)), 0.05, PRIOR)
+        np.testing.assert_allclose((more.curve(at)[0] - curve) / step, weights[:, i], atol=2e-3)
 
 
 def test_curvature_of_the_form_is_no_noise():
-    form, (x, sizes) = Power(), ladder()
-    y = form.predict(np.array([0.4, 0.3]), x - x.mean())
-    estimate = trend.fit(form, x, y, sizes, 0.05, 400, np.random.default_rng(0)).trend
-    assert estimate.method == "mixed bootstrap" and estimate.r2 == pytest.approx(1)
-    assert max(estimate.sigma, estimate.tau, estimate.t_high - estimate.t_low, estimate.high - estimate.low) < 1e-6
+    found = trend.fit(FORMS["saturating-power"], along("saturating-power"), 0.05, PRIOR).trend
+    assert found.r2 == pytest.approx(1) and max(found.sigma, found.tau, found.rmse) < 1e-6
 
 
-class FourParameters(Power):
-    parameters = dict.fromkeys("abcd", "")
+@pytest.mark.parametrize(("form", "without"), [("saturating-power", "power"), ("saturating-logistic", "logistic")])
+def test_a_ceiling_that_is_not_there_hits_the_bound(form, without):
+    """Held there, the form is the one without a ceiling."""
+    ladder = along(without)
+    found, plain = (trend.fit(FORMS[name], ladder, 0.05, PRIOR).trend for name in (form, without))
+    assert (found.status, found.reason) == ("bound_hit", "at a bound: ceiling")
+    assert (found.df_within, found.df_between) == (plain.df_within, plain.df_between)
+    assert found.slope == pytest.approx(plain.slope, rel=1e-3)
 
 
-def test_a_form_needs_a_checkpoint_more_than_it_has_parameters():
-    fitted = fit(FourParameters(), 4)
-    assert fitted.trend.status == "insufficient" and "needs 5" in fitted.trend.reason
+@pytest.mark.parametrize("extreme", [0.0, 1.0])
+@pytest.mark.parametrize("form", FORMS)
+def test_scores_of_0_and_1_are_fitted(form, extreme):
+    ladder = grid(linear, np.random.default_rng(3))
+    y = np.where(
+        ladder.at.x < np.median(ladder.at.x) if extreme == 0 else ladder.at.x > np.median(ladder.at.x),
+        extreme,
+        ladder.y,
+    )
+    found = trend.fit(FORMS[form], replace(ladder, y=y), 0.05, PRIOR)
+    assert found.trend.status in ("ok", "bound_hit") and np.isfinite(found.parameters).all()
+
+
+@pytest.mark.parametrize(
+    ("n", "forms"),
+    [
+        (3, ["log-linear"]),
+        (4, ["log-linear"]),
+        (5, ["log-linear", "constant", "logistic", "power"]),
+        (8, list(FORMS)[:6]),
+    ],
+)
+def test_forms_ask_for_checkpoints(n, forms):
+    ladder = line(np.linspace(0.1, 0.4, n) + np.random.default_rng(4).normal(0, 0.01, n))
+    fits = {name: trend.fit(form, ladder, 0.05, PRIOR).trend for name, form in FORMS.items()}
+    fitted = [name for name, row in fits.items() if row.status != "insufficient"]
+    assert fitted == [name for name in FORMS if name in [*forms, *(["quadratic"] if n == 8 else [])]]
+    assert all(row.reason for name, row in fits.items() if name not in fitted)
+
+
+def test_forms_ask_for_sizes_and_durations():
+    ladder = grid(linear, np.random.default_rng(5))
+    three = trend.fit(FORMS["surface"], ladder[np.isin(ladder.sizes, ["125M", "350M", "3B"])], 0.05, PRIOR).trend
+    assert three.status == "insufficient" and "3" in three.reason and "sizes" in three.reason
+    fixed = line(np.linspace(0.1, 0.4, 12), sizes="aabbccddeeff")
+    assert "vary in 0 sizes" in trend.fit(FORMS["log-linear-ratio"], fixed, 0.05, PRIOR).trend.reason
+
+
+def test_parameters_that_the_data_do_not_tell_apart_are_unidentified():
+    class Twice(Linear):
+        name, parameters = "twice", {"a": "", "b": ""}
+
+        def columns(self, at):
+            return np.column_stack([decades(at), 2 * decades(at)])
+
+    found = trend.fit(Twice(), grid(linear, np.random.default_rng(6)), 0.05, PRIOR).trend
+    assert (found.status, found.slope) == ("unidentified", None)
+
+
+def test_a_search_that_does_not_end_is_not_converged():
+    solution = solve(FORMS["surface"], along("surface", noise=0.01), max_nfev=1)
+    assert solution.status == "not_converged" and "1 steps" in solution.reason
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     return collected(tmp_path_factory.mktemp("study"), queries=20)
-
-
-@pytest.fixture(scope="module")
-def alone(source, tmp_path_factory):
-    """The study with the forms that are there."""
-    return drawn(tmp_path_factory.mktemp("alone"), source)
 
 
 def words(inputs: dict, out) -> str:
@@ -134,45 +159,27 @@ def words(inputs: dict, out) -> str:
 
 
 @pytest.mark.slow
-def test_another_form_goes_from_the_fit_to_the_words_of_the_report(source, tmp_path, monkeypatch):
-    for name in list(FORMS):
+def test_the_first_form_goes_from_the_fit_to_the_words_of_the_report(source, tmp_path, monkeypatch):
+    others = dict(FORMS)
+    for name in others:
         monkeypatch.delitem(FORMS, name)
-    monkeypatch.setitem(FORMS, "power", Power())
+    for name in ["power", *(name for name in others if name != "power")]:
+        monkeypatch.setitem(FORMS, name, others[name])
     inputs = drawn(tmp_path, source)
     assert FitSummary.read(inputs["fit"]).form == "power"
-    mean = f"recipe == 'paper' and task == '{MEAN}' and schedule == 'finished'"
-    estimate = read_table(inputs["fit"], "trends").query(mean).iloc[0]
+    mean = f"recipe == 'paper' and task == '{MEAN}' and schedule == 'finished' and form == 'power'"
+    estimate = read_table(inputs["fit"], "fits").query(mean).iloc[0]
     parameters = read_table(inputs["fit"], "parameters").query(mean).set_index("parameter")
     assert dict(parameters["unit"]) == Power.parameters
     curve = read_table(inputs["fit"], "predictions").query(mean)
-    expected = Power().predict(parameters["value"], np.log10(curve["flops"]) - estimate["centre"])
+    gap, exponent = parameters["value"]
+    expected = 1 - gap * np.exp(-exponent * (np.log(curve["flops"]) - LN10 * estimate["centre"]))
     np.testing.assert_allclose(curve["y"], expected, rtol=1e-12)
     text = words(inputs, tmp_path / "page")
     growth = f"{estimate.slope:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-    assert "Power trend over 12 checkpoints of 4 sizes: 1 − nDCG@10 falls with the power " in text
-    assert f"{parameters.loc['exponent', 'value']:.3f} of FLOPs, a gain of {growth} a decade" in text
+    factor = f"{10**-exponent:.3f}"
+    assert f"Power trend over 12 checkpoints of 4 sizes: 1 − nDCG@10 is multiplied by {factor} in each decade" in text
+    assert f"a mean gain of {growth} per decade" in text
     assert f"{growth} per decade of FLOPs, 12 checkpoints" in text  # the claim
     assert Power.method in text
     assert "log-linear" not in text.lower() and "ordinary least squares" not in text.lower()
-
-
-@pytest.mark.slow
-def test_a_second_form_is_in_the_tables_and_changes_no_figure_or_claim(source, alone, tmp_path, monkeypatch):
-    monkeypatch.setitem(FORMS, "power", Power())
-    inputs = drawn(tmp_path, source)
-    for name in ("trends", "parameters", "predictions"):
-        both = read_table(inputs["fit"], name)
-        assert set(both["form"]) == set(both.query("task == @MEAN")["form"]) == FORMS.keys()
-        line = both[both["form"] == "log-linear"].reset_index(drop=True)
-        expected = read_table(alone["fit"], name).query("form == 'log-linear'")
-        assert line.equals(expected.reset_index(drop=True)), name
-    for before, after in zip(alone["figures"], inputs["figures"], strict=True):
-        for suffix in (".csv", ".md", ".txt"):
-            assert before.with_suffix(suffix).read_bytes() == after.with_suffix(suffix).read_bytes()
-        pictures = (path.with_suffix(".svg").read_text() for path in (before, after))
-        before, after = (re.sub("<dc:description>.*", "", picture) for picture in pictures)
-        assert before == after
-    pages = page(alone, tmp_path / "alone"), page(inputs, tmp_path / "both")
-    before, after = (text[text.index('id="claims"') : text.index('id="scores"')] for text in pages)
-    assert before == after
-    assert Power.method in pages[1] and Power.method not in pages[0]

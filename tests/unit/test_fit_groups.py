@@ -17,7 +17,7 @@ from retscale.common.tables import read_table
 from retscale.errors import UserError
 from retscale.figure.run import FIGURES
 from retscale.figure.run import run as draw
-from retscale.fit.points import points, resampled
+from retscale.fit.points import points, query_scores, resampled
 from retscale.fit.run import run as fit
 from retscale.report.run import run as report
 from retscale.study import catalog, check, load
@@ -50,7 +50,7 @@ def tables(lacking: tuple[str, str] | None = None) -> tuple[pd.DataFrame, pd.Dat
 
 def marks(lacking=None) -> tuple[pd.DataFrame, pd.DataFrame]:
     scores, queries = tables(lacking)
-    draws = resampled(queries, "ndcg_at_10", AVERAGED, 300, 0)
+    draws = resampled(query_scores([queries], "ndcg_at_10"), AVERAGED, 300, 0)
     scored = points(scores, draws, AVERAGED, "ndcg_at_10", 0.05)
     return scored.set_index(["checkpoint", "task"]), draws
 
@@ -74,7 +74,7 @@ def test_a_group_is_the_mean_of_its_tasks_and_counts_once():
 def test_a_further_column_of_scores_changes_nothing():
     """One that differs from score to score would otherwise split every mean, or travel on with a value of no meaning."""
     scores, queries = tables()
-    draws = resampled(queries, "ndcg_at_10", AVERAGED, 300, 0)
+    draws = resampled(query_scores([queries], "ndcg_at_10"), AVERAGED, 300, 0)
     wider = scores.assign(minutes=np.arange(float(len(scores))), device=[f"gpu {i}" for i in range(len(scores))])
     once, again = (points(table, draws, AVERAGED, "ndcg_at_10", 0.05) for table in (scores, wider))
     pd.testing.assert_frame_equal(once, again)
@@ -133,7 +133,7 @@ def test_from_results_to_the_report_one_encoder_without_a_task(tmp_path):
     given, names, page = whole_study(tmp_path, lacking=["toy-40k-5"])
     scored = read_table(given["fit"], "points").query("recipe == 'paper'").set_index(["checkpoint", "task"])
     assert scored["missing"].ne("").sum() == 2 and scored.loc[("toy-40k-5", "group"), "missing"] == names[3]
-    trends = read_table(given["fit"], "trends").query("recipe == 'paper'").set_index("task")
+    trends = read_table(given["fit"], "fits").query("recipe == 'paper' and form == 'log-linear'").set_index("task")
     assert (trends.loc["group", "n"], trends.loc[MEAN, "n"], trends.loc[names[2], "n"]) == (5, 5, 6)
     drawn = {name: set(pd.read_csv(tmp_path / "figure" / f"{name}.csv")["task"]) for name in ("1b", "2")}
     assert drawn == {"1b": {MEAN}, "2": {*names[:2], "group"}}

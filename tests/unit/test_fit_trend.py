@@ -1,163 +1,206 @@
 """Trends: honest intervals, and nothing claimed from too little."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import linregress, t
+from worlds import SIZES, grid, line, linear, surface
 
-from retscale.fit import trend, variance
+from retscale.fit import bands, trend, variance
 from retscale.fit.forms import FORMS
+from retscale.fit.ladder import Compute, Ladder
+from retscale.fit.slopes import slopes
+from retscale.fit.solve import rank
+from retscale.fit.variance import Prior
 
-LINE = FORMS["log-linear"]
-
-
-def rng():
-    return np.random.default_rng(0)
-
-
-def fit(x, y, sizes, replicates=400):
-    fitted = trend.fit(LINE, np.array(x, float), np.array(y, float), sizes, 0.05, replicates, rng())
-    return fitted.trend, fitted.draws
+LINE, PRIOR = FORMS["log-linear"], Prior(0.008, 4)
 
 
-def ladder(sizes=6, levels=4):
-    """log10 FLOPs and size labels of a ladder at fixed tokens per parameter."""
-    params = np.linspace(5, 7, sizes)
-    x = np.array([np.log10(6) + 2 * p + level for p in params for level in np.linspace(0.7, 2, levels)])
-    return x, [str(s) for s in range(sizes) for _ in range(levels)]
+def fit(ladder, form=LINE):
+    return trend.fit(form, ladder, 0.05, PRIOR)
 
 
-def test_line_and_t_interval_are_those_of_scipy():
-    x, y = np.array([10.0, 10.7, 11.3, 12.1]), np.array([0.1, 0.13, 0.14, 0.2])
-    trend, draws = fit(x, y, ["a", "b", "c", "d"])
-    known = linregress(x, y)
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_the_line_is_that_of_scipy_and_few_checkpoints_have_the_prior():
+    ladder = line([0.1, 0.13, 0.14, 0.2])
+    found = fit(ladder).trend
+    known = linregress(np.arange(4), ladder.y)
     half = t.ppf(0.975, 2) * known.stderr
-    assert draws is None and trend.method == "t"
-    assert trend.slope == pytest.approx(known.slope)
-    assert (trend.low, trend.high) == pytest.approx((known.slope - half, known.slope + half))
-    assert trend.r2 == pytest.approx(known.rvalue**2)
+    assert (found.slope, found.r2) == pytest.approx((known.slope, known.rvalue**2))
+    assert (found.t_low, found.t_high) == pytest.approx((known.slope - half, known.slope + half))
+    assert (found.method, found.df_within, found.df_between, found.sigma) == (trend.PRIOR, 0, 2, None)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_few_points_claim_nothing(n):
-    trend, _ = fit([10, 12][:n], [0.1, 0.2][:n], ["a", "b"][:n])
-    assert (trend.status, trend.slope, trend.low, trend.n) == ("insufficient", None, None, n)
-    assert str(n) in trend.reason
+    found = fit(line([0.1, 0.2][:n])).trend
+    assert (found.status, found.slope, found.low, found.n) == ("insufficient", None, None, n)
+    assert str(n) in found.reason
 
 
 def test_less_than_a_decade_claims_nothing():
-    trend, _ = fit([10, 10.3, 10.6, 10.9], [0.1, 0.2, 0.3, 0.4], list("abcd"))
-    assert (trend.status, trend.slope) == ("insufficient", None)
-    assert "decades" in trend.reason
+    found = fit(line([0.1, 0.2, 0.3, 0.4], decades=0.9)).trend
+    assert (found.status, found.slope) == ("insufficient", None)
+    assert "decades" in found.reason
 
 
-def test_constant_values_identify_nothing():
-    trend, _ = fit([10, 11, 12, 13, 14], [0.2] * 5, list("abcde"))
-    assert (trend.status, trend.slope) == ("unidentified", None)
-
-
-def test_one_size_is_fitted_without_size_effects_and_says_so():
-    trend, draws = fit([10, 10.5, 11, 11.5, 12, 12.5], [0.1, 0.12, 0.13, 0.17, 0.18, 0.2], ["a"] * 6)
-    assert (trend.status, trend.method, draws) == ("ok", "t", None)
-    assert "sizes: 1" in trend.reason
+@pytest.mark.parametrize("rounding", [0, 1e-16, 1e-12])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_constant_is_a_constant_whatever_its_rounding(form, rounding):
+    ladder = grid(lambda n, d: 0.2 + 0 * n, rng(), sigma=0)
+    found = fit(replace(ladder, y=ladder.y + rounding * np.arange(27)), FORMS[form]).trend
+    assert (found.status, found.slope, found.low) == ("unidentified", None, None)
 
 
 def test_nan_is_refused():
     with pytest.raises(ValueError, match="finite"):
-        fit([10, 11, 12], [0.1, np.nan, 0.2], list("abc"))
+        fit(line([0.1, np.nan, 0.2]))
 
 
-def test_one_checkpoint_a_size_falls_back_to_t():
-    trend, _ = fit([10, 11, 12, 13, 14, 15], [0.1, 0.12, 0.15, 0.2, 0.21, 0.26], list("abcdef"))
-    assert trend.method == "t"
+@pytest.mark.parametrize(
+    "ladder", [line([0.1, 0.2, 0.3]), line([0.1, 0.2, 0.3, 0.4]), grid(linear, rng(), sigma=0)], ids=len
+)
+def test_an_exact_line_has_an_interval(ladder):
+    found = fit(ladder).trend
+    assert found.status == "ok" and found.method == trend.PRIOR
+    assert found.high - found.low > 0.003
 
 
-def test_units_and_row_order_do_not_matter():
-    x, sizes = ladder()
-    y = 0.05 * x + np.random.default_rng(1).normal(0, 0.01, len(x))
-    one, _ = fit(x, y, sizes)
-    shifted, _ = fit(x - 20, y, sizes)
-    assert (one.slope, one.low, one.high) == pytest.approx((shifted.slope, shifted.low, shifted.high))
-    order = np.random.default_rng(2).permutation(len(x))
-    other, _ = fit(x[order], y[order], [sizes[i] for i in order])
-    assert one.slope == pytest.approx(other.slope)
-    assert one.sigma == pytest.approx(other.sigma) and one.tau == pytest.approx(other.tau)
+def test_order_units_and_seeds_do_not_matter():
+    ladder = grid(linear, rng(1), tau=0.004)
+    for form in FORMS.values():
+        one = fit(ladder, form).trend
+        other = fit(ladder[rng(2).permutation(27)], form).trend
+        scaled = Compute(ladder.at.x + 7, ladder.at.n - 3, ladder.at.d + 10)
+        units = fit(Ladder(scaled, ladder.y, ladder.sizes, ladder.families), form).trend
+        for name in ("slope", "low", "high", "sigma", "tau", "rmse"):
+            expected = getattr(one, name) and pytest.approx(getattr(one, name), rel=1e-5, abs=1e-7)
+            assert getattr(other, name) == expected and getattr(units, name) == expected, (form.name, name)
+        assert one == fit(ladder, form).trend  # to the last bit
 
 
 def test_a_size_effect_is_found_and_widens_the_interval():
-    x, sizes = ladder()
-    noise = np.random.default_rng(3).normal(0, 0.004, len(x))
-    effect = np.repeat([0.03, -0.03, 0.03, -0.03, 0.03, -0.03], 4)
-    without, _ = fit(x, 0.05 * x + noise, sizes)
-    with_effect, _ = fit(x, 0.05 * x + noise + effect, sizes)
-    assert with_effect.tau > 0.02 > 0.01 > without.tau
-    assert with_effect.high - with_effect.low > 2 * (without.high - without.low)
+    ladder = grid(linear, rng(3))
+    effect = {size: 0.03 * (-1) ** i for i, size in enumerate(SIZES)}
+    without = fit(ladder).trend
+    moved = fit(replace(ladder, y=ladder.y + [effect[size] for size in ladder.sizes])).trend
+    assert moved.tau > 0.02 > 0.01 > without.tau
+    assert moved.high - moved.low > 2 * (without.high - without.low)
 
 
-def test_three_sizes_are_enough_for_a_wide_interval_only():
-    x, sizes = ladder(sizes=3)
-    y = 0.05 * x + np.random.default_rng(6).normal(0, 0.01, len(x))
-    trend, _ = fit(x, y, sizes)
-    assert trend.method == "mixed bootstrap" and "3 sizes" in trend.reason
-    assert trend.low < trend.t_low < trend.slope < trend.t_high < trend.high
+@pytest.mark.parametrize(("sizes", "method"), [(2, trend.PRIOR), (3, trend.PRIOR), (4, trend.MIXED), (6, trend.MIXED)])
+def test_few_sizes_have_the_prior_and_more_speak_for_themselves(sizes, method):
+    found = fit(grid(linear, rng(4), sizes=SIZES[:sizes])).trend
+    assert (found.method, found.df_between) == (method, sizes - 2)
 
 
-def test_bands_are_nested_and_grow_outwards():
-    x, sizes = ladder()
-    y = 0.05 * x + np.random.default_rng(4).normal(0, 0.01, len(x))
-    grid = np.linspace(x.min(), x.max() + 1, 30)
-    for count in (len(x), 4):
-        part = slice(None, None, len(x) // count)
-        band = trend.bands(trend.fit(LINE, x[part], y[part], sizes[part], 0.05, 400, rng()), grid, 0.05)
-        assert (band["prediction_low"] < band["confidence_low"]).all()
-        assert (band["confidence_high"] < band["prediction_high"]).all()
-        width = band["confidence_high"] - band["confidence_low"]
-        assert width[-1] > width[len(grid) // 2]
+def test_the_prior_is_what_few_sizes_say_of_size_effects():
+    """Two sizes cannot show any, so the interval scales with the prior; six do not ask it."""
+    widths = {}
+    for sizes in (2, 6):
+        ladder = grid(linear, rng(4), tau=0.004, sizes=SIZES[:sizes])
+        ends = [trend.fit(LINE, ladder, 0.05, Prior(sd, 4)).trend for sd in (0.008, 0.016)]
+        widths[sizes] = (ends[1].high - ends[1].low) / (ends[0].high - ends[0].low)
+    assert widths[2] > 1.4 and widths[6] == 1
+
+
+def test_the_prior_joins_the_likelihood_as_bayes_has_it():
+    """With sigma 0 both are of the same family: tau² ~ (df sd² + SSB / n0) / chi²(df + df_between)."""
+    known = variance.Components(0.0, 0, 0.004, 5, 1.0)
+    draws = variance.distribution(known, PRIOR, np.arange(7))
+    order = np.argsort(draws.tau)
+    share = np.cumsum(draws.mass[order])
+    sample = np.sqrt((4 * 0.008**2 + 0.004) / rng().chisquare(9, 200_000))
+    for quantile in (0.05, 0.5, 0.95):
+        assert draws.tau[order][np.searchsorted(share, quantile)] == pytest.approx(
+            np.quantile(sample, quantile), rel=0.1
+        )
+
+
+def test_components_are_recovered_on_average_for_any_form():
+    """E[SSW] = df_within sigma² and E[SSB] = df_between (sigma² + n0 tau²), for a curve as for a line."""
+    sigma, tau, world = 0.004, 0.006, rng(5)
+    clean = grid(surface, rng(), sigma=0)
+    for form in ("log-linear", "log-linear-ratio", "surface"):
+        columns = trend.fit(FORMS[form], clean, 0.05, PRIOR).solution.jacobian
+        project = np.eye(27) - columns @ np.linalg.pinv(columns)
+        within, between = [], []
+        for _ in range(400):
+            y = world.normal(0, tau, 6)[clean.groups] + world.normal(0, sigma, 27)
+            parts = variance.components(columns, project @ y, clean.groups)
+            within.append(parts.ss_within / parts.df_within)
+            between.append(parts.ss_between / parts.df_between)
+        assert np.mean(within) == pytest.approx(sigma**2, rel=0.08)
+        assert np.mean(between) == pytest.approx(sigma**2 + parts.n0 * tau**2, rel=0.15)
+
+
+def test_a_column_that_is_the_same_in_each_size_takes_no_degree_of_freedom_within():
+    of_size = np.exp(-0.25 * np.repeat([1.1, 2.3, 3.7], 5)) + 1e-17
+    parts = variance.components(np.column_stack([np.ones(15), of_size]), rng().normal(size=15), np.repeat([0, 1, 2], 5))
+    assert (parts.df_within, parts.df_between) == (12, 1)
+    assert rank(np.column_stack([np.ones(4), np.full(4, 3.0)])) == 1
 
 
 def test_the_solved_percentiles_are_those_of_a_bootstrap_that_draws_everything():
-    x, sizes = ladder(sizes=5)
-    groups = trend.size_codes(sizes)
-    x = x - x.mean()
-    y = (
-        0.05 * x
-        + np.random.default_rng(7).normal(0, 0.01, len(x))
-        + np.random.default_rng(8).normal(0, 0.01, 5)[groups]
+    ladder, count = grid(linear, rng(7), tau=0.006), 40_000
+    found, world = fit(ladder), rng(9)
+    picked = world.choice(len(found.draws.mass), count, p=found.draws.mass)
+    sigma, tau = found.draws.sigma[picked], found.draws.tau[picked]
+    noise = (tau[:, None] * world.normal(size=(count, 6)))[:, ladder.groups] + sigma[:, None] * world.normal(
+        size=(count, 27)
     )
-    components = variance.components(np.column_stack([np.ones_like(x), x]), y, groups)
-    draws = variance.mixed_bootstrap(groups, components, 40_000, rng())
-    world = np.random.default_rng(9)
-    effects = draws.tau[:, None] * world.normal(size=(40_000, 5))[:, groups]
-    noise = effects + draws.sigma[:, None] * world.normal(size=(40_000, len(x)))
-    slopes = noise @ x / (x @ x)
-    solved = variance.half_width(draws, x[None] / (x @ x), 0.05)[0]
-    assert np.quantile(slopes, [0.025, 0.975]) == pytest.approx([-solved, solved], rel=0.05)
-    future = noise.mean(1) + draws.tau * world.normal(size=40_000) + draws.sigma * world.normal(size=40_000)
-    solved = variance.half_width(draws, np.full((1, len(x)), 1 / len(x)), 0.05, new=True)[0]
+    at = ladder.path(np.array([ladder.at.x.max() + 1]))
+    _, weights = found.curve(at)
+    solved = bands.half_width(found.draws, weights, 0.05)[0]
+    assert np.quantile(noise @ weights[0], [0.025, 0.975]) == pytest.approx([-solved, solved], rel=0.05)
+    future = noise @ weights[0] + tau * world.normal(size=count) + sigma * world.normal(size=count)
+    solved = bands.half_width(found.draws, weights, 0.05, new=True)[0]
     assert np.quantile(future, 0.975) == pytest.approx(solved, rel=0.05)
 
 
-def pairs_bootstrap(x, y, replicates, rng):
-    """Slopes of resampled checkpoints: the common method, which ignores sizes."""
-    rows = rng.integers(len(x), size=(replicates, len(x)))
-    xs, ys = x[rows], y[rows]
-    xs = xs - xs.mean(1, keepdims=True)
-    square = (xs**2).sum(1)
-    return (xs * ys).sum(1)[square > 0] / square[square > 0]
+@pytest.mark.parametrize("n", [4, 27])
+def test_bands_are_nested_grow_outwards_and_stay_in_range(n):
+    ladder = line([0.1, 0.4, 0.7, 0.97]) if n == 4 else grid(linear, rng(4))
+    at = ladder.path(np.linspace(ladder.at.x.min() - 3, ladder.at.x.max() + 3, 30))
+    band = trend.bands(fit(ladder), at, 0.05, (0.0, 1.0))
+    assert (band["prediction_low"] <= band["confidence_low"]).all()
+    assert (band["confidence_high"] <= band["prediction_high"]).all()
+    assert all(((0 <= values) & (values <= 1)).all() for values in band.values())
+    width = band["confidence_high"] - band["confidence_low"]
+    assert n == 4 or width[-1] > width[15]
 
 
-def test_the_mixed_bootstrap_covers_and_the_pairs_bootstrap_does_not():
-    """Size effects of the noise's magnitude, 27 checkpoints of 6 sizes as in the paper: nominal 95%."""
-    rounds, truth = 300, 0.05
-    sizes = np.repeat(np.arange(6), [5, 5, 5, 4, 4, 4])
-    x = 10 + 2 * sizes * 0.35 + np.concatenate([np.linspace(0, 1.4, n) for n in np.bincount(sizes)])
-    x = x - x.mean()
-    world = np.random.default_rng(5)
-    covered = {"mixed": 0, "pairs": 0}
-    for _ in range(rounds):
-        y = truth * x + world.normal(0, 0.01, 6)[sizes] + world.normal(0, 0.006, len(x))
-        mixed = trend.fit(LINE, x, y, [str(size) for size in sizes], 0.05, 400, world).trend
-        covered["mixed"] += mixed.low <= truth <= mixed.high
-        low, high = np.quantile(pairs_bootstrap(x, y, 400, world), [0.025, 0.975])
-        covered["pairs"] += low <= truth <= high
-    assert covered["mixed"] / rounds >= 0.9
-    assert covered["pairs"] / rounds < 0.9
+def families(ladder, shift=0.1):
+    """Every other size belongs to a second family, which scores higher."""
+    second = np.isin(ladder.sizes, SIZES[1::2])
+    return replace(ladder, y=ladder.y + shift * second, families=np.where(second, "second", "first"))
+
+
+@pytest.mark.parametrize("form", ["log-linear", "logistic", "saturating-power", "log-linear-ratio"])
+def test_each_family_has_an_intercept(form):
+    plain = grid(linear if form != "saturating-power" else lambda n, d: 0.5 - 0.2 * (n * d / 1e19) ** -0.1, rng(6))
+    alone, both = fit(plain, FORMS[form]), fit(families(plain), FORMS[form])
+    assert both.trend.k == alone.trend.k + 1 and both.trend.families == 2
+    assert both.trend.slope == pytest.approx(alone.trend.slope, abs=0.004)
+    assert both.solution.parameters[-1] == pytest.approx(0.1, abs=0.006)
+    at = plain.at[np.array([0, 26])]
+    first, second = (both.curve(at, np.repeat(name, 2))[0] for name in ("first", "second"))
+    np.testing.assert_allclose(second - first, both.solution.parameters[-1])
+    share = (families(plain).families == "second").mean()
+    np.testing.assert_allclose(both.curve(at)[0], (1 - share) * first + share * second)
+
+
+def test_the_slope_along_each_path():
+    """y = .05 log10 N + .02 log10 D: at fixed tokens per parameter C grows as N², at a fixed size as D."""
+    ladder = grid(lambda n, d: 0.05 * np.log10(n) + 0.02 * np.log10(d) - 0.2, rng(8), sigma=1e-4)
+    fits = [fit(ladder, form) for form in FORMS.values()]
+    sampled, ratio, size = slopes(fits, 0.05)
+    assert (ratio.slope, size.slope) == pytest.approx((0.035, 0.02), abs=1e-3)
+    assert ratio.slope > sampled.slope > size.slope and sampled.path == "as sampled"
+    assert ratio.low < ratio.slope < ratio.high
+    few = slopes([fit(line([0.1, 0.2, 0.3, 0.4]), form) for form in FORMS.values()], 0.05)
+    assert [row.status for row in few] == ["ok", "insufficient", "insufficient"] and "12" in few[1].reason

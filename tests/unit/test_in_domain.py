@@ -166,14 +166,14 @@ def test_means_are_over_what_they_say(made):
     np.testing.assert_allclose(y["web"], y[names[:2]].mean(axis=1), rtol=1e-12)
     assert (points["low"] < points["y"]).all() and (points["y"] < points["high"]).all()
     assert points["in_domain"].groupby("task").first()[lambda marked: marked].index.tolist() == [names[0], "web"]
-    trends = read_table(given["fit"], "trends").query("recipe == 'paper'").set_index("task")
+    trends = read_table(given["fit"], "fits").query("recipe == 'paper' and form == 'log-linear'").set_index("task")
     assert trends.loc["web", "status"] == "ok" and trends.loc["web", "n"] == 9 and trends.loc["web", "in_domain"]
 
 
 def test_groups_and_marks_change_no_other_number(made):
     """Every estimate of a task is what it was; only the mean over fewer tasks is another."""
     names = made["plain"][2]
-    for table, key in (("points", ["checkpoint", "recipe", "task"]), ("trends", ["recipe", "schedule", "task"])):
+    for table, key in (("points", ["checkpoint", "recipe", "task"]), ("fits", ["recipe", "schedule", "task", "form"])):
         tables = [read_table(given["fit"], table) for _, given, _ in made.values()]
         plain, marked = (one[one["task"].isin(names)].drop(columns="in_domain").set_index(key) for one in tables)
         pd.testing.assert_frame_equal(plain, marked, check_exact=True)

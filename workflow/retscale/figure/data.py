@@ -100,12 +100,12 @@ class Tables:
         return rows.sort_values(["flops", "model"])
 
     def drawn(self, name: str) -> pd.DataFrame:
-        """The rows of `trends`, `parameters` or `predictions` that are drawn: finished checkpoints, one form."""
+        """The rows of `fits`, `parameters` or `predictions` that are drawn: finished checkpoints, one form."""
         return self.table(name).query("form == @self.summary.form and schedule == 'finished'")
 
     def trend(self, recipe: str, task: str) -> pd.Series | None:
         """The trend, whatever its status."""
-        rows = self.drawn("trends").query("recipe == @recipe and task == @task")
+        rows = self.drawn("fits").query("recipe == @recipe and task == @task")
         return None if rows.empty else rows.iloc[0]
 
     def trend_words(self, recipe: str, task: str) -> str:

@@ -22,7 +22,7 @@ COLUMNS = 4
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """Small multiples ordered by slope; every panel spans the same range of y, so slopes compare by eye."""
     names = list(shown_tasks(tables.summary))
-    trends = tables.drawn("trends").query("recipe == @tables.main and task in @names")
+    trends = tables.drawn("fits").query("recipe == @tables.main and task in @names")
     known = tables.points.query("recipe == @tables.main and task in @names")["task"].unique()
     # Steepest first, tasks without a trend last.
     order = list(trends.sort_values(["slope", "task"], ascending=[False, True], na_position="last")["task"])

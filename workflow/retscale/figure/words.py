@@ -4,6 +4,7 @@ import pandas as pd
 
 from retscale.common.phrase import counted
 from retscale.fit.forms import FORMS
+from retscale.fit.trend import PRIOR
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -38,11 +39,9 @@ def trend_words(trend: pd.Series | None, parameters: dict[str, float], percent: 
     """The trend as a sentence, or why there is none."""
     if trend is None or trend["status"] != "ok":
         return f"No trend is fitted: {'there are no checkpoints in the ladder' if trend is None else trend['reason']}."
-    how = (
-        "mixed parametric bootstrap, checkpoints nested in sizes"
-        if trend["method"] == "mixed bootstrap"
-        else "Student's t"
-    )
+    how = "mixed parametric bootstrap, checkpoints nested in sizes"
+    if trend["method"] == PRIOR:
+        how += ", with a prior of the spread between so few sizes"
     note = f"; {trend['reason']}" if trend["reason"] else ""
     growth = interval(trend["slope"], trend["low"], trend["high"])
     return (

@@ -1,26 +1,35 @@
-"""Trends of a form over compute, with intervals that know that checkpoints are nested in sizes."""
+"""The trend of one form over compute, with intervals that know that checkpoints are nested in sizes."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from retscale.common.phrase import counted
+from retscale.fit.bands import half_width
 from retscale.fit.forms import Form
-from retscale.fit.variance import Draws, components, half_width, mixed_bootstrap, remainder
+from retscale.fit.ladder import LN10, Compute, Ladder
+from retscale.fit.solve import Solution, solve
+from retscale.fit.variance import ROUNDING, Draws, Prior, components, distribution, needs_prior
 
-MIXED_FROM = 5  # checkpoints from which variance components are worth separating
 DECADES = 1.0  # over less compute than this the growth is not identified in practice
+MIXED, PRIOR = "mixed bootstrap", "mixed bootstrap with prior"
+FITTED = ("ok", "bound_hit")  # statuses with numbers
 
 
 @dataclass(frozen=True)
 class Trend:
     """An estimate with its interval; fields are None where nothing may be claimed.
 
-    `slope` is the growth per decade of C, the mean over the fitted checkpoints' range where the form is a curve.
+    `slope` is the mean growth per decade of C from the least to the most at the ladder's mean tokens per parameter;
+    None of a form that cannot grow. `sigma` (between checkpoints of a size) and `tau` (between sizes) are of the data
+    alone.
     """
 
     n: int
     sizes: int
+    families: int
     decades: float
+    k: int  # parameters, intercepts of further families included
     centre: float | None = None  # mean log10 FLOPs, from which the form's x is counted
     slope: float | None = None
     low: float | None = None
@@ -28,8 +37,11 @@ class Trend:
     method: str | None = None
     t_low: float | None = None  # Student's t interval, right only if sizes have no effect of their own: for comparison
     t_high: float | None = None
-    sigma: float | None = None  # between checkpoints of a size
-    tau: float | None = None  # between sizes
+    sigma: float | None = None
+    tau: float | None = None
+    df_within: int | None = None
+    df_between: int | None = None
+    rmse: float | None = None
     r2: float | None = None
     status: str = "insufficient"
     reason: str = ""
@@ -37,115 +49,131 @@ class Trend:
 
 @dataclass(frozen=True)
 class Fit:
-    """A trend with what its bands are computed from; all else is None unless the trend is `ok`.
+    """A trend with what its bands are computed from; `solution`, `inverse` and `draws` are None unless it is FITTED.
 
-    `parameters` (k,) are the form's, `x` (n,) the fitted checkpoints' log10 FLOPs minus the centre. `draws` are the
-    replicates where the mixed bootstrap applies.
+    `inverse` (p, n): how much each score moves each parameter, the pseudo-inverse of the Jacobian's free columns.
     """
 
     form: Form
+    ladder: Ladder
     trend: Trend
-    parameters: np.ndarray | None = None
-    x: np.ndarray | None = None
+    solution: Solution | None = None
+    inverse: np.ndarray | None = None
     draws: Draws | None = None
 
+    @property
+    def fitted(self) -> bool:
+        return self.trend.status in FITTED
 
-def size_codes(sizes: list[str]) -> np.ndarray:
-    """Sizes as integers from 0."""
-    return np.unique(np.asarray(sizes, dtype=str), return_inverse=True)[1]
+    @property
+    def parameters(self) -> np.ndarray:
+        """The form's own (k,)."""
+        return self.solution.parameters[: len(self.form.parameters)]
+
+    def curve(self, at: Compute, families: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The curve (m,) at `at` (m,), and how much each score moves it (m, n), to first order.
+
+        Of the mean family, or of the ladder's `families` (m,).
+        """
+        own = at.minus(self.ladder.centre)
+        mean = np.zeros((len(at.x), self.ladder.n_families - 1))
+        contrasts = mean if families is None else self.ladder.contrasts(families)
+        y = self.form.predict(self.parameters, own) + contrasts @ self.solution.parameters[len(self.form.parameters) :]
+        return y, np.column_stack([self.form.jacobian(self.parameters, own), contrasts]) @ self.inverse
+
+    def interval(self, value: float, weights: np.ndarray, alpha: float) -> tuple[float, float]:
+        """Of `value`, which the scores move by `weights` (n,)."""
+        half = float(half_width(self.draws, weights[None], alpha)[0])
+        return float(value) - half, float(value) + half
 
 
-def fit(
-    form: Form,
-    log_flops: np.ndarray,
-    y: np.ndarray,
-    sizes: list[str],
-    alpha: float,
-    replicates: int,
-    rng: np.random.Generator,
-) -> Fit:
-    """The trend of y (n,) over log10 FLOPs (n,).
+def fit(form: Form, ladder: Ladder, alpha: float, prior: Prior, decades: float = DECADES) -> Fit:
+    """The trend of a form over a ladder, or why there is none.
 
-    Fewer checkpoints than one more than the form has parameters, or less than a decade: nothing. Fewer than 5, or too
-    few sizes for variance components: Student's t interval. Otherwise the mixed parametric bootstrap. Values that are
-    all equal identify no trend. Raises ValueError for values that are not finite.
+    Needs what the form says it needs, one checkpoint more than parameters, `decades` of FLOPs, and scores that are not
+    all equal. Intervals: the mixed parametric bootstrap, with fresh variance components in each replicate; those
+    between sizes have a prior where few sizes say little of them.
     """
-    log_flops, y = np.asarray(log_flops, float), np.asarray(y, float)
-    if not (np.isfinite(log_flops).all() and np.isfinite(y).all()):
-        raise ValueError("a trend needs finite values")
-    n, groups, fewest = len(y), size_codes(sizes), len(form.parameters) + 1
-    base = Trend(n, int(groups.max()) + 1 if n else 0, float(np.ptp(log_flops)) if n else 0.0)
-    if n < fewest:
-        return Fit(form, replace(base, reason=f"too few checkpoints ({n}); a trend needs {fewest}"))
-    # Rounding of 6ND must not turn a decade into less than one.
-    if base.decades < DECADES - 1e-6:
-        span = f"the checkpoints span {base.decades:.2f} decades of FLOPs; a trend needs {DECADES:g}"
-        return Fit(form, replace(base, reason=span))
-    if np.ptp(y) == 0:
-        return Fit(form, replace(base, status="unidentified", reason="all values are equal"))
-    centre = float(log_flops.mean())
-    x = log_flops - centre
-    parameters = form.estimate(x, y)
-    # The linear problem that the parameters solve too; of a form that is linear in them, y is `target`.
-    columns = form.gradient(parameters, x)
-    target = y - (form.predict(parameters, x) - (columns * parameters).sum(1))
-    residual = float((remainder(columns, target, parameters) ** 2).sum())
-    slope, weights = form.growth(parameters, x)
-    sigma = float(np.sqrt(residual / (n - len(parameters))))
-    # A quotient: for the line it is Student's sigma / sqrt(x @ x) to the last digit.
-    half = float(student(alpha, n - len(parameters)) * sigma / np.sqrt(1 / (weights @ weights)))
+    base = Trend(
+        n=len(ladder),
+        sizes=ladder.n_sizes,
+        families=ladder.n_families,
+        decades=ladder.decades,
+        k=len(form.parameters) + max(ladder.n_families - 1, 0),
+    )
+    if lack := missing(form, ladder, decades):
+        return Fit(form, ladder, replace(base, reason=lack))
+    if np.ptp(ladder.y) < ROUNDING:
+        return Fit(form, ladder, replace(base, status="unidentified", reason="all values are equal"))
+    solution = solve(form, ladder)
+    if solution.status not in FITTED:
+        return Fit(form, ladder, replace(base, status=solution.status, reason=solution.reason))
+    free = solution.jacobian[:, solution.free]
+    inverse = np.zeros((len(solution.free), len(ladder)))
+    inverse[solution.free] = np.linalg.pinv(free)
+    variance = components(free, solution.residuals, ladder.groups)
+    squares = float(solution.residuals @ solution.residuals)
     base = replace(
         base,
-        centre=centre,
-        slope=float(slope),
-        t_low=float(slope - half),
-        t_high=float(slope + half),
-        r2=1 - residual / float(((y - y.mean()) ** 2).sum()),
-        status="ok",
+        centre=float(ladder.centre.x) / LN10,
+        sigma=variance.sigma,
+        tau=variance.tau,
+        df_within=variance.df_within,
+        df_between=variance.df_between,
+        rmse=float(np.sqrt(squares / len(ladder))),
+        r2=1 - squares / float(((ladder.y - ladder.y.mean()) ** 2).sum()),
+        status=solution.status,
+        method=PRIOR if needs_prior(variance) else MIXED,
+        reason=solution.reason,
     )
-    variance = components(columns, target, groups) if n >= MIXED_FROM else None
-    if variance is None:
-        reason = f"effects of size cannot be told from noise (checkpoints: {n}, sizes: {base.sizes})"
-        trend = replace(base, low=base.t_low, high=base.t_high, method="t", sigma=sigma, reason=reason)
-        return Fit(form, trend, parameters, x)
-    draws = mixed_bootstrap(groups, variance, replicates, rng)
-    half = float(half_width(draws, weights[None], alpha)[0])
-    reason = (
-        f"one degree of freedom between {base.sizes} sizes makes the interval wide" if variance.df_between == 1 else ""
-    )
-    trend = replace(
-        base,
-        low=float(slope) - half,
-        high=float(slope) + half,
-        method="mixed bootstrap",
-        sigma=float(np.sqrt(variance.sigma2())),
-        tau=float(np.sqrt(variance.tau2())),
-        reason=reason,
-    )
-    return Fit(form, trend, parameters, x, draws)
+    found = Fit(form, ladder, base, solution, inverse, distribution(variance, prior, ladder.groups))
+    return found if form.name == "constant" else replace(found, trend=_growth(found, alpha))
 
 
-def bands(fitted: Fit, grid: np.ndarray, alpha: float) -> dict[str, np.ndarray]:
-    """The curve over `grid` (log10 FLOPs), its confidence band and the prediction band of a new checkpoint.
-
-    The new checkpoint is one of a new size. The trend must be `ok`.
-    """
-    x, draws = grid - fitted.trend.centre, fitted.draws
-    curve = fitted.form.predict(fitted.parameters, x)
-    weights = fitted.form.weights(fitted.parameters, fitted.x, x)
-    if draws is None:
-        factor = student(alpha, fitted.trend.n - len(fitted.parameters)) * fitted.trend.sigma
-        leverage = (weights**2).sum(1)
-        confidence, prediction = factor * np.sqrt(leverage), factor * np.sqrt(1 + leverage)
-    else:
-        confidence, prediction = half_width(draws, weights, alpha), half_width(draws, weights, alpha, new=True)
-    ends = [curve - confidence, curve + confidence, curve - prediction, curve + prediction]
-    names = ("confidence_low", "confidence_high", "prediction_low", "prediction_high")
-    return {"y": curve, **dict(zip(names, ends, strict=True))}
+def missing(form: Form, ladder: Ladder, decades: float) -> str:
+    """What the ladder lacks for a form, or nothing."""
+    n, needed = len(ladder), max(form.checkpoints, len(form.parameters) + max(ladder.n_families - 1, 0) + 1)
+    if n < needed:
+        return f"too few checkpoints ({n}); this form needs {needed}"
+    if ladder.n_sizes < form.sizes:
+        return f"too few sizes ({ladder.n_sizes}); this form needs {form.sizes}"
+    if ladder.varied < form.varied:
+        return f"tokens per parameter vary in {counted(ladder.varied, 'size')}; this form needs {form.varied}"
+    # Rounding of 6ND must not turn a decade into less than one.
+    if ladder.decades < decades - 1e-6:
+        return f"the checkpoints span {ladder.decades:.2f} decades of FLOPs; a trend needs {decades:g}"
+    return ""
 
 
-def student(alpha: float, df: int) -> float:
-    """Student's t at 1 - alpha / 2."""
+def _growth(found: Fit, alpha: float) -> Trend:
+    """With the slope and its intervals."""
     from scipy.stats import t
 
-    return float(t.ppf(1 - alpha / 2, df))
+    ladder, trend = found.ladder, found.trend
+    ends, weights = found.curve(ladder.path(np.array([ladder.at.x.min(), ladder.at.x.max()])))
+    slope, weights = (ends[1] - ends[0]) / trend.decades, (weights[1] - weights[0]) / trend.decades
+    low, high = found.interval(slope, weights, alpha)
+    df = trend.n - trend.k
+    sigma = float(np.sqrt(trend.rmse**2 * trend.n / df))
+    half = float(t.ppf(1 - alpha / 2, df)) * sigma * float(np.sqrt(weights @ weights))
+    return replace(
+        trend,
+        slope=float(slope),
+        low=low,
+        high=high,
+        t_low=float(slope) - half,
+        t_high=float(slope) + half,
+    )
+
+
+def bands(found: Fit, at: Compute, alpha: float, within: tuple[float, float]) -> dict[str, np.ndarray]:
+    """The curve at `at` (m,), its confidence band and the prediction band of a new checkpoint of a new size.
+
+    All lie `within` the range of the metric. The trend must be FITTED.
+    """
+    y, weights = found.curve(at)
+    confidence = half_width(found.draws, weights, alpha)
+    prediction = half_width(found.draws, weights, alpha, new=True)
+    ends = [y, y - confidence, y + confidence, y - prediction, y + prediction]
+    names = ("y", "confidence_low", "confidence_high", "prediction_low", "prediction_high")
+    return {name: np.clip(values, *within) for name, values in zip(names, ends, strict=True)}

@@ -1,8 +1,25 @@
-"""Variance between checkpoints of a size and between sizes, and intervals that know of both."""
+"""Variance between checkpoints of a size and between sizes: what the data say of them, joined with a prior."""
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from retscale.fit.solve import rank
+
+ENOUGH = 2  # degrees of freedom between sizes
+ROUNDING = 1e-9  # scores that differ by less are equal
+QUANTILES = 20  # nodes of a variance that follows from a sum of squares: intervals are then right to a thousandth
+NODES = 40  # nodes of tau under the prior, in logarithmic steps
+NEGLIGIBLE = 1e-10  # a probability that changes no digit
+RANGE = 1e-2, 1e2  # of those nodes, as multiples of the prior's or the estimated standard deviation
+
+
+@dataclass(frozen=True)
+class Prior:
+    """tau² ~ df sd² / chi²(df): what is believed of the standard deviation between sizes before there are data."""
+
+    sd: float
+    df: float
 
 
 @dataclass(frozen=True)
@@ -15,79 +32,113 @@ class Components:
     df_between: int
     n0: float
 
-    def sigma2(self) -> float:
-        return self.ss_within / self.df_within
+    @property
+    def sigma(self) -> float | None:
+        """Between checkpoints of a size, from the data alone."""
+        return float(np.sqrt(self.ss_within / self.df_within)) if self.df_within else None
 
-    def tau2(self) -> float:
-        return max(0.0, (self.ss_between / self.df_between - self.sigma2()) / self.n0)
+    @property
+    def tau(self) -> float | None:
+        """Between sizes, from the data alone."""
+        if not (self.df_within and self.df_between):
+            return None
+        surplus = self.ss_between / self.df_between - self.ss_within / self.df_within
+        return float(np.sqrt(max(0.0, surplus / self.n0)))
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Replicates of the two standard deviations, and the groups of the checkpoints that they belong to."""
+    """Pairs of the two standard deviations (b,) with the probability of each, and the checkpoints' groups (n,).
+
+    They stand for the replicates of a parametric bootstrap that draws both variances anew: nodes of their distribution
+    in place of a sample from it, so that no interval depends on a seed.
+    """
 
     sigma: np.ndarray
     tau: np.ndarray
+    mass: np.ndarray
     groups: np.ndarray
 
 
-def remainder(columns: np.ndarray, y: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """What is left of y (n,) after `columns` (n, k) times their coefficients (k,)."""
-    for column, coefficient in zip(columns.T, coefficients, strict=True):
-        y = y - coefficient * column
-    return y
+def components(columns: np.ndarray, residuals: np.ndarray, groups: np.ndarray) -> Components:
+    """Variance components of what a form with the Jacobian `columns` (n, k) leaves of n scores.
 
-
-def components(columns: np.ndarray, y: np.ndarray, groups: np.ndarray) -> Components | None:
-    """Variance components of y (n,) regressed on `columns` (n, k), the first of them constant.
-
-    `groups` are numbered from 0. None where the components cannot be told apart. Within: residuals of y on the columns
-    with an effect a group. Between: weighted residuals of the group means on the means of the columns.
+    `groups` are numbered from 0. Within: residuals, less the mean of each group, regressed on the columns less theirs;
+    n - groups - rank degrees of freedom. Between: weighted means of the groups regressed on those of the columns;
+    groups - rank degrees of freedom. To first order nothing changes if the scores take the residuals' place.
+    n0 = (n - trace((M'WM)^-1 M'W²M)) / df, M the means of the columns and W the groups' counts (Henderson's method 3).
     """
     counts = np.bincount(groups).astype(float)
     mean = np.stack([np.bincount(groups, column) / counts for column in columns.T], axis=1)
-    mean_y = np.bincount(groups, y) / counts
-    inside, dy = columns - mean[groups], y - mean_y[groups]
-    inside = inside[:, np.ptp(inside, axis=0) > 0]
-    df_within = len(y) - len(counts) - (int(np.linalg.matrix_rank(inside)) if inside.size else 0)
-    df_between = len(counts) - columns.shape[1]
-    if min(df_within, df_between) < 1 or np.linalg.matrix_rank(mean) < columns.shape[1]:
-        return None
-    slopes = np.linalg.pinv(inside.T @ inside) @ (inside.T @ dy)
-    gram = np.linalg.inv(mean.T @ (counts[:, None] * mean))
-    curve = gram @ mean.T @ (counts * mean_y)
-    n0 = (len(y) - np.trace(gram @ (mean.T @ (counts[:, None] ** 2 * mean)))) / df_between
+    mean_y = np.bincount(groups, residuals) / counts
+    inside, inside_y = columns - mean[groups], residuals - mean_y[groups]
+    # A column that is the same throughout each group leaves rounding, which is no regressor.
+    inside = inside[:, np.linalg.norm(inside, axis=0) > 1e-9 * np.linalg.norm(columns, axis=0)]
+    root = np.sqrt(counts)
+    df_between = len(counts) - rank(mean)
+    inverse = np.linalg.pinv(root[:, None] * mean, rcond=1e-9)
+    n0 = (len(residuals) - np.trace(inverse @ (counts[:, None] * (root[:, None] * mean)))) / max(df_between, 1)
     return Components(
-        float((remainder(inside, dy, slopes) ** 2).sum()),
-        df_within,
-        float((counts * (mean_y - mean @ curve) ** 2).sum()),
+        _left(inside, inside_y),
+        len(residuals) - len(counts) - rank(inside),
+        _left(root[:, None] * mean, root * mean_y),
         df_between,
         float(n0),
     )
 
 
-def mixed_bootstrap(groups: np.ndarray, variance: Components, replicates: int, rng: np.random.Generator) -> Draws:
-    """New variances in each replicate: each sum of squares over a fresh chi-square of its degrees of freedom."""
-    sigma2 = variance.ss_within / rng.chisquare(variance.df_within, replicates)
-    between = variance.ss_between / rng.chisquare(variance.df_between, replicates)
-    return Draws(np.sqrt(sigma2), np.sqrt(np.maximum(0, (between - sigma2) / variance.n0)), groups)
+def _left(columns: np.ndarray, y: np.ndarray) -> float:
+    """The sum of squares that regression on the columns leaves."""
+    if columns.size:
+        y = y - columns @ np.linalg.lstsq(columns, y, rcond=1e-9)[0]
+    return float(y @ y)
 
 
-def half_width(draws: Draws, weights: np.ndarray, alpha: float, new: bool = False) -> np.ndarray:
-    """Distance from `weights @ y` (rows of weights: (m, n)) to either percentile of its bootstrap distribution (m,).
+def needs_prior(variance: Components) -> bool:
+    """Whether the data say too little of the spread between sizes to be heard alone.
 
-    A replicate adds size effects and checkpoint noise and refits. Given its variances the refit is exactly normal, so
-    the percentiles of all replicates together are solved for, not drawn. `new` adds a checkpoint of a new size.
+    With one degree of freedom between sizes the intervals of the data alone hold, but are three to five times as wide
+    as effects of size ever measured; without one within sizes, or without any residual, there is nothing to go by.
     """
-    from scipy.special import ndtr, ndtri
+    silent = variance.ss_within + variance.ss_between < ROUNDING**2
+    return silent or not variance.df_within or variance.df_between < ENOUGH
 
-    by_size = np.stack([weights[:, draws.groups == group].sum(1) for group in range(draws.groups.max() + 1)], axis=1)
-    noise, effect = (weights**2).sum(1) + new, (by_size**2).sum(1) + new
-    scale = np.sqrt(np.outer(draws.sigma**2, noise) + np.outer(draws.tau**2, effect))
-    scale = np.maximum(scale, 1e-300)
-    low, high = np.zeros(len(weights)), ndtri(1 - alpha / 2) * scale.max(0)
-    for _ in range(40):
-        middle = (low + high) / 2
-        short = ndtr(middle / scale).mean(0) < 1 - alpha / 2
-        low, high = np.where(short, middle, low), np.where(short, high, middle)
-    return high
+
+def distribution(variance: Components, prior: Prior, groups: np.ndarray) -> Draws:
+    """Of both standard deviations, given the sums of squares: sigma² = SSW / chi²(df_within), and
+
+    tau² = max(0, (SSB / chi²(df_between) - sigma²) / n0), or, where that `needs_prior`, the prior times the likelihood
+    of SSB, which is (sigma² + n0 tau²) chi²(df_between). Without degrees of freedom within sizes all noise counts as
+    tau, which then is that of one checkpoint of a size; without any between them the prior alone speaks.
+    """
+    from scipy.stats import chi2
+
+    # Quadrature over the quantiles of chi-square, dense near 0, where the variances are large.
+    nodes, weights = np.polynomial.legendre.leggauss(QUANTILES)
+    quantiles, mass = (nodes + 1) / 2, weights / 2
+    if variance.df_within:
+        sigma2, mass_within = variance.ss_within / chi2.ppf(quantiles, variance.df_within), mass
+    else:
+        sigma2, mass_within = np.zeros(1), np.ones(1)
+    if needs_prior(variance):
+        tau2, mass_between = _posterior(sigma2[:, None], variance, prior)
+    else:
+        surplus = variance.ss_between / chi2.ppf(quantiles, variance.df_between) - sigma2[:, None]
+        tau2, mass_between = np.maximum(0, surplus / variance.n0), mass[None]
+    joint = np.broadcast_to(mass_within[:, None] * mass_between, (len(sigma2), tau2.shape[-1]))
+    both = np.broadcast_to(np.sqrt(sigma2)[:, None], joint.shape), np.broadcast_to(np.sqrt(tau2), joint.shape)
+    kept = joint > NEGLIGIBLE
+    return Draws(both[0][kept], both[1][kept], joint[kept] / joint[kept].sum(), groups)
+
+
+def _posterior(sigma2: np.ndarray, variance: Components, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes (NODES,) of tau² and their probabilities for each sigma² (b, 1): (b, NODES)."""
+    scale = np.sqrt(variance.ss_between / variance.n0 / variance.df_between) if variance.df_between else 0.0
+    tau2 = np.geomspace(RANGE[0] * prior.sd, RANGE[1] * max(prior.sd, scale), NODES) ** 2
+    total = sigma2 + variance.n0 * tau2
+    # Of the logarithm of tau, in whose steps the nodes are equally far apart.
+    log_density = -prior.df / 2 * (np.log(tau2) + prior.sd**2 / tau2)
+    if variance.df_between:
+        log_density = log_density - variance.df_between / 2 * np.log(total) - variance.ss_between / (2 * total)
+    density = np.exp(log_density - log_density.max(-1, keepdims=True)) + np.zeros_like(total)
+    return tau2, density / density.sum(-1, keepdims=True)

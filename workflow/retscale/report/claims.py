@@ -111,7 +111,7 @@ def icl_claim(row: pd.Series | None, partial: pd.Series | None) -> Claim:
 
 def claims(tables: dict[str, pd.DataFrame], main: str, form: str, near: float, headline: list[str]) -> list[Claim]:
     """All claims, from the tables of `fit`; the single tasks are those of the headline, a group as one."""
-    trends = tables["trends"].query("recipe == @main and form == @form and schedule == 'finished'")
+    trends = tables["fits"].query("recipe == @main and form == @form and schedule == 'finished'")
     effects = tables["effects"].query("recipe == @main") if len(tables["effects"]) else tables["effects"]
     mean = trends.query("task == 'mean'")
     icl = tables["correlations"]

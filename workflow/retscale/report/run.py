@@ -33,7 +33,7 @@ from retscale.report.config import Described, Spec
 from retscale.task.card import TaskCard
 from retscale.text.card import TextCard
 
-FIT_TABLES = ("points", "icl_points", "trends", "parameters", "correlations", "effects", "pairs", "ablation")
+FIT_TABLES = ("points", "icl_points", "fits", "parameters", "correlations", "effects", "pairs", "ablation")
 
 
 def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
@@ -68,7 +68,7 @@ def template_values(spec: Spec, inputs: dict) -> dict:
     checkpoints = read_table(collect, "checkpoints").sort_values(["flops", "checkpoint"])
     main, options = study.main_recipe, fitted.config
     of_mean = "recipe == @main and task == 'mean' and schedule == 'finished' and form == @fitted.form"
-    mean = tables["trends"].query(of_mean)
+    mean, drawn = tables["fits"].query(of_mean), tables["fits"].query("form == @fitted.form")
     parameters = tables["parameters"].query(of_mean).set_index("parameter")["value"].to_dict()
     metric, percent = label(options.metric), f"{100 * (1 - options.alpha):g}%"
     correlation = tables["correlations"]
@@ -107,8 +107,8 @@ def template_values(spec: Spec, inputs: dict) -> dict:
         "icl": icl_table(checkpoints, tables["icl_points"], spec),
         "icl_tasks": icl_tasks(read_table(collect, "icl"), spec),
         "icl_averages": icl_averages(checkpoints, read_table(collect, "icl_averages")),
-        "trends": rows(tables["trends"].sort_values(["recipe", "schedule", "slope"], ascending=[True, True, False])),
-        "forms": [FORMS[name] for name in tables["trends"]["form"].unique()],
+        "trends": rows(drawn.sort_values(["recipe", "schedule", "slope"], ascending=[True, True, False])),
+        "form": FORMS[fitted.form],
         "effects": rows(tables["effects"]),
         "correlations": rows(tables["correlations"]),
         "pairs": rows(tables["pairs"]),

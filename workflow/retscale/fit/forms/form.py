@@ -6,41 +6,67 @@ from typing import ClassVar
 
 import numpy as np
 
+from retscale.fit.ladder import LN10, Compute
+
+INF = float("inf")
+
 
 class Form(ABC):
-    """y = f(x) with k parameters, where x is log10 FLOPs minus their mean over the n fitted checkpoints.
+    """y = f(at; p) with k parameters p, where `at` is Compute minus its mean over the n fitted checkpoints.
 
-    A form says how its parameters are estimated and what curve they draw. Intervals and bands follow from its
-    gradient, in the same way for every form.
+    A form says where to start, what curve the parameters draw, and between which bounds they lie. The optimum, its
+    intervals and its bands follow in the same way for every form.
     """
 
     name: ClassVar[str]  # in tables and texts
-    method: ClassVar[str]  # how it is estimated, as a clause for the report
+    method: ClassVar[str]  # what is fitted, as a clause for the report
     parameters: ClassVar[Mapping[str, str]]  # the unit of each by its name, in the order of the arrays
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # of the parameters that have some
+    checkpoints: ClassVar[int] = 3  # that it needs, of this many `sizes`,
+    sizes: ClassVar[int] = 1
+    varied: ClassVar[int] = 0  # in this many of which tokens per parameter vary
+    diagnostic: ClassVar[bool] = False  # is never selected
 
     @abstractmethod
-    def estimate(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """The parameters (k,) fitted to x (n,) and y (n,)."""
+    def starts(self, at: Compute, y: np.ndarray) -> np.ndarray:
+        """Parameters (m, k) near which an optimum may lie, from a grid over the nonlinear ones."""
 
     @abstractmethod
-    def predict(self, parameters: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """The curve at x (m,)."""
+    def predict(self, parameters: np.ndarray, at: Compute) -> np.ndarray:
+        """The curve (m,) at `at` (m,)."""
 
     @abstractmethod
-    def gradient(self, parameters: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Derivatives (m, k) of the curve at x (m,) by each parameter."""
+    def jacobian(self, parameters: np.ndarray, at: Compute) -> np.ndarray:
+        """Derivatives (m, k) of the curve at `at` (m,) by each parameter."""
 
-    def weights(self, parameters: np.ndarray, x: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """How much each fitted value moves the curve at `at` (m,): (m, n), of least squares, to first order."""
-        return self.gradient(parameters, at) @ np.linalg.pinv(self.gradient(parameters, x))
-
-    def growth(self, parameters: np.ndarray, x: np.ndarray) -> tuple[float, np.ndarray]:
-        """Mean growth per decade from the least to the most compute of x, and how much each value moves it (n,)."""
-        ends, decades = np.array([x.min(), x.max()]), np.ptp(x)
-        first, last = self.predict(parameters, ends)
-        before, after = self.weights(parameters, x, ends)
-        return (last - first) / decades, (after - before) / decades
+    @property
+    def limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the largest value (k,) of each parameter."""
+        ends = np.array([self.bounds.get(name, (-INF, INF)) for name in self.parameters])
+        return ends[:, 0], ends[:, 1]
 
     def sentence(self, metric: str, growth: str, parameters: Mapping[str, float]) -> str:
         """A clause on what was found; `growth` is the mean growth per decade with its interval, in words."""
         return f"from the least compute to the most, {metric} grows by {growth} per decade of FLOPs on average"
+
+
+class Linear(Form):
+    """A form that is linear in its parameters, so its start is its optimum: ordinary least squares."""
+
+    @abstractmethod
+    def columns(self, at: Compute) -> np.ndarray:
+        """What the parameters multiply: (m, k)."""
+
+    def starts(self, at: Compute, y: np.ndarray) -> np.ndarray:
+        return np.linalg.lstsq(self.columns(at), y, rcond=None)[0][None]
+
+    def predict(self, parameters: np.ndarray, at: Compute) -> np.ndarray:
+        return self.columns(at) @ parameters
+
+    def jacobian(self, parameters: np.ndarray, at: Compute) -> np.ndarray:
+        return self.columns(at)
+
+
+def decades(at: Compute) -> np.ndarray:
+    """log10 FLOPs."""
+    return at.x / LN10
