@@ -94,7 +94,7 @@ def ours_of(path: Path, config: EvaluateConfig = EvaluateConfig()) -> tuple:
     """The task, and how the stage ranks its documents."""
     task, texts = task_tables.read(path), Collection(path.parent, {"passage": ""}, copied=False).texts("passage")
     passages = write_tokens(path.parent / "ids", (Letters().tokens(some, "passage") for some in texts))
-    return task, evaluate.rank(task, passages, Letters(), config, path.parent / "kept")
+    return task, evaluate.rank(task, passages, Letters(), config, path.parent / "kept")[:2]
 
 
 class Encoder:

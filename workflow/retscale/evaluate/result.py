@@ -2,14 +2,14 @@
 
 from retscale.common.artifact import Artifact
 
-COLUMNS = ("n_queries", "ties")  # what the table of scores has of a Result besides its metrics
+COLUMNS = ("n_queries", "ties", "contrastive_entropy")  # what the table of scores has of a Result besides its metrics
 
 
 class Result(Artifact):
     """`metrics` are means over the queries, None where a metric has a value at no query. `step`: the encoder was kept
     after so many steps of its training; None: it is the last one. `ties`: neighbors of equal score in the rankings, which are
     `k` deep, and with `judged_only` of judged documents alone. `relevant`: the least judged score that counts for
-    measures without gains.
+    measures without gains. `contrastive_entropy`: see evaluate/contrastive.py; older results have none.
     """
 
     checkpoint: str
@@ -23,3 +23,4 @@ class Result(Artifact):
     ties: int
     k: int
     relevant: int = 1
+    contrastive_entropy: float | None = None

@@ -13,6 +13,7 @@ from retscale.encoder.card import EncoderCard
 from retscale.errors import UserError
 from retscale.evaluate import metrics, task_tables
 from retscale.evaluate.config import EvaluateConfig, Spec
+from retscale.evaluate.contrastive import Contrast
 from retscale.evaluate.documents import Documents
 from retscale.evaluate.matches import match
 from retscale.evaluate.result import Result
@@ -58,7 +59,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             / encoders.digest([encoder.sha256, corpora[number], config.storage, code_sha256])
         )
         passages = opened(token_files[name], "passage", corpora[number], prompt_sha256)
-        rows, scores = rank(task, passages, encoder, config, folder)
+        rows, scores, entropy = rank(task, passages, encoder, config, folder)
         table = per_query(task, rows, scores, config.names, config.relevant)
         table.to_parquet(out / f"{name}.parquet", index=False)
         result = {
@@ -73,6 +74,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
             "ties": int((np.isfinite(scores[:, 1:]) & (scores[:, 1:] == scores[:, :-1])).any(1).sum()),
             "k": config.k,
             "relevant": config.relevant,
+            "contrastive_entropy": entropy,
         }
         Result.write(out / f"{name}.json", result)
         yield name
@@ -106,8 +108,10 @@ def check_grades(task: Task, relevant: int) -> None:
 
 def rank(
     task: Task, passages: Tokens, encoder: Encoder, config: EvaluateConfig, folder: Path
-) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers and cosine scores (queries, at most k) of each query's best documents; p-MRR wants more than k.
+) -> tuple[np.ndarray, np.ndarray, float | None]:
+    """Row numbers and cosine scores (queries, at most k) of each query's best documents; and the contrastive entropy.
+
+    p-MRR wants more than k documents.
 
     `passages` are the tokens of the documents. Vectors of documents are kept in `folder` until the caller has published what they are for.
     """
@@ -121,15 +125,20 @@ def rank(
     where, replicas = device(), len(encoder.models)
     vectors = shards(len(passages), embed, replicas, shards_ahead(where, replicas), np.dtype(config.storage), folder)
     documents = Documents.make(task.doc_ids, passages.number)
+    contrast = Contrast.of(task, documents)
     k = max([config.k, *(metrics.INSTRUCTION[name].depth for name in instruction_metrics(task))])
     own_documents = task.own_document() if task.card.ignore_identical_ids else np.full(len(queries), -1)
     with contextlib.closing(vectors):
+        watched = contrast.watch(vectors)
         if task.card.judged_only:
             candidates = (task.judged_documents != own_documents[task.judged_queries]) & task.candidate
             pairs = task.judged_queries[candidates], task.judged_documents[candidates]
-            return rank_candidates(queries, vectors, documents, pairs, k, device=where)
-        has_own = np.flatnonzero(own_documents >= 0)
-        return top_k(queries, vectors, documents, k, exclude=(has_own, own_documents[has_own]), device=where)
+            best = rank_candidates(queries, watched, documents, pairs, k, device=where)
+        else:
+            has_own = np.flatnonzero(own_documents >= 0)
+            exclude = has_own, own_documents[has_own]
+            best = top_k(queries, watched, documents, k, exclude=exclude, device=where)
+    return *best, contrast.entropy(queries)
 
 
 def instruction_metrics(task: Task) -> list[str]:
