@@ -14,7 +14,8 @@ from retscale.collect.means import MEAN, means
 from retscale.collect.run import run as collect
 from retscale.common.tables import read_table
 from retscale.errors import UserError
-from retscale.fit.compare import effects, near_pairs
+from retscale.fit.analysis import ladder_rows
+from retscale.fit.compare import effects, isoflop_pairs
 from retscale.fit.distinct import require_distinct
 from retscale.fit.points import MEAN, levels, points, query_scores, resampled
 from retscale.fit.run import run
@@ -62,10 +63,16 @@ def test_size_and_tokens_each_have_an_effect(study):
     assert (effects["low"] > 0).all() and (effects["status"] == "ok").all()
 
 
-def test_icl_follows_retrieval_and_the_partial_correlation_is_marked(study):
-    rows = read_table(study[1], "correlations").query("about == 'icl-retrieval' and x == 'mean'").set_index("method")
-    assert rows.loc["pearson", "low"] > 0.5
-    assert list(rows.index[rows["exploratory"]]) == ["partial pearson given log10 FLOPs"]
+def test_icl_follows_retrieval_and_says_that_both_grow(study):
+    rows = read_table(study[1], "correlations").query("headline and recipe == 'paper'").set_index(["about", "method"])
+    raw, beyond = rows.loc[("icl-retrieval", "pearson")], rows.loc[("icl-beyond-compute", "partial pearson")]
+    assert raw["value"] > 0.5 and raw["shared_growth"] and pd.isna(raw["low"]) and "too few sizes" in raw["reason"]
+    assert (beyond["status"], beyond["shared_growth"]) == ("insufficient", False)
+    assert rows.loc[("flops-quality", "pearson"), "disattenuated"] >= rows.loc[("flops-quality", "pearson"), "value"]
+    single = read_table(study[1], "correlations").query(
+        "about == 'flops-quality' and method == 'pearson' and not headline"
+    )
+    assert (single["q"] >= single["p"]).all()
 
 
 def test_the_ablation_is_paired(study):
@@ -74,6 +81,8 @@ def test_the_ablation_is_paired(study):
     mean = rows[rows.task == MEAN]
     assert mean["difference"].mean() == pytest.approx(0.03, abs=0.02)
     np.testing.assert_allclose(mean["difference"], mean["y"] - mean["y_against"])
+    assert set(mean["method"]) == {"stratified bootstrap"} and set(rows[rows.task != MEAN]["method"]) == {"sign flips"}
+    assert (rows["p_holm"] >= rows["p"]).all() and mean["headline"].all()
 
 
 def test_predictions_flag_what_lies_beyond_the_data(study):
@@ -166,6 +175,29 @@ def test_a_study_without_icl(tmp_path):
     assert set(read_table(fit, "correlations")["about"]) == {"flops-quality"}
 
 
+def test_a_study_of_external_checkpoints_writes_headers(tmp_path):
+    spec, inputs = write_study(tmp_path, tasks=FEW, queries=20)
+    for labels in spec["checkpoints"].values():
+        labels["role"] = "external"
+    (tmp_path / "collect").mkdir()
+    collect(spec, inputs, tmp_path / "collect")
+    fit = fitted(tmp_path / "collect" / "collect.json", tmp_path / "fit")
+    for name in ("correlations", "isoflop_global", "isoflop_pairs", "tasks", "effects", "noise"):
+        assert (fit.parent / f"{name}.csv").read_text().startswith(("about,recipe", "recipe,")), name
+        assert read_table(fit, name).empty
+    claims = read_table(fit, "claims")
+    assert set(claims["verdict"]) == {"cannot tell"} and len(claims) == 10
+
+
+def test_claims_state_how_often_their_rules_would_be_right(study):
+    claims = read_table(study[1], "claims").set_index("claim")
+    assert (claims.loc[["grows", "grows-with-size", "grows-with-tokens"], "verdict"] == "supported").all()
+    rates = claims.loc[["grows", "grows-with-tokens", "equal-compute", "most-tasks"]]
+    assert (rates["supported_if_false"] <= 0.06).all() and (rates["refuted_if_true"] <= 0.06).all()
+    assert claims.loc["grows-with-tokens", "supported_if_true"] > 0.5
+    assert rates["worlds"].str.startswith("true: ").all() and (claims["rule"].str.startswith("supported: ")).all()
+
+
 def test_levels_come_from_numbers_and_keep_200_apart_from_250():
     grouped = levels(pd.Series([20.0, 20.1, 50.0, 199.8, 250.0, None]))
     assert grouped[0] == grouped[1] != grouped[2]
@@ -202,17 +234,17 @@ def near_study(small: float, large: float) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def test_equal_compute_pairs_compare_the_same_queries():
     marks, draws = near_study(0.1, 0.13)
-    pair = near_pairs(marks, draws, 1.25, 0.05).iloc[0]
+    pair = isoflop_pairs(ladder_rows(marks), draws, 1.25, 0.05).iloc[0]
     assert (pair.checkpoint_small, pair.checkpoint_large, pair.flops_ratio) == ("s", "l", 1)
     # The shift is the same for each query, so paired resampling leaves no spread at all.
-    assert (pair.difference, pair.low, pair.high) == pytest.approx((0.03, 0.03, 0.03))
+    assert (pair.difference, pair.query_low, pair.query_high) == pytest.approx((0.03, 0.03, 0.03))
     doubled = marks.assign(flops=marks["flops"].where(marks["checkpoint"] == "l", marks["flops"] * 2))
-    assert near_pairs(doubled, draws, 1.25, 0.05).empty
+    assert not isoflop_pairs(ladder_rows(doubled), draws, 1.25, 0.05)["iso_flop"].any()
 
 
 def test_effects_need_sizes_and_levels():
     marks, _ = near_study(0.1, 0.13)
-    assert set(effects(marks, 0.05)["status"]) == {"insufficient"}
+    assert set(effects(ladder_rows(marks), 0.05)["status"]) == {"insufficient"}
 
 
 def test_one_checkpoint_under_two_ids_is_refused():

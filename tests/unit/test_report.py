@@ -5,7 +5,6 @@ import re
 from html.parser import HTMLParser
 
 import artifacts
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +15,6 @@ from retscale.common.files import sha256
 from retscale.figure.run import FIGURES
 from retscale.figure.run import run as draw
 from retscale.fit.run import run as fit
-from retscale.report import claims
 from retscale.report.run import run
 
 pytestmark = pytest.mark.usefixtures("svg_only")
@@ -145,7 +143,7 @@ def test_it_opens_with_what_was_run_and_the_figures(inputs, tmp_path):
         "per decade of FLOPs",
         "The models are small.",
         "<figure",
-        "The paper’s claims",
+        "The papers’ claims",
     ]
     places = [text.index(word) for word in words]
     assert places == sorted(places)
@@ -210,7 +208,7 @@ def test_same_inputs_same_bytes(inputs, tmp_path):
 def test_a_study_of_few_checkpoints_makes_no_claim(tmp_path, sizes):
     inputs = made(tmp_path, sizes=sizes, levels=(5,), tasks={"alpha": 0.1}, queries=10, ablation=0)
     text = page({k: v for k, v in inputs.items() if k != "text"}, tmp_path / "out", {})
-    assert text.count(">cannot tell<") == 6
+    assert text.count(">cannot tell<") == 10
     assert ">supported<" not in text and ">not supported<" not in text
 
 
@@ -231,42 +229,3 @@ def test_unknown_compute_is_in_no_fit_and_the_table_says_why(tmp_path, reference
     text = page({k: v for k, v in files.items() if k != "text"}, tmp_path / "out", named)
     assert text.count("reference: in no fit, for its pretraining tokens are unknown and so are its FLOPs") == 1
     assert "<td>memory</td>" in text and not re.search(r"\bnan\b", text)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [
-        (0.01, 0.05, "supported"),
-        (0.0001, 0.005, "supported"),
-        (-0.05, -0.01, "not supported"),
-        (-0.01, 0.005, "not supported"),
-        (-0.01, 0.05, "cannot tell"),
-        (None, None, "cannot tell"),
-        (float("nan"), float("nan"), "cannot tell"),
-    ],
-)
-def test_growth_follows_its_rule(low, high, verdict):
-    assert claims.growth(low, high) == verdict
-
-
-@pytest.mark.parametrize(
-    ("ends", "verdict"),
-    [
-        ([(-0.005, 0.005)], "supported"),
-        ([(-0.005, 0.005), (-0.02, 0.02)], "cannot tell"),
-        ([(0.02, 0.03)], "not supported"),
-        ([(0.02, 0.03), (-0.005, 0.005)], "cannot tell"),
-        ([], "cannot tell"),
-    ],
-)
-def test_equal_compute_follows_its_rule(ends, verdict):
-    pairs = pd.DataFrame([{"difference": (low + high) / 2, "low": low, "high": high} for low, high in ends])
-    assert claims.equal_compute_claim(pairs, 1.25).verdict == verdict
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"), [(0.7, 0.9, "supported"), (0.1, 0.4, "not supported"), (0.2, 0.9, "cannot tell")]
-)
-def test_correlation_follows_its_rule(low, high, verdict):
-    row = pd.Series({"status": "ok", "value": 0.5, "low": low, "high": high, "n": 9, "reason": ""})
-    assert claims.icl_claim(row, None).verdict == verdict

@@ -56,7 +56,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
 def correlation_words(tables: Tables) -> str:
     """The coefficients as sentences, or why there are none."""
-    rows = tables.table("correlations").query(f"about == 'icl-retrieval' and x == '{MEAN}'").set_index("method")
+    every = tables.table("correlations").query("headline")
+    rows = every.query("about == 'icl-retrieval'").set_index("method")
     if rows.empty:
         return "No correlation: no checkpoint of the ladder has both scores."
     if rows.loc["pearson", "status"] != "ok":
@@ -64,7 +65,8 @@ def correlation_words(tables: Tables) -> str:
     parts = []
     for method, symbol in {"pearson": "Pearson r", "spearman": "Spearman ρ", "kendall": "Kendall τ"}.items():
         row = rows.loc[method]
-        parts.append(f"{symbol} = {interval(row['value'], row['low'], row['high'], 3)} (permutation p {_p(row['p'])})")
+        p = "" if pd.isna(row["p"]) else f" (p {_p(row['p'])}, permuted within sizes)"
+        parts.append(f"{symbol} = {interval(row['value'], row['low'], row['high'], 3)}{p}")
     bounded = not pd.isna(rows.loc["pearson", "low"])
     how = (
         f"; {tables.percent} intervals resample whole sizes"
@@ -72,13 +74,11 @@ def correlation_words(tables: Tables) -> str:
         else ", without intervals because there are too few sizes"
     )
     words = f"Over {rows.loc['pearson', 'n']} checkpoints: {', '.join(parts)}{how}."
-    partial = rows[rows["exploratory"]].iloc[0]
-    if partial["status"] == "ok":
-        words += (
-            " Exploratory: given log FLOPs, partial r = "
-            f"{interval(partial['value'], partial['low'], partial['high'], 2)}."
-        )
-    return words
+    beyond = every.query("about == 'icl-beyond-compute'").iloc[0]
+    if beyond["status"] != "ok":
+        return f"{words} Beyond compute: {beyond['reason']}."
+    partial = interval(beyond["value"], beyond["low"], beyond["high"], 2)
+    return f"{words} Beyond compute, given sizes and tokens: partial r = {partial} (p {_p(beyond['p'])})."
 
 
 def _p(value: float) -> str:

@@ -1,10 +1,22 @@
 """Differences between encoders that answered the same queries, and what size and duration each contribute."""
 
+from collections.abc import Iterable
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 
 from retscale.collect.means import MEAN
 from retscale.common.phrase import counted
+from retscale.common.seeds import stream
+from retscale.fit.config import Spec
+from retscale.fit.constant import ROUNDING
+from retscale.fit.isoflop import EqualCompute, equal_compute, ladder_of
+from retscale.fit.multiple import holm
+from retscale.fit.paired import bootstrap_p, paired_p
+from retscale.fit.points import QueryScores
+
+WIDE = 10.0  # pairs beyond this ratio of FLOPs are not listed
 
 
 def difference(y: pd.Series, draws: pd.DataFrame, first: tuple, second: tuple, alpha: float) -> dict:
@@ -13,68 +25,115 @@ def difference(y: pd.Series, draws: pd.DataFrame, first: tuple, second: tuple, a
     return {"difference": float(y[second] - y[first]), "low": float(low), "high": float(high)}
 
 
-def near_pairs(points: pd.DataFrame, draws: pd.DataFrame, near: float, alpha: float) -> pd.DataFrame:
-    """Pairs of different size within the ratio `near` of FLOPs: the larger model's mean minus the smaller one's.
+SIDE = ("checkpoint", "size", "flops", "tokens_per_param", "y")
+PAIR_COLUMNS = ["recipe", "family", *(f"{name}_{side}" for side in ("small", "large") for name in SIDE)]
+PAIR_COLUMNS += ["flops_ratio", "iso_flop", "difference", "query_low", "query_high", "adjusted", "low", "high", "p"]
+PAIR_COLUMNS += ["p_holm", "multiplier", "method", "status", "reason"]
 
-    FLOPs are 6ND of the cards, never of labels. The interval is over queries only: it says how sure the difference of
-    these two encoders is, not how another pretraining run would turn out.
+
+def isoflop_pairs(points: pd.DataFrame, draws: pd.DataFrame, near: float, alpha: float) -> pd.DataFrame:
+    """Pairs of two sizes of a family: the larger model's mean minus the smaller one's.
+
+    FLOPs are 6ND of the cards, never of labels. `query_low` and `query_high` bound the difference over queries: how sure
+    that of these two encoders is. `adjusted` is without what the growth of the global model makes of the ratio of
+    FLOPs; its interval is for new trainings of the two, of variance query + 2 (sigma^2 + tau^2), Student's t
+    on the model's degrees of freedom. `p` is of no difference; Holm's over the pairs of a recipe. `multiplier` is the
+    factor of FLOPs that would grow by `adjusted`, where growth is sure to be positive.
+
+    Pairs beyond the ratio `near` are not of equal compute (`iso_flop` false): listed up to WIDE and not tested.
+    """
+    means = points[(points["task"] == MEAN) & (points["schedule"] == "finished")]
+    tables = [pd.DataFrame(columns=PAIR_COLUMNS)]
+    for recipe, group in means.groupby("recipe"):
+        fitted = equal_compute(ladder_of(group), alpha)
+        rows = []
+        for small, large in two_sizes(group):
+            sides = {f"{name}_{side}": row[name] for side, row in (("small", small), ("large", large)) for name in SIDE}
+            ratio = large["flops"] / small["flops"]
+            pair = {"recipe": recipe, "family": small["family"], **sides, "flops_ratio": ratio}
+            pair |= {"iso_flop": 1 / near <= ratio <= near, "difference": large["y"] - small["y"]}
+            query = [draws.get((row["checkpoint"], recipe, MEAN)) for row in (small, large)]
+            apart = None if query[0] is None or query[1] is None else (query[1] - query[0]).to_numpy()
+            if apart is not None:
+                pair["query_low"], pair["query_high"] = np.quantile(apart, [alpha / 2, 1 - alpha / 2])
+            rows.append(pair | new_trainings(pair, fitted, 0.0 if apart is None else float(apart.var()), alpha))
+        table = pd.DataFrame(rows, columns=PAIR_COLUMNS)
+        tables.append(table.assign(p_holm=holm(table["p"].to_numpy(float))))
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+
+def two_sizes(points: pd.DataFrame) -> list[tuple[dict, dict]]:
+    """Checkpoints of two sizes of a family within the ratio WIDE of FLOPs, the smaller model first."""
+    ordered = points.sort_values(["n_params", "n_tokens", "checkpoint"]).to_dict("records")
+    return [
+        (small, large)
+        for small, large in combinations(ordered, 2)
+        if (small["family"], small["size"]) != (large["family"], large["size"])
+        and small["family"] == large["family"]
+        and 1 / WIDE <= large["flops"] / small["flops"] <= WIDE
+    ]
+
+
+def new_trainings(pair: dict, fitted: EqualCompute, query_variance: float, alpha: float) -> dict:
+    """The adjusted difference of a pair, with its interval, p and multiplier."""
+    from scipy.stats import t
+
+    if fitted.growth is None or fitted.growth_low is None or fitted.sigma is None or fitted.tau is None:
+        return {"status": fitted.status, "reason": fitted.reason}
+    adjusted = pair["difference"] - fitted.growth * np.log10(pair["flops_ratio"])
+    result = {"adjusted": adjusted, "status": "ok", "reason": ""}
+    if fitted.growth_low > 0:
+        result["multiplier"] = 10 ** (adjusted / fitted.growth)
+    if not pair["iso_flop"]:
+        return result | {"reason": f"not of equal compute: {pair['flops_ratio']:.2f} times the FLOPs"}
+    error = np.sqrt(query_variance + 2 * (fitted.sigma**2 + fitted.tau**2))
+    half = t.ppf(1 - alpha / 2, fitted.df) * error
+    result |= {"low": adjusted - half, "high": adjusted + half, "method": "queries, checkpoints and sizes; Student's t"}
+    return result | {"p": 2 * float(t.sf(abs(adjusted) / error, fitted.df))}
+
+
+ABLATION = ["checkpoint", "size", "flops", "role", "recipe", "task", "headline", "against", "y", "y_against"]
+ABLATION += ["difference", "low", "high", "p", "p_holm", "method"]
+
+
+def ablation(
+    points: pd.DataFrame, draws: pd.DataFrame, queries: Iterable[QueryScores], main: str, spec: Spec
+) -> pd.DataFrame:
+    """Every other recipe against the main one on the same checkpoint: the difference of the means, and of each task.
+
+    Holm's p is over the checkpoints of a recipe for its means, and over checkpoints and tasks for the rest.
     """
     rows = []
     y = points.set_index(["checkpoint", "recipe", "task"])["y"]
-    means = points[(points["task"] == MEAN) & (points["role"] == "fit") & points["schedule_finished"]]
-    for recipe, group in means.groupby("recipe"):
-        ordered = group.sort_values(["n_params", "n_tokens", "checkpoint"]).to_dict("records")
-        for i, small in enumerate(ordered):
-            for large in ordered[i + 1 :]:
-                ratio = large["flops"] / small["flops"]
-                if small["size"] == large["size"] or not 1 / near <= ratio <= near:
-                    continue
-                keys = (small["checkpoint"], recipe, MEAN), (large["checkpoint"], recipe, MEAN)
-                sides = {
-                    f"{name}_{side}": row[name]
-                    for side, row in (("small", small), ("large", large))
-                    for name in ("checkpoint", "size", "flops", "tokens_per_param", "y")
-                }
-                rows.append({"recipe": recipe, **sides, "flops_ratio": ratio, **difference(y, draws, *keys, alpha)})
-    return pd.DataFrame(rows, columns=PAIR_COLUMNS)
-
-
-PAIR_COLUMNS = [
-    "recipe",
-    *(
-        f"{name}_{side}"
-        for side in ("small", "large")
-        for name in ("checkpoint", "size", "flops", "tokens_per_param", "y")
-    ),
-]
-PAIR_COLUMNS += ["flops_ratio", "difference", "low", "high"]
-
-
-def ablation(points: pd.DataFrame, draws: pd.DataFrame, main: str, alpha: float) -> pd.DataFrame:
-    """Every other recipe against the main one on the same checkpoint: the difference of the means, and of each task."""
-    rows = []
-    y = points.set_index(["checkpoint", "recipe", "task"])["y"]
+    tested = paired_tests(queries, main, spec) if (points["recipe"] != main).any() else {}
     for row in points[points["recipe"] != main].itertuples():
         first, second = (row.checkpoint, main, row.task), (row.checkpoint, row.recipe, row.task)
-        if first in y.index:
-            about = {name: getattr(row, name) for name in ("checkpoint", "size", "flops", "role", "recipe", "task")}
-            sides = {"against": main, "y": row.y, "y_against": float(y[first])}
-            rows.append(about | sides | difference(y, draws, first, second, alpha))
-    columns = [
-        "checkpoint",
-        "size",
-        "flops",
-        "role",
-        "recipe",
-        "task",
-        "against",
-        "y",
-        "y_against",
-        "difference",
-        "low",
-        "high",
-    ]
-    return pd.DataFrame(rows, columns=columns).sort_values(["recipe", "task", "checkpoint"], ignore_index=True)
+        if first not in y.index:
+            continue
+        about = {name: getattr(row, name) for name in ("checkpoint", "size", "flops", "role", "recipe", "task")}
+        sides = {"headline": row.task == MEAN, "against": main, "y": row.y, "y_against": float(y[first])}
+        if second in tested:
+            p, method = tested[second]
+        else:
+            p, method = bootstrap_p((draws[second] - draws[first]).to_numpy(float)), "stratified bootstrap"
+        rows.append(about | sides | difference(y, draws, first, second, spec.alpha) | {"p": p, "method": method})
+    table = pd.DataFrame(rows, columns=ABLATION)
+    for _, group in table.groupby(["recipe", "headline"]):
+        table.loc[group.index, "p_holm"] = holm(group["p"].to_numpy(float))
+    return table.sort_values(["recipe", "task", "checkpoint"], ignore_index=True)
+
+
+def paired_tests(queries: Iterable[QueryScores], main: str, spec: Spec) -> dict[tuple, tuple[float | None, str]]:
+    """p and its method for each (checkpoint, recipe, task) whose checkpoint has the main recipe, and another, too."""
+    tests = {}
+    for task in queries:
+        column = {encoder: number for number, encoder in enumerate(task.encoders)}
+        for (checkpoint, recipe), number in column.items():
+            if recipe != main and (checkpoint, main) in column:
+                apart = task.values[:, number] - task.values[:, column[checkpoint, main]]
+                rng = stream(spec.seed, "ablation", checkpoint, recipe, task.task)
+                tests[checkpoint, recipe, task.task] = paired_p(apart[np.isfinite(apart)], spec.bootstrap, rng)
+    return tests
 
 
 def grouped_slope(x: np.ndarray, y: np.ndarray, groups: np.ndarray, alpha: float) -> dict:
@@ -94,7 +153,7 @@ def grouped_slope(x: np.ndarray, y: np.ndarray, groups: np.ndarray, alpha: float
         return _no_estimate(f"{too_few} leave no degree of freedom")
     slope = float(dx @ dy / square)
     residual = float(((dy - slope * dx) ** 2).sum())
-    if residual == 0:
+    if residual <= (ROUNDING * max(1.0, float(np.abs(y).max()))) ** 2:
         return _no_estimate("the line passes through every point", "unidentified")
     half = float(student.ppf(1 - alpha / 2, df)) * float(np.sqrt(residual / df / square))
     return {"slope": slope, "low": slope - half, "high": slope + half, "df": df, "status": "ok", "reason": ""}
@@ -112,9 +171,10 @@ def effects(points: pd.DataFrame, alpha: float) -> pd.DataFrame:
     `tokens`: within sizes of at least two checkpoints.
     """
     rows = []
-    means = points[(points["task"] == MEAN) & (points["role"] == "fit") & points["schedule_finished"]]
+    means = points[(points["task"] == MEAN) & (points["schedule"] == "finished")]
     for recipe, group in means.groupby("recipe"):
-        group = group.assign(x=np.log10(group["flops"].astype(float)))
+        # A family has levels of its own: another one's offset is no growth.
+        group = group.assign(x=group["log_flops"], level=group.groupby(["family", "level"]).ngroup())
         rungs = group[group.groupby("level")["size"].transform("nunique") >= 2]
         key = {"recipe": recipe, "direction": "size", "n": len(rungs), "groups": rungs["level"].nunique()}
         rows.append(key | _size_effect(rungs, alpha))
@@ -122,7 +182,10 @@ def effects(points: pd.DataFrame, alpha: float) -> pd.DataFrame:
         codes = np.unique(rungs["size"], return_inverse=True)[1]
         key = {"recipe": recipe, "direction": "tokens", "n": len(rungs), "groups": rungs["size"].nunique()}
         rows.append(key | grouped_slope(rungs["x"].to_numpy(), rungs["y"].to_numpy(), codes, alpha))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=EFFECTS)
+
+
+EFFECTS = ["recipe", "direction", "n", "groups", "slope", "low", "high", "df", "status", "reason"]
 
 
 def _size_effect(rungs: pd.DataFrame, alpha: float) -> dict:

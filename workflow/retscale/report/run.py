@@ -27,13 +27,13 @@ from retscale.fit.summary import FitSummary
 from retscale.leakage.result import Leakage
 from retscale.pairs.card import PairsCard
 from retscale.plan.formatting import hours
-from retscale.report import usage
-from retscale.report.claims import GROWTH_RULE, claims
+from retscale.report import claims, usage
 from retscale.report.config import Described, Spec
 from retscale.task.card import TaskCard
 from retscale.text.card import TextCard
 
-FIT_TABLES = ("points", "icl_points", "fits", "parameters", "correlations", "effects", "pairs", "ablation")
+FIT_TABLES = ("points", "icl_points", "fits", "parameters", "correlations", "effects", "isoflop_pairs")
+FIT_TABLES += ("ablation", "claims")
 
 
 def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
@@ -97,8 +97,7 @@ def template_values(spec: Spec, inputs: dict) -> dict:
         "trend": trend_words(mean.iloc[0] if len(mean) else None, parameters, percent, metric),
         "rank": correlation.iloc[0].to_dict() if len(correlation) and correlation.iloc[0]["status"] == "ok" else None,
         "figures": [figure(Path(path)) for path in paths_of(inputs, "figures")],
-        "claims": claims(tables, main, fitted.form, options.near, list(study.headline)),
-        "growth_rule": GROWTH_RULE,
+        "claims": claims.rows(tables["claims"]),
         "scores": score_table(checkpoints, scored, study, spec),
         "absent": rows(tables["points"].query("missing != ''")),
         "instruction_metrics": INSTRUCTION,
@@ -111,7 +110,7 @@ def template_values(spec: Spec, inputs: dict) -> dict:
         "form": FORMS[fitted.form],
         "effects": rows(tables["effects"]),
         "correlations": rows(tables["correlations"]),
-        "pairs": rows(tables["pairs"]),
+        "pairs": rows(tables["isoflop_pairs"].query("iso_flop")),
         "tasks": tasks,
         "text": TextCard.read(Path(inputs["text"])) if inputs.get("text") else None,
         "training": training,

@@ -1,0 +1,254 @@
+"""The claims of Portes et al. 2025 and of Luo et al. 2024 that a study can test, each by a stated rule."""
+
+from dataclasses import asdict, dataclass, field, fields
+
+import numpy as np
+import pandas as pd
+
+from retscale.collect.means import MEAN
+from retscale.collect.summary import StudySummary
+from retscale.common.seeds import stream
+from retscale.fit import error_rates, rules
+from retscale.fit.analysis import Analysis
+from retscale.fit.config import Spec
+from retscale.fit.error_rates import Noise, Rates
+from retscale.fit.isoflop import interval, ladder_of
+from retscale.fit.ladder import LN10
+from retscale.fit.reml import reml
+from retscale.fit.slopes import RATIO, SAMPLED, SIZE
+from retscale.fit.variance import Prior
+
+PORTES, LUO = "Portes et al. 2025", "Luo et al. 2024"
+PER_FLOPS, PER_RATIO, PER_SIZE = "a decade of FLOPs", "a decade of tokens per parameter", "a decade of parameters"
+NAMES = {SAMPLED: "grows", RATIO: "grows-with-size", SIZE: "grows-with-tokens"}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`value` with its interval is the estimate, in `unit`; `detail`: what else it rests on; `reason`: why there is none.
+
+    The verdict follows from the interval by `rule`; the rates are how often it would, where the claim is true or false.
+    """
+
+    claim: str
+    paper: str
+    text: str
+    rule: str
+    unit: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    detail: str = ""
+    verdict: str = rules.OPEN
+    reason: str = ""
+    rates: Rates = field(default_factory=Rates)
+
+
+COLUMNS = [each.name for each in fields(Claim) if each.name != "rates"] + [each.name for each in fields(Rates)]
+TEXTS = {
+    SAMPLED: ("Retrieval quality grows with pretraining FLOPs", PORTES),
+    RATIO: ("It grows with model size at fixed tokens per parameter", PORTES),
+    SIZE: ("It grows with training duration at fixed size", f"{PORTES}; {LUO}"),
+}
+
+
+def claims(
+    tables: dict[str, pd.DataFrame],
+    analyses: list[Analysis],
+    finished: pd.DataFrame,
+    curves: pd.DataFrame,
+    study: StudySummary,
+    spec: Spec,
+) -> pd.DataFrame:
+    """All claims, of the main recipe's finished checkpoints, from the tables made before."""
+    main = study.main_recipe
+    of_main = [each for each in analyses if each.key["recipe"] == main and each.key["schedule"] == "finished"]
+    mean = next((each for each in of_main if each.key["task"] == MEAN), None)
+    rates = simulated(mean, of_main, list(study.headline), spec)
+    means = finished[finished["recipe"] == main]
+    table = [
+        *growth_claims(
+            tables["slopes"].query("recipe == @main and schedule == 'finished'"), list(study.headline), rates
+        ),
+        equal_claim(tables["isoflop_global"].query("recipe == @main and headline"), rates),
+        *icl_claims(tables["correlations"].query("headline and about != 'flops-quality'"), rates),
+        *size_claims(means, early(curves, means, main, spec.metric), study, spec),
+    ]
+    rows = [
+        {name: value for name, value in asdict(row).items() if name != "rates"} | asdict(row.rates) for row in table
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def simulated(mean: Analysis | None, analyses: list[Analysis], headline: list[str], spec: Spec) -> dict[str, Rates]:
+    """The rates of rules at the shape of the mean's ladder, by the name of a path, or of what is correlated."""
+    if mean is None or len(mean.ladder) < 3:
+        return {}
+    rng, ladder = stream(spec.seed, "claims"), mean.ladder
+    noise, of_task = noise_of([mean]), noise_of([each for each in analyses if each.key["task"] in headline])
+    prior = Prior(spec.size_sd_mean, spec.size_df), Prior(spec.size_sd_task, spec.size_df)
+    rates = error_rates.growth_rates(ladder, noise, prior[0], spec.alpha, rng)
+    single = error_rates.growth_rates(ladder, of_task, prior[1], spec.alpha, rng)[SAMPLED]
+    rates["most"] = error_rates.most_rates(single, len(headline))
+    rates["equal"] = error_rates.equal_rates(ladder, noise, spec.alpha, rng)
+    return rates | error_rates.icl_rates(ladder, noise, spec.alpha, rng)
+
+
+def noise_of(analyses: list[Analysis]) -> Noise:
+    """The median over ladders of what the data say, where they do."""
+    trends = [each.fit_of("log-linear").trend for each in analyses]
+    sigma, tau = (
+        [value for value in values if value is not None] for values in zip(*((t.sigma, t.tau) for t in trends))
+    )
+    return Noise(
+        float(np.median(sigma)) if sigma else error_rates.SIGMA, float(np.median(tau)) if tau else error_rates.TAU
+    )
+
+
+def growth_claims(slopes: pd.DataFrame, headline: list[str], rates: dict[str, Rates]) -> list[Claim]:
+    """Growth of the mean along each path, and on most of the tasks."""
+    table = []
+    for path, (text, paper) in TEXTS.items():
+        base = {"claim": NAMES[path], "paper": paper, "text": text, "rule": rules.GROWTH, "unit": PER_FLOPS}
+        base["rates"] = rates.get(path, Rates())
+        row = first(slopes[(slopes["task"] == MEAN) & (slopes["path"] == path)])
+        if row is None or row["status"] != "ok":
+            table.append(Claim(**base, reason="no checkpoint has a mean" if row is None else row["reason"]))
+        else:
+            found = {name: float(row[f"{name}"]) for name in ("low", "high")}
+            verdict = rules.growth(**found)
+            table.append(Claim(**base, value=float(row["slope"]), **found, n=int(row["n"]), verdict=verdict))
+    single = slopes[slopes["task"].isin(headline) & (slopes["path"] == SAMPLED)]
+    verdicts = [rules.growth(row.low, row.high) for row in single.itertuples()]
+    counts = f"{verdicts.count(rules.SUPPORTED)} grow, {verdicts.count(rules.REFUTED)} do not, "
+    table.append(
+        Claim(
+            claim="most-tasks",
+            paper=PORTES,
+            text="It grows on most tasks",
+            rule=rules.MOST,
+            unit="tasks",
+            n=len(verdicts),
+            detail=counts + f"{verdicts.count(rules.OPEN)} cannot be told",
+            verdict=rules.most(verdicts),
+            rates=rates.get("most", Rates()),
+        )
+    )
+    return table
+
+
+def equal_claim(rows: pd.DataFrame, rates: dict[str, Rates]) -> Claim:
+    base = {"claim": "equal-compute", "paper": PORTES, "rule": rules.EQUAL, "unit": PER_RATIO}
+    base["text"] = "At equal FLOPs a small model trained longer retrieves as well as a larger one"
+    base["rates"] = rates.get("equal", Rates())
+    row = first(rows)
+    if row is None or row["status"] != "ok":
+        return Claim(**base, reason="no checkpoint has a mean" if row is None else row["reason"])
+    found = {"value": float(row["delta"]), "low": float(row["low"]), "high": float(row["high"]), "n": int(row["n"])}
+    tost = f"two one-sided tests: {row['tost_low']:+.4f} to {row['tost_high']:+.4f}".replace("-", "−")
+    return Claim(**base, **found, detail=tost.replace("one−sided", "one-sided"), verdict=row["verdict"])
+
+
+def icl_claims(rows: pd.DataFrame, rates: dict[str, Rates]) -> list[Claim]:
+    table = []
+    for claim, method, text, rule, judge, paper in (
+        (
+            "icl-retrieval",
+            "pearson",
+            "In-context learning scores correlate strongly with retrieval scores",
+            rules.CORRELATION,
+            rules.correlation,
+            PORTES,
+        ),
+        (
+            "icl-beyond-compute",
+            "partial pearson",
+            "They do so beyond what compute makes of both",
+            rules.PARTIAL,
+            rules.partial,
+            "a control",
+        ),
+    ):
+        row = first(rows[(rows["about"] == claim) & (rows["method"] == method)])
+        base = {
+            "claim": claim,
+            "paper": paper,
+            "text": text,
+            "rule": rule,
+            "unit": "r",
+            "rates": rates.get(claim, Rates()),
+        }
+        if row is None or row["status"] != "ok":
+            table.append(Claim(**base, reason="no checkpoint has both scores" if row is None else row["reason"]))
+            continue
+        low, high = (None if pd.isna(row[name]) else float(row[name]) for name in ("low", "high"))
+        detail = "expected, since both grow with compute" if row["shared_growth"] else ""
+        found = {"value": float(row["value"]), "low": low, "high": high, "n": int(row["n"])}
+        table.append(Claim(**base, **found, detail=detail, verdict=judge(low, high), reason=row["reason"]))
+    return table
+
+
+def size_claims(points: pd.DataFrame, early: pd.DataFrame, study: StudySummary, spec: Spec) -> list[Claim]:
+    """Luo et al.: larger models are better, zero-shot, on the training task, and after little fine-tuning."""
+    trained = next(iter(study.in_domain), None)
+    subjects = (
+        ("larger-zero-shot", "Larger models retrieve better zero-shot", points[points["task"] == MEAN], ""),
+        (
+            "larger-in-domain",
+            "Larger models retrieve better on the training task",
+            points[points["task"] == trained],
+            "no task of the training data is evaluated",
+        ),
+        ("larger-early", "Larger models need fewer training pairs", early, "no encoder was kept on the way"),
+    )
+    table = []
+    for claim, text, rows, absent in subjects:
+        base = {"claim": claim, "paper": LUO, "text": text, "rule": rules.GROWTH, "unit": PER_SIZE}
+        detail = "scores after the first kept step" if claim == "larger-early" and len(rows) else ""
+        table.append(Claim(**base, detail=detail, **size_growth(rows, absent, stream(spec.seed, claim), spec.alpha)))
+    return table
+
+
+def size_growth(rows: pd.DataFrame, absent: str, rng: np.random.Generator, alpha: float) -> dict:
+    """Growth per decade of parameters, whatever the tokens: intercepts of families, effects of size, REML, Student's t."""
+    if rows.empty:
+        return {"reason": absent or "no checkpoint has a mean"}
+    ladder = ladder_of(rows)
+    x = (ladder.at.n - ladder.at.n.mean()) / LN10
+    columns, df = np.column_stack([np.ones(len(x)), ladder.contrasts(), x]), ladder.n_sizes - ladder.n_families - 1
+    if df < 1 or len(x) <= columns.shape[1] or np.linalg.matrix_rank(columns) < columns.shape[1]:
+        return {"reason": f"too few sizes ({ladder.n_sizes}) to see growth with parameters"}
+
+    def slope(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return interval(reml(columns, y, ladder.groups), np.eye(columns.shape[1])[-1], df, alpha)
+
+    if np.ptp(ladder.y) <= 1e-9:
+        return {"reason": "all values are equal"}
+    own = reml(columns, ladder.y[None], ladder.groups)
+    noise = Noise(float(own.sigma[0]), float(own.tau[0]))
+    value, low, high = (float(end[0]) for end in slope(ladder.y[None]))
+    if noise.sigma <= 1e-9:
+        return {"reason": "the line passes through every point"}
+
+    def verdicts(y: np.ndarray) -> list[str]:
+        return [rules.growth(*ends) for ends in zip(*slope(y)[1:], strict=True)]
+
+    rates = error_rates.size_rates(verdicts, x, noise, ladder.groups, rng)
+    verdict = rules.growth(low, high)
+    return {"value": value, "low": low, "high": high, "n": len(x), "verdict": verdict, "rates": rates}
+
+
+def early(curves: pd.DataFrame, points: pd.DataFrame, main: str, metric: str) -> pd.DataFrame:
+    """The mean score of each checkpoint's first kept encoder, over the tasks of the curves, with what is known of it."""
+    kept = curves[(curves["recipe"] == main) & (curves["metric"] == metric)]
+    last = kept.groupby("checkpoint")["step"].transform("max")
+    kept = kept[kept["step"] < last]
+    kept = kept[kept["step"] == kept["step"].min()] if len(kept) else kept
+    scores = kept.groupby("checkpoint")["value"].mean().rename("early").reset_index()
+    about = points[points["task"] == MEAN]
+    return about.merge(scores, on="checkpoint").drop(columns="y").rename(columns={"early": "y"})
+
+
+def first(rows: pd.DataFrame) -> pd.Series | None:
+    return None if rows.empty else rows.iloc[0]

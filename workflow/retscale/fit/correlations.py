@@ -1,0 +1,84 @@
+"""The table of correlations: compute with quality, and in-context learning with retrieval."""
+
+from dataclasses import asdict, fields
+
+import numpy as np
+import pandas as pd
+
+from retscale.collect.means import MEAN
+from retscale.common.seeds import stream
+from retscale.fit.config import Spec
+from retscale.fit.correlate import METHODS, Correlation, correlate
+from retscale.fit.isoflop import ladder_of
+from retscale.fit.multiple import benjamini_hochberg
+from retscale.fit.partial import beyond_compute, control
+
+FLOPS = "log10 FLOPs"
+KEY = ["about", "recipe", "x", "y", "method", "headline", "shared_growth"]
+COLUMNS = [*KEY, *(field.name for field in fields(Correlation))]
+COLUMNS[COLUMNS.index("status") : COLUMNS.index("status")] = ["q", "disattenuated"]
+
+
+def correlations(
+    points: pd.DataFrame, icl: pd.DataFrame, reliable: pd.DataFrame, main: str, spec: Spec
+) -> pd.DataFrame:
+    """FLOPs with quality for each recipe and task; and in-context scores with the main recipe's mean, raw and beyond compute.
+
+    Raw coefficients of in-context and retrieval scores are expected to be high, because both grow with compute. Rank and
+    linear coefficients agree in sign, not in what they measure, so all three are given.
+    """
+    finished = points[points["schedule"] == "finished"]
+    rows = []
+    for (recipe, task), group in finished.groupby(["recipe", "task"]):
+        key = {"about": "flops-quality", "recipe": recipe, "x": FLOPS, "y": task}
+        rows += _raw(key, group["log_flops"].to_numpy(float), group, spec)
+    means = finished[(finished["recipe"] == main) & (finished["task"] == MEAN)]
+    for task, group in icl.groupby("task"):
+        both = means.merge(group[["checkpoint", "score"]], on="checkpoint")
+        if both.empty:
+            continue
+        ladder, score = ladder_of(both), both["score"].to_numpy(float)
+        key = {"recipe": main, "x": task, "y": MEAN}
+        rows += _raw({"about": "icl-retrieval"} | key, score, both, spec)
+        about = {"about": "icl-beyond-compute"} | key | {"method": "partial pearson"}
+        rng = stream(spec.seed, "beyond compute", main, task)
+        given = control(ladder.at.n, ladder.at.d, ladder.groups)
+        rows.append(
+            about | asdict(beyond_compute(score, ladder.y, given, ladder.groups, spec.alpha, spec.bootstrap, rng))
+        )
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table["shared_growth"] = table["about"] == "icl-retrieval"
+    table["headline"] = (table["y"] == MEAN) & table["x"].isin([FLOPS, MEAN])
+    return _disattenuated(_corrected(table), reliable)
+
+
+def _raw(key: dict, x: np.ndarray, group: pd.DataFrame, spec: Spec) -> list[dict]:
+    """One row for each method."""
+    ladder = ladder_of(group)
+    rows = []
+    for method in METHODS:
+        rng = stream(spec.seed, method, *key.values())
+        found = correlate(x, ladder.y, ladder.groups, method, spec.alpha, spec.bootstrap, rng)
+        rows.append(key | {"method": method} | asdict(found))
+    return rows
+
+
+def _corrected(table: pd.DataFrame) -> pd.DataFrame:
+    """With q, over the single tasks of one recipe and method; the means have a p of their own."""
+    table["q"] = np.nan
+    single = table[(table["x"] != MEAN) & ((table["x"] != FLOPS) | (table["y"] != MEAN))]
+    for _, group in single.groupby(["about", "recipe", "method"]):
+        table.loc[group.index, "q"] = benjamini_hochberg(group["p"].to_numpy(float))
+    return table
+
+
+def _disattenuated(table: pd.DataFrame, reliable: pd.DataFrame) -> pd.DataFrame:
+    """With Pearson's r divided by the root of the reliabilities of both sides; compute has no noise (Spearman 1904)."""
+    of = {(row.about, row.recipe, row.task): row.reliability for row in reliable.itertuples()}
+    table["disattenuated"] = np.nan
+    for row in table[(table["method"] == "pearson") & table["value"].notna()].itertuples():
+        of_x = 1.0 if row.x == FLOPS else of.get(("icl", "", row.x), np.nan)
+        both = of_x * of.get(("retrieval", row.recipe, row.y), np.nan)
+        if both and np.isfinite(both):
+            table.loc[row.Index, "disattenuated"] = float(np.clip(row.value / np.sqrt(both), -1, 1))
+    return table

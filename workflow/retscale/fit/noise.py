@@ -1,0 +1,80 @@
+"""Where the noise of scores comes from, and how reliable differences between checkpoints are."""
+
+import numpy as np
+import pandas as pd
+
+from retscale.collect.means import MEAN
+from retscale.fit.analysis import Analysis
+from retscale.fit.classes import drawn_scores
+
+NOISE = ["recipe", "task", "headline", "source", "sd", "status", "reason"]
+RELIABILITY = [
+    "about",
+    "recipe",
+    "task",
+    "headline",
+    "n",
+    "variance",
+    "noise_variance",
+    "reliability",
+    "status",
+    "reason",
+]
+
+
+def noise(analyses: list[Analysis], draws: pd.DataFrame) -> pd.DataFrame:
+    """One row per recipe, task (and mean) and source: the standard deviation that it gives one score.
+
+    `query`: over resampled queries, mean of the checkpoints. `checkpoint` (within a size, with the noise of queries and
+    of the training) and `size`: around the log-linear trend. `seed`: a study trains each checkpoint once.
+    """
+    rows = []
+    for each in analyses:
+        if each.key["schedule"] != "finished":
+            continue
+        recipe, task = each.key["recipe"], each.key["task"]
+        drawn = drawn_scores(draws, [(checkpoint, recipe, task) for checkpoint in each.checkpoints])
+        trend = each.fit_of("log-linear").trend
+        few = "too few sizes, or checkpoints of a size, to tell the two apart" if trend.status == "ok" else trend.reason
+        values = {
+            "query": (None if drawn is None else float(drawn.std(0).mean()), "queries are unknown"),
+            "seed": (None, "each checkpoint was trained with one seed"),
+            "checkpoint": (trend.sigma, few),
+            "size": (trend.tau, few),
+        }
+        key = {"recipe": recipe, "task": task, "headline": task == MEAN}
+        for source, (sd, reason) in values.items():
+            known = {"status": "ok", "reason": ""} if sd is not None else {"status": "insufficient", "reason": reason}
+            rows.append(key | {"source": source, "sd": sd} | known)
+    return pd.DataFrame(rows, columns=NOISE)
+
+
+def reliability(points: pd.DataFrame, draws: pd.DataFrame, icl: pd.DataFrame, main: str) -> pd.DataFrame:
+    """1 - noise / variance of the scores of checkpoints: retrieval of each recipe and task, and in-context tasks.
+
+    The noise of retrieval is that of differences: all checkpoints answer the same queries, so what resampled queries do
+    to all of them alike is left out. That of an in-context score is its squared standard error.
+    """
+    rows = []
+    finished = points[points["schedule"] == "finished"]
+    for (recipe, task), group in finished.groupby(["recipe", "task"]):
+        drawn = drawn_scores(draws, list(group[["checkpoint", "recipe", "task"]].itertuples(index=False, name=None)))
+        apart = None if drawn is None else float((drawn - drawn.mean(1, keepdims=True)).var(0).mean())
+        key = {"about": "retrieval", "recipe": recipe, "task": task, "headline": task == MEAN}
+        rows.append(key | _reliability(group["y"].to_numpy(float), apart))
+    scored = icl[icl["checkpoint"].isin(finished["checkpoint"][finished["recipe"] == main])]
+    for task, group in scored.groupby("task"):
+        error = (group["stderr"].astype(float) ** 2).mean()
+        key = {"about": "icl", "recipe": "", "task": task, "headline": task == MEAN}
+        rows.append(key | _reliability(group["score"].to_numpy(float), None if np.isnan(error) else float(error)))
+    return pd.DataFrame(rows, columns=RELIABILITY)
+
+
+def _reliability(y: np.ndarray, noise_variance: float | None) -> dict:
+    row = {"n": len(y), "variance": float(y.var(ddof=1)) if len(y) > 1 else None, "noise_variance": noise_variance}
+    if row["variance"] is None or noise_variance is None:
+        reason = "one checkpoint has no variance" if row["variance"] is None else "the noise of its scores is unknown"
+        return row | {"status": "insufficient", "reason": reason}
+    if row["variance"] <= noise_variance:
+        return row | {"status": "unidentified", "reason": "the checkpoints differ by no more than noise"}
+    return row | {"reliability": 1 - noise_variance / row["variance"], "status": "ok", "reason": ""}
