@@ -18,7 +18,9 @@ def two_step(finished: pd.DataFrame, scores: pd.DataFrame, study: StudySummary) 
     Assumes nothing of the noise, so there are no intervals: `r2` in public data lies anywhere from .12 to .99.
     """
     key = ["checkpoint", "recipe", "task"]
-    entropy = scores.drop_duplicates(key).set_index(key)["contrastive_entropy"].astype(float)
+    # Published scores come without it.
+    columns = scores.reindex(columns=[*key, "contrastive_entropy"])
+    entropy = columns.drop_duplicates(key).set_index(key)["contrastive_entropy"].astype(float)
     rows = []
     for (recipe, task), group in finished.groupby(["recipe", "task"]):
         parts = tasks_of(task, study)
