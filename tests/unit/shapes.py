@@ -86,6 +86,7 @@ def write_collected(shape: Shape, out: Path, seed: int = 0) -> Path:
             level = 0.2 + steep[task] * growth + rng.normal(0, 0.006)
             values = np.clip(level + shared[task] + rng.normal(0, 0.05, shape.queries), 0, 1)
             row = {"recipe": "own", "seed": 1, "task": task, "metric": METRIC, "value": values.mean(), "ties": 0}
+            row["contrastive_entropy"] = 5 - 0.5 * level
             scores.append(
                 about | row | {"n_queries": shape.queries, "file": f"e/{name}/{task}.json", "sha256": "0" * 64}
             )

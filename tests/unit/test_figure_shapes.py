@@ -14,7 +14,7 @@ from retscale.figure.config import FigureConfig
 from retscale.figure.data import Tables
 from retscale.fit import run as fit
 
-NAMES = ("1a", "1b", "2", "3", "training", "curves")
+NAMES = tuple(name for name in figures.FIGURES if name != "ablation")
 CONFIG = FigureConfig()
 
 

@@ -81,6 +81,7 @@ def score_rows(spec: Spec, published: Published, paths: list[Path], models: set[
                         "value": sum(row.value for row in values) / len(values),
                         "n_queries": None,
                         "ties": 0,
+                        "contrastive_entropy": None,
                         "file": os.path.relpath(path, results),
                         "sha256": origins[path],
                     }

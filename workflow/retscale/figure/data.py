@@ -103,6 +103,21 @@ class Tables:
         """The rows of `fits`, `parameters` or `predictions` that are drawn: finished checkpoints, one form."""
         return self.table(name).query("form == @self.summary.form and schedule == 'finished'")
 
+    def of_mean(self, name: str, recipe: str) -> pd.DataFrame:
+        """The rows of a table about the finished ladder and its mean, in all forms."""
+        return self.table(name).query(f"recipe == @recipe and task == '{MEAN}' and schedule == 'finished'")
+
+    def split(self, recipe: str) -> pd.Series | None:
+        """The effect on the mean of how FLOPs are split between parameters and tokens, whatever its status."""
+        rows = self.table("isoflop_global").query(f"recipe == @recipe and task == '{MEAN}'")
+        return None if rows.empty else rows.iloc[0]
+
+    @property
+    def beyond_compute(self) -> pd.Series | None:
+        """The correlation of the mean in-context and retrieval scores when size and duration are controlled."""
+        rows = self.table("correlations").query("headline and about == 'icl-beyond-compute'")
+        return None if rows.empty else rows.iloc[0]
+
     def trend(self, recipe: str, task: str) -> pd.Series | None:
         """The trend, whatever its status."""
         rows = self.drawn("fits").query("recipe == @recipe and task == @task")

@@ -56,8 +56,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
 def correlation_words(tables: Tables) -> str:
     """The coefficients as sentences, or why there are none."""
-    every = tables.table("correlations").query("headline")
-    rows = every.query("about == 'icl-retrieval'").set_index("method")
+    rows = tables.table("correlations").query("headline and about == 'icl-retrieval'").set_index("method")
     if rows.empty:
         return "No correlation: no checkpoint of the ladder has both scores."
     if rows.loc["pearson", "status"] != "ok":
@@ -74,9 +73,9 @@ def correlation_words(tables: Tables) -> str:
         else ", without intervals because there are too few sizes"
     )
     words = f"Over {rows.loc['pearson', 'n']} checkpoints: {', '.join(parts)}{how}."
-    beyond = every.query("about == 'icl-beyond-compute'").iloc[0]
-    if beyond["status"] != "ok":
-        return f"{words} Beyond compute: {beyond['reason']}."
+    beyond = tables.beyond_compute
+    if beyond is None or beyond["status"] != "ok":
+        return f"{words} Beyond compute: {'no result' if beyond is None else beyond['reason']}."
     partial = interval(beyond["value"], beyond["low"], beyond["high"], 2)
     return f"{words} Beyond compute, given sizes and tokens: partial r = {partial} (p {_p(beyond['p'])})."
 

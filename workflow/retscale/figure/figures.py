@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from retscale.figure.config import FigureConfig
     from retscale.figure.data import Drawn, Tables
 
-Need = Literal["compute", "mean", "second recipe", "in-context score", "kept encoder", "training"]
+Need = Literal["compute", "trend", "mean", "second recipe", "in-context score", "kept encoder", "training"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ FIGURES = {
     "1b": Figure(("compute", "mean"), published=True),
     "2": Figure(("compute",), published=True),
     "3": Figure(("compute", "mean", "in-context score")),
+    "slopes": Figure(("trend",)),
+    "forms": Figure(("trend", "mean")),
+    "residuals": Figure(("trend", "mean")),
+    "pairs": Figure(("trend", "mean")),
+    "beyond": Figure(("trend", "mean", "in-context score")),
     "ablation": Figure(("compute", "mean", "second recipe")),
     "curves": Figure(("kept encoder",)),
     "training": Figure(("training",)),
@@ -37,8 +42,22 @@ Name = Literal[tuple(FIGURES)]  # ty: ignore[invalid-type-form] - the names, as 
 
 
 def draw(name: str, tables: Tables, config: FigureConfig) -> Drawn:
-    from retscale.figure import ablation, curves, fig1a, fig1b, fig2, fig3, training
+    from retscale.figure import (
+        ablation,
+        beyond,
+        curves,
+        fig1a,
+        fig1b,
+        fig2,
+        fig3,
+        forms,
+        pairs,
+        residuals,
+        slopes,
+        training,
+    )
 
     modules = {"1a": fig1a, "1b": fig1b, "2": fig2, "3": fig3}
+    modules |= {"slopes": slopes, "forms": forms, "residuals": residuals, "pairs": pairs, "beyond": beyond}
     modules |= {"ablation": ablation, "curves": curves, "training": training}
     return modules[name].draw(tables, config)

@@ -13,13 +13,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from retscale.figure.config import FigureConfig
 from retscale.figure.words import short
 
 GRAY = "#6e6e6e"  # 5:1 on white
 THIN, THICK = 0.6, 1.7  # points, of a line for the fewest and the most tokens per parameter
+EMPTY = 1.4  # inches, of a figure without marks
 SMALLEST = 7.0  # points, of any text
 MANY = 40  # checkpoints, of which intervals and ends of lines would hide each other
 WIDTHS = 4  # at most so many line widths in a legend
@@ -101,6 +102,15 @@ def flops_axis(ax: Axes, x: pd.Series, to: float | None = None, label: bool = Tr
         ax.set_xlabel("pretraining compute, 6 × parameters × tokens (FLOPs)")
 
 
+def plain_log_axis(ax: Axes) -> None:
+    """A log axis of x with plain numbers, at 1, 2 and 5."""
+    ax.set_xscale("log")
+    few = np.diff(np.log10(ax.get_xlim()))[0] < 2
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
 def _two_or_five(value: float, _: int | None) -> str:
     exponent = int(np.floor(np.log10(value) + 1e-9))
     digit = value / 10.0**exponent
@@ -109,6 +119,7 @@ def _two_or_five(value: float, _: int | None) -> str:
 
 def placeholder(ax: Axes, text: str) -> None:
     """Say in the axes why they hold no marks."""
+    ax.figure.set_figheight(min(ax.figure.get_figheight(), EMPTY))
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", color=GRAY, wrap=True)
     ax.set_xticks([])
     ax.set_yticks([])

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from retscale.study.study import Study
 
 
+FEWEST = 3  # checkpoints of a trend
+
+
 def missing_for(study: Study, figure: str) -> str:
     """What a figure would need to have a point; empty if it has that."""
     return next(filter(None, (NEEDS[need](study) for need in FIGURES[figure].needs)), "")
@@ -32,6 +35,12 @@ def _missing_compute(study: Study) -> str:
         return ""
     reason = f"the main recipe, {_main(study)}, trains no checkpoint whose pretraining tokens are known"
     return "" if _drawn(study) else reason
+
+
+def _missing_trend(study: Study) -> str:
+    if study.published or len(fitted := [id for id in _drawn(study) if study.checkpoints[id].role == "fit"]) >= FEWEST:
+        return ""
+    return f"a trend needs {FEWEST} checkpoints of role `fit`, and the main recipe trains {len(fitted)}"
 
 
 def _missing_mean(study: Study) -> str:
@@ -75,6 +84,7 @@ def _missing_icl(study: Study) -> str:
 
 NEEDS: dict[Need, Callable[[Study], str]] = {
     "compute": _missing_compute,
+    "trend": _missing_trend,
     "mean": _missing_mean,
     "second recipe": _missing_recipe,
     "in-context score": _missing_icl,
