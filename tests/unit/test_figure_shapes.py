@@ -1,6 +1,7 @@
 """Figures of four shapes of study: nothing overlaps or runs off, every text and mark can be read."""
 
 from itertools import combinations, pairwise
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -9,19 +10,28 @@ import shapes
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
+from retscale.collect import run as collected
 from retscale.figure import figures, looks, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Tables
 from retscale.fit import run as fit
+from retscale.study import load, specs
 
 NAMES = tuple(name for name in figures.FIGURES if name != "ablation")
 CONFIG = FigureConfig()
+CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "config"
 
 
-@pytest.fixture(scope="module", params=shapes.SHAPES)
+@pytest.fixture(scope="module", params=[*shapes.SHAPES, "published"])
 def tables(request, tmp_path_factory):
     out = tmp_path_factory.mktemp(request.param)
-    collect = shapes.write_collected(shapes.SHAPES[request.param], out)
+    if request.param == "published":
+        study = load.study(CONFIG_FOLDER / "published.yaml")
+        models, scores = (CONFIG_FOLDER.parent / path for path in study.published_paths)
+        collected.run(specs.collect(study), {"models": models, "published": [scores]}, out)
+        collect = out / "collect.json"
+    else:
+        collect = shapes.write_collected(shapes.SHAPES[request.param], out)
     fit.run({"bootstrap": 200}, {"collect": collect}, out)
     return Tables(collect, out / "fit.json")
 

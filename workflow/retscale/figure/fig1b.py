@@ -97,7 +97,7 @@ def trend_and_bands(ax: Axes, band: pd.DataFrame, config: FigureConfig, predicti
 
 def window(rows: pd.DataFrame, band: pd.DataFrame) -> tuple[float, float]:
     """Limits of y that show every mark and the line; of wide bands at most half as much again."""
-    low, high = min(rows["low"].min(), rows["y"].min()), max(rows["high"].max(), rows["y"].max())
+    low, high = rows[["low", "y"]].min().min(), rows[["high", "y"]].max().max()  # of published scores only y is known
     room = max(high - low, 0.02)
     if len(band):
         low = min(low, band["y"].min(), max(band["prediction_low"].min(), low - room / 2))

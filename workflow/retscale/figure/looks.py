@@ -12,7 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from retscale.figure.config import FigureConfig
 from retscale.figure.words import short
@@ -101,6 +101,7 @@ class Looks:
         bar = figure.colorbar(ScalarMappable(norm, self.scale), ax=axes, label="parameters", **place)
         bar.outline.set_linewidth(0.4)
         axis = bar.ax.xaxis if above else bar.ax.yaxis
+        axis.set_major_locator(LogLocator(subs=(1,) if norm.vmax > 1000 * norm.vmin else (1, 3)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
         axis.set_minor_formatter(NullFormatter())
 
