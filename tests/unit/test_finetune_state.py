@@ -13,6 +13,7 @@ from topics import finished, inputs, log, make, recorded, spec, start
 from retscale.errors import UserError
 from retscale.finetune.log import Log, Watch
 from retscale.finetune.run import run
+from retscale.finetune.state import State
 
 pytestmark = pytest.mark.slow
 
@@ -79,6 +80,22 @@ def test_a_resumed_training_gives_the_bits_of_an_unbroken_one(study, tmp_path, s
         (tmp_path / "whole/step-3/encoder.json").read_text()
     )
     assert without_times(out) == without_times(tmp_path / "whole")
+
+
+def test_a_second_sigterm_does_not_cut_off_the_end_that_the_first_has_begun(tmp_path):
+    before, received = signal.getsignal(signal.SIGTERM), []
+    try:
+        signal.signal(signal.SIGTERM, lambda *_: received.append(1))
+        with State(tmp_path, None, None, None):
+            pass
+        signal.raise_signal(signal.SIGTERM)
+        assert received == [1]  # an undisturbed training leaves no trace
+        with State(tmp_path, None, None, None):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert received == [1]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_damaged_state_is_named(study, tmp_path):

@@ -48,7 +48,8 @@ class State:
         return self
 
     def __exit__(self, *_) -> None:
-        signal.signal(signal.SIGTERM, self.previous_handler)
+        # Launchers pass on a signal that the processes may have received themselves: a second one must not cut off the end.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if self.stop_requested else self.previous_handler)
 
     def load(self) -> dict | None:
         """Resume from the newest state; its facts, or None if there is none. Raises UserError if it is damaged."""
