@@ -1,7 +1,5 @@
 """Exact search against a full sort, metrics against pytrec_eval, however the work is cut."""
 
-from pathlib import Path
-
 import artifacts
 import numpy as np
 import pandas as pd
@@ -54,9 +52,7 @@ def random_task(rng, n_queries: int = 30, n_documents: int = 200, judged_only: b
     facts = TaskCard(**artifacts.task(judged_only=judged_only))
     query_ids = np.array([f"q{i}" for i in range(n_queries)], object)
     candidate = np.ones(len(queries), bool)
-    return Task(
-        facts, query_ids, [""] * n_queries, doc_ids, Path("unused"), queries, documents, scores, candidate, None
-    )
+    return Task(facts, query_ids, [""] * n_queries, doc_ids, queries, documents, scores, candidate, None)
 
 
 def vectors(rng, n: int, d: int = 6) -> np.ndarray:

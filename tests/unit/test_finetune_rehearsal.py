@@ -8,17 +8,17 @@ import pytest
 import torch
 import warm
 from topics import finished, inputs, log, make, port, spec
-from transformers import MptModel
 
 from retscale.errors import UserError
 from retscale.finetune.rehearsal import exhausted, smaller
 from retscale.finetune.run import run
+from retscale.model import attention
 
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 HOST = RuntimeError(
     "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
 )
-FORWARD = MptModel.forward
+FORWARD = attention._model_forward
 ROOM = 250  # tokens: four queries with their passages, not eight
 
 
@@ -50,7 +50,7 @@ def trained(study: Path, folder: Path, **recipe) -> tuple[dict, bytes]:
 def test_before_the_first_step_the_micro_batch_is_halved(study, tmp_path, monkeypatch, capfd, error):
     expected = trained(study, tmp_path / "given", microbatch=4)[1]
     capfd.readouterr()
-    monkeypatch.setattr(MptModel, "forward", raising(error, lambda ids: ids.numel() > ROOM))
+    monkeypatch.setattr(attention, "_model_forward", raising(error, lambda ids: ids.numel() > ROOM))
     notes, weights = trained(study, tmp_path)
     said = [line for line in capfd.readouterr().err.splitlines() if "memory runs out" in line]
     assert said == ["fine-tune tiny: memory runs out with a micro-batch of 8 queries; it is 4 now"]
@@ -62,7 +62,7 @@ def test_before_the_first_step_the_micro_batch_is_halved(study, tmp_path, monkey
 )
 def test_where_no_smaller_one_helps_it_is_one_line(study, tmp_path, monkeypatch, recipe, microbatch):
     """One that the recipe gives or whose result it is stays; and one query may be too much."""
-    monkeypatch.setattr(MptModel, "forward", raising(CUDA, lambda ids: len(ids) > 1))
+    monkeypatch.setattr(attention, "_model_forward", raising(CUDA, lambda ids: len(ids) > 1))
     with pytest.raises(UserError) as stopped:
         trained(study, tmp_path, **recipe)
     assert str(stopped.value).startswith(f"memory runs out on this cpu with a micro-batch of {microbatch}; lower")
@@ -71,7 +71,7 @@ def test_where_no_smaller_one_helps_it_is_one_line(study, tmp_path, monkeypatch,
 
 def test_after_the_first_step_it_is_one_line_and_the_next_try_takes_half(study, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(MptModel, "forward", raising(CUDA, lambda ids: calls.append(ids) or len(calls) == 8))
+    monkeypatch.setattr(attention, "_model_forward", raising(CUDA, lambda ids: calls.append(ids) or len(calls) == 8))
     with pytest.raises(UserError) as stopped:
         trained(study, tmp_path)
     assert str(stopped.value) == (
@@ -79,7 +79,7 @@ def test_after_the_first_step_it_is_one_line_and_the_next_try_takes_half(study, 
         "state with one of 4"
     )
     assert 0 < len(log(tmp_path / "state")) < 12
-    monkeypatch.setattr(MptModel, "forward", FORWARD)
+    monkeypatch.setattr(attention, "_model_forward", FORWARD)
     assert trained(study, tmp_path)[0]["microbatch"] == 4
 
 
@@ -87,7 +87,7 @@ def test_other_errors_stay_what_they_are(study, tmp_path, monkeypatch):
     for text in ("mat1 and mat2 shapes cannot be multiplied", "CUDA error: an illegal memory access"):
         assert not exhausted(RuntimeError(text))
     assert not exhausted(ValueError("out of memory"))
-    monkeypatch.setattr(MptModel, "forward", raising(RuntimeError("a bug"), lambda ids: len(ids) > 1))
+    monkeypatch.setattr(attention, "_model_forward", raising(RuntimeError("a bug"), lambda ids: len(ids) > 1))
     with pytest.raises(RuntimeError, match="a bug"):
         trained(study, tmp_path)
 
@@ -98,7 +98,7 @@ def test_a_share_is_divided_without_remainder():
 
 def _second_has_less_room(job: dict, given: dict, out: Path, state: Path) -> None:
     if os.environ["RANK"] == "1":
-        MptModel.forward = raising(CUDA, lambda ids: ids.numel() > ROOM / 2)
+        attention._model_forward = raising(CUDA, lambda ids: ids.numel() > ROOM / 2)
     run(job, given, out, state)
 
 

@@ -103,7 +103,6 @@ def small_task() -> Task:
         query_ids=np.array(["q0", "q1"], object),
         queries=["a", "b"],
         doc_ids=np.array(list("wxyz"), object),
-        corpus=Path(),
         **judged,
         scores=np.array([3, 2, 1]),
         candidate=np.ones(3, bool),

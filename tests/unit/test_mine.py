@@ -398,6 +398,8 @@ def test_a_pair_given_twice_and_queries_or_passages_without_words_do_no_harm():
 class Letters:
     """An encoder without weights: a text's vector depends on its letters and its side."""
 
+    models = (None,)  # one replica
+
     def tokens(self, texts, side):
         return [np.frombuffer(f"{side[0]}{text}".encode(), np.uint8).astype(np.int32) for text in texts]
 

@@ -6,6 +6,7 @@ import re
 import resource
 import subprocess
 import sys
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -297,7 +298,7 @@ def embedded(tmp_path_factory) -> Work:
 
 def test_the_embedded_study_takes_what_is_estimated(embedded):
     """Stage by stage, and job by job where there is a model: within 1.5 times."""
-    estimated = dict.fromkeys([*TOOK, *TOOK_BY_CHECKPOINT], 0.0)
+    estimated = defaultdict(float)
     for job in jobs(embedded.costs.study):
         seconds = 3600 * embedded.hours(job).known
         estimated[job.stage] += seconds

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import DistributedType, broadcast_object_list
+from accelerate.utils import DistributedType
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.checkpoint.card import Card
@@ -108,10 +108,7 @@ def tune(
         road=layout,
     )
     shards = accelerator.num_processes if sharded else 1
-    fitted = [None] * 3
-    if accelerator.is_main_process or not sharded:
-        fitted = list(memory.fit(embed, recipe, order, accelerator.num_processes, precision, shards))
-    micro, bytes_needed, checkpointing = broadcast_object_list(fitted) if sharded else fitted
+    micro, bytes_needed, checkpointing = memory.fit(embed, recipe, order, accelerator.num_processes, precision, shards)
     micro = rehearsal.limited(accelerator, recipe, micro, state)
     if layout == "packed":
         use_packed(base)
