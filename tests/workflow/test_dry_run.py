@@ -11,7 +11,7 @@ def test_the_default_study_is_mini(clone):
     assert "results/mini/report.html" in plan and "finetune" in counts(plan)
 
 
-@pytest.mark.parametrize("study, figures", [("mini", 7), ("smoke", 7), ("smollm2", 5)])
+@pytest.mark.parametrize("study, figures", [("mini", 11), ("smoke", 8), ("smollm2", 5)])
 def test_every_study_plans(dry_run, study, figures):
     plan = counts(dry_run(study))
     assert plan["report"] == 1 and plan["figure"] == figures and plan["finetune"] >= plan["checkpoint"]
@@ -81,7 +81,7 @@ def test_a_data_set_added_trains_only_the_recipes_that_use_it(clone):
         "leakage": 1,
         "collect": 1,
         "fit": 1,
-        "figure": 7,
+        "figure": 8,
         "report": 1,
     }
 

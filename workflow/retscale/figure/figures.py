@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from retscale.figure.config import FigureConfig
     from retscale.figure.data import Drawn, Tables
 
-Need = Literal["compute", "trend", "mean", "second recipe", "in-context score", "kept encoder", "training"]
+Need = Literal[
+    "compute",
+    "trend",
+    "forms",
+    "beyond compute",
+    "mean",
+    "second recipe",
+    "in-context score",
+    "kept encoder",
+    "training",
+]
 
 
 @dataclass(frozen=True)
@@ -30,10 +40,10 @@ FIGURES = {
     "2": Figure(("compute",), published=True),
     "3": Figure(("compute", "mean", "in-context score")),
     "slopes": Figure(("trend",)),
-    "forms": Figure(("trend", "mean")),
-    "residuals": Figure(("trend", "mean")),
-    "pairs": Figure(("trend", "mean")),
-    "beyond": Figure(("trend", "mean", "in-context score")),
+    "forms": Figure(("forms", "mean")),
+    "residuals": Figure(("forms", "mean")),
+    "pairs": Figure(("forms", "mean")),
+    "beyond": Figure(("beyond compute", "mean", "in-context score")),
     "ablation": Figure(("compute", "mean", "second recipe")),
     "curves": Figure(("kept encoder",)),
     "training": Figure(("training",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from retscale.figure.figures import FIGURES, Need
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from retscale.study.study import Study
 
 
-FEWEST = 3  # checkpoints of a trend
+# Checkpoints of a trend, of a choice of forms, and beside one of each size of what lies beyond compute (fit/partial.py).
+TREND, FORMS, CONTROLLED = 3, 5, 15
 
 
 def missing_for(study: Study, figure: str) -> str:
@@ -37,10 +39,18 @@ def _missing_compute(study: Study) -> str:
     return "" if _drawn(study) else reason
 
 
-def _missing_trend(study: Study) -> str:
-    if study.published or len(fitted := [id for id in _drawn(study) if study.checkpoints[id].role == "fit"]) >= FEWEST:
+def _fewest(n: int, study: Study) -> str:
+    if study.published or len(fitted := _fitted(study)) >= n:
         return ""
-    return f"a trend needs {FEWEST} checkpoints of role `fit`, and the main recipe trains {len(fitted)}"
+    return f"it needs {n} checkpoints of role `fit`, and the main recipe trains {len(fitted)}"
+
+
+def _missing_beyond(study: Study) -> str:
+    return _fewest(len({study.checkpoints[id].size for id in _fitted(study)}) + CONTROLLED, study)
+
+
+def _fitted(study: Study) -> list[str]:
+    return [id for id in _drawn(study) if study.checkpoints[id].role == "fit"] if study.trained else []
 
 
 def _missing_mean(study: Study) -> str:
@@ -84,7 +94,9 @@ def _missing_icl(study: Study) -> str:
 
 NEEDS: dict[Need, Callable[[Study], str]] = {
     "compute": _missing_compute,
-    "trend": _missing_trend,
+    "trend": partial(_fewest, TREND),
+    "forms": partial(_fewest, FORMS),
+    "beyond compute": _missing_beyond,
     "mean": _missing_mean,
     "second recipe": _missing_recipe,
     "in-context score": _missing_icl,
