@@ -87,6 +87,8 @@ def start(
     world = {"ACCELERATE_USE_CPU": "1", "RETSCALE_SHARDED": "true" if sharded else ""}
     if processes > 1:
         world |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1"}
+    for study in studies.values():
+        inputs(study)  # makes the tokens, which the processes share
     ports = [port() for _ in cases]
     return [
         warm.Process(

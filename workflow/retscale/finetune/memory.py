@@ -59,7 +59,7 @@ def per_token(model: nn.Module, dtype: torch.dtype, longest: int) -> float:
                 storage = tensor.untyped_storage()
                 if storage._cdata not in weights:
                     kept[storage._cdata] = storage  # held, so that no address is used twice
-                return tensor
+                return tensor.detach()  # the tensor itself would keep its graph, and the graph it, forever
 
             with (
                 torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
