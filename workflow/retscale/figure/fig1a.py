@@ -10,7 +10,7 @@ from retscale.figure import looks as look
 from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
-from retscale.figure.words import ladder_words
+from retscale.figure.words import bar_words, ladder_words
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
@@ -48,7 +48,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         "**Figure 1A. Retrieval against pretraining compute at fixed tokens per parameter.** Mean "
         f"{tables.metric} over {tables.averaged_over} against pretraining FLOPs (6 × parameters × tokens), recipe "
         f"`{tables.main}`. {joined} "
-        f"{looks.words()} Vertical bars: {tables.percent} interval over queries (bootstrap, tasks as strata). "
+        f"{looks.words()} {bar_words(rows, f'{tables.percent} interval over queries (bootstrap, tasks as strata)')}"
         f"Hollow: not part of the ladder.{published.words(tables)}"
     )
     alt = f"Scatter plot with lines, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} " + " ".join(

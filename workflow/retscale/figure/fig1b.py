@@ -11,7 +11,7 @@ from retscale.figure import looks as look
 from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
-from retscale.figure.words import ladder_words
+from retscale.figure.words import bar_words, ladder_words
 
 CONFIDENCE, PREDICTION = 0.30, 0.10  # opacity of the bands
 BEYOND = "#faf4e4"  # a warm ground, since the bands are gray
@@ -71,7 +71,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
             if len(band)
             else ""
         )
-        + f"Vertical bars: {tables.percent} interval over queries. Hollow: not in the fit.{note}{published.words(tables)}"
+        + f"{bar_words(rows, f'{tables.percent} interval over queries')}Hollow: not in the fit.{note}{published.words(tables)}"
     )
     alt = f"Scatter plot, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} {words}{published.words(tables)}"
     drawn = pd.concat([marks(pd.concat([rows, unknown])), published_marks(others)], ignore_index=True)
@@ -97,7 +97,7 @@ def trend_and_bands(ax: Axes, band: pd.DataFrame, config: FigureConfig, predicti
 
 def window(rows: pd.DataFrame, band: pd.DataFrame) -> tuple[float, float]:
     """Limits of y that show every mark and the line; of wide bands at most half as much again."""
-    low, high = rows[["low", "y"]].min().min(), rows[["high", "y"]].max().max()  # of published scores only y is known
+    low, high = rows[["low", "y"]].astype(float).min(axis=None), rows[["high", "y"]].astype(float).max(axis=None)
     room = max(high - low, 0.02)
     if len(band):
         low = min(low, band["y"].min(), max(band["prediction_low"].min(), low - room / 2))

@@ -14,7 +14,7 @@ from retscale.figure import published, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
 from retscale.figure.fig1b import trend_and_bands
-from retscale.figure.words import interval, ladder_words
+from retscale.figure.words import bar_words, interval, ladder_words
 
 COLUMNS = 4
 
@@ -67,7 +67,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"Numbers under each name: slope per decade of FLOPs with {tables.percent} interval; line and band: trend "
         f"and its {tables.percent} confidence band. "
         f"{in_domain_words(tables, order)}"
-        f"Vertical bars: interval over queries. Hollow: not in the fit.{published.words(tables, None)}"
+        f"{bar_words(every, 'interval over queries')}Hollow: not in the fit.{published.words(tables, None)}"
     )
     alt = (
         f"{counted(len(order), 'small scatter plot')} of {tables.metric} against logarithmic FLOPs, one for each task. "

@@ -61,3 +61,8 @@ def ladder_words(rows: pd.DataFrame) -> str:
         f"{scientific(rows['flops'].min())} to {scientific(rows['flops'].max())} FLOPs; "
         f"lowest {number(lowest['y'])} ({lowest['checkpoint']}), highest {number(highest['y'])} ({highest['checkpoint']})."
     )
+
+
+def bar_words(rows: pd.DataFrame, what: str) -> str:
+    """What the vertical bars of the points are; nothing if none has an interval, as published scores."""
+    return f"Vertical bars: {what}. " if rows["low"].notna().any() else ""
