@@ -38,7 +38,7 @@ def test_the_report_holds_the_figures_in_order_and_names_every_checkpoint(smoke)
     assert places == sorted(places)
     for checkpoint in ("d16", "d24", "d24-long"):
         assert checkpoint in html
-    assert html.index("How it deviates from the paper") < html.index('id="figure-1a"')
+    assert html.index('id="answer"') < html.index('id="figure-1a"') < html.index("How it deviates from the paper")
 
 
 def test_every_job_says_once_what_it_has_used_and_the_report_adds_it_up(smoke):

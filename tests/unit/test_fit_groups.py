@@ -137,8 +137,8 @@ def test_from_results_to_the_report_one_encoder_without_a_task(tmp_path):
     assert (trends.loc["group", "n"], trends.loc[MEAN, "n"], trends.loc[names[2], "n"]) == (5, 5, 6)
     drawn = {name: set(pd.read_csv(tmp_path / "figure" / f"{name}.csv")["task"]) for name in ("1b", "2")}
     assert drawn == {"1b": {MEAN}, "2": {*names[:2], "group"}}
-    assert f"group of toy-40k-5 / paper ({names[3]})" in page and "3 retrieval tasks with" in page
-    assert "group, the mean of 5" in page and "over 3 zero-shot tasks" in page and "3 tasks; " in page
+    assert f"group of toy-40k-5 / paper ({names[3]})" in page and "3 retrieval tasks" in page
+    assert "group (the mean of 5)" in page and "over 3 zero-shot tasks" in page and "3 tasks; " in page
     assert ">nan<" not in page
     assert '<td>p-MRR</td><td class="n">−0.125</td>' in page
 

@@ -2,12 +2,12 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import artifacts
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from page_checks import Page, problems
 from test_collect_synthetic import collected, write_study
 
 from retscale.collect.run import run as collect
@@ -95,37 +95,15 @@ def page(inputs, out, spec=SPEC):
     return (out / "report.html").read_text()
 
 
-class Tags(HTMLParser):
-    """Checks nesting and collects images."""
-
-    VOID = {"meta", "img", "br", "link"}
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.images, self.seen = [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.seen.append(tag)
-        if tag == "img":
-            self.images.append(dict(attrs))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
 def test_the_text_stands_alone(inputs, tmp_path):
     text = page(inputs, tmp_path / "out")
-    tags = Tags()
-    tags.feed(text)
-    assert not tags.open
-    assert not {"script", "link", "iframe"} & set(tags.seen)
-    assert len(tags.images) == len(FIGURES)
-    for image in tags.images:
+    assert problems(text) == []
+    images = [attributes for tag, attributes, _ in Page(text).elements if tag == "img"]
+    drawn = [path.stem for path in inputs["figures"] if len(path.with_suffix(".csv").read_text().splitlines()) > 1]
+    assert len(images) == len(drawn) and set(FIGURES) - set(drawn) == {"pairs", "beyond"}
+    for image in images:
         assert image["src"].startswith("data:image/svg+xml;base64,")
-        assert len(image["alt"]) > 80
-    assert not re.search(r"(src|href)=\"http", text)
+        assert len(image["alt"]) > 30
 
 
 def test_it_tells_what_was_odd_in_a_task(inputs, tmp_path):
@@ -134,16 +112,28 @@ def test_it_tells_what_was_odd_in_a_task(inputs, tmp_path):
     assert "equal scores in the rankings of up to 5 queries" in text
 
 
-def test_it_opens_with_what_was_run_and_the_figures(inputs, tmp_path):
+def test_it_opens_with_the_answer_then_the_figures_then_the_claims(inputs, tmp_path):
     text = page(inputs, tmp_path / "out")
     assert "A toy &lt;study&gt;" in text
+    opening = text[text.index("</h1>") : text.index('id="run"')]
+    assert opening.count("<li>") == 5 and "ten times as much of it changes the score by" in opening
     words = [
-        "12 checkpoints of 4 sizes",
+        'id="answer"',
+        "12 checkpoints, that is pretrained language models, of 4 sizes",
         "two cores",
-        "per decade of FLOPs",
-        "The models are small.",
         "<figure",
         "The papers’ claims",
+        'id="scores"',
+        'id="trends"',
+        'id="forecasts"',
+        'id="ceilings"',
+        'id="equal-compute"',
+        'id="correlations"',
+        'id="noise"',
+        "The models are small.",
+        'id="leakage"',
+        'id="checklist"',
+        'id="provenance"',
     ]
     places = [text.index(word) for word in words]
     assert places == sorted(places)
@@ -179,7 +169,7 @@ def test_each_training_data_set_is_listed(inputs, tmp_path):
         "mixtures": {"own": {"faq": 0.25, "forum": 0.75}, "wide": {"faq": None, "forum": None}, "narrow": {"faq": 1}},
     }
     text = page({**inputs, "pairs": both}, tmp_path / "out", spec)
-    assert "930 training pairs of forum, faq;" in text
+    assert "930 training pairs of forum, faq." in text
     rows = [re.sub("<[^>]*>", "|", row).strip("|") for row in re.findall("<tr>(.*?)</tr>", text)]
     rows = [re.sub(r"\|+", "|", row) for row in rows]
     for row in (
@@ -199,6 +189,23 @@ def test_each_training_data_set_is_listed(inputs, tmp_path):
     assert f"faq/pairs.json|{sha256(both[1])}" in "\n".join(rows)
 
 
+def test_a_reason_beside_an_estimate_is_not_a_status(inputs, tmp_path):
+    """`ok: too few sizes for an interval` would contradict itself."""
+    text = page(inputs, tmp_path / "out")
+    assert "too few sizes for an interval" in text and "ok: " not in text
+
+
+def test_single_in_context_tasks_and_other_forms_are_folded(inputs, tmp_path):
+    text = page(inputs, tmp_path / "out")
+    folded = re.findall("<details>(.*?)</details>", text, re.DOTALL)
+    assert any("Single in-context tasks" in part for part in folded)
+    assert any("log-linear-ratio" in part and "ΔAICc" in part for part in folded)
+    trends = text[text.index('id="trends"') : text.index("Growth of the mean along")]
+    assert trends.count('<th scope="row">mean</th>') == 2  # of each recipe one, in the form that is drawn
+    table = text[text.index('id="correlations"') : text.index("Single in-context tasks")]
+    assert "high values are expected, since both grow with compute" in table
+
+
 def test_same_inputs_same_bytes(inputs, tmp_path):
     assert page(inputs, tmp_path / "a") == page(inputs, tmp_path / "b")
 
@@ -208,8 +215,10 @@ def test_same_inputs_same_bytes(inputs, tmp_path):
 def test_a_study_of_few_checkpoints_makes_no_claim(tmp_path, sizes):
     inputs = made(tmp_path, sizes=sizes, levels=(5,), tasks={"alpha": 0.1}, queries=10, ablation=0)
     text = page({k: v for k, v in inputs.items() if k != "text"}, tmp_path / "out", {})
-    assert text.count(">cannot tell<") == 10
+    claims = text[text.index('id="claims"') : text.index("The rule behind each verdict")]
+    assert claims.count(">cannot tell<") == 10
     assert ">supported<" not in text and ">not supported<" not in text
+    assert problems(text) == []
 
 
 @pytest.mark.slow
@@ -227,5 +236,9 @@ def test_unknown_compute_is_in_no_fit_and_the_table_says_why(tmp_path, reference
     files = drawn(root, root / "collect" / "collect.json")
     named = {"checkpoints": {path.parent.name: {"licence": "x", "tokens": "memory"}}}
     text = page({k: v for k, v in files.items() if k != "text"}, tmp_path / "out", named)
-    assert text.count("reference: in no fit, for its pretraining tokens are unknown and so are its FLOPs") == 1
+    table = text[text.index('id="scores"') : text.index("<p>The mean is over")]
+    assert table.count("reference: in no fit, for its pretraining tokens are unknown and so are its FLOPs") == 1
     assert "<td>memory</td>" in text and not re.search(r"\bnan\b", text)
+    assert problems(text) == []
+    if references == 4:
+        assert "Whether retrieval improves" in text and 'id="trends"' not in text and 'id="forecasts"' not in text

@@ -12,6 +12,13 @@ class Described(Strict):
     tokens: str = ""
 
 
+class Origin(Strict):
+    """Where published results are from."""
+
+    source: str
+    licence: str = ""
+
+
 class Spec(Strict):
     """The study's title, description and deviations; `machine` is the kind of machine that it is meant for.
 
@@ -29,3 +36,4 @@ class Spec(Strict):
     tasks: dict[str, Described] = {}
     icl: dict[str, Described] = {}
     external: list[str] = []  # the license of each table
+    published: Origin | None = None  # the results that the study consists of, if nothing was run here

@@ -1,0 +1,111 @@
+"""The tables of the analysis, each cut down to what a reader of the page needs."""
+
+import pandas as pd
+
+from retscale.collect.means import MEAN, ROBUST
+from retscale.fit.backtest import ROLLING
+from retscale.fit.extrapolate import SET
+from retscale.fit.slopes import SAMPLED
+from retscale.report.results import FINISHED, Results, rows
+
+
+def trends(results: Results) -> list[dict]:
+    """The drawn form of the averages and the headline's tasks, steepest first."""
+    table, fitted = results.table("fits"), results.fitted
+    shown = [*results.averages, *results.study.headline, *results.study.in_domain]
+    table = table[(table["form"] == fitted.form) & table["task"].isin(shown)]
+    table = table.assign(average=table["task"].isin(results.averages))
+    keys = ["recipe", "schedule", "average", "slope"]
+    return rows(table.sort_values(keys, ascending=[True, True, False, False], kind="stable"))
+
+
+def slopes(results: Results) -> list[dict]:
+    """Growth of the mean along each path."""
+    return rows(results.of_mean("slopes"))
+
+
+def single_tasks(results: Results) -> list[dict]:
+    """Growth with compute of each of the headline's tasks."""
+    table = results.table("slopes")
+    own = (table["recipe"] == results.study.main_recipe) & (table["schedule"] == FINISHED)
+    return rows(table[own & (table["path"] == SAMPLED) & table["task"].isin(list(results.study.headline))])
+
+
+def selection(results: Results) -> list[dict]:
+    """How each form fits the mean: the best first, those that could not be fitted last."""
+    table = results.of_mean("selection")
+    return rows(table.sort_values(["delta_aicc", "form"], na_position="last", kind="stable"))
+
+
+def forecasts(results: Results) -> list[dict]:
+    """Of the mean, by the set of forms."""
+    table = results.of_mean("targets")
+    return rows(table[table["form"] == SET])
+
+
+def backtests(results: Results) -> list[dict]:
+    """How forecasts of the mean did: by the set of forms, and by each that made one."""
+    table = results.of_mean("backtest")
+    first = (table["form"] != SET).rename("first")
+    made = table[(table["status"] == "ok") | (table["form"] == SET)]
+    return rows(made.assign(first=first).sort_values(["scheme", "first"], ascending=[False, True], kind="stable"))
+
+
+def rolling(results: Results) -> dict | None:
+    """How forecasts of the mean did over all sizes that could be held out."""
+    table = results.of_mean("backtest")
+    found = rows(table[(table["scheme"] == ROLLING) & (table["form"] == SET)])
+    return found[0] if found else None
+
+
+def ceilings(results: Results) -> list[dict]:
+    """Of the averages and tasks, by the union of the forms that have one."""
+    table = results.table("ceilings")
+    shown = [*results.averages, *results.study.headline]
+    table = table[(table["form"] == SET) & (table["schedule"] == FINISHED) & table["task"].isin(shown)]
+    return rows(averages_first(table, results))
+
+
+def equal_compute(results: Results) -> list[dict]:
+    """How the split of compute matters, of the averages."""
+    table = results.table("isoflop_global")
+    return rows(averages_first(table[table["task"].isin(results.averages)], results))
+
+
+def pairs(results: Results) -> list[dict]:
+    """Pairs of two sizes with nearly the same compute."""
+    return rows(results.table("isoflop_pairs").query("iso_flop"))
+
+
+def correlations(results: Results) -> tuple[list[dict], list[dict]]:
+    """Rows with the averages on both sides, and those of single tasks."""
+    table = results.table("correlations")
+    table = table.sort_values("headline", ascending=False, kind="stable")
+    of_average = table["y"].isin(results.averages)
+    whole = of_average & (table["x"].eq(MEAN) | table["about"].eq("flops-quality"))
+    return rows(table[whole]), rows(table[of_average & ~whole])
+
+
+def noise(results: Results) -> list[dict]:
+    """Of the averages; nothing if no source is known."""
+    table = results.table("noise")
+    return rows(table[table["task"].isin([MEAN, ROBUST])]) if table["sd"].notna().any() else []
+
+
+def reliability(results: Results) -> list[dict]:
+    """The means first; nothing if the noise of no score is known."""
+    table = results.table("reliability").sort_values("headline", ascending=False, kind="stable")
+    return rows(table) if table["reliability"].notna().any() else []
+
+
+def classes(results: Results) -> list[dict]:
+    """The headline's tasks of the main recipe with what each does as compute grows."""
+    table = results.table("tasks")
+    shown = (table["recipe"] == results.study.main_recipe) & table["task"].isin(list(results.study.headline))
+    return rows(table[shown].sort_values(["class", "task"], kind="stable"))
+
+
+def averages_first(table: pd.DataFrame, results: Results) -> pd.DataFrame:
+    return table.assign(average=table["task"].isin(results.averages)).sort_values(
+        ["recipe", "average"], ascending=[True, False], kind="stable"
+    )

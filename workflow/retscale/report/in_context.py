@@ -1,0 +1,64 @@
+"""In-context scores and their tasks."""
+
+import pandas as pd
+
+from retscale.collect.means import MEAN
+from retscale.report.config import Described, Spec
+
+
+def scores(checkpoints: pd.DataFrame, icl: pd.DataFrame) -> dict:
+    """One row per checkpoint: the mean in-context score and each task's."""
+    values = {(point.checkpoint, point.task): point.score for point in icl.itertuples()}
+    tasks = sorted(set(icl[icl["file"].notna()]["task"]))
+    evaluated = [name for name in checkpoints["checkpoint"] if any(key[0] == name for key in values)]
+    return {
+        "tasks": tasks,
+        "rows": [(name, [values.get((name, task)) for task in [MEAN, *tasks]]) for name in evaluated],
+    }
+
+
+def tasks(icl: pd.DataFrame, spec: Spec) -> list[dict]:
+    """One row per in-context task: size, baseline, widest interval of its score, what is odd about it, its source."""
+    table = []
+    for task, rows in icl.groupby("task"):
+        notes = [note for odd in dict.fromkeys(rows["odd"]) for note in odd.split("; ") if note]
+        phrases = {
+            "tied": "best choices tie in up to {} items",
+            "trimmed": "up to {} texts were cut to fit",
+            "skipped": "up to {} items were too long and not scored",
+        }
+        notes += [words.format(int(rows[name].max())) for name, words in phrases.items() if rows[name].max() > 0]
+        if rows["type"].iloc[0] == "code_evaluation":
+            run = bool(rows["executed"].any())
+            notes.append(
+                "generated programs were run, in a sandbox without network and with limits of time, memory and files"
+                if run
+                else "generated programs were not run, so it has no score"
+            )
+        half = (rows["high"].astype(float) - rows["low"].astype(float)).max() / 2
+        baseline = rows["baseline"].astype(float).iloc[0]
+        description = spec.icl.get(task, Described())
+        table.append(
+            {
+                "task": task,
+                "items": rows["n_items"].iloc[0],
+                "baseline": baseline,
+                "half": half / (1 - baseline),
+                "notes": list(dict.fromkeys(notes)),
+                "description": description,
+            }
+        )
+    return table
+
+
+def gauntlets(checkpoints: pd.DataFrame, averages: pd.DataFrame) -> list[dict]:
+    """One entry per version of the gauntlet: its categories and averages by checkpoint, and why some are missing."""
+    tables = []
+    for version, rows in averages.groupby("gauntlet", sort=False):
+        names = list(dict.fromkeys(rows["name"]))
+        cells = {(row["checkpoint"], row["name"]): row for row in rows.to_dict("records")}
+        evaluated = [name for name in checkpoints["checkpoint"] if (name, names[0]) in cells]
+        absent = {row["name"]: row["missing"] for row in cells.values() if row["missing"]}
+        table = [(name, [cells[name, column] for column in names]) for name in evaluated]
+        tables.append({"version": version, "names": names, "rows": table, "absent": absent})
+    return tables

@@ -1,0 +1,61 @@
+"""Scores of checkpoints, encoders made elsewhere, and models that others published."""
+
+from pathlib import Path
+
+from retscale.collect.means import MEAN, in_domain, shown_tasks
+from retscale.common.tables import read_table
+from retscale.encoder.config import GIVEN
+from retscale.external.summary import ExternalSummary
+from retscale.report.results import Results
+
+OPTIONAL = ("n_params_non_embedding", "loss_heldout")  # facts that a study may have of no checkpoint
+
+
+def score_table(results: Results) -> dict:
+    """One row per checkpoint: facts, the averages of each recipe with their intervals, and each task of the main recipe.
+
+    The scores of an encoder made elsewhere are in the columns of the main recipe.
+    """
+    study, averages = results.study, results.averages
+    points = results.table("points").query("y.notna()")
+    values = {(point.checkpoint, point.recipe, point.task): point for point in points.itertuples()}
+    tasks = sorted(set(points["task"]) - set(averages), key=lambda task: (task not in shown_tasks(study), task))
+    best_scores = points[points["recipe"].isin([study.main_recipe, GIVEN])].groupby("task")["y"].max()
+    table = []
+    for row in results.checkpoints.to_dict("records"):
+        name = row["checkpoint"]
+        main = GIVEN if row["source"] == GIVEN else study.main_recipe
+        recipes = [main if recipe == study.main_recipe else recipe for recipe in study.recipes]
+        means = [values.get((name, recipe, average)) for average in averages for recipe in recipes]
+        scores = [values.get((name, main, task)) for task in tasks]
+        cells = [
+            {"y": score.y, "best": score.y == best_scores[task]} if score else None
+            for score, task in zip(scores, tasks, strict=True)
+        ]
+        means = [{"y": mean.y, "low": mean.low, "high": mean.high} if mean else None for mean in means]
+        table.append(row | {"means": means, "scores": cells})
+    marked = [f"{task} (in-domain)" if in_domain(task, study) else task for task in tasks]
+    known = {name for name in OPTIONAL if results.checkpoints[name].notna().any()}
+    return {"tasks": marked, "rows": table, "known": known}
+
+
+def external(path: Path) -> dict:
+    """The published tables, and one row per model: its facts, its mean and its score on each task."""
+    summary, points = ExternalSummary.read(path), read_table(path, "external")
+    values = {(row.model, row.task): row.y for row in points.itertuples()}
+    tasks = [name for name in summary.headline if name in set(points["task"])]
+    tasks += sorted(set(points["task"]) - {MEAN, *tasks})
+    models = points.drop_duplicates("model").sort_values(["flops", "model"]).to_dict("records")
+    number_of = {table.source: number for number, table in enumerate(summary.tables, 1)}
+    return {
+        **summary.model_dump(),
+        "tasks": tasks,
+        "rows": [
+            row
+            | {
+                "scores": [values.get((row["model"], task)) for task in [MEAN, *tasks]],
+                "from": number_of[row["source"]],
+            }
+            for row in models
+        ],
+    }
