@@ -25,6 +25,8 @@ QUESTIONS = {
     "audit": "retscale.audit.run",
     "trec": "retscale.evaluate.trec",
     "compare": "retscale.evaluate.compare",
+    "show": "retscale.report.show",
+    "draw": "retscale.figure.again",
 }
 
 EXAMPLE = """examples:
@@ -32,6 +34,8 @@ EXAMPLE = """examples:
   retscale check config/mini.yaml --why     which of its jobs would run again, and why?
   retscale plan config/portes2025.yaml      what would it cost, and what does it still need?
   retscale status config/mini.yaml          what are its jobs doing, on this machine and in Slurm?
+  retscale show config/mini.yaml            what are its scores, fits and claims?
+  retscale draw 1b config/mini.yaml         one figure again, from the results of a study that has run
   retscale audit results/mini/figure/1b.png where does each point of this figure come from?
   retscale mine --spec '{...}' --pairs results/mini/pairs/boolq/pairs.json --out x/negatives.parquet
 
@@ -184,6 +188,24 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--most", type=int, default=10, help="how many of the queries that differ most to show (default: 10)"
     )
+    show = commands.add_parser(
+        "show",
+        help="print the scores, fits and claims of a study that has run",
+        description="The checkpoints with their mean scores, every form of fit of the mean, and the claims.",
+        epilog="example: retscale show config/mini.yaml --json | jq .claims",
+    )
+    show.add_argument("study", type=Path)
+    show.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    # Not `figure`: that is a stage, whose one command takes all that it reads from its flags.
+    draw = commands.add_parser(
+        "draw",
+        help="draw one figure of a study that has run",
+        description="A figure as the study file styles it now, with its points, caption and alternative text beside it.",
+        epilog="example: retscale draw 1b config/mini.yaml --out paper",
+    )
+    draw.add_argument("name", metavar="NAME", help="a figure, such as 1b")
+    draw.add_argument("study", type=Path)
+    draw.add_argument("--out", type=Path, default=Path(), help="the folder for its files (default: this one)")
     return main_parser
 
 
