@@ -33,7 +33,7 @@ def tasks(icl: pd.DataFrame, spec: Spec) -> list[dict]:
             notes.append(
                 "generated programs were run, in a sandbox without network and with limits of time, memory and files"
                 if run
-                else "generated programs were not run, so it has no score"
+                else "nothing was to run programs (`execute` is off), so none were generated, and it has no score"
             )
         half = (rows["high"].astype(float) - rows["low"].astype(float)).max() / 2
         baseline = rows["baseline"].astype(float).iloc[0]
