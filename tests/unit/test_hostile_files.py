@@ -559,7 +559,7 @@ def test_an_id_with_a_line_end_is_refused():
         ("x.parquet", lambda path: list(pairs.read_file(path))),
         ("corpus.jsonl", read_task),
         ("items.jsonl", read_items),
-        ("x.csv", lambda path: list(table._lines(path, []))),
+        ("x.csv", lambda path: list(table.lines(path, []))),
         ("x.bin", hash_cache.sha256),
     ],
 )

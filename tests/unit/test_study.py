@@ -347,7 +347,7 @@ def alone(data: dict) -> None:
     [
         (lambda data: data.update(icl=[]), {"3"}, "no in-context task has a score"),
         (lambda data: data.update(recipes=data["recipes"][:1]), {"ablation", "curves"}, "no second recipe trains"),
-        (alone, {"ablation"}, "no second recipe trains a checkpoint that the main recipe, own-mini, does"),
+        (alone, {"ablation", "slopes"}, "no second recipe trains a checkpoint that the main recipe, own-mini, does"),
         (lambda data: data["recipes"][1].pop("keep"), {"curves"}, "no recipe keeps encoders during training"),
         (
             lambda data: data.update(tasks=["fiqa", "cqadupstack-gis"]),
@@ -361,15 +361,18 @@ def alone(data: dict) -> None:
         ),
         (
             lambda data: data["recipes"][0].update(checkpoints=["d16"]) or data.update(only=["d24"]),
-            {"1a", "1b", "2", "3", "ablation"},
+            {"1a", "1b", "2", "3", "slopes", "ablation"},
             "the main recipe, own-mini, trains no checkpoint whose pretraining tokens are known",
         ),
+        (lambda data: None, {"forms"}, "it needs 5 checkpoints of role `fit`, and the main recipe trains 3"),
+        (lambda data: None, {"beyond"}, "it needs 17 checkpoints of role `fit`, and the main recipe trains 3"),
     ],
 )
 def test_figures_without_points_are_left_out_and_refused_where_asked_for(tmp_path, change, empty, reason):
     data = smoke()
     change(data)
     every = load.study(written(tmp_path, data)).file.figures
+    empty = empty | {"forms", "residuals", "pairs", "beyond"}  # of three checkpoints
     assert [name for name in every if name not in empty] == load.study(written(tmp_path, data)).figures
     for name in empty:
         with pytest.raises(UserError) as error:
