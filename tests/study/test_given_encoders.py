@@ -6,7 +6,7 @@ import shutil
 
 import pandas as pd
 
-FILES = ("fits", "predictions", "correlations", "effects", "pairs", "ablation", "icl_points")
+FILES = ("fits", "predictions", "correlations", "effects", "isoflop_pairs", "ablation", "icl_points")
 COST = {"encoder": 1, "tokens_small": 1, "evaluate_small": 1, "collect": 1, "fit": 1, "figure": 8, "report": 1}
 
 
