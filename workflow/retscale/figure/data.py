@@ -12,6 +12,7 @@ from retscale.common.files import sha256
 from retscale.common.tables import read_table
 from retscale.encoder.config import GIVEN  # noqa: F401 - queries name it
 from retscale.evaluate.metrics import label
+from retscale.external.config import PUBLISHED
 from retscale.figure.words import trend_words
 from retscale.fit.summary import FitSummary
 
@@ -45,6 +46,11 @@ class Tables:
     @property
     def main(self) -> str:
         return self.summary.main_recipe
+
+    @property
+    def by_recipe(self) -> str:
+        """`, recipe ...` of what the main recipe made, for captions; empty for published results, which have none."""
+        return "" if self.main == PUBLISHED else f", recipe `{self.main}`"
 
     @property
     def metric(self) -> str:

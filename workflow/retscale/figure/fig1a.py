@@ -46,8 +46,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     )
     caption = (
         "**Figure 1A. Retrieval against pretraining compute at fixed tokens per parameter.** Mean "
-        f"{tables.metric} over {tables.averaged_over} against pretraining FLOPs (6 × parameters × tokens), recipe "
-        f"`{tables.main}`. {joined} "
+        f"{tables.metric} over {tables.averaged_over} against pretraining FLOPs (6 × parameters × tokens)"
+        f"{tables.by_recipe}. {joined} "
         f"{looks.words()} {bar_words(rows, f'{tables.percent} interval over queries (bootstrap, tasks as strata)')}"
         f"Hollow: not part of the ladder.{published.words(tables)}"
     )

@@ -61,7 +61,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     note = f" Dotted levels: compute unknown ({', '.join(unknown['checkpoint'])})." if len(unknown) else ""
     caption = (
         f"**Figure 1B. Retrieval against pretraining compute, all checkpoints.** Mean {tables.metric} over "
-        f"{tables.averaged_over}, recipe `{tables.main}`; colored lines join checkpoints of one "
+        f"{tables.averaged_over}{tables.by_recipe}; colored lines join checkpoints of one "
         "size, trained on more "
         f"tokens to the right. {looks.words()} {words} "
         + (

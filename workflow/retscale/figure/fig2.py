@@ -61,7 +61,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     looks.key_above(figure, every, ("", published.legend(theirs)))
 
     caption = (
-        f"**Figure 2. Each retrieval task against pretraining compute.** {tables.metric} of recipe `{tables.main}`, "
+        f"**Figure 2. Each retrieval task against pretraining compute.** {tables.metric}{tables.by_recipe}, "
         "tasks ordered by slope; "
         f"every panel has its own y axis; the black bar at its right is {scale:g} high in each. {looks.words()} "
         f"Numbers under each name: slope per decade of FLOPs with {tables.percent} interval; line and band: trend "

@@ -43,7 +43,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     caption = (
         "**Figure 3. In-context learning against retrieval.** Baseline-subtracted accuracy of the pretrained "
         f"checkpoint ({icl_score}) "
-        f"against mean {tables.metric} of its encoder, recipe `{tables.main}`. {words} Bars: "
+        f"against mean {tables.metric} of its encoder{tables.by_recipe}. {words} Bars: "
         f"{tables.percent} intervals over "
         "items (normal) and queries (bootstrap). Both scores grow with compute, so a high correlation by itself "
         "does not say that one "

@@ -77,7 +77,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
     words = f"{backtest_words(backtest, tables)} {forecast_words(tables)}"
     caption = (
-        f"**Forms and forecasts.** Left: mean {tables.metric} over {tables.averaged_over}, recipe `{tables.main}`, and every "
+        f"**Forms and forecasts.** Left: mean {tables.metric} over {tables.averaged_over}{tables.by_recipe}, and every "
         f"form of fit whose AICc lies within 4 of the least ({', '.join(allowed) or 'none'}); shaded: the union of their "
         f"{tables.percent} prediction bands. Right: each size predicted from the smaller ones, with its prediction interval, "
         f"against what was measured. {words}"

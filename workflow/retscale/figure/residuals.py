@@ -43,7 +43,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     words = split_words(tables, delta)
     caption = (
         f"**What compute leaves.** Mean {tables.metric} over {tables.averaged_over} minus its log-linear trend in FLOPs"
-        f"{', each family minus its mean' if looks.families else ''}, recipe `{tables.main}`, against tokens per parameter. "
+        f"{', each family minus its mean' if looks.families else ''}{tables.by_recipe}, against tokens per parameter. "
         f"At equal FLOPs a flat cloud says that small models trained longer match larger ones. {words}"
     )
     alt = f"Scatter plot of residuals against tokens per parameter, logarithmic. {words}"

@@ -43,7 +43,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"{row.task} {interval(row.slope, row.low, row.high)} ({row.kind})" for row in rows[::-1].itertuples()
     )
     caption = (
-        f"**Growth of each task.** {tables.metric} per decade of pretraining FLOPs, recipe `{tables.main}`, with its "
+        f"**Growth of each task.** {tables.metric} per decade of pretraining FLOPs{tables.by_recipe}, with its "
         f"{tables.percent} interval; bold: the mean over {tables.averaged_over}. Monotone: it grows. Plateau: it grows, "
         "bends down, and need not grow at the most compute. Inverse: it falls. Noisy: neither can be told from noise."
     )

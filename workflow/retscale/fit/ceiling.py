@@ -60,7 +60,9 @@ def _one(found: Fit, best: float | None, alpha: float, within: tuple[float, floa
     value = found.parameters[index]
     low, high = (min(max(end, within[0]), within[1]) for end in found.interval(value, found.inverse[index], alpha))
     if gain < BETTER:
-        reason = f"a ceiling gains {gain:.1f} of AICc over the best form without; {BETTER:g} are needed"
+        reason = f"a ceiling gains {gain:.1f} of AICc over the best form without; {BETTER:g} are needed".replace(
+            "-", "−"
+        )
         return Ceiling(**base, delta_aicc=gain, status="unidentified", reason=reason)
     if high >= within[0] + BELOW * (within[1] - within[0]):
         reason = f"the interval of the ceiling reaches {high:.3f}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from retscale.common.phrase import counted
 from retscale.fit.constant import ROUNDING
 from retscale.fit.correlate import Correlation, pearson
 
@@ -59,7 +60,9 @@ def beyond_compute(
 
     row = Correlation(len(x), len(np.unique(sizes)), df=given.df)
     if given.df < FEWEST_DF:
-        return row.lacking(f"{max(given.df, 0)} degrees of freedom beyond size and tokens; this needs {FEWEST_DF}")
+        return row.lacking(
+            f"{counted(max(given.df, 0), 'degree')} of freedom beyond size and tokens; this needs {FEWEST_DF}"
+        )
     left_x, left_y = given.residuals(x), given.residuals(y)
     if not (left_x.any() and left_y.any()):
         return row.lacking("size and tokens leave nothing of one side", "unidentified")
