@@ -86,16 +86,16 @@ def on_cpu(folder: Path, options) -> dict:
     # sentence-transformers asks for bf16 by itself where the files say so; these are fp32.
     transformer = Transformer(str(folder), max_seq_length=LONGEST)
     peer = SentenceTransformer(modules=[transformer, Pooling(options.width, "mean"), Normalize()], device="cpu")
-    some, prompt = texts(), Prompt(passage_length=LONGEST)
-    real = sum(map(len, token_ids(tokenizer, some, prompt, "passage").ids))
+    passages, prompt = texts(), Prompt(passage_length=LONGEST)
+    real = sum(map(len, token_ids(tokenizer, passages, prompt, "passage").ids))
 
     def ours():
-        ids = token_ids(tokenizer, some, prompt, "passage").ids
+        ids = token_ids(tokenizer, passages, prompt, "passage").ids
         return encode(model, ids, tokenizer.pad_token_id, tokens_per_batch=BUDGET["cpu"])
 
     times = {"ours": [], "peer": [], "gemm": []}
     for _ in range(options.runs):
-        for name, run in (("ours", ours), ("peer", lambda: peer.encode(some, batch_size=32)), ("gemm", None)):
+        for name, run in (("ours", ours), ("peer", lambda: peer.encode(passages, batch_size=32)), ("gemm", None)):
             started = time.process_time()
             if name == "gemm":
                 times[name].append(products(model, real))

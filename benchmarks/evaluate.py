@@ -88,7 +88,7 @@ def minilm(folder: Path, small: bool) -> Path:
         config.num_attention_heads = 4
         BertModel(config).save_pretrained(folder)
     prompt = Prompt(query_length=LENGTH, passage_length=LENGTH)
-    facts = {
+    card = {
         "files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())},
         "checkpoint": "c",
         "recipe": {"id": "r"},
@@ -98,7 +98,7 @@ def minilm(folder: Path, small: bool) -> Path:
         "prompt": prompt.model_dump(),
         "prompt_sha256": fingerprint(load_tokenizer(folder), prompt),
     }
-    (folder / "encoder.json").write_text(json.dumps(facts))
+    (folder / "encoder.json").write_text(json.dumps(card))
     return folder / "encoder.json"
 
 
@@ -131,9 +131,9 @@ def ours(folder: Path, encoder: Path, tokens_per_batch: int) -> tuple[float, pd.
     spec = {"tasks": {"t": {}}, "k": 100, "metrics": [], "storage": "float32", "precision": "fp32"}
     spec |= {"checkpoint": "c", "recipe": "r", "step": None, "tokens_per_batch": tokens_per_batch}
     inputs = {"encoder": encoder, "tasks": [out / "task.json"]}
-    made = Path(tempfile.mkdtemp(dir="."))  # linked, where the first checkpoint has left the tokens
-    list(tokens.run({"tasks": {"t": {}}}, inputs, made))
-    list(evaluate.run(spec, {**inputs, "tokens": [made / "t.json"]}, out))
+    tokens_folder = Path(tempfile.mkdtemp(dir="."))  # linked, where the first checkpoint has left the tokens
+    list(tokens.run({"tasks": {"t": {}}}, inputs, tokens_folder))
+    list(evaluate.run(spec, {**inputs, "tokens": [tokens_folder / "t.json"]}, out))
     return time.process_time() - started, pd.read_parquet(out / "t.parquet").set_index("query_id")
 
 

@@ -102,7 +102,7 @@ def compared(folder: Path, options: argparse.Namespace) -> dict:
     apart = max(abs(a - b) for a, b in zip(ours[0]["losses"], peer[0]["losses"], strict=True))
     gemm = statistics.median(run["flops_per_s"] for run in runs["gemm"])
     ours_s, peer_s = (statistics.median(run["seconds"] for run in measured) for measured in (ours, peer))
-    each = [b["seconds"] / a["seconds"] for a, b in zip(ours, peer)]
+    ratios = [b["seconds"] / a["seconds"] for a, b in zip(ours, peer)]
     memory = ours[0]["memory"]
     return {
         "name": f"fine-tuning, {steps} steps of {batch} x {2 + NEGATIVES} texts cut at {options.length} tokens"
@@ -111,7 +111,7 @@ def compared(folder: Path, options: argparse.Namespace) -> dict:
         "ours": round(tokens / ours_s),
         "peer": round(tokens / peer_s),
         "ratio": round(peer_s / ours_s, 2),
-        "ratio_range": [round(min(each), 2), round(max(each), 2)],
+        "ratio_range": [round(min(ratios), 2), round(max(ratios), 2)],
         "share_of_gemm": round(flops / ours_s / gemm, 2),
         "peer_share_of_gemm": round(flops / peer_s / gemm, 2),
         "gemm_gflops": round(gemm / 1e9, 1),
@@ -296,16 +296,16 @@ def ours(folder: Path, watch=iter) -> dict:
     from retscale.tokens import run as tokens
     from retscale.tokens import store
 
-    spent, made = {}, {}
+    spent, returned = {}, {}
 
     def clocked(name: str):
         function = getattr(stage, name)
 
         def call(*args, **kwargs):
             cpu, wall = time.process_time(), time.perf_counter()
-            made[name] = function(*args, **kwargs)
+            returned[name] = function(*args, **kwargs)
             spent[name] = time.process_time() - cpu, time.perf_counter() - wall
-            return made[name]
+            return returned[name]
 
         return call
 
@@ -339,7 +339,7 @@ def ours(folder: Path, watch=iter) -> dict:
         tokens_s = time.process_time() - before
         notes = stage.run(spec, {**inputs, "tokens": [read / "boolq.json"]}, out, state)
         lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    data, model = made["examples"], made["load_backbone"]
+    data, model = returned["examples"], returned["load_backbone"]
     # A passage that several groups of a step share is read once there, but counted for each, as a peer reads it: only
     # where groups are kept apart is the count exact.
     batch, counts = spec["recipe"]["batch_queries"], count_params(model)

@@ -76,11 +76,19 @@ def write_study(folder: Path, families: int, sizes: int, checkpoints: int) -> No
     family = np.array([f"family-{number}" for number in size * families // sizes])
     n_params = np.exp(np.linspace(np.log(2e7), np.log(2e10), sizes))[size]
     ratio = 20 * 2.0 ** (np.arange(checkpoints) % 5)
-    facts = pd.DataFrame({"checkpoint": [f"c{index:03}" for index in range(checkpoints)], "family": family})
-    facts = facts.assign(size=[f"{n:.2e}" for n in n_params], n_params=n_params, n_params_non_embedding=n_params * 0.9)
-    facts = facts.assign(n_tokens=n_params * ratio, flops=6 * n_params**2 * ratio, tokens_per_param=ratio)
-    facts = facts.assign(schedule_finished=True, role="fit")[CHECKPOINT_COLUMNS]
-    level = 0.2 + 0.04 * np.log10(facts["flops"] / facts["flops"].min()) + rng.normal(0, 0.004, sizes)[size]
+    checkpoint_table = pd.DataFrame({"checkpoint": [f"c{index:03}" for index in range(checkpoints)], "family": family})
+    checkpoint_table = checkpoint_table.assign(
+        size=[f"{n:.2e}" for n in n_params], n_params=n_params, n_params_non_embedding=n_params * 0.9
+    )
+    checkpoint_table = checkpoint_table.assign(
+        n_tokens=n_params * ratio, flops=6 * n_params**2 * ratio, tokens_per_param=ratio
+    )
+    checkpoint_table = checkpoint_table.assign(schedule_finished=True, role="fit")[CHECKPOINT_COLUMNS]
+    level = (
+        0.2
+        + 0.04 * np.log10(checkpoint_table["flops"] / checkpoint_table["flops"].min())
+        + rng.normal(0, 0.004, sizes)[size]
+    )
 
     scores, path = [], folder / "per_query.parquet"
     names = ["checkpoint", "recipe", "task", "query_id"]
@@ -89,18 +97,23 @@ def write_study(folder: Path, families: int, sizes: int, checkpoints: int) -> No
         for index, mean in enumerate(level):
             for task, queries in QUERIES.items():
                 values = np.clip(mean + rng.normal(0, 0.3, queries), 0, 1)
-                identity = {"checkpoint": facts["checkpoint"][index], "recipe": "r", "task": task}
+                identity = {"checkpoint": checkpoint_table["checkpoint"][index], "recipe": "r", "task": task}
                 table = pd.DataFrame(identity | {"query_id": [f"{task}-{number}" for number in range(queries)]})
                 writer.write_table(pa.Table.from_pandas(table.assign(**dict.fromkeys(STANDARD, values)), schema, False))
                 scores += [
                     identity | {"metric": name, "value": values.mean(), "n_queries": queries} for name in STANDARD
                 ]
-    scores = pd.DataFrame(scores).assign(seed=1, ties=0, file="f", sha256="s").merge(facts, on="checkpoint")
-    icl = facts.merge(pd.DataFrame({"task": [f"icl-{number}" for number in range(ICL_TASKS)]}), how="cross")
+    scores = pd.DataFrame(scores).assign(seed=1, ties=0, file="f", sha256="s").merge(checkpoint_table, on="checkpoint")
+    icl = checkpoint_table.merge(pd.DataFrame({"task": [f"icl-{number}" for number in range(ICL_TASKS)]}), how="cross")
     value = 0.3 + 0.1 * np.log10(icl["flops"] / icl["flops"].min()) + rng.normal(0, 0.02, len(icl))
     icl = icl.assign(type="multiple_choice", value=value, baseline=0.25, score=(value - 0.25) / 0.75, stderr=0.02)
     icl = icl.assign(n_items=500, file="f", sha256="s").reindex(columns=[*CHECKPOINT_COLUMNS, *ICL_COLUMNS])
-    tables = {"checkpoints": facts, "scores": scores, "icl": icl, "icl_averages": pd.DataFrame(columns=AVERAGE_COLUMNS)}
+    tables = {
+        "checkpoints": checkpoint_table,
+        "scores": scores,
+        "icl": icl,
+        "icl_averages": pd.DataFrame(columns=AVERAGE_COLUMNS),
+    }
     study = {"study": "made-up", "recipes": ["r"], "main_recipe": "r", "rows": {}}
     study |= {
         "headline": {task: [task] for task in QUERIES if task != "msmarco"},

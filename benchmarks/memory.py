@@ -40,9 +40,9 @@ class RandomEncoder:
 
     def embed(self, ids: list[np.ndarray], what: str, replica: int = 0) -> np.ndarray:
         random = np.random.default_rng([int(ids[0][0]), len(ids)])
-        made = random.standard_normal((len(ids), WIDTH), dtype=np.float32)
-        made /= np.linalg.norm(made, axis=1, keepdims=True)
-        return made
+        vectors = random.standard_normal((len(ids), WIDTH), dtype=np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
 
 
 def main() -> None:
@@ -105,8 +105,8 @@ def task(folder: Path, documents: int) -> dict:
     for name, table in tables.items():
         pq.write_table(pa.table(table), folder / f"{name}.parquet")
     sizes = {"queries": QUERIES, "documents": documents, "judgements": QUERIES}
-    facts = {"id": "t", "judged_only": False, "ignore_identical_ids": False, "follows": None, "notes": {}}
-    return facts | sizes | {"sha256": {"corpus": str(documents)}}
+    card = {"id": "t", "judged_only": False, "ignore_identical_ids": False, "follows": None, "notes": {}}
+    return card | sizes | {"sha256": {"corpus": str(documents)}}
 
 
 def peak(documents: int, shard: int) -> dict[str, int]:

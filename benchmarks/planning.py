@@ -59,7 +59,7 @@ def main() -> None:
         for _ in range(options.runs):
             for name, command in {"ours": ours, "peer": peer}.items():
                 costs[name].append(cost([*command, "--quiet", "rules"]))
-    seconds = {name: statistics.median(one for one, _ in runs) for name, runs in costs.items()}
+    seconds = {name: statistics.median(elapsed for elapsed, _ in runs) for name, runs in costs.items()}
     result = {
         "name": f"planning {len(jobs)} jobs of {study.stem} (CPU s)",
         "ours": round(seconds["ours"], 2),

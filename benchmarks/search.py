@@ -122,8 +122,8 @@ def unit(count: int, seed: int) -> np.ndarray:
 def product(queries: np.ndarray, documents: np.ndarray, k: int) -> None:
     out = np.empty((len(queries), 4096), np.float32)
     for start in range(0, len(documents), 4096):
-        some = documents[start : start + 4096]
-        np.matmul(queries, some.T, out=out[:, : len(some)])
+        block = documents[start : start + 4096]
+        np.matmul(queries, block.T, out=out[:, : len(block)])
 
 
 def ours(queries: np.ndarray, documents: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -70,15 +70,15 @@ def resources(needs: Needs, site: Site, attempt: int = 1) -> Resources:
     gpu = site.gpu if needs.uses_gpu else None
     nodes: Nodes = gpu or site.cpu
     alone = hours(needs, gpu)
-    impossible, found, node_count, gpus = "", None, 1, 1 if gpu else 0
+    impossible, chosen_way, node_count, gpus = "", None, 1, 1 if gpu else 0
     memory_gb = needs.memory_gb + (way.cpu_gb(needs.training) if needs.training and not gpu else 0)
     if gpu and needs.training:
         exactly = _exactly(gpu, override)
         most = (gpu.hours - HOURS["finetune"]) / MARGIN
-        found = way.way(needs.training, alone, gpu.gpu_memory_gb, gpu.gpus, gpu.nodes, most, exactly)
-        node_count, gpus = (found.nodes, found.gpus) if found else exactly or (gpu.nodes, gpu.gpus)
-        if found:
-            memory_gb += way.host_gb(needs.training, found)
+        chosen_way = way.way(needs.training, alone, gpu.gpu_memory_gb, gpu.gpus, gpu.nodes, most, exactly)
+        node_count, gpus = (chosen_way.nodes, chosen_way.gpus) if chosen_way else exactly or (gpu.nodes, gpu.gpus)
+        if chosen_way:
+            memory_gb += way.host_gb(needs.training, chosen_way)
         else:
             impossible = _too_large(needs.training, gpu, exactly)
     elif gpu and needs.gpu_gb > USABLE * gpu.gpu_memory_gb:
@@ -87,7 +87,7 @@ def resources(needs: Needs, site: Site, attempt: int = 1) -> Resources:
     if not impossible and memory_gb > nodes.memory_gb:
         impossible = f"needs about {memory_gb:.0f} GB of memory, but a node has {nodes.memory_gb:g}"
     cores = override.cores or CORES.get(needs.stage, 1) * max(1, gpus)
-    estimate = None if alone is None else alone * found.longer / found.processes if found else alone
+    estimate = None if alone is None else alone * chosen_way.longer / chosen_way.processes if chosen_way else alone
     asked = override.hours or (
         max(HOURS.get(needs.stage, 1), UNKNOWN_HOURS)
         if estimate is None
@@ -101,7 +101,7 @@ def resources(needs: Needs, site: Site, attempt: int = 1) -> Resources:
         minutes=math.ceil(60 * min(asked * attempt, nodes.hours)),
         partition=nodes.partition,
         hours=estimate,
-        way=found,
+        way=chosen_way,
         impossible=impossible,
     )
 

@@ -47,14 +47,14 @@ def trainings(parts: Allotted) -> list[str]:
     rows = {}
     for need, given in parts:
         if need.training and given.way:
-            found, shape = given.way, need.training.shape
+            way, shape = given.way, need.training.shape
             row = [
                 f"{formatting.short(shape.total)}{'' if shape.known else ' (shape assumed)'}",
                 need.training.recipe.tuning,
-                f"{found.nodes} x {found.gpus}",
-                "yes" if found.sharded else "no",
-                f"{found.microbatch}{' (checkpointed)' if found.checkpointing else ''}",
-                f"{found.gpu_gb:.0f}",
+                f"{way.nodes} x {way.gpus}",
+                "yes" if way.sharded else "no",
+                f"{way.microbatch}{' (checkpointed)' if way.checkpointing else ''}",
+                f"{way.gpu_gb:.0f}",
                 f"{given.memory_mb / 1000:.0f}",
                 "?" if given.hours is None else formatting.hours(given.hours),
                 formatting.hours(given.minutes / 60),

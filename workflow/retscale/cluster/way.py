@@ -114,25 +114,25 @@ def way(
     the one with the most GPUs of its kind. None if the training fits nowhere.
     """
     slow = None
-    for found in ways(training, gpu_memory_gb, gpus, nodes, exactly):
-        if slow and (found.nodes > slow.nodes or found.checkpointing > slow.checkpointing):
+    for candidate in ways(training, gpu_memory_gb, gpus, nodes, exactly):
+        if slow and (candidate.nodes > slow.nodes or candidate.checkpointing > slow.checkpointing):
             break
-        slow = found
-        if hours is None or hours * found.longer / found.processes <= most_hours:
-            return found
+        slow = candidate
+        if hours is None or hours * candidate.longer / candidate.processes <= most_hours:
+            return candidate
     return slow
 
 
 def enough_nodes(training: Training, gpu_memory_gb: float, gpus: int) -> int | None:
     """The nodes on which it would fit, if some number does."""
-    found = next(ways(training, gpu_memory_gb, gpus, MOST_NODES), None)
-    return found.nodes if found else None
+    first = next(ways(training, gpu_memory_gb, gpus, MOST_NODES), None)
+    return first.nodes if first else None
 
 
-def host_gb(training: Training, found: Way) -> float:
+def host_gb(training: Training, chosen: Way) -> float:
     """Memory of a node for the model and its processes."""
-    replicas = 0 if found.sharded else found.gpus - 1
-    return (NODE_BYTES + replicas * REPLICA_BYTES) * training.shape.total / GB + found.gpus * PROCESS_GB
+    replicas = 0 if chosen.sharded else chosen.gpus - 1
+    return (NODE_BYTES + replicas * REPLICA_BYTES) * training.shape.total / GB + chosen.gpus * PROCESS_GB
 
 
 def cpu_gb(training: Training) -> float:

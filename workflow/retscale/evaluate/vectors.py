@@ -47,7 +47,7 @@ def shards(
     for device in range(devices):
         free.put(device)
 
-    def made(rows: slice) -> np.ndarray:
+    def embedded(rows: slice) -> np.ndarray:
         device = free.get()
         try:
             if closed.is_set():
@@ -56,23 +56,23 @@ def shards(
         finally:
             free.put(device)
 
-    def kept(rows: slice) -> np.ndarray:
+    def stored(rows: slice) -> np.ndarray:
         path = folder / f"{rows.start:010d}.npy"
         try:
             return np.load(path)
         except (OSError, ValueError, EOFError):
             pass  # missing or incomplete
-        vectors = made(rows)
+        vectors = embedded(rows)
         _save(vectors, path)
         return vectors
 
     if len(parts) == 1:
-        yield made(parts[0])
+        yield embedded(parts[0])
         return
     pool, begun = ThreadPoolExecutor(ahead + 1), deque[Future[np.ndarray]]()
     try:
         for rows in parts:
-            begun.append(pool.submit(made if folder is None else kept, rows))
+            begun.append(pool.submit(embedded if folder is None else stored, rows))
             if len(begun) > ahead:
                 yield begun.popleft().result()
         while begun:

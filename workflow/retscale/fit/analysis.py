@@ -33,7 +33,7 @@ class Analysis:
     within: tuple[float, float]
 
     def fit_of(self, form: str) -> Fit:
-        return next(found for found in self.fits if found.form.name == form)
+        return next(candidate for candidate in self.fits if candidate.form.name == form)
 
 
 def ladder_rows(marks: pd.DataFrame) -> pd.DataFrame:

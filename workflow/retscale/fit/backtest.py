@@ -72,11 +72,13 @@ def hold_out(ladder: Ladder, alpha: float, prior: Prior, within: tuple[float, fl
     for size, train, test in origins(ladder):
         fits = [fit(form, ladder[train], alpha, prior, decades=0) for form in FORMS.values()]
         weights = select.chosen(fits)
-        made = [
-            forecast(found, ladder.at[test], alpha, within, ladder.families[test]) for found in fits if found.fitted
+        forecasts = [
+            forecast(fitted, ladder.at[test], alpha, within, ladder.families[test]) for fitted in fits if fitted.fitted
         ]
-        for each in [*made, *([union(made, weights)] if weights else [])]:
-            table.append(HeldOut(size, test, each.form, ladder.y[test], each.y, each.low, each.high))
+        for prediction in [*forecasts, *([union(forecasts, weights)] if weights else [])]:
+            table.append(
+                HeldOut(size, test, prediction.form, ladder.y[test], prediction.y, prediction.low, prediction.high)
+            )
     return table
 
 

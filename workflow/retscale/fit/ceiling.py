@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from retscale.fit.extrapolate import SET
-from retscale.fit.select import aicc
+from retscale.fit.select import aicc_of
 from retscale.fit.trend import Fit
 
 WITH = ("saturating-power", "saturating-logistic")
@@ -33,10 +33,10 @@ def ceilings(fits: list[Fit], alpha: float, within: tuple[float, float]) -> list
     Identified: the interval ends below .99 of the metric's range, AICc is at least 2 below that of the best form
     without a ceiling, and no bound is hit.
     """
-    of = {found.form.name: found for found in fits}
-    scores = [_score(of[name]) for name in WITHOUT if of[name].fitted]
+    of = {fit.form.name: fit for fit in fits}
+    scores = [aicc_of(of[name]) for name in WITHOUT if of[name].fitted]
     best = min((score for score in scores if score is not None), default=None)
-    rows = [_one(of[name], best, alpha, within) for name in WITH]
+    rows = [_row(of[name], best, alpha, within) for name in WITH]
     good, trend = [row for row in rows if row.status == "ok"], of[WITH[0]].trend
     if not good:
         worst = min(rows, key=lambda row: row.status != "unidentified")
@@ -47,18 +47,18 @@ def ceilings(fits: list[Fit], alpha: float, within: tuple[float, float]) -> list
     return [*rows, both]
 
 
-def _one(found: Fit, best: float | None, alpha: float, within: tuple[float, float]) -> Ceiling:
-    trend, name = found.trend, found.form.name
+def _row(fit: Fit, best: float | None, alpha: float, within: tuple[float, float]) -> Ceiling:
+    trend, name = fit.trend, fit.form.name
     base = {"form": name, "n": trend.n, "sizes": trend.sizes}
-    own = _score(found) if found.fitted else None
+    own = aicc_of(fit) if fit.fitted else None
     gain = None if own is None or best is None else best - own
     if trend.status != "ok":
         return Ceiling(**base, delta_aicc=gain, status=trend.status, reason=trend.reason)
     if gain is None:
         return Ceiling(**base, reason=f"too few checkpoints ({trend.n}) to compare forms")
-    index = list(found.form.parameters).index("ceiling")
-    value = found.parameters[index]
-    low, high = (min(max(end, within[0]), within[1]) for end in found.interval(value, found.inverse[index], alpha))
+    index = list(fit.form.parameters).index("ceiling")
+    value = fit.parameters[index]
+    low, high = (min(max(end, within[0]), within[1]) for end in fit.interval(value, fit.inverse[index], alpha))
     if gain < BETTER:
         reason = f"a ceiling gains {gain:.1f} of AICc over the best form without; {BETTER:g} are needed".replace(
             "-", "−"
@@ -68,7 +68,3 @@ def _one(found: Fit, best: float | None, alpha: float, within: tuple[float, floa
         reason = f"the interval of the ceiling reaches {high:.3f}"
         return Ceiling(**base, delta_aicc=gain, status="unidentified", reason=reason)
     return Ceiling(**base, ceiling=float(value), low=low, high=high, delta_aicc=gain, status="ok")
-
-
-def _score(found: Fit) -> float | None:
-    return aicc(found.trend.n, found.trend.k + 1, found.trend.rmse)

@@ -45,7 +45,7 @@ class Claim:
     rates: Rates = field(default_factory=Rates)
 
 
-COLUMNS = [each.name for each in fields(Claim) if each.name != "rates"] + [each.name for each in fields(Rates)]
+COLUMNS = [column.name for column in (*fields(Claim), *fields(Rates)) if column.name != "rates"]
 TEXTS = {
     SAMPLED: ("Retrieval quality grows with pretraining FLOPs", PORTES),
     RATIO: ("It grows with model size at fixed tokens per parameter", PORTES),
@@ -63,8 +63,10 @@ def claims(
 ) -> pd.DataFrame:
     """All claims, of the main recipe's finished checkpoints, from the tables made before."""
     main = study.main_recipe
-    of_main = [each for each in analyses if each.key["recipe"] == main and each.key["schedule"] == "finished"]
-    mean = next((each for each in of_main if each.key["task"] == MEAN), None)
+    of_main = [
+        analysis for analysis in analyses if analysis.key["recipe"] == main and analysis.key["schedule"] == "finished"
+    ]
+    mean = next((analysis for analysis in of_main if analysis.key["task"] == MEAN), None)
     rates = simulated(mean, of_main, list(study.headline), spec)
     means = finished[finished["recipe"] == main]
     table = [
@@ -86,7 +88,7 @@ def simulated(mean: Analysis | None, analyses: list[Analysis], headline: list[st
     if mean is None or len(mean.ladder) < 3:
         return {}
     rng, ladder = stream(spec.seed, "claims"), mean.ladder
-    noise, of_task = noise_of([mean]), noise_of([each for each in analyses if each.key["task"] in headline])
+    noise, of_task = noise_of([mean]), noise_of([analysis for analysis in analyses if analysis.key["task"] in headline])
     prior = Prior(spec.size_sd_mean, spec.size_df), Prior(spec.size_sd_task, spec.size_df)
     rates = error_rates.growth_rates(ladder, noise, prior[0], spec.alpha, rng)
     single = error_rates.growth_rates(ladder, of_task, prior[1], spec.alpha, rng)[SAMPLED]
@@ -97,7 +99,7 @@ def simulated(mean: Analysis | None, analyses: list[Analysis], headline: list[st
 
 def noise_of(analyses: list[Analysis]) -> Noise:
     """The median over ladders of what the data say, where they do."""
-    trends = [each.fit_of("log-linear").trend for each in analyses]
+    trends = [analysis.fit_of("log-linear").trend for analysis in analyses]
     sigma, tau = (
         [value for value in values if value is not None] for values in zip(*((t.sigma, t.tau) for t in trends))
     )
@@ -116,9 +118,9 @@ def growth_claims(slopes: pd.DataFrame, headline: list[str], rates: dict[str, Ra
         if row is None or row["status"] != "ok":
             table.append(Claim(**base, reason="no checkpoint has a mean" if row is None else row["reason"]))
         else:
-            found = {name: float(row[f"{name}"]) for name in ("low", "high")}
-            verdict = rules.growth(**found)
-            table.append(Claim(**base, value=float(row["slope"]), **found, n=int(row["n"]), verdict=verdict))
+            ends = {name: float(row[name]) for name in ("low", "high")}
+            verdict = rules.growth(**ends)
+            table.append(Claim(**base, value=float(row["slope"]), **ends, n=int(row["n"]), verdict=verdict))
     single = slopes[slopes["task"].isin(headline) & (slopes["path"] == SAMPLED)]
     verdicts = [rules.growth(row.low, row.high) for row in single.itertuples()]
     counts = f"{verdicts.count(rules.SUPPORTED)} grow, {verdicts.count(rules.REFUTED)} do not, "
@@ -145,9 +147,9 @@ def equal_claim(rows: pd.DataFrame, rates: dict[str, Rates]) -> Claim:
     row = first(rows)
     if row is None or row["status"] != "ok":
         return Claim(**base, reason="no checkpoint has a mean" if row is None else row["reason"])
-    found = {"value": float(row["delta"]), "low": float(row["low"]), "high": float(row["high"]), "n": int(row["n"])}
+    estimate = {"value": float(row["delta"]), "low": float(row["low"]), "high": float(row["high"]), "n": int(row["n"])}
     tost = f"two one-sided tests: {row['tost_low']:+.4f} to {row['tost_high']:+.4f}".replace("-", "−")
-    return Claim(**base, **found, detail=tost.replace("one−sided", "one-sided"), verdict=row["verdict"])
+    return Claim(**base, **estimate, detail=tost.replace("one−sided", "one-sided"), verdict=row["verdict"])
 
 
 def icl_claims(rows: pd.DataFrame, rates: dict[str, Rates]) -> list[Claim]:
@@ -184,8 +186,8 @@ def icl_claims(rows: pd.DataFrame, rates: dict[str, Rates]) -> list[Claim]:
             continue
         low, high = (None if pd.isna(row[name]) else float(row[name]) for name in ("low", "high"))
         detail = "expected, since both grow with compute" if row["shared_growth"] else ""
-        found = {"value": float(row["value"]), "low": low, "high": high, "n": int(row["n"])}
-        table.append(Claim(**base, **found, detail=detail, verdict=judge(low, high), reason=row["reason"]))
+        estimate = {"value": float(row["value"]), "low": low, "high": high, "n": int(row["n"])}
+        table.append(Claim(**base, **estimate, detail=detail, verdict=judge(low, high), reason=row["reason"]))
     return table
 
 

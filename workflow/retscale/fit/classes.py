@@ -102,19 +102,19 @@ def tasks(analyses: list[Analysis], draws: pd.DataFrame, headline: list[str], al
     Holm's p is over the tasks of the headline; every other row keeps its own p.
     """
     rows, growths = [], []
-    for each in analyses:
-        if each.key["schedule"] == "finished":
-            recipe, task = each.key["recipe"], each.key["task"]
-            keys = [(checkpoint, recipe, task) for checkpoint in each.checkpoints]
-            found = growth(each.fit_of("log-linear"), each.fit_of("quadratic"), drawn_scores(draws, keys), alpha)
-            growths.append(found)
-            about = {"recipe": recipe, "task": task, "headline": task == MEAN, "in_domain": each.in_domain}
-            rows.append(about | asdict(found))
+    for analysis in analyses:
+        if analysis.key["schedule"] == "finished":
+            recipe, task = analysis.key["recipe"], analysis.key["task"]
+            keys = [(checkpoint, recipe, task) for checkpoint in analysis.checkpoints]
+            row = growth(analysis.fit_of("log-linear"), analysis.fit_of("quadratic"), drawn_scores(draws, keys), alpha)
+            growths.append(row)
+            about = {"recipe": recipe, "task": task, "headline": task == MEAN, "in_domain": analysis.in_domain}
+            rows.append(about | asdict(row))
     table = pd.DataFrame(rows, columns=COLUMNS)
     table["p_holm"] = table["p"].astype(float)
     for _, group in table[table["task"].isin(headline)].groupby("recipe"):
         table.loc[group.index, "p_holm"] = holm(group["p"].to_numpy(float))
-    table["class"] = [class_of(found, p, alpha) for found, p in zip(growths, table["p_holm"], strict=True)]
+    table["class"] = [class_of(row, p, alpha) for row, p in zip(growths, table["p_holm"], strict=True)]
     return table
 
 

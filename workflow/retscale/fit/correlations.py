@@ -58,8 +58,8 @@ def _raw(key: dict, x: np.ndarray, group: pd.DataFrame, spec: Spec) -> list[dict
     rows = []
     for method in METHODS:
         rng = stream(spec.seed, method, *key.values())
-        found = correlate(x, ladder.y, ladder.groups, method, spec.alpha, spec.bootstrap, rng)
-        rows.append(key | {"method": method} | asdict(found))
+        correlation = correlate(x, ladder.y, ladder.groups, method, spec.alpha, spec.bootstrap, rng)
+        rows.append(key | {"method": method} | asdict(correlation))
     return rows
 
 

@@ -107,13 +107,13 @@ def growth_rates(
     return table
 
 
-def most_rates(one: Rates, tasks: int) -> Rates:
+def most_rates(single: Rates, tasks: int) -> Rates:
     """Of growth on more than half of independent tasks, from the rates of one."""
     from scipy.stats import binom
 
-    shares = (one.supported_if_true, one.supported_if_false, one.refuted_if_true, one.refuted_if_false)
+    shares = (single.supported_if_true, single.supported_if_false, single.refuted_if_true, single.refuted_if_false)
     more = (float(binom.sf(tasks // 2, tasks, share)) for share in shares)
-    return Rates(*more, f"{one.worlds}; {tasks} independent tasks")
+    return Rates(*more, f"{single.worlds}; {tasks} independent tasks")
 
 
 def equal_rates(ladder: Ladder, noise: Noise, alpha: float, rng: np.random.Generator) -> Rates:
@@ -151,8 +151,8 @@ def icl_rates(ladder: Ladder, noise: Noise, alpha: float, rng: np.random.Generat
         beyond[r] = [rules.OPEN]
         if given.df < FEWEST_DF:
             continue
-        found = [beyond_compute(u, v, given, groups, alpha, 1, rng) for u, v in zip(x, y, strict=True)]
-        beyond[r] = [rules.partial(row.low, row.high) for row in found]
+        correlations = [beyond_compute(u, v, given, groups, alpha, 1, rng) for u, v in zip(x, y, strict=True)]
+        beyond[r] = [rules.partial(row.low, row.high) for row in correlations]
     words = f"true: a correlation of {CORRELATED:g}; false: of {rules.STRONG:g}; {noise.words()}"
     more = f"both sides grow with FLOPs; beyond that true: a correlation of {PARTIAL:g}; false: none"
     return {

@@ -28,18 +28,18 @@ def decades_beyond(ladder: Ladder, at: Compute) -> np.ndarray:
 
 
 def forecast(
-    found: Fit, at: Compute, alpha: float, within: tuple[float, float], families: np.ndarray | None = None
+    fit: Fit, at: Compute, alpha: float, within: tuple[float, float], families: np.ndarray | None = None
 ) -> Forecast:
     """By one form; of the mean family or of the ladder's `families` (m,)."""
-    y, weights = found.curve(at, families)
-    half = half_width(found.draws, weights, alpha, new=True)
-    return Forecast(found.form.name, *(np.clip(values, *within) for values in (y, y - half, y + half)))
+    y, weights = fit.curve(at, families)
+    half = half_width(fit.draws, weights, alpha, new=True)
+    return Forecast(fit.form.name, *(np.clip(values, *within) for values in (y, y - half, y + half)))
 
 
 def union(forecasts: list[Forecast], weights: dict[str, float]) -> Forecast:
     """Of the forms in `weights`: the weighted mean, and the interval from the lowest end to the highest."""
-    inside = [each for each in forecasts if each.form in weights]
-    y = np.sum([weights[each.form] * each.y for each in inside], axis=0)
+    inside = [part for part in forecasts if part.form in weights]
+    y = np.sum([weights[part.form] * part.y for part in inside], axis=0)
     return Forecast(
-        SET, y, np.min([each.low for each in inside], axis=0), np.max([each.high for each in inside], axis=0)
+        SET, y, np.min([part.low for part in inside], axis=0), np.max([part.high for part in inside], axis=0)
     )

@@ -29,12 +29,12 @@ def noise(analyses: list[Analysis], draws: pd.DataFrame) -> pd.DataFrame:
     of the training) and `size`: around the log-linear trend. `seed`: a study trains each checkpoint once.
     """
     rows = []
-    for each in analyses:
-        if each.key["schedule"] != "finished":
+    for analysis in analyses:
+        if analysis.key["schedule"] != "finished":
             continue
-        recipe, task = each.key["recipe"], each.key["task"]
-        drawn = drawn_scores(draws, [(checkpoint, recipe, task) for checkpoint in each.checkpoints])
-        trend = each.fit_of("log-linear").trend
+        recipe, task = analysis.key["recipe"], analysis.key["task"]
+        drawn = drawn_scores(draws, [(checkpoint, recipe, task) for checkpoint in analysis.checkpoints])
+        trend = analysis.fit_of("log-linear").trend
         few = "too few sizes, or checkpoints of a size, to tell the two apart" if trend.status == "ok" else trend.reason
         values = {
             "query": (None if drawn is None else float(drawn.std(0).mean()), "queries are unknown"),

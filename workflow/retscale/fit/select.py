@@ -42,13 +42,18 @@ def aicc(n: int, k: int, rmse: float) -> float | None:
     return 2 * n * float(np.log(max(rmse, ROUNDING))) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
+def aicc_of(fit: Fit) -> float | None:
+    """AICc of a fit that is FITTED; its k parameters and the variance count."""
+    return aicc(fit.trend.n, fit.trend.k + 1, fit.trend.rmse)
+
+
 def chosen(fits: list[Fit]) -> dict[str, float]:
     """The set by name, with weights that add up to 1: forms within 4 of the least AICc, diagnostics apart.
 
     Of fits without any AICc, for there are too few checkpoints, the set is the first that is fitted.
     """
-    fitted = [found for found in fits if found.fitted and not found.form.diagnostic]
-    values = {found.form.name: score for found in fitted if (score := _score(found)) is not None}
+    fitted = [fit for fit in fits if fit.fitted and not fit.form.diagnostic]
+    values = {fit.form.name: score for fit in fitted if (score := aicc_of(fit)) is not None}
     if not values:
         return {fitted[0].form.name: 1.0} if fitted else {}
     least = min(values.values())
@@ -59,17 +64,17 @@ def chosen(fits: list[Fit]) -> dict[str, float]:
 def select(fits: list[Fit], holdout: dict[str, float]) -> list[Selection]:
     """One row for each fit, in order. `holdout`: the RMSE of the held-out size for the forms that predicted it."""
     weights = chosen(fits)
-    scores = {found.form.name: _score(found) if found.fitted else None for found in fits}
+    scores = {fit.form.name: aicc_of(fit) if fit.fitted else None for fit in fits}
     least = min((score for name, score in scores.items() if name in weights and score is not None), default=None)
     compared = {name: holdout[name] for name in weights if name in holdout}
     winner = min(compared, key=lambda name: compared[name]) if compared else None
     rows = []
-    for found in fits:
-        name, trend, score = found.form.name, found.trend, scores[found.form.name]
+    for fit in fits:
+        name, trend, score = fit.form.name, fit.trend, scores[fit.form.name]
         reason = trend.reason
-        if found.fitted and found.form.diagnostic:
+        if fit.fitted and fit.form.diagnostic:
             reason = "a diagnostic, in no set of forms"
-        elif found.fitted and score is None:
+        elif fit.fitted and score is None:
             reason = f"too few checkpoints ({trend.n}) for AICc with {trend.k + 1} parameters"
         rows.append(
             Selection(
@@ -87,7 +92,3 @@ def select(fits: list[Fit], holdout: dict[str, float]) -> list[Selection]:
             )
         )
     return rows
-
-
-def _score(found: Fit) -> float | None:
-    return aicc(found.trend.n, found.trend.k + 1, found.trend.rmse)

@@ -31,7 +31,7 @@ def slopes(fits: list[Fit], alpha: float) -> list[Slope]:
 
     With y = b0 + b1 log10 C + delta log10(D / N), at fixed tokens per parameter: b1; at a fixed size: b1 + delta.
     """
-    of = {found.form.name: found for found in fits}
+    of = {fit.form.name: fit for fit in fits}
     plain, both = of["log-linear"], of["log-linear-ratio"]
     return [
         _slope(SAMPLED, plain, {"slope": 1}, alpha),
@@ -40,12 +40,12 @@ def slopes(fits: list[Fit], alpha: float) -> list[Slope]:
     ]
 
 
-def _slope(path: str, found: Fit, combination: dict[str, float], alpha: float) -> Slope:
-    trend = found.trend
-    base = {"path": path, "form": found.form.name, "n": trend.n, "sizes": trend.sizes, "decades": trend.decades}
+def _slope(path: str, fit: Fit, combination: dict[str, float], alpha: float) -> Slope:
+    trend = fit.trend
+    base = {"path": path, "form": fit.form.name, "n": trend.n, "sizes": trend.sizes, "decades": trend.decades}
     if trend.status != "ok":
         return Slope(**base, status=trend.status, reason=trend.reason)
-    factors = np.array([combination.get(name, 0) for name in found.form.parameters], float)
-    value = float(found.parameters @ factors)
-    low, high = found.interval(value, factors @ found.inverse[: len(factors)], alpha)
+    factors = np.array([combination.get(name, 0) for name in fit.form.parameters], float)
+    value = float(fit.parameters @ factors)
+    low, high = fit.interval(value, factors @ fit.inverse[: len(factors)], alpha)
     return Slope(**base, slope=value, low=low, high=high, method=trend.method, status="ok", reason=trend.reason)

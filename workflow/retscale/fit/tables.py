@@ -33,104 +33,108 @@ def ladder_tables(analyses: list[Analysis], spec: Spec) -> dict[str, pd.DataFram
     """By name; columns are the same whatever there is."""
     return {
         "fits": _table(TRENDS, chain.from_iterable(map(fit_rows, analyses))),
-        "parameters": _table(PARAMETERS, (row for each in analyses for row in parameter_rows(each, spec.alpha))),
-        "slopes": _rows(Slope, ((each, slopes(each.fits, spec.alpha)) for each in analyses)),
-        "selection": _rows(Selection, ((each, select(each.fits, holdout(each))) for each in analyses)),
-        "predictions": _concat(PREDICTIONS, (part for each in analyses for part in curves(each, spec))),
-        "targets": _table(TARGETS, (row for each in analyses for row in target_rows(each, spec))),
-        "backtest": _rows(Backtest, ((each, each.backtest) for each in analyses)),
-        "held_out": _concat(HELD_OUT, (part for each in analyses for part in held_out(each))),
-        "ceilings": _rows(Ceiling, ((each, ceilings(each.fits, spec.alpha, each.within)) for each in analyses)),
+        "parameters": _table(
+            PARAMETERS, (row for analysis in analyses for row in parameter_rows(analysis, spec.alpha))
+        ),
+        "slopes": _rows(Slope, ((analysis, slopes(analysis.fits, spec.alpha)) for analysis in analyses)),
+        "selection": _rows(Selection, ((analysis, select(analysis.fits, holdout(analysis))) for analysis in analyses)),
+        "predictions": _concat(PREDICTIONS, (part for analysis in analyses for part in curves(analysis, spec))),
+        "targets": _table(TARGETS, (row for analysis in analyses for row in target_rows(analysis, spec))),
+        "backtest": _rows(Backtest, ((analysis, analysis.backtest) for analysis in analyses)),
+        "held_out": _concat(HELD_OUT, (part for analysis in analyses for part in held_out(analysis))),
+        "ceilings": _rows(
+            Ceiling, ((analysis, ceilings(analysis.fits, spec.alpha, analysis.within)) for analysis in analyses)
+        ),
     }
 
 
-def fit_rows(each: Analysis) -> list[dict]:
+def fit_rows(analysis: Analysis) -> list[dict]:
     """One for each form."""
     return [
-        each.key | {"form": found.form.name} | asdict(found.trend) | {"in_domain": each.in_domain}
-        for found in each.fits
+        analysis.key | {"form": fit.form.name} | asdict(fit.trend) | {"in_domain": analysis.in_domain}
+        for fit in analysis.fits
     ]
 
 
-def parameter_rows(each: Analysis, alpha: float) -> list[dict]:
+def parameter_rows(analysis: Analysis, alpha: float) -> list[dict]:
     """Of every form that is fitted; a parameter that a bound holds has no interval."""
     rows = []
-    for found in each.fits:
-        for index, (name, unit) in enumerate(found.form.parameters.items() if found.fitted else ()):
-            value = float(found.parameters[index])
-            free = found.solution.free[index]
-            low, high = found.interval(value, found.inverse[index], alpha) if free else (None, None)
+    for fit in analysis.fits:
+        for index, (name, unit) in enumerate(fit.form.parameters.items() if fit.fitted else ()):
+            value = float(fit.parameters[index])
+            free = fit.solution.free[index]
+            low, high = fit.interval(value, fit.inverse[index], alpha) if free else (None, None)
             row = {"parameter": name, "value": value, "low": low, "high": high, "unit": unit}
-            rows.append(each.key | {"form": found.form.name} | row)
+            rows.append(analysis.key | {"form": fit.form.name} | row)
     return rows
 
 
-def holdout(each: Analysis) -> dict[str, float]:
+def holdout(analysis: Analysis) -> dict[str, float]:
     """RMSE of the largest size by form."""
-    return {row.form: row.rmse for row in each.backtest if row.scheme == LARGEST and row.rmse is not None}
+    return {row.form: row.rmse for row in analysis.backtest if row.scheme == LARGEST and row.rmse is not None}
 
 
-def curves(each: Analysis, spec: Spec) -> list[pd.DataFrame]:
+def curves(analysis: Analysis, spec: Spec) -> list[pd.DataFrame]:
     """Each fitted form over a grid of FLOPs, and the set of forms."""
-    if not each.weights:
+    if not analysis.weights:
         return []
-    first, last = each.ladder.at.x.min(), each.ladder.at.x.max()
+    first, last = analysis.ladder.at.x.min(), analysis.ladder.at.x.max()
     beyond = np.linspace(last, last + spec.extend * LN10, BEYOND)[1:]
     grid = np.append(np.linspace(first, last, INSIDE), beyond)
-    at, parts = each.ladder.path(grid), {}
-    for found in each.fits:
-        if found.fitted:
-            parts[found.form.name] = bands(found, at, spec.alpha, each.within)
-    inside = [parts[name] for name in each.weights]
-    parts[SET] = {"y": sum(weight * parts[name]["y"] for name, weight in each.weights.items())}
+    at, parts = analysis.ladder.path(grid), {}
+    for fit in analysis.fits:
+        if fit.fitted:
+            parts[fit.form.name] = bands(fit, at, spec.alpha, analysis.within)
+    inside = [parts[name] for name in analysis.weights]
+    parts[SET] = {"y": sum(weight * parts[name]["y"] for name, weight in analysis.weights.items())}
     for name in BAND[1:]:
         ends = [band[name] for band in inside]
         parts[SET][name] = np.min(ends, axis=0) if name.endswith("low") else np.max(ends, axis=0)
     of_grid = {"flops": np.exp(grid), "extrapolated": grid > last}
-    return [pd.DataFrame(of_grid | band | each.key | {"form": name}) for name, band in parts.items()]
+    return [pd.DataFrame(of_grid | band | analysis.key | {"form": name}) for name, band in parts.items()]
 
 
-def target_rows(each: Analysis, spec: Spec) -> list[dict]:
+def target_rows(analysis: Analysis, spec: Spec) -> list[dict]:
     """Of each target by each form of the set and by the set; or why there is no forecast."""
     rows = []
-    past = next(row for row in each.backtest if row.scheme == ROLLING and row.form == SET)
+    past = next(row for row in analysis.backtest if row.scheme == ROLLING and row.form == SET)
     beside = {f"backtest_{name}": getattr(past, name) for name in ("hits", "n", "width", "rmse")}
     for name, target in spec.targets.items():
         amount = flops(target.n_params, target.n_tokens)
         at = compute([amount], [target.n_params], [target.n_tokens])
-        beyond = float(decades_beyond(each.ladder, at)[0])
-        row = each.key | {"target": name, **target.model_dump(), "flops": amount, "decades_beyond": beyond}
-        if reason := refusal(each, beyond):
+        beyond = float(decades_beyond(analysis.ladder, at)[0])
+        row = analysis.key | {"target": name, **target.model_dump(), "flops": amount, "decades_beyond": beyond}
+        if reason := refusal(analysis, beyond):
             rows.append(row | {"form": SET, "status": "insufficient", "reason": reason})
             continue
-        for made in forecasts(each, at, spec.alpha):
-            ends = {"y": float(made.y[0]), "low": float(made.low[0]), "high": float(made.high[0])}
-            rows.append(row | {"form": made.form, **ends, "status": "ok", "reason": ""} | beside)
+        for prediction in forecasts(analysis, at, spec.alpha):
+            ends = {"y": float(prediction.y[0]), "low": float(prediction.low[0]), "high": float(prediction.high[0])}
+            rows.append(row | {"form": prediction.form, **ends, "status": "ok", "reason": ""} | beside)
     return rows
 
 
-def refusal(each: Analysis, beyond: float) -> str:
+def refusal(analysis: Analysis, beyond: float) -> str:
     """Why a target is not forecast, or nothing."""
-    if not each.weights:
-        return each.fits[0].trend.reason
+    if not analysis.weights:
+        return analysis.fits[0].trend.reason
     if beyond > FARTHEST:
         return f"{beyond:.1f} decades beyond the data; forecasts end at {FARTHEST:g}"
     return ""
 
 
-def forecasts(each: Analysis, at: Compute, alpha: float) -> list[Forecast]:
+def forecasts(analysis: Analysis, at: Compute, alpha: float) -> list[Forecast]:
     """Of the mean family, by each form of the set and then by the set."""
-    made = [forecast(each.fit_of(name), at, alpha, each.within) for name in each.weights]
-    return [*made, union(made, each.weights)]
+    parts = [forecast(analysis.fit_of(name), at, alpha, analysis.within) for name in analysis.weights]
+    return [*parts, union(parts, analysis.weights)]
 
 
-def held_out(each: Analysis) -> list[pd.DataFrame]:
+def held_out(analysis: Analysis) -> list[pd.DataFrame]:
     """The predictions of the backtest."""
     parts = []
-    for part in each.held_out:
-        of_rows = {"checkpoint": each.checkpoints[part.rows], "flops": np.exp(each.ladder.at.x[part.rows])}
+    for part in analysis.held_out:
+        of_rows = {"checkpoint": analysis.checkpoints[part.rows], "flops": np.exp(analysis.ladder.at.x[part.rows])}
         numbers = {name: getattr(part, name) for name in ("y", "predicted", "low", "high")}
-        labels = each.key | {"origin": part.origin, "form": part.form}
+        labels = analysis.key | {"origin": part.origin, "form": part.form}
         parts.append(pd.DataFrame(of_rows | numbers | labels))
     return parts
 
@@ -142,7 +146,7 @@ def _table(columns: list[str], rows: Iterable) -> pd.DataFrame:
 def _rows(model: type, parts: Iterable) -> pd.DataFrame:
     """A table of dataclasses: one row for each of (analysis, its rows)."""
     names = [field.name for field in fields(model)]
-    return _table([*KEY, *names], (each.key | asdict(row) for each, rows in parts for row in rows))
+    return _table([*KEY, *names], (analysis.key | asdict(row) for analysis, rows in parts for row in rows))
 
 
 def _concat(columns: list[str], parts: Iterable) -> pd.DataFrame:

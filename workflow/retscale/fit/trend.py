@@ -126,8 +126,8 @@ def fit(form: Form, ladder: Ladder, alpha: float, prior: Prior, decades: float =
         method=PRIOR if needs_prior(variance) else MIXED,
         reason=solution.reason,
     )
-    found = Fit(form, ladder, base, solution, inverse, distribution(variance, prior, ladder.groups))
-    return found if form.name == "constant" else replace(found, trend=_growth(found, alpha))
+    result = Fit(form, ladder, base, solution, inverse, distribution(variance, prior, ladder.groups))
+    return result if form.name == "constant" else replace(result, trend=_growth(result, alpha))
 
 
 def missing(form: Form, ladder: Ladder, decades: float) -> str:
@@ -145,14 +145,14 @@ def missing(form: Form, ladder: Ladder, decades: float) -> str:
     return ""
 
 
-def _growth(found: Fit, alpha: float) -> Trend:
+def _growth(result: Fit, alpha: float) -> Trend:
     """With the slope and its intervals."""
     from scipy.stats import t
 
-    ladder, trend = found.ladder, found.trend
-    ends, weights = found.curve(ladder.path(np.array([ladder.at.x.min(), ladder.at.x.max()])))
+    ladder, trend = result.ladder, result.trend
+    ends, weights = result.curve(ladder.path(np.array([ladder.at.x.min(), ladder.at.x.max()])))
     slope, weights = (ends[1] - ends[0]) / trend.decades, (weights[1] - weights[0]) / trend.decades
-    low, high = found.interval(slope, weights, alpha)
+    low, high = result.interval(slope, weights, alpha)
     df = trend.n - trend.k
     sigma = float(np.sqrt(trend.rmse**2 * trend.n / df))
     half = float(t.ppf(1 - alpha / 2, df)) * sigma * float(np.sqrt(weights @ weights))
@@ -166,14 +166,14 @@ def _growth(found: Fit, alpha: float) -> Trend:
     )
 
 
-def bands(found: Fit, at: Compute, alpha: float, within: tuple[float, float]) -> dict[str, np.ndarray]:
+def bands(result: Fit, at: Compute, alpha: float, within: tuple[float, float]) -> dict[str, np.ndarray]:
     """The curve at `at` (m,), its confidence band and the prediction band of a new checkpoint of a new size.
 
     All lie `within` the range of the metric. The trend must be FITTED.
     """
-    y, weights = found.curve(at)
-    confidence = half_width(found.draws, weights, alpha)
-    prediction = half_width(found.draws, weights, alpha, new=True)
+    y, weights = result.curve(at)
+    confidence = half_width(result.draws, weights, alpha)
+    prediction = half_width(result.draws, weights, alpha, new=True)
     ends = [y, y - confidence, y + confidence, y - prediction, y + prediction]
     names = ("y", "confidence_low", "confidence_high", "prediction_low", "prediction_high")
     return {name: np.clip(values, *within) for name, values in zip(names, ends, strict=True)}

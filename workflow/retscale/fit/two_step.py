@@ -45,5 +45,5 @@ def line(x: np.ndarray, y: np.ndarray) -> dict:
     slope, intercept = np.polyfit(x, y, 1)
     left = y - slope * x - intercept
     r2 = 1 - float(left @ left) / float(((y - y.mean()) ** 2).sum())
-    found = {"n": len(x), "slope": float(slope), "r2": r2, "rmse": float(np.sqrt((left**2).mean()))}
-    return found | {"spearman": float(spearman(x, y)), "status": "ok", "reason": ""}
+    estimates = {"n": len(x), "slope": float(slope), "r2": r2, "rmse": float(np.sqrt((left**2).mean()))}
+    return estimates | {"spearman": float(spearman(x, y)), "status": "ok", "reason": ""}

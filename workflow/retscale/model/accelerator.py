@@ -73,7 +73,7 @@ def driver(proc: Path = Path("/proc/driver/nvidia/version")) -> str:
 
 def _seen() -> tuple[bool, str]:
     """Whether torch sees a GPU, and if not, why by its own words."""
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         seen = torch.cuda.is_available()
-    return seen, str(said[0].message).partition(". ")[0].splitlines()[0] if said else ""
+    return seen, str(caught[0].message).partition(". ")[0].splitlines()[0] if caught else ""

@@ -61,10 +61,10 @@ def _files(folder: Path, listed: dict[str, str], card: Path) -> dict[str, str]:
     """UserError for a file that is not the one that the card lists."""
     if not folder.is_dir():
         raise UserError(f"{folder}, which {card} names, is missing; restore it, or delete {card} and run again")
-    found = {path.name: sha256(path) for path in sorted(folder.iterdir()) if _FILES.fullmatch(path.name)}
-    for name, digest in found.items():
+    digests = {path.name: sha256(path) for path in sorted(folder.iterdir()) if _FILES.fullmatch(path.name)}
+    for name, digest in digests.items():
         if listed.get(name, digest) != digest:
             raise UserError(
                 f"{folder / name} is not the file that {card} lists; restore it, or delete {card} and run again"
             )
-    return found
+    return digests

@@ -53,15 +53,15 @@ class SaturatingPower(Form):
     checkpoints, sizes = 8, 4
 
     def starts(self, at: Compute, y: np.ndarray) -> np.ndarray:
-        found = []
+        starts = []
         for exponent in EXPONENTS:
             power = np.exp(-exponent * at.x)
             ceiling, gap = np.linalg.lstsq(np.column_stack([np.ones_like(power), -power]), y, rcond=None)[0]
             if not 0 <= ceiling <= 1:
                 ceiling = np.clip(ceiling, 0, 1)
                 gap = power @ (ceiling - y) / (power @ power)
-            found.append([ceiling, gap, exponent])
-        return np.array(found)
+            starts.append([ceiling, gap, exponent])
+        return np.array(starts)
 
     def predict(self, parameters: np.ndarray, at: Compute) -> np.ndarray:
         ceiling, gap, exponent = parameters

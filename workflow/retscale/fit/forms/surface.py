@@ -28,13 +28,13 @@ class Surface(Form):
     checkpoints, sizes, varied = 12, 4, 3
 
     def starts(self, at: Compute, y: np.ndarray) -> np.ndarray:
-        found = []
+        starts = []
         for alpha in EXPONENTS:
             for beta in EXPONENTS:
                 columns = np.column_stack([np.ones_like(y), -np.exp(-alpha * at.n), -np.exp(-beta * at.d)])
                 linear = np.linalg.lstsq(columns, y, rcond=None)[0]
-                found.append([*np.clip(linear, *(ends[:3] for ends in self.limits)), alpha, beta])
-        return np.array(found)
+                starts.append([*np.clip(linear, *(ends[:3] for ends in self.limits)), alpha, beta])
+        return np.array(starts)
 
     def predict(self, parameters: np.ndarray, at: Compute) -> np.ndarray:
         ceiling, a, b, alpha, beta = parameters
