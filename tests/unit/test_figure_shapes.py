@@ -15,7 +15,7 @@ from retscale.figure import figures, looks, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Tables
 from retscale.fit import run as fit
-from retscale.study import load, specs
+from retscale.study import load, source_files, specs
 
 NAMES = tuple(name for name in figures.FIGURES if name != "ablation")
 CONFIG = FigureConfig()
@@ -27,7 +27,7 @@ def tables(request, tmp_path_factory):
     out = tmp_path_factory.mktemp(request.param)
     if request.param == "published":
         study = load.study(CONFIG_FOLDER / "published.yaml")
-        models, scores = (CONFIG_FOLDER.parent / path for path in study.published_paths)
+        models, scores = (CONFIG_FOLDER.parent / path for path in source_files.published(study))
         collected.run(specs.collect(study), {"models": models, "published": [scores]}, out)
         collect = out / "collect.json"
     else:

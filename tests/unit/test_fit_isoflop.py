@@ -9,7 +9,7 @@ from scipy import optimize, stats
 from retscale.collect.means import MEAN
 from retscale.fit import isoflop
 from retscale.fit.compare import PAIR_COLUMNS, isoflop_pairs
-from retscale.fit.ladder import Ladder
+from retscale.fit.ladder import Ladder, ladder_of
 from retscale.fit.multiple import benjamini_hochberg, holm
 from retscale.fit.reml import deviance, reml
 
@@ -186,7 +186,7 @@ def test_pairs_are_adjusted_and_tested_within_the_ratio():
         and pairs["flops_ratio"].between(0.1, 10).all()
         and (pairs["size_small"] != pairs["size_large"]).all()
     )
-    model = isoflop.equal_compute(isoflop.ladder_of(table), 0.05)
+    model = isoflop.equal_compute(ladder_of(table), 0.05)
     row = near.iloc[0]
     adjusted = row["y_large"] - row["y_small"] - model.growth * np.log10(row["flops_ratio"])
     query = (draws[row["checkpoint_large"], "r", MEAN] - draws[row["checkpoint_small"], "r", MEAN]).var(ddof=0)

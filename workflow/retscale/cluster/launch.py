@@ -1,9 +1,7 @@
 """How a training is started."""
 
-# Read by finetune/sharding.py: weights, gradients and optimizer spread over all processes.
-SHARDED = {"RETSCALE_SHARDED": "true"}
-# Texts of all lengths would leave holes in a GPU's memory that no later text fits.
-GPU = {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
+from retscale.common.environment import ALLOCATOR, PROCESSES, SHARDED
+
 # Below the ports that systems give to any program, and another for jobs that share a node.
 PORT = "$((20000 + SLURM_JOB_ID % 12000))"
 
@@ -14,13 +12,13 @@ def command(nodes: int, processes: int, sharded: bool, gpu: bool) -> str:
     On several nodes it stands in the batch script of a Slurm job, which runs on the first of them.
     """
     # The training compares how many it is with this, before it writes anything.
-    environment = {"RETSCALE_PROCESSES": str(nodes * processes), **(GPU if gpu else {})}
+    environment = {PROCESSES: str(nodes * processes), **(ALLOCATOR if gpu else {})}
     if nodes * processes == 1:  # a launcher would only import torch once more
         return " ".join([*_assign(environment), "python"])
     if not gpu:
         environment["ACCELERATE_USE_CPU"] = "true"
     elif sharded:
-        environment |= SHARDED
+        environment[SHARDED] = "true"
     launch = f"python -m retscale.finetune.launch --processes {processes}"
     if nodes == 1:
         return " ".join([*_assign(environment), launch])

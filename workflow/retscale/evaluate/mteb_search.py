@@ -22,9 +22,7 @@ from retscale.evaluate.documents import Documents
 from retscale.evaluate.vectors import shards, shards_ahead
 from retscale.model.device import device
 from retscale.model.encoder import Encoder
-from retscale.tokens.file import write
-
-TEXTS_AT_A_TIME = 2**16
+from retscale.tokens.file import TEXTS_AT_A_TIME, write
 
 
 class MtebSearch:

@@ -10,12 +10,13 @@ import torch.distributed as dist
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
+from retscale.common.environment import PROCESSES
 from retscale.errors import UserError
 from retscale.finetune.launch import LOST_ANOTHER
 from retscale.model import accelerator
 
 # What the launch promises: ours (cluster/launch.py), and that of torch's launchers.
-PROMISES = ("RETSCALE_PROCESSES", "WORLD_SIZE")
+PROMISES = (PROCESSES, "WORLD_SIZE")
 # The others wait so long for the first, which writes a large model meanwhile.
 PATIENCE = timedelta(hours=2)
 
@@ -53,6 +54,6 @@ def together(processes: int) -> Iterator[None]:
     except RuntimeError as error:
         if processes == 1 or not (isinstance(error, dist.DistError) or "gloo" in str(error)):
             raise
-        if PROMISES[0] in os.environ:
+        if PROCESSES in os.environ:
             sys.exit(LOST_ANOTHER)
         raise UserError("another process of this training has ended; its last line says why") from None

@@ -11,6 +11,7 @@ from accelerate.utils import DistributedType
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.checkpoint.card import Card
+from retscale.common.environment import SHARDED
 from retscale.common.files import link, sha256
 from retscale.common.terminal import say
 from retscale.encoder.card import Trained
@@ -21,7 +22,7 @@ from retscale.finetune.config import Recipe, Spec
 from retscale.finetune.data import DataSet, Order, examples
 from retscale.finetune.embed import Embedder
 from retscale.finetune.processes import together
-from retscale.finetune.sharding import SHARDED, is_sharded, whole_weights
+from retscale.finetune.sharding import is_sharded, whole_weights
 from retscale.finetune.train import train
 from retscale.model.device import dtype
 from retscale.model.load import deterministic, empty_backbone, is_causal, load_backbone, load_tokenizer, max_length

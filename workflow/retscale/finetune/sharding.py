@@ -14,8 +14,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-# cluster/launch.py sets it for a model that does not fit one GPU.
-SHARDED = "RETSCALE_SHARDED"
+from retscale.common.environment import SHARDED
 
 
 def is_sharded(processes: int) -> bool:

@@ -10,7 +10,7 @@ from retscale.evaluate.metrics import metric
 from retscale.fit import backtest, select
 from retscale.fit.config import Spec
 from retscale.fit.forms import FORMS
-from retscale.fit.ladder import Ladder, compute
+from retscale.fit.ladder import Ladder, ladder_of
 from retscale.fit.trend import Fit, fit
 from retscale.fit.variance import Prior
 
@@ -51,12 +51,7 @@ def analyse(marks: pd.DataFrame, means: set[str], spec: Spec) -> list[Analysis]:
     for key, rows in progress(groups, "trends", unit="trends"):
         rows = rows.sort_values("checkpoint")
         prior = Prior(spec.size_sd_mean if key[-1] in means else spec.size_sd_task, spec.size_df)
-        ladder = Ladder(
-            compute(rows["flops"], rows["n_params"], rows["n_tokens"]),
-            rows["y"].to_numpy(float),
-            rows["size"].to_numpy(str),
-            rows["family"].to_numpy(str),
-        )
+        ladder = ladder_of(rows)
         fits = [fit(form, ladder, spec.alpha, prior) for form in FORMS.values()]
         held_out = backtest.hold_out(ladder, spec.alpha, prior, within)
         table.append(

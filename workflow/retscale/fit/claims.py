@@ -11,9 +11,10 @@ from retscale.common.seeds import stream
 from retscale.fit import error_rates, rules
 from retscale.fit.analysis import Analysis
 from retscale.fit.config import Spec
+from retscale.fit.constant import ROUNDING, constant
 from retscale.fit.error_rates import Noise, Rates
-from retscale.fit.isoflop import interval, ladder_of
-from retscale.fit.ladder import LN10
+from retscale.fit.isoflop import interval
+from retscale.fit.ladder import LN10, ladder_of
 from retscale.fit.reml import reml
 from retscale.fit.slopes import RATIO, SAMPLED, SIZE
 from retscale.fit.variance import Prior
@@ -148,8 +149,8 @@ def equal_claim(rows: pd.DataFrame, rates: dict[str, Rates]) -> Claim:
     if row is None or row["status"] != "ok":
         return Claim(**base, reason="no checkpoint has a mean" if row is None else row["reason"])
     estimate = {"value": float(row["delta"]), "low": float(row["low"]), "high": float(row["high"]), "n": int(row["n"])}
-    tost = f"two one-sided tests: {row['tost_low']:+.4f} to {row['tost_high']:+.4f}".replace("-", "−")
-    return Claim(**base, **estimate, detail=tost.replace("one−sided", "one-sided"), verdict=row["verdict"])
+    ends = (f"{row[name]:+.4f}".replace("-", "−") for name in ("tost_low", "tost_high"))
+    return Claim(**base, **estimate, detail=f"two one-sided tests: {' to '.join(ends)}", verdict=row["verdict"])
 
 
 def icl_claims(rows: pd.DataFrame, rates: dict[str, Rates]) -> list[Claim]:
@@ -225,12 +226,12 @@ def size_growth(rows: pd.DataFrame, absent: str, rng: np.random.Generator, alpha
     def slope(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return interval(reml(columns, y, ladder.groups), np.eye(columns.shape[1])[-1], df, alpha)
 
-    if np.ptp(ladder.y) <= 1e-9:
+    if constant(ladder.y):
         return {"reason": "all values are equal"}
     own = reml(columns, ladder.y[None], ladder.groups)
     noise = Noise(float(own.sigma[0]), float(own.tau[0]))
     value, low, high = (float(end[0]) for end in slope(ladder.y[None]))
-    if noise.sigma <= 1e-9:
+    if noise.sigma <= ROUNDING:
         return {"reason": "the line passes through every point"}
 
     def verdicts(y: np.ndarray) -> list[str]:

@@ -11,7 +11,8 @@ from retscale.common.phrase import counted
 from retscale.common.seeds import stream
 from retscale.fit.config import Spec
 from retscale.fit.constant import ROUNDING
-from retscale.fit.isoflop import EqualCompute, equal_compute, ladder_of
+from retscale.fit.isoflop import EqualCompute, equal_compute
+from retscale.fit.ladder import ladder_of
 from retscale.fit.multiple import holm
 from retscale.fit.paired import bootstrap_p, paired_p
 from retscale.fit.points import QueryScores

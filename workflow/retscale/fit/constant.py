@@ -2,7 +2,7 @@
 
 import numpy as np
 
-ROUNDING = 1e-9  # relative; scores that differ by less differ by the order of a sum
+ROUNDING = 1e-9  # scores and coefficients that differ by less differ by the order of a sum
 
 
 def constant(values: np.ndarray) -> bool:

@@ -7,11 +7,10 @@ from math import factorial, prod
 
 import numpy as np
 
-from retscale.fit.constant import constant
+from retscale.fit.constant import ROUNDING, constant
 
 FEWEST = 3
 INTERVAL_SIZES = 6  # resamples of fewer sizes repeat each other, and intervals from them cover far too little
-ROUNDING = 1e-9  # a permuted statistic this near to the observed one is as extreme
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from retscale.collect.means import MEAN
 from retscale.common.seeds import stream
 from retscale.fit.config import Spec
 from retscale.fit.correlate import METHODS, Correlation, correlate
-from retscale.fit.isoflop import ladder_of
+from retscale.fit.ladder import ladder_of
 from retscale.fit.multiple import benjamini_hochberg
 from retscale.fit.partial import beyond_compute, control
 

@@ -8,7 +8,7 @@ import pandas as pd
 from retscale.collect.means import MEAN
 from retscale.common.phrase import counted
 from retscale.fit.constant import ROUNDING, constant
-from retscale.fit.ladder import LN10, Ladder, compute
+from retscale.fit.ladder import LN10, Ladder, ladder_of
 from retscale.fit.reml import Reml, reml
 from retscale.fit.rules import MARGIN, OPEN, REFUTED, SUPPORTED
 
@@ -136,14 +136,6 @@ def judge(low: np.ndarray, high: np.ndarray, tost_low: np.ndarray, tost_high: np
     """
     inside, outside = (-MARGIN < tost_low) & (tost_high < MARGIN), (low > MARGIN) | (high < -MARGIN)
     return np.where(inside, SUPPORTED, np.where(outside, REFUTED, OPEN))
-
-
-def ladder_of(points: pd.DataFrame) -> Ladder:
-    """The rows of one recipe and task."""
-    family = points["family"].astype(str).to_numpy()
-    names = np.array([f"{family} {size}" for family, size in zip(family, points["size"], strict=True)], str)
-    at = compute(points["flops"], points["n_params"], points["n_tokens"])
-    return Ladder(at, points["y"].to_numpy(float), names, family)
 
 
 GLOBAL_COLUMNS = ["recipe", "task", "headline", *(field.name for field in fields(EqualCompute))]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 LN10 = float(np.log(10))
 
@@ -92,3 +93,9 @@ class Ladder:
         shares = [(self.families == name).mean() for name in names]
         columns = [(of == name) - share for name, share in zip(names, shares, strict=True)]
         return np.stack(columns, 1).astype(float) if columns else np.zeros((len(of), 0))
+
+
+def ladder_of(points: pd.DataFrame) -> Ladder:
+    """The rows of one recipe and task of the table `points`, in which a size belongs to one family."""
+    at = compute(points["flops"], points["n_params"], points["n_tokens"])
+    return Ladder(at, points["y"].to_numpy(float), points["size"].to_numpy(str), points["family"].to_numpy(str))

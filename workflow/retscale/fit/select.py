@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retscale.fit.constant import ROUNDING
 from retscale.fit.trend import Fit
-from retscale.fit.variance import ROUNDING
 
 WITHIN = 4.0  # of AICc: forms nearer to the best than this are the set
 

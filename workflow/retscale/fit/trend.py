@@ -6,10 +6,11 @@ import numpy as np
 
 from retscale.common.phrase import counted
 from retscale.fit.bands import half_width
+from retscale.fit.constant import constant
 from retscale.fit.forms import Form
 from retscale.fit.ladder import LN10, Compute, Ladder
 from retscale.fit.solve import Solution, solve
-from retscale.fit.variance import ROUNDING, Draws, Prior, components, distribution, needs_prior
+from retscale.fit.variance import Draws, Prior, components, distribution, needs_prior
 
 DECADES = 1.0  # over less compute than this the growth is not identified in practice
 MIXED, PRIOR = "mixed bootstrap", "mixed bootstrap with prior"
@@ -103,7 +104,7 @@ def fit(form: Form, ladder: Ladder, alpha: float, prior: Prior, decades: float =
     )
     if lack := missing(form, ladder, decades):
         return Fit(form, ladder, replace(base, reason=lack))
-    if np.ptp(ladder.y) < ROUNDING:
+    if constant(ladder.y):
         return Fit(form, ladder, replace(base, status="unidentified", reason="all values are equal"))
     solution = solve(form, ladder)
     if solution.status not in FITTED:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from retscale.fit.constant import ROUNDING
 from retscale.fit.solve import rank
 
 ENOUGH = 2  # degrees of freedom between sizes
-ROUNDING = 1e-9  # scores that differ by less are equal
 QUANTILES = 20  # nodes of a variance that follows from a sum of squares: intervals are then right to a thousandth
 NODES = 40  # nodes of tau under the prior, in logarithmic steps
 NEGLIGIBLE = 1e-10  # a probability that changes no digit

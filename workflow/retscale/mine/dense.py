@@ -13,9 +13,7 @@ from retscale.evaluate.documents import Documents
 from retscale.evaluate.vectors import cut, shards, shards_ahead
 from retscale.model.device import device
 from retscale.model.encoder import Encoder
-from retscale.tokens.file import write
-
-TEXTS_AT_A_TIME = 2**16
+from retscale.tokens.file import TEXTS_AT_A_TIME, Tokens, write
 
 
 def nearest(
@@ -27,19 +25,19 @@ def nearest(
     top: int,
     folder: Path,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """By the search of the stage `evaluate`, on the device of the encoder: row numbers (queries, at most top) and cosines of the best passages, best first, ties by lower number; and the
+    """Row numbers (queries, at most top) and cosines of the best passages, best first, ties by lower number; and the
     lowest cosine of each query's positives.
 
-    Those in `excluded[query]` are left out; where there are too few passages rows are -1 and scores -inf. The tokens of
-    all passages are kept in `folder` meanwhile. Memory: a shard of vectors, and queries x top.
+    By the search of the stage `evaluate`, on the device of the encoder. Those in `excluded[query]` are left out; where
+    there are too few passages rows are -1 and scores -inf. The tokens of all passages are kept in `folder` meanwhile.
+    Memory: a shard of vectors, and queries x top.
     """
     query_vectors = encoder.embed(encoder.tokens(queries.tolist(), "query"), "mine: queries")
     search.check_finite(query_vectors, queries.index, "query")
     ids, texts = passages["passage_id"].to_numpy(object), passages["text"]
-    parts = (texts.iloc[i : i + TEXTS_AT_A_TIME].tolist() for i in range(0, len(texts), TEXTS_AT_A_TIME))
     lowest = np.full(len(queries), np.inf, np.float32)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        store = write(Path(scratch) / "ids", (encoder.tokens(batch, "passage") for batch in parts))
+        store = tokenized(encoder, texts, Path(scratch) / "ids")
         query, row = _pairs(positives)
         order = np.argsort(store.number[row], kind="stable")
         query, vector = query[order], store.number[row][order]
@@ -60,6 +58,12 @@ def nearest(
         with contextlib.closing(shards(len(store), embed, replicas, shards_ahead(where, replicas))) as held:
             best = search.top_k(query_vectors, seen(held), documents, top, exclude=_pairs(excluded), device=where)
     return *best, lowest
+
+
+def tokenized(encoder: Encoder, texts: pd.Series, path: Path) -> Tokens:
+    """The tokens of passages, kept in the file `path`."""
+    batches = (texts.iloc[i : i + TEXTS_AT_A_TIME].tolist() for i in range(0, len(texts), TEXTS_AT_A_TIME))
+    return write(path, (encoder.tokens(batch, "passage") for batch in batches))
 
 
 def _pairs(rows: list[np.ndarray]) -> search.Pairs:

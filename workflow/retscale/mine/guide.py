@@ -9,10 +9,9 @@ import pandas as pd
 
 from retscale.evaluate import search
 from retscale.evaluate.vectors import cut
-from retscale.mine.dense import TEXTS_AT_A_TIME
+from retscale.mine.dense import tokenized
 from retscale.mine.rank import Ranking
 from retscale.model.encoder import Encoder
-from retscale.tokens.file import write
 
 
 def guided(encoder: Encoder, folder: Path) -> Callable[[Ranking, pd.DataFrame, pd.Series, list[np.ndarray]], Ranking]:
@@ -45,10 +44,9 @@ def pair_scores(
     unique_rows, row = np.unique(np.concatenate(rows), return_inverse=True)
     query = np.repeat(np.arange(len(rows)), [len(of_query) for of_query in rows])
     ids, texts = passages["passage_id"].to_numpy(object)[unique_rows], passages["text"].iloc[unique_rows]
-    parts = (texts.iloc[i : i + TEXTS_AT_A_TIME].tolist() for i in range(0, len(texts), TEXTS_AT_A_TIME))
     scores = np.empty(len(row), np.float32)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        store = write(Path(scratch) / "ids", (encoder.tokens(batch, "passage") for batch in parts))
+        store = tokenized(encoder, texts, Path(scratch) / "ids")
         names = np.empty(len(store), object)
         names[store.number] = ids
         vector = store.number[row]

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 
+from retscale.common.environment import ALLOCATOR
 from retscale.errors import UserError
 
 
 def ready() -> None:
     """Let torch use the accelerator of this job; called before CUDA starts. UserError if one was given and none is seen."""
-    # Micro-batches differ in size, and freed blocks of fixed size would fit none of the later ones.
-    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    for name, value in ALLOCATOR.items():
+        os.environ.setdefault(name, value)
     node = any(Path("/dev").glob("nvidia[0-9]*"))
     if (source := given(os.environ, node, torch.version.cuda)) is None:
         return

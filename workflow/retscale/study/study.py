@@ -90,11 +90,6 @@ class Study:
         return recipes
 
     @property
-    def published_paths(self) -> list[str]:
-        """The table of models and the scores that the study consists of."""
-        return [self.published.models, self.published.scores] if self.published else []
-
-    @property
     def external_tables(self) -> list[str]:
         """The published tables that are joined to the study."""
         return [entry.table for entry in self.file.external]

@@ -7,6 +7,8 @@ import numpy as np
 
 from retscale.model.distinct import digests, distinct
 
+TEXTS_AT_A_TIME = 2**16  # that are tokenized before their ids are written
+
 
 class Tokens:
     """The token ids of `count` texts, mapped from disk.

@@ -1,0 +1,6 @@
+"""Environment variables by which a launch tells a training what to do."""
+
+PROCESSES = "RETSCALE_PROCESSES"  # how many there are, of all nodes together
+SHARDED = "RETSCALE_SHARDED"  # "true": the model is spread over all processes
+# Micro-batches differ in size, and freed blocks of fixed size would fit none of the later ones.
+ALLOCATOR = {"PYTORCH_ALLOC_CONF": "expandable_segments:True"}
