@@ -52,7 +52,7 @@ class State:
         signal.signal(signal.SIGTERM, signal.SIG_IGN if self.stop_requested else self.previous_handler)
 
     def load(self) -> dict | None:
-        """Resume from the newest state; its facts, or None if there is none. Raises UserError if it is damaged."""
+        """Resume from the newest state; its counters, or None if there is none. Raises UserError if it is damaged."""
         newest = max(self.folder.glob("step-*"), key=_number, default=None)
         if newest is None:
             return None
