@@ -7,9 +7,9 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from host import Waits
 from test_model_kinds import KINDS, SHAPE, save
 from topics import make, tuned
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     AutoModelForCausalLM,
     BertConfig,
@@ -264,40 +264,27 @@ def test_on_an_accelerator_most_tokens_are_real(name, microbatch):
 # --- What makes an accelerator wait --------------------------------------------------------------------------------
 
 
-READS = {torch.ops.aten._local_scalar_dense, torch.ops.aten.item, torch.ops.aten.is_nonzero, torch.ops.aten.nonzero}
-
-
-class Reads(TorchDispatchMode):
-    """Counts the values that the host reads of tensors."""
-
-    count = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.count += function.overloadpacket in READS
-        return function(*args, **(kwargs or {}))
-
-
 # Where a decoder other than MPT is padded, transformers reads one value a forward, to see whether texts are packed.
 @pytest.mark.parametrize(("name", "in_one_row"), [("mpt", False), ("mpt", True), ("llama", True), ("gpt-neox", True)])
 def test_no_forward_makes_the_host_wait(name, in_one_row, tmp_path):
     model, ids = backbone(name, tmp_path), texts()
     if in_one_row:
         use_packed(model)
-    with Reads() as reads:
+    with Waits() as waits:
         encode.encode(model, ids, 0, tokens_per_batch=64)
         encode.encode_ids(model, ids, 0, "last").sum().backward()
-    assert reads.count == 0
+    assert waits.count == 0
 
 
 def test_a_training_step_makes_the_host_wait_once(tmp_path, monkeypatch):
     """Twelve steps more cost twelve readings more."""
     study, readings, plain = make(tmp_path), [], torch.Tensor.tolist
     for epochs in (1, 2):
-        with Reads() as reads, monkeypatch.context() as patch:
+        with Waits() as waits, monkeypatch.context() as patch:
             lists = []
             patch.setattr(torch.Tensor, "tolist", lambda tensor, lists=lists: (lists.append(1), plain(tensor))[1])
             *_, log, _ = tuned(study, tmp_path / f"encoder-{epochs}", epochs=epochs, log_every=1000)
-        readings.append(reads.count + len(lists))
+        readings.append(waits.count + len(lists))
     assert log[-1]["step"] == 24 and readings[1] - readings[0] == 12
 
 
@@ -305,9 +292,9 @@ def test_reading_behind_left_padding_does_not_make_the_host_wait(tmp_path):
     save(tmp_path, *KINDS["mpt"][:2])
     decoder = Decoder(load.load_causal_lm(tmp_path, torch.float32), 0)
     place = torch.tensor([0, 1]), torch.tensor([1, 1])
-    with Reads() as reads:
+    with Waits() as waits:
         decoder.logits(*decoder.batch([[5, 6], [7, 8]]), *place, decoder.read([[1, 2, 3], [4]]))
-    assert reads.count == 0
+    assert waits.count == 0
 
 
 @pytest.mark.parametrize("name", ["mpt", "llama", "gpt-neox", "bert"])

@@ -8,7 +8,6 @@ import pytest
 from retscale.evaluate import contrastive
 from retscale.evaluate.contrastive import Contrast
 from retscale.evaluate.documents import Documents
-from retscale.fit.two_step import line
 
 
 def unit(rows, d=16, seed=0):
@@ -32,8 +31,8 @@ def task(documents=50, queries=6, own=False):
     )
 
 
-def entropy(made, vectors, queries, shard=50):
-    contrast = Contrast.of(made, Documents.make(made.doc_ids))
+def entropy(study_task, vectors, queries, shard=50):
+    contrast = Contrast.of(study_task, Documents.make(study_task.doc_ids))
     for _ in contrast.watch(vectors[a : a + shard] for a in range(0, len(vectors), shard)):
         pass
     return contrast.entropy(queries), contrast
@@ -41,7 +40,7 @@ def entropy(made, vectors, queries, shard=50):
 
 @pytest.mark.parametrize("own", [False, True])
 def test_it_is_the_mean_loss_of_positives_among_all_but_relevant_documents(own):
-    made, vectors, queries = task(own=own), unit(50), unit(6, seed=1)
+    study_task, vectors, queries = task(own=own), unit(50), unit(6, seed=1)
     losses = []
     for query in range(5):
         relevant = {6 * query, 6 * query + 3}
@@ -50,43 +49,33 @@ def test_it_is_the_mean_loss_of_positives_among_all_but_relevant_documents(own):
             queries[query].astype(float) @ vectors.astype(float)[[6 * query + 3, *others]].T / contrastive.TEMPERATURE
         )
         losses.append(-np.log(np.exp(scores[0]) / np.exp(scores).sum()))
-    assert entropy(made, vectors, queries)[0] == pytest.approx(np.mean(losses), abs=1e-5)
+    assert entropy(study_task, vectors, queries)[0] == pytest.approx(np.mean(losses), abs=1e-5)
 
 
 def test_shards_do_not_matter_and_a_better_encoder_is_surer():
-    made, vectors, queries = task(), unit(50), unit(6, seed=1)
-    whole = entropy(made, vectors, queries)[0]
-    assert entropy(made, vectors, queries, shard=7)[0] == whole
+    study_task, vectors, queries = task(), unit(50), unit(6, seed=1)
+    whole = entropy(study_task, vectors, queries)[0]
+    assert entropy(study_task, vectors, queries, shard=7)[0] == whole
     better = queries.copy()
     better[:5] = vectors[[6 * query + 3 for query in range(5)]]
-    assert entropy(made, vectors, better)[0] < whole / 10
+    assert entropy(study_task, vectors, better)[0] < whole / 10
 
 
 def test_negatives_are_a_draw_that_is_the_same_for_every_encoder(monkeypatch):
     monkeypatch.setattr(contrastive, "NEGATIVES", 5)
     monkeypatch.setattr(contrastive, "SAMPLE", 30)
-    made, vectors, queries = task(), unit(50), unit(6, seed=1)
-    value, contrast = entropy(made, vectors, queries)
-    assert value == entropy(made, vectors, queries)[0] < np.log(6) * 4
+    study_task, vectors, queries = task(), unit(50), unit(6, seed=1)
+    value, contrast = entropy(study_task, vectors, queries)
+    assert value == entropy(study_task, vectors, queries)[0] < np.log(6) * 4
     assert len(contrast.sampled) == 30 and len(contrast.wanted) <= 35
-    shuffled = made.doc_ids.copy()
-    assert (Contrast.of(made, Documents.make(shuffled)).sampled == contrast.sampled).all()
+    again = Contrast.of(study_task, Documents.make(study_task.doc_ids))
+    assert (again.sampled == contrast.sampled).all()
 
 
 def test_without_a_positive_or_a_negative_there_is_none():
-    made = task()
-    made.scores = np.zeros_like(made.scores)
-    assert entropy(made, unit(50), unit(6))[0] is None
+    study_task = task()
+    study_task.scores = np.zeros_like(study_task.scores)
+    assert entropy(study_task, unit(50), unit(6))[0] is None
     alone = task(documents=1, queries=2)
     alone.judged_queries, alone.judged_documents, alone.scores = np.array([0]), np.array([0]), np.array([1])
     assert entropy(alone, unit(1), unit(2))[0] is None
-
-
-def test_a_step_is_a_line():
-    x = np.array([1.0, 2, 3, 4, np.nan])
-    row = line(x, 2 * x + 1)
-    assert (row["n"], row["status"]) == (4, "ok") and row["slope"] == pytest.approx(2) and row["r2"] == pytest.approx(1)
-    assert (
-        line(x[:4], np.full(4, 0.3) + 1e-16)["status"] == "unidentified"
-        and line(x[:3], x[:3])["status"] == "insufficient"
-    )

@@ -65,8 +65,8 @@ def trec_eval(task: Task, run: dict, relevant: int = 1) -> pd.DataFrame:
     for q, d, s in zip(task.judged_queries, task.judged_documents, task.scores):
         qrels.setdefault(task.query_ids[q], {})[task.doc_ids[d]] = int(s)
     measures = {*THEIRS.values(), "recip_rank"}
-    found = pytrec_eval.RelevanceEvaluator(qrels, measures, relevance_level=relevant).evaluate(run)
-    return pd.DataFrame(found).T.loc[task.query_ids]
+    returned = pytrec_eval.RelevanceEvaluator(qrels, measures, relevance_level=relevant).evaluate(run)
+    return pd.DataFrame(returned).T.loc[task.query_ids]
 
 
 def whole_run(task: Task, queries: np.ndarray, documents: np.ndarray) -> dict:
@@ -74,12 +74,12 @@ def whole_run(task: Task, queries: np.ndarray, documents: np.ndarray) -> dict:
     return {id: {d: float(s) for d, s in zip(task.doc_ids, row)} for id, row in zip(task.query_ids, scores)}
 
 
-def check_against_trec_eval(task: Task, found: pd.DataFrame, run: dict, relevant: int = 1) -> None:
+def check_against_trec_eval(task: Task, returned: pd.DataFrame, run: dict, relevant: int = 1) -> None:
     expected = trec_eval(task, run, relevant)
     for ours, theirs in THEIRS.items():
-        np.testing.assert_allclose(found[ours], expected[theirs.replace(".", "_")], atol=1e-12, err_msg=ours)
+        np.testing.assert_allclose(returned[ours], expected[theirs.replace(".", "_")], atol=1e-12, err_msg=ours)
     reciprocal = expected["recip_rank"].to_numpy()
-    np.testing.assert_allclose(found["mrr_at_10"], np.where(reciprocal >= 0.1, reciprocal, 0), atol=1e-12)
+    np.testing.assert_allclose(returned["mrr_at_10"], np.where(reciprocal >= 0.1, reciprocal, 0), atol=1e-12)
 
 
 @pytest.mark.parametrize("relevant", [1, 2, 3, 4])
@@ -90,8 +90,8 @@ def test_metrics_equal_pytrec_eval_with_ties_and_unjudged_documents(seed, releva
     queries, documents = vectors(rng, 30), vectors(rng, 200)
     rows, scores = top_k(queries, [documents], Documents.make(task.doc_ids), 100)
     assert (scores[:, 1:] == scores[:, :-1]).any()
-    found, run = per_query(task, rows, scores, NAMES, relevant), whole_run(task, queries, documents)
-    check_against_trec_eval(task, found, run, relevant)
+    returned, run = per_query(task, rows, scores, NAMES, relevant), whole_run(task, queries, documents)
+    check_against_trec_eval(task, returned, run, relevant)
 
 
 def test_candidates_only_equal_pytrec_eval_on_the_candidates():
@@ -100,11 +100,11 @@ def test_candidates_only_equal_pytrec_eval_on_the_candidates():
     queries, documents = vectors(rng, 30), vectors(rng, 200)
     pairs = task.judged_queries, task.judged_documents
     rows, scores = rank_candidates(queries, [documents[:90], documents[90:]], Documents.make(task.doc_ids), pairs, 100)
-    found = per_query(task, rows, scores, NAMES)
+    returned = per_query(task, rows, scores, NAMES)
     judged = pd.DataFrame({"q": task.query_ids[pairs[0]], "d": task.doc_ids[pairs[1]]}).groupby("q")["d"].agg(set)
     whole = whole_run(task, queries, documents)
-    check_against_trec_eval(task, found, {q: {d: s for d, s in whole[q].items() if d in judged[q]} for q in whole})
-    assert all(set(row.doc_ids) == judged[row.query_id] for row in found.itertuples())
+    check_against_trec_eval(task, returned, {q: {d: s for d, s in whole[q].items() if d in judged[q]} for q in whole})
+    assert all(set(row.doc_ids) == judged[row.query_id] for row in returned.itertuples())
 
 
 def by_sorting(task: Task, queries: np.ndarray, documents: np.ndarray, k: int) -> list[list[str]]:
@@ -167,9 +167,9 @@ def test_the_same_bits_however_the_work_is_cut(kind, monkeypatch):
     names = ids[whole[0]]
     assert tied[0].sum() > 90 and (names[:, :-1] > names[:, 1:])[tied].all()
 
-    def check(found):
-        np.testing.assert_array_equal(found[0], whole[0])
-        np.testing.assert_array_equal(found[1], whole[1])
+    def check(returned):
+        np.testing.assert_array_equal(returned[0], whole[0])
+        np.testing.assert_array_equal(returned[1], whole[1])
 
     for size in (1, 64, 1000, 2999):
         check(searched(size=size))
@@ -233,9 +233,9 @@ def test_what_is_passed_over_could_not_have_been_ranked(k, order, monkeypatch):
     exhaustive = np.array([np.lexsort((named.place, -line))[:k] for line in scores])
     monkeypatch.setattr(search, "products_on", lambda device: rounding)
     for size in (2000, 301, 64, 7):
-        rows, found = top_k(queries, cut(documents, size), named, k)
+        rows, returned = top_k(queries, cut(documents, size), named, k)
         np.testing.assert_array_equal(rows, exhaustive)
-        np.testing.assert_array_equal(found, np.take_along_axis(scores, exhaustive, 1))
+        np.testing.assert_array_equal(returned, np.take_along_axis(scores, exhaustive, 1))
 
 
 def test_few_candidates_are_scored_again(monkeypatch):
@@ -271,10 +271,10 @@ def test_documents_that_share_a_vector_are_ranked_as_if_each_had_its_own(seed, k
     for pairs in (2**20, 1):
         monkeypatch.setattr(search, "PAIRS", pairs)
         for size in (500, 7, 1):
-            rows, found = top_k(asked, cut(held, size), documents, k, exclude=(barred[0], barred[1]))
+            rows, returned = top_k(asked, cut(held, size), documents, k, exclude=(barred[0], barred[1]))
             assert [row[row >= 0].tolist() for row in rows] == expected
-            assert rows.shape == (9, min(k, 120)) and (np.isneginf(found) == (rows < 0)).all()
-            np.testing.assert_array_equal(found[rows >= 0], np.concatenate([s[r] for s, r in zip(scores, expected)]))
+            assert rows.shape == (9, min(k, 120)) and (np.isneginf(returned) == (rows < 0)).all()
+            np.testing.assert_array_equal(returned[rows >= 0], np.concatenate([s[r] for s, r in zip(scores, expected)]))
 
 
 def test_candidates_that_share_a_vector_tie_and_go_by_id():
@@ -284,12 +284,12 @@ def test_candidates_that_share_a_vector_tie_and_go_by_id():
     pairs = np.divmod(rng.choice(9 * 120, 500, replace=False), 120)
     scores = asked @ held[documents.vector].T
     for size in (20, 3):
-        rows, found = rank_candidates(asked, cut(held, size), documents, pairs, 30)
+        rows, returned = rank_candidates(asked, cut(held, size), documents, pairs, 30)
         for query in range(9):
             own = pairs[1][pairs[0] == query]
             ranked = sorted(zip(scores[query, own], documents.ids[own], own), reverse=True)[:30]
             assert rows[query][rows[query] >= 0].tolist() == [row for _, _, row in ranked]
-            assert found[query][rows[query] >= 0].tolist() == [score for score, _, _ in ranked]
+            assert returned[query][rows[query] >= 0].tolist() == [score for score, _, _ in ranked]
 
 
 @pytest.mark.parametrize("pair", [(0, -1), (-1, 0), (0, 4), (2, 0)])
@@ -316,10 +316,10 @@ def test_search_equals_faiss_where_nothing_ties():
 def test_half_precision_vectors_are_scored_in_single():
     queries, documents, ids = copies()
     half = documents.astype(np.float16)
-    found = top_k(queries, cut(half, 700), Documents.make(ids), 100)
+    returned = top_k(queries, cut(half, 700), Documents.make(ids), 100)
     expected = top_k(queries, [half.astype(np.float32)], Documents.make(ids), 100)
-    np.testing.assert_array_equal(found[0], expected[0])
-    assert found[1].dtype == np.float32
+    np.testing.assert_array_equal(returned[0], expected[0])
+    assert returned[1].dtype == np.float32
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

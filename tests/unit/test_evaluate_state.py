@@ -31,11 +31,11 @@ def test_shards_that_another_job_takes_away_are_not_missed(tmp_path, monkeypatch
         shutil.rmtree(tmp_path / "shards")
 
     monkeypatch.setattr(os, "fsync", removed)
-    found = list(vectors.shards(6, lambda rows, _: expected[rows], 1, 0, folder=tmp_path / "shards"))
-    assert np.array_equal(np.concatenate(found), expected)
+    vectors_of_shards = list(vectors.shards(6, lambda rows, _: expected[rows], 1, 0, folder=tmp_path / "shards"))
+    assert np.array_equal(np.concatenate(vectors_of_shards), expected)
 
 
-LATE = 2  # seconds after which a test that waits for another thread has failed
+LATE = 60  # seconds after which a test that waits for another thread has failed
 
 
 class Devices:
@@ -68,8 +68,8 @@ def test_a_fast_device_takes_the_next_shards_while_a_slow_one_works(monkeypatch)
     """One takes four times as long as the other: in rounds, which wait for the slower, it would be twice the time."""
     monkeypatch.setattr(vectors, "VECTORS_A_SHARD", 1)
     devices = Devices(lambda shard: 4 if shard % 5 == 0 else 0)
-    found = list(vectors.shards(20, devices.embed, 2, 4))
-    assert np.concatenate(found)[:, 0].tolist() == list(range(20))
+    vectors_of_shards = list(vectors.shards(20, devices.embed, 2, 4))
+    assert np.concatenate(vectors_of_shards)[:, 0].tolist() == list(range(20))
     assert set(devices.device_of.values()) == {0, 1}
 
 
@@ -196,8 +196,8 @@ def test_a_corpus_that_tasks_share_is_encoded_once(whole, encoder, tasks, tmp_pa
     (again / "task.json").write_text(json.dumps(json.loads(tasks[0].read_text()) | {"id": "twin"}))
     encoded, embed = [], Encoder.embed
     monkeypatch.setattr(Encoder, "embed", lambda self, ids, *rest: encoded.append(len(ids)) or embed(self, ids, *rest))
-    found = evaluated(encoder, [tasks[0], again / "task.json"], tmp_path / "both")
-    assert found["one.parquet"] == found["twin.parquet"] == whole["one.parquet"]
+    vectors_of_shards = evaluated(encoder, [tasks[0], again / "task.json"], tmp_path / "both")
+    assert vectors_of_shards["one.parquet"] == vectors_of_shards["twin.parquet"] == whole["one.parquet"]
     assert encoded == [12, 8, 8, 8, 8, 8, 12]
     assert not list((stage.STATE / "vectors").iterdir())
 
@@ -207,8 +207,8 @@ def test_two_devices_give_what_one_gives(whole, encoder, tasks, tmp_path, monkey
     load, used = stage.encoders.load_encoder, set()
 
     def twice(*arguments):
-        found = load(*arguments)
-        return Encoder(**{**vars(found), "models": found.models * 2})
+        vectors_of_shards = load(*arguments)
+        return Encoder(**{**vars(vectors_of_shards), "models": vectors_of_shards.models * 2})
 
     embed = Encoder.embed
     monkeypatch.setattr(stage.encoders, "load_encoder", twice)

@@ -36,12 +36,12 @@ def test_texts_are_those_of_the_tables(study):
     pairs, prompt = pd.read_parquet(study / "pairs.parquet"), Prompt(**RECIPE["prompt"])
     rows = thinned(len(pairs), 50)
     positives = [data.passage_tokens[i] for i in data.group[:, 0]]
-    for found, texts, side in (
+    for tokens, texts, side in (
         ([data.query_tokens[i] for i in data.query], pairs["query"].iloc[rows], "query"),
         (positives, passages[pairs["passage_id"].iloc[rows]], "passage"),
     ):
         expected = token_ids(tokenizer, texts.tolist(), prompt, side).ids
-        assert all(map(np.array_equal, found, expected)) and len(found) == len(expected) == 50
+        assert all(map(np.array_equal, tokens, expected)) and len(tokens) == len(expected) == 50
 
 
 def one(seed=5, batch=7, size=30, steps=60):
@@ -108,13 +108,13 @@ def grouped(pairs, negatives, n=2, too_few="refuse", passages="abcdefgh", seed=0
         lengths,
     )
     recipe = Recipe(n_negatives=n, too_few=too_few)
-    made, filled = groups(queries, query, rows, Known.make(query, rows), mined, recipe, seed, table)
-    return [[passages[row] for row in group] for group in made.tolist()], filled
+    rows_of_groups, filled = groups(queries, query, rows, Known.make(query, rows), mined, recipe, seed, table)
+    return [[passages[row] for row in group] for group in rows_of_groups.tolist()], filled
 
 
 def test_groups_start_with_the_pairs_own_positive():
-    made, filled = grouped([("q", "a"), ("q", "b"), ("r", "a")], {"q": ["c", "d", "e"], "r": ["d", "c", "e"]})
-    assert made == [["a", "c", "d"], ["b", "c", "d"], ["a", "d", "c"]] and filled == 0
+    rows_of_groups, filled = grouped([("q", "a"), ("q", "b"), ("r", "a")], {"q": ["c", "d", "e"], "r": ["d", "c", "e"]})
+    assert rows_of_groups == [["a", "c", "d"], ["b", "c", "d"], ["a", "d", "c"]] and filled == 0
 
 
 @pytest.mark.parametrize("negatives, says", [({"q": ["c"]}, "query q has 1 mined"), ({}, "query q has no mined")])
@@ -125,22 +125,24 @@ def test_too_few_negatives_are_refused(negatives, says):
 
 def test_or_filled_in_from_passages_that_are_neither_positive_nor_negative():
     pairs = [("q", "a"), ("q", "b"), ("r", "a")]
-    made, filled = grouped(pairs, {"q": ["c"]}, n=5, too_few="fill")
+    rows_of_groups, filled = grouped(pairs, {"q": ["c"]}, n=5, too_few="fill")
     assert filled == 4 + 4 + 5
-    for (_, positive), known, group in zip(pairs, ("ab", "ab", "a"), made):
+    for (_, positive), known, group in zip(pairs, ("ab", "ab", "a"), rows_of_groups):
         assert group[0] == positive and len(set(group)) == 6 and not set(group[1:]) & set(known)
-    assert made[0][1] == made[1][1] == "c" and made[0][2:] == made[1][2:]  # by query
-    assert made != grouped(pairs, {"q": ["c"]}, n=5, too_few="fill", seed=1)[0]
+    assert (
+        rows_of_groups[0][1] == rows_of_groups[1][1] == "c" and rows_of_groups[0][2:] == rows_of_groups[1][2:]
+    )  # by query
+    assert rows_of_groups != grouped(pairs, {"q": ["c"]}, n=5, too_few="fill", seed=1)[0]
     alone = grouped(pairs[2:], {}, n=5, too_few="fill")[0]
-    assert alone == made[2:]  # whatever else there is
+    assert alone == rows_of_groups[2:]  # whatever else there is
     with pytest.raises(UserError, match="query q is short of 6 negatives, but only 5 passages can replace them"):
         grouped(pairs, {"q": ["c"]}, n=7, too_few="fill")
 
 
 def test_no_copy_of_a_positive_or_a_negative_fills_in():
     copies = {"b": "A!", "e": "(c)", "g": "f"}
-    made, _ = grouped([("q", "a")], {"q": ["c"]}, n=4, too_few="fill", **copies)
-    assert made[0][:2] == ["a", "c"] and set(made[0][2:]) - {"f", "g"} == {"d", "h"}
+    rows_of_groups, _ = grouped([("q", "a")], {"q": ["c"]}, n=4, too_few="fill", **copies)
+    assert rows_of_groups[0][:2] == ["a", "c"] and set(rows_of_groups[0][2:]) - {"f", "g"} == {"d", "h"}
     with pytest.raises(UserError, match="query q is short of 4 negatives, but only 3 passages can replace them"):
         grouped([("q", "a")], {"q": ["c"]}, n=5, too_few="fill", **copies)
 
@@ -216,7 +218,7 @@ def test_examples_depend_on_no_hash_seed_and_no_order_of_files(study, tmp_path):
         table.sample(frac=1, random_state=1).to_parquet(shuffled / f"{name}.parquet")
     (shuffled / "pairs.json").unlink()
     describe(shuffled)
-    found = {
+    tokens = {
         subprocess.run(
             [sys.executable, "-c", program, str(folder), *(str(place) for place in Path(__file__).parents[:2])],
             env={**os.environ, "PYTHONHASHSEED": seed},
@@ -226,4 +228,4 @@ def test_examples_depend_on_no_hash_seed_and_no_order_of_files(study, tmp_path):
         ).stdout
         for folder, seed in ((study, "0"), (shuffled, "1"))
     }
-    assert len(found) == 1
+    assert len(tokens) == 1

@@ -226,9 +226,9 @@ def test_every_parameter_is_sharded_and_no_whole_one_is_alive(trained, case):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [case for case, (_, precision, _) in CASES.items() if precision == "fp32"])
 def test_shards_train_as_one_process(trained, case):
-    one, shards = (load_file(trained[name] / case / "out/model.safetensors") for name in ("one", "shards"))
-    assert one.keys() == shards.keys()
-    assert max(float((one[name] - shards[name]).abs().max()) for name in one) < 1e-5
+    whole, shards = (load_file(trained[name] / case / "out/model.safetensors") for name in ("one", "shards"))
+    assert whole.keys() == shards.keys()
+    assert max(float((whole[name] - shards[name]).abs().max()) for name in whole) < 1e-5
     assert column(trained["shards"], case, "loss") == pytest.approx(column(trained["one"], case, "loss"), abs=1e-5)
 
 
@@ -236,8 +236,8 @@ def test_shards_train_as_one_process(trained, case):
 @pytest.mark.parametrize("case", [case for case, (_, precision, _) in CASES.items() if precision == "bf16"])
 def test_in_bf16_shards_compute_what_copies_do_and_nearly_what_one_process_does(trained, case):
     """One process rounds the gradient of a whole batch, two those of its halves; what they add up they do not round."""
-    shards, copies, one = (trained[name] for name in ("shards", "copies", "one"))
-    assert column(shards, case, "loss") == pytest.approx(column(one, case, "loss"), abs=1e-3)
+    shards, copies, whole = (trained[name] for name in ("shards", "copies", "one"))
+    assert column(shards, case, "loss") == pytest.approx(column(whole, case, "loss"), abs=1e-3)
     for key in ("loss", "grad_norm"):
         assert column(shards, case, key) == pytest.approx(column(copies, case, key), rel=1e-6)
 

@@ -67,13 +67,13 @@ def test_epochs_digits(epoch):
     assert len(ladder) == 240
     solution = solve(LogLoss(), ladder, **HUBER)
     assert solution.status == "ok"
-    found, known = uncentred(solution.parameters, ladder), published["independent_refit_here"]
+    estimate, known = uncentred(solution.parameters, ladder), published["independent_refit_here"]
     assert huber(solution.residuals) <= 1.018275e-3
     for name, near in {"A": 1, "B": 8, "E": 5e-4, "alpha": 5e-4, "beta": 5e-4}.items():
-        assert found[name] == pytest.approx(known[name], abs=near)
+        assert estimate[name] == pytest.approx(known[name], abs=near)
         low, high = published["bootstrap_95ci"][name]
-        assert low < found[name] < high
-    assert found["beta"] / (found["alpha"] + found["beta"]) == pytest.approx(0.514, abs=5e-4)
+        assert low < estimate[name] < high
+    assert estimate["beta"] / (estimate["alpha"] + estimate["beta"]) == pytest.approx(0.514, abs=5e-4)
 
 
 @pytest.mark.long
@@ -82,9 +82,16 @@ def test_epochs_standard_errors_and_hoffmanns_parameters(epoch):
     rng, table = np.random.default_rng(0), []
     for _ in range(400):
         rows = rng.integers(len(ladder), size=len(ladder))
-        found = uncentred(solve(LogLoss(), ladder[rows], **HUBER).parameters, ladder[rows])
+        estimate = uncentred(solve(LogLoss(), ladder[rows], **HUBER).parameters, ladder[rows])
         table.append(
-            [np.log(found["A"]), np.log(found["B"]), np.log(found["E"]), found["alpha"], found["beta"], found["E"]]
+            [
+                np.log(estimate["A"]),
+                np.log(estimate["B"]),
+                np.log(estimate["E"]),
+                estimate["alpha"],
+                estimate["beta"],
+                estimate["E"],
+            ]
         )
     table = np.array(table)
     for column, name in ((3, "alpha"), (4, "beta"), (5, "E")):
@@ -97,8 +104,8 @@ def test_epochs_standard_errors_and_hoffmanns_parameters(epoch):
 def slope_coverage(sizes, tau, rounds, seed) -> float:
     world, hits = np.random.default_rng(seed), 0
     for _ in range(rounds):
-        found = trend.fit(FORMS["log-linear"], grid(linear, world, tau, sizes=sizes), 0.05, PRIOR).trend
-        hits += found.low <= SLOPE <= found.high
+        estimate = trend.fit(FORMS["log-linear"], grid(linear, world, tau, sizes=sizes), 0.05, PRIOR).trend
+        hits += estimate.low <= SLOPE <= estimate.high
     return hits / rounds
 
 
@@ -147,9 +154,11 @@ def held_out_7b(world, tau, rounds, seed) -> tuple[float, float]:
         ladder = grid(world, rng, tau)
         known, new = ladder[ladder.sizes != "7B"], ladder[ladder.sizes == "7B"]
         fits = [trend.fit(form, known, 0.05, PRIOR) for form in FORMS.values()]
-        made = {found.form.name: forecast(found, new.at, 0.05, UNIT) for found in fits if found.fitted}
-        both = union(list(made.values()), select.chosen(fits)), made["log-linear"]
-        hits.append([np.mean((each.low <= new.y) & (new.y <= each.high)) for each in both])
+        forecasts = {fit.form.name: forecast(fit, new.at, 0.05, UNIT) for fit in fits if fit.fitted}
+        both = union(list(forecasts.values()), select.chosen(fits)), forecasts["log-linear"]
+        hits.append(
+            [np.mean((forecast_of_7b.low <= new.y) & (new.y <= forecast_of_7b.high)) for forecast_of_7b in both]
+        )
     return tuple(np.mean(hits, axis=0))
 
 
@@ -199,8 +208,8 @@ def test_public_ladders_are_forecast(shared):
     for index, ladder in enumerate(public_ladders(shared)):
         kind = "mean" if index % 15 == 14 else "task"
         prior = Prior(0.008 if kind == "mean" else 0.012, 4)
-        row = backtest.summarise(ladder, backtest.hold_out(ladder, 0.05, prior, UNIT))
-        row = next(each for each in row if each.form == "set" and each.scheme == "rolling origin")
+        row = backtest.summarize(ladder, backtest.hold_out(ladder, 0.05, prior, UNIT))
+        row = next(line for line in row if line.form == "set" and line.scheme == "rolling origin")
         assert row.n == 1
         hits[kind].append(row.hits)
         widths[kind].append(row.width)
@@ -215,5 +224,5 @@ def test_gtr_is_too_short_for_a_ceiling(shared):
     gtr = next(ladder for ladder in means if "gtr" in ladder.families[0])
     np.testing.assert_allclose(np.sort(gtr.y), [0.44919, 0.47754, 0.48276, 0.48798], atol=3e-5)
     fits = [trend.fit(form, gtr, 0.05, PRIOR) for form in FORMS.values()]
-    assert [found.form.name for found in fits if found.fitted] == ["log-linear"]
+    assert [fit.form.name for fit in fits if fit.fitted] == ["log-linear"]
     assert all(row.aicc is None for row in select.select(fits, {}))

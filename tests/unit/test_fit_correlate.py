@@ -1,4 +1,4 @@
-"""Correlations against scipy, permutation tests that keep sizes whole, and intervals over sizes."""
+"""Correlations and lines against scipy, permutation tests that keep sizes whole, and intervals over sizes."""
 
 import ladders
 import numpy as np
@@ -6,9 +6,10 @@ import pytest
 from scipy import stats
 
 from retscale.fit import correlate
+from retscale.fit.two_step import line
 
 
-def one(x, y, groups=None, method="pearson", replicates=500):
+def correlation(x, y, groups=None, method="pearson", replicates=500):
     groups = np.arange(len(x)) if groups is None else np.asarray(groups)
     rng = np.random.default_rng(0)
     return correlate.correlate(np.array(x, float), np.array(y, float), groups, method, 0.05, replicates, rng)
@@ -26,23 +27,23 @@ def test_coefficients_are_those_of_scipy(ties):
 
 
 def test_three_points_have_the_exact_p_of_a_third():
-    coefficient = one([1, 2, 3], [0.1, 0.2, 0.3], method="spearman")
+    coefficient = correlation([1, 2, 3], [0.1, 0.2, 0.3], method="spearman")
     assert coefficient.value == pytest.approx(1)
     assert coefficient.p == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_few_points_have_no_coefficient(n):
-    coefficient = one([1, 2][:n], [1, 2][:n])
+    coefficient = correlation([1, 2][:n], [1, 2][:n])
     assert (coefficient.status, coefficient.value, coefficient.p) == ("insufficient", None, None)
 
 
 def test_a_constant_side_is_unidentified():
-    assert one([1, 2, 3, 4], [0.1] * 4).status == "unidentified"
+    assert correlation([1, 2, 3, 4], [0.1] * 4).status == "unidentified"
 
 
 def test_two_sizes_have_no_interval():
-    coefficient = one([1, 2, 3, 4], [1, 2, 4, 3], [0, 0, 1, 1])
+    coefficient = correlation([1, 2, 3, 4], [1, 2, 4, 3], [0, 0, 1, 1])
     assert coefficient.status == "ok" and coefficient.low is None and "too few sizes" in coefficient.reason
 
 
@@ -52,26 +53,26 @@ def test_the_interval_resamples_whole_sizes():
     sizes = np.repeat(np.arange(6), 20)
     x, y = rng.normal(size=6)[sizes], rng.normal(size=6)[sizes]
     x, y = x + rng.normal(0, 0.01, 120), y + rng.normal(0, 0.01, 120)
-    clustered, single = one(x, y, sizes), one(x, y)
+    clustered, single = correlation(x, y, sizes), correlation(x, y)
     assert clustered.high - clustered.low > 2 * (single.high - single.low)
 
 
 @pytest.mark.parametrize("noise", [0, 1e-16])
 def test_a_constant_is_one_whatever_its_rounding(noise):
     values = 0.4 + noise * np.arange(12)
-    row = one(values, np.arange(12.0))
+    row = correlation(values, np.arange(12.0))
     assert (row.status, row.value) == ("unidentified", None)
 
 
 @pytest.mark.parametrize("n", [3, 4, 5])
 def test_a_short_ladder_of_one_checkpoint_a_size_has_no_interval(n):
     for method in correlate.METHODS:
-        row = one(np.arange(n), np.arange(n) ** 2, method=method)
+        row = correlation(np.arange(n), np.arange(n) ** 2, method=method)
         assert row.value == pytest.approx(1, abs=0.1) and (row.low, row.high) == (None, None)
 
 
 def test_an_interval_is_never_a_point():
-    row = one(np.arange(8.0), np.arange(8.0), method="spearman")
+    row = correlation(np.arange(8.0), np.arange(8.0), method="spearman")
     assert row.value == 1 and row.low is None and "every resample" in row.reason
 
 
@@ -100,3 +101,13 @@ def test_permutation_p_has_its_size_under_the_null():
         correlate.permutation_p(correlate.pearson, *rng.normal(size=(2, 9)), np.arange(9), 200, rng) for _ in range(300)
     ]
     assert 0.02 <= np.mean(np.array(ps) <= 0.05) <= 0.09
+
+
+def test_a_step_is_a_line():
+    x = np.array([1.0, 2, 3, 4, np.nan])
+    row = line(x, 2 * x + 1)
+    assert (row["n"], row["status"]) == (4, "ok") and row["slope"] == pytest.approx(2) and row["r2"] == pytest.approx(1)
+    assert (
+        line(x[:4], np.full(4, 0.3) + 1e-16)["status"] == "unidentified"
+        and line(x[:3], x[:3])["status"] == "insufficient"
+    )

@@ -31,7 +31,7 @@ def analysis(ladder) -> Analysis:
     fits, held_out = fits_of(ladder), backtest.hold_out(ladder, 0.05, PRIOR, UNIT)
     key = {"recipe": "r", "schedule": "finished", "task": "t"}
     ids = np.array([f"c{i}" for i in range(len(ladder))])
-    past = backtest.summarise(ladder, held_out)
+    past = backtest.summarize(ladder, held_out)
     return Analysis(key, False, ladder, ids, fits, select.chosen(fits), held_out, past, UNIT)
 
 
@@ -79,11 +79,11 @@ def test_three_checkpoints_have_a_line_and_no_aicc():
 
 
 def test_a_union_spans_the_bands_of_the_set_alone():
-    made = [
+    forecasts = [
         Forecast(name, *(np.array([value]) for value in values))
         for name, values in {"a": (0.4, 0.3, 0.5), "b": (0.6, 0.5, 0.8), "c": (0.0, 0.0, 1.0)}.items()
     ]
-    both = union(made, {"a": 0.75, "b": 0.25})
+    both = union(forecasts, {"a": 0.75, "b": 0.25})
     assert (both.form, both.y[0], both.low[0], both.high[0]) == ("set", pytest.approx(0.45), 0.3, 0.8)
 
 
@@ -99,7 +99,7 @@ def test_what_is_more_than_two_decades_beyond_is_not_held_out():
     ladder = line([0.1, 0.12, 0.15, 0.2])
     ladder = replace(ladder, at=replace(ladder.at, x=ladder.at.x + np.array([0, 0, 0, 1.5 * LN10])))
     assert list(backtest.origins(ladder)) == []
-    assert {row.status for row in backtest.summarise(ladder, [])} == {"insufficient"}
+    assert {row.status for row in backtest.summarize(ladder, [])} == {"insufficient"}
 
 
 def test_a_family_that_smaller_sizes_lack_is_not_predicted():
@@ -114,7 +114,7 @@ def test_hits_widths_and_errors_are_counted():
         backtest.HeldOut("c", np.array([2]), "set", *(np.array([value]) for value in (0.3, 0.32, 0.31, 0.35))),
         backtest.HeldOut("d", np.array([3]), "set", *(np.array([value]) for value in (0.4, 0.38, 0.30, 0.42))),
     ]
-    rows = {row.scheme: row for row in backtest.summarise(ladder, parts) if row.form == "set"}
+    rows = {row.scheme: row for row in backtest.summarize(ladder, parts) if row.form == "set"}
     rolling, largest = rows["rolling origin"], rows["largest size"]
     assert (rolling.hits, rolling.n, rolling.origins) == (1, 2, 2) and (largest.hits, largest.n) == (1, 1)
     assert (rolling.width, rolling.rmse, rolling.bias) == pytest.approx((0.08, 0.02, 0.0))

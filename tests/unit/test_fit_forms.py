@@ -69,28 +69,28 @@ def test_the_jacobian_is_that_of_finite_differences(form):
 def test_weights_say_how_a_curve_moves_with_each_score(form):
     """Against refits: what a hundred-thousandth more at one checkpoint adds to the curve and to its growth."""
     ladder, step = along(form), 1e-5
-    found = trend.fit(FORMS[form], ladder, 0.05, PRIOR)
+    fitted = trend.fit(FORMS[form], ladder, 0.05, PRIOR)
     at = ladder.path(np.linspace(ladder.at.x.min(), ladder.at.x.max(), 4))
-    curve, weights = found.curve(at)
-    assert found.trend.slope == pytest.approx((curve[-1] - curve[0]) / ladder.decades)
+    curve, weights = fitted.curve(at)
+    assert fitted.trend.slope == pytest.approx((curve[-1] - curve[0]) / ladder.decades)
     for i in (0, 13, 26):
         more = trend.fit(FORMS[form], replace(ladder, y=ladder.y + step * (np.arange(27) == i)), 0.05, PRIOR)
         np.testing.assert_allclose((more.curve(at)[0] - curve) / step, weights[:, i], atol=2e-3)
 
 
 def test_curvature_of_the_form_is_no_noise():
-    found = trend.fit(FORMS["saturating-power"], along("saturating-power"), 0.05, PRIOR).trend
-    assert found.r2 == pytest.approx(1) and max(found.sigma, found.tau, found.rmse) < 1e-6
+    fitted = trend.fit(FORMS["saturating-power"], along("saturating-power"), 0.05, PRIOR).trend
+    assert fitted.r2 == pytest.approx(1) and max(fitted.sigma, fitted.tau, fitted.rmse) < 1e-6
 
 
 @pytest.mark.parametrize(("form", "without"), [("saturating-power", "power"), ("saturating-logistic", "logistic")])
 def test_a_ceiling_that_is_not_there_hits_the_bound(form, without):
     """Held there, the form is the one without a ceiling."""
     ladder = along(without)
-    found, plain = (trend.fit(FORMS[name], ladder, 0.05, PRIOR).trend for name in (form, without))
-    assert (found.status, found.reason) == ("bound_hit", "at a bound: ceiling")
-    assert (found.df_within, found.df_between) == (plain.df_within, plain.df_between)
-    assert found.slope == pytest.approx(plain.slope, rel=1e-3)
+    fitted, plain = (trend.fit(FORMS[name], ladder, 0.05, PRIOR).trend for name in (form, without))
+    assert (fitted.status, fitted.reason) == ("bound_hit", "at a bound: ceiling")
+    assert (fitted.df_within, fitted.df_between) == (plain.df_within, plain.df_between)
+    assert fitted.slope == pytest.approx(plain.slope, rel=1e-3)
 
 
 @pytest.mark.parametrize("extreme", [0.0, 1.0])
@@ -102,8 +102,8 @@ def test_scores_of_0_and_1_are_fitted(form, extreme):
         extreme,
         ladder.y,
     )
-    found = trend.fit(FORMS[form], replace(ladder, y=y), 0.05, PRIOR)
-    assert found.trend.status in ("ok", "bound_hit") and np.isfinite(found.parameters).all()
+    fitted = trend.fit(FORMS[form], replace(ladder, y=y), 0.05, PRIOR)
+    assert fitted.trend.status in ("ok", "bound_hit") and np.isfinite(fitted.parameters).all()
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_parameters_that_the_data_do_not_tell_apart_are_unidentified():
         def columns(self, at):
             return np.column_stack([decades(at), 2 * decades(at)])
 
-    found = trend.fit(Twice(), grid(linear, np.random.default_rng(6)), 0.05, PRIOR).trend
-    assert (found.status, found.slope) == ("unidentified", None)
+    fitted = trend.fit(Twice(), grid(linear, np.random.default_rng(6)), 0.05, PRIOR).trend
+    assert (fitted.status, fitted.slope) == ("unidentified", None)
 
 
 def test_a_search_that_does_not_end_is_not_converged():

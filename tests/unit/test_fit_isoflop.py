@@ -22,12 +22,12 @@ def test_a_balanced_design_has_the_variances_of_its_analysis():
     means = y.reshape(4, 6, 4).mean(2)
     within = ((y.reshape(4, 6, 4) - means[..., None]) ** 2).sum((1, 2)) / 18
     between = 4 * means.var(1, ddof=1)
-    some = between > within
-    assert some[0] and not some.all()
-    np.testing.assert_allclose(fitted.sigma[some] ** 2, within[some], rtol=1e-5)
-    np.testing.assert_allclose(fitted.tau[some] ** 2, (between - within)[some] / 4, rtol=1e-4)
-    np.testing.assert_allclose(fitted.sigma[~some], y.std(1, ddof=1)[~some], rtol=1e-9)
-    assert (fitted.tau[~some] == 0).all()
+    varying = between > within
+    assert varying[0] and not varying.all()
+    np.testing.assert_allclose(fitted.sigma[varying] ** 2, within[varying], rtol=1e-5)
+    np.testing.assert_allclose(fitted.tau[varying] ** 2, (between - within)[varying] / 4, rtol=1e-4)
+    np.testing.assert_allclose(fitted.sigma[~varying], y.std(1, ddof=1)[~varying], rtol=1e-9)
+    assert (fitted.tau[~varying] == 0).all()
 
 
 def dense(theta, columns, y, groups):
@@ -47,9 +47,11 @@ def test_the_optimum_is_that_of_whole_matrices_on_the_papers_cells():
     fitted = reml(columns, ladder.y[None], ladder.groups)
     arguments = (columns, ladder.y, ladder.groups)
     best = optimize.minimize(dense, [-10.0, -9.0], arguments, "Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-9})
-    found = np.exp(best.x / 2)
-    np.testing.assert_allclose((fitted.sigma[0], fitted.tau[0]), found, rtol=1e-4)
-    inverse = np.linalg.inv(found[0] ** 2 * np.eye(27) + found[1] ** 2 * (ladder.groups[:, None] == ladder.groups))
+    expected = np.exp(best.x / 2)
+    np.testing.assert_allclose((fitted.sigma[0], fitted.tau[0]), expected, rtol=1e-4)
+    inverse = np.linalg.inv(
+        expected[0] ** 2 * np.eye(27) + expected[1] ** 2 * (ladder.groups[:, None] == ladder.groups)
+    )
     cov = np.linalg.inv(columns.T @ inverse @ columns)
     np.testing.assert_allclose(fitted.covariance[0], cov, rtol=1e-3)
     np.testing.assert_allclose(fitted.beta[0], cov @ columns.T @ inverse @ ladder.y, rtol=1e-5)
@@ -89,32 +91,32 @@ def test_the_margin_is_kept_over_many_studies(tau):
     assert (at_margin == "supported").mean() <= 0.08 and covered >= 0.945
 
 
-def made(delta=0.0, seed=6, tau=0.003, **change):
+def noisy_ladder(delta=0.0, seed=6, tau=0.003, **change):
     curve = 0.3 + 0.04 * ladders.X0 + delta * ladders.RATIO
     return ladders.ladder(ladders.scores(curve, tau, 1, np.random.default_rng(seed))[0], **change)
 
 
 def test_a_familys_offset_is_its_intercept():
     families = np.array(["a", "b"])[ladders.SIZES % 2]
-    one = isoflop.equal_compute(made(families=families), 0.05)
-    ladder = made(families=families)
+    fitted = isoflop.equal_compute(noisy_ladder(families=families), 0.05)
+    ladder = noisy_ladder(families=families)
     shifted = Ladder(ladder.at, ladder.y + 0.1 * (families == "b"), ladder.sizes, families)
     other = isoflop.equal_compute(shifted, 0.05)
-    assert (one.families, one.df) == (2, 3)
+    assert (fitted.families, fitted.df) == (2, 3)
     for name in ("delta", "low", "growth_high", "sigma", "tau"):
-        assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-6)
+        assert getattr(fitted, name) == pytest.approx(getattr(other, name), abs=1e-6)
     pooled = isoflop.equal_compute(Ladder(shifted.at, shifted.y, shifted.sizes, np.full(27, "a")), 0.05)
-    assert pooled.sigma > 1.5 * one.sigma or pooled.tau > 3 * one.tau
+    assert pooled.sigma > 1.5 * fitted.sigma or pooled.tau > 3 * fitted.tau
 
 
 def test_order_and_units_of_flops_do_not_matter():
-    ladder, order = made(), np.random.default_rng(7).permutation(27)
-    one, other = isoflop.equal_compute(ladder, 0.05), isoflop.equal_compute(ladder[order], 0.05)
+    ladder, order = noisy_ladder(), np.random.default_rng(7).permutation(27)
+    fitted, other = isoflop.equal_compute(ladder, 0.05), isoflop.equal_compute(ladder[order], 0.05)
     at = type(ladder.at)(ladder.at.x + 5, ladder.at.n, ladder.at.d)
     third = isoflop.equal_compute(Ladder(at, ladder.y, ladder.sizes, ladder.families), 0.05)
     for name in ("delta", "low", "tost_high", "growth", "curvature"):
-        assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-6)
-        assert getattr(one, name) == pytest.approx(getattr(third, name), abs=1e-6)
+        assert getattr(fitted, name) == pytest.approx(getattr(other, name), abs=1e-6)
+        assert getattr(fitted, name) == pytest.approx(getattr(third, name), abs=1e-6)
 
 
 @pytest.mark.parametrize("noise", [0, 1e-16])
@@ -147,7 +149,7 @@ def test_what_has_no_noise_has_no_interval():
     ],
 )
 def test_too_little_is_insufficient(rows, says):
-    row = isoflop.equal_compute(made()[rows], 0.05)
+    row = isoflop.equal_compute(noisy_ladder()[rows], 0.05)
     assert row.status == "insufficient" and says in row.reason and row.verdict == "cannot tell"
 
 
@@ -177,7 +179,7 @@ def drawn(table, sd=0.003):
 
 
 def test_pairs_are_adjusted_and_tested_within_the_ratio():
-    table = points(made())
+    table = points(noisy_ladder())
     draws = drawn(table)
     pairs = isoflop_pairs(table, draws, 1.25, 0.05)
     near = pairs[pairs["iso_flop"]]
@@ -207,7 +209,7 @@ def test_pairs_are_adjusted_and_tested_within_the_ratio():
 
 
 def test_pairs_stay_within_a_family_and_need_no_queries():
-    table = points(made(families=np.array(["a", "b"])[ladders.SIZES % 2]))
+    table = points(noisy_ladder(families=np.array(["a", "b"])[ladders.SIZES % 2]))
     pairs = isoflop_pairs(table, pd.DataFrame(), 1.25, 0.05)
     family = dict(zip(table["checkpoint"], table["family"], strict=True))
     assert all(
@@ -217,7 +219,7 @@ def test_pairs_stay_within_a_family_and_need_no_queries():
 
 
 def test_tables_keep_their_columns_where_there_is_nothing():
-    none = points(made())[:0]
+    none = points(noisy_ladder())[:0]
     assert list(isoflop_pairs(none, pd.DataFrame(), 1.25, 0.05).columns) == PAIR_COLUMNS
     assert list(isoflop.isoflop_global(none, 0.05).columns) == isoflop.GLOBAL_COLUMNS
 

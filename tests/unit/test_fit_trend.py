@@ -27,33 +27,33 @@ def rng(seed=0):
 
 def test_the_line_is_that_of_scipy_and_few_checkpoints_have_the_prior():
     ladder = line([0.1, 0.13, 0.14, 0.2])
-    found = fit(ladder).trend
+    row = fit(ladder).trend
     known = linregress(np.arange(4), ladder.y)
     half = t.ppf(0.975, 2) * known.stderr
-    assert (found.slope, found.r2) == pytest.approx((known.slope, known.rvalue**2))
-    assert (found.t_low, found.t_high) == pytest.approx((known.slope - half, known.slope + half))
-    assert (found.method, found.df_within, found.df_between, found.sigma) == (trend.PRIOR, 0, 2, None)
+    assert (row.slope, row.r2) == pytest.approx((known.slope, known.rvalue**2))
+    assert (row.t_low, row.t_high) == pytest.approx((known.slope - half, known.slope + half))
+    assert (row.method, row.df_within, row.df_between, row.sigma) == (trend.PRIOR, 0, 2, None)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_few_points_claim_nothing(n):
-    found = fit(line([0.1, 0.2][:n])).trend
-    assert (found.status, found.slope, found.low, found.n) == ("insufficient", None, None, n)
-    assert str(n) in found.reason
+    row = fit(line([0.1, 0.2][:n])).trend
+    assert (row.status, row.slope, row.low, row.n) == ("insufficient", None, None, n)
+    assert str(n) in row.reason
 
 
 def test_less_than_a_decade_claims_nothing():
-    found = fit(line([0.1, 0.2, 0.3, 0.4], decades=0.9)).trend
-    assert (found.status, found.slope) == ("insufficient", None)
-    assert "decades" in found.reason
+    row = fit(line([0.1, 0.2, 0.3, 0.4], decades=0.9)).trend
+    assert (row.status, row.slope) == ("insufficient", None)
+    assert "decades" in row.reason
 
 
 @pytest.mark.parametrize("rounding", [0, 1e-16, 1e-12])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_constant_is_a_constant_whatever_its_rounding(form, rounding):
     ladder = grid(lambda n, d: 0.2 + 0 * n, rng(), sigma=0)
-    found = fit(replace(ladder, y=ladder.y + rounding * np.arange(27)), FORMS[form]).trend
-    assert (found.status, found.slope, found.low) == ("unidentified", None, None)
+    row = fit(replace(ladder, y=ladder.y + rounding * np.arange(27)), FORMS[form]).trend
+    assert (row.status, row.slope, row.low) == ("unidentified", None, None)
 
 
 def test_nan_is_refused():
@@ -65,22 +65,22 @@ def test_nan_is_refused():
     "ladder", [line([0.1, 0.2, 0.3]), line([0.1, 0.2, 0.3, 0.4]), grid(linear, rng(), sigma=0)], ids=len
 )
 def test_an_exact_line_has_an_interval(ladder):
-    found = fit(ladder).trend
-    assert found.status == "ok" and found.method == trend.PRIOR
-    assert found.high - found.low > 0.003
+    row = fit(ladder).trend
+    assert row.status == "ok" and row.method == trend.PRIOR
+    assert row.high - row.low > 0.003
 
 
 def test_order_units_and_seeds_do_not_matter():
     ladder = grid(linear, rng(1), tau=0.004)
     for form in FORMS.values():
-        one = fit(ladder, form).trend
+        row = fit(ladder, form).trend
         other = fit(ladder[rng(2).permutation(27)], form).trend
         scaled = Compute(ladder.at.x + 7, ladder.at.n - 3, ladder.at.d + 10)
         units = fit(Ladder(scaled, ladder.y, ladder.sizes, ladder.families), form).trend
         for name in ("slope", "low", "high", "sigma", "tau", "rmse"):
-            expected = getattr(one, name) and pytest.approx(getattr(one, name), rel=1e-5, abs=1e-7)
+            expected = getattr(row, name) and pytest.approx(getattr(row, name), rel=1e-5, abs=1e-7)
             assert getattr(other, name) == expected and getattr(units, name) == expected, (form.name, name)
-        assert one == fit(ladder, form).trend  # to the last bit
+        assert row == fit(ladder, form).trend  # to the last bit
 
 
 def test_a_size_effect_is_found_and_widens_the_interval():
@@ -94,8 +94,8 @@ def test_a_size_effect_is_found_and_widens_the_interval():
 
 @pytest.mark.parametrize(("sizes", "method"), [(2, trend.PRIOR), (3, trend.PRIOR), (4, trend.MIXED), (6, trend.MIXED)])
 def test_few_sizes_have_the_prior_and_more_speak_for_themselves(sizes, method):
-    found = fit(grid(linear, rng(4), sizes=SIZES[:sizes])).trend
-    assert (found.method, found.df_between) == (method, sizes - 2)
+    row = fit(grid(linear, rng(4), sizes=SIZES[:sizes])).trend
+    assert (row.method, row.df_between) == (method, sizes - 2)
 
 
 def test_the_prior_is_what_few_sizes_say_of_size_effects():
@@ -147,18 +147,18 @@ def test_a_column_that_is_the_same_in_each_size_takes_no_degree_of_freedom_withi
 
 def test_the_solved_percentiles_are_those_of_a_bootstrap_that_draws_everything():
     ladder, count = grid(linear, rng(7), tau=0.006), 40_000
-    found, world = fit(ladder), rng(9)
-    picked = world.choice(len(found.draws.mass), count, p=found.draws.mass)
-    sigma, tau = found.draws.sigma[picked], found.draws.tau[picked]
+    row, world = fit(ladder), rng(9)
+    picked = world.choice(len(row.draws.mass), count, p=row.draws.mass)
+    sigma, tau = row.draws.sigma[picked], row.draws.tau[picked]
     noise = (tau[:, None] * world.normal(size=(count, 6)))[:, ladder.groups] + sigma[:, None] * world.normal(
         size=(count, 27)
     )
     at = ladder.path(np.array([ladder.at.x.max() + 1]))
-    _, weights = found.curve(at)
-    solved = bands.half_width(found.draws, weights, 0.05)[0]
+    _, weights = row.curve(at)
+    solved = bands.half_width(row.draws, weights, 0.05)[0]
     assert np.quantile(noise @ weights[0], [0.025, 0.975]) == pytest.approx([-solved, solved], rel=0.05)
     future = noise @ weights[0] + tau * world.normal(size=count) + sigma * world.normal(size=count)
-    solved = bands.half_width(found.draws, weights, 0.05, new=True)[0]
+    solved = bands.half_width(row.draws, weights, 0.05, new=True)[0]
     assert np.quantile(future, 0.975) == pytest.approx(solved, rel=0.05)
 
 

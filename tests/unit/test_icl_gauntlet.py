@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 import torch
 from conftest import retscale
+from host import Waits
 from icl_models import decoder, save, tokenizer
 from pydantic import ValidationError
 from tokenizers.processors import TemplateProcessing
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     BertConfig,
     BloomConfig,
@@ -430,17 +430,6 @@ def test_generated_texts_are_those_of_a_look_at_every_token(family, temperature,
             assert generate(ours, words, prompts, 21, budget, "t", end, temperature, 5) == texts
     monkeypatch.setattr("retscale.icl.generate.SPREAD", 100)
     assert generate(ours, words, prompts, 21, 1000, "t", stop, temperature, 5) == expected[tuple(stop)]
-
-
-class Waits(TorchDispatchMode):
-    """Counts where the host would wait for a number of the device."""
-
-    count = 0
-
-    def __torch_dispatch__(self, function, types, arguments=(), more=None):
-        name = function.name().split("::")[1]
-        self.count += name in ("item", "is_nonzero", "_local_scalar_dense", "nonzero", "equal")
-        return function(*arguments, **(more or {}))
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

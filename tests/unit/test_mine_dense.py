@@ -91,7 +91,7 @@ def test_the_stage_mines_what_lies_nearest_by_the_encoder(folder, encoder, tmp_p
 
 
 def test_mining_as_on_an_accelerator_searches_there_and_gives_the_same(folder, encoder, tmp_path, monkeypatch):
-    spec, made, on = SPEC | {"method": "encoder", "encoder": str(encoder.parent), "margin": 0.95}, {}, []
+    spec, rankings, on = SPEC | {"method": "encoder", "encoder": str(encoder.parent), "margin": 0.95}, {}, []
     for place in ("cpu", "accelerator"):
         if place == "accelerator":
             monkeypatch.setattr(
@@ -101,11 +101,11 @@ def test_mining_as_on_an_accelerator_searches_there_and_gives_the_same(folder, e
             monkeypatch.setattr(evaluate_vectors, "VECTORS_A_SHARD", 30)
         (tmp_path / place).mkdir()
         run(spec, {"pairs": folder / "pairs.json", "encoder": encoder}, tmp_path / place)
-        made[place] = pd.read_parquet(tmp_path / place / "negatives.parquet")
+        rankings[place] = pd.read_parquet(tmp_path / place / "negatives.parquet")
     assert len(on) > 6  # one for the search, and one for the positives of each shard
-    for one, other in zip(made["cpu"].itertuples(), made["accelerator"].itertuples(), strict=True):
-        assert one.negatives.tolist() == other.negatives.tolist()
-        np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+    for on_cpu, on_accelerator in zip(rankings["cpu"].itertuples(), rankings["accelerator"].itertuples(), strict=True):
+        assert on_cpu.negatives.tolist() == on_accelerator.negatives.tolist()
+        np.testing.assert_allclose(on_cpu.scores, on_accelerator.scores, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -80,11 +80,11 @@ def test_the_files_hold_what_the_tokenizer_makes_of_each_text(study, monkeypatch
     pairs, passages = (pd.read_parquet(study / f"{name}.parquet") for name in ("pairs", "passages"))
     for side, texts in (("query", pairs["query"].tolist()), ("passage", passages["text"].tolist())):
         expected = token_ids(tokenizer, texts, Prompt(**PROMPT), side)
-        found = opened(Path("out/topics.json"), side, card.texts[side].source, card.prompt_sha256)
-        assert [found.text(i).tolist() for i in range(96)] == [x.tolist() for x in expected.ids]
+        written = opened(Path("out/topics.json"), side, card.texts[side].source, card.prompt_sha256)
+        assert [written.text(i).tolist() for i in range(96)] == [x.tolist() for x in expected.ids]
         counts = card.texts[side]
         assert (counts.texts, counts.cut, counts.tokens) == (96, expected.cut, sum(map(len, expected.ids)))
-        assert counts.longest == max(map(len, expected.ids)) and counts.distinct == len(found)
+        assert counts.longest == max(map(len, expected.ids)) and counts.distinct == len(written)
     assert card.texts["passage"].cut > 0
     assert np.array_equal(np.load("out/topics.copies.npy"), fingerprints(passages["text"]))
 
@@ -99,8 +99,8 @@ def test_documents_are_title_and_text_under_the_prompt_of_the_encoder(encoder, t
     texts = (corpus["title"] + " " + corpus["text"]).tolist()
     prompt = Prompt(**json.loads(encoder.read_text())["prompt"])
     expected = token_ids(load_tokenizer(encoder.parent), texts, prompt, "passage").ids
-    found = Tokens(Path("out/two.passage.ids"), len(texts))
-    assert [found.text(i).tolist() for i in range(len(texts))] == [x.tolist() for x in expected]
+    written = Tokens(Path("out/two.passage.ids"), len(texts))
+    assert [written.text(i).tolist() for i in range(len(texts))] == [x.tolist() for x in expected]
     assert not Path("out/two.query.ids").exists()
 
 
@@ -178,8 +178,8 @@ def test_of_two_jobs_at_once_one_makes_the_files_and_the_other_waits(study, maki
     monkeypatch.setattr(lock, "say", lambda message: waiting.set())
     monkeypatch.setattr(run, "make", once_another_waits)
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(lambda out: tokenized(study, out), ("one", "two"))
-    assert one == two and making == ["topics"]
+        first, second = pool.map(lambda out: tokenized(study, out), ("one", "two"))
+    assert first == second and making == ["topics"]
 
 
 def test_work_that_is_done_needs_no_torch(study):
@@ -217,9 +217,9 @@ def test_outputs_that_are_made_again_are_links_to_the_same_files(encoder, tasks)
         outputs = [Path(f"results/{name}.json") for name in ("one", "two")]
         job.run("tokens", {"tasks": {"one": {}, "two": {}}}, inputs, outputs)
         for name, output in zip(("one", "two"), outputs):
-            made = record.read(output)
-            assert [row["path"] for row in made["outputs"]] == [f"{name}.passage.ids", f"{name}.json"]
-            rows = {os.path.normpath(output.parent / row["path"]) for row in made["inputs"]}
+            saved = record.read(output)
+            assert [row["path"] for row in saved["outputs"]] == [f"{name}.passage.ids", f"{name}.json"]
+            rows = {os.path.normpath(output.parent / row["path"]) for row in saved["inputs"]}
             read = [f"task/{name}/{file}" for file in os.listdir(f"task/{name}") if not file.endswith(".record.json")]
             assert rows == {"encoder/encoder.json", *read}  # of an encoder no weights
             output.unlink()
@@ -331,12 +331,12 @@ def in_two(texts: list[str]):
 
 
 def test_a_file_holds_texts_and_what_is_distinct_among_them(tmp_path):
-    found = write(tmp_path / "ids", in_two(TEXTS))
-    assert [x.tolist() for x in found[0:9]] == [[3, 3], [0], [5], [4, 4, 3]]
-    assert [x.tolist() for x in found[1:3]] == [[0], [5]] and len(found) == 4
-    assert found.number.tolist() == [0, 1, 2, 3] * 5 and found.text(18).tolist() == [5]
+    written = write(tmp_path / "ids", in_two(TEXTS))
+    assert [x.tolist() for x in written[0:9]] == [[3, 3], [0], [5], [4, 4, 3]]
+    assert [x.tolist() for x in written[1:3]] == [[0], [5]] and len(written) == 4
+    assert written.number.tolist() == [0, 1, 2, 3] * 5 and written.text(18).tolist() == [5]
     other = write(tmp_path / "other", in_two(TEXTS[3:11]))
-    chosen = Chosen([found, other], np.array([20, 3, 23, 19, 0]))
+    chosen = Chosen([written, other], np.array([20, 3, 23, 19, 0]))
     assert [x.tolist() for x in chosen] == [[4, 4, 3], [4, 4, 3], [5], [4, 4, 3], [3, 3]] and len(chosen) == 5
 
 

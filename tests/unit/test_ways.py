@@ -70,7 +70,7 @@ def test_what_a_token_leaves_behind_is_that_of_the_model(id):
     """Of one model of each kind, by two layers of it: the catalog's figures within a tenth, or 2 kB."""
     known = shape(stated(id))
     for tuning, kept in (("full", known.kept), ("lora", known.kept_by_adapters)):
-        found = []
+        per_token = []
         for layers in (2, 4):
             config = copy.deepcopy(CONFIGS[id])
             config.num_hidden_layers = layers
@@ -78,9 +78,9 @@ def test_what_a_token_leaves_behind_is_that_of_the_model(id):
                 config.layer_types = config.layer_types[:layers]
             with torch.device("meta"):
                 model = adapt(meta(config), RECIPES[tuning]).train()
-            found.append(memory.per_token(model, torch.bfloat16, 128))
-        layer = (found[1] - found[0]) / 2
-        assert kept == pytest.approx(found[0] + (known.layers - 2) * layer, rel=0.1, abs=2000)
+            per_token.append(memory.per_token(model, torch.bfloat16, 128))
+        layer = (per_token[1] - per_token[0]) / 2
+        assert kept == pytest.approx(per_token[0] + (known.layers - 2) * layer, rel=0.1, abs=2000)
 
 
 @pytest.mark.parametrize("id", ["pythia-160m", "llama-2-7b"])
@@ -134,10 +134,10 @@ def test_by_hand():
     """Llama-2-7B on two GPUs: half of 16 bytes a parameter, two layers in bfloat16, one's gradients, embeddings, and what
     2,176 tokens leave."""
     training = Training(shape(6738415616), Recipe())
-    found = next(way for way in ways(training, 200, 8, 1) if way.gpus == 2 and way.sharded)
+    way = next(way for way in ways(training, 200, 8, 1) if way.gpus == 2 and way.sharded)
     layer, embeddings = 6476271616 / 32, 6738415616 - 6476271616
-    parts = 8 * 6738415616 + 10 * layer + 4 * embeddings + found.microbatch * 2176 * 7.329e6
-    assert found.gpu_gb == pytest.approx(parts / 1e9, rel=0.01)
+    parts = 8 * 6738415616 + 10 * layer + 4 * embeddings + way.microbatch * 2176 * 7.329e6
+    assert way.gpu_gb == pytest.approx(parts / 1e9, rel=0.01)
     [whole, *_] = [way for way in ways(training, 200, 8, 1) if way.gpus == 1]
     assert whole.gpu_gb == pytest.approx(
         (16 * 6738415616 + 2 * 6476271616 + whole.microbatch * 2176 * 7.329e6) / 1e9, rel=0.01
@@ -147,11 +147,11 @@ def test_by_hand():
 def test_adapters_by_hand():
     """Qwen1.5-32B: its layers in bfloat16, its embeddings not, and 16 bytes of a parameter of the adapters, over eight."""
     total, non_embedding, adapters = 32512218112, 30955082752, 32 * shape(32512218112).adapter
-    [found, *_] = ways(Training(shape(total), RECIPES["lora"]), 80, 8, 1, (1, 8))
-    embeddings, tokens = total - non_embedding, 2176 * found.microbatch
+    [way, *_] = ways(Training(shape(total), RECIPES["lora"]), 80, 8, 1, (1, 8))
+    embeddings, tokens = total - non_embedding, 2176 * way.microbatch
     state = 2 * non_embedding + 4 * embeddings + 16 * adapters
     kept = 4 * 64 * 5120 * tokens + shape(total).kept_by_adapters * tokens / 64
-    assert found.checkpointing and found.gpu_gb == pytest.approx(
+    assert way.checkpointing and way.gpu_gb == pytest.approx(
         (state / 8 + 10 * non_embedding / 64 + 4 * embeddings + kept) / 1e9, rel=0.01
     )
 

@@ -151,14 +151,14 @@ def test_three_jobs_on_two_gpus_have_one_each_and_a_killed_one_frees_its_own(smi
 
 
 def test_a_job_of_two_gpus_waits_until_both_are_free(smi, tmp_path):
-    one = job(tmp_path, "one")
+    first = job(tmp_path, "one")
     seen(tmp_path, "one")
     two = job(tmp_path, "two", 2)
     until(lambda: "waiting for 2 of 2 GPUs" in (tmp_path / "two.said").read_text())
     let_go(tmp_path, "one")
     assert seen(tmp_path, "two") == "GPU-aa,GPU-bb"
     let_go(tmp_path, "two")
-    assert (one.wait(60), two.wait(60)) == (0, 0)
+    assert (first.wait(60), two.wait(60)) == (0, 0)
     three = job(tmp_path, "three", 3)
     assert three.wait(60) == 1
     assert "this job needs 3 GPUs, but here are 2" in (tmp_path / "three.said").read_text()

@@ -102,8 +102,8 @@ def recorded(folder: Path) -> Path:
         (folder / "negatives.parquet", ["negatives.parquet"]),
         (tokens_card, [path.name for path in tokens_card.parent.iterdir() if path.is_file()]),
     ):
-        made = record.make("test", {}, "", [], primary.parent, files, None, time.time())
-        record.path_of(primary).write_text(json.dumps(made))
+        content = record.make("test", {}, "", [], primary.parent, files, None, time.time())
+        record.path_of(primary).write_text(json.dumps(content))
     return folder
 
 

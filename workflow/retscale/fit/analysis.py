@@ -43,7 +43,7 @@ def ladder_rows(marks: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(schedule=schedule, log_flops=np.log10(rows["flops"].astype(float)))
 
 
-def analyse(marks: pd.DataFrame, means: set[str], spec: Spec) -> list[Analysis]:
+def analyze(marks: pd.DataFrame, means: set[str], spec: Spec) -> list[Analysis]:
     """One for each recipe, schedule and task of the points that have a score; some tasks are `means` over tasks."""
     definition = metric(spec.metric)
     within, table = (definition.least, definition.most), []
@@ -63,7 +63,7 @@ def analyse(marks: pd.DataFrame, means: set[str], spec: Spec) -> list[Analysis]:
                 fits=fits,
                 weights=select.chosen(fits),
                 held_out=held_out,
-                backtest=backtest.summarise(ladder, held_out),
+                backtest=backtest.summarize(ladder, held_out),
                 within=within,
             )
         )

@@ -82,7 +82,7 @@ def hold_out(ladder: Ladder, alpha: float, prior: Prior, within: tuple[float, fl
     return table
 
 
-def summarise(ladder: Ladder, held_out: list[HeldOut]) -> list[Backtest]:
+def summarize(ladder: Ladder, held_out: list[HeldOut]) -> list[Backtest]:
     """Two rows for each form, and for the set: the largest size alone, and every origin."""
     largest = max(set(ladder.sizes), key=lambda size: (ladder.at.n[ladder.sizes == size].mean(), size), default=None)
     table = []

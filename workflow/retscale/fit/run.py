@@ -10,7 +10,7 @@ from retscale.collect.summary import CollectSummary, StudySummary
 from retscale.common.files import sha256
 from retscale.common.tables import read_table, write_tables
 from retscale.errors import UserError
-from retscale.fit.analysis import analyse, ladder_rows
+from retscale.fit.analysis import analyze, ladder_rows
 from retscale.fit.claims import claims
 from retscale.fit.classes import tasks
 from retscale.fit.compare import ablation, effects, isoflop_pairs
@@ -53,7 +53,7 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     icl = icl_points(read_table(source, "icl"), averages)
     finished = ladder_rows(defined).query("schedule == 'finished'")
     reliable = reliability(finished, draws, icl, main)
-    analyses = analyse(defined, overall(study), spec)
+    analyses = analyze(defined, overall(study), spec)
     tables = {
         "points": scored,
         "icl_points": icl,

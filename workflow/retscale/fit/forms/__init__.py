@@ -9,7 +9,7 @@ from retscale.fit.forms.power import Power, SaturatingPower
 from retscale.fit.forms.quadratic import Quadratic
 from retscale.fit.forms.surface import Surface
 
-# By name. Figures, texts and claims are of the first, which is also the one that the fewest checkpoints allow.
+# By name. Figures and texts are of the first, which is also the one that the fewest checkpoints allow.
 FORMS: dict[str, Form] = {
     form.name: form
     for form in (
