@@ -19,11 +19,11 @@ class Stage:
     """How a stage's command is called: its input flags (`many`: one or more files) and its declared output.
 
     `reads` names, for an input with big neighbors, the only files that the stage reads of it, `skips` those that it does
-    not read. A `resumable` stage gets
-    a folder for its state, which lasts until the job has ended well. Only a stage that `fetches` reaches the network.
-    Of the inputs `of_task` each file belongs to one task of a batch, after which its folder or the file is named.
-    Inputs `outside` may have been made by no stage. `further` matches outputs in folders of their own that are read without the
-    rest, so each has a record of its own. A `parallel` stage may be started as several processes, which `meet` first.
+    not read. A `resumable` stage gets a folder for its state, which lasts until the job has ended well. Only a stage that
+    `fetches` reaches the network. Of the inputs `of_task` each file belongs to one task of a batch, after which its folder
+    or the file is named. Inputs `outside` may have been made by no stage. `further` matches outputs in folders of their own
+    that are read without the rest, so each has a record of its own. A `parallel` stage may be started as several processes,
+    which `meet` first.
     """
 
     does: str

@@ -111,9 +111,8 @@ def rank(
 ) -> tuple[np.ndarray, np.ndarray, float | None]:
     """Row numbers and cosine scores (queries, at most k) of each query's best documents; and the contrastive entropy.
 
-    p-MRR wants more than k documents.
-
-    `passages` are the tokens of the documents. Vectors of documents are kept in `folder` until the caller has published what they are for.
+    `passages` are the tokens of the documents, whose vectors are kept in `folder` until the caller has published what they
+    are for. p-MRR wants more than k documents.
     """
     name = task.card.id
     queries = encoder.embed(encoder.tokens(task.queries, "query"), f"{name}: queries")

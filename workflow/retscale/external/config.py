@@ -45,8 +45,7 @@ class PublishedResults(Strict):
     `models`: a table with the columns model, family, size, n_params, n_tokens, role and evidence, one row per model. Only
     those of role `fit` whose tokens are known enter fits; an empty cell of n_tokens means unknown. `scores`: one row per
     model and task, or a folder of results as mteb writes them. `reference` models are drawn hollow, `external` ones are
-    in tables only. `trained_on`: tasks of the training data, which are in no
-    mean. `tasks`: as in External.
+    in tables only. `trained_on`: tasks of the training data, which are in no mean. `tasks`: as in External.
     """
 
     scores: Annotated[

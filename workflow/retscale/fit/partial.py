@@ -1,8 +1,8 @@
 """Whether in-context and retrieval scores go together beyond what size and duration make of both.
 
-Both sides are rid of an effect of each size and of d, d^2, d^3, d^4, nd, nd^2 (n = ln N, d = ln D), and the
-residuals are correlated. Controlling compute alone does not do: what a line, or a size effect, leaves of two curves is correlated by
-itself. With these columns the test keeps its size in linear, bent, saturating and sigmoid worlds; without d^4 it
+Both sides are rid of an effect of each size and of d, d^2, d^3, d^4, nd, nd^2 (n = ln N, d = ln D), and the residuals
+are correlated. Controlling compute alone does not do: what a line, or a size effect, leaves of two curves is correlated
+by itself. With these columns the test keeps its size in linear, bent, saturating and sigmoid worlds; without d^4 it
 rejects in .17 to .20 where steep sigmoids meet (tests/unit/test_fit_partial.py).
 """
 

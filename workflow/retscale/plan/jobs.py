@@ -18,8 +18,9 @@ from retscale.study.study import Study
 class Job:
     """One job. `reads` and `makes` are files below the study's results; `name` is what the job is about.
 
-    `batch` stands for the tasks in the name of its log. `tables` are published ones, which its spec does not name. `makes` maps each declared output to the spec that its
-    record must have: the job's, or of a batch the part that is about one task.
+    `batch` stands for the tasks in the name of its log. `tables` are published ones, which its spec does not name. `makes`
+    maps each declared output to the spec that its record must have: the job's, or of a batch the part that is about one
+    task.
     """
 
     stage: str

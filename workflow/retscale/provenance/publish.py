@@ -74,7 +74,7 @@ def publish(work: Path, folder: Path, names: list[str]) -> None:
             _refuse_symlink(folder / part)
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(work / name, folder / name)
-        (work / name).unlink(missing_ok=True)  # which a rename leaves where both are names of one file
+        (work / name).unlink(missing_ok=True)  # a rename leaves it where both are names of one file
     descriptor = os.open(folder, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
