@@ -99,7 +99,9 @@ def backtest_words(backtest: pd.DataFrame, tables: Tables) -> str:
 def forecast_words(tables: Tables) -> str:
     """The forecasts that the data allow, and the ones that are refused."""
     rows = tables.of_mean("targets", tables.main).query("form == 'set'")
-    made = [f"{row.target} {interval(row.y, row.low, row.high)}" for row in rows.itertuples() if row.status == "ok"]
+    forecasts = [
+        f"{row.target} {interval(row.y, row.low, row.high)}" for row in rows.itertuples() if row.status == "ok"
+    ]
     refused = [row.target for row in rows.itertuples() if row.status != "ok"]
-    words = f"Forecasts: {'; '.join(made)}." if made else ""
+    words = f"Forecasts: {'; '.join(forecasts)}." if forecasts else ""
     return f"{words} Refused as too far or too uncertain: {', '.join(refused)}." if refused else words

@@ -12,7 +12,7 @@ from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
 from retscale.figure.words import interval, short
-from retscale.fit.isoflop import MARGIN
+from retscale.fit.rules import MARGIN
 
 MOST = 45  # rows that a page holds
 

@@ -47,15 +47,15 @@ def backtests(results: Results) -> list[dict]:
     """How forecasts of the mean did: by the set of forms, and by each that made one."""
     table = results.of_mean("backtest")
     first = (table["form"] != SET).rename("first")
-    made = table[(table["status"] == "ok") | (table["form"] == SET)]
-    return rows(made.assign(first=first).sort_values(["scheme", "first"], ascending=[False, True], kind="stable"))
+    shown = table[(table["status"] == "ok") | (table["form"] == SET)]
+    return rows(shown.assign(first=first).sort_values(["scheme", "first"], ascending=[False, True], kind="stable"))
 
 
 def rolling(results: Results) -> dict | None:
     """How forecasts of the mean did over all sizes that could be held out."""
     table = results.of_mean("backtest")
-    found = rows(table[(table["scheme"] == ROLLING) & (table["form"] == SET)])
-    return found[0] if found else None
+    rolling = rows(table[(table["scheme"] == ROLLING) & (table["form"] == SET)])
+    return rolling[0] if rolling else None
 
 
 def ceilings(results: Results) -> list[dict]:

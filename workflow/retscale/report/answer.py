@@ -116,8 +116,8 @@ def forecast_sentence(targets: list[Row], past: Row | None, scale: Scale) -> str
             f"of {counted(int(past['n']), 'model')} whose sizes were held out and forecast from the smaller ones, "
             f"**{int(past['hits'])}** scored within the range forecast"
         )
-    if made := [row for row in targets if row["status"] == "ok"]:
-        row = max(made, key=lambda row: row["flops"])
+    if forecasts := [row for row in targets if row["status"] == "ok"]:
+        row = max(forecasts, key=lambda row: row["flops"])
         size = f"{short(row['n_params'])} parameters pretrained on {short(row['n_tokens'])} tokens (pieces of words)"
         family = f" in the average of the {scale.families} families" if scale.families > 1 else ""
         score = f"**{number(row['y'], 2)}** {between(row, scale, 2)}"

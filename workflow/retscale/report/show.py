@@ -71,9 +71,9 @@ def scores(shown: dict) -> list[list[str]]:
     cells: list[list[str]] = []
     for row in shown["checkpoints"]:
         compute = scientific(row["flops"]) if row["flops"] else "unknown"
-        facts = [row["checkpoint"], short(row["n_params"]), short(row["n_tokens"]), compute]
+        about = [row["checkpoint"], short(row["n_params"]), short(row["n_tokens"]), compute]
         means = [(mean["recipe"], interval(mean["y"], mean["low"], mean["high"])) for mean in row["means"]]
-        cells += [[*facts, recipe, value, row["role"]] for recipe, value in means or [("-", "-")]]
+        cells += [[*about, recipe, value, row["role"]] for recipe, value in means or [("-", "-")]]
     return cells
 
 
