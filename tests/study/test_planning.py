@@ -8,7 +8,7 @@ import time
 import pytest
 
 ENCODERS = 4
-FIGURES = 7
+FIGURES = 8
 
 
 def test_nothing_changed(finished):

@@ -91,7 +91,7 @@ def test_marks_are_the_points_and_task_marks_name_their_file(inputs, drawn):
         .query("metric == 'ndcg_at_10'")
         .set_index(["checkpoint", "recipe", "task"])
     )
-    for name in FIGURES.keys() - {"curves", "training"}:
+    for name in ("1a", "1b", "2", "3", "forms", "ablation"):
         marks = pd.read_csv(drawn[name]["csv"])
         assert not marks.duplicated(["checkpoint", "recipe", "task"]).any()
         for mark in marks.itertuples():
@@ -105,6 +105,21 @@ def test_marks_are_the_points_and_task_marks_name_their_file(inputs, drawn):
     marks = pd.read_csv(drawn["3"]["csv"]).set_index("checkpoint")
     icl = read_table(inputs["fit"], "icl_points").query("task == 'mean'").set_index("checkpoint")
     np.testing.assert_allclose(marks["x"], icl.loc[marks.index, "score"])
+
+
+def test_slopes_pairs_and_residuals_are_those_of_the_tables(inputs, drawn):
+    fits = read_table(inputs["fit"], "fits").query("form == 'log-linear' and recipe == 'paper'").set_index("task")
+    slopes = pd.read_csv(drawn["slopes"]["csv"]).set_index("task")
+    assert len(slopes) == 8
+    np.testing.assert_allclose(slopes[["x", "low", "high"]], fits.loc[slopes.index, ["slope", "low", "high"]])
+    pairs = read_table(inputs["fit"], "isoflop_pairs").query("recipe == 'paper' and iso_flop")
+    assert sorted(pd.read_csv(drawn["pairs"]["csv"])["x"]) == pytest.approx(sorted(pairs["adjusted"]))
+    residuals = pd.read_csv(drawn["residuals"]["csv"]).set_index("checkpoint")
+    points = read_table(inputs["fit"], "points").query("recipe == 'paper' and task == 'mean'").set_index("checkpoint")
+    points = points.loc[residuals.index]
+    left = points["y"] - fits.loc["mean", "slope"] * np.log10(points["flops"])
+    np.testing.assert_allclose(residuals["y"], left - left.mean(), atol=1e-12)
+    np.testing.assert_allclose(residuals["x"], points["tokens_per_param"])
 
 
 def test_the_curves_are_the_logs(inputs, drawn):

@@ -25,10 +25,11 @@ def test_a_study_of_a_cluster_plans_as_many_jobs_as_it_says(dry_run, study, chec
     each = ["checkpoint", "tokens", "finetune"]
     each += [f"{stage}_{batch}" for stage in ("tokens", "evaluate") for batch in ("small", *HUGE)]
     once = ["pairs", "mine", "leakage", "collect", "fit", "report"]
-    expected = dict.fromkeys(each, checkpoints) | dict.fromkeys(once, 1) | {"figure": 5}  # no ablation
+    expected = dict.fromkeys(each, checkpoints) | dict.fromkeys(once, 1) | {"figure": 10}  # no ablation, no curves
     if items:  # encoders continue no text, so the study with BERT has no in-context tasks
         expected |= {"items": items, "icl": checkpoints}
     if study == "luo2024":
+        expected["figure"] = 9  # curves, but nothing in context
         expected["evaluate_msmarco_after_100"] = expected.pop("evaluate_msmarco")  # with the encoders of step 100
     tasks = plan.pop("task")
     assert plan == expected

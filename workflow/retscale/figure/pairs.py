@@ -60,7 +60,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"that the rest of the ratio brings. Thick: {tables.percent} interval over queries, of these encoders; thin: of two "
         f"new trainings. Gray: differences that do not matter.{verdict}{more}"
     )
-    alt = f"{counted(len(rows), 'pair')} of equal compute with intervals. " + "; ".join(
+    alt = f"Forest plot of {counted(len(rows), 'pair')} of nearly equal compute, larger minus smaller model, with intervals.{verdict} "
+    alt += "; ".join(
         f"{row.checkpoint_large} minus {row.checkpoint_small} {interval(row.adjusted, row.low, row.high)}"
         for row in shown.itertuples()
     )

@@ -89,7 +89,8 @@ def simulated(mean: Analysis | None, analyses: list[Analysis], headline: list[st
     if mean is None or len(mean.ladder) < 3:
         return {}
     rng, ladder = stream(spec.seed, "claims"), mean.ladder
-    noise, of_task = noise_of([mean]), noise_of([analysis for analysis in analyses if analysis.key["task"] in headline])
+    of_tasks = [analysis for analysis in analyses if analysis.key["task"] in headline]
+    noise, of_task = noise_of([mean], spec), noise_of(of_tasks, spec)
     prior = Prior(spec.size_sd_mean, spec.size_df), Prior(spec.size_sd_task, spec.size_df)
     rates = error_rates.growth_rates(ladder, noise, prior[0], spec.alpha, rng)
     single = error_rates.growth_rates(ladder, of_task, prior[1], spec.alpha, rng)[SAMPLED]
@@ -98,15 +99,22 @@ def simulated(mean: Analysis | None, analyses: list[Analysis], headline: list[st
     return rates | error_rates.icl_rates(ladder, noise, spec.alpha, rng)
 
 
-def noise_of(analyses: list[Analysis]) -> Noise:
+def noise_of(analyses: list[Analysis], spec: Spec) -> Noise:
     """The median over ladders of what the data say, where they do."""
     trends = [analysis.fit_of("log-linear").trend for analysis in analyses]
     sigma, tau = (
         [value for value in values if value is not None] for values in zip(*((t.sigma, t.tau) for t in trends))
     )
     return Noise(
-        float(np.median(sigma)) if sigma else error_rates.SIGMA, float(np.median(tau)) if tau else error_rates.TAU
+        float(np.median(sigma)) if sigma else error_rates.SIGMA,
+        float(np.median(tau)) if tau else error_rates.TAU,
+        studies(spec),
     )
+
+
+def studies(spec: Spec) -> int:
+    """How many are simulated in each world: each costs as much as many replicates of a bootstrap."""
+    return spec.bootstrap // 20
 
 
 def growth_claims(slopes: pd.DataFrame, headline: list[str], rates: dict[str, Rates]) -> list[Claim]:
@@ -209,11 +217,11 @@ def size_claims(points: pd.DataFrame, early: pd.DataFrame, study: StudySummary, 
     for claim, text, rows, absent in subjects:
         base = {"claim": claim, "paper": LUO, "text": text, "rule": rules.GROWTH, "unit": PER_SIZE}
         detail = "scores after the first kept step" if claim == "larger-early" and len(rows) else ""
-        table.append(Claim(**base, detail=detail, **size_growth(rows, absent, stream(spec.seed, claim), spec.alpha)))
+        table.append(Claim(**base, detail=detail, **size_growth(rows, absent, stream(spec.seed, claim), spec)))
     return table
 
 
-def size_growth(rows: pd.DataFrame, absent: str, rng: np.random.Generator, alpha: float) -> dict:
+def size_growth(rows: pd.DataFrame, absent: str, rng: np.random.Generator, spec: Spec) -> dict:
     """Growth per decade of parameters, whatever the tokens: intercepts of families, effects of size, REML, Student's t."""
     if rows.empty:
         return {"reason": absent or "no checkpoint has a mean"}
@@ -224,12 +232,12 @@ def size_growth(rows: pd.DataFrame, absent: str, rng: np.random.Generator, alpha
         return {"reason": f"too few sizes ({ladder.n_sizes}) to see growth with parameters"}
 
     def slope(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return interval(reml(columns, y, ladder.groups), np.eye(columns.shape[1])[-1], df, alpha)
+        return interval(reml(columns, y, ladder.groups), np.eye(columns.shape[1])[-1], df, spec.alpha)
 
     if constant(ladder.y):
         return {"reason": "all values are equal"}
     own = reml(columns, ladder.y[None], ladder.groups)
-    noise = Noise(float(own.sigma[0]), float(own.tau[0]))
+    noise = Noise(float(own.sigma[0]), float(own.tau[0]), studies(spec))
     value, low, high = (float(end[0]) for end in slope(ladder.y[None]))
     if noise.sigma <= ROUNDING:
         return {"reason": "the line passes through every point"}

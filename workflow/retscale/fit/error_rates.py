@@ -5,7 +5,7 @@ checkpoints and between sizes, and applies the rule as the table of claims does.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from retscale.fit.slopes import RATIO, SAMPLED, SIZE
 from retscale.fit.trend import DECADES, missing
 from retscale.fit.variance import Prior, components, distribution
 
-REPLICATES, RESAMPLES = 100, 500
+RESAMPLES = 500
 SIGMA, TAU = 0.004, 0.006  # where a study cannot tell its own: of the ladders of published encoders
 GROWS = 0.03  # growth in a decade where a claim of growth is true; 0 where it is false
 UNEQUAL = 0.02  # score per decade of tokens per parameter where equal compute is false
@@ -52,15 +52,16 @@ def rates(true: list[str], false: list[str], worlds: str) -> Rates:
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard deviations between checkpoints of a size and between sizes."""
+    """Standard deviations between checkpoints of a size and between sizes, and in how many studies they are drawn."""
 
     sigma: float = SIGMA
     tau: float = TAU
+    studies: int = 100
 
-    def draw(self, groups: np.ndarray, rng: np.random.Generator, replicates: int = REPLICATES) -> np.ndarray:
-        """(replicates, n)"""
-        effects = rng.normal(size=(replicates, groups.max() + 1))[:, groups]
-        return self.tau * effects + self.sigma * rng.normal(size=(replicates, len(groups)))
+    def draw(self, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """(studies, n)"""
+        effects = rng.normal(size=(self.studies, groups.max() + 1))[:, groups]
+        return self.tau * effects + self.sigma * rng.normal(size=(self.studies, len(groups)))
 
     def words(self) -> str:
         return f"noise {self.sigma:.4f} between checkpoints and {self.tau:.4f} between sizes"
@@ -145,7 +146,7 @@ def icl_rates(ladder: Ladder, noise: Noise, alpha: float, rng: np.random.Generat
             ends = [np.quantile(values, [alpha / 2, 1 - alpha / 2]) for values in resamples]
             raw[r] = [rules.correlation(low, high) for low, high in ends]
     for r in (PARTIAL, 0.0):
-        a, b = (Noise(noise.sigma, 0.0).draw(groups, rng) for _ in range(2))
+        a, b = (replace(noise, tau=0.0).draw(groups, rng) for _ in range(2))
         x = GROWS * decades(ladder) + r * a + np.sqrt(1 - r * r) * b
         y = GROWS * decades(ladder) + a
         beyond[r] = [rules.OPEN]
