@@ -182,7 +182,7 @@ def test_full_scratch(cluster, undisturbed, untrained, happened):
     [
         (lambda site: site.replace("partition: cpu", "partition: vast"), "vast"),
         (lambda site: site.replace("memory_gb: 8", "memory_gb: 99") + all_trainings("memory_gb: 99"), "99 GB"),
-        (lambda site: site + GPU_NODES + all_trainings("gpus: 4, nodes: 1"), "4 GPUs"),
+        (lambda site: site + GPU_NODES + all_trainings("gpus: 4, nodes: 1, memory_gb: 6"), "4 GPUs"),
     ],
     ids=["partition", "memory", "gpus"],
 )
@@ -200,7 +200,7 @@ def test_refused(edit, said, cluster, untrained, happened):
 def test_two_gpus(cluster, untrained, happened):
     """a training gets two GPUs"""
     with (untrained.folder / SITE).open("a") as site:
-        site.write(GPU_NODES + all_trainings("gpus: 2"))
+        site.write(GPU_NODES + all_trainings("gpus: 2, memory_gb: 6"))
     counts = shim(untrained, "python", 'echo "$CUDA_VISIBLE_DEVICES" >> started\nexec $real "$@"')
     printed = Driver(untrained, cluster, "--retries", "0", target=ENCODER, **counts).end(1)
     assert (untrained.folder / "started").read_text() == "0,1\n"

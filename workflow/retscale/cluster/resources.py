@@ -85,7 +85,10 @@ def resources(needs: Needs, site: Site, attempt: int = 1) -> Resources:
         impossible = f"its weights take {needs.gpu_gb:.0f} GB of a GPU that has {gpu.gpu_memory_gb:g}"
     memory_gb = override.memory_gb or memory_gb
     if not impossible and memory_gb > nodes.memory_gb:
-        impossible = f"needs about {memory_gb:.0f} GB of memory, but a node has {nodes.memory_gb:g}"
+        impossible = (
+            f"needs about {memory_gb:.0f} GB of memory, but a node has {nodes.memory_gb:g}; if you know better, give its "
+            "memory_gb under `stages`"
+        )
     cores = override.cores or CORES.get(needs.stage, 1) * max(1, gpus)
     estimate = None if alone is None else alone * chosen_way.longer / chosen_way.processes if chosen_way else alone
     asked = override.hours or (
