@@ -4,6 +4,7 @@
 # make test                              run every test but the long simulations
 # make test-long                         run those, which take minutes
 # make test-slurm                        run the tests on a Slurm of its own: as root, on Debian
+# make browser                           install a browser for the tests of the report: as root, on Debian
 # make lint                              check the style, the types and the rules
 # make pins [ARGS=--upgrade]             pin in envs/ what pyproject.toml states, with hashes
 # make clean                             remove the environment; results stay
@@ -18,7 +19,7 @@ PIP    := -m pip install --quiet --disable-pip-version-check --no-deps --no-buil
 # setuptools of envs/build.txt.
 PINNED := $(VENV)/bin/python $(PIP) --require-hashes
 
-.PHONY: study quick test test-long test-slurm lint pins clean
+.PHONY: browser study quick test test-long test-slurm lint pins clean
 .DELETE_ON_ERROR:
 
 study: $(VENV)/study.ok
@@ -37,6 +38,9 @@ test-long: $(VENV)/study.ok $(VENV)/test.ok
 test-slurm: $(VENV)/study.ok $(VENV)/test.ok
 	$(VENV)/bin/python tests/slurm/packages.py
 	PATH="$(abspath $(VENV))/bin:$$PATH" python -m pytest -n 6 tests/slurm
+
+browser: $(VENV)/study.ok
+	$(VENV)/bin/python tests/browser.py
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

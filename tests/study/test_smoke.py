@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -10,6 +11,7 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+import browser
 import pandas as pd
 import pytest
 
@@ -248,6 +250,12 @@ def test_a_wrong_parameter_count_is_an_error(finished):
     finished.edit("config/smoke.yaml", "{id: d16, family", "{id: d16, n_params: 5, family")
     done = finished.snakemake("--until", "checkpoint", status=None)
     assert done.returncode != 0 and "but its entry says 5" in done.stdout + done.stderr
+
+
+@pytest.mark.skipif(bool(browser.MISSING), reason=browser.MISSING)
+def test_the_report_fits_a_phone_and_a_screen_light_and_dark(smoke, tmp_path):
+    page = shutil.copy(smoke.folder / "results/smoke/report.html", tmp_path)
+    assert browser.problems(Path(page)) == []
 
 
 def test_two_processes_train_what_one_trains(finished, tmp_path):

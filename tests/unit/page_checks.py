@@ -48,59 +48,59 @@ def problems(text: str) -> list[str]:
 
 
 def structure(page: Page) -> list[str]:
-    found = []
+    faults = []
     levels = [int(tag[1]) for tag, _, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
     if levels.count(1) != 1 or levels[0] != 1:
-        found.append(f"headings are {levels}: not one h1 first")
-    found += [f"h{a} is followed by h{b}" for a, b in zip(levels, levels[1:], strict=False) if b > a + 1]
+        faults.append(f"headings are {levels}: not one h1 first")
+    faults += [f"h{a} is followed by h{b}" for a, b in zip(levels, levels[1:], strict=False) if b > a + 1]
     for tag, attributes, _ in page.elements:
         if tag in ("script", "iframe", "link", "object"):
-            found.append(f"<{tag}>")
+            faults.append(f"<{tag}>")
         if tag == "img" and not attributes.get("alt"):
-            found.append("an image without alt")
+            faults.append("an image without alt")
         if any(name.startswith("on") for name in attributes):
-            found.append(f"<{tag}> has a handler")
+            faults.append(f"<{tag}> has a handler")
         if re.match("https?:", attributes.get("src") or attributes.get("href") or ""):
-            found.append(f"<{tag}> loads another file")
+            faults.append(f"<{tag}> loads another file")
     ids = [attributes["id"] for _, attributes, _ in page.elements if "id" in attributes]
-    found += [f"the id {name} is there twice" for name in set(ids) if ids.count(name) > 1]
-    found += [
+    faults += [f"the id {name} is there twice" for name in set(ids) if ids.count(name) > 1]
+    faults += [
         f"a table has no caption, or headers without scope: {table}"
         for table in page.tables
         if not table["captions"] or table["th"] != table["scoped"] or not table["th"]
     ]
-    return found
+    return faults
 
 
 def width(page: Page, style: str) -> list[str]:
     """What would make the page scroll sideways on a narrow screen: only a scrolling box may be wider than it."""
-    found = []
+    faults = []
     rules = declarations(re.sub(r"@media print\s*\{(?:[^{}]|\{[^{}]*\})*\}", "", style))
     scrolling = {name for name, values in rules.items() if values.get("overflow-x") == "auto"}
     if not {".wide", "pre"} <= scrolling:
-        found.append(f"of .wide and pre only {scrolling} scroll")
+        faults.append(f"of .wide and pre only {scrolling} scroll")
     if rules.get("body", {}).get("overflow-wrap") not in ("break-word", "anywhere"):
-        found.append("long words of the body do not break")
+        faults.append("long words of the body do not break")
     if rules.get("figure img", {}).get("width") != "100%":
-        found.append("images have a width of their own")
+        faults.append("images have a width of their own")
     for name, values in rules.items():
         for key in ("width", "min-width"):
             if match := re.fullmatch(r"([\d.]+)(\D+)", values.get(key, "")):
                 if match[2] in PIXELS and float(match[1]) * PIXELS[match[2]] > NARROW:
-                    found.append(f"{name} is {values[key]} wide")
+                    faults.append(f"{name} is {values[key]} wide")
     for tag, attributes, around in page.elements:
         if tag == "table" and "wide" not in around:
-            found.append("a table outside a box that scrolls")
+            faults.append("a table outside a box that scrolls")
         if NOWRAP & set((attributes.get("class") or "").split()) and "wide" not in around:
-            found.append(f"<{tag}> does not wrap and is outside a box that scrolls")
+            faults.append(f"<{tag}> does not wrap and is outside a box that scrolls")
         if "style" in attributes or "width" in attributes:
-            found.append(f"<{tag}> has a style or width of its own")
-    return found
+            faults.append(f"<{tag}> has a style or width of its own")
+    return faults
 
 
 def contrast(style: str) -> list[str]:
     """Of every colour of text with the grounds that it is on, in both schemes."""
-    found = []
+    faults = []
     schemes = re.findall(r":root\s*\{([^{}]*)\}", style)
     if len(schemes) != 2 or "prefers-color-scheme: dark" not in style:
         return ["there are not two colour schemes"]
@@ -109,13 +109,13 @@ def contrast(style: str) -> list[str]:
         for text in colors.keys() - {"paper", "wash", "line"}:
             for ground in ("paper", "wash"):
                 if ratio(colors[text], colors[ground]) < 4.5:
-                    found.append(f"{text} {colors[text]} on {ground} {colors[ground]}")
+                    faults.append(f"{text} {colors[text]} on {ground} {colors[ground]}")
     for name, values in declarations(style).items():
         if re.search("#[0-9a-f]{3}", values.get("color", "")):
-            found.append(f"{name} has a colour outside the schemes")
+            faults.append(f"{name} has a colour outside the schemes")
     if declarations(style).get("figure img", {}).get("background") != "#ffffff":
-        found.append("figures, which are drawn for white, have no white ground")
-    return found
+        faults.append("figures, which are drawn for white, have no white ground")
+    return faults
 
 
 def declarations(style: str) -> dict[str, dict[str, str]]:

@@ -35,9 +35,9 @@ from transformers.models.mpt.configuration_mpt import MptAttentionConfig
 from retscale.icl.decoder import Decoder
 from retscale.model import attention, encode, encoder, load, packed
 from retscale.model.attention import use_fused
+from retscale.model.layout import PACKABLE, best_layout, plan, real_share
 from retscale.model.packed import pack, pool_packed, use_packed
 from retscale.model.pooling import POOLINGS, pool
-from retscale.model.road import PACKABLE, plan, real_share, road
 
 VARIATION = 0.005
 
@@ -228,18 +228,20 @@ def test_a_row_is_pooled_text_by_text(how):
 
 def test_the_road_of_a_model():
     llama, bert = ROWS["llama"], ROWS["bert"]
-    assert road(llama, accelerator=False, half=True, longest=128, training=True) == "padded"
-    assert road(llama, accelerator=True, half=False, longest=128, training=True) == "bucketed"
-    assert road(llama, accelerator=True, half=True, longest=128, training=True) == "packed"
-    assert road(ROWS["mistral"], accelerator=True, half=True, longest=65, training=False) == "bucketed"  # its window
+    assert best_layout(llama, accelerator=False, half=True, longest=128, training=True) == "padded"
+    assert best_layout(llama, accelerator=True, half=False, longest=128, training=True) == "bucketed"
+    assert best_layout(llama, accelerator=True, half=True, longest=128, training=True) == "packed"
+    assert (
+        best_layout(ROWS["mistral"], accelerator=True, half=True, longest=65, training=False) == "bucketed"
+    )  # its window
     # The kernels drop no attention, as a BERT in training does.
-    assert road(bert, accelerator=True, half=True, longest=64, training=False) == "packed"
-    assert road(bert, accelerator=True, half=True, longest=64, training=True) == "bucketed"
+    assert best_layout(bert, accelerator=True, half=True, longest=64, training=False) == "packed"
+    assert best_layout(bert, accelerator=True, half=True, longest=64, training=True) == "bucketed"
     dropping = MptConfig(attn_config=MptAttentionConfig(attn_pdrop=1))
-    assert road(MptConfig(), accelerator=True, half=True, longest=128, training=True) == "packed"
-    assert road(dropping, accelerator=True, half=True, longest=128, training=True) == "bucketed"
+    assert best_layout(MptConfig(), accelerator=True, half=True, longest=128, training=True) == "packed"
+    assert best_layout(dropping, accelerator=True, half=True, longest=128, training=True) == "bucketed"
     for config in OTHERS.values():
-        assert road(config, accelerator=True, half=True, longest=32, training=False) == "bucketed"
+        assert best_layout(config, accelerator=True, half=True, longest=32, training=False) == "bucketed"
 
 
 def ms_marco(queries: int) -> np.ndarray:
@@ -253,10 +255,10 @@ def ms_marco(queries: int) -> np.ndarray:
 @pytest.mark.parametrize("name", ["llama", "mpt", "t5", "gpt-neo"])
 def test_on_an_accelerator_most_tokens_are_real(name, microbatch):
     config, lengths = (ROWS | OTHERS)[name], ms_marco(microbatch)
-    way = road(config, accelerator=True, half=True, longest=128, training=True)
-    assert real_share(lengths, 65536, way) >= 0.95
+    layout = best_layout(config, accelerator=True, half=True, longest=128, training=True)
+    assert real_share(lengths, 65536, layout) >= 0.95
     assert real_share(lengths, 65536, "padded") < 0.75
-    parts = plan(lengths, 4096, way)
+    parts = plan(lengths, 4096, layout)
     assert sorted(np.concatenate(parts)) == list(range(len(lengths)))
     assert all(lengths[part].sum() <= 4096 for part in parts)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import browser
 import pytest
 import shapes
 from page_checks import problems
@@ -117,6 +118,29 @@ def test_published_results_make_a_page_without_what_nobody_knows(published):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(bool(browser.MISSING), reason=browser.MISSING)
+def test_the_page_fits_a_phone_and_a_screen_light_and_dark(published):
+    root, _, text = published
+    page = root / "results/published/report/report.html"
+    assert page.read_text() == text and browser.problems(page) == []
+
+
+@pytest.mark.skipif(bool(browser.MISSING), reason=browser.MISSING)
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ('<p style="width: 500px">x</p>', "at 400 pixels the page is"),
+        ('<img alt="" src="data:image/png;base64,x">', "at 1280 pixels 1 of 1 images are broken"),
+        ("<script>console.error(1)</script>", "CONSOLE"),
+        ("", "light and dark look alike"),
+    ],
+)
+def test_a_browser_finds_what_it_is_asked_for(content, problem, tmp_path):
+    (tmp_path / "page.html").write_text(f"<!doctype html><title>x</title>{content}")
+    assert any(problem in line for line in browser.problems(tmp_path / "page.html"))
+
+
+@pytest.mark.slow
 def test_show_prints_scores_fits_and_claims(published, monkeypatch, capsys):
     root, file, _ = published
     monkeypatch.chdir(root)
@@ -152,7 +176,7 @@ def test_draw_makes_the_same_figure_alone(published, monkeypatch, capsys, tmp_pa
     [
         (["show", "published.yaml"], "results/published/collect/collect.json is missing; run the study first"),
         (["draw", "1b", "published.yaml"], "results/published/collect/collect.json is missing; run the study first"),
-        (["draw", "1c", "published.yaml"], "there is no figure '1c'; the nearest of"),
+        (["draw", "1c", "published.yaml"], "unknown figure '1c'; the nearest of"),
         (["draw", "3", "published.yaml"], "published has no figure 3: no in-context task has a score"),
     ],
 )
@@ -167,6 +191,6 @@ def test_what_cannot_be_shown_is_one_line(command, message, monkeypatch, tmp_pat
 def test_the_analysis_loads_neither_torch_nor_mteb():
     code = (
         "import sys, retscale.fit.run, retscale.figure.run, retscale.report.run, retscale.report.show, "
-        "retscale.figure.again; sys.exit(bool({'torch', 'mteb', 'transformers', 'datasets'} & set(sys.modules)))"
+        "retscale.figure.redraw; sys.exit(bool({'torch', 'mteb', 'transformers', 'datasets'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0

@@ -26,7 +26,7 @@ QUESTIONS = {
     "trec": "retscale.evaluate.trec",
     "compare": "retscale.evaluate.compare",
     "show": "retscale.report.show",
-    "draw": "retscale.figure.again",
+    "draw": "retscale.figure.redraw",
 }
 
 EXAMPLE = """examples:

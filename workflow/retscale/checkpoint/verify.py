@@ -12,7 +12,7 @@ from retscale.model.vocabulary import check_rows
 
 def compare(spec: Spec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, n_params: int) -> None:
     """Raises UserError for the first value that differs from what `spec` states, if there is no padding token, for a
-    token outside the model's vocabulary, or for a weight that is no number.
+    token outside the model's vocabulary, or for a weight that is infinite or NaN.
     """
     actual = {
         "n_params": (n_params, "parameters"),

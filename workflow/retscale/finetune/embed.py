@@ -9,8 +9,8 @@ from retscale.errors import UserError
 from retscale.finetune.data import Examples
 from retscale.model.device import to
 from retscale.model.encode import pooled
+from retscale.model.layout import Layout, encoded, plan
 from retscale.model.pooling import Pooling, l2_normalize
-from retscale.model.road import Road, encoded, plan
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Embedder:
     budget: int
     device: torch.device
     needs_mask: bool = True
-    road: Road = "padded"
+    layout: Layout = "padded"
 
     def __call__(self, rows: np.ndarray, forwards: int = 0) -> tuple[torch.Tensor, torch.Tensor, int, int]:
         """Unit vectors of the queries (rows, d) and passage groups (rows, 1 + n, d) of the examples `rows`.
@@ -39,8 +39,8 @@ class Embedder:
         query, query_position, passage, passage_position = self._texts(rows)
         ids = [*(self.data.query_tokens[i] for i in query), *(self.data.passage_tokens[i] for i in passage)]
         lengths = [len(x) for x in ids]
-        parts = self._split(plan(lengths, self.budget, self.road), forwards)
-        packed = self.road == "packed"
+        parts = self._split(plan(lengths, self.budget, self.layout), forwards)
+        packed = self.layout == "packed"
         vectors = [
             pooled(
                 self.model, [ids[i] for i in part], self.pad_id, self.pooling, self.device,
@@ -54,7 +54,7 @@ class Embedder:
         positions = position[query_position], position[len(query) + passage_position].reshape(len(rows), -1)
         queries, groups = (vectors[to(self.device, torch.from_numpy(x))] for x in positions)
         n_tokens = sum(lengths)
-        return queries, groups, n_tokens, encoded(lengths, parts, self.road) - n_tokens
+        return queries, groups, n_tokens, encoded(lengths, parts, self.layout) - n_tokens
 
     def with_model(self, model: torch.nn.Module) -> "Embedder":
         """The same with another model, such as this one after accelerate has prepared it."""
@@ -62,12 +62,12 @@ class Embedder:
 
     def forwards(self, rows: np.ndarray) -> int:
         """How many forwards these examples need."""
-        return len(plan(self._lengths(rows), self.budget, self.road))
+        return len(plan(self._lengths(rows), self.budget, self.layout))
 
     def padded(self, rows: np.ndarray) -> int:
         """Tokens, padding included, that are encoded for these examples."""
         lengths = self._lengths(rows)
-        return encoded(lengths, plan(lengths, self.budget, self.road), self.road)
+        return encoded(lengths, plan(lengths, self.budget, self.layout), self.layout)
 
     def _lengths(self, rows: np.ndarray) -> list[int]:
         query, _, passage, _ = self._texts(rows)

@@ -25,11 +25,11 @@ from retscale.finetune.processes import together
 from retscale.finetune.sharding import is_sharded, whole_weights
 from retscale.finetune.train import train
 from retscale.model.device import dtype
+from retscale.model.layout import best_layout
 from retscale.model.load import deterministic, empty_backbone, is_causal, load_backbone, load_tokenizer, max_length
 from retscale.model.packed import use_packed
 from retscale.model.params import count_params
 from retscale.model.pooling import l2_normalize
-from retscale.model.road import road
 from retscale.model.tokenize import fingerprint
 from retscale.pairs.card import PairsCard
 from retscale.tokens.card import beside, opened
@@ -97,7 +97,7 @@ def tune(
     order = Order.make(job.seed, recipe.batch_queries, data.sizes, list(job.pairs.values()), steps)
     device = accelerator.device
     longest = max(recipe.prompt.query_length, recipe.prompt.passage_length)
-    layout = road(base.config, device.type != "cpu", precision == torch.bfloat16, longest, training=True)
+    layout = best_layout(base.config, device.type != "cpu", precision == torch.bfloat16, longest, training=True)
     embed = Embedder(
         model,
         data,
@@ -106,7 +106,7 @@ def tune(
         BUDGET[device.type],
         device,
         needs_mask=not is_causal(folder),
-        road=layout,
+        layout=layout,
     )
     shards = accelerator.num_processes if sharded else 1
     micro, bytes_needed, checkpointing = memory.fit(embed, recipe, order, accelerator.num_processes, precision, shards)

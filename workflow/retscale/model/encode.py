@@ -7,10 +7,10 @@ from transformers import PreTrainedModel
 from retscale.common.progress import progress
 from retscale.model.device import to
 from retscale.model.distinct import digests, distinct
+from retscale.model.layout import Layout, plan
 from retscale.model.load import is_decoder
 from retscale.model.packed import is_packed, pack, pool_packed
 from retscale.model.pooling import Pooling, l2_normalize, pool
-from retscale.model.road import Road, plan
 from retscale.model.tokenize import pad
 
 
@@ -32,7 +32,7 @@ def encode(
     its batch, so equal sequences are encoded once: within a call their vectors have the same bits.
     """
     firsts, number = distinct(digests(ids))
-    parts = plan([len(ids[i]) for i in firsts], tokens_per_batch, road_of(model))
+    parts = plan([len(ids[i]) for i in firsts], tokens_per_batch, layout_of(model))
     # They stay on the device to the end, so that it never waits for this process to fetch a batch.
     vectors = torch.empty((len(firsts), model.config.hidden_size), dtype=torch.float32, device=model.device)
     for rows in progress(parts, label, unit="batches"):
@@ -42,7 +42,7 @@ def encode(
     return vectors if len(firsts) == len(ids) else vectors[number]
 
 
-def road_of(model: PreTrainedModel) -> Road:
+def layout_of(model: PreTrainedModel) -> Layout:
     """How `model`, where it is, reads texts."""
     if is_packed(model):
         return "packed"

@@ -15,11 +15,11 @@ from retscale.encoder.card import EncoderCard
 from retscale.errors import UserError
 from retscale.model.device import devices, dtype
 from retscale.model.encode import encode
+from retscale.model.layout import best_layout
 from retscale.model.load import load_backbone, load_tokenizer
 from retscale.model.packed import use_packed
 from retscale.model.pooling import Pooling
 from retscale.model.prompt import Prompt, Side
-from retscale.model.road import road
 from retscale.model.tokenize import fingerprint, token_ids
 from retscale.model.weight_files import listed_weights
 
@@ -75,7 +75,7 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
     model = models[0]
     longest = max(card.prompt.query_length, card.prompt.passage_length)
     if (
-        road(model.config, model.device.type != "cpu", model.dtype == torch.bfloat16, longest, training=False)
+        best_layout(model.config, model.device.type != "cpu", model.dtype == torch.bfloat16, longest, training=False)
         == "packed"
     ):
         for replica in models:

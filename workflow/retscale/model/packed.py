@@ -30,7 +30,7 @@ class Segments:
 
 
 def use_packed(model: PreTrainedModel) -> None:
-    """Let `model` read packed texts, and from here on nothing that is padded; road.py says which models can."""
+    """Let `model` read packed texts, and from here on nothing that is padded; layout.py says which models can."""
     model.config._attn_implementation = ATTENTION
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # padded: one rectangle of tokens a forward, texts of like length together. bucketed: the same in rectangles so even that
 # little of one is padding. packed: all texts in one row, without padding.
-Road = Literal["padded", "bucketed", "packed"]
+Layout = Literal["padded", "bucketed", "packed"]
 
 PADDING = 0.05  # of a bucket at most
 
@@ -38,7 +38,7 @@ PACKABLE = {
 ATTENTION_DROPOUT = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
 
 
-def road(config: "PreTrainedConfig", accelerator: bool, half: bool, longest: int, training: bool) -> Road:
+def best_layout(config: "PreTrainedConfig", accelerator: bool, half: bool, longest: int, training: bool) -> Layout:
     """How texts of up to `longest` tokens reach a model of this `config`.
 
     half: whether it computes in bfloat16, which the kernels of packed texts need. These drop no attention in training
@@ -53,19 +53,19 @@ def road(config: "PreTrainedConfig", accelerator: bool, half: bool, longest: int
     return "packed" if half and fits else "bucketed"
 
 
-def plan(lengths: Sequence[int], budget: int, road: Road) -> list[np.ndarray]:
+def plan(lengths: Sequence[int], budget: int, layout: Layout) -> list[np.ndarray]:
     """Indices of the texts of each forward, of at most `budget` tokens with padding, longest first."""
-    if road == "packed":
+    if layout == "packed":
         return packs(lengths, budget)
-    return batches(lengths, budget, PADDING if road == "bucketed" else 1.0)
+    return batches(lengths, budget, PADDING if layout == "bucketed" else 1.0)
 
 
-def encoded(lengths: Sequence[int], parts: Sequence[np.ndarray], road: Road) -> int:
+def encoded(lengths: Sequence[int], parts: Sequence[np.ndarray], layout: Layout) -> int:
     """Tokens, with padding, that the forwards of a plan encode."""
     lengths = np.asarray(lengths)
-    return sum(int(lengths[part].sum() if road == "packed" else len(part) * lengths[part].max()) for part in parts)
+    return sum(int(lengths[part].sum() if layout == "packed" else len(part) * lengths[part].max()) for part in parts)
 
 
-def real_share(lengths: Sequence[int], budget: int, road: Road) -> float:
+def real_share(lengths: Sequence[int], budget: int, layout: Layout) -> float:
     """The share of real tokens among those that are encoded for texts of these lengths, all of one micro-batch."""
-    return sum(map(int, lengths)) / encoded(lengths, plan(lengths, budget, road), road)
+    return sum(map(int, lengths)) / encoded(lengths, plan(lengths, budget, layout), layout)

@@ -32,7 +32,7 @@ def main(arguments: argparse.Namespace) -> int:
 def require_figure(study: Study, name: str) -> None:
     """UserError if this study has nothing to show in a figure of this name."""
     if name not in FIGURES:
-        raise UserError(f"there is no figure {name!r}{hint(name, FIGURES)}")
+        raise UserError(f"unknown figure {name!r}{hint(name, FIGURES)}")
     if lack := figure_needs.missing_for(study, name):
         raise UserError(f"{study.name} has no figure {name}: {lack}")
     if name not in study.file.figures:
