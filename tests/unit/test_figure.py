@@ -107,13 +107,11 @@ def test_marks_are_the_points_and_task_marks_name_their_file(inputs, drawn):
     np.testing.assert_allclose(marks["x"], icl.loc[marks.index, "score"])
 
 
-def test_slopes_pairs_and_residuals_are_those_of_the_tables(inputs, drawn):
+def test_slopes_and_residuals_are_those_of_the_tables(inputs, drawn):
     fits = read_table(inputs["fit"], "fits").query("form == 'log-linear' and recipe == 'paper'").set_index("task")
     slopes = pd.read_csv(drawn["slopes"]["csv"]).set_index("task")
     assert len(slopes) == 8
     np.testing.assert_allclose(slopes[["x", "low", "high"]], fits.loc[slopes.index, ["slope", "low", "high"]])
-    pairs = read_table(inputs["fit"], "isoflop_pairs").query("recipe == 'paper' and iso_flop")
-    assert sorted(pd.read_csv(drawn["pairs"]["csv"])["x"]) == pytest.approx(sorted(pairs["adjusted"]))
     residuals = pd.read_csv(drawn["residuals"]["csv"]).set_index("checkpoint")
     points = read_table(inputs["fit"], "points").query("recipe == 'paper' and task == 'mean'").set_index("checkpoint")
     points = points.loc[residuals.index]

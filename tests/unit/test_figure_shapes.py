@@ -70,6 +70,18 @@ def test_nothing_overlaps_or_runs_off_the_page(tables, name, monkeypatch):
         assert width <= 1 or height <= 1, f"{a!r} and {b!r} overlap by {width:.0f} x {height:.0f} pixels"
 
 
+def test_pairs_are_those_of_the_table(tables):
+    expected = tables.table("isoflop_pairs").query("iso_flop and adjusted.notna()")
+    with matplotlib.rc_context(style.rc(CONFIG)):
+        drawn = figures.draw("pairs", tables, CONFIG).marks
+        matplotlib.pyplot.close("all")
+    assert len(drawn) == {12: 2, 27: 9}.get(len(tables.points["checkpoint"].unique()), len(expected))
+    key = ["checkpoint_small", "checkpoint_large"]
+    drawn = drawn.rename(columns={"checkpoint": key[1]}).set_index(key)[["x", "low", "high"]].sort_index()
+    expected = expected.set_index(key)[["adjusted", "low", "high"]].sort_index()
+    np.testing.assert_allclose(drawn.to_numpy(float), expected.to_numpy(float))
+
+
 def luminance(color: tuple[float, float, float]) -> float:
     """Relative luminance (WCAG 2)."""
     channels = np.array(color)
