@@ -186,7 +186,7 @@ def accelerated(folder: Path, options: argparse.Namespace) -> dict:
 def prepare_data(folder: Path, sentences: float, most: int, apart: int | None = None) -> None:
     """pairs.parquet, passages.parquet, negatives.parquet and a tokenizer, by the functions of the study's own stages.
 
-    most: pairs that are made; apart: keep this many whose groups share no passage.
+    most: pairs that are made; apart: keep this many whose groups share no passage, and only their passages.
     """
     import pandas as pd
     import yaml
@@ -219,6 +219,9 @@ def prepare_data(folder: Path, sentences: float, most: int, apart: int | None = 
                 f"only {len(rows)} questions share no passage, {apart} are wanted: lower --steps or --batch"
             )
         table.iloc[rows].to_parquet(folder / "pairs.parquet", index=False)
+        # The peer reads no other texts. A study's collection is tokenized once for all its checkpoints.
+        used = passages[passages["passage_id"].isin(taken)]
+        used.to_parquet(folder / "passages.parquet", index=False)
     elif len(table) < most:
         raise SystemExit(f"there are {len(table)} pairs, {most} are wanted: lower --steps or --batch")
     tokenizer.save(tokenizer.train(passages["text"].tolist(), VOCABULARY), folder / "model")

@@ -22,7 +22,7 @@ def sigmoid(n, d):
 
 
 def power(n, d):
-    return 0.55 - 0.17 * 10 ** (-0.25 * (np.log10(6 * n * d) - 20.5))
+    return 0.7 - 0.5 * 10 ** (-0.15 * (np.log10(6 * n * d) - 18.27))
 
 
 def surface(n, d):
