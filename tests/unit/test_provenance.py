@@ -93,7 +93,13 @@ def test_inputs_are_verified_against_the_record_of_their_maker(tmp_path):
     first = make(tmp_path / "a", "task.json", "{}", [], {})
     rows = record.verified_inputs({"tasks": [first]}, tmp_path / "b")
     assert rows == [
-        {"name": "tasks", "path": "../a/task.json", "sha256": record.sha256(first), "record": "../a/task.record.json"}
+        {
+            "name": "tasks",
+            "path": "../a/task.json",
+            "sha256": record.sha256(first),
+            "record": "../a/task.record.json",
+            "digest": record.digest(record.read(first)),
+        }
     ]
     first.write_text("{ }")
     with pytest.raises(UserError, match="not the file that was made"):
@@ -125,6 +131,7 @@ def test_only_the_files_that_are_read_of_an_input_are_hashed(tmp_path):
             "path": f"../a/{name}",
             "sha256": record.sha256(encoder.parent / name),
             "record": "../a/encoder.record.json",
+            "digest": record.digest(made),
         }
         for name in ("encoder.json", "log.jsonl")
     ]

@@ -134,7 +134,7 @@ def test_weights_elsewhere_are_those_of_the_card(tmp_path):
     file = touch(model / "model.safetensors", card)[0]
     facts = artifacts.card(model=str(model), files={file.name: record.sha256(file)})
     card.write_text(json.dumps(facts))
-    row = {"name": "card", "path": str(file), "sha256": record.sha256(file), "record": None}
+    row = {"name": "card", "path": str(file), "sha256": record.sha256(file), "record": None, "digest": None}
     assert source_files.weights(card, card.parent) == [row]
     file.write_text("swapped")
     with pytest.raises(UserError, match=f"{file}, which {card} lists, has changed"):

@@ -5,7 +5,6 @@ The stage runs in a temporary folder; then the provenance records are written, a
 
 import gc
 import importlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -14,7 +13,9 @@ from pathlib import Path
 
 from retscale.common.terminal import say
 from retscale.errors import UserError
-from retscale.provenance import code, publish, record
+from retscale.provenance import clone, code, publish, record
+from retscale.provenance.code import Files
+from retscale.provenance.schema import Git, Input
 from retscale.provenance.usage import Meter
 from retscale.stages import STAGES, Stage, parts
 from retscale.study import source_files
@@ -26,8 +27,8 @@ Inputs = dict[str, Path | list[Path]]
 class Job:
     """What makes one declared output, the file `product` in `folder`, from a spec and input files by flag.
 
-    `code` is the digest of the stage's code as it was when the job started. `sources` are the rows of its record's
-    inputs, once they are verified.
+    `code` is the digest of the stage's code as it was when the job started, when its files were `code_files` in the clone
+    `git`. `sources` are the rows of its record's inputs, once they are verified.
     """
 
     stage: str
@@ -35,8 +36,10 @@ class Job:
     inputs: Inputs
     folder: Path
     product: str
+    git: Git
     code: str
-    sources: tuple[dict, ...] = ()
+    code_files: Files
+    sources: tuple[Input, ...] = ()
 
     @property
     def kind(self) -> Stage:
@@ -68,6 +71,11 @@ class Job:
                 f"the stage ended without writing {self.product}; this is a bug in retscale: please report it with the log"
             )
         further = [path for path in names if self.kind.further and path.match(self.kind.further)]
+        code_changed = code.changed(self.module, self.code_files, self.code)
+        if code_changed:
+            say(
+                f"{self.folder / self.product}: the code of {self.stage} changed while the job ran, which its record says"
+            )
         files, records = [], []
         for product in [*further, Path(self.product)]:
             home = product.parent
@@ -76,10 +84,20 @@ class Job:
             sources = record.rebased(self.sources, self.folder, self.folder / home)
             usage = meter.read() if product == Path(self.product) else None  # what the job has used counts once
             content = record.make(
-                self.stage, self.spec, self.code, sources, work / home, outputs, notes, meter.started, usage
+                self.stage,
+                self.spec,
+                self.code,
+                sources,
+                work / home,
+                outputs,
+                notes,
+                meter.started,
+                usage,
+                self.git,
+                code_changed,
             )
             path = record.path_of(product)
-            (work / path).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            record.write(work / path, content)
             files += [*own, product]
             records.append(path)
         publish.publish(work, self.folder, [str(path) for path in [*files[:-1], *records, files[-1]]])
@@ -91,7 +109,8 @@ def run(stage: str, spec: dict, inputs: Inputs, targets: list[Path]) -> None:
     products = kind.products(spec)
     if targets != [folder / product for product in products]:
         raise UserError(f"--out: this spec makes {' '.join(products)}, in one folder")
-    job = Job(stage, spec, inputs, folder, products[0], code.digest(f"retscale.{stage}.run"))
+    module = f"retscale.{stage}.run"
+    job = Job(stage, spec, inputs, folder, products[0], clone.state(), code.digest(module), code.files(module))
     if kind.parallel:  # before anything is written
         importlib.import_module(f"retscale.{stage}.processes").meet()
     if int(os.environ.get("RANK", 0)) > 0:
@@ -196,10 +215,11 @@ def _run_tasks(batch: Job, work: Path) -> None:
 
 
 def _is_finished(job: Job) -> bool:
-    """Whether the product is there, made by this very job; its outputs are then marked as new."""
+    """Whether the product is there, made by this very job; its outputs and its record are then marked as new."""
     primary = job.folder / job.product
     if not record.fresh(primary, job.spec, job.code, list(job.sources)):
         return False
+    record.renew(primary, list(job.sources))
     for output in record.read(primary)["outputs"]:
         # Snakemake compares times: what is kept must not look older than the inputs of this job.
         os.utime(job.folder / output["path"])

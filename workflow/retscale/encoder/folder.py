@@ -13,7 +13,7 @@ from retscale.encoder.card import EncoderCard
 from retscale.errors import UserError
 from retscale.model.pooling import POOLINGS
 from retscale.model.weight_files import has_weights, listed_weights, needed
-from retscale.provenance import record
+from retscale.provenance.beside import path_of
 
 RETSCALE, SENTENCE_TRANSFORMERS = "encoder.json", "modules.json"  # of retscale, of sentence-transformers
 CONFIG, TEXT_CONFIG = "config_sentence_transformers.json", "sentence_bert_config.json"
@@ -73,7 +73,7 @@ def _read_retscale(folder: Path) -> Description:
         raise UserError(f"{path} describes an encoder in {card.folder}; name that folder")
     if not card.normalize:
         raise _refusal(path, "vectors that are not normalized", "cosine")
-    names = [file.name for file in folder.iterdir() if file != record.path_of(path)]
+    names = [file.name for file in folder.iterdir() if file != path_of(path)]
     files = {RETSCALE: None, **dict.fromkeys(needed(names)), **dict(sorted(card.files.items()))}
     _require_files(folder, files)
     prompt, n_params = card.prompt.model_dump(mode="json"), card.n_params.model_dump()

@@ -9,6 +9,7 @@ from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.paths import TRAINING, Results
 from retscale.provenance import code, record
+from retscale.provenance.schema import OlderRecord, Record
 from retscale.stages import kept, parts
 from retscale.study import source_files, specs
 from retscale.study.study import Study
@@ -35,7 +36,7 @@ class Job:
         """STAGE/WILDCARDS...: the path of its log below the study's logs, and its name in Slurm below the study's."""
         return "/".join((self.stage, *((*self.name[:2], self.batch) if self.batch else self.name)))
 
-    def changed(self, output: str, saved: dict, results: Path) -> list[Path]:
+    def changed(self, output: str, saved: Record | OlderRecord, results: Path) -> list[Path]:
         """Files that no job makes and that are not those of the record `saved` of an output."""
         files = [*self.tables, *source_files.files(self.stage, self.makes[output]())]
         return source_files.changed(saved, (results / output).parent, files)
@@ -159,4 +160,4 @@ def _fresh(job: Job, output: str, results: Path) -> bool:
     except (OSError, UserError):
         return False
     current = record.spec_sha256(job.makes[output]()), code.digest(f"retscale.{job.stage}.run")
-    return (saved.get("spec_sha256"), saved.get("code_sha256")) == current
+    return (saved["spec_sha256"], saved["code_sha256"]) == current

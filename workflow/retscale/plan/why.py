@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from retscale.common.canonical import canonical
 from retscale.common.phrase import counted
 from retscale.errors import UserError
 from retscale.plan.jobs import Job, jobs
@@ -64,5 +65,5 @@ def differences(then: object, now: object, where: str = "") -> Iterator[str]:
 def _shown(value: object) -> str:
     if value is ABSENT:
         return "(none)"
-    text = record.canonical(value)
+    text = canonical(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

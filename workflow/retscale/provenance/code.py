@@ -13,6 +13,8 @@ from retscale.common.files import sha256_of
 PACKAGE = Path(__file__).resolve().parents[1]
 DATA_SUFFIXES = {".html", ".css", ".json"}
 
+Files = dict[Path, tuple[int, int, int]]
+
 
 def digest(module: str, package: Path = PACKAGE) -> str:
     """sha256 over the import closure of `module` (dotted name below the package that `package` holds)."""
@@ -23,6 +25,25 @@ def digest(module: str, package: Path = PACKAGE) -> str:
         for data in sorted(p for p in path.parent.iterdir() if p.suffix in DATA_SUFFIXES):
             parts += [data.name.encode(), data.read_bytes()]
     return sha256_of(*parts)
+
+
+def files(module: str, package: Path = PACKAGE) -> Files:
+    """The files that the digest of `module` covers, each with what tells it from a later state of it."""
+    modules = [path for name in closure(module, package) if (path := _path(name, package))]
+    data = (path for folder in {path.parent for path in modules} for path in folder.iterdir())
+    return {path: _state(path) for path in (*modules, *(path for path in data if path.suffix in DATA_SUFFIXES))}
+
+
+def changed(module: str, before: Files, code: str, package: Path = PACKAGE) -> bool:
+    """Whether the digest of `module`, which was `code` when its `files` were `before`, is another by now."""
+    try:
+        if files(module, package) == before:
+            return False
+        for cached in (_tree, _imports, _normalized):
+            cached.cache_clear()
+        return digest(module, package) != code
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return True
 
 
 def closure(module: str, package: Path = PACKAGE) -> list[str]:
@@ -45,6 +66,11 @@ def _path(name: str, package: Path) -> Path | None:
         if candidate.is_file():
             return candidate
     return None
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 @functools.cache

@@ -1,111 +1,63 @@
 """The provenance record that lies beside every output: `card.json` -> `card.record.json`.
 
 A record names what made its outputs (stage, spec, code digest, commit, packages, machine) and the sha256 of every
-input and output, so records chain: the inputs of one are the outputs of another.
+input and output, so records chain: the inputs of one are the outputs of another. Each names the digests of the records
+behind it, so the digest of the last one is a root, which vouches for all.
 """
 
-import importlib.metadata
 import json
 import os
-import platform
-import socket
-import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NotRequired, cast
+from typing import cast
 
-from pydantic import FailFast, Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import ValidationError
 
 from retscale.common import jsonl
-from retscale.common.files import sha256, sha256_of
-from retscale.common.machine import cores
+from retscale.common.canonical import canonical
+from retscale.common.files import atomic_write, sha256, sha256_of
 from retscale.errors import UserError
+from retscale.provenance import environment, schema
+from retscale.provenance.beside import path_of
+from retscale.provenance.clone import UNKNOWN
+from retscale.provenance.schema import Git, Input, OlderRecord, Record
 from retscale.provenance.usage import Usage
-
-PACKAGES = [
-    "torch",
-    "transformers",
-    "tokenizers",
-    "accelerate",
-    "peft",
-    "datasets",
-    "mteb",
-    "numpy",
-    "scipy",
-    "pandas",
-    "pyarrow",
-    "matplotlib",
-    "seaborn",
-    "numba",
-    "snakemake",
-]
-
-
-Name = Annotated[str, Field(pattern=r"^[^\x00]+$")]
-
-
-class Output(TypedDict):
-    """A file that the job made; `path` is relative to the record's folder."""
-
-    path: Name
-    sha256: str
-
-
-class Input(TypedDict):
-    """A file that the job read, and the record of the job that made it, if one did."""
-
-    path: Name
-    sha256: str
-    record: Name | None
-
-
-class Git(TypedDict):
-    """The state of the code's clone; `unknown` and None outside of one."""
-
-    commit: str
-    dirty: bool | None
-
-
-class Record(TypedDict):
-    """What a reader of a record may rely on, whoever wrote it.
-
-    `usage` is None in the record of a further product, since that of the job's own has it, and absent from older ones.
-    """
-
-    stage: Annotated[str, Field(pattern="^[a-z]+$")]
-    spec: dict
-    spec_sha256: str
-    code_sha256: str
-    inputs: Annotated[list[Input], FailFast()]
-    outputs: Annotated[list[Output], FailFast()]
-    git: Git
-    usage: NotRequired[Usage | None]
-
-
-_RECORD = TypeAdapter(Record)
 
 
 def spec_sha256(spec: dict) -> str:
     return sha256_of(canonical(spec).encode())
 
 
-def canonical(spec: dict) -> str:
-    """The canonical JSON form of a spec: sorted keys, no spaces, plain types only."""
-    return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+def identity(spec: dict, code: str, inputs: list[Input]) -> str:
+    """sha256 of what a job is: its spec, its code and the bytes of its inputs, whoever made them."""
+    return sha256_of(canonical({"spec": spec, "code": code, "inputs": _files(inputs)}).encode())
 
 
-def identity(spec: dict, code: str, inputs: list[dict]) -> str:
-    """sha256 of what a job is: its spec, its code and the bytes of its inputs."""
-    return sha256_of(canonical({"spec": spec, "code": code, "inputs": inputs}).encode())
+def digest(record: Record | OlderRecord) -> str:
+    """sha256 of the deterministic part of a record: the same on every machine with the same study, code and packages.
+
+    A file outside of the study, which has an absolute path, counts by its name.
+    """
+    content: dict = {key: record.get(key) for key in ("schema", "stage", "spec", "code_sha256", "packages")}
+    content["inputs"] = [
+        {"path": _place(row["path"])} | {key: row.get(key) for key in ("name", "sha256", "record", "digest")}
+        for row in record["inputs"]
+    ]
+    content["outputs"] = [{key: row.get(key) for key in ("path", "sha256", "bytes")} for row in record["outputs"]]
+    return sha256_of(canonical(content).encode(errors="surrogatepass"))
 
 
-def path_of(primary: Path) -> Path:
-    """Where the record of the output `primary` lies."""
-    return primary.with_name(f"{primary.stem}.record.json")
+def _place(path: str) -> str:
+    return os.path.basename(path) if os.path.isabs(path) else path
 
 
-def read(primary: Path) -> Record:
+def _files(inputs: Sequence[Mapping]) -> list[dict]:
+    """The rows without the digests of their records: what is made again with the same bytes is the same input."""
+    return [{key: value for key, value in row.items() if key != "digest"} for row in inputs]
+
+
+def read(primary: Path) -> Record | OlderRecord:
     """The record of `primary`; UserError if there is none or it is damaged."""
     path = path_of(primary)
     if not path.exists():
@@ -116,11 +68,17 @@ def read(primary: Path) -> Record:
         raise UserError(f"{error}; delete {primary} and run again to remake it") from None
 
 
-def parse(path: Path) -> Record:
-    """The record in the file `path`; UserError if it is damaged."""
+def parse(path: Path) -> Record | OlderRecord:
+    """The record in the file `path`; UserError if it is damaged, or of a version that is not known here."""
     try:
-        record = cast(Record, jsonl.whole(path))
-        _RECORD.validate_python(record, strict=True)
+        record = jsonl.whole(path)
+        version = record.get("schema", 1)
+        if type(version) is not int or version not in schema.VERSIONS:
+            raise UserError(
+                f"{path} has the schema {str(version)[:20]!r}, where retscale knows up to {schema.VERSION}; was it "
+                "written by a newer one?"
+            )
+        schema.VERSIONS[version].validate_python(record, strict=True)
         canonical(record["spec"]).encode()
     except UserError as error:
         raise UserError(f"the provenance record is damaged: {error}") from None
@@ -130,7 +88,7 @@ def parse(path: Path) -> Record:
         raise UserError(f"the provenance record {path} is damaged: {where}: {first['msg']}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"the provenance record {path} is damaged: its spec is not plain JSON ({error})") from None
-    return record
+    return cast(Record | OlderRecord, record)
 
 
 def verified_inputs(
@@ -139,7 +97,7 @@ def verified_inputs(
     reads: dict[str, tuple[str, ...]] | None = None,
     skips: dict[str, tuple[str, ...]] | None = None,
     outside: tuple[str, ...] = (),
-) -> list[dict]:
+) -> list[Input]:
     """Each input file and its companions, checked against the record of the job that made it.
 
     `inputs` maps a name to a path or a list of paths; paths in the result are relative to `folder`, the home of the
@@ -149,17 +107,17 @@ def verified_inputs(
     Inputs `outside` may come from no stage: without records that lead further they are hashed as they are.
     UserError names the first file whose bytes are not those that were recorded.
     """
-    rows = []
+    rows: list[Input] = []
     for name, value in inputs.items():
         for primary in value if isinstance(value, list) else [value]:
             if not primary.is_file():
                 raise UserError(f"--{name}: there is no file {primary}")
             if name in outside and not chained(primary):
-                rows.append(
-                    {"name": name, "path": os.path.relpath(primary, folder), "sha256": sha256(primary), "record": None}
-                )
+                rows.append(outside_row(name, os.path.relpath(primary, folder), sha256(primary)))
                 continue
-            recorded = {output["path"]: output["sha256"] for output in read(primary)["outputs"]}
+            record = read(primary)
+            record_digest = digest(record)
+            recorded = {output["path"]: output["sha256"] for output in record["outputs"]}
             skipped = (skips or {}).get(name, ())
             for file in (reads or {}).get(name, [file for file in recorded if file not in skipped]):
                 path = primary.parent / file
@@ -172,9 +130,15 @@ def verified_inputs(
                         "path": os.path.relpath(path, folder),
                         "sha256": recorded[file],
                         "record": os.path.relpath(path_of(primary), folder),
+                        "digest": record_digest,
                     }
                 )
     return rows
+
+
+def outside_row(name: str, path: str, value: str) -> Input:
+    """The row of a file with the sha256 `value` that no job made."""
+    return {"name": name, "path": path, "sha256": value, "record": None, "digest": None}
 
 
 def chained(primary: Path) -> bool:
@@ -191,10 +155,12 @@ def relative(path: Path, folder: Path) -> str:
     return str(path) if path.is_absolute() else os.path.relpath(path, folder)
 
 
-def rebased(rows: list[dict], old: Path, new: Path) -> list[dict]:
+def rebased(rows: Sequence[Input], old: Path, new: Path) -> list[Input]:
     """The inputs `rows` of a record in the folder `old`, as one in the folder `new` names them."""
-    names = ("path", "record")
-    return [row | {name: row[name] and _rebased(row[name], old, new) for name in names} for row in rows]
+    return [
+        {**row, "path": _rebased(row["path"], old, new), "record": row["record"] and _rebased(row["record"], old, new)}
+        for row in rows
+    ]
 
 
 def _rebased(path: str, old: Path, new: Path) -> str:
@@ -217,81 +183,60 @@ def make(
     stage: str,
     spec: dict,
     code: str,
-    inputs: list[dict],
+    inputs: list[Input],
     work: Path,
     names: list[str],
     notes: dict | None,
     started: float,
     usage: Usage | None = None,
-) -> dict:
+    git: Git = UNKNOWN,
+    code_changed: bool = False,
+) -> Record:
     """The record of a finished job whose outputs are the files `names` in `work`."""
     return {
+        "schema": schema.VERSION,
         "stage": stage,
         "spec": spec,
         "spec_sha256": spec_sha256(spec),
         "code_sha256": code,
+        "packages": environment.versions(),
         "inputs": inputs,
         "outputs": [
             {"path": name, "sha256": sha256(work / name), "bytes": (work / name).stat().st_size} for name in names
         ],
-        "notes": notes or {},
-        "git": git_state(),
-        "packages": versions(),
-        "machine": machine(),
+        "git": git,
+        "code_changed": code_changed,
+        "machine": environment.machine(),
         "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "seconds": round(time.time() - started, 3),
         "usage": usage,
+        "notes": notes or {},
     }
 
 
-def fresh(primary: Path, spec: dict, code: str, inputs: list[dict]) -> bool:
-    """Whether `primary` exists, whole, and was made from precisely this spec, code and inputs."""
+def write(path: Path, record: Record) -> None:
+    """The file `path`, whole or not at all."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+
+
+def fresh(primary: Path, spec: dict, code: str, inputs: list[Input]) -> bool:
+    """Whether `primary` exists, whole, and was made from precisely this spec, code and inputs, whoever made these."""
     try:
         record = read(primary)
         for output in record["outputs"]:
             check(primary.parent / output["path"], output["sha256"])
     except UserError:
         return False
-    return (record["spec_sha256"], record["code_sha256"], record["inputs"]) == (spec_sha256(spec), code, inputs)
+    same = (record["spec_sha256"], record["code_sha256"]) == (spec_sha256(spec), code)
+    return same and _files(record["inputs"]) == _files(inputs)
 
 
-def git_state() -> dict:
-    """Commit and dirty flag of the code that runs; unknown outside a git clone."""
-    folder = Path(__file__).parent
-    try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True
-        ).stdout.strip()
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True, check=True
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": "unknown", "dirty": None}
-    return {"commit": commit, "dirty": bool(status.strip())}
+def renew(primary: Path, inputs: list[Input]) -> None:
+    """Let the record of `primary`, which is fresh, name those of its inputs as they are now.
 
-
-def versions() -> dict:
-    versions_found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions_found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions_found[package] = "not installed"
-    return versions_found
-
-
-def machine() -> dict:
-    """Host, processor and cores; the accelerator is in the notes of the stages that use one."""
-    cpu = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return {
-        "host": socket.gethostname(),
-        "cpu": cpu,
-        "cores": cores(),
-        "system": platform.platform(),
-    }
+    An input that was made again with the same bytes, say by code that has changed elsewhere, has another record.
+    """
+    record = read(primary)
+    if record.get("schema") == schema.VERSION and record["inputs"] != inputs:
+        write(path_of(primary), cast(Record, record | {"inputs": inputs}))

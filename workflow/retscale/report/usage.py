@@ -8,7 +8,7 @@ from pathlib import Path
 
 from retscale.errors import UserError
 from retscale.provenance import record
-from retscale.provenance.record import Record
+from retscale.provenance.schema import OlderRecord, Record
 from retscale.provenance.usage import Usage
 from retscale.stages import STAGES
 
@@ -57,7 +57,7 @@ def total(primaries: Iterable[Path]) -> Total:
     return Total([taken for taken in (*by_stage.values(), every) if taken.results], unknown)
 
 
-def records(primaries: Iterable[Path]) -> Iterator[Record | None]:
+def records(primaries: Iterable[Path]) -> Iterator[Record | OlderRecord | None]:
     """Each record once; None for one that cannot be read."""
     queue = deque(os.path.normpath(record.path_of(path)) for path in primaries)
     seen = set(queue)

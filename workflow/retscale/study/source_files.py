@@ -14,6 +14,7 @@ from retscale.items.config import JsonlSource
 from retscale.mine.config import MineConfig
 from retscale.pairs.config import LOCAL
 from retscale.provenance import hash_cache, record
+from retscale.provenance.schema import Input, OlderRecord, Record
 from retscale.study.study import Study
 from retscale.task.config import FolderSource
 
@@ -54,25 +55,26 @@ def digest(*paths: Path) -> str:
     return record.spec_sha256(digests) if digests else ""
 
 
-def rows(stage: str, spec: dict, folder: Path) -> list[dict]:
+def rows(stage: str, spec: dict, folder: Path) -> list[Input]:
     """The files as inputs of the record of a job whose outputs lie in `folder`."""
-    return [_row("outside", path, value, folder) for path, value in hash_cache.sha256_each(files(stage, spec)).items()]
+    by_path = hash_cache.sha256_each(files(stage, spec))
+    return [record.outside_row("outside", record.relative(path, folder), value) for path, value in by_path.items()]
 
 
-def changed(job_record: dict, folder: Path, paths: list[Path]) -> list[Path]:
+def changed(job_record: Record | OlderRecord, folder: Path, paths: list[Path]) -> list[Path]:
     """Those of `paths` that are new or not what the `job_record` in `folder` lists, and those that it lists beside."""
     own_names = ("outside", "tables", "files")
-    recorded = {os.path.abspath(folder / row["path"]): row for row in job_record.get("inputs", [])}
+    recorded = {os.path.abspath(folder / row["path"]): row for row in job_record["inputs"]}
     current = {os.path.abspath(path): value for path, value in hash_cache.sha256_each(paths).items()}
     removed = {
-        path for path, row in recorded.items() if row["name"] in own_names and row["record"] is None
+        path for path, row in recorded.items() if row.get("name") in own_names and row["record"] is None
     } - current.keys()
     return [Path(path) for path, value in current.items() if recorded.get(path, {}).get("sha256") != value] + sorted(
         map(Path, removed)
     )
 
 
-def weights(card_path: Path, folder: Path) -> list[dict]:
+def weights(card_path: Path, folder: Path) -> list[Input]:
     """The same for the model of `card_path` if it is not among the results: the hub's cache, or a folder of the user's.
 
     UserError names the first file that is not the one that the card lists.
@@ -89,12 +91,8 @@ def weights(card_path: Path, folder: Path) -> list[dict]:
                 f"{path}, which {card_path} lists, {'has changed' if path.is_file() else 'is missing'}; restore it, or "
                 f"delete {card_path} and run again with what is there now"
             )
-        inputs.append(_row("card", path, expected, folder))
+        inputs.append(record.outside_row("card", record.relative(path, folder), expected))
     return inputs
-
-
-def _row(name: str, path: Path, value: str, folder: Path) -> dict:
-    return {"name": name, "path": record.relative(path, folder), "sha256": value, "record": None}
 
 
 def _fields(model: type[BaseModel], data: dict) -> dict:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 
 from pydantic import BaseModel
 
+from retscale.common.canonical import canonical as dump  # noqa: F401 - the rules write specs with it
 from retscale.encoder.config import GIVEN
-from retscale.provenance.record import canonical as dump  # noqa: F401 - the rules write specs with it
 from retscale.study import catalog, names
 from retscale.study.study import Study
 

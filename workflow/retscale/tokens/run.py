@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from retscale.common.canonical import canonical
 from retscale.common.copies import fingerprints
 from retscale.common.files import link, sha256, sha256_of
 from retscale.common.progress import progress
 from retscale.errors import UserError
 from retscale.model.prompt import Side
 from retscale.provenance import code
-from retscale.provenance.record import canonical
 from retscale.tokens import store
 from retscale.tokens.card import TokensCard
 from retscale.tokens.collection import Collection, collections
