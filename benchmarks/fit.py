@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retscale.collect.run import AVERAGE_COLUMNS, CHECKPOINT_COLUMNS, ICL_COLUMNS
+from retscale.collect.run import AVERAGE_COLUMNS, CHECKPOINT_COLUMNS, CURVE_COLUMNS, ICL_COLUMNS
 from retscale.collect.summary import CollectSummary
 from retscale.common.files import sha256
 from retscale.common.tables import write_tables
@@ -113,6 +113,7 @@ def write_study(folder: Path, families: int, sizes: int, checkpoints: int) -> No
         "scores": scores,
         "icl": icl,
         "icl_averages": pd.DataFrame(columns=AVERAGE_COLUMNS),
+        "curves": pd.DataFrame(columns=CURVE_COLUMNS),
     }
     study = {"study": "made-up", "recipes": ["r"], "main_recipe": "r", "rows": {}}
     study |= {
