@@ -123,7 +123,8 @@ def write_evaluation(
     result = {"checkpoint": checkpoint, "recipe": recipe, "step": step, "task": task}
     result |= {"n_queries": queries, "n_documents": 500}
     result |= {"metrics": {metric: float(values.mean()) for metric in METRICS}, "judged_only": False, "k": 100}
-    return write(folder / f"{task}.json", result | {"ties": len(task), "seconds": 1.0})
+    result |= {"contrastive_entropy": 4 - 3 * mean, "ties": len(task), "seconds": 1.0}
+    return write(folder / f"{task}.json", result)
 
 
 def collected(root: Path, **options) -> Path:

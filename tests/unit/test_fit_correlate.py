@@ -1,4 +1,4 @@
-"""Correlations and lines against scipy, permutation tests that keep sizes whole, and intervals over sizes."""
+"""Correlations against scipy, permutation tests that keep sizes whole, and intervals over sizes."""
 
 import ladders
 import numpy as np
@@ -6,7 +6,6 @@ import pytest
 from scipy import stats
 
 from retscale.fit import correlate
-from retscale.fit.two_step import line
 
 
 def correlation(x, y, groups=None, method="pearson", replicates=500):
@@ -101,13 +100,3 @@ def test_permutation_p_has_its_size_under_the_null():
         correlate.permutation_p(correlate.pearson, *rng.normal(size=(2, 9)), np.arange(9), 200, rng) for _ in range(300)
     ]
     assert 0.02 <= np.mean(np.array(ps) <= 0.05) <= 0.09
-
-
-def test_a_step_is_a_line():
-    x = np.array([1.0, 2, 3, 4, np.nan])
-    row = line(x, 2 * x + 1)
-    assert (row["n"], row["status"]) == (4, "ok") and row["slope"] == pytest.approx(2) and row["r2"] == pytest.approx(1)
-    assert (
-        line(x[:4], np.full(4, 0.3) + 1e-16)["status"] == "unidentified"
-        and line(x[:3], x[:3])["status"] == "insufficient"
-    )

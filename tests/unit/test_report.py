@@ -127,6 +127,7 @@ def test_it_opens_with_the_answer_then_the_figures_then_the_claims(inputs, tmp_p
         'id="trends"',
         'id="forecasts"',
         'id="ceilings"',
+        'id="entropy"',
         'id="equal-compute"',
         'id="correlations"',
         'id="noise"',

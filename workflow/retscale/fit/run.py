@@ -66,7 +66,7 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         "ablation": ablation(defined, draws, queries(), main, spec),
         "noise": noise(analyses, draws),
         "reliability": reliable,
-        "two_step": two_step(finished, scores, study),
+        "two_step": two_step(finished, scores, study, spec.alpha),
     }
     tables["claims"] = claims(tables, analyses, finished, read_table(source, "curves"), study, spec)
     summary = study.model_dump(include=set(StudySummary.model_fields))

@@ -6,6 +6,7 @@ from retscale.collect.means import MEAN, ROBUST
 from retscale.fit.backtest import ROLLING
 from retscale.fit.extrapolate import SET
 from retscale.fit.slopes import SAMPLED
+from retscale.fit.two_step import DIRECT
 from retscale.report.results import FINISHED, Results, rows
 
 
@@ -64,6 +65,12 @@ def ceilings(results: Results) -> list[dict]:
     shown = [*results.averages, *results.study.headline]
     table = table[(table["form"] == SET) & (table["schedule"] == FINISHED) & table["task"].isin(shown)]
     return rows(averages_first(table, results))
+
+
+def two_step(results: Results) -> list[dict]:
+    """From compute to the mean by way of entropy; nothing where no entropy is known."""
+    table = results.of_mean("two_step")
+    return rows(table) if table.loc[table["step"] != DIRECT, "n"].any() else []
 
 
 def equal_compute(results: Results) -> list[dict]:

@@ -82,6 +82,7 @@ def about_results(results: Results, spec: Spec) -> dict:
         "forecasts": analysis.forecasts(results),
         "backtests": analysis.backtests(results),
         "ceilings": analysis.ceilings(results),
+        "two_step": analysis.two_step(results),
         "equal_compute": analysis.equal_compute(results),
         "pairs": analysis.pairs(results),
         "correlations": of_average[0],
