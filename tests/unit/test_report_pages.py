@@ -159,10 +159,10 @@ def test_show_prints_scores_fits_and_claims(published, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_draw_makes_the_same_figure_alone(published, monkeypatch, capsys, tmp_path):
+def test_a_figure_drawn_alone_is_the_same(published, monkeypatch, capsys, tmp_path):
     root, file, _ = published
     monkeypatch.chdir(root)
-    assert cli.main(["draw", "1b", str(file), "--out", str(tmp_path / "paper")]) == 0
+    assert cli.main(["figure", "1b", str(file), "--out", str(tmp_path / "paper")]) == 0
     files = [Path(line) for line in capsys.readouterr().out.split()]
     assert {path.suffix for path in files} >= {".svg", ".csv", ".md", ".txt"}
     for path in files:
@@ -175,9 +175,9 @@ def test_draw_makes_the_same_figure_alone(published, monkeypatch, capsys, tmp_pa
     ("command", "message"),
     [
         (["show", "published.yaml"], "results/published/collect/collect.json is missing; run the study first"),
-        (["draw", "1b", "published.yaml"], "results/published/collect/collect.json is missing; run the study first"),
-        (["draw", "1c", "published.yaml"], "unknown figure '1c'; the nearest of"),
-        (["draw", "3", "published.yaml"], "published has no figure 3: no in-context task has a score"),
+        (["figure", "1b", "published.yaml"], "results/published/collect/collect.json is missing; run the study first"),
+        (["figure", "1c", "published.yaml"], "unknown figure '1c'; the nearest of"),
+        (["figure", "3", "published.yaml"], "published has no figure 3: no in-context task has a score"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(command, message, monkeypatch, tmp_path, capsys):
@@ -186,6 +186,23 @@ def test_what_cannot_be_shown_is_one_line(command, message, monkeypatch, tmp_pat
     assert cli.main([*command[:-1], f"config/{command[-1]}"]) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["--help"], ["NAME study", "--spec SPEC --collect", "palette_from"]),
+        (["1b"], ["required: study"]),
+        (["--out", "paper"], ["required: NAME, study"]),
+        (["--spec", "{}"], ["required: --collect, --fit, --out"]),
+        (["--spec={}", "--fit", "x"], ["required: --collect, --out"]),
+    ],
+)
+def test_figure_is_a_question_of_a_study_or_with_a_spec_a_job(arguments, asked, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["figure", *arguments])
+    printed = "".join(capsys.readouterr())
+    assert all(words in printed for words in asked)
 
 
 def test_the_analysis_loads_neither_torch_nor_mteb():

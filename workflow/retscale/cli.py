@@ -5,9 +5,10 @@ import errno
 import importlib
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from retscale import job
 from retscale import spec as specs
@@ -26,7 +27,7 @@ QUESTIONS = {
     "trec": "retscale.evaluate.trec",
     "compare": "retscale.evaluate.compare",
     "show": "retscale.report.show",
-    "draw": "retscale.figure.redraw",
+    "figure": "retscale.figure.redraw",  # without --spec
 }
 
 EXAMPLE = """examples:
@@ -35,7 +36,7 @@ EXAMPLE = """examples:
   retscale plan config/portes2025.yaml      what would it cost, and what does it still need?
   retscale status config/mini.yaml          what are its jobs doing, on this machine and in Slurm?
   retscale show config/mini.yaml            what are its scores, fits and claims?
-  retscale draw 1b config/mini.yaml         one figure again, from the results of a study that has run
+  retscale figure 1b config/mini.yaml       one figure again, from the results of a study that has run
   retscale audit results/mini/figure/1b.png where does each point of this figure come from?
   retscale mine --spec '{...}' --pairs results/mini/pairs/boolq/pairs.json --out x/negatives.parquet
 
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     name = arguments.command
     try:
-        if name in STAGES:
+        if name in STAGES and "spec" in arguments:
             with nullcontext() if STAGES[name].fetches else offline(name):
                 run_stage(name, arguments)
             return 0
@@ -95,7 +96,18 @@ class Parser(argparse.ArgumentParser):
 
 
 class Command(Parser):
-    """A subcommand; the help of a stage ends with the keys of its spec."""
+    """A subcommand; the help of a stage ends with the keys of its spec.
+
+    A stage may be a command `of_study` too, which reads the arguments if --spec is not among them.
+    """
+
+    of_study: Parser | None = None
+
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        words = list(args or ())
+        if self.of_study is not None and not any(word.split("=")[0] == "--spec" for word in words):
+            return self.of_study.parse_known_args(words, namespace)
+        return super().parse_known_args(words, namespace)
 
     def format_help(self) -> str:
         name = self.prog.split()[-1]
@@ -196,16 +208,17 @@ def parser() -> argparse.ArgumentParser:
     )
     show.add_argument("study", type=Path)
     show.add_argument("--json", action="store_true", help="one JSON object, for programs")
-    # Not `figure`: that is a stage, whose one command takes all that it reads from its flags.
-    draw = commands.add_parser(
-        "draw",
-        help="draw one figure of a study that has run",
-        description="A figure as the study file styles it now, with its points, caption and alternative text beside it.",
-        epilog="example: retscale draw 1b config/mini.yaml --out paper",
+    commands.choices["figure"].of_study = figure = Command(
+        prog="retscale figure",
+        description="Draw one figure of a study that has run, as the study file styles it now, with its points, caption "
+        "and alternative text beside it.",
+        epilog="example: retscale figure 1b config/mini.yaml --out paper\n\n"
+        f"As a job of the workflow, with --spec:\n{commands.choices['figure'].format_usage()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    draw.add_argument("name", metavar="NAME", help="a figure, such as 1b")
-    draw.add_argument("study", type=Path)
-    draw.add_argument("--out", type=Path, default=Path(), help="the folder for its files (default: this one)")
+    figure.add_argument("name", metavar="NAME", help="a figure, such as 1b")
+    figure.add_argument("study", type=Path)
+    figure.add_argument("--out", type=Path, default=Path(), help="the folder for its files (default: this one)")
     return main_parser
 
 

@@ -1,4 +1,4 @@
-"""`retscale draw NAME STUDY`: one figure from the results of a study that has run."""
+"""`retscale figure NAME STUDY`: one figure from the results of a study that has run."""
 
 import argparse
 
@@ -20,7 +20,7 @@ def main(arguments: argparse.Namespace) -> int:
     inputs = results.finished(study, arguments.study, ("collect", "fit"))
     if name in study.figures_with_external:
         inputs |= results.finished(study, arguments.study, ("external",))
-    with workspace(arguments.out, f"draw-{name}") as work:
+    with workspace(arguments.out, f"figure-{name}") as work:
         run(specs.figure(study, name), inputs, work)
         files = sorted(path.name for path in work.iterdir())
         publish(work, arguments.out, files)
