@@ -149,6 +149,12 @@ def test_show_prints_scores_fits_and_claims(published, monkeypatch, capsys):
     assert re.search(r"SGPT-125M +125M +300B +2\.3 × 10²⁰ +published +0\.377 +fit\n", text)
     assert re.search(r"log-linear +21 +0\.05\d \[0\.0\d\d, 0\.0\d\d\] ", text)
     assert "supported  Retrieval quality grows with pretraining FLOPs: 0.05" in text
+    assert cli.main(["show", str(file), "--format", "latex"]) == 0
+    latex = capsys.readouterr().out
+    assert r"SGPT-125M & 125M & 300B & 2.3 $\times 10^{20}$ & published & 0.377 & fit \\" in latex
+    assert (
+        latex.count(r"\toprule") == 3 and "\nsupported & Retrieval quality grows with pretraining FLOPs & 0.05" in latex
+    )
     assert cli.main(["show", str(file), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     points = read_table(root / "results/published/fit/fit.json", "points").query("task == 'mean'")

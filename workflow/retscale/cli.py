@@ -207,7 +207,14 @@ def parser() -> argparse.ArgumentParser:
         epilog="example: retscale show config/mini.yaml --json | jq .claims",
     )
     show.add_argument("study", type=Path)
-    show.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    forms = show.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    forms.add_argument(
+        "--format",
+        choices=("text", "markdown", "latex"),
+        default="text",
+        help="of the tables (default: text); LaTeX's are for the package booktabs",
+    )
     commands.choices["figure"].of_study = figure = Command(
         prog="retscale figure",
         description="Draw one figure of a study that has run, as the study file styles it now, with its points, caption "

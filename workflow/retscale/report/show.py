@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from retscale.collect.means import MEAN
 from retscale.common.terminal import answer
 from retscale.figure.words import interval, number, scientific, short
-from retscale.plan.formatting import table
 from retscale.report import claims
+from retscale.report.formats import FORMATS, Table
 from retscale.report.results import Results, rows
 from retscale.study import load
 from retscale.study.results import finished
@@ -25,7 +25,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(shown, ensure_ascii=False, indent=1))
     else:
-        for line in lines(shown):
+        for line in lines(shown, arguments.format):
             answer(line)
     return 0
 
@@ -51,19 +51,21 @@ def content(results: Results, title: str) -> dict:
     }
 
 
-def lines(shown: dict) -> Iterator[str]:
-    """The tables; a mean of another recipe than a row's first has a row of its own."""
-    yield f"{shown['study']}: {shown['title']}"
-    yield f"mean {shown['metric']} over {shown['mean_over']}, intervals of {100 * shown['confidence']:g}%"
-    yield ""
-    yield from table(["checkpoint", "parameters", "tokens", "FLOPs", "recipe", "mean", "role"], scores(shown))
-    yield ""
-    yield "fits of the mean"
-    yield from table(["form", "n", "slope per decade", "R²", "ΔAICc", "hold-out RMSE", "status"], fits(shown))
-    yield ""
-    yield "claims"
-    for claim in shown["claims"]:
-        yield f"{claim['verdict']:>13}  {claim['text']}: {claims.estimate(claim)}"
+def lines(shown: dict, form: str) -> Iterator[str]:
+    """The tables in one of FORMATS."""
+    yield f"{'% ' if form == 'latex' else ''}{shown['study']}: {shown['title']}"
+    over = f"mean {shown['metric']} over {shown['mean_over']}, intervals of {100 * shown['confidence']:g}%"
+    fit_head = ["form", "n", "slope per decade", "R²", "ΔAICc", "hold-out RMSE", "status"]
+    verdicts = [[claim["verdict"], claim["text"], claims.estimate(claim)] for claim in shown["claims"]]
+    for table in (
+        Table(
+            over, "lrrrrrr", ["checkpoint", "parameters", "tokens", "FLOPs", "recipe", "mean", "role"], scores(shown)
+        ),
+        Table("fits of the mean", "lrrrrrr", fit_head, fits(shown)),
+        Table("claims", "lpp", ["verdict", "claim", "estimate"], verdicts),
+    ):
+        yield ""
+        yield from FORMATS[form](table)
 
 
 def scores(shown: dict) -> list[list[str]]:
