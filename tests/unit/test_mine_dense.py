@@ -145,7 +145,10 @@ def test_the_margin_acts_within_the_top():
 
 @pytest.mark.parametrize("method", ["bm25", "given"])
 def test_a_guide_passes_over_what_it_scores_like_a_positive(folder, encoder, tmp_path, monkeypatch, method):
-    """Against scores pair by pair; the order and the scores stay those of the ranking."""
+    """Against scores pair by pair, on the encoder's device; the order and the scores stay those of the ranking."""
+    on = []
+    monkeypatch.setattr(guide, "device", lambda: "there")
+    monkeypatch.setattr(search, "products_on", lambda device: on.append(device) or Products(torch.device("cpu")))
     monkeypatch.setattr(guide, "cut", lambda count: [slice(i, min(i + 7, count)) for i in range(0, count, 7)])
     pairs, passages = (pd.read_parquet(folder / f"{name}.parquet") for name in ("pairs", "passages"))
     given = [(query_id, f"p{i:03d}") for query_id in pairs["query_id"] for i in range(20, 70)]
@@ -163,6 +166,7 @@ def test_a_guide_passes_over_what_it_scores_like_a_positive(folder, encoder, tmp
         spec |= {"guide": str(encoder.parent)} if margin else {}
         facts = run(spec, {"pairs": tmp_path / "pairs.json", "guide": encoder}, out)
         made[margin] = pd.read_parquet(out / "negatives.parquet").set_index("query_id")
+    assert on and set(on) == {"there"}
     passed = 0
     for query_id, positive in zip(pairs["query_id"], pairs["passage_id"]):
         ranked = made[None].loc[query_id]

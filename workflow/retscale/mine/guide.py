@@ -11,6 +11,7 @@ from retscale.evaluate import search
 from retscale.evaluate.vectors import cut
 from retscale.mine.dense import tokenized
 from retscale.mine.rank import Ranking
+from retscale.model.device import device
 from retscale.model.encoder import Encoder
 
 
@@ -55,5 +56,6 @@ def pair_scores(
             vectors = encoder.embed(store[shard], f"mine: passages {shard.start + 1} to {shard.stop}, by the guide")
             search.check_finite(vectors, names[shard], "passage")
             in_shard = order[slice(*np.searchsorted(vector[order], [shard.start, shard.stop]))]
-            scores[in_shard] = search.cosines(query_vectors, vectors, query[in_shard], vector[in_shard] - shard.start)
+            pairs = query[in_shard], vector[in_shard] - shard.start
+            scores[in_shard] = search.cosines(query_vectors, vectors, *pairs, device=device())
     return np.split(scores, np.cumsum([len(of_query) for of_query in rows])[:-1])
