@@ -8,6 +8,7 @@ import pytest
 import torch
 import warm
 from topics import finished, inputs, log, make, port, spec
+from torch._subclasses.fake_tensor import FakeTensor
 
 from retscale.errors import UserError
 from retscale.finetune.rehearsal import exhausted, smaller
@@ -118,3 +119,17 @@ def test_all_processes_take_the_micro_batch_that_fits_each(study, tmp_path):
     said = started[0].communicate()[1]
     assert "memory runs out with a micro-batch of 4 queries; it is 2 now" in said
     assert len(log(out)) == 12
+
+
+@pytest.mark.parametrize(("microbatch", "parts"), [(8, 1), (4, 2)])
+def test_a_rehearsal_of_several_parts_has_the_gradient_of_those_before(study, tmp_path, monkeypatch, microbatch, parts):
+    gradients = []
+
+    def forward(self, input_ids, *arguments, **options):
+        if not isinstance(input_ids, FakeTensor):  # of the prediction, which has only shapes
+            gradients.append([weight.grad is not None for weight in self.parameters()])
+        return FORWARD(self, input_ids, *arguments, **options)
+
+    monkeypatch.setattr(attention, "_model_forward", forward)
+    trained(study, tmp_path, microbatch=microbatch)
+    assert all(gradients[0]) == any(gradients[0]) == (parts > 1)

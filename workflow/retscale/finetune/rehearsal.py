@@ -58,7 +58,7 @@ def rehearsed(
     steps = memory.sampled(order)
     while True:
         rows = max((order.rows(step)[own][:microbatch] for step in steps), key=embed.padded)
-        if _least(accelerator, int(_fits(accelerator, embed, rows))):
+        if _least(accelerator, int(_fits(accelerator, embed, rows, first=microbatch == share))):
             return microbatch
         half = smaller(share, microbatch) if adjustable(recipe) else 0
         if not half:
@@ -68,12 +68,16 @@ def rehearsed(
         microbatch = half
 
 
-def _fits(accelerator: Accelerator, embed: Embedder, rows: np.ndarray) -> bool:
-    """Whether the gradient of these examples fits beside AdamW's moments, which come with the first step."""
+def _fits(accelerator: Accelerator, embed: Embedder, rows: np.ndarray, first: bool) -> bool:
+    """Whether the gradient of these examples fits beside AdamW's moments, which come with the first step, and beside the
+    gradient of the parts of a step before them, unless they are the `first` and only part."""
     try:
         model = embed.model.to(embed.device).train()
-        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        moments = torch.empty(2 * trained, dtype=torch.float32, device=embed.device)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        moments = torch.empty(2 * sum(p.numel() for p in trained), dtype=torch.float32, device=embed.device)
+        if not first:
+            for weight in trained:
+                weight.grad = torch.zeros_like(weight)
         with accelerator.autocast():
             queries, groups, *_ = embed(rows)
         (queries.sum() + groups.sum()).backward()
