@@ -35,7 +35,7 @@ from transformers.models.mpt.configuration_mpt import MptAttentionConfig
 from retscale.icl.decoder import Decoder
 from retscale.model import attention, encode, encoder, load, packed
 from retscale.model.attention import use_fused
-from retscale.model.layout import PACKABLE, best_layout, plan, real_share
+from retscale.model.layout import PACKABLE, best_layout, plan, real_share, tokens_at_once
 from retscale.model.packed import pack, pool_packed, use_packed
 from retscale.model.pooling import POOLINGS, pool
 
@@ -261,6 +261,11 @@ def test_on_an_accelerator_most_tokens_are_real(name, microbatch):
     parts = plan(lengths, 4096, layout)
     assert sorted(np.concatenate(parts)) == list(range(len(lengths)))
     assert all(lengths[part].sum() <= 4096 for part in parts)
+
+
+def test_a_wide_model_reads_fewer_tokens_at_once():
+    assert [tokens_at_once(65536, width) for width in (16, 768, 2048, 4096, 5120)] == [65536] * 3 + [32768, 26214]
+    assert tokens_at_once(1, 8192) == 1
 
 
 # --- What makes an accelerator wait --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import DistributedType
+from torch._dynamo.exc import TorchDynamoException
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.checkpoint.card import Card
@@ -25,6 +26,7 @@ from retscale.finetune.processes import together
 from retscale.finetune.sharding import is_sharded, whole_weights
 from retscale.finetune.train import train
 from retscale.model.device import dtype
+from retscale.model.layers import compile_layers, refusal, worth_compiling
 from retscale.model.layout import best_layout
 from retscale.model.load import deterministic, empty_backbone, is_causal, load_backbone, load_tokenizer, max_length
 from retscale.model.packed import use_packed
@@ -50,10 +52,11 @@ def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
     """
     job = Spec.model_validate(spec)
     precision = dtype(job.precision)
-    # Buffers are constants; to send them in each forward would need as many forwards from each process.
+    # Buffers are constants; to send them in each forward would need as many forwards from each process. Gradients lie in
+    # the buckets in which they are sent, and not beside them.
     accelerator = Accelerator(
         mixed_precision="bf16" if precision == torch.bfloat16 else "no",
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
     )
     with together(accelerator.num_processes):
         notes = tune(accelerator, job, precision, inputs, out, state)
@@ -113,6 +116,8 @@ def tune(
     micro = rehearsal.limited(accelerator, recipe, micro, state)
     if layout == "packed":
         use_packed(base)
+    if compiled := worth_compiling(device, layout, sharded, steps):
+        compile_layers(base)
     if accelerator.is_main_process:
         say(f"fine-tune {card.id}: {bytes_needed / 2**30:.2f} GiB predicted, {micro} queries at once")
     if checkpointing:
@@ -134,13 +139,17 @@ def tune(
 
     peak = memory.Peak(device, held=sum(p.numel() * p.element_size() for p in model.parameters()))
     if not sharded:  # there a forward waits for that of every other process
-        micro = rehearsal.rehearsed(accelerator, embed, recipe, order, micro, card.id)
+        try:
+            micro = rehearsal.rehearsed(accelerator, embed, recipe, order, micro, card.id)
+        except TorchDynamoException as error:
+            raise refusal(error) from error
     with rehearsal.explained(recipe, accelerator.num_processes, device, micro, state):
         train(accelerator, sharded, embed, recipe, order, micro, job.seed, state, card.id, keep)
     notes = {
         "dtype": str(precision).removeprefix("torch."),
         "arithmetic": arithmetic(precision, recipe.tuning),
         "sharded": sharded,
+        "compiled": compiled,
         "device": device.type,
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),

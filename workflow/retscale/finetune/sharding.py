@@ -12,9 +12,9 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from retscale.common.environment import SHARDED
+from retscale.model.layers import layers_of
 
 
 def is_sharded(processes: int) -> bool:
@@ -73,7 +73,7 @@ def _group(model: nn.Module, mesh: DeviceMesh, dtype: torch.dtype) -> None:
     of their own, small enough to stay gathered. The rest, embeddings above all, makes the residual stream: float32.
     """
     rounded = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    layers = layers_of(model)
     if exact := [module for layer in layers for module in layer.modules() if _is_exact(module)]:
         fully_shard(exact, mesh=mesh, reshard_after_forward=False)
     for layer in layers:

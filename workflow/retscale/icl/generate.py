@@ -43,7 +43,7 @@ def generate(
     outputs = [""] * len(prompts)
     # A row behind the others costs a step for each token it lacks, a batch of its own as many steps as new tokens.
     spread = max(SPREAD, new_tokens // 2)
-    room = tokens_at_once(decoder, tokens_per_batch)
+    room = tokens_of_batch(decoder, tokens_per_batch)
     batches = similar_batches([len(prompt) + new_tokens for prompt in prompts], room, spread)
     for rows in progress(batches, label, unit="batches"):
         batch_prefix = prefix.select([0] * len(rows)) if prefix else decoder.empty_prefix(len(rows))
@@ -57,7 +57,7 @@ def generate(
     return outputs
 
 
-def tokens_at_once(decoder: Decoder, tokens_per_batch: int) -> int:
+def tokens_of_batch(decoder: Decoder, tokens_per_batch: int) -> int:
     """Tokens of a batch: as many as a GPU has room for beside the weights, but on a CPU `tokens_per_batch`.
 
     By the memory of the card, and not by what is free, so that the batches are the same each time.

@@ -24,9 +24,11 @@ from retscale.icl.score import score
 from retscale.icl.summary import accuracy, accuracy_by_normalization, oddities
 from retscale.model import accelerator
 from retscale.model.device import device, dtype, use_threads
+from retscale.model.layout import tokens_at_once
 from retscale.model.load import load_causal_lm, load_tokenizer
 from retscale.model.tokenize import own_ends
 
+MOST_TOKENS = 16384  # at once: of half of them, say, there are logits, each as many as words
 TEMPERATURE = 0.2  # of programs, as released; all else is the most probable token
 
 
@@ -56,7 +58,8 @@ def run(values: dict, inputs: dict, out: Path) -> Iterator[str]:
     tokenizer = load_tokenizer(folder)
     model = load_causal_lm(folder, dtype(spec.precision)).to(device())
     decoder = Decoder(model, tokenizer.pad_token_id)
-    reader = Reader(decoder, tokenizer, card.max_length, spec.tokens_per_batch, spec.seed)
+    at_once = tokens_at_once(min(spec.tokens_per_batch, MOST_TOKENS), model.config.hidden_size)
+    reader = Reader(decoder, tokenizer, card.max_length, at_once, spec.seed)
     files = {path.parent.name: path for path in inputs.get("tasks", [])}
     for name, task in spec.tasks.items():
         try:

@@ -101,5 +101,5 @@ class Spec(MineConfig):
     """The spec of one job of this stage; `precision`, `tokens_per_batch` and `threads` are for an encoder."""
 
     precision: Precision = "auto"
-    tokens_per_batch: int = Field(16384, ge=1)
+    tokens_per_batch: int = Field(65536, ge=1)
     threads: Threads = 1

@@ -15,7 +15,7 @@ from retscale.encoder.card import EncoderCard
 from retscale.errors import UserError
 from retscale.model.device import devices, dtype
 from retscale.model.encode import encode
-from retscale.model.layout import best_layout
+from retscale.model.layout import best_layout, tokens_at_once
 from retscale.model.load import load_backbone, load_tokenizer
 from retscale.model.packed import use_packed
 from retscale.model.pooling import Pooling
@@ -73,6 +73,7 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
     check_prompt(card.prompt, card.prompt_sha256, tokenizer, path)
     models = replicas(load_backbone(folder, dtype(precision)), devices())
     model = models[0]
+    tokens_per_batch = tokens_at_once(tokens_per_batch, model.config.hidden_size)
     longest = max(card.prompt.query_length, card.prompt.passage_length)
     if (
         best_layout(model.config, model.device.type != "cpu", model.dtype == torch.bfloat16, longest, training=False)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Layout = Literal["padded", "bucketed", "packed"]
 
 PADDING = 0.05  # of a bucket at most
+WIDE = 2048  # a model of this width reads as many tokens at once as a study says
 
 # Models whose attention gets all that packing needs: restarted positions, and the bounds of the texts. Each has its test.
 # Not among them: GPT-J and GPT-Neo (attention of their own), Gemma 2 (caps its scores), T5 (adds a bias to them),
@@ -51,6 +52,11 @@ def best_layout(config: "PreTrainedConfig", accelerator: bool, half: bool, longe
     window = getattr(config, "sliding_window", None)
     fits = config.model_type in PACKABLE and not drops and (window is None or longest <= window)
     return "packed" if half and fits else "bucketed"
+
+
+def tokens_at_once(tokens_per_batch: int, width: int) -> int:
+    """Tokens of a forward of a model of this width: what it makes of them is as large at any width beyond WIDE."""
+    return min(tokens_per_batch, max(1, tokens_per_batch * WIDE // width))
 
 
 def plan(lengths: Sequence[int], budget: int, layout: Layout) -> list[np.ndarray]:

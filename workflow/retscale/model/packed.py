@@ -19,14 +19,16 @@ HEAD_MULTIPLE = 8  # of a head's dimensions, as the kernels want it
 
 @dataclass(frozen=True)
 class Segments:
-    """Where the texts of a row end: `lengths` of each, on the host, and `bounds` (texts + 1) from 0, int32, on the device."""
+    """Where the texts of a row end: `lengths` of each and the `longest`, on the host, and `bounds` (texts + 1) from 0,
+    int32, on the device."""
 
     lengths: list[int]
+    longest: int
     bounds: torch.Tensor
 
     @classmethod
     def of(cls, lengths: list[int], device: torch.device) -> "Segments":
-        return cls(lengths, to(device, torch.from_numpy(np.cumsum([0, *lengths], dtype=np.int32))))
+        return cls(lengths, max(lengths), to(device, torch.from_numpy(np.cumsum([0, *lengths], dtype=np.int32))))
 
 
 def use_packed(model: PreTrainedModel) -> None:
@@ -103,21 +105,25 @@ def packed_attention(
         return torch.cat([_plain(*part, causal, scaling) for part in parts], dim=2).transpose(1, 2)
     scaling, size = scaling or query.shape[-1] ** -0.5, value.shape[-1]
     room = -(-max(size, query.shape[-1]) // HEAD_MULTIPLE) * HEAD_MULTIPLE
-    query, key, value = (pad(x[0].transpose(0, 1), (0, room - x.shape[-1])) for x in (query, key, value))
-    longest = max(segments.lengths)
+    query, key, value = (_widened(x[0].transpose(0, 1), room) for x in (query, key, value))
     out = varlen_attn(
         query,
         key,
         value,
         segments.bounds,
         segments.bounds,
-        longest,
-        longest,
+        segments.longest,
+        segments.longest,
         scale=scaling,
         window_size=(-1, 0) if causal else (-1, -1),
         enable_gqa=query.shape[1] != key.shape[1],
     )
     return out[None, ..., :size]
+
+
+def _widened(x: torch.Tensor, room: int) -> torch.Tensor:
+    """To pad by nothing would be a copy."""
+    return x if x.shape[-1] == room else pad(x, (0, room - x.shape[-1]))
 
 
 def has_kernel(query: torch.Tensor) -> bool:
