@@ -64,8 +64,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     )
 
 
-def _lines(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, float], pd.DataFrame]]:
-    """The checkpoints of each family and level, from small to large."""
+def _lines(rows: pd.DataFrame) -> Iterator[tuple[tuple, pd.DataFrame]]:
+    """The checkpoints of each family and level, with both, from small to large."""
     for key, line in rows[~rows["hollow"]].groupby(["family", "level"]):
         yield key, line.sort_values("n_params")
 
