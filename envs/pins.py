@@ -16,7 +16,7 @@ ENVS = Path(__file__).parent
 
 ALONE = {"build": "--group=build", "data": "--group=data", "smollm2": "--group=smollm2", "uv": "--group=pins"}
 BASE = ("pyproject.toml", "--extra=gpu")
-BESIDE_BASE = {"test": "--extra=test", "lint": "--group=lint"}
+BESIDE_BASE = {"crate": "--extra=crate", "test": "--extra=test", "lint": "--group=lint"}
 
 Pins = dict[str, str]  # name of a package -> its lines
 
