@@ -28,6 +28,7 @@ QUESTIONS = {
     "compare": "retscale.evaluate.compare",
     "show": "retscale.report.show",
     "figure": "retscale.figure.redraw",  # without --spec
+    "crate": "retscale.crate.run",
 }
 
 EXAMPLE = """examples:
@@ -38,6 +39,7 @@ EXAMPLE = """examples:
   retscale show config/mini.yaml            what are its scores, fits and claims?
   retscale figure 1b config/mini.yaml       one figure again, from the results of a study that has run
   retscale audit results/mini/figure/1b.png where does each point of this figure come from?
+  retscale crate config/mini.yaml           the study as an RO-Crate, to publish or to archive
   retscale mine --spec '{...}' --pairs results/mini/pairs/boolq/pairs.json --out x/negatives.parquet
 
 The workflow calls the stages; `snakemake --profile local -n -p` prints each command in full.
@@ -226,6 +228,16 @@ def parser() -> argparse.ArgumentParser:
     figure.add_argument("name", metavar="NAME", help="a figure, such as 1b")
     figure.add_argument("study", type=Path)
     figure.add_argument("--out", type=Path, default=Path(), help="the folder for its files (default: this one)")
+    crate = commands.add_parser(
+        "crate",
+        help="write a study that has run as a Workflow Run RO-Crate",
+        description="Every job with its code, its inputs, its outputs and its times, from the records; with figures, "
+        "tables, report, study file, licenses and citation. Weights and texts are named by their SHA-256 and not copied. "
+        "The exit status is 0 if the crate is written, 1 if not.",
+        epilog="example: retscale crate config/mini.yaml --out mini.zip",
+    )
+    crate.add_argument("study", type=Path)
+    crate.add_argument("--out", type=Path, help="a new folder, or a new file FILE.zip (default: STUDY-crate.zip here)")
     return main_parser
 
 

@@ -1,0 +1,1 @@
+"""A study as a research object: its records, figures and tables in the formats that others read."""
