@@ -31,6 +31,25 @@ def study(tmp_path):
     return spec | {"averages": {"v": VERSION}}, inputs, tmp_path / "collect"
 
 
+def test_a_version_may_have_baselines_of_its_own(study):
+    """(value - baseline) / (1 - baseline), with the standard error of the value; the task's own score stays."""
+    spec, inputs, out = study
+    core = {"categories": {"core": list(ICL_TASKS)}, "averages": {"core": ["core"]}, "baselines": {FIRST: 0.4}}
+    collect(spec | {"averages": {"v": VERSION, "own": core}}, inputs, out)
+    icl, averages = (read_table(out / "collect.json", name) for name in ("icl", "icl_averages"))
+    checkpoint = averages["checkpoint"][0]
+    tasks = icl[icl["checkpoint"] == checkpoint].set_index("task")
+    scores, errors = tasks["score"].to_dict(), (tasks["stderr"] / (1 - tasks["baseline"])).to_dict()
+    assert tasks.loc[FIRST, "baseline"] != 0.4
+    scores[FIRST], errors[FIRST] = (tasks.loc[FIRST, "value"] - 0.4) / 0.6, tasks.loc[FIRST, "stderr"] / 0.6
+    mean = (
+        averages[(averages["checkpoint"] == checkpoint) & (averages["gauntlet"] == "own")].set_index("name").loc["core"]
+    )
+    assert mean["score"].tolist() == pytest.approx([sum(scores.values()) / len(scores)] * 2)
+    expected = sum(error**2 for error in errors.values()) ** 0.5 / len(errors)
+    assert mean["stderr"].tolist() == pytest.approx([expected] * 2)
+
+
 def unscored(path):
     """The result of programs that were generated and not run."""
     result = json.loads(path.read_text())

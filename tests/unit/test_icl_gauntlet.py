@@ -821,6 +821,8 @@ def test_every_version_of_the_gauntlet_has_its_tasks():
         "gauntlet-v0.2": 33,
         "gauntlet-v0.3": 31,
         "gauntlet-v0.3-code": 39,
+        "dclm-core-v1": 22,
+        "dclm-core-v2": 22,
     }
     for version, parts in catalog.gauntlets().items():
         assert all(set(names) <= set(parts["categories"]) for names in parts["averages"].values()), version
@@ -948,6 +950,29 @@ def test_published_accuracies_give_the_published_averages(shared):
             column = f"aggregated_task_categories_centered.{name}"
             exact = "E" not in written[column][row]  # one value is published with three digits, -2.85E-05
             assert value == pytest.approx(model[column], abs=1e-9 if exact else 5e-8)
+
+
+def test_published_accuracies_give_the_published_core(shared):
+    """The 22 tasks of DCLM's Core with the baselines of its first version, to 1e-9; by the second's they would not."""
+    models = pd.read_csv(shared / "dclm-icl" / "DCLM_model_database_30.csv")
+    off = {}
+    for version in ("dclm-core-v1", "dclm-core-v2"):
+        gauntlet = catalog.gauntlet(version)
+        own = {
+            id: IclTask.model_validate(catalog.resolve("icl", entry, "", "")[1]).baseline for id, entry in core(version)
+        }
+        baselines = own | gauntlet.pop("baselines")
+        columns = {id: {"hellaswag.0": "hellaswag_zeroshot"}.get(id, id.rsplit(".", 1)[0]) for id in own}
+        assert len(own) == len(set(columns.values())) == 22
+        for _, model in models.iterrows():
+            scores = {id: (centered(model[column], baselines[id]), 0.0) for id, column in columns.items()}
+            mean = {one.name: one.score for one in averages(scores, gauntlet) if one.kind == "average"}["core"]
+            off[version] = max(off.get(version, 0), abs(mean - model["Core"]))
+    assert off["dclm-core-v1"] < 1e-9 < 1e-3 < off["dclm-core-v2"]
+
+
+def core(version: str) -> list[tuple[str, dict]]:
+    return [(entry["id"], entry) for entry in catalog.expand([version], "icl")]
 
 
 def test_degenerate_tasks_of_the_gauntlet_are_named(shared):

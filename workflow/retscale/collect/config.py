@@ -17,10 +17,14 @@ class Labels(Strict):
 
 
 class Gauntlet(Strict):
-    """A version of the in-context gauntlet: the tasks of each category and the categories of each average."""
+    """A version of the in-context gauntlet: the tasks of each category and the categories of each average.
+
+    `baselines`: what scores 0 in this version, of tasks that have another baseline of their own.
+    """
 
     categories: dict[str, list[str]]
     averages: dict[str, list[str]]
+    baselines: dict[str, float] = {}
 
 
 class Spec(Strict):

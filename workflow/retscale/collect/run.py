@@ -17,7 +17,7 @@ from retscale.common.tables import write_tables
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.evaluate.result import COLUMNS
-from retscale.icl.average import averages
+from retscale.icl.average import averages, centered
 
 CHECKPOINT_COLUMNS = ["checkpoint", "family", "size", "n_params", "n_params_non_embedding", "n_tokens", "flops"]
 CHECKPOINT_COLUMNS += ["tokens_per_param", "schedule_finished", "role"]
@@ -197,13 +197,20 @@ def average_icl(spec: Spec, icl: pd.DataFrame) -> pd.DataFrame:
     """One row per checkpoint and category or average of each version of the gauntlet; an absent one names what is missing."""
     table = []
     for checkpoint, rows in icl[icl["score"].notna()].groupby("checkpoint"):
-        errors = rows["stderr"].astype(float) / (1 - rows["baseline"].astype(float))
-        scores = dict(zip(rows["task"], zip(rows["score"].astype(float), errors)))
+        tasks = rows.set_index("task")[["value", "score", "stderr", "baseline"]].astype(float)
         for version, gauntlet in spec.averages.items():
-            for average in averages(scores, gauntlet.model_dump()):
+            scores = {task: _scored(row, gauntlet.baselines.get(task)) for task, row in tasks.iterrows()}
+            for average in averages(scores, gauntlet.model_dump(exclude={"baselines"})):
                 row = {"checkpoint": checkpoint, "gauntlet": version, **average._asdict()}
                 table.append(row | {"missing": ", ".join(average.missing)})
     return pd.DataFrame(table, columns=AVERAGE_COLUMNS).astype({"score": float, "stderr": float})
+
+
+def _scored(task: pd.Series, baseline: float | None) -> tuple[float, float]:
+    """The score of a task with its standard error, by this baseline or by its own."""
+    if baseline is None:
+        return task["score"], task["stderr"] / (1 - task["baseline"])
+    return centered(task["value"], baseline), task["stderr"] / (1 - baseline)
 
 
 def relative(path: Path, root: Path) -> str:

@@ -70,7 +70,8 @@ def members() -> dict[str, dict]:
 
 @cache
 def gauntlets() -> dict[str, dict]:
-    """The versions of the in-context gauntlet: `categories` of {task: shots} and `averages` of categories."""
+    """The versions of the in-context gauntlet: `categories` of {task: shots, or a list of them}, `averages` of categories,
+    and perhaps `baselines` of some tasks in place of their own."""
     return yaml.read(FOLDER / "gauntlets.yaml")
 
 
@@ -79,13 +80,22 @@ def gauntlet_id(task: str, shots: int) -> str:
     return f"{task}.{shots}"
 
 
+def asked(tasks: dict[str, int | list[int]]) -> list[tuple[str, int]]:
+    """Each task of a category with each of its numbers of shots."""
+    return [(task, n) for task, shots in tasks.items() for n in (shots if isinstance(shots, list) else [shots])]
+
+
 def gauntlet(version: str) -> dict:
     """A version of the in-context gauntlet with the ids of its tasks."""
     parts = gauntlets()[version]
-    categories = {
-        name: [gauntlet_id(task, shots) for task, shots in tasks.items()] for name, tasks in parts["categories"].items()
+    categories = {name: [gauntlet_id(*task) for task in asked(tasks)] for name, tasks in parts["categories"].items()}
+    baselines = {
+        gauntlet_id(task, shots): parts["baselines"][task]
+        for category in parts["categories"].values()
+        for task, shots in asked(category)
+        if task in parts.get("baselines", {})
     }
-    return {"averages": parts["averages"], "categories": categories}
+    return {"averages": parts["averages"], "categories": categories} | ({"baselines": baselines} if baselines else {})
 
 
 @cache
@@ -96,7 +106,7 @@ def suites() -> dict[str, list]:
         members = {
             gauntlet_id(task, shots): {"use": f"gauntlet.{task}", "shots": shots}
             for category in parts["categories"].values()
-            for task, shots in category.items()
+            for task, shots in asked(category)
         }
         lists[version] = [{"id": id, **entry} for id, entry in members.items()]
     return lists

@@ -48,7 +48,7 @@ class Study:
     def averaged(self) -> set[str]:
         """In-context tasks that enter an average of the study."""
         versions = [catalog.gauntlets()[version]["categories"].values() for version in self.file.averages]
-        tasks = [task for categories in versions for category in categories for task in category.items()]
+        tasks = [task for categories in versions for category in categories for task in catalog.asked(category)]
         return self.icl.keys() & {catalog.gauntlet_id(*task) for task in tasks}
 
     @property
