@@ -57,6 +57,25 @@ def test_every_member_of_a_suite_exists():
         assert {member if isinstance(member, str) else member["use"] for member in members} <= set(known), name
 
 
+@pytest.mark.parametrize(
+    ("tasks", "groups", "where"),
+    [
+        (["beir", "fever-hard"], {}, "tasks: fever and fever-hard are versions of one task, fever"),
+        (["nano-fever", "fever-hard"], {}, "tasks: nano-fever and fever-hard are versions of one task, fever"),
+        (["scifact"], {"both": ["scifact"]}, ""),
+        (["mteb-eng-v2"], {}, ""),
+        (["beir-lite"], {}, ""),
+    ],
+)
+def test_no_mean_counts_a_task_whole_and_cut(tmp_path, tasks, groups, where):
+    data = smoke() | {"tasks": tasks, "groups": groups, "held_out": []}
+    if where:
+        with pytest.raises(UserError, match=where):
+            load.study(written(tmp_path, data))
+    else:
+        load.study(written(tmp_path, data))
+
+
 def test_a_misspelt_key_names_the_closest(tmp_path):
     message = refused(tmp_path, lambda study: study.update(checkpoint=[]))
     assert message == f"{tmp_path}/study.yaml: checkpoint: unknown key; did you mean 'checkpoints'?"

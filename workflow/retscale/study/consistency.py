@@ -25,6 +25,7 @@ def check(study: Study, file: str) -> None:
         _metric,
         _external,
         _groups,
+        _cuts,
         duplicates.check,
         _curves,
         _figures,
@@ -169,3 +170,19 @@ def _groups(study: Study, file: str) -> None:
                 raise UserError(f"{file}: groups.{name}.{i}: {member} is named twice; name each once")
     if MEAN in {*study.tasks, *study.icl, *study.units, *study.groups}:
         raise UserError(f"{file}: `{MEAN}` is the name of the mean over all tasks; give the task or group another")
+
+
+def _cuts(study: Study, file: str) -> None:
+    """No mean counts a task twice: whole and cut, or cut in two ways."""
+    parts = study.headline | {task: [task] for task in study.tasks}
+    means = {"tasks": list(study.headline)} | {f"groups.{name}": members for name, members in study.groups.items()}
+    for where, members in means.items():
+        versions: dict[str, str] = {}
+        for task in (task for member in members for task in parts.get(member, []) if task in study.tasks):
+            whole = study.tasks[task].cut_of or task
+            if whole in versions:
+                raise UserError(
+                    f"{file}: {where}: {versions[whole]} and {task} are versions of one task, {whole}, which the mean would "
+                    "count twice; keep one of them"
+                )
+            versions[whole] = task

@@ -74,7 +74,7 @@ def tokens(tasks: list[str]) -> Callable[..., dict]:
 
 
 def task(study: Study, id: str) -> dict:
-    return {"id": id, **plain(study.tasks_to_read[id], without=DESCRIPTIVE | {"alone", "corpus", "group"})}
+    return {"id": id, **plain(study.tasks_to_read[id], without=DESCRIPTIVE | {"alone", "corpus", "group", "cut_of"})}
 
 
 def evaluate(tasks: list[str]) -> Callable[..., dict]:

@@ -91,12 +91,14 @@ class RetrievalTask(TaskData):
 
     `alone`: the corpus is so large that the task gets an evaluation job of its own. `corpus` names one that other tasks
     share: they share a job, which encodes it once. Tasks of one `group` count as one task: its score is the unweighted
-    mean of theirs, and it has none unless the study has all tasks that the catalog puts into the group.
+    mean of theirs, and it has none unless the study has all tasks that the catalog puts into the group. `cut_of` names the
+    task whose corpus or queries this one has a part of: no mean counts both.
     """
 
     alone: bool = False
     corpus: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]*$")
     group: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    cut_of: str | None = None
     licence: str = ""
     origin: str = ""
     note: str | None = None
