@@ -150,7 +150,8 @@ def accelerated(folder: Path, options: argparse.Namespace) -> dict:
         write_spec(folder, recipe, "auto", min(steps, 2 + PROFILED_STEPS))
         phases = work("profile", folder, options.device)
         lines = run["log"][2:] or run["log"][-1:]
-        rate = statistics.mean(line["tokens_per_s"] for line in lines)
+        pace = run["pace"][2:] or run["pace"][-1:]
+        rate = statistics.mean(line["tokens_per_s"] for line in pace)
         a_token = run["flops"] / run["tokens"]
         step_s = run["tokens"] / (steps - 1) / rate
         shares = {name: round(seconds / step_s, 3) for name, seconds in phases.items()}
@@ -364,6 +365,7 @@ def ours(folder: Path, watch=iter) -> dict:
         "losses": [line["loss"] for line in lines],
         "padding": statistics.mean(line["padding"] for line in lines),
         "log": lines,
+        "pace": notes["pace"],
         "memory": notes["peak_memory"],
         "microbatch": notes["microbatch"],
         "dtype": notes["dtype"],

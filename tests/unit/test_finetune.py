@@ -59,7 +59,9 @@ def t5(vocabulary):
 def test_the_same_spec_gives_the_same_bytes(study, tmp_path):
     one = tuned(study, tmp_path / "one")[1]
     two = tuned(study, tmp_path / "two")[1]
-    assert one == two and "log.jsonl" not in one["files"]  # the log has times
+    assert one == two and "log.jsonl" not in one["files"]
+    assert (tmp_path / "one/log.jsonl").read_bytes() == (tmp_path / "two/log.jsonl").read_bytes()
+    assert not (tmp_path / "one/pace.jsonl").exists()
     for name in ("three", "state"):
         (tmp_path / name).mkdir()
     run({**spec(), "seed": 4}, inputs(study), tmp_path / "three", tmp_path / "state")

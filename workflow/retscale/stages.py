@@ -100,7 +100,7 @@ STAGES = {
         "score an encoder on retrieval tasks",
         ("encoder",),
         ("tasks", "tokens"),
-        skips={"encoder": ("log.jsonl",)},  # which holds times, and so is another after every training
+        skips={"encoder": ("log.jsonl",)},  # of what is left after a training only the log
         of_task={"tasks": "folder", "tokens": "file"},
         batch=True,
     ),

@@ -13,7 +13,7 @@ LOG = "log.jsonl"
 
 
 class Line(BaseModel):
-    """What is the same in every run. Times and memory stay in the log: the same study and code must give the same table."""
+    """What is the same in every run. Logs of earlier versions have times and memory as well."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     step: int

@@ -1,4 +1,4 @@
-"""log.jsonl, one line every few steps, and a check of the loss."""
+"""log.jsonl, one line every few steps; pace.jsonl, how fast they were; and a check of the loss."""
 
 import json
 import time
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from retscale.common import jsonl
 from retscale.errors import UserError
 
 # Steps, and share of all steps, that a loss may stay above chance once the rate has risen: at a low temperature a fresh
@@ -16,21 +17,24 @@ PATIENCE, PATIENCE_SHARE = 100, 0.2
 class Log:
     """Means since the last line; `sums`, kept in the state, and `resume` carry them over a stop: the lines are the same.
 
-    Only a process that has a path writes. Times and memory are those of this run.
+    Only a process that has a path writes. Times and memory differ from run to run, so they go to pace.jsonl beside it,
+    which is no output: the record takes them.
     """
 
     def __init__(self, path: Path | None, every: int, device: torch.device):
         self.path, self.every, self.device = path, every, device
+        self.pace_path = path and path.with_name("pace.jsonl")
         self.sums = [0.0] * 4  # loss, gradient norm, tokens, padding
         self.since, self.seen = time.monotonic(), 0.0
 
     def resume(self, step: int, sums: list[float] | None) -> None:
         """Resume after `step`, with the sums of that step: what a killed run has written beyond it is cut off."""
         self.sums = list(sums or self.sums)
-        if self.path is not None and self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            complete = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-            self.path.write_text("".join(complete), encoding="utf-8")
+        for path in (self.path, self.pace_path):
+            if path is not None and path.exists():
+                lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+                complete = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+                path.write_text("".join(complete), encoding="utf-8")
 
     def step(
         self, step: int, last: bool, rate: float, loss: float, norm: float, n_tokens: float, n_padding: float
@@ -40,20 +44,26 @@ class Log:
         if step % self.every and not last:
             return
         count = (step - 1) % self.every + 1
-        if self.path is not None:
+        if self.path is not None and self.pace_path is not None:
             line = {
                 "step": step,
                 "loss": self.sums[0] / count,
                 "grad_norm": self.sums[1] / count,
                 "lr": rate,
-                "tokens_per_s": round(self.seen / (time.monotonic() - self.since), 1),
                 "padding": round(self.sums[3] / (self.sums[2] + self.sums[3]), 4),
             }
+            pace = {"step": step, "tokens_per_s": round(self.seen / (time.monotonic() - self.since), 1)}
             if self.device.type == "cuda":
-                line["gpu_memory"] = torch.cuda.max_memory_allocated(self.device)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                pace["gpu_memory"] = torch.cuda.max_memory_allocated(self.device)
+            for path, row in ((self.path, line), (self.pace_path, pace)):
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
         self.sums, self.since, self.seen = [0.0] * 4, time.monotonic(), 0.0
+
+
+    def pace(self) -> list[dict]:
+        """How fast each line's steps were: the tokens per second, and on a GPU the peak of memory so far, in bytes."""
+        return [row for _, row in jsonl.objects(self.pace_path)] if self.pace_path else []
 
 
 class Watch:

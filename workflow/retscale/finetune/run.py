@@ -46,7 +46,7 @@ MERGE_TOLERANCE = 1e-4
 
 
 def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
-    """Notes: dtype, device, processes, memory predicted and measured, and what was filled in or never seen.
+    """Notes: dtype, device, processes, memory predicted and measured, what was filled in or never seen, and the pace.
 
     Resumes from what was saved in `state`; the encoders are kept there until the end.
     """
@@ -144,7 +144,7 @@ def tune(
         except TorchDynamoException as error:
             raise refusal(error) from error
     with rehearsal.explained(recipe, accelerator.num_processes, device, micro, state):
-        train(accelerator, sharded, embed, recipe, order, micro, job.seed, state, card.id, keep)
+        log = train(accelerator, sharded, embed, recipe, order, micro, job.seed, state, card.id, keep)
     notes = {
         "dtype": str(precision).removeprefix("torch."),
         "arithmetic": arithmetic(precision, recipe.tuning),
@@ -158,6 +158,7 @@ def tune(
         "peak_memory": {"predicted": bytes_needed, "measured": peak.bytes()},
         "pairs_unseen": order.unseen(),
         "negatives_filled": data.n_filled,
+        "pace": log.pace(),
     }
     if accelerator.is_main_process:
         predicted, measured = (x / 2**30 for x in notes["peak_memory"].values())

@@ -34,10 +34,10 @@ def train(
     folder: Path,
     name: str,
     keep: Callable[[int, torch.nn.Module], None],
-) -> torch.nn.Module:
-    """Train `embed.model` in place through all steps of `order`; returns it, a copy of others' or `sharded`.
+) -> Log:
+    """Train `embed.model` in place through all steps of `order`; returns the log.
 
-    microbatch: queries that are encoded together; see Gradient. folder: state and log.jsonl, from which training resumes.
+    microbatch: queries that are encoded together; see Gradient. folder: state and logs, from which training resumes.
     keep: called with (steps done, model) after each of the recipe's `keep` and after the last step.
     Raises UserError if it diverges, learns nothing, or receives SIGTERM; the newest state is kept.
     """
@@ -93,7 +93,7 @@ def train(
                     f"stopped by SIGTERM after step {step} of {steps}; the state is kept in {folder}: "
                     "run the same command again to resume"
                 )
-    return model
+    return log
 
 
 def prepared(
