@@ -13,6 +13,7 @@ from records import record_of
 from retscale import job
 from retscale.errors import UserError
 from retscale.provenance import clone, code, record, schema
+from retscale.provenance.usage import Meter
 
 HASH = "0" * 64
 ROWS = [
@@ -101,10 +102,9 @@ def test_the_digest_is_the_same_on_every_machine(tmp_path):
     other = content | {
         "machine": {},
         "git": {"commit": "f" * 40, "dirty": True},
-        "started": "",
+        "run": {},
         "usage": None,
         "notes": {},
-        "slurm_job_id": "7",
         "code_changed": True,
         "inputs": [ROWS[0], ROWS[1] | {"path": "/there/table.csv"}],
     }
@@ -257,3 +257,67 @@ def test_a_job_names_the_commit_of_its_start_and_says_that_its_code_changed(tmp_
     saved = record.read(tmp_path / "items.json")
     assert work and saved["git"] == start and saved["code_changed"] is True
     assert "the code of items changed while the job ran" in capsys.readouterr().err
+
+
+def test_what_a_training_noted_and_used_counts_once(tmp_path, monkeypatch):
+    """The encoders that it kept on the way have records of their own, for their files alone."""
+    monkeypatch.setattr(code, "changed", lambda *_: False)
+    for name in ("step-8/encoder.json", "step-8/model", "encoder.json", "model"):
+        (tmp_path / "work" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "work" / name).write_text("{}")
+    training = job.Job("finetune", {}, {"card": Path("card.json")}, tmp_path, "encoder.json", clone.UNKNOWN, HASH, {})
+    training.finish(tmp_path / "work", {"pace": [1.0]}, Meter())
+    last, kept = (record.read(tmp_path / name) for name in ("encoder.json", "step-8/encoder.json"))
+    assert last["notes"] == {"pace": [1.0]} and last["usage"]["seconds"] >= 0
+    assert kept["notes"] == {} and kept["usage"] is None and "seconds" not in kept
+    assert [row["path"] for row in kept["outputs"]] == ["model", "encoder.json"]
+
+
+@pytest.fixture
+def batch(tmp_path, monkeypatch):
+    """Runs a batch of two tasks by a stand-in for its code, in `tmp_path`; returns the tasks that were computed."""
+    monkeypatch.chdir(tmp_path)
+    made(Path("pairs"), name="pairs.json")
+    for task in ("a", "b"):
+        made(Path("task", task), text=f'"{task}"')
+    monkeypatch.setattr(code, "digest", lambda module: HASH)
+    computed = []
+
+    def compute(spec, inputs, work):
+        for task in spec["tasks"]:
+            computed.append(task)
+            (work / f"{task}.json").write_text("{}")
+            yield task
+
+    monkeypatch.setattr(job, "_imported", lambda job: compute)
+
+    def run() -> list[str]:
+        computed.clear()
+        inputs = {
+            "pairs": [Path("pairs/pairs.json")],
+            "tasks": [Path("task", task, "task.json") for task in ("a", "b")],
+        }
+        job.run("leakage", {"tasks": {"a": {}, "b": {}}}, inputs, [Path("out", f"{task}.json") for task in ("a", "b")])
+        return list(computed)
+
+    return run
+
+
+def test_the_command_of_a_task_is_that_of_its_part_of_a_batch(batch):
+    assert batch() == ["a", "b"]
+    words = "retscale leakage --spec @SPEC --pairs pairs/pairs.json --tasks task/b/task.json --out out/b.json"
+    saved = record.read(Path("out/b.json"))
+    assert saved["run"]["command"] == words.split() and saved["spec"] == {"tasks": {"b": {}}}
+    assert saved["run"]["processes"] == 1 and saved["run"]["threads"] >= 1
+
+
+def test_a_task_that_is_kept_names_the_records_of_its_inputs_as_they_are_now(batch):
+    """Say after a change of the code that made them, which changed no byte of them."""
+    batch()
+    before = record.read(Path("out/a.json"))
+    made(Path("pairs"), name="pairs.json", code_sha256="another")
+    assert batch() == []
+    after = record.read(Path("out/a.json"))
+    [row] = [row for row in after["inputs"] if row["name"] == "pairs"]
+    assert row["digest"] == record.digest(record.read(Path("pairs/pairs.json"))) and after != before
+    assert {**after, "inputs": before["inputs"]} == before

@@ -12,7 +12,7 @@ import pytest
 from records import record_of
 
 from retscale.errors import UserError
-from retscale.provenance import energy, record
+from retscale.provenance import environment, nvml, record
 from retscale.provenance.usage import Meter
 from retscale.report.usage import total
 
@@ -39,6 +39,10 @@ class Nvml:
         device._obj.value = list(self.counters).index(key) + 1 if key in self.counters else 0
         return 0 if key in self.counters else 6
 
+    def nvmlSystemGetDriverVersion(self, version, length):
+        version.value = b"610.7"
+        return 0
+
     def nvmlDeviceGetTotalEnergyConsumption(self, device, millijoules):
         counter = list(self.counters.values())[device.value - 1]
         millijoules._obj.value = int(1000 * (counter or 0))
@@ -49,39 +53,64 @@ class Nvml:
 def driver(monkeypatch):
     """Puts a driver with these counters in place."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    return lambda *counters: monkeypatch.setattr(energy, "_nvml", lambda: Nvml(*counters))
+    return lambda *counters: monkeypatch.setattr(nvml, "_nvml", lambda: Nvml(*counters))
 
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """As in a job that computes on a GPU."""
-    torch = SimpleNamespace(cuda=SimpleNamespace(is_initialized=lambda: True))
-    monkeypatch.setitem(sys.modules, "torch", torch)
+    """As in a job that has computed on some of these GPUs: so many bytes are the most that it held on each."""
+
+    def use(*held: int) -> None:
+        cuda = SimpleNamespace(
+            is_initialized=lambda: True,
+            device_count=lambda: len(held),
+            max_memory_allocated=lambda index: held[index],
+            get_device_properties=lambda index: SimpleNamespace(name=f"GPU {index}", total_memory=2**34),
+        )
+        monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+
+    return use
 
 
 @pytest.mark.parametrize(
-    "chosen, count, joules",
-    [(None, 1, 10), (None, 2, 30), ("2", 1, 40), ("GPU-abc,0", 2, 90), ("", 1, None), ("9", 1, None)],
+    "chosen, joules",
+    [(None, [10, 20, 40, 80]), ("2", [40]), ("GPU-abc,0", [80, 10]), ("", []), ("9", [None])],
 )
-def test_energy_is_that_of_the_gpus_that_the_job_may_use(driver, monkeypatch, chosen, count, joules):
+def test_counters_are_those_of_the_gpus_that_the_job_may_use(driver, monkeypatch, chosen, joules):
     driver(10, 20, 40, 80)
     if chosen is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
-    assert energy.joules(count) == joules
+    assert nvml.joules() == joules
 
 
-def test_energy_is_unknown_without_a_counter_or_a_driver(driver, monkeypatch):
-    driver(10, None)
-    assert energy.joules(2) is None
-    monkeypatch.setattr(energy, "_nvml", lambda: None)
-    assert energy.joules(1) is None and energy.visible() == []
+def test_without_a_driver_nothing_is_known_of_gpus(driver, monkeypatch):
+    monkeypatch.setattr(nvml, "_nvml", lambda: None)
+    assert nvml.joules() == [] and nvml.visible() == [] and nvml.driver() is None
 
 
 def test_without_the_library_there_is_no_driver(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
-    energy._nvml.cache_clear()
-    assert energy._nvml() is None
-    energy._nvml.cache_clear()
+    nvml._nvml.cache_clear()
+    assert nvml._nvml() is None
+    nvml._nvml.cache_clear()
+
+
+def test_a_record_names_the_accelerators_that_were_used_and_their_driver(driver, gpu):
+    driver(1, 2)
+    gpu(0, 5)
+    seen = environment.machine()
+    assert seen["accelerators"] == [{"name": "GPU 1", "bytes": 2**34, "peak_bytes": 5}] and seen["driver"] == "610.7"
+    gpu(0, 0)
+    assert environment.machine()["accelerators"] == [] and environment.machine()["driver"] is None
+
+
+def test_a_record_says_how_the_job_was_started(monkeypatch):
+    assert environment.threads({"OMP_NUM_THREADS": "3"}) == 3 and environment.threads({}) == environment.cores({})
+    assert environment.attempt({"RETSCALE_ATTEMPT": "2"}) == 2 and environment.attempt({}) is None
+    restarted = {"SLURM_JOB_ID": "7_1", "SLURM_RESTART_COUNT": "1", "SLURM_JOB_PARTITION": "long"}
+    assert environment.slurm(restarted) == {"job": "7_1", "partition": "long", "restarts": 1}
+    assert environment.slurm({"SLURM_JOB_ID": "7"}) == {"job": "7", "partition": None, "restarts": 0}
+    assert environment.slurm({}) is None
 
 
 def test_a_meter_counts_its_process_and_the_ended_ones_that_it_started(monkeypatch):
@@ -94,11 +123,21 @@ def test_a_meter_counts_its_process_and_the_ended_ones_that_it_started(monkeypat
     assert 0 <= used["seconds"] < 60 and used["peak_bytes"] > 10**7
 
 
-def test_a_meter_counts_gpus_and_their_energy(driver, gpu):
+@pytest.mark.parametrize(
+    "held, now, gpus, joules",
+    [
+        ((9, 0), (17.5, 90), 1, 7.5),
+        ((9, 9), (17.5, 90), 2, 77.5),
+        ((9, 9), (17.5, None), 2, None),
+        ((0, 0), (99, 99), 0, None),
+    ],
+)
+def test_a_meter_counts_the_gpus_that_were_used_and_their_energy(driver, gpu, held, now, gpus, joules):
     driver(10, 20)
     meter = Meter()
-    driver(17.5, 90)
-    assert (meter.read()["gpus"], meter.read()["joules"]) == (1, 7.5)
+    driver(*now)
+    gpu(*held)
+    assert (meter.read()["gpus"], meter.read()["joules"]) == (gpus, joules)
 
 
 def test_the_first_of_several_processes_counts_the_gpus_of_all(driver, gpu, monkeypatch):
@@ -107,6 +146,7 @@ def test_the_first_of_several_processes_counts_the_gpus_of_all(driver, gpu, monk
     driver(10, 20, 40, 80)
     meter = Meter()
     driver(11, 22, 48, 96)
+    gpu(9, 0, 0, 0)  # it sees its own alone
     assert (meter.read()["gpus"], meter.read()["joules"]) == (2, 3)
     monkeypatch.setenv("WORLD_SIZE", "4")  # on two nodes
     assert (meter.read()["gpus"], meter.read()["joules"]) == (4, None)

@@ -53,6 +53,15 @@ class Job:
     def identity(self) -> str:
         return record.identity(self.spec, self.code, list(self.sources))
 
+    @property
+    def command(self) -> list[str]:
+        """What a person would type, in the working folder, to make this product."""
+        words = ["retscale", self.stage, "--spec", "@SPEC"]
+        for flag, value in self.inputs.items():
+            paths = value if isinstance(value, list) else [value]
+            words += [f"--{flag}", *map(str, paths)] if paths else []
+        return [*words, "--out", str(self.folder / self.product)]
+
     def verified(self) -> "Job":
         """With its sources: every file that it reads. UserError if one is not what was made."""
         rows = record.verified_inputs(self.inputs, self.folder, self.kind.reads, self.kind.skips, self.kind.outside)
@@ -82,7 +91,7 @@ class Job:
             own = [path for path in names if path.is_relative_to(home) and path not in files and path != product]
             outputs = [str(path.relative_to(home)) for path in [*own, product]]
             sources = record.rebased(self.sources, self.folder, self.folder / home)
-            usage = meter.read() if product == Path(self.product) else None  # what the job has used counts once
+            own_product = product == Path(self.product)  # what the job has used, and how it went, counts once
             content = record.make(
                 self.stage,
                 self.spec,
@@ -90,11 +99,12 @@ class Job:
                 sources,
                 work / home,
                 outputs,
-                notes,
+                notes if own_product else None,
                 meter.started,
-                usage,
-                self.git,
-                code_changed,
+                usage=meter.read() if own_product else None,
+                git=self.git,
+                code_changed=code_changed,
+                command=self.command,
             )
             path = record.path_of(product)
             record.write(work / path, content)
@@ -203,7 +213,7 @@ def _run_tasks(batch: Job, work: Path) -> None:
     for task, config in tasks.items():
         own = inputs_of([task])
         part = replace(common, spec={**batch.spec, "tasks": {task: config}}, inputs=own, product=f"{task}.json")
-        jobs[task] = part.verified()
+        jobs[task] = replace(part.verified(), inputs={**shared, **own})
     pending = [task for task, job in jobs.items() if not _is_finished(job)]
     if not pending:
         return

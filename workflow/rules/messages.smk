@@ -11,7 +11,8 @@ attempt() {{
     log=$1
     ln -f "$log~" "$log" 2> /dev/null || :
     exec >> "$log" 2>&1
-    echo "--- attempt $(($(grep -c '^--- attempt ' "$log" || :) + 1)), $(date -u +%FT%TZ),"\\
+    export RETSCALE_ATTEMPT=$(($(grep -c '^--- attempt ' "$log" || :) + 1))
+    echo "--- attempt $RETSCALE_ATTEMPT, $(date -u +%FT%TZ),"\\
         "$HOSTNAME${{SLURM_JOB_ID:+, Slurm job $SLURM_JOB_ID}}"
     ln -f "$log" "$log~" 2> /dev/null || : > "$log~"
 }}

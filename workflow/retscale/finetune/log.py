@@ -60,7 +60,6 @@ class Log:
                     file.write(json.dumps(row) + "\n")
         self.sums, self.since, self.seen = [0.0] * 4, time.monotonic(), 0.0
 
-
     def pace(self) -> list[dict]:
         """How fast each line's steps were: the tokens per second, and on a GPU the peak of memory so far, in bytes."""
         return [row for _, row in jsonl.objects(self.pace_path)] if self.pace_path else []

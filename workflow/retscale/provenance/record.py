@@ -191,6 +191,7 @@ def make(
     usage: Usage | None = None,
     git: Git = UNKNOWN,
     code_changed: bool = False,
+    command: Sequence[str] = (),
 ) -> Record:
     """The record of a finished job whose outputs are the files `names` in `work`."""
     return {
@@ -207,8 +208,14 @@ def make(
         "git": git,
         "code_changed": code_changed,
         "machine": environment.machine(),
-        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "run": {
+            "command": list(command),
+            "attempt": environment.attempt(),
+            "threads": environment.threads(),
+            "processes": int(os.environ.get("WORLD_SIZE", 1)),
+            "slurm": environment.slurm(),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        },
         "usage": usage,
         "notes": notes or {},
     }

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import FailFast, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
+from retscale.provenance.accelerators import Accelerator
 from retscale.provenance.usage import Usage
 
 VERSION = 2
@@ -49,6 +50,40 @@ class Git(TypedDict):
     dirty: bool | None
 
 
+class Machine(TypedDict):
+    """The first process's; `accelerators` are those that the job computed on, `driver` is theirs."""
+
+    host: str
+    cpu: str
+    cores: int
+    system: str
+    accelerators: list[Accelerator]
+    driver: str | None
+
+
+class Slurm(TypedDict):
+    """The job of Slurm, and how often Slurm has started it again."""
+
+    job: str
+    partition: str | None
+    restarts: int
+
+
+class Run(TypedDict):
+    """How the job ran: a command that makes this product, in the study's working folder, where SPEC is the record's spec.
+
+    `attempt` counts from 1 since the job last ended well, None outside of the workflow. `threads` are those that it was
+    allotted; those of a model stand in the spec.
+    """
+
+    command: list[str]
+    attempt: int | None
+    threads: int
+    processes: int
+    slurm: Slurm | None
+    started: str
+
+
 @with_config(extra="forbid")
 class Record(TypedDict):
     """What made the outputs that it lies beside, and from what.
@@ -68,9 +103,8 @@ class Record(TypedDict):
     outputs: Annotated[list[Output], FailFast()]
     git: Git
     code_changed: bool
-    machine: dict
-    slurm_job_id: str | None
-    started: str
+    machine: Machine
+    run: Run
     usage: Usage | None
     notes: dict
 

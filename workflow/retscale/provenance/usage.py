@@ -2,14 +2,13 @@
 
 import os
 import resource
-import sys
 import time
 from typing import Annotated
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from retscale.provenance import energy
+from retscale.provenance import accelerators, nvml
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -28,23 +27,32 @@ class Usage(TypedDict):
 
 
 class Meter:
-    """Measures what this process uses from now on; of several processes of a job the first one measures."""
+    """Measures what this process uses from now on; of several processes of a job the first one measures.
+
+    On a single machine these share its GPUs; of several nodes each has as many, and no counter shows those of the others.
+    """
 
     def __init__(self):
         self.started = time.time()
         self._clock, self._cpu = time.monotonic(), _cpu_seconds()
-        self._joules = energy.joules(_processes_here())
+        self._joules = nvml.joules()
 
     def read(self) -> Usage:
-        gpus = int(os.environ.get("WORLD_SIZE", 1)) if _uses_gpu() else 0
-        joules = energy.joules(gpus) if gpus == _processes_here() else None  # no counter shows those of other nodes
+        here, nodes = accelerators.used(), int(os.environ.get("WORLD_SIZE", 1)) // accelerators.processes_here()
         return {
             "seconds": round(time.monotonic() - self._clock, 3),
             "cpu_seconds": round(_cpu_seconds() - self._cpu, 3),
             "peak_bytes": 1024 * max(resource.getrusage(who).ru_maxrss for who in _MEASURED),
-            "gpus": gpus,
-            "joules": None if joules is None or self._joules is None else round(joules - self._joules, 3),
+            "gpus": nodes * len(here),
+            "joules": self._joules_since(here) if here and nodes == 1 else None,
         }
+
+    def _joules_since(self, gpus: list[int]) -> float | None:
+        """Of these GPUs, None if one has no counter."""
+        before, now = ([each[gpu] for gpu in gpus if gpu < len(each)] for each in (self._joules, nvml.joules()))
+        if None in (*before, *now) or not len(before) == len(now) == len(gpus):
+            return None
+        return round(sum(map(float, now)) - sum(map(float, before)), 3)
 
 
 _MEASURED = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -52,14 +60,3 @@ _MEASURED = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 def _cpu_seconds() -> float:
     return sum(os.times()[:4])
-
-
-def _processes_here() -> int:
-    """Each has a GPU of its own, if it has one."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-
-
-def _uses_gpu() -> bool:
-    """Asked of torch only where the job has imported it."""
-    torch = sys.modules.get("torch")
-    return torch is not None and torch.cuda.is_initialized()

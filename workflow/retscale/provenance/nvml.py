@@ -1,22 +1,28 @@
-"""The energy that GPUs have used, by the counters of NVIDIA's driver (NVML)."""
+"""What NVIDIA's driver says of the GPUs of this process (NVML): its version, and the energy that they have used."""
 
 import ctypes
 import os
 from functools import cache
 
 UINT64 = ctypes.c_ulonglong
+VERSION_LENGTH = 80  # NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE
 
 
-def joules(count: int) -> float | None:
-    """Of the first `count` GPUs that this process may use, since their driver was loaded.
+def joules() -> list[float | None]:
+    """Of each GPU that this process may use, since the driver was loaded; none without NVML.
 
-    None without NVML, or if a GPU has no counter (before Volta, or a part of a GPU).
+    None of a GPU without a counter (before Volta, or a part of a GPU).
     """
     nvml = _nvml()
-    if nvml is None:
+    return [] if nvml is None else [_joules(nvml, name) for name in visible()]
+
+
+def driver() -> str | None:
+    """The version of the driver, None without one."""
+    nvml, version = _nvml(), ctypes.create_string_buffer(VERSION_LENGTH)
+    if nvml is None or nvml.nvmlSystemGetDriverVersion(version, ctypes.c_uint(VERSION_LENGTH)):
         return None
-    millijoules = [_millijoules(nvml, name) for name in visible()[:count]]
-    return None if None in millijoules or len(millijoules) < count else sum(filter(None, millijoules)) / 1000
+    return version.value.decode()
 
 
 def visible() -> list[str]:
@@ -39,12 +45,12 @@ def _nvml() -> ctypes.CDLL | None:
     return None if nvml.nvmlInit_v2() else nvml
 
 
-def _millijoules(nvml: ctypes.CDLL, name: str) -> int | None:
-    device, energy = ctypes.c_void_p(), UINT64()
+def _joules(nvml: ctypes.CDLL, name: str) -> float | None:
+    device, millijoules = ctypes.c_void_p(), UINT64()
     if name.isdigit():
         failed = nvml.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(int(name)), ctypes.byref(device))
     else:
         failed = nvml.nvmlDeviceGetHandleByUUID(name.encode(), ctypes.byref(device))
-    if failed or nvml.nvmlDeviceGetTotalEnergyConsumption(device, ctypes.byref(energy)):
+    if failed or nvml.nvmlDeviceGetTotalEnergyConsumption(device, ctypes.byref(millijoules)):
         return None
-    return energy.value
+    return millijoules.value / 1000
