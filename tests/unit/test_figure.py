@@ -26,6 +26,7 @@ from retscale.figure.data import Tables
 from retscale.figure.run import FIGURES, run
 from retscale.fit.run import run as fit_run
 from retscale.fit.summary import FitSummary
+from retscale.provenance.behind import made_from
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +51,12 @@ def drawn(inputs, tmp_path_factory):
     return {name: draw(name, inputs, tmp_path_factory.mktemp(f"figure-{name}")) for name in FIGURES}
 
 
+def said(files):
+    """The caption, and what it says that the figure was made from."""
+    words, _, source = files["md"].read_text().rpartition("\n\nMade from ")
+    return words, source.removesuffix(" by retscale.\n")
+
+
 def draw(name, inputs, out, **spec):
     out.mkdir(exist_ok=True)
     run({"name": name} | DPI | spec, inputs, out)
@@ -61,9 +68,11 @@ def test_every_figure_has_all_its_files(inputs, drawn, name):
     files = drawn[name]
     assert set(files["png"].parent.iterdir()) == set(files.values())
     assert all(path.stat().st_size > 0 for path in files.values())
-    stamp = sha256(inputs["fit"])
-    for suffix in ("pdf", "svg", "png"):
-        assert stamp.encode() in files[suffix].read_bytes(), suffix
+    source = made_from({"name": name} | DPI, inputs.items())
+    for stamp in (f"made from {source}; collect.json sha256", sha256(inputs["fit"])):
+        for suffix in ("pdf", "svg", "png"):
+            assert stamp.encode() in files[suffix].read_bytes(), suffix
+    assert said(files)[1] == source[:16]
     assert b"CreationDate" not in files["pdf"].read_bytes()
     assert len(files["txt"].read_text()) > 100
 
@@ -265,8 +274,10 @@ def test_the_caption_of_the_curves_counts_who_learnt(tmp_path):
 def test_a_colour_changes_the_picture_and_nothing_else(inputs, drawn, tmp_path):
     one, other = drawn["1b"], draw("1b", inputs, tmp_path / "b", trend="#aa0000")
     assert one["png"].read_bytes() != other["png"].read_bytes()
-    for suffix in ("csv", "md", "txt"):
+    for suffix in ("csv", "txt"):
         assert one[suffix].read_bytes() == other[suffix].read_bytes()
+    (words, source), (other_words, other_source) = (said(files) for files in (one, other))
+    assert words == other_words and source != other_source
 
 
 def test_width_and_resolution_are_those_of_the_study(inputs, tmp_path):

@@ -80,7 +80,7 @@ def test_three_checkpoints_make_a_whole_page(tmp_path):
     text = made(tmp_path, given, {}, [{"name": "1b", "dpi": 72}])
     assert problems(text) == [] and not re.search(r"\b(nan|None)\b", text)
     assert "of sizes that were held out" not in text and "no size could be held out" in text
-    for absent in ("data", "leakage", "usage", "deviations", "external"):
+    for absent in ("data", "leakage", "deviations", "external"):
         assert f'id="{absent}"' not in text
 
 
@@ -110,7 +110,7 @@ def test_published_results_make_a_page_without_what_nobody_knows(published):
     assert "counted from its configuration; tokens from the card of GPT-Neo" in text  # the evidence
     assert "the scores of single queries are unknown" in text and "github.com/embeddings-benchmark/results" in text
     assert "Vertical bars" not in text and ">loss<" not in text and ">non-embedding<" not in text
-    for absent in ("tasks", "leakage", "usage", "in-context", "noise", "entropy"):
+    for absent in ("tasks", "leakage", "in-context", "noise", "entropy"):
         assert f'id="{absent}"' not in text
     for item in ("Which loss is minimised?", "From where does it start?", "How uncertain are the results?"):
         assert item in text

@@ -36,7 +36,7 @@ EXAMPLE = """examples:
   retscale check config/mini.yaml --why     which of its jobs would run again, and why?
   retscale plan config/portes2025.yaml      what would it cost, and what does it still need?
   retscale status config/mini.yaml          what are its jobs doing, on this machine and in Slurm?
-  retscale show config/mini.yaml            what are its scores, fits and claims?
+  retscale show config/mini.yaml            what are its scores, fits and claims, and what did they cost?
   retscale figure 1b config/mini.yaml       one figure again, from the results of a study that has run
   retscale audit results/mini/figure/1b.png where does each point of this figure come from?
   retscale crate config/mini.yaml           the study as an RO-Crate, to publish or to archive
@@ -204,8 +204,11 @@ def parser() -> argparse.ArgumentParser:
     )
     show = commands.add_parser(
         "show",
-        help="print the scores, fits and claims of a study that has run",
-        description="The checkpoints with their mean scores, every form of fit of the mean, and the claims.",
+        help="print the scores, fits and claims of a study that has run, and the time and energy that it took",
+        description="The checkpoints with their mean scores, every form of fit of the mean, the claims, and the hours and energy "
+        "of each stage, as records say. A job that makes several results, such as a batch of tasks, counts for each. Attempts "
+        "that failed or were stopped are not in it. Of several processes on GPUs, CPU-hours are those of the first. Energy is "
+        "that of the GPUs alone, by their own counters.",
         epilog="example: retscale show config/mini.yaml --json | jq .claims",
     )
     show.add_argument("study", type=Path)

@@ -18,6 +18,7 @@ from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.evaluate.result import COLUMNS
 from retscale.icl.average import averages, centered
+from retscale.provenance import behind
 
 CHECKPOINT_COLUMNS = ["checkpoint", "family", "size", "n_params", "n_params_non_embedding", "n_tokens", "flops"]
 CHECKPOINT_COLUMNS += ["tokens_per_param", "schedule_finished", "role"]
@@ -49,7 +50,8 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     (the averages of in-context scores that the study names).
 
     Rows are sorted, so the tables do not depend on the order of the inputs. `file` is relative to the study's
-    results folder, the deepest folder that holds every input.
+    results folder, the deepest folder that holds every input. Notes: the rows of each table, and the versions of the code
+    of each stage behind the inputs.
     """
     spec = Spec.model_validate(values)
     if spec.published:
@@ -72,7 +74,8 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     tables = {"checkpoints": checkpoints, "training": training, "scores": scores, "per_query": per_query}
     tables |= {"curves": curves, "icl": icl}
     tables["icl_averages"] = average_icl(spec, icl)
-    return write(spec, tables, out)
+    made_by = behind.code(path for group in paths.values() for path in group)
+    return write(spec, tables, out) | {"code": made_by}
 
 
 def published_tables(spec: Spec, inputs: dict[str, Path | list[Path]], out: Path) -> dict[str, pd.DataFrame]:

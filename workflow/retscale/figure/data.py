@@ -138,10 +138,15 @@ class Tables:
     def prediction(self, recipe: str, task: str) -> pd.DataFrame:
         return self.drawn("predictions").query("recipe == @recipe and task == @task")
 
+    @property
+    def inputs(self) -> dict[str, Path]:
+        """The files by the flags of the command."""
+        paths = {"collect": self.collect, "fit": self.fit, "external": self.external}
+        return {flag: path for flag, path in paths.items() if path}
+
     def stamp(self) -> str:
         """The hashes of collect.json, fit.json and external.json, which hold the hashes of the tables."""
-        paths = [path for path in (self.collect, self.fit, self.external) if path]
-        return "; ".join(f"{path.name} sha256 {sha256(path)}" for path in paths)
+        return "; ".join(f"{path.name} sha256 {sha256(path)}" for path in self.inputs.values())
 
 
 def marks(rows: pd.DataFrame, **columns: pd.Series) -> pd.DataFrame:

@@ -127,7 +127,7 @@ def placeholder(ax: Axes, text: str) -> None:
 
 
 def save(figure: Figure, out: Path, name: str, title: str, stamp: str) -> None:
-    """NAME.pdf, NAME.svg and, last, NAME.png, each with title and the hashes of the tables that it was drawn from."""
+    """NAME.pdf, NAME.svg and, last, NAME.png, each with title and `stamp`, which says what it was drawn from."""
     none = {"CreationDate": None, "ModDate": None}
     figure.savefig(out / f"{name}.pdf", metadata=none | {"Title": title, "Keywords": stamp, "Creator": "retscale"})
     figure.savefig(

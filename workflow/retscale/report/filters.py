@@ -9,7 +9,6 @@ from markupsafe import Markup
 from retscale.common.phrase import counted
 from retscale.figure import words
 from retscale.figure.words import scientific, short
-from retscale.plan.formatting import hours
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -49,6 +48,5 @@ def inline(text: str) -> str:
 
 
 FILTERS = {
-    each.__name__: each
-    for each in (number, interval, ends, count, p, standing, inline, counted, hours, scientific, short)
+    each.__name__: each for each in (number, interval, ends, count, p, standing, inline, counted, scientific, short)
 }

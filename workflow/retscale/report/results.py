@@ -9,7 +9,6 @@ import pandas as pd
 
 from retscale.collect.means import MEAN, ROBUST, averaged_over, means
 from retscale.collect.summary import CollectSummary
-from retscale.common.files import sha256
 from retscale.common.tables import read_table
 from retscale.evaluate.metrics import label
 from retscale.fit.summary import FitSummary
@@ -83,12 +82,3 @@ def paths_of(inputs: Mapping, name: str) -> list[Path]:
     """One input as a list of paths, of which there may be none."""
     paths = inputs.get(name, [])
     return [Path(path) for path in (paths if isinstance(paths, list | tuple) else [paths])]
-
-
-def hashes(inputs: Mapping) -> list[tuple[str, str, str]]:
-    """Name, file and sha256 of every input, in the order of their names."""
-    return [
-        (name, f"{path.parent.name}/{path.name}", sha256(path))
-        for name in sorted(inputs)
-        for path in sorted(paths_of(inputs, name))
-    ]

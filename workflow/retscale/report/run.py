@@ -10,14 +10,16 @@ from retscale.evaluate.metrics import INSTRUCTION
 from retscale.fit.forms import FORMS
 from retscale.fit.rules import MARGIN
 from retscale.leakage.result import Leakage
-from retscale.report import analysis, claims, data, in_context, page, scores, usage
+from retscale.provenance.behind import made_from
+from retscale.report import analysis, claims, data, in_context, page, scores
 from retscale.report.answer import answer
 from retscale.report.checklist import checklist
 from retscale.report.config import Spec
 from retscale.report.figures import figures
 from retscale.report.filters import FILTERS
 from retscale.report.lead import example, span
-from retscale.report.results import Results, hashes, paths_of, rows
+from retscale.report.origin import listed, mixed, named
+from retscale.report.results import Results, paths_of, rows
 from retscale.text.card import TextCard
 
 
@@ -25,10 +27,10 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     """Write report.html from `figures` (with SVG, caption, alt text beside), `collect`, `fit`, `tasks`, `pairs`, `leakage`.
 
     `text` (text.json) is given only if checkpoints were pretrained here, `external` only if the study adds published
-    results. All other inputs are hashed and listed. Of the records behind the inputs only time and energy are read.
+    results. All inputs are hashed and listed, with the digests of their records. Of those behind them only the code is read.
     """
     spec, results = Spec.model_validate(values), Results(Path(inputs["collect"]), Path(inputs["fit"]))
-    sections = about_results(results, spec) | about_data(results, spec, inputs)
+    sections = about_results(results, spec) | about_data(results, spec, inputs) | about_origin(values, inputs)
     text = environment().get_template("page.html").render(sections)
     (out / "report.html").write_text(text, encoding="utf-8")
     return {"bytes": len(text.encode())}
@@ -105,6 +107,13 @@ def about_data(results: Results, spec: Spec, inputs: Mapping) -> dict:
         "mined": [data.mined(path) for path in paths_of(inputs, "negatives")],
         "leakage": [Leakage.read(path) for path in paths_of(inputs, "leakage")],
         "models": data.models(spec.checkpoints, results.checkpoints),
-        "usage": usage.total(path for name in sorted(inputs) for path in paths_of(inputs, name)),
-        "hashes": hashes(inputs),
+    }
+
+
+def about_origin(values: dict, inputs: Mapping) -> dict:
+    """What the section on provenance says."""
+    return {
+        "made_from": made_from(values, named(inputs)),
+        "inputs": listed(inputs),
+        "mixed": mixed(inputs),
     }

@@ -1,13 +1,17 @@
-"""`retscale show STUDY`: the scores, fits and claims of a study that has run."""
+"""`retscale show STUDY`: the scores, fits and claims of a study that has run, and what that has used."""
 
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 
 from retscale.collect.means import MEAN
+from retscale.common.phrase import counted
 from retscale.common.terminal import answer
 from retscale.figure.words import interval, number, scientific, short
-from retscale.report import claims
+from retscale.plan.formatting import hours
+from retscale.report import claims, usage
 from retscale.report.formats import FORMATS, Table
 from retscale.report.results import Results, rows
 from retscale.study import load
@@ -20,8 +24,8 @@ POINT = ["checkpoint", "recipe", "y", "low", "high"]
 def main(arguments: argparse.Namespace) -> int:
     """Print them as tables or as JSON; UserError if the study has not run."""
     study = load.study(arguments.study)
-    results = Results(**finished(study, arguments.study, ("collect", "fit")))
-    shown = content(results, study.file.title)
+    made = finished(study, arguments.study, ("collect", "fit"))
+    shown = content(Results(**made), study.file.title) | taken(made["fit"])
     if arguments.json:
         print(json.dumps(shown, ensure_ascii=False, indent=1))
     else:
@@ -51,18 +55,27 @@ def content(results: Results, title: str) -> dict:
     }
 
 
+def taken(fit: Path) -> dict:
+    """What the fits and everything behind them have used, by stage, and how many of their records do not say so."""
+    used = usage.total([fit])
+    return {"used": [asdict(row) for row in used.rows], "used_unknown": used.unknown}
+
+
 def lines(shown: dict, form: str) -> Iterator[str]:
     """The tables in one of FORMATS."""
     yield f"{'% ' if form == 'latex' else ''}{shown['study']}: {shown['title']}"
     over = f"mean {shown['metric']} over {shown['mean_over']}, intervals of {100 * shown['confidence']:g}%"
     fit_head = ["form", "n", "slope per decade", "R²", "ΔAICc", "hold-out RMSE", "status"]
     verdicts = [[claim["verdict"], claim["text"], claims.estimate(claim)] for claim in shown["claims"]]
+    unknown = f"; {counted(shown['used_unknown'], 'record')} missing or older" if shown["used_unknown"] else ""
+    cost = f"time and energy of what is behind the fits{unknown}"
     for table in (
         Table(
             over, "lrrrrrr", ["checkpoint", "parameters", "tokens", "FLOPs", "recipe", "mean", "role"], scores(shown)
         ),
         Table("fits of the mean", "lrrrrrr", fit_head, fits(shown)),
         Table("claims", "lpp", ["verdict", "claim", "estimate"], verdicts),
+        Table(cost, "lrrrrr", ["stage", "results", "hours", "CPU-hours", "GPU-hours", "kWh"], used(shown)),
     ):
         yield ""
         yield from FORMATS[form](table)
@@ -77,6 +90,15 @@ def scores(shown: dict) -> list[list[str]]:
         means = [(mean["recipe"], interval(mean["y"], mean["low"], mean["high"])) for mean in row["means"]]
         cells += [[*about, recipe, value, row["role"]] for recipe, value in means or [("-", "-")]]
     return cells
+
+
+def used(shown: dict) -> list[list[str]]:
+    """One row per stage, and their sum."""
+    names = ("hours", "cpu_hours", "gpu_hours", "kwh")
+    return [
+        [row["stage"], f"{row['results']:,}", *(hours(row[name]) if row[name] else "-" for name in names)]
+        for row in shown["used"]
+    ]
 
 
 def fits(shown: dict) -> list[list[str]]:

@@ -1,14 +1,10 @@
 """What the study has taken, stage by stage, as the records of its results say."""
 
-import os
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retscale.errors import UserError
-from retscale.provenance import record
-from retscale.provenance.schema import OlderRecord, Record
+from retscale.provenance.behind import records
 from retscale.provenance.usage import Usage
 from retscale.stages import STAGES
 
@@ -55,20 +51,3 @@ def total(primaries: Iterable[Path]) -> Total:
             by_stage[saved["stage"]].add(saved["usage"])
             every.add(saved["usage"])
     return Total([taken for taken in (*by_stage.values(), every) if taken.results], unknown)
-
-
-def records(primaries: Iterable[Path]) -> Iterator[Record | OlderRecord | None]:
-    """Each record once; None for one that cannot be read."""
-    queue = deque(os.path.normpath(record.path_of(path)) for path in primaries)
-    seen = set(queue)
-    while queue:
-        path = Path(queue.popleft())
-        try:
-            saved = record.parse(path)
-        except (OSError, UserError):
-            yield None
-            continue
-        yield saved
-        makers = {os.path.normpath(path.parent / row["record"]) for row in saved["inputs"] if row["record"]}
-        queue.extend(sorted(makers - seen))
-        seen |= makers
