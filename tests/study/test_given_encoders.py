@@ -32,7 +32,7 @@ def test_a_copy_scores_as_the_original_enters_no_fit_and_is_watched(finished):
     assert marks["mine"]["y"] == marks["d24"]["y"] and marks["mine"]["x"] == ""
     assert "Dotted levels: compute unknown (mine)." in (results / "figure/1b.md").read_text()
     report = (results / "report.html").read_text()
-    assert report.count('<th scope="row">mine</th>') == 4  # facts and mean; each task; licence; the stage of this name
+    assert report.count('<th scope="row">mine</th>') == 3  # facts and mean; each task; licence
     assert "reference: made elsewhere, by no recipe of this study" in report and "mine alone" in report
     audited = finished.run("retscale", "audit", "results/smoke/figure/1b.png").stdout
     assert "results/smoke/encoder/mine/encoder.json  sha256" in audited and "verdict   verified" in audited

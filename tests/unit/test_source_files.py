@@ -8,6 +8,8 @@ from pathlib import Path
 import artifacts
 import pytest
 
+from retscale.checkpoint.card import Card
+from retscale.encoder.card import EncoderCard
 from retscale.errors import UserError
 from retscale.provenance import hash_cache, record
 from retscale.study import source_files
@@ -144,6 +146,26 @@ def test_weights_elsewhere_are_those_of_the_card(tmp_path):
         source_files.weights(card, card.parent)
     card.write_text(json.dumps(facts | {"model": "model"}))  # the record of the card vouches for it
     assert source_files.weights(card, card.parent) == []
+
+
+@pytest.mark.parametrize(
+    "model, place",
+    [("model", "made/model"), ("./model", "model"), ("a/model", "a/model"), ("~/x", "home/x"), ("/x/y", "/x/y")],
+)
+def test_a_card_names_a_model_as_the_study_does(tmp_path, monkeypatch, model, place):
+    """So it is the same on every machine; only a model of the job's own lies beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    card = Card(**artifacts.card(model=model))
+    assert card.folder(Path("made/card.json")).absolute() == tmp_path / place
+    assert card.made_here == (model == "model")
+
+
+def test_an_encoder_made_elsewhere_is_named_as_the_study_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    facts = artifacts.encoder()
+    assert EncoderCard(**facts).home(Path("made/encoder.json")) == Path("made")
+    assert EncoderCard(**facts | {"folder": "a b"}).home(Path("made/encoder.json")) == tmp_path / "a b"
 
 
 def test_what_changed_since_a_record_is_named(tmp_path):

@@ -33,6 +33,8 @@ def obtain(spec: Spec, source: Hub, text: Path | None, out: Path) -> ModelFolder
     return ModelFolder(
         download.folder,
         spec.tokens,
+        # Below the cache, which lies elsewhere on another machine.
+        str(Path(*download.folder.parts[-3:])),
         card,
         sha256={name: digest for name, digest in download.sha256.items() if name != README},
     )

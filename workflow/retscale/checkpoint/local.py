@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from retscale.checkpoint.card import HERE
 from retscale.checkpoint.config import Local, Spec
 from retscale.checkpoint.model_folder import ModelFolder
 from retscale.errors import UserError
@@ -22,4 +23,5 @@ def obtain(spec: Spec, source: Local, text: Path | None, out: Path) -> ModelFold
             f"the folder {folder} of the checkpoint {spec.id!r} must contain config.json, weights and a tokenizer, "
             f"but contains {', '.join(sorted(names)[:8]) or 'nothing'}"
         )
-    return ModelFolder(folder, spec.tokens)
+    place = source.path if source.path != HERE else f"./{HERE}"
+    return ModelFolder(folder, spec.tokens, place=place)

@@ -34,7 +34,7 @@ def run(values: dict, inputs: dict[str, Path], out: Path) -> dict:
         "tokens_per_param": None if obtained.n_tokens is None else obtained.n_tokens / n_params["total"],
         "schedule_finished": spec.schedule_finished,
         "max_length": max_length(model.config),
-        "model": "model" if obtained.folder.parent == out else str(obtained.folder),
+        "model": obtained.place,
         "files": obtained.sha256 or hashes(obtained.folder),
         "loss": None,
         **obtained.card,

@@ -1,5 +1,6 @@
 """encoder.json: whose encoder this is, how it makes vectors, and its files with their sha256."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -30,8 +31,12 @@ class EncoderCard(Artifact):
     pooling: Pooling
     normalize: bool
     n_params: Params
-    folder: str = ""  # where one made elsewhere lies; else beside encoder.json
+    folder: str = ""  # where one made elsewhere lies, as the study names it; else beside encoder.json
     steps: int | None = None  # of its training so far
+
+    def home(self, path: Path) -> Path:
+        """Where its files lie on this machine; `path` is that of encoder.json."""
+        return Path(self.folder).expanduser().resolve() if self.folder else path.parent
 
 
 class TrainedBy(MadeBy):

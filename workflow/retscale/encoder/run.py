@@ -35,7 +35,7 @@ def run(values: dict, inputs: dict, out: Path) -> dict:
     card = {
         "checkpoint": spec.id,
         "recipe": {"id": GIVEN},
-        "folder": str(folder),
+        "folder": spec.source.path,
         "files": files,
         "prompt": description.prompt,
         "prompt_sha256": description.prompt_sha256,

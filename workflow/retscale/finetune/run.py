@@ -76,7 +76,7 @@ def tune(
     recipe_fields = recipe.model_dump(mode="json", exclude={"weights", "keep"})
     deterministic(job.seed, job.threads)
     card = Card.read(Path(inputs["card"]))
-    folder = Path(inputs["card"]).parent / card.model
+    folder = card.folder(Path(inputs["card"]))
     tokenizer = load_tokenizer(folder)
     sharded = is_sharded(accelerator.num_processes)
     # The weights in float32, which autocast rounds to `precision`. A sharded model's are read once, by the first process.

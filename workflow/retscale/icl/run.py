@@ -54,7 +54,7 @@ def run(values: dict, inputs: dict, out: Path) -> Iterator[str]:
             "correct one of them"
         )
     use_threads(spec.threads)
-    folder = inputs["card"].parent / card.model
+    folder = card.folder(inputs["card"])
     tokenizer = load_tokenizer(folder)
     model = load_causal_lm(folder, dtype(spec.precision)).to(device())
     decoder = Decoder(model, tokenizer.pad_token_id)

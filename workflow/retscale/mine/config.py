@@ -70,7 +70,7 @@ class MineConfig(Strict):
                 continue
             try:
                 card = EncoderCard.read(card_path)
-                listed = [card_path.parent / card.folder / name for name in sorted(card.files)]
+                listed = [card.home(card_path) / name for name in sorted(card.files)]
             except UserError:  # the stage reports what is wrong
                 listed = []
             paths += [path for path in (card_path, *listed) if path.is_file()]

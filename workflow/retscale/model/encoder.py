@@ -61,7 +61,7 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
     encoder.json lists, or if texts would be tokenized differently than in training.
     """
     card = EncoderCard.read(path, "train this encoder again")
-    folder = path.parent / card.folder  # of an encoder made elsewhere, used in place
+    folder = card.home(path)
     if unlisted := sorted({weights.name for weights in listed_weights(folder)} - card.files.keys()):
         raise UserError(f"{path} does not list {folder / unlisted[0]}, which would be loaded; train this encoder again")
     for name, expected in card.files.items():

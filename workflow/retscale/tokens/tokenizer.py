@@ -44,7 +44,7 @@ def of_checkpoint(path: Path, prompt: Prompt | None) -> TokenizerFiles:
     if prompt is None:
         raise UserError("--spec: prompt is missing, and a checkpoint has none of its own; give the recipe's")
     card = Card.read(path)
-    folder = path.parent / card.model
+    folder = card.folder(path)
     return TokenizerFiles(folder, _files(folder, card.files, path), prompt)
 
 
@@ -53,7 +53,7 @@ def of_encoder(path: Path, prompt: Prompt | None) -> TokenizerFiles:
     if prompt is not None:
         raise UserError("--spec: prompt must be left out with --encoder, which has its own")
     card = EncoderCard.read(path)
-    folder = path.parent / card.folder
+    folder = card.home(path)
     return TokenizerFiles(folder, _files(folder, card.files, path), card.prompt, card.prompt_sha256)
 
 
