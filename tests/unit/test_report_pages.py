@@ -10,6 +10,7 @@ import browser
 import pytest
 import shapes
 from page_checks import problems
+from records import record_of
 
 from retscale import cli
 from retscale.collect.run import run as collect
@@ -162,6 +163,11 @@ def test_show_prints_scores_fits_and_claims(published, monkeypatch, capsys):
     assert means == dict(zip(points["checkpoint"], points["y"], strict=True))
     assert shown["checkpoints"][0]["means"][0]["low"] is None
     assert {claim["claim"]: claim["verdict"] for claim in shown["claims"]}["grows"] == "supported"
+    assert (shown["used"], shown["used_unknown"]) == ([], 1)
+    usage = {"seconds": 3600.0, "cpu_seconds": 7200.0, "peak_bytes": 1, "gpus": 0, "joules": None}
+    (root / "results/published/fit/fit.record.json").write_text(json.dumps(record_of("fit", usage=usage)))
+    assert cli.main(["show", str(file)]) == 0
+    assert re.search(r"fit +1 +1 +2 +- +-\ntotal +1 +1 +2 +- +-\n", capsys.readouterr().out)
 
 
 @pytest.mark.slow

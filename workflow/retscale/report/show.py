@@ -69,14 +69,15 @@ def lines(shown: dict, form: str) -> Iterator[str]:
     verdicts = [[claim["verdict"], claim["text"], claims.estimate(claim)] for claim in shown["claims"]]
     unknown = f"; {counted(shown['used_unknown'], 'record')} missing or older" if shown["used_unknown"] else ""
     cost = f"time and energy of what is behind the fits{unknown}"
-    for table in (
+    tables = [
         Table(
             over, "lrrrrrr", ["checkpoint", "parameters", "tokens", "FLOPs", "recipe", "mean", "role"], scores(shown)
         ),
         Table("fits of the mean", "lrrrrrr", fit_head, fits(shown)),
         Table("claims", "lpp", ["verdict", "claim", "estimate"], verdicts),
         Table(cost, "lrrrrr", ["stage", "results", "hours", "CPU-hours", "GPU-hours", "kWh"], used(shown)),
-    ):
+    ]
+    for table in tables if shown["used"] else tables[:-1]:
         yield ""
         yield from FORMATS[form](table)
 
