@@ -12,7 +12,9 @@ from records import record_of
 
 from retscale import job
 from retscale.errors import UserError
-from retscale.provenance import clone, code, record, schema
+from retscale.provenance import clone, code, code_cache, record, schema
+from retscale.provenance import states as file_states
+from retscale.provenance.states import states
 from retscale.provenance.usage import Meter
 
 HASH = "0" * 64
@@ -234,10 +236,34 @@ def package(tmp_path) -> Path:
 )
 def test_code_that_changes_after_the_start_is_noticed(package, file, text, changed):
     module = "retscale.fit.run"
-    digest, files = code.digest(module, package), code.files(module, package)
-    assert not code.changed(module, files, digest, package)
+    digest, before = code.digest(module, package), states(code.covered(module, package))
+    assert not code.changed(module, digest, before, package)
     (package / file).unlink() if text is None else (package / file).write_text(text)
-    assert code.changed(module, files, digest, package) is changed
+    assert code.changed(module, digest, before, package) is changed
+
+
+@pytest.mark.parametrize("settled_ns", [0, 10**12])
+def test_the_digest_of_code_that_has_not_changed_is_looked_up(package, monkeypatch, settled_ns):
+    """Unless it was written just now, and may be written again without a change of its times."""
+    monkeypatch.chdir(package.parent)
+    monkeypatch.setattr(file_states, "SETTLED_NS", settled_ns)
+    taken, digest = [], code.digest
+    monkeypatch.setattr(code, "digest", lambda *arguments: taken.append(1) or digest(*arguments))
+
+    def cached() -> str:
+        for function in (code._tree, code._imports, code._normalized):
+            function.cache_clear()
+        return code_cache.digest("retscale.fit.run", package)[0]
+
+    first = digest("retscale.fit.run", package)
+    assert cached() == cached() == first and len(taken) == (1 if settled_ns == 0 else 2)
+    (package / "other.py").write_text("A = 2\n")
+    assert cached() == digest("retscale.fit.run", package) != first
+    (package / "fit/page.html").write_text("<p>")
+    assert cached() == digest("retscale.fit.run", package)
+    Path(".state/code").mkdir(parents=True, exist_ok=True)
+    Path(".state/code/retscale.fit.run.json").write_text('{"digest": 1')
+    assert cached() == digest("retscale.fit.run", package)
 
 
 def test_a_job_names_the_commit_of_its_start_and_says_that_its_code_changed(tmp_path, monkeypatch, capsys):
@@ -280,7 +306,8 @@ def batch(tmp_path, monkeypatch):
     made(Path("pairs"), name="pairs.json")
     for task in ("a", "b"):
         made(Path("task", task), text=f'"{task}"')
-    monkeypatch.setattr(code, "digest", lambda module: HASH)
+    monkeypatch.setattr(code_cache, "digest", lambda module: (HASH, {}))
+    monkeypatch.setattr(code, "changed", lambda *_: False)
     computed = []
 
     def compute(spec, inputs, work):

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from retscale.common.terminal import say
 from retscale.errors import UserError
-from retscale.provenance import clone, code, publish, record
-from retscale.provenance.code import Files
+from retscale.provenance import clone, code, code_cache, publish, record
 from retscale.provenance.schema import Git, Input
+from retscale.provenance.states import States
 from retscale.provenance.usage import Meter
 from retscale.stages import STAGES, Stage, parts
 from retscale.study import source_files
@@ -27,7 +27,7 @@ Inputs = dict[str, Path | list[Path]]
 class Job:
     """What makes one declared output, the file `product` in `folder`, from a spec and input files by flag.
 
-    `code` is the digest of the stage's code as it was when the job started, when its files were `code_files` in the clone
+    `code` is the digest of the stage's code as it was when the job started, when its files were in `code_states` in the clone
     `git`. `sources` are the rows of its record's inputs, once they are verified.
     """
 
@@ -38,7 +38,7 @@ class Job:
     product: str
     git: Git
     code: str
-    code_files: Files
+    code_states: States
     sources: tuple[Input, ...] = ()
 
     @property
@@ -80,7 +80,7 @@ class Job:
                 f"the stage ended without writing {self.product}; this is a bug in retscale: please report it with the log"
             )
         further = [path for path in names if self.kind.further and path.match(self.kind.further)]
-        code_changed = code.changed(self.module, self.code_files, self.code)
+        code_changed = code.changed(self.module, self.code, self.code_states)
         if code_changed:
             say(
                 f"{self.folder / self.product}: the code of {self.stage} changed while the job ran, which its record says"
@@ -119,8 +119,7 @@ def run(stage: str, spec: dict, inputs: Inputs, targets: list[Path]) -> None:
     products = kind.products(spec)
     if targets != [folder / product for product in products]:
         raise UserError(f"--out: this spec makes {' '.join(products)}, in one folder")
-    module = f"retscale.{stage}.run"
-    job = Job(stage, spec, inputs, folder, products[0], clone.state(), code.digest(module), code.files(module))
+    job = Job(stage, spec, inputs, folder, products[0], clone.state(), *code_cache.digest(f"retscale.{stage}.run"))
     if kind.parallel:  # before anything is written
         importlib.import_module(f"retscale.{stage}.processes").meet()
     if int(os.environ.get("RANK", 0)) > 0:

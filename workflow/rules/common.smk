@@ -9,7 +9,7 @@ from snakemake.io import is_flagged
 from retscale import paths
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
-from retscale.provenance import code
+from retscale.provenance import code_cache
 from retscale.study import check, load, preflight, source_files, specs
 
 # Of two options --configfile Snakemake itself takes the last and says nothing.
@@ -52,7 +52,7 @@ def files(stage, cut, *names):
 
 
 def digest(stage):
-    return code.digest(f"retscale.{stage}.run")
+    return code_cache.digest(f"retscale.{stage}.run")[0]
 
 
 def remove_forced():

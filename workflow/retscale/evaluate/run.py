@@ -24,7 +24,7 @@ from retscale.model import accelerator
 from retscale.model import encoder as encoders
 from retscale.model.device import device, use_threads
 from retscale.model.encoder import Encoder
-from retscale.provenance import code
+from retscale.provenance import code_cache
 from retscale.task.card import TaskCard
 from retscale.task.inputs import by_task
 from retscale.tokens.card import opened
@@ -42,7 +42,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     prompt_sha256 = check_encoder(config, inputs["encoder"]).prompt_sha256
     use_threads(config.threads)
     encoder = encoders.load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch)
-    code_sha256 = code.digest(__name__)
+    code_sha256 = code_cache.digest(__name__)[0]
     tasks = by_task(config.tasks, inputs["tasks"])
     corpora = [TaskCard.read(path).sha256["corpus"] for _, path in tasks]
     token_files = {path.stem: path for path in inputs["tokens"]}

@@ -9,11 +9,10 @@ import functools
 from pathlib import Path
 
 from retscale.common.files import sha256_of
+from retscale.provenance.states import States, states
 
 PACKAGE = Path(__file__).resolve().parents[1]
 DATA_SUFFIXES = {".html", ".css", ".json"}
-
-Files = dict[Path, tuple[int, int, int]]
 
 
 def digest(module: str, package: Path = PACKAGE) -> str:
@@ -27,20 +26,21 @@ def digest(module: str, package: Path = PACKAGE) -> str:
     return sha256_of(*parts)
 
 
-def files(module: str, package: Path = PACKAGE) -> Files:
-    """The files that the digest of `module` covers, each with what tells it from a later state of it."""
+def covered(module: str, package: Path = PACKAGE) -> list[Path]:
+    """The files that the digest of `module` depends on, and their folders, in which others may appear."""
     modules = [path for name in closure(module, package) if (path := _path(name, package))]
-    data = (path for folder in {path.parent for path in modules} for path in folder.iterdir())
-    return {path: _state(path) for path in (*modules, *(path for path in data if path.suffix in DATA_SUFFIXES))}
+    folders = {path.parent for path in modules}
+    data = [path for folder in folders for path in folder.iterdir() if path.suffix in DATA_SUFFIXES]
+    return sorted({*modules, *folders, *data})
 
 
-def changed(module: str, before: Files, code: str, package: Path = PACKAGE) -> bool:
-    """Whether the digest of `module`, which was `code` when its `files` were `before`, is another by now."""
+def changed(module: str, code: str, before: States, package: Path = PACKAGE) -> bool:
+    """Whether the digest of `module`, which was `code` when its files were in the states `before`, is another by now."""
+    if states(map(Path, before)) == before:
+        return False
+    for cached in (_tree, _imports, _normalized):
+        cached.cache_clear()
     try:
-        if files(module, package) == before:
-            return False
-        for cached in (_tree, _imports, _normalized):
-            cached.cache_clear()
         return digest(module, package) != code
     except (OSError, SyntaxError, UnicodeDecodeError):
         return True
@@ -66,11 +66,6 @@ def _path(name: str, package: Path) -> Path | None:
         if candidate.is_file():
             return candidate
     return None
-
-
-def _state(path: Path) -> tuple[int, int, int]:
-    stat = path.stat()
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 @functools.cache

@@ -12,11 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from retscale.common import files
+from retscale.provenance.states import SETTLED_NS
 
 STATE = Path(".state/hashes")
 LARGE = 2**20  # bytes; smaller files are hashed each time
-# A file that was written this recently may be written again without a change of its times.
-SETTLED_NS = 2 * 10**9
 
 
 def sha256_each(paths: Collection[Path]) -> dict[Path, str]:

@@ -12,7 +12,7 @@ from retscale.common.files import link, sha256, sha256_of
 from retscale.common.progress import progress
 from retscale.errors import UserError
 from retscale.model.prompt import Side
-from retscale.provenance import code
+from retscale.provenance import code_cache
 from retscale.tokens import store
 from retscale.tokens.card import TokensCard
 from retscale.tokens.collection import Collection, collections
@@ -25,7 +25,7 @@ def run(values: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Yields the name of each collection when its files are there: linked, where this machine has them already."""
     spec = Spec.model_validate(values)
     tokenizer = _tokenizer(spec, inputs)
-    common = {**tokenizer.identity, "code": code.digest(__name__)}
+    common = {**tokenizer.identity, "code": code_cache.digest(__name__)[0]}
     for name, collection in collections(spec, inputs):
         key = sha256_of(canonical({**common, "texts": collection.sources, "copies": collection.copied}).encode())
         *files, card = store.shared(key, lambda work: make(name, collection, tokenizer, work))
