@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from retscale.paths import Results
+from retscale.provenance import record
 
 TIMED = ".record.json"  # how a job went is no result, and may differ between two runs
 
@@ -75,6 +76,23 @@ def test_every_output_has_a_record_that_names_its_bytes(smoke):
         listed |= {(path.parent / output["path"]).resolve() for output in made["outputs"]}
     files = {p.resolve() for p in root.rglob("*") if p.is_file() and not p.name.endswith(".record.json")}
     assert files == listed
+
+
+def test_every_record_names_the_digests_of_those_behind_it(smoke):
+    """So those of the figures and of the report, which the report lists, vouch for all of them."""
+    root = smoke.folder / "results/smoke"
+    records = {path.resolve(): record.parse(path) for path in root.rglob("*.record.json")}
+    for path, saved in records.items():
+        assert saved["schema"] == 2 and not saved["code_changed"] and saved["run"]["attempt"] == 1, path
+        assert saved["machine"]["accelerators"] == [] and saved["run"]["command"][:2] == ["retscale", saved["stage"]]
+        for row in saved["inputs"]:
+            maker = row["record"] and records[(path.parent / row["record"]).resolve()]
+            assert row["digest"] == (maker and record.digest(maker)), (path, row["path"])
+    html = (root / "report.html").read_text()
+    for figure in (root / "figure").glob("*.record.json"):
+        assert record.digest(record.parse(figure)) in html
+    code = json.loads((root / "collect/collect.record.json").read_text())["notes"]["code"]
+    assert {stage: len(versions) for stage, versions in code.items()}["evaluate"] == 1
 
 
 def test_scores_are_complete_and_in_range(smoke):

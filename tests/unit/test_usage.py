@@ -150,6 +150,10 @@ def test_the_first_of_several_processes_counts_the_gpus_of_all(driver, gpu, monk
     assert (meter.read()["gpus"], meter.read()["joules"]) == (2, 3)
     monkeypatch.setenv("WORLD_SIZE", "4")  # on two nodes
     assert (meter.read()["gpus"], meter.read()["joules"]) == (4, None)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    gpu(9)  # of four processes on this machine each sees its own alone
+    assert (meter.read()["gpus"], meter.read()["joules"]) == (4, None)
+    assert [device["name"] for device in environment.machine()["accelerators"]] == ["GPU 0"]
 
 
 def test_energy_of_gpus_that_others_use_is_not_counted(driver):

@@ -22,8 +22,10 @@ def used() -> list[int]:
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return []
-    own = [index for index in range(torch.cuda.device_count()) if torch.cuda.max_memory_allocated(index)]
-    return own if processes_here() == 1 else list(range(processes_here()))
+    there = range(torch.cuda.device_count())
+    if processes_here() > 1:
+        return list(there[: processes_here()])
+    return [index for index in there if torch.cuda.max_memory_allocated(index)]
 
 
 def described() -> list[Accelerator]:

@@ -6,6 +6,7 @@ for each module, and may be deleted at any time. An audit does not use it.
 
 import json
 import platform
+from contextlib import suppress
 from pathlib import Path
 
 from retscale.common.files import atomic_write
@@ -25,7 +26,8 @@ def digest(module: str, package: Path = code.PACKAGE) -> tuple[str, States]:
     before = states(code.covered(module, package))
     value = code.digest(module, package)
     if settled(before) and states(map(Path, before)) == before:
-        with atomic_write(place) as file:
+        # A folder that cannot be written to only costs time.
+        with suppress(OSError), atomic_write(place) as file:
             file.write(json.dumps({"about": about, "digest": value, "states": before}).encode())
     return value, before
 

@@ -24,6 +24,6 @@ def settled(seen: States) -> bool:
 def _state(path: Path) -> list[int] | None:
     try:
         stat = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # what a damaged list names may be no path
         return None
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]

@@ -29,7 +29,7 @@ class Usage(TypedDict):
 class Meter:
     """Measures what this process uses from now on; of several processes of a job the first one measures.
 
-    On a single machine these share its GPUs; of several nodes each has as many, and no counter shows those of the others.
+    Each of several processes has a GPU of its own; no counter shows those of other nodes.
     """
 
     def __init__(self):
@@ -38,13 +38,14 @@ class Meter:
         self._joules = nvml.joules()
 
     def read(self) -> Usage:
-        here, nodes = accelerators.used(), int(os.environ.get("WORLD_SIZE", 1)) // accelerators.processes_here()
+        here, processes = accelerators.used(), int(os.environ.get("WORLD_SIZE", 1))
+        gpus = processes if here and processes > 1 else len(here)
         return {
             "seconds": round(time.monotonic() - self._clock, 3),
             "cpu_seconds": round(_cpu_seconds() - self._cpu, 3),
             "peak_bytes": 1024 * max(resource.getrusage(who).ru_maxrss for who in _MEASURED),
-            "gpus": nodes * len(here),
-            "joules": self._joules_since(here) if here and nodes == 1 else None,
+            "gpus": gpus,
+            "joules": self._joules_since(here) if here and gpus == len(here) else None,
         }
 
     def _joules_since(self, gpus: list[int]) -> float | None:
