@@ -338,6 +338,12 @@ def test_the_command_of_a_task_is_that_of_its_part_of_a_batch(batch):
     assert saved["run"]["processes"] == 1 and saved["run"]["threads"] >= 1
 
 
+def test_a_command_names_a_flag_that_has_no_files():
+    """Which the command line requires, as of an in-context task whose items its spec names."""
+    own = job.Job("icl", {}, {"card": Path("card.json"), "tasks": []}, Path("out"), "a.json", clone.UNKNOWN, HASH, {})
+    assert own.command == "retscale icl --spec @SPEC --card card.json --tasks --out out/a.json".split()
+
+
 def test_a_task_that_is_kept_names_the_records_of_its_inputs_as_they_are_now(batch):
     """Say after a change of the code that made them, which changed no byte of them."""
     batch()

@@ -58,8 +58,7 @@ class Job:
         """What a person would type, in the working folder, to make this product."""
         words = ["retscale", self.stage, "--spec", "@SPEC"]
         for flag, value in self.inputs.items():
-            paths = value if isinstance(value, list) else [value]
-            words += [f"--{flag}", *map(str, paths)] if paths else []
+            words += [f"--{flag}", *map(str, value if isinstance(value, list) else [value])]
         return [*words, "--out", str(self.folder / self.product)]
 
     def verified(self) -> "Job":
