@@ -15,6 +15,7 @@ import pytest
 import torch
 from test_evaluate import encoder, given, spec, tasks  # noqa: F401 - pytest finds the fixtures by their names
 
+from retscale.clean import stores
 from retscale.evaluate import run as stage
 from retscale.evaluate import vectors
 from retscale.model.encoder import Encoder
@@ -161,7 +162,7 @@ def test_a_killed_job_goes_on_at_the_last_finished_shard(whole, encoder, tasks, 
     path = str(Path(stage.__file__).parents[2])
     killed = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    (kept,) = (stage.STATE / "vectors").iterdir()
+    (kept,) = stores.VECTORS.iterdir()
     assert sorted(p.name for p in kept.glob("*.npy")) == ["0000000000.npy", "0000000008.npy", "0000000016.npy"]
     (kept / "0000000016.npy").write_bytes(b"half")  # as a full disk might leave it
     encoded, embed = [], Encoder.embed

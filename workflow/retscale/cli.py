@@ -29,6 +29,7 @@ QUESTIONS = {
     "show": "retscale.report.show",
     "figure": "retscale.figure.redraw",  # without --spec
     "crate": "retscale.crate.run",
+    "clean": "retscale.clean.run",
 }
 
 EXAMPLE = """examples:
@@ -38,6 +39,7 @@ EXAMPLE = """examples:
   retscale status config/mini.yaml          what are its jobs doing, on this machine and in Slurm?
   retscale show config/mini.yaml            what are its scores, fits and claims, and what did they cost?
   retscale figure 1b config/mini.yaml       one figure again, from the results of a study that has run
+  retscale clean config/mini.yaml --orphans what lies among its results that it names no more?
   retscale audit results/mini/figure/1b.png where does each point of this figure come from?
   retscale crate config/mini.yaml           the study as an RO-Crate, to publish or to archive
   retscale mine --spec '{...}' --pairs results/mini/pairs/boolq/pairs.json --out x/negatives.parquet
@@ -241,6 +243,17 @@ def parser() -> argparse.ArgumentParser:
     )
     crate.add_argument("study", type=Path)
     crate.add_argument("--out", type=Path, help="a new folder, or a new file FILE.zip (default: STUDY-crate.zip here)")
+    clean = commands.add_parser(
+        "clean",
+        help="list what lies among the results of studies and is of none of them, and remove it",
+        description="Results, logs, states and temporary folders below results/, logs/ and .state/ that no job of these "
+        "studies names, nor of those in config/ with the same name. What a running job holds, and what is behind a "
+        "symbolic link, is left alone. The exit status is 0 whether there are any or not.",
+        epilog="example: retscale clean config/mini.yaml --orphans",
+    )
+    clean.add_argument("studies", type=Path, nargs="+", metavar="STUDY")
+    clean.add_argument("--orphans", action="store_true", required=True, help="list them, each with its bytes")
+    clean.add_argument("--delete", action="store_true", help="remove what is listed")
     return main_parser
 
 

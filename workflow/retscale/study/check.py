@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from retscale import paths
+from retscale.clean import orphans as clean
 from retscale.cluster import check as cluster
 from retscale.cluster import show, slurm, workstation
 from retscale.cluster import site as sites
@@ -17,6 +18,7 @@ from retscale.external import table
 from retscale.external.config import Published
 from retscale.icl.average import averages
 from retscale.plan.costs import Costs
+from retscale.plan.formatting import size
 from retscale.plan.why import why
 from retscale.study import catalog, load, preflight, source_files, specs
 from retscale.study.study import Study
@@ -70,12 +72,26 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.profile:
         for line in check_cluster(arguments.profile):
             answer(f"cluster      {line}")
+    if line := orphans(study):
+        answer(f"orphans      {line}")
     preflight.check_files(study)
     if arguments.why:
         reasons = why(study, paths.folder(study.name))
         for line in ["", "would run, and why:", *reasons] if reasons else ["", "nothing would run again"]:
             answer(line)
     return 0
+
+
+def orphans(study: Study) -> str:
+    """What lies among its results and logs and is of none of its jobs, in a line; empty if nothing does."""
+    try:
+        listing = clean.orphans(clean.sharing(study))
+    except UserError as error:
+        return f"not looked for: {error}"
+    if not listing.orphans:
+        return ""
+    amount = f"{counted(listing.files, 'file')}, {size(listing.bytes)}"
+    return f"{amount} that no study names; to list them: retscale clean {study.path} --orphans"
 
 
 def require_ways(study: Study, profile: str) -> None:
