@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from retscale import job
 from retscale import spec as specs
 from retscale.common.terminal import visible, write
+from retscale.diff import TOLERANCE
 from retscale.errors import UserError
 from retscale.offline import offline
 from retscale.stages import STAGES, spec_model
@@ -30,7 +31,11 @@ QUESTIONS = {
     "figure": "retscale.figure.redraw",  # without --spec
     "crate": "retscale.crate.run",
     "clean": "retscale.clean.run",
+    "diff": "retscale.diff.run",
 }
+
+# Their status 1 is an answer; that they cannot tell is a 2.
+ANSWERS = ("diff",)
 
 EXAMPLE = """examples:
   retscale check config/mini.yaml           is this study valid, and what would it run?
@@ -39,6 +44,7 @@ EXAMPLE = """examples:
   retscale status config/mini.yaml          what are its jobs doing, on this machine and in Slurm?
   retscale show config/mini.yaml            what are its scores, fits and claims, and what did they cost?
   retscale figure 1b config/mini.yaml       one figure again, from the results of a study that has run
+  retscale diff results/mini OTHER/mini     which scores of two studies differ, and why?
   retscale clean config/mini.yaml --orphans what lies among its results that it names no more?
   retscale audit results/mini/figure/1b.png where does each point of this figure come from?
   retscale crate config/mini.yaml           the study as an RO-Crate, to publish or to archive
@@ -62,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except UserError as error:
-        return _fail(name, str(error))
+        return _fail(name, str(error), 2 if name in ANSWERS else 1)
     except BrokenPipeError:  # the reader, such as `head`, has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -254,6 +260,21 @@ def parser() -> argparse.ArgumentParser:
     clean.add_argument("studies", type=Path, nargs="+", metavar="STUDY")
     clean.add_argument("--orphans", action="store_true", required=True, help="list them, each with its bytes")
     clean.add_argument("--delete", action="store_true", help="remove what is listed")
+    diff = commands.add_parser(
+        "diff",
+        help="say which scores of two studies differ, and what differs first on the way to them",
+        description="Compares every score of an encoder, also of those kept during training, and in context. For those "
+        "that differ, both chains of records are walked back to the first difference: data, seed, recipe, spec, code, "
+        "package or hardware. The exit status is 0 if the scores are the same, 1 if they differ or one study has more, "
+        "and 2 if that cannot be told.",
+        epilog="example: retscale diff results/mini ../other-clone/results/mini --tolerance 0.001",
+    )
+    for name in ("a", "b"):
+        diff.add_argument(name, type=Path, metavar=f"STUDY_{name.upper()}", help="a study's results, or its file")
+    diff.add_argument(
+        "--tolerance", type=float, default=TOLERANCE, help=f"how far two scores may be apart (default: {TOLERANCE:g})"
+    )
+    diff.add_argument("--json", action="store_true", help="one JSON object with every score, for programs")
     return main_parser
 
 

@@ -1,0 +1,65 @@
+"""The scores of a study that has run, each by what it is of, with the file that it was read from."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from retscale.common.tables import read_table
+from retscale.errors import UserError
+
+IN_CONTEXT = "in context"
+
+
+class Key(NamedTuple):
+    """What a score is of. `step` is None of a last encoder; `recipe` is IN_CONTEXT of a checkpoint before fine-tuning."""
+
+    checkpoint: str
+    recipe: str
+    step: int | None
+    task: str
+    metric: str
+
+    @property
+    def encoder(self) -> str:
+        return " / ".join([self.checkpoint, self.recipe, *([f"step {self.step}"] if self.step is not None else [])])
+
+    def __str__(self) -> str:
+        return f"{self.encoder} / {self.task}  {self.metric}"
+
+
+@dataclass(frozen=True)
+class Score:
+    """`file`: the result that it was read from, relative to the study's results; `sha256` of that."""
+
+    value: float
+    file: str
+    sha256: str
+
+    def distance(self, other: "Score") -> float:
+        """How far apart the two values are; two that are no numbers are the same."""
+        unknown = math.isnan(self.value), math.isnan(other.value)
+        return abs(self.value - other.value) if not any(unknown) else 0.0 if all(unknown) else math.inf
+
+
+def read(root: Path) -> dict[Key, Score]:
+    """Of the study whose results lie in `root`; UserError if they have not been collected."""
+    collect = root / "collect" / "collect.json"
+    if not collect.is_file():
+        raise UserError(f"{root} holds no collected results (no {collect.relative_to(root)}); run the study first")
+    last, curves, icl = (read_table(collect, name) for name in ("scores", "curves", "icl"))
+    tables = [last.assign(step=None), curves, icl.assign(recipe=IN_CONTEXT, step=None, metric="value")]
+    try:
+        return {key: score for table in tables for key, score in _rows(table)}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"the tables beside {collect} are not of this version ({error}); run the study again") from None
+
+
+def _rows(table: pd.DataFrame) -> Iterator[tuple[Key, Score]]:
+    for row in table.itertuples():
+        step = None if row.step is None else int(row.step)
+        value = math.nan if row.value is None else float(row.value)
+        yield Key(row.checkpoint, row.recipe, step, row.task, row.metric), Score(value, row.file, row.sha256)
