@@ -1,14 +1,14 @@
 """Figures of four shapes of study: nothing overlaps or runs off, every text and mark can be read."""
 
-from itertools import combinations, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
 import shapes
+from drawn import require_legible
 from matplotlib.colors import to_rgb
-from matplotlib.text import Text
 
 from retscale.collect import run as collected
 from retscale.figure import figures, looks, style
@@ -36,38 +36,12 @@ def tables(request, tmp_path_factory):
     return Tables(collect, out / "fit.json")
 
 
-def texts(figure, monkeypatch) -> list[tuple[str, float, matplotlib.transforms.Bbox]]:
-    """What every text that is drawn says, its size in points and its box in pixels."""
-    seen: dict[Text, tuple] = {}
-    draw = Text.draw
-
-    def watched(text: Text, renderer) -> None:
-        draw(text, renderer)
-        if text.get_visible() and text.get_text().strip():
-            seen[text] = (text.get_text(), text.get_fontsize(), text.get_window_extent(renderer))
-
-    figure.canvas.draw()
-    monkeypatch.setattr(Text, "draw", watched)
-    figure.canvas.draw()
-    return list(seen.values())
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_overlaps_or_runs_off_the_page(tables, name, monkeypatch):
     with matplotlib.rc_context(style.rc(CONFIG)):
         figure = figures.draw(name, tables, CONFIG).figure
-        boxes = texts(figure, monkeypatch)
-        page = figure.bbox.frozen()
+        require_legible(figure, monkeypatch)
         matplotlib.pyplot.close(figure)
-    assert boxes
-    for text, size, box in boxes:
-        assert size >= 7, text
-        inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= page.x1 + 1 and box.y1 <= page.y1 + 1
-        assert inside, f"{text!r} runs off the page: {box}"
-    for (a, _, first), (b, _, second) in combinations(boxes, 2):
-        width = min(first.x1, second.x1) - max(first.x0, second.x0)
-        height = min(first.y1, second.y1) - max(first.y0, second.y0)
-        assert width <= 1 or height <= 1, f"{a!r} and {b!r} overlap by {width:.0f} x {height:.0f} pixels"
 
 
 def test_pairs_are_those_of_the_table(tables):

@@ -32,6 +32,7 @@ QUESTIONS = {
     "crate": "retscale.crate.run",
     "clean": "retscale.clean.run",
     "diff": "retscale.diff.run",
+    "lineage": "retscale.lineage.run",
 }
 
 # Their status 1 is an answer; that they cannot tell is a 2.
@@ -44,6 +45,7 @@ EXAMPLE = """examples:
   retscale status config/mini.yaml          what are its jobs doing, on this machine and in Slurm?
   retscale show config/mini.yaml            what are its scores, fits and claims, and what did they cost?
   retscale figure 1b config/mini.yaml       one figure again, from the results of a study that has run
+  retscale lineage results/mini/figure/1b.png  all that it was made from, on one page
   retscale diff results/mini OTHER/mini     which scores of two studies differ, and why?
   retscale clean config/mini.yaml --orphans what lies among its results that it names no more?
   retscale audit results/mini/figure/1b.png where does each point of this figure come from?
@@ -275,6 +277,17 @@ def parser() -> argparse.ArgumentParser:
         "--tolerance", type=float, default=TOLERANCE, help=f"how far two scores may be apart (default: {TOLERANCE:g})"
     )
     diff.add_argument("--json", action="store_true", help="one JSON object with every score, for programs")
+    lineage = commands.add_parser(
+        "lineage",
+        help="draw all that a figure or a table was made from, on one page",
+        description="A page of A4: one box for the results of a stage that are alike, with numbers and bytes; what came "
+        "from outside, with licenses as the report of the study states them; commits, and the digest that vouches for all.",
+        epilog="example: retscale lineage results/mini/figure/1b.png --out lineage.svg",
+    )
+    lineage.add_argument("output", type=Path, metavar="FIGURE", help="a file of a figure, or of a table")
+    lineage.add_argument(
+        "--out", type=Path, default=Path("lineage.svg"), help="a .svg, .pdf or .png (default: lineage.svg)"
+    )
     return main_parser
 
 
