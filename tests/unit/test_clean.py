@@ -162,6 +162,12 @@ def test_left_over_by_the_dead():
     assert size[f"{home}/.encoder.json.tmp"] == (1, 5)
 
 
+def test_a_folder_that_is_named_is_never_listed_itself():
+    study = study_of()
+    left = write("results/s/finetune/pythia-160m/portes2025/.encoder.json.tmp/log.jsonl").parent
+    assert listed(study) == {str(left)}
+
+
 @pytest.mark.parametrize("marked", [False, True])
 def test_what_a_running_job_holds_is_left_alone(marked, capsys):
     finish(study_of())
@@ -181,9 +187,11 @@ def test_what_a_running_job_holds_is_left_alone(marked, capsys):
 def test_nothing_is_removed_through_a_link(tmp_path, capsys):
     finish(study_of())
     outside = write(tmp_path / "elsewhere/kept")
+    write(tmp_path / "elsewhere/too")
     for place in ("results/s/finetune/mine", "results/s/.report.html.tmp/link", "logs/s/own"):
         Path(place).parent.mkdir(exist_ok=True)
         Path(place).symlink_to(outside.parent)
+    assert [(one.path.name, one.files) for one in orphans.orphans([study_of()]).orphans] == [(".report.html.tmp", 1)]
     clean("--delete")
     shown = capsys.readouterr().out
     assert outside.exists() and Path("results/s/finetune/mine").is_symlink() and Path("logs/s/own").is_symlink()
@@ -193,7 +201,7 @@ def test_nothing_is_removed_through_a_link(tmp_path, capsys):
     Path("results").symlink_to("moved")
     before = set(Path("moved").rglob("*"))
     study_of(checkpoints="[pythia-160m]")
-    assert clean("--delete") == 1
+    assert clean() == clean("--delete") == 1
     assert "results is a symbolic link" in capsys.readouterr().err
     assert set(Path("moved").rglob("*")) == before
 
