@@ -46,8 +46,11 @@ def study(root: Path, changes: dict[str, dict] | None = None, jobs: dict[str, li
         ]
         if stage == "pairs":
             inputs.append({"name": "outside", "path": f"{root}/own.jsonl", "sha256": "1" * 64, "record": None})
-        content = record_of(stage, SPECS.get(stage, {}), inputs=inputs, packages={"torch": "2.13"}, notes={})
-        content |= {"machine": {"host": str(root), "cpu": "x"}, "code_sha256": "0" * 64}
+        content = record_of(
+            stage, SPECS.get(stage, {}), inputs=inputs, packages={"torch": "2.13"}, notes={"threads": 1}
+        )
+        content |= {"code_sha256": "0" * 64, "machine": {"host": str(root), "cpu": "x"}}
+        content["machine"]["accelerators"] = [{"name": "H100", "peak_bytes": len(str(root))}]
         salt = ""
         for path, change in (changes or {}).items():
             if output.startswith(path):
@@ -102,8 +105,12 @@ RECIPE = {"seed": 1, "recipe": {"lr": 0.2}}
         ({"evaluate/c/r/u": {"code_sha256": "1" * 64, "salt": "x"}}, "evaluate", "code", "commit unknown -> unknown", 1),
         ({"checkpoint/d": {"packages": {"torch": "3"}, "salt": "x"}}, "checkpoint", "package", 'torch: "2.13" -> "3"', 3),
         ({"finetune/d": {"machine": {"cpu": "y"}, "salt": "x"}}, "finetune", "hardware", 'cpu: "x" -> "y"', 2),
-        ({"finetune/d": {"notes": {"threads": 2}, "salt": "x"}}, "finetune", "hardware", "threads: (none) -> 2", 2),
-        ({"task/u": {"notes": {"read": {"a": "b"}}, "salt": "x"}}, "task", "data", "read", 2),
+        ({"finetune/d": {"notes": {"threads": 2}, "salt": "x"}}, "finetune", "hardware", "threads: 1 -> 2", 2),
+        (
+            {"finetune/d": {"machine": {"cpu": "x", "accelerators": [{"name": "H200", "peak_bytes": 2}]}, "salt": "x"}},
+            "finetune", "hardware", 'accelerators: ["H100"] -> ["H200"]', 2,
+        ),
+        ({"task/u": {"notes": {"read": {"a": "b"}}, "salt": "x"}}, "task", "data", 'read a: (none) -> "b"', 2),
         ({"evaluate/c": {"salt": "x"}}, "evaluate", "unknown", "outputs differ though everything recorded is the same", 2),
         # What differs downstream of it, or along with it, is not first.
         ({"": {"code_sha256": "1" * 64}, "checkpoint/c": {"salt": "x"}}, "checkpoint", "code", "commit", 3),

@@ -13,9 +13,8 @@ from retscale.provenance import record
 
 UNKNOWN = "unknown"
 UNEXPLAINED = "outputs differ though everything recorded is the same"
-# Of a machine what tells one of a kind from the next, and of the notes of a job what says how its machine computed.
-NOT_OF_A_KIND = ("host",)
-HOW_IT_COMPUTED = ("accelerator", "arithmetic", "device", "driver", "dtype", "processes", "sharded", "threads")
+# Of the notes and the run of a job, what says how its machine computed.
+HOW_IT_COMPUTED = ("arithmetic", "device", "dtype", "processes", "sharded", "threads")
 SHOWN = 3  # differences of a kind
 
 
@@ -127,23 +126,27 @@ def own_differences(path: str, a: Mapping, b: Mapping) -> Iterator[tuple[str, st
             yield "data", f"{name}: only {'the first' if other is None else 'the second'} read it"
         elif one.maker is None and one.sha256 != other.sha256:
             yield "data", f"{name}: {one.sha256[:12]} -> {other.sha256[:12]}"
-    yield from (("data", text) for text in _parts(a, b, "notes", ("read",)))
+    read = (content.get("notes", {}).get("read", {}) for content in (a, b))
+    yield from (("data", f"read {text}") for text in differences(*read))
     for text in differences(a["spec"], b["spec"]):
         key = text.partition(":")[0]
         yield "seed" if key.endswith("seed") else "recipe" if key.startswith("recipe.") else "spec", text
     if a["code_sha256"] != b["code_sha256"]:
         yield "code", f"commit {_commit(a)} -> {_commit(b)}"
-    yield from (("package", text) for text in _parts(a, b, "packages"))
-    yield from (("hardware", text) for text in _parts(a, b, "machine", without=NOT_OF_A_KIND))
-    yield from (("hardware", text) for text in _parts(a, b, "notes", HOW_IT_COMPUTED))
+    for kind, part in (("package", lambda content: content.get("packages", {})), ("hardware", hardware)):
+        sides = part(a), part(b)
+        both = sides[0].keys() & sides[1].keys()  # records of other versions know other things
+        one, other = ({name: side[name] for name in both} for side in sides)
+        yield from ((kind, text) for text in differences(one, other))
 
 
-def _parts(a: Mapping, b: Mapping, key: str, chosen: tuple[str, ...] = (), without: tuple[str, ...] = ()):
-    """Differences within one part of two records; none where one has no such part."""
-    if key in a and key in b:
-        sides = ({name: value for name, value in side[key].items() if name not in without} for side in (a, b))
-        one, other = ({name: side[name] for name in chosen or side if name in side} for side in sides)
-        yield from differences(one, other)
+def hardware(content: Mapping) -> dict:
+    """What the record says of its machine that is not of one machine alone, and of how that computed."""
+    machine = {name: value for name, value in content.get("machine", {}).items() if name != "host"}
+    if "accelerators" in machine:
+        machine["accelerators"] = [each["name"] for each in machine["accelerators"]]
+    notes = content.get("notes", {}) | content.get("run", {})
+    return machine | {name: notes[name] for name in HOW_IT_COMPUTED if name in notes}
 
 
 def _commit(content: Mapping) -> str:
