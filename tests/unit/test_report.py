@@ -106,6 +106,15 @@ def test_the_text_stands_alone(inputs, tmp_path):
         assert len(image["alt"]) > 30
 
 
+def test_it_mentions_orphans_only_where_there_are_some(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr("retscale.report.run.unused", lambda inputs: {"files": 0, "bytes": 0})
+    without = page(inputs, tmp_path / "without").splitlines()
+    monkeypatch.setattr("retscale.report.run.unused", lambda inputs: {"files": 1, "bytes": 5000})
+    more = [line for line in page(inputs, tmp_path / "with").splitlines() if line not in without]
+    assert len(more) == 1 and "Nothing on this page was made from 1 file (5 kB)" in more[0]
+    assert not any("Nothing on this page" in line for line in without)
+
+
 def test_it_tells_what_was_odd_in_a_task(inputs, tmp_path):
     text = page(inputs, tmp_path / "out")
     assert "kept: empty document 2, empty query 1; dropped: query without judgment 4; equal scores" in text

@@ -14,6 +14,11 @@ from retscale.provenance.schema import OlderRecord, Record
 
 def records(primaries: Iterable[Path]) -> Iterator[Record | OlderRecord | None]:
     """Those of `primaries` and of everything that these were made from, each once; None for one that cannot be read."""
+    return (saved for _, saved in by_path(primaries))
+
+
+def by_path(primaries: Iterable[Path]) -> Iterator[tuple[Path, Record | OlderRecord | None]]:
+    """The same, each with the path that it lies at."""
     queue = deque(os.path.normpath(record.path_of(path)) for path in primaries)
     seen = set(queue)
     while queue:
@@ -21,9 +26,9 @@ def records(primaries: Iterable[Path]) -> Iterator[Record | OlderRecord | None]:
         try:
             saved = record.parse(path)
         except (OSError, UserError):
-            yield None
+            yield path, None
             continue
-        yield saved
+        yield path, saved
         makers = {os.path.normpath(path.parent / row["record"]) for row in saved["inputs"] if row["record"]}
         queue.extend(sorted(makers - seen))
         seen |= makers

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from retscale.common.phrase import counted
 from retscale.figure import words
 from retscale.figure.words import scientific, short
+from retscale.plan.formatting import size
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -48,5 +49,6 @@ def inline(text: str) -> str:
 
 
 FILTERS = {
-    each.__name__: each for each in (number, interval, ends, count, p, standing, inline, counted, scientific, short)
+    each.__name__: each
+    for each in (number, interval, ends, count, p, standing, inline, counted, scientific, short, size)
 }

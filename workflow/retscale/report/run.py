@@ -20,6 +20,7 @@ from retscale.report.filters import FILTERS
 from retscale.report.lead import example, span
 from retscale.report.origin import listed, mixed, named
 from retscale.report.results import Results, paths_of, rows
+from retscale.report.unused import unused
 from retscale.text.card import TextCard
 
 
@@ -116,4 +117,5 @@ def about_origin(values: dict, inputs: Mapping) -> dict:
         "made_from": made_from(values, named(inputs)),
         "inputs": listed(inputs),
         "mixed": mixed(inputs),
+        "unused": unused(inputs),
     }
