@@ -9,7 +9,8 @@ from typing import NamedTuple
 from retscale.errors import UserError
 from retscale.paths import TRAINING
 from retscale.provenance import record
-from retscale.provenance.record import Record
+from retscale.provenance.behind import by_path
+from retscale.provenance.schema import OlderRecord, Record
 from retscale.stages import STAGES, kept
 
 MOST_RECIPES = 3  # that have boxes of their own
@@ -18,6 +19,9 @@ ORIGINS = {"pretrain": "pretrained here", "hub": "from the hub", "local": "from 
 FOLDERS = dict.fromkeys(("checkpoint", "finetune", "tokens", "evaluate", "icl"), "checkpoint")
 FOLDERS |= {"encoder": "encoder", "task": "task", "items": "task", "pairs": "data set", "mine": "data set"}
 FILES = dict.fromkeys(("evaluate", "icl", "leakage"), "task") | {"figure": "figure"}
+
+
+Known = Record | OlderRecord
 
 
 class Group(NamedTuple):
@@ -67,16 +71,9 @@ class Graph:
         }
 
 
-def behind(primary: Path) -> dict[Path, Record]:
+def behind(primary: Path) -> dict[Path, Known]:
     """Every record behind an output, by its path, the output's own first. UserError if one is missing or damaged."""
-    records: dict[Path, Record] = {}
-    stack = [_plain(record.path_of(primary))]
-    while stack:
-        path = stack.pop()
-        if path not in records:
-            records[path] = record.parse(path)
-            stack += [_plain(path.parent / row["record"]) for row in records[path]["inputs"] if row["record"]]
-    return records
+    return {path: saved or record.parse(path) for path, saved in by_path([primary])}
 
 
 def primary(file: Path) -> Path:
@@ -90,7 +87,7 @@ def primary(file: Path) -> Path:
     )
 
 
-def graph(records: dict[Path, Record]) -> Graph:
+def graph(records: dict[Path, Known]) -> Graph:
     """Of all records behind an output."""
     root = Path(os.path.commonpath([path.parent for path in records]))
     many_recipes = len({_recipe(content) for content in records.values()} - {""}) > MOST_RECIPES
@@ -114,7 +111,7 @@ def _road(group: Group) -> tuple[int, str]:
     return list(STAGES).index(group.stage), group.kind
 
 
-def group_of(path: Path, content: Record, many_recipes: bool) -> Group:
+def group_of(path: Path, content: Known, many_recipes: bool) -> Group:
     """The group of the record at `path`; all recipes are in one if there are `many_recipes`."""
     stage = content["stage"]
     if stage == "checkpoint":
@@ -130,7 +127,7 @@ def group_of(path: Path, content: Record, many_recipes: bool) -> Group:
     return Group(stage)
 
 
-def _recipe(content: Record) -> str:
+def _recipe(content: Known) -> str:
     """The id of the recipe of a training or an evaluation."""
     recipe = content["spec"].get("recipe") if content["stage"] in ("finetune", "evaluate") else None
     return str(recipe.get("id", "") if isinstance(recipe, dict) else recipe or "")

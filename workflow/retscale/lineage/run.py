@@ -12,11 +12,10 @@ from retscale.errors import UserError
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.lineage.draw import Page, draw
-from retscale.lineage.graph import behind, graph, primary
+from retscale.lineage.graph import Known, behind, graph, primary
 from retscale.lineage.sources import licences, sources
 from retscale.provenance import record
 from retscale.provenance.publish import publish, workspace
-from retscale.provenance.record import Record
 
 NOTES = [
     "A box stands for results of a stage, an arrow for what was read; an arrow that follows from others is left out.",
@@ -58,7 +57,7 @@ def page(target: Path) -> Page:
     return Page(f"What {target} was made from", about, graph(records), sources(records, licences(target)))
 
 
-def commits(records: dict[Path, Record]) -> list[str]:
+def commits(records: dict[Path, Known]) -> list[str]:
     """Each commit of the code, with the number of its records where there are several."""
     counts = Counter(
         content["git"]["commit"][:12] + ", edited" * bool(content["git"]["dirty"]) for content in records.values()

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from retscale.errors import UserError
+from retscale.lineage.graph import Known
 from retscale.paths import Results
 from retscale.provenance import record
-from retscale.provenance.record import Record
 
 SHOWN = 8  # digits of a hash
 # The list of a study that names what a stage reads from outside.
@@ -24,7 +24,7 @@ class Source(NamedTuple):
     ids: tuple[str, ...]
 
 
-def sources(records: dict[Path, Record], licences: dict) -> list[Source]:
+def sources(records: dict[Path, Known], licences: dict) -> list[Source]:
     """Those of all records behind an output; what has the same stage, origin and license is one row.
 
     `licences`: the spec of the report, which alone knows them; {} where there is none.
@@ -53,7 +53,7 @@ def licences(primary: Path) -> dict:
     return {}
 
 
-def _outside(content: Record) -> Iterator[tuple[str, str, str]]:
+def _outside(content: Known) -> Iterator[tuple[str, str, str]]:
     """(id, origin, sha256) of each thing that the job of a record read from outside."""
     stage, spec = content["stage"], content["spec"]
     digest = content["outputs"][-1]["sha256"] if content["outputs"] else ""
