@@ -48,7 +48,7 @@ EXAMPLE = """examples:
   retscale lineage results/mini/figure/1b.png  all that it was made from, on one page
   retscale diff results/mini OTHER/mini     which scores of two studies differ, and why?
   retscale clean config/mini.yaml --orphans what lies among its results that it names no more?
-  retscale audit results/mini/figure/1b.png where does each point of this figure come from?
+  retscale audit results/mini/figure/1b.png is every byte behind this figure what was recorded?
   retscale crate config/mini.yaml           the study as an RO-Crate, to publish or to archive
   retscale mine --spec '{...}' --pairs results/mini/pairs/boolq/pairs.json --out x/negatives.parquet
 
@@ -193,9 +193,22 @@ def parser() -> argparse.ArgumentParser:
     )
     status.add_argument("study", type=Path)
     status.add_argument("--watch", action="store_true", help="show it every 5 seconds, until nothing has run for 15")
-    audit = commands.add_parser("audit", help="trace a figure back to bytes and verify every file on the way")
-    audit.add_argument("figure", type=Path, help="a figure file, such as results/mini/figure/1b.png")
-    audit.add_argument("--quiet", action="store_true", help="print only what is wrong, and the verdict")
+    audit = commands.add_parser(
+        "audit",
+        help="verify a figure, a table or a study down to bytes",
+        description="Hashes every file behind it, compares the records with each other, and the files with what others "
+        "say of them. The exit status is 0 if all is verified, 1 if not, 2 if that cannot be told; the last line says why.",
+        epilog="example: retscale audit config/mini.yaml --json",
+    )
+    audit.add_argument(
+        "target",
+        metavar="FIGURE|TABLE|STUDY",
+        type=Path,
+        help="a study file, a folder of results, or any file in it, such as results/mini/figure/1b.png",
+    )
+    audit.add_argument("--points", action="store_true", help="say where each point of a figure comes from")
+    audit.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    audit.add_argument("--root", metavar="HASH", help="the root or the seal that an audit printed, to compare")
     trec = commands.add_parser("trec", help="print the run of an evaluation in TREC's format")
     trec.add_argument("run", type=Path, help="a run, such as results/mini/evaluate/d24-10/own-mini/fiqa.parquet")
     compare = commands.add_parser(

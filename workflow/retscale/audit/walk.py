@@ -1,132 +1,205 @@
-"""The walk from an output back through the records that it depends on."""
+"""The walk from outputs back through the records of all that they were made from; each record and file is read once."""
 
 import os
-from collections import deque
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from retscale.common.files import sha256
+from retscale.audit import place
+from retscale.audit.findings import Findings
+from retscale.audit.place import Place, plain
+from retscale.common.files import sha256, sha256_of
 from retscale.errors import UserError
-from retscale.provenance import code, record
+from retscale.provenance import record
+from retscale.provenance.record import Record
+from retscale.stages import STAGES
+
+Contents = dict[tuple[int, int, int, int], str]  # sha256 by what tells a file from another and from its later state
+
+
+@dataclass(frozen=True)
+class Read:
+    """An input of a record: the file at `path`, read by the flag `name`, and the record of the job that made it, if any."""
+
+    name: str
+    path: Path
+    sha256: str
+    record: Path | None
+    digest: str | None
+    absolute: bool
+
+
+@dataclass
+class Node:
+    """The record at `path`: its `content`, the sha256 of its whole file, and its `digest`, None of an older version.
+
+    `blamed`: it is not what it should be, so what it says of files and of other records does not count.
+    """
+
+    path: Path
+    content: Record
+    sha256: str
+    digest: str | None
+    blamed: bool = False
+
+    @property
+    def stage(self) -> str:
+        return self.content["stage"]
+
+    @property
+    def spec(self) -> dict:
+        return self.content["spec"]
+
+    @cached_property
+    def primary(self) -> Path:
+        """The output that the record lies beside, by the record's name."""
+        declared = STAGES[self.stage].primary if self.stage in STAGES else ""
+        return self.path.with_name(self.path.name.removesuffix(".record.json") + Path(declared).suffix)
+
+    @cached_property
+    def place(self) -> Place | None:
+        return place.of(self.stage, self.primary)
+
+    @cached_property
+    def outputs(self) -> dict[Path, str]:
+        """The sha256 of every output in the record's folder."""
+        return {
+            plain(self.path.parent / row["path"]): row["sha256"]
+            for row in self.content["outputs"]
+            if place.is_inside(row["path"])
+        }
+
+    @cached_property
+    def inputs(self) -> list[Read]:
+        folder = self.path.parent
+        return [
+            Read(
+                row.get("name", ""),
+                plain(folder / row["path"]),
+                row["sha256"],
+                plain(folder / row["record"]) if row["record"] else None,
+                row.get("digest"),
+                os.path.isabs(row["path"]) or os.path.isabs(row["record"] or ""),
+            )
+            for row in self.content["inputs"]
+        ]
+
+    @cached_property
+    def by_source(self) -> dict[Path, list[Read]]:
+        """The inputs by the record that they name."""
+        rows = defaultdict(list)
+        for row in self.inputs:
+            if row.record:
+                rows[row.record].append(row)
+        return dict(rows)
 
 
 @dataclass
 class Walk:
-    """What a walk saw: each record once, every file it hashed, and every problem (a line) with its file.
+    """`starts`: the records that it set out from. `nodes`: every record that could be read, before those of its inputs.
 
-    A file with several names, such as the tokens that checkpoints share, is read once: `contents` has the sha256 by inode.
+    `hashed`: the sha256 of every file on the way, empty for one that cannot be read. A file with several names, such as
+    the tokens that checkpoints share, is read once: `contents` has the sha256 by inode.
     """
 
-    records: dict[Path, dict] = field(default_factory=dict)
+    starts: list[Path]
+    nodes: dict[Path, Node] = field(default_factory=dict)
     hashed: dict[Path, str] = field(default_factory=dict)
-    problems: dict[str, Path] = field(default_factory=dict)
-    other_code: dict[tuple[str, str], int] = field(default_factory=dict)
-    contents: dict[tuple[int, int], str] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+    contents: Contents = field(default_factory=dict)
+    bytes: int = 0
 
     def sha256(self, path: Path) -> str:
-        stat = path.stat()
-        inode = stat.st_dev, stat.st_ino
-        if inode not in self.contents:
-            self.contents[inode] = sha256(path)
-        return self.contents[inode]
+        """Of a file, read if its inode was not; empty, and the file is to blame, if that cannot be done."""
+        if path not in self.hashed:
+            self.hashed[path] = ""
+            try:
+                stat = path.stat()
+                inode = stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+                if inode not in self.contents:
+                    self.contents[inode] = sha256(path)
+                self.hashed[path] = self.contents[inode]
+                self.bytes += stat.st_size
+            except FileNotFoundError:
+                self.findings.blame(path, "is a link that leads nowhere" if path.is_symlink() else "is missing")
+            except IsADirectoryError:
+                self.findings.blame(path, "is a folder")
+            except OSError as error:
+                self.findings.blame(path, f"cannot be read: {error.strerror}")
+            except UserError:
+                self.findings.blame(path, "is not a regular file")
+        return self.hashed[path]
 
-    def add_problem(self, path: Path, message: str) -> None:
-        self.problems.setdefault(f"{path}: {message}", path)
+    @cached_property
+    def makers(self) -> dict[Path, Node]:
+        """By file, the record that lists it as an output."""
+        return {file: node for node in self.nodes.values() for file in node.outputs}
 
-    def outside(self, primaries: list[Path]) -> list[Path]:
-        """The files that no job made and that stand behind these outputs, at any distance."""
-        files, visited, queue = {}, set(), deque(record.path_of(path) for path in primaries)
-        while queue:
-            path = _plain(queue.popleft())
-            if path in visited:
-                continue
-            visited.add(path)
-            for source in self.records.get(path, {}).get("inputs", []):
-                if source["record"]:
-                    queue.append(path.parent / source["record"])
-                else:
-                    files[_plain(path.parent / source["path"])] = None
-        return list(files)
+    @cached_property
+    def consumers(self) -> dict[Path, list[Node]]:
+        """By record, the records that name it for an input."""
+        named = defaultdict(list)
+        for node in self.nodes.values():
+            for source in node.by_source:
+                named[source].append(node)
+        return dict(named)
+
+    @property
+    def folder(self) -> Path:
+        """The results folder that the walk began in."""
+        places = [node.place for path in self.starts if (node := self.nodes.get(path))]
+        return next((found.root for found in places if found), self.starts[0].parent)
+
+    @property
+    def root(self) -> str | None:
+        """The digest of the record that vouches for all others; of several such, the sha256 over their digests.
+
+        None where a record cannot be read, or is of an older version that has no digests.
+        """
+        nodes = [self.nodes.get(path) for path in self.starts if path not in self.consumers]
+        digests = [node.digest if node else None for node in [*nodes, *self.nodes.values()]]
+        if not nodes or None in digests:
+            return None
+        first = [digest for digest in digests[: len(nodes)] if digest]
+        return first[0] if len(first) == 1 else sha256_of("\n".join(sorted(first)).encode())
+
+    @property
+    def seal(self) -> str:
+        """One sha256 over the whole files of all records, and their paths from the results folder."""
+        folder = self.folder
+        lines = sorted(f"{node.sha256}  {os.path.relpath(node.path, folder)}" for node in self.nodes.values())
+        return sha256_of("\n".join(lines).encode(errors="surrogateescape"))
 
 
-def walk(primary: Path) -> Walk:
-    """Verify `primary` and all that it was made from."""
-    walked, stack, makers = Walk(), [_plain(record.path_of(primary))], {}
+def walk(starts: Iterable[Path], contents: Contents | None = None) -> Walk:
+    """Read the records `starts` and all behind them. What cannot be read is blamed; nothing else is judged."""
+    walked = Walk([plain(path) for path in starts], contents={} if contents is None else contents)
+    stack, sources, nodes = list(reversed(walked.starts)), {}, {}
     while stack:
         path = stack.pop()
-        if path not in makers:
-            makers[path] = _verify(path, walked)
-            stack += reversed(makers[path])
+        if path not in sources:
+            node = _read(path, walked)
+            sources[path] = list(node.by_source) if node else []
+            nodes |= {path: node} if node else {}
+            stack += reversed(sources[path])
     try:
-        TopologicalSorter(makers).prepare()
+        order = list(TopologicalSorter(sources).static_order())  # the last ones have no consumer
     except CycleError as error:
-        walked.add_problem(error.args[1][0], "is made from itself, so no job can have made it")
+        walked.findings.blame(error.args[1][0], "is made from itself, so no job can have made it")
+        order = list(nodes)[::-1]
+    walked.nodes = {path: nodes[path] for path in reversed(order) if path in nodes}
     return walked
 
 
-def _verify(path: Path, walked: Walk) -> list[Path]:
-    """Verify what the record at `path` lists; the records of its inputs, each once."""
-    walked.records[path] = {}
-    if not os.path.exists(path):
-        walked.add_problem(path, "the record is missing")
-        return []
+def _read(path: Path, walked: Walk) -> Node | None:
+    if not (whole := walked.sha256(path)):
+        return None
     try:
         content = record.parse(path)
     except UserError as error:
-        walked.problems[str(error)] = path
-        return []
-    walked.records[path] = content
-    if record.spec_sha256(content["spec"]) != content["spec_sha256"]:
-        walked.add_problem(path, "the spec was edited after the job ran")
-    if _code(content["stage"]) != content["code_sha256"]:
-        maker = (
-            content["stage"],
-            f"commit {content['git']['commit'][:12]}" + ", edited" * bool(content["git"]["dirty"]),
-        )
-        walked.other_code[maker] = walked.other_code.get(maker, 0) + 1
-    for output in content["outputs"]:
-        if os.path.isabs(output["path"]) or ".." in Path(output["path"]).parts:
-            walked.add_problem(path, f"lists the output {output['path']}, which is not in its folder")
-        else:
-            _compare(path.parent / output["path"], output["sha256"], "differs from its own record", walked)
-    for source in content["inputs"]:
-        _compare(path.parent / source["path"], source["sha256"], f"is not what {path} was made from", walked)
-    return list(dict.fromkeys(_plain(path.parent / row["record"]) for row in content["inputs"] if row["record"]))
-
-
-def _compare(path: Path, expected: str, wrong: str, walked: Walk) -> None:
-    path = _plain(path)
-    if path not in walked.hashed:
-        walked.hashed[path] = ""
-        try:
-            walked.hashed[path] = walked.sha256(path)
-        except FileNotFoundError:
-            walked.add_problem(path, "the file is missing")
-        except OSError as error:
-            walked.add_problem(path, f"the file cannot be read: {error.strerror}")
-        except UserError as error:
-            walked.problems[str(error)] = path
-    if walked.hashed[path] not in (expected, ""):
-        walked.add_problem(path, wrong)
-
-
-@cache
-def _code(stage: str) -> str:
-    return code.digest(f"retscale.{stage}.run")
-
-
-def _plain(path: Path) -> Path:
-    return Path(os.path.normpath(path))
-
-
-def figure(path: Path) -> Path:
-    """The declared output of the figure that the file `path` belongs to; UserError if there is none."""
-    primary = path.with_suffix(".png") if path.name.strip(".") else path / "figure.png"
-    if not os.path.exists(record.path_of(primary)):  # False for a name that is too long, too
-        names = ", ".join(sorted(str(p) for p in path.parent.glob("*.png"))) or "no figure"
-        raise UserError(
-            f"{path} is not a figure of a study (no {record.path_of(primary).name} beside it); the folder holds {names}"
-        )
-    return primary
+        walked.findings.blame(path, f"is damaged: {error}")
+        return None
+    return Node(path, content, whole, record.digest(content) if "schema" in content else None)

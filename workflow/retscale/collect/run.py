@@ -20,6 +20,7 @@ from retscale.evaluate.result import COLUMNS
 from retscale.icl.average import averages, centered
 from retscale.provenance import behind
 
+RESULTS = ("cards", "encoders", "given", "scores", "kept", "icl")  # the flags of what a study has made itself
 CHECKPOINT_COLUMNS = ["checkpoint", "family", "size", "n_params", "n_params_non_embedding", "n_tokens", "flops"]
 CHECKPOINT_COLUMNS += ["tokens_per_param", "schedule_finished", "role"]
 SCORE_COLUMNS = ["recipe", "seed", "task", "metric", "value", *COLUMNS, "file", "sha256"]
@@ -54,12 +55,20 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     of each stage behind the inputs.
     """
     spec = Spec.model_validate(values)
+    tables = tabulated(spec, inputs, out)
     if spec.published:
         # Of what counts as one task there is one score, so nothing is averaged to it.
         units = {name: {unit: [unit] for unit in getattr(spec, name)} for name in ("headline", "in_domain")}
-        return write(spec.model_copy(update=units), published_tables(spec, inputs, out), out)
-    names = ("cards", "encoders", "given", "scores", "kept", "icl")
-    paths = {name: [Path(path) for path in inputs.get(name, [])] for name in names}
+        return write(spec.model_copy(update=units), tables, out)
+    made_by = behind.code(path for name in RESULTS for path in inputs.get(name, []))
+    return write(spec, tables, out) | {"code": made_by}
+
+
+def tabulated(spec: Spec, inputs: dict[str, Path | list[Path]], out: Path) -> dict[str, pd.DataFrame]:
+    """The tables by name, as `run` writes them in a folder `out` two below that of the study's results."""
+    if spec.published:
+        return published_tables(spec, inputs, out)
+    paths = {name: [Path(path) for path in inputs.get(name, [])] for name in RESULTS}
     if not (paths["cards"] and paths["encoders"] and paths["scores"]):
         raise UserError("collect needs at least one card, one encoder and one evaluation, but the study names none")
     root = Path(os.path.commonpath([path.parent for group in paths.values() for path in group]))
@@ -73,9 +82,7 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
 
     tables = {"checkpoints": checkpoints, "training": training, "scores": scores, "per_query": per_query}
     tables |= {"curves": curves, "icl": icl}
-    tables["icl_averages"] = average_icl(spec, icl)
-    made_by = behind.code(path for group in paths.values() for path in group)
-    return write(spec, tables, out) | {"code": made_by}
+    return tables | {"icl_averages": average_icl(spec, icl)}
 
 
 def published_tables(spec: Spec, inputs: dict[str, Path | list[Path]], out: Path) -> dict[str, pd.DataFrame]:

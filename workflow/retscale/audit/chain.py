@@ -1,0 +1,209 @@
+"""Whether the records of a walk make a chain: each is the one that was read, fits its stage, and vouches for its files.
+
+Records are judged from the figures back. What one says counts only while it is not to blame itself, and is compared with
+what others say of the same: so a record that was put in another's place is told from files that were changed.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from retscale.audit.place import Names, is_inside, plain
+from retscale.audit.rules import ANY, RULES, SOME, From
+from retscale.audit.walk import Node, Read, Walk
+from retscale.provenance import record
+from retscale.stages import STAGES
+
+
+def judge(walked: Walk) -> None:
+    """Blame the records and files of the walk that break the chain; every file is hashed."""
+    for node in walked.nodes.values():
+        _compare_with_readers(node, walked)
+        for message in _of_record(node, walked):
+            node.blamed = True
+            walked.findings.blame(node.path, message)
+    _judge_files(walked)
+
+
+# --- a record and those that read its outputs
+
+
+def _compare_with_readers(node: Node, walked: Walk) -> None:
+    """Blame the record if none of its readers means it, else those readers that mean another."""
+    readers = [reader for reader in walked.consumers.get(node.path, []) if not reader.blamed]
+    others = [reader for reader in readers if not _means(reader, node)]
+    if others and len(others) == len(readers):
+        node.blamed = True
+        more = f" and {len(others) - 1} more were" if len(others) > 1 else " was"
+        walked.findings.blame(node.path, f"is not the record that {others[0].path}{more} made from")
+    elif others:
+        for reader in others:
+            reader.blamed = True
+            walked.findings.blame(
+                reader.path, f"means another {node.path} than is there, which {readers[0].path} was made from"
+            )
+
+
+def _means(reader: Node, node: Node) -> bool:
+    """Whether it was this record that was read. One of an older version names no digests, so the files' are compared."""
+    rows = reader.by_source[node.path]
+    digests = {row.digest for row in rows}
+    if node.digest and None not in digests:
+        return digests == {node.digest}
+    return all(node.outputs.get(row.path, row.sha256) == row.sha256 for row in rows)
+
+
+# --- a record by itself
+
+
+def _of_record(node: Node, walked: Walk) -> Iterator[str]:
+    """What is wrong with its place, its spec and its lists."""
+    if record.spec_sha256(node.spec) != node.content["spec_sha256"]:
+        yield "holds a spec that was edited after the job ran"
+    if node.stage not in STAGES:
+        yield f"is of a stage {node.stage!r}, which retscale does not have"
+    elif node.place is None:
+        yield f"is of the stage {node.stage}, whose outputs lie elsewhere"
+    else:
+        try:
+            yield from _of_place(node, node.place.names)
+            yield from _of_outputs(node, node.place.names)
+            yield from _of_inputs(node, node.place.names, walked)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:  # every job has the keys asked for here
+            yield f"holds a spec that is none of a job of {node.stage} ({type(error).__name__}: {error})"
+
+
+def _of_place(node: Node, names: Names) -> Iterator[str]:
+    for name, key in RULES[node.stage].spec.items():
+        if name not in names:
+            continue
+        value = node.spec
+        for part in key.split("."):
+            value = value[part]
+        said = ", ".join(value) if isinstance(value, dict) else value if value is None else str(value)
+        if said != names[name]:
+            yield f"lies where that of the {name} {names[name]} belongs, but its spec is of {said}"
+
+
+def _of_outputs(node: Node, names: Names) -> Iterator[str]:
+    listed = Counter(row["path"] for row in node.content["outputs"])
+    for path, count in listed.items():
+        if not is_inside(path):
+            yield f"lists the output {path}, which is not in its folder"
+        if count > 1:
+            yield f"lists the output {path} more than once"
+    for path in [node.primary.name, *(form.format(**names) for form in RULES[node.stage].outputs)]:
+        if path not in listed:
+            yield f"does not list the output {path}, which every job of {node.stage} makes"
+
+
+def _of_inputs(node: Node, names: Names, walked: Walk) -> Iterator[str]:
+    rule, by_flag = RULES[node.stage].inputs, {}
+    for row in node.inputs:
+        by_flag.setdefault(row.name, []).append(row)
+    for flag in by_flag.keys() - rule.keys() - {"outside"}:
+        yield f"lists an input by the flag {flag!r}, which the stage {node.stage} does not have"
+    for flag, expected in rule.items():
+        yield from _of_flag(node, names, flag, expected, by_flag.get(flag, []), walked)
+    for row in by_flag.get("outside", []):
+        if row.record:
+            yield f"names a record for {row.path}, which comes from outside"
+
+
+def _of_flag(node: Node, names: Names, flag: str, expected: From, rows: list[Read], walked: Walk) -> Iterator[str]:
+    """Its inputs are made by the right stage, for the right checkpoint, task, ..., and as many as there must be."""
+    may_be_outside = not expected.stages or flag in STAGES[node.stage].outside
+    sources = {row.record for row in rows if row.record}
+    loose = [row for row in rows if not row.record and may_be_outside]
+    # The card's own model may lie outside of the study: its files are compared with the card's list.
+    of_card = [row for row in rows if not row.record and flag == "card"]
+    for row in rows:
+        if not row.record and row not in loose and row not in of_card:
+            yield f"names no record for its input {row.path}, which a job of {' or '.join(expected.stages)} makes"
+        elif row.record and row.absolute:
+            yield f"names its input {row.path} by an absolute path, though a job made it"
+    makers = [maker for source in sources if (maker := walked.nodes.get(source))]
+    for maker in makers:
+        yield from _of_maker(node, names, flag, expected, maker)
+    if len(makers) < len(sources):
+        return  # one of their records cannot be read, and is to blame
+    wanted = expected.count(node.spec, names)
+    count = len(makers) + len(loose)
+    if isinstance(wanted, int):
+        if count != wanted:
+            yield f"lists {count or 'no'} {flag}, of which such a job of {node.stage} reads {wanted or 'none'}"
+    elif wanted == SOME:
+        if not count:
+            yield f"lists no {flag}, of which a job of {node.stage} reads one or more"
+    elif wanted != ANY:
+        ids = {maker.place.names.get(expected.by) for maker in makers if maker.place}
+        for missing in sorted(set(wanted) - ids):
+            yield f"lists no {flag} of {missing}, which its spec names"
+        for extra in sorted(filter(None, ids - set(wanted))):
+            yield f"lists {flag} of {extra}, which its spec does not name"
+
+
+def _of_maker(node: Node, names: Names, flag: str, expected: From, maker: Node) -> Iterator[str]:
+    """One job behind an input: its stage and place, and of its outputs all that a job of this stage reads."""
+    kind, rows = STAGES[node.stage], node.by_source[maker.path]
+    if maker.stage not in expected.stages:
+        yield f"has for its {flag} an output of the stage {maker.stage}, {maker.primary}"
+        return
+    if maker.place and node.place:
+        if maker.place.root != node.place.root and flag not in kind.outside:
+            yield f"has for its {flag} {maker.primary}, which is of another study"
+        for part in sorted(names.keys() & maker.place.names.keys()):
+            if names[part] != maker.place.names[part]:
+                yield f"has for its {flag} {maker.primary}, which is of another {part}"
+    listed = {row.path: row.sha256 for row in rows if row.name == flag}
+    folder = maker.path.parent
+    skipped = {plain(folder / name) for name in kind.skips.get(flag, ())}
+    read = {plain(folder / name) for name in kind.reads.get(flag, ())} or maker.outputs.keys() - skipped
+    for path in sorted(listed.keys() - maker.outputs.keys()):
+        yield f"names {path} as an output of {maker.path}, which does not list it"
+    for path in sorted((read & maker.outputs.keys()) - listed.keys()):
+        yield f"does not list {path}, which a job of {node.stage} reads"
+    if not maker.blamed and _means(node, maker):
+        for path in sorted(listed.keys() & maker.outputs.keys()):
+            if listed[path] != maker.outputs[path]:
+                yield f"has another sha256 of {path} than {maker.path}, which it names for it"
+
+
+# --- files
+
+
+def _judge_files(walked: Walk) -> None:
+    """Hash every file that a record lists, and blame it unless it is what the records say that are not to blame."""
+    said: dict[Path, dict[str, list[Node]]] = {}
+    elsewhere = set()
+    for node in walked.nodes.values():
+        elsewhere |= {row.path for row in node.inputs if row.absolute and not row.record}
+        for path, digest in (*node.outputs.items(), *((row.path, row.sha256) for row in node.inputs)):
+            said.setdefault(path, {}).setdefault(digest, []).append(node)
+    for path, by_digest in said.items():
+        if path in elsewhere and path not in walked.makers and not os.path.lexists(path):
+            walked.findings.doubt(f"{path}, which lies outside of the study, is not on this machine")
+        elif actual := walked.sha256(path):
+            _judge_file(path, actual, by_digest, walked)
+
+
+def _judge_file(path: Path, actual: str, by_digest: dict[str, list[Node]], walked: Walk) -> None:
+    maker = walked.makers.get(path)
+    if maker and maker.blamed and maker.outputs[path] == actual:
+        return  # it came with its record, which is not the one that was read
+    believed = {
+        digest: nodes for digest, each in by_digest.items() if (nodes := [node for node in each if not node.blamed])
+    }
+    others = [node for digest, nodes in believed.items() if digest != actual for node in nodes]
+    if not others:
+        return
+    if actual in believed:
+        for node in others:
+            node.blamed = True
+            walked.findings.blame(
+                node.path, f"has another sha256 of {path} than that file and {believed[actual][0].path}"
+            )
+        return
+    says = "its record lists" if maker in others else f"{others[0].path} was made from"
+    walked.findings.blame(path, f"is not the file that {says}")

@@ -1,0 +1,91 @@
+"""A figure and the report against the tables: the hashes in their metadata, and the points beside a figure."""
+
+import base64
+import csv
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from retscale.audit.tables import near
+from retscale.audit.walk import Node, Walk
+from retscale.common import jsonl, parquet
+from retscale.common.files import sha256
+from retscale.report.figures import has_marks
+from retscale.stages import STAGES
+
+Problems = Iterator[tuple[Path, str]]
+DRAWN = (".png", ".pdf", ".svg")
+SCORED = ("1a", "1b", "2", "3", "forms", "ablation")  # figures whose y are points of the fits
+STAMP = re.compile(rb"(\w+)\.json sha256 ([0-9a-f]{64})")  # as Tables.stamp of figure/data.py writes it
+
+
+def check(node: Node, walked: Walk) -> Problems:
+    if node.stage == "figure":
+        yield from _stamps(node)
+        if node.primary.stem in SCORED:
+            yield from _marks(node)
+    elif node.stage == "report":
+        yield from _page(node, walked)
+
+
+def _stamps(node: Node) -> Problems:
+    """The metadata of each format names the hashes of the tables that the figure was drawn from."""
+    read = {row.name.encode(): row.sha256.encode() for row in node.inputs if row.path.name == STAGES[row.name].primary}
+    for suffix in DRAWN:
+        path = node.primary.with_suffix(suffix)
+        if dict(STAMP.findall(path.read_bytes())) != read:
+            yield path, "names other tables in its metadata than those that its record says it was drawn from"
+
+
+def _marks(node: Node) -> Problems:
+    """Every mark of the points beside a figure is a point of the fits, or a published one."""
+    path = node.primary.with_suffix(".csv")
+    rows = list(csv.DictReader(line for _, line in jsonl.lines(path)))
+    tables = {row.name: row.path for row in node.inputs if row.path.name == STAGES[row.name].primary}
+    fitted = _by_key(str(tables["fit"].with_name("points.parquet")), sha256(tables["fit"].with_name("points.parquet")))
+    published = {}
+    if "external" in tables:
+        table = parquet.read(tables["external"].with_suffix(".parquet"))
+        published = {(row.model, "", row.task): row for row in table.itertuples()}
+    for line, mark in enumerate(rows, 2):
+        key = mark["checkpoint"], mark["recipe"], mark["task"]
+        point = (fitted if mark["recipe"] else published).get(key)
+        where = f"line {line}, {' / '.join(filter(None, key))}"
+        if point is None:
+            yield path, f"{where}: there is no such point"
+            return
+        expected = {"y": point.y} | ({} if mark["x_low"] else {"x": point.flops})
+        for name, value in expected.items():
+            if not near(_number(mark[name]), value):
+                yield path, f"{where}: {name} is {mark[name]}, but the point says {value}"
+                return
+        for name in ("file", "sha256"):
+            value = getattr(point, name)
+            if mark[name] != (value if isinstance(value, str) else ""):  # a mean has none
+                yield path, f"{where}: names another {name} than the point"
+                return
+
+
+@lru_cache(4)  # tables, of which each figure asks
+def _by_key(path: str, _: str) -> dict:
+    """The points in a table, read once for each sha256 of it."""
+    return {(row.checkpoint, row.recipe, row.task): row for row in parquet.read(Path(path)).itertuples()}
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+def _page(node: Node, walked: Walk) -> Problems:
+    """The page shows the figures that it was made from, and lists the hashes of all its inputs."""
+    page = node.primary.read_text(encoding="utf-8")
+    for source, rows in node.by_source.items():
+        maker = walked.nodes.get(source)
+        for row in rows:
+            if maker and row.path == maker.primary and row.sha256 not in page:
+                yield node.primary, f"does not list the sha256 of {row.path}, from which its record says it was made"
+    for row in node.inputs:
+        if row.name == "figures" and row.path.suffix == ".svg" and has_marks(row.path.with_suffix(".csv")):
+            if base64.b64encode(row.path.read_bytes()).decode() not in page:
+                yield node.primary, f"does not show {row.path}"
