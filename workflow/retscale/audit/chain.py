@@ -19,11 +19,23 @@ from retscale.stages import STAGES
 def judge(walked: Walk) -> None:
     """Blame the records and files of the walk that break the chain; every file is hashed."""
     for node in walked.nodes.values():
+        _blame(node, _of_itself(node), walked)
+    for node in walked.nodes.values():
         _compare_with_readers(node, walked)
-        for message in _of_record(node, walked):
-            node.blamed = True
-            walked.findings.blame(node.path, message)
+    for node in walked.nodes.values():
+        _blame(node, _of_inputs(node, walked), walked)
     _judge_files(walked)
+
+
+def _blame(node: Node, messages: Iterator[str], walked: Walk) -> None:
+    """Blame the record for each message, or for a spec that its stage cannot have, which these ask for its keys."""
+    try:
+        found = list(messages)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        found = [f"holds a spec that is none of a job of {node.stage} ({type(error).__name__}: {error})"]
+    for message in found:
+        node.blamed = True
+        walked.findings.blame(node.path, message)
 
 
 # --- a record and those that read its outputs
@@ -46,19 +58,18 @@ def _compare_with_readers(node: Node, walked: Walk) -> None:
 
 
 def _means(reader: Node, node: Node) -> bool:
-    """Whether it was this record that was read. One of an older version names no digests, so the files' are compared."""
+    """Whether it was this record that was read. An older reader names no digests, so those of the files are compared."""
     rows = reader.by_source[node.path]
-    digests = {row.digest for row in rows}
-    if node.digest and None not in digests:
-        return digests == {node.digest}
-    return all(node.outputs.get(row.path, row.sha256) == row.sha256 for row in rows)
+    if reader.older:
+        return all(node.outputs.get(row.path, row.sha256) == row.sha256 for row in rows)
+    return {row.digest for row in rows} == {node.digest}
 
 
 # --- a record by itself
 
 
-def _of_record(node: Node, walked: Walk) -> Iterator[str]:
-    """What is wrong with its place, its spec and its lists."""
+def _of_itself(node: Node) -> Iterator[str]:
+    """What is wrong with its spec, its place and the list of its outputs."""
     if record.spec_sha256(node.spec) != node.content["spec_sha256"]:
         yield "holds a spec that was edited after the job ran"
     if node.stage not in STAGES:
@@ -66,12 +77,8 @@ def _of_record(node: Node, walked: Walk) -> Iterator[str]:
     elif node.place is None:
         yield f"is of the stage {node.stage}, whose outputs lie elsewhere"
     else:
-        try:
-            yield from _of_place(node, node.place.names)
-            yield from _of_outputs(node, node.place.names)
-            yield from _of_inputs(node, node.place.names, walked)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:  # every job has the keys asked for here
-            yield f"holds a spec that is none of a job of {node.stage} ({type(error).__name__}: {error})"
+        yield from _of_place(node, node.place.names)
+        yield from _of_outputs(node, node.place.names)
 
 
 def _of_place(node: Node, names: Names) -> Iterator[str]:
@@ -98,8 +105,11 @@ def _of_outputs(node: Node, names: Names) -> Iterator[str]:
             yield f"does not list the output {path}, which every job of {node.stage} makes"
 
 
-def _of_inputs(node: Node, names: Names, walked: Walk) -> Iterator[str]:
-    rule, by_flag = RULES[node.stage].inputs, {}
+def _of_inputs(node: Node, walked: Walk) -> Iterator[str]:
+    """What is wrong with the list of its inputs."""
+    if node.place is None:
+        return
+    rule, by_flag, names = RULES[node.stage].inputs, {}, node.place.names
     for row in node.inputs:
         by_flag.setdefault(row.name, []).append(row)
     for flag in by_flag.keys() - rule.keys() - {"outside"}:
@@ -123,11 +133,13 @@ def _of_flag(node: Node, names: Names, flag: str, expected: From, rows: list[Rea
             yield f"names no record for its input {row.path}, which a job of {' or '.join(expected.stages)} makes"
         elif row.record and row.absolute:
             yield f"names its input {row.path} by an absolute path, though a job made it"
-    makers = [maker for source in sources if (maker := walked.nodes.get(source))]
+        elif row.record and not row.digest and not node.older:
+            yield f"names no digest of the record of its input {row.path}"
+    makers = [maker for source in sources if (maker := walked.nodes.get(source)) and not maker.blamed]
     for maker in makers:
         yield from _of_maker(node, names, flag, expected, maker)
     if len(makers) < len(sources):
-        return  # one of their records cannot be read, and is to blame
+        return  # the record of one is to blame, whoever that is of
     wanted = expected.count(node.spec, names)
     count = len(makers) + len(loose)
     if isinstance(wanted, int):
@@ -164,7 +176,7 @@ def _of_maker(node: Node, names: Names, flag: str, expected: From, maker: Node) 
         yield f"names {path} as an output of {maker.path}, which does not list it"
     for path in sorted((read & maker.outputs.keys()) - listed.keys()):
         yield f"does not list {path}, which a job of {node.stage} reads"
-    if not maker.blamed and _means(node, maker):
+    if _means(node, maker):
         for path in sorted(listed.keys() & maker.outputs.keys()):
             if listed[path] != maker.outputs[path]:
                 yield f"has another sha256 of {path} than {maker.path}, which it names for it"
@@ -184,7 +196,7 @@ def _judge_files(walked: Walk) -> None:
     for path, by_digest in said.items():
         if path in elsewhere and path not in walked.makers and not os.path.lexists(path):
             walked.findings.doubt(f"{path}, which lies outside of the study, is not on this machine")
-        elif actual := walked.sha256(path):
+        elif any(not node.blamed for nodes in by_digest.values() for node in nodes) and (actual := walked.sha256(path)):
             _judge_file(path, actual, by_digest, walked)
 
 

@@ -133,7 +133,7 @@ def check(node: Node, walked: Walk) -> Problems:
         if file not in node.outputs:
             yield node.path, f"does not list the output {file}, which {path.name} lists"
         elif node.outputs[file] != digest:
-            yield path, f"lists another sha256 of {file} than that file has"
+            yield file, f"is not the file that {path.name} beside it lists"
     if document.all:
         for file in sorted(node.outputs.keys() - listed.keys() - {path}):
             yield path, f"does not list {file}, which lies beside it and was made with it"

@@ -55,7 +55,8 @@ def _marks(node: Node) -> Problems:
         if point is None:
             yield path, f"{where}: there is no such point"
             return
-        expected = {"y": point.y} | ({} if mark["x_low"] else {"x": point.flops})
+        expected = {"y": point.y} | ({} if mark["x_low"] else {"x": point.flops})  # or else x is an in-context score
+        expected |= {"low": point.low, "high": point.high} if mark["recipe"] else {}
         for name, value in expected.items():
             if not near(_number(mark[name]), value):
                 yield path, f"{where}: {name} is {mark[name]}, but the point says {value}"

@@ -61,7 +61,7 @@ def run(path: Path, root: str | None = None, contents: Contents | None = None) -
     findings = walked.findings
     walked.starts = target.last
     for file in target.asked:
-        if file not in walked.hashed:
+        if file not in walked.hashed and not any(path in findings.problems for path in target.last):
             findings.blame(file, "is in no record")
     study = target.study or targets.study_of(walked.folder)
     sources.of_study(study, walked)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from retscale.audit.place import plain
 from retscale.audit.walk import Node, Walk
 from retscale.collect.config import Spec
 from retscale.collect.means import means
@@ -59,7 +60,8 @@ def _in_context(node: Node, _: Walk) -> Problems:
         yield path, f"says {result.n_items} items, of which {path.stem}.parquet has {len(table)}"
     correct = table["correct"]
     if {"gold", "prediction"} <= set(table.columns) and not (correct == (table["prediction"] == table["gold"])).all():
-        yield path.with_suffix(".parquet"), "calls items correct whose prediction is another than the answer, or not"
+        yield path.with_suffix(".parquet"), "does not call those items correct whose prediction is the answer"
+        return
     value = None
     if not correct.isna().any():
         parts = correct.astype(float).groupby(table["category"]).mean() if "category" in table else correct
@@ -75,11 +77,25 @@ def _collected(node: Node, walked: Walk) -> Problems:
         maker = walked.nodes.get(row.record) if row.record else None
         if maker is None or row.path == maker.primary:
             inputs.setdefault(row.name, []).append(row.path)
+    read, folder = {row.path for row in node.inputs}, node.path.parent
+    for table in node.outputs:
+        for file in _files_of(table):
+            if plain(folder.parent / file) not in read:
+                yield node.path, f"does not list {file}, which {table.name} was read from"
+                return
     one = {"models": inputs["models"][0]} if "models" in inputs else {}
-    for name, again in tabulated(Spec.model_validate(node.spec), inputs | one, node.path.parent / "again").items():
-        path = node.path.parent / f"{name}.parquet"
+    for name, again in tabulated(Spec.model_validate(node.spec), inputs | one, folder / "again").items():
+        path = folder / f"{name}.parquet"
         if difference := _difference(parquet.read(path), _stored(again)):
             yield path, f"does not say what the results give: {difference}"
+
+
+def _files_of(table: Path) -> list[str]:
+    """The results that the rows of a table are from."""
+    if table.suffix != ".parquet":
+        return []
+    frame = parquet.read(table)
+    return frame["file"].dropna().unique().tolist() if "file" in frame else []
 
 
 def _stored(table: pd.DataFrame) -> pd.DataFrame:

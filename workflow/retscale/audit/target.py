@@ -1,14 +1,17 @@
 """What is audited: the records that a figure, a table, a report, a folder of results or a study file stands for."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from retscale import paths
+from retscale.audit import place
 from retscale.audit.place import plain
 from retscale.errors import UserError
 from retscale.plan.jobs import jobs
 from retscale.provenance import record
+from retscale.stages import STAGES
 from retscale.study import load
 from retscale.study.study import Study
 
@@ -35,14 +38,14 @@ def of(path: Path) -> Target:
     if path.suffix in (".yaml", ".yml"):
         study = load.study(path)
         return _of_study(study, paths.folder(study.name), path)
-    if path.is_dir() and path.name.strip("."):
+    if os.path.isdir(path):
         return _of_folder(plain(path))
     return _of_file(plain(path))
 
 
 def _of_study(study: Study, folder: Path, file: Path) -> Target:
-    outputs = [record.path_of(folder / output) for job in jobs(study) for output in job.makes]
-    there = [path for path in outputs if path.exists()]
+    outputs = [plain(folder / output) for job in jobs(study) for output in job.makes]
+    there = [path for output in outputs if (path := record.path_of(output)).exists() or output.exists()]
     last = _last(folder)
     if not last:
         raise UserError(
@@ -54,7 +57,8 @@ def _of_study(study: Study, folder: Path, file: Path) -> Target:
 def _of_folder(folder: Path) -> Target:
     if last := _last(folder):
         return Target(last, whole=True)
-    if records := sorted(folder.rglob(f"*{SUFFIX}")):
+    below_results = not STAGES.keys().isdisjoint(folder.parts)  # or else all the disk might be searched
+    if below_results and (records := sorted(folder.rglob(f"*{SUFFIX}"))):
         return Target(records)
     raise UserError(f"{folder} holds no record of a job; name the results of a study, such as results/mini")
 
@@ -62,24 +66,30 @@ def _of_folder(folder: Path) -> Target:
 def _last(folder: Path) -> list[Path]:
     """The record of the report in a study's results, else those of the figures."""
     results = paths.Results(str(folder))
-    report = record.path_of(Path(results.report()))
-    if report.exists():
-        return [report]
+    report = Path(results.report())
+    if record.path_of(report).exists() or report.exists():
+        return [record.path_of(report)]
     return sorted(Path(results.figure("x")).parent.glob(f"*{SUFFIX}"))
 
 
 def _of_file(path: Path) -> Target:
-    if path.name.endswith(SUFFIX) and path.exists():
+    if path.name.endswith(SUFFIX) and os.path.lexists(path):
         return Target([path])
-    if found := next(_records_that_list(path), None):
-        return Target([found], asked=[path])
-    beside = record.path_of(path)
-    if beside != path and beside.exists():
-        return Target([beside], asked=[path])
+    if path.name:
+        if found := next(_records_that_list(path), None):
+            return Target([found], asked=[path])
+        if os.path.lexists(beside := record.path_of(path)) or _is_output(path):
+            return Target([beside], asked=[path])
     raise UserError(f"{path} is not a result of a study: no record beside it lists it")
 
 
-def _records_that_list(path: Path) -> Iterable[Path]:
+def _is_output(path: Path) -> bool:
+    """Whether a job's output is there, by its place; then its record must be there too."""
+    primaries = {stage: path.with_suffix(Path(kind.primary).suffix) for stage, kind in STAGES.items()}
+    return os.path.lexists(path) and any(place.of(stage, primary) for stage, primary in primaries.items())
+
+
+def _records_that_list(path: Path) -> Iterator[Path]:
     """Records beside a file, or in a folder above it, of which it is an output."""
     for folder in list(path.parents)[:DEEP]:
         for found in sorted(folder.glob(f"*{SUFFIX}")):

@@ -25,7 +25,7 @@ def compare(walked: Walk) -> None:
         if len(versions) > 1:
             parts = ", ".join(f"{len(nodes)} at {' or '.join(_commits(nodes))}" for nodes in versions.values())
             walked.findings.note(f"{stage}: made by {len(versions)} versions of the code: {parts}")
-    if older := [node for node in walked.nodes.values() if node.digest is None]:
+    if older := [node for node in walked.nodes.values() if node.older]:
         walked.findings.doubt(
             f"{counted(len(older), 'record')}, such as {older[0].path}, are of an older version, which does not vouch "
             "for other records: run the study again with this one"

@@ -14,7 +14,7 @@ from retscale.audit.place import Place, plain
 from retscale.common.files import sha256, sha256_of
 from retscale.errors import UserError
 from retscale.provenance import record
-from retscale.provenance.record import Record
+from retscale.provenance.schema import OlderRecord, Record
 from retscale.stages import STAGES
 
 Contents = dict[tuple[int, int, int, int], str]  # sha256 by what tells a file from another and from its later state
@@ -34,16 +34,21 @@ class Read:
 
 @dataclass
 class Node:
-    """The record at `path`: its `content`, the sha256 of its whole file, and its `digest`, None of an older version.
+    """The record at `path`: its `content`, the sha256 of its whole file, and its `digest`, which those that read name.
 
     `blamed`: it is not what it should be, so what it says of files and of other records does not count.
     """
 
     path: Path
-    content: Record
+    content: Record | OlderRecord
     sha256: str
-    digest: str | None
+    digest: str
     blamed: bool = False
+
+    @property
+    def older(self) -> bool:
+        """Whether it is of a version that names no digests of other records, and so vouches for none."""
+        return "schema" not in self.content
 
     @property
     def stage(self) -> str:
@@ -157,14 +162,13 @@ class Walk:
     def root(self) -> str | None:
         """The digest of the record that vouches for all others; of several such, the sha256 over their digests.
 
-        None where a record cannot be read, or is of an older version that has no digests.
+        None where such a record cannot be read, or one behind it is older.
         """
-        nodes = [self.nodes.get(path) for path in self.starts if path not in self.consumers]
-        digests = [node.digest if node else None for node in [*nodes, *self.nodes.values()]]
-        if not nodes or None in digests:
+        last = [path for path in self.starts if path not in self.consumers]
+        digests = sorted(node.digest for path in last if (node := self.nodes.get(path)))
+        if not digests or len(digests) < len(last) or any(node.older for node in self.nodes.values()):
             return None
-        first = [digest for digest in digests[: len(nodes)] if digest]
-        return first[0] if len(first) == 1 else sha256_of("\n".join(sorted(first)).encode())
+        return digests[0] if len(digests) == 1 else sha256_of("\n".join(digests).encode())
 
     @property
     def seal(self) -> str:
@@ -202,4 +206,4 @@ def _read(path: Path, walked: Walk) -> Node | None:
     except UserError as error:
         walked.findings.blame(path, f"is damaged: {error}")
         return None
-    return Node(path, content, whole, record.digest(content) if "schema" in content else None)
+    return Node(path, content, whole, record.digest(content))
