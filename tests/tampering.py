@@ -9,16 +9,23 @@ import os
 import shutil
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass
+from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
+from pytest import MonkeyPatch
 
-from retscale.audit.run import Audit, run
+from retscale.audit import agree
+from retscale.audit.run import STATUS, Audit, run
+from retscale.audit.walk import Contents, Node, Walk
 from retscale.common.files import sha256
+from retscale.common.terminal import answer
 from retscale.provenance import record
 
 RESULTS = Path("results/smoke")
@@ -32,7 +39,8 @@ class Study:
         self.pristine, self.folder = clone / RESULTS, folder
         self.root = folder / RESULTS
         self.touched: set[Path] = set()
-        self.contents: dict = {}
+        self.contents: Contents = {}
+        self.said: dict[tuple, list] = {}
         shutil.copytree(self.pristine, self.root, copy_function=os.link)
         (folder / "config").mkdir()
         shutil.copy(clone / "config/smoke.yaml", folder / "config/smoke.yaml")
@@ -86,10 +94,10 @@ class Study:
         self.write(name, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
     def table(self, name: str, change: Callable[[pd.DataFrame], object]) -> None:
-        """Change a parquet table."""
+        """Change a parquet table in place, or for the one that `change` returns."""
         frame = pd.read_parquet(self.root / name)
-        change(frame)
-        frame.to_parquet(self.remove(name), index=False)
+        changed = change(frame)
+        (frame if changed is None else changed).to_parquet(self.remove(name), index=False)
 
     def spec(self, name: str, change: Callable[[dict], object]) -> None:
         """Change the spec of a record, with its hash."""
@@ -135,8 +143,17 @@ class Study:
         self.edit(name, lambda content: content["files"].update({of: sha256((self.root / name).parent / of)}))
 
     def audit(self, target: str = "", trusted: str | None = None) -> Audit:
-        with chdir(self.folder):
+        with chdir(self.folder), MonkeyPatch.context() as patch:
+            patch.setattr(agree, "CHECKS", [partial(self.remembered, check) for check in agree.CHECKS])
             return run(RESULTS / target, trusted, self.contents)
+
+    def remembered(self, check: agree.Check, node: Node, walked: Walk) -> list:
+        """What a check says of a record; asked once for the same files."""
+        files = (*node.outputs, *(row.path for row in node.inputs))
+        key = (check, node.sha256, *map(walked.hashed.get, files))
+        if key not in self.said:
+            self.said[key] = list(check(node, walked))
+        return self.said[key]
 
 
 def _plain(path: Path) -> Path:
@@ -175,7 +192,7 @@ def tampering(ground: str, what: str, *culprits: str, target: str = "", caught_b
     return add
 
 
-def forged(what: str, *culprits: str, **others: str):
+def forged(what: str, *culprits: str, ground: str = "forged", **others: str):
     """A forgery after which every record is hashed again."""
 
     def add(do: Callable[[Study], object]) -> Callable[[Study], object]:
@@ -183,7 +200,7 @@ def forged(what: str, *culprits: str, **others: str):
             do(study)
             study.rehash()
 
-        return tampering("forged", what, *culprits, **others)(forge)
+        return tampering(ground, what, *culprits, **others)(forge)
 
     return add
 
@@ -395,7 +412,7 @@ forged("a score raised with the values of its queries", "collect/scores.parquet"
 
 @forged("an evaluation of other queries than it says", SCORE)
 def _(study: Study) -> None:
-    study.table(VALUES, lambda frame: frame.drop(index=0, inplace=True))
+    study.table(VALUES, lambda frame: frame.drop(index=0))
 
 
 def _of_d24(frame: pd.DataFrame) -> pd.Series:
@@ -558,7 +575,7 @@ def _(study: Study) -> None:
 
 @forged("training pairs exchanged", "pairs/boolq/pairs.parquet")
 def _(study: Study) -> None:
-    study.table("pairs/boolq/pairs.parquet", lambda frame: frame.drop(index=0, inplace=True))
+    study.table("pairs/boolq/pairs.parquet", lambda frame: frame.drop(index=0))
 
 
 @forged("a tokenizer exchanged", "text/tokenizer/tokenizer.json")
@@ -593,7 +610,7 @@ def _(study: Study) -> None:
 
 
 def _cut(what: str, name: str, keep: Callable[[dict], bool], part: str = "inputs") -> None:
-    forged(what, name)(lambda study: study.rows(name, keep, part))
+    forged(what, name, ground="cut")(lambda study: study.rows(name, keep, part))
 
 
 _cut("no inputs in the record of collect", COLLECT, lambda row: False)
@@ -623,7 +640,7 @@ _cut("a png that its record does not list", FIGURE, lambda row: not row["path"].
 _cut("points that their record does not list", FIGURE, lambda row: not row["path"].endswith("csv"), "outputs")
 
 
-@forged("weights unlisted, then changed", TRAINING)
+@forged("weights unlisted, then changed", TRAINING, ground="cut")
 def _(study: Study) -> None:
     study.rows(TRAINING, lambda row: row["path"] != "model.safetensors", "outputs")
     for name in ("fiqa", "consumer-contracts"):
@@ -631,7 +648,7 @@ def _(study: Study) -> None:
     study.flip(WEIGHTS)
 
 
-@forged("pretrained weights unlisted, then changed", CARD_RECORD)
+@forged("pretrained weights unlisted, then changed", CARD_RECORD, ground="cut")
 def _(study: Study) -> None:
     weights = "model/model.safetensors"
     study.rows(CARD_RECORD, lambda row: row["path"] != weights, "outputs")
@@ -655,7 +672,7 @@ def _is_encoder(row: dict) -> bool:
     return row["name"] == "encoder"
 
 
-forged("an encoder that no job made", SCORE_RECORD)(
+forged("an encoder that no job made", SCORE_RECORD, ground="cut")(
     _each(SCORE_RECORD, _is_encoder, lambda row: row.update(record=None, digest=None))
 )
 
@@ -665,21 +682,21 @@ def _(study: Study) -> None:
     _each(SCORE_RECORD, _is_encoder, lambda row: row.update(digest=None))(study)
 
 
-forged("an encoder of another checkpoint", SCORE_RECORD)(
+forged("an encoder of another checkpoint", SCORE_RECORD, ground="cut")(
     _each(
         SCORE_RECORD,
         _is_encoder,
         lambda row: row.update({key: row[key].replace("/d24/", "/d16/") for key in ("path", "record")}),
     )
 )
-forged("an encoder of another recipe", SCORE_RECORD)(
+forged("an encoder of another recipe", SCORE_RECORD, ground="cut")(
     _each(
         SCORE_RECORD,
         _is_encoder,
         lambda row: row.update({key: row[key].replace("own-mini", "microbatch-mini") for key in ("path", "record")}),
     )
 )
-forged("judgments of another task", SCORE_RECORD)(
+forged("judgments of another task", SCORE_RECORD, ground="cut")(
     _each(
         SCORE_RECORD,
         lambda row: row["name"] == "tasks",
@@ -688,7 +705,7 @@ forged("judgments of another task", SCORE_RECORD)(
 )
 
 
-@forged("an encoder by an absolute path outside of the study, that no job made", SCORE_RECORD)
+@forged("an encoder by an absolute path outside of the study, that no job made", SCORE_RECORD, ground="cut")
 def _(study: Study) -> None:
     elsewhere = study.folder / "elsewhere"
     shutil.copytree(study.root / "finetune/d24/own-mini", elsewhere, dirs_exist_ok=True)
@@ -699,7 +716,7 @@ def _(study: Study) -> None:
     )(study)
 
 
-@forged("a record by an absolute path", SCORE_RECORD)
+@forged("a record by an absolute path", SCORE_RECORD, ground="cut")
 def _(study: Study) -> None:
     home = study.root / "evaluate/d24/own-mini"
     _each(
@@ -709,40 +726,40 @@ def _(study: Study) -> None:
     )(study)
 
 
-@forged("a file outside that the spec does not name", "pairs/boolq/pairs.record.json")
+@forged("a file outside that the spec does not name", "pairs/boolq/pairs.record.json", ground="cut")
 def _(study: Study) -> None:
     row = {"name": "outside", "path": "/etc/hostname", "sha256": "0" * 64, "record": None, "digest": None}
     study.edit("pairs/boolq/pairs.record.json", lambda content: content["inputs"].append(row))
 
 
-@forged("an input by a flag that the stage does not have", MINE)
+@forged("an input by a flag that the stage does not have", MINE, ground="cut")
 def _(study: Study) -> None:
     row = {"name": "luck", "path": "negatives.parquet", "sha256": "0" * 64, "record": None, "digest": None}
     study.edit(MINE, lambda content: content["inputs"].append(row))
 
 
-@forged("a stage that does not exist", MINE)
+@forged("a stage that does not exist", MINE, ground="cut")
 def _(study: Study) -> None:
     study.edit(MINE, lambda content: content.update(stage="trust"))
 
 
-@forged("a record of another checkpoint in place of one", "evaluate/d16/own-mini/fiqa.record.json")
+@forged("a record of another checkpoint in place of one", "evaluate/d16/own-mini/fiqa.record.json", ground="cut")
 def _(study: Study) -> None:
     study.copy(SCORE_RECORD, "evaluate/d16/own-mini/fiqa.record.json")
 
 
-@forged("an output listed twice", SCORE_RECORD)
+@forged("an output listed twice", SCORE_RECORD, ground="cut")
 def _(study: Study) -> None:
     study.edit(SCORE_RECORD, lambda content: content["outputs"].append(dict(content["outputs"][0])))
 
 
-@forged("an output outside of its folder", SCORE_RECORD)
+@forged("an output outside of its folder", SCORE_RECORD, ground="cut")
 def _(study: Study) -> None:
     row = {"path": "../../d16/own-mini/fiqa.json", "sha256": "0" * 64, "bytes": 1}
     study.edit(SCORE_RECORD, lambda content: content["outputs"].append(row))
 
 
-@forged("a task of another study", SCORE_RECORD)
+@forged("a task of another study", SCORE_RECORD, ground="cut")
 def _(study: Study) -> None:
     other = study.folder / "results/other"
     if not other.exists():
@@ -814,28 +831,35 @@ def _(study: Study) -> None:
     os.utime(study.root / SCORE, (1e9, 1e9))
 
 
-def happened(study: Study, each: Tampering) -> Audit:
-    """The audit after a tampering; the study is whole again."""
+def happened(study: Study, each: Tampering, *trusted: str | None) -> list[Audit]:
+    """The audit after a tampering, and one more for each root or seal that somebody trusts; the study is whole again."""
     try:
         each.do(study)
-        return study.audit(each.target)
+        return [study.audit(each.target, known) for known in (None, *trusted)]
     finally:
         study.restore()
 
 
+def named(audit: Audit) -> set[str]:
+    """The culprits, below the results."""
+    return {str(path.relative_to(RESULTS)) for path in audit.walked.findings.problems}
+
+
 def main(clone: Path, folder: Path) -> None:
     study = Study(clone, folder)
+    whole = study.audit()
+    print(f"untouched: {whole.why}\n")
     for each in TAMPERINGS:
-        audit = happened(study, each)
-        named = [str(path.relative_to(RESULTS)) for path in audit.walked.findings.problems]
-        good = "ok " if set(named) == set(each.culprits) else "BAD"
-        print(f"{good} {each.ground:7} {each.what:80.80} {each.caught_by:12} {audit.why!r:.200}")
-        if good == "BAD":
-            print("    expected", each.culprits, "found", audit.walked.findings.problems)
+        audit, *_ = happened(study, each)
+        exact = "exactly" if named(audit) == set(each.culprits) else "NOT as expected"
+        culprits = f"named {exact}: {', '.join(each.culprits)}" if each.culprits else f"caught by: {each.caught_by}"
+        answer(f"{each.ground:6}  {each.what}")
+        answer(f"        {STATUS[audit.status]}; {culprits}")
+        answer(f"        {audit.why}")
+    count = Counter(each.ground for each in TAMPERINGS)
+    print(f"\n{len(TAMPERINGS)} tamperings: {', '.join(f'{number} {ground}' for ground, number in count.items())}")
 
 
 if __name__ == "__main__":
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as name:
+    with TemporaryDirectory() as name:
         main(Path(sys.argv[1]), Path(name))

@@ -78,7 +78,7 @@ def _pattern(form: str) -> re.Pattern:
     return re.compile(f"(?P<root>.*/|){text}", re.DOTALL)
 
 
-def plain(path: Path) -> Path:
+def plain(path: Path | str) -> Path:
     """The path without `..`, symbolic links left as they are."""
     return Path(os.path.normpath(path))
 

@@ -83,9 +83,9 @@ class Node:
         return [
             Read(
                 row.get("name", ""),
-                plain(folder / row["path"]),
+                plain(os.path.join(folder, row["path"])),
                 row["sha256"],
-                plain(folder / row["record"]) if row["record"] else None,
+                plain(os.path.join(folder, row["record"])) if row["record"] else None,
                 row.get("digest"),
                 os.path.isabs(row["path"]) or os.path.isabs(row["record"] or ""),
             )
