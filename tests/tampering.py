@@ -499,6 +499,16 @@ def _(study: Study) -> None:
     study.replace("figure/2.csv", "evaluate/d24/own-mini/fiqa.json", "evaluate/d24/own-mini/fiqas.json")
 
 
+@forged("a loss of a figure moved", "figure/training.csv")
+def _(study: Study) -> None:
+    study.replace("figure/training.csv", "d16,own-mini,10,1.", "d16,own-mini,10,0.")
+
+
+@forged("a learning curve of a figure moved", "figure/curves.csv")
+def _(study: Study) -> None:
+    study.replace("figure/curves.csv", ",256,0.03", ",256,0.04")
+
+
 for _suffix in ("png", "pdf", "svg"):
 
     @forged(f"a {_suffix} drawn from other tables", f"figure/1b.{_suffix}")

@@ -123,25 +123,23 @@ def _of_inputs(node: Node, walked: Walk) -> Iterator[str]:
 
 def _of_flag(node: Node, names: Names, flag: str, expected: From, rows: list[Read], walked: Walk) -> Iterator[str]:
     """Its inputs are made by the right stage, for the right checkpoint, task, ..., and as many as there must be."""
-    may_be_outside = not expected.stages or flag in STAGES[node.stage].outside
-    sources = {row.record for row in rows if row.record}
-    loose = [row for row in rows if not row.record and may_be_outside]
-    # The card's own model may lie outside of the study: its files are compared with the card's list.
-    of_card = [row for row in rows if not row.record and flag == "card"]
+    sources, loose = {row.record for row in rows if row.record}, 0
     for row in rows:
-        if not row.record and row not in loose and row not in of_card:
-            yield f"names no record for its input {row.path}, which a job of {' or '.join(expected.stages)} makes"
-        elif row.record and row.absolute:
+        if row.record and row.absolute:
             yield f"names its input {row.path} by an absolute path, though a job made it"
         elif row.record and not row.digest and not node.older:
             yield f"names no digest of the record of its input {row.path}"
+        elif not row.record and (not expected.stages or flag in STAGES[node.stage].outside):
+            loose += 1
+        elif not row.record and flag != "card":  # whose model may lie outside of the study: documents.py
+            yield f"names no record for its input {row.path}, which a job of {' or '.join(expected.stages)} makes"
     makers = [maker for source in sources if (maker := walked.nodes.get(source)) and not maker.blamed]
     for maker in makers:
         yield from _of_maker(node, names, flag, expected, maker)
     if len(makers) < len(sources):
         return  # the record of one is to blame, whoever that is of
     wanted = expected.count(node.spec, names)
-    count = len(makers) + len(loose)
+    count = len(makers) + loose
     if isinstance(wanted, int):
         if count != wanted:
             yield f"lists {count or 'no'} {flag}, of which such a job of {node.stage} reads {wanted or 'none'}"

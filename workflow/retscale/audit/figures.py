@@ -7,16 +7,22 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+import pandas as pd
+
 from retscale.audit.tables import near
 from retscale.audit.walk import Node, Walk
+from retscale.collect.means import shown_tasks
 from retscale.common import jsonl, parquet
 from retscale.common.files import sha256
+from retscale.common.tables import read_table
+from retscale.fit.summary import FitSummary
 from retscale.report.figures import has_marks
 from retscale.stages import STAGES
 
 Problems = Iterator[tuple[Path, str]]
 DRAWN = (".png", ".pdf", ".svg")
 SCORED = ("1a", "1b", "2", "3", "forms", "ablation")  # figures whose y are points of the fits
+LINES = {"curves": "curves", "training": "training"}  # figures of lines, and the collected table that they show
 STAMP = re.compile(rb"(\w+)\.json sha256 ([0-9a-f]{64})")  # as Tables.stamp of figure/data.py writes it
 
 
@@ -25,6 +31,8 @@ def check(node: Node, walked: Walk) -> Problems:
         yield from _stamps(node)
         if node.primary.stem in SCORED:
             yield from _marks(node)
+        elif node.primary.stem in LINES:
+            yield from _lines(node)
     elif node.stage == "report":
         yield from _page(node, walked)
 
@@ -66,6 +74,28 @@ def _marks(node: Node) -> Problems:
             if mark[name] != (value if isinstance(value, str) else ""):  # a mean has none
                 yield path, f"{where}: names another {name} than the point"
                 return
+
+
+def _lines(node: Node) -> Problems:
+    """Every vertex of a line is what was collected: a loss, or a mean score in which a group of tasks counts once."""
+    path, name = node.primary.with_suffix(".csv"), LINES[node.primary.stem]
+    collect = next(row.path for row in node.inputs if row.path.name == STAGES["collect"].primary)
+    table, fits = read_table(collect, name), next(row.path for row in node.inputs if row.path.name == "fit.json")
+    if name == "curves":
+        fitted = FitSummary.read(fits)
+        groups = {task: group for group, parts in shown_tasks(fitted).items() for task in parts}
+        table = table[table["metric"] == fitted.config.metric].assign(group=lambda rows: rows["task"].map(groups))
+        key = ["checkpoint", "recipe", "queries"]
+        y = table.groupby([*key, "group"])["value"].mean().groupby(key).mean()
+    else:
+        y = table.set_index(["checkpoint", "recipe", "step"])["loss"]
+    drawn = pd.read_csv(path, dtype={"checkpoint": str, "recipe": str}, keep_default_na=False, na_values=[""])
+    if drawn.duplicated(["checkpoint", "recipe", "x"]).any():
+        yield path, "has two points at one place"
+    for row in drawn.itertuples():
+        if (key := (row.checkpoint, row.recipe, row.x)) not in y.index or not near(row.y, y[key]):
+            yield path, f"{row.checkpoint} / {row.recipe} at {row.x:,}: y is {row.y}, which was not collected"
+            return
 
 
 @lru_cache(4)  # tables, of which each figure asks

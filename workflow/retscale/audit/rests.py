@@ -9,9 +9,8 @@ from retscale.audit.walk import Walk
 
 def above(culprit: Path, walked: Walk) -> list[Path]:
     """The records of what was made from the culprit, the nearest first."""
-    queue = [node.path for node in walked.nodes.values() if any(row.path == culprit for row in node.inputs)]
-    queue += [node.path for node in walked.consumers.get(culprit, [])]
-    seen = dict.fromkeys(queue)
+    readers = (*walked.readers.get(culprit, []), *walked.consumers.get(culprit, []))
+    seen = dict.fromkeys(node.path for node in readers)
     for path in (queue := list(seen)):
         for node in walked.consumers.get(path, []):
             if node.path not in seen:

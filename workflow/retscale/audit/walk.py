@@ -11,6 +11,7 @@ from pathlib import Path
 from retscale.audit import place
 from retscale.audit.findings import Findings
 from retscale.audit.place import Place, plain
+from retscale.common import jsonl
 from retscale.common.files import sha256, sha256_of
 from retscale.errors import UserError
 from retscale.provenance import record
@@ -152,6 +153,15 @@ class Walk:
                 named[source].append(node)
         return dict(named)
 
+    @cached_property
+    def readers(self) -> dict[Path, list[Node]]:
+        """By file, the records that list it as an input."""
+        listed = defaultdict(list)
+        for node in self.nodes.values():
+            for path in {row.path for row in node.inputs}:
+                listed[path].append(node)
+        return dict(listed)
+
     @property
     def folder(self) -> Path:
         """The results folder that the walk began in."""
@@ -199,6 +209,9 @@ def walk(starts: Iterable[Path], contents: Contents | None = None) -> Walk:
 
 
 def _read(path: Path, walked: Walk) -> Node | None:
+    if path.is_file() and path.stat().st_size > jsonl.WHOLE:
+        walked.findings.blame(path, f"is damaged: of {path.stat().st_size:,} bytes, more than any record has")
+        return None
     if not (whole := walked.sha256(path)):
         return None
     try:
