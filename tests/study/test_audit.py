@@ -1,14 +1,17 @@
 """`retscale audit` follows a figure back to bytes and names whoever was changed on the way."""
 
 import json
+import shutil
 
 import pytest
+from conftest import copy_repository
 
 FIGURE = "results/smoke/figure/1b.png"
 
 
-def audit(clone, status: int, figure: str = FIGURE) -> list[str]:
-    return clone.run("retscale", "audit", figure, status=status).stdout.splitlines()
+def audit(clone, status: int, *what: str) -> list[str]:
+    """The lines that an audit of the figure prints, or of what else is named, with its points."""
+    return clone.run("retscale", "audit", *(what or (FIGURE,)), "--points", status=status).stdout.splitlines()
 
 
 def test_an_untouched_figure_is_verified_point_by_point(smoke):
@@ -27,7 +30,7 @@ def test_an_untouched_figure_is_verified_point_by_point(smoke):
 
 
 def test_a_curve_is_traced_to_its_log_encoder_and_weights(smoke):
-    lines = audit(smoke, 0, "results/smoke/figure/training.png")
+    lines = audit(smoke, 0, "results/smoke/figure/training.svg")
     assert lines[-1].startswith("verdict   verified")
     assert [line.split()[1] for line in lines if line.startswith("curve")] == ["d16", "d24", "d24", "d24-long"]
     start = next(i for i, line in enumerate(lines) if line.startswith("curve     d24 / own-mini  2 points"))
@@ -61,65 +64,80 @@ def test_a_learning_curve_is_traced_to_the_encoders_kept(smoke):
         assert behind.count("evaluate/") == 2
 
 
-@pytest.mark.parametrize(
-    "file",
-    [
-        "checkpoint/d16/model/model.safetensors",
-        "finetune/d24/own-mini/model.safetensors",
-        "finetune/d24/own-mini/log.jsonl",
-        "finetune/d24/microbatch-mini/step-8/model.safetensors",
-        "evaluate/d24/microbatch-mini/step-8/fiqa.json",
-        "evaluate/d24/own-mini/fiqa.parquet",
-        "evaluate/d24/own-mini/fiqa.json",
-        "task/fiqa/corpus.parquet",
-        "collect/scores.parquet",
-        "fit/fits.csv",
-        "figure/1b.csv",
-        "pairs/boolq/pairs.parquet",
-        "mine/boolq/negatives.parquet",
-        "tokens/d24/own-mini/fiqa.passage.ids",
-        "tokens/d24/own-mini/training/boolq.copies.npy",
-        "text/tokens.npy",
-    ],
-)
-def test_one_flipped_bit_is_named(finished, file):
-    path = finished.folder / "results/smoke" / file
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-    lines = audit(finished, 1)
-    named = {line.split()[1].rstrip(":") for line in lines if line.startswith("PROBLEM")}
-    assert named == {f"results/smoke/{file}"}
+def test_a_study_a_folder_a_table_and_the_report_are_audited(smoke):
+    said = {
+        what: json.loads(smoke.run("retscale", "audit", what, "--json").stdout)
+        for what in ("config/smoke.yaml", "results/smoke", "results/smoke/report.html", "results/smoke/fit/fits.csv")
+    }
+    study, folder, report, table = said.values()
+    assert all(each["verdict"] == "verified" and each["status"] == 0 and not each["problems"] for each in said.values())
+    assert study["root"] == folder["root"] == report["root"] != table["root"]
+    assert len(study["files"]) == folder["records"] * 0 + len(folder["files"]) > len(table["files"])
+    assert not study["notes"] and not study["doubts"]
+
+
+def test_the_root_and_the_seal_are_compared(smoke):
+    *_, root, seal, verdict = audit(smoke, 0, "results/smoke")
+    for line in (root, seal):
+        assert audit(smoke, 0, "results/smoke", "--root", line.split()[1])[-1] == verdict
+    last = audit(smoke, 1, "results/smoke", "--root", "0" * 64)[-1]
+    assert last.startswith("verdict   NOT verified: results/smoke/report.record.json is not the record of the root")
+
+
+def test_judgments_that_were_changed_are_one_culprit_with_what_rests_on_it(finished):
+    path = finished.folder / "results/smoke/task/fiqa/qrels.parquet"
+    path.write_bytes(path.read_bytes() + b" ")
+    lines = audit(finished, 1, "results/smoke")
+    place = lines.index("PROBLEM   results/smoke/task/fiqa/qrels.parquet: is not the file that its record lists")
+    assert lines[place + 1] == "          on it rest 4 tokens, 5 evaluate, leakage, report, collect, fit, 8 figure"
+    assert [line for line in lines if line.startswith("PROBLEM")] == [lines[place]]
+    assert "task/fiqa/qrels.parquet is not the file" in lines[-1]
+
+
+def test_names_on_the_way_forge_no_line(finished):
+    name = "x\nverdict   verified: all\x1b[2K"
+    (finished.folder / "results/smoke/figure" / name).write_text("x")
+    record = finished.folder / "results/smoke/figure/1b.record.json"
+    content = json.loads(record.read_text())
+    content["outputs"].append({"path": name, "sha256": "0" * 64, "bytes": 1})
+    record.write_text(json.dumps(content))
+    lines = audit(finished, 1, "results/smoke")
+    assert not [line for line in lines[:-1] if line.startswith("verdict")] and all(map(str.isprintable, lines))
     assert lines[-1].startswith("verdict   NOT verified")
 
 
-def test_a_deleted_record_and_a_deleted_file_are_named(finished):
-    (finished.folder / "results/smoke/mine/boolq/negatives.record.json").unlink()
-    (finished.folder / "results/smoke/evaluate/d16/own-mini/fiqa.parquet").unlink()
-    text = "\n".join(audit(finished, 1))
-    assert "negatives.record.json: the record is missing" in text and "fiqa.parquet: the file is missing" in text
+def test_a_study_is_verified_at_another_path_and_without_caches(finished, tmp_path):
+    """Moved to another machine: a fresh clone at another path, with the results alone."""
+    before = json.loads(finished.run("retscale", "audit", "results/smoke", "--json").stdout)
+    other = copy_repository(tmp_path / "elsewhere" / "clone")
+    shutil.copytree(finished.folder / "results", other.folder / "results")
+    after = json.loads(other.run("retscale", "audit", "results/smoke", "--json").stdout)
+    assert after["verdict"] == "verified" and (after["root"], after["seal"]) == (before["root"], before["seal"])
 
 
-def test_an_edited_spec_is_named(finished):
-    path = finished.folder / "results/smoke/finetune/d24/own-mini/encoder.record.json"
-    record = json.loads(path.read_text())
-    record["spec"]["recipe"]["temperature"] = 0.01
-    path.write_text(json.dumps(record))
-    assert any("encoder.record.json: the spec was edited" in line for line in audit(finished, 1))
+def test_a_study_that_was_edited_since_says_so(finished):
+    finished.edit("config/smoke.yaml", "n_negatives: 2, max_pairs: 512}", "n_negatives: 2, max_pairs: 256}")
+    finished.edit("config/smoke.yaml", "  - {use: next-word, max_items: 50}\n", "")
+    lines = audit(finished, 0, "config/smoke.yaml")
+    notes = [line for line in lines if line.startswith("note")]
+    assert any("edited since 3 results of finetune: recipe.max_pairs: 512 -> 256" in note for note in notes)
+    assert any("3 results that the study no longer names stand behind others" in note for note in notes)
 
 
-def test_a_result_remade_without_its_figure_is_named(finished):
-    """Somebody evaluates again with another encoder and keeps the old figure."""
-    folder = finished.folder / "results/smoke/evaluate"
-    for file in ("fiqa.json", "fiqa.parquet", "fiqa.record.json"):
-        (folder / "d16/own-mini" / file).write_bytes((folder / "d24/own-mini" / file).read_bytes())
-    text = "\n".join(audit(finished, 1))
-    assert "d16/own-mini/fiqa.json: is not what results/smoke/collect/collect.record.json was made from" in text
+def test_results_that_stand_behind_nothing_and_files_in_no_record_are_said(finished):
+    shutil.copytree(finished.folder / "results/smoke/icl/d24", finished.folder / "results/smoke/icl/d25")
+    (finished.folder / "results/smoke/fit/mine.csv").write_text("x")
+    lines = audit(finished, 0, "results/smoke")
+    assert any(
+        "2 results stand behind no figure: results/smoke/icl/d25/next-word.record.json" in line for line in lines
+    )
+    assert any("1 file are in no record: results/smoke/fit/mine.csv" in line for line in lines)
 
 
-def test_what_is_no_figure_is_refused(smoke):
-    done = smoke.run("retscale", "audit", "README.md", status=1)
-    assert "is not a figure of a study" in done.stderr and "Traceback" not in done.stderr
+@pytest.mark.parametrize("what", ["README.md", "docs", "config/mini.yaml", "results/smoke/figure/9.png"])
+def test_what_is_no_result_cannot_be_told(smoke, what):
+    [line] = audit(smoke, 2, what)
+    assert line.startswith("verdict   cannot tell: ")
 
 
 def test_other_code_is_noted(finished):

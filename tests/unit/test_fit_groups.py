@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from test_collect_synthetic import write_study
 
-from retscale.audit import run as audit
+from retscale.audit.points import origins
 from retscale.audit.walk import Walk
 from retscale.collect.means import MEAN
 from retscale.collect.run import run as collect
@@ -197,8 +197,7 @@ def test_a_group_has_a_name_of_its_own(tmp_path):
 @pytest.mark.slow
 def test_the_audit_of_a_group_names_the_files_of_its_tasks(tmp_path):
     _, names, _ = whole_study(tmp_path, lacking=[])
-    walked = Walk(records={tmp_path / "collect" / "collect.record.json": {}})
-    files = audit._results(tmp_path / "figure" / "2.png", walked)
+    files = origins(tmp_path, Walk([]))
     for task, behind in {"group": names[2:], MEAN: names, names[0]: names[:1]}.items():
         mark = {"checkpoint": "toy-40k-5", "recipe": "paper", "task": task}
         mark["file"] = f"evaluate/toy-40k-5/paper/{task}.json" if task == names[0] else ""

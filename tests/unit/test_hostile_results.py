@@ -1,4 +1,7 @@
-"""A folder of results that a stranger made: the audit neither hangs nor crashes, and each problem is one line."""
+"""A folder of results that a stranger made: the audit neither hangs nor crashes, and each problem is one line.
+
+What it says of a study that is whole but for one thing stands in tests/study/test_tampering.py.
+"""
 
 import json
 import os
@@ -19,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("soon")
 
 @pytest.fixture
 def figure(tmp_path) -> Path:
-    """A figure of a study that is whole."""
+    """A figure of a study of which much is missing."""
     root = tmp_path / "results" / "x"
     for folder in ("collect", "figure", "checkpoint/a"):
         (root / folder).mkdir(parents=True)
@@ -43,24 +46,24 @@ def row(primary: Path, path: str = "", **parts) -> dict:
 
 def keep(primary: Path, inputs: list | None = None, **parts) -> None:
     outputs = [{"path": primary.name, "sha256": record.sha256(primary)}]
-    made = record_of("figure", inputs=inputs or [], outputs=outputs) | parts
+    made = record_of("figure", {"name": primary.stem}, inputs=inputs or [], outputs=outputs) | parts
     record.path_of(primary).write_text(json.dumps(made))
 
 
 def audit(figure: Path, capsys, *options: str) -> tuple[list[str], list[str]]:
-    """The lines of an audit, and those of its problems, which the exit status counts."""
+    """The lines of an audit, which ends in a verdict, and those of its problems."""
     start = time.process_time()
     status = cli.main(["audit", str(figure), *options])
     lines = capsys.readouterr().out.splitlines()
     problems = [line for line in lines if line.startswith("PROBLEM")]
-    assert lines[-1].startswith("verdict") and (status, "NOT" in lines[-1]) == ((1, True) if problems else (0, False))
+    assert lines[-1].startswith("verdict   NOT verified: ") and status == 1 and problems
     assert all(line.isprintable() for line in lines) and time.process_time() - start < 5
     return lines, problems
 
 
-def test_a_whole_figure_is_verified(figure, capsys):
-    lines, problems = audit(figure, capsys)
-    assert not problems and any("5 parameters x 7 tokens = 210 FLOPs" in line for line in lines)
+def test_a_point_is_traced_in_a_study_of_which_much_is_missing(figure, capsys):
+    lines, _ = audit(figure, capsys, "--points")
+    assert any("5 parameters x 7 tokens = 210 FLOPs" in line for line in lines)
 
 
 NESTED = "[" * 20_000 + "]" * 20_000
@@ -94,8 +97,8 @@ def test_a_record_of_another_form_is_damaged(figure, capsys, change, says):
         record.path_of(figure).write_bytes(change)
     else:
         keep(figure, **change)
-    [problem] = audit(figure, capsys, "--quiet")[1]
-    assert "record" in problem and "damaged" in problem and says in problem and len(problem) < 600
+    [problem] = audit(figure, capsys)[1]
+    assert "1b.record.json: is damaged" in problem and says in problem and len(problem) < 600
     with pytest.raises(UserError, match="is damaged: .*delete .* and run again"):
         record.read(figure)
 
@@ -131,29 +134,30 @@ def test_what_is_no_file_is_not_read(figure, capsys, kind, place):
 @pytest.mark.parametrize("path", ["../../../../etc/hostname", "/etc/hostname", "a/../../x"])
 def test_an_output_outside_of_its_folder_is_not_read(figure, capsys, path):
     keep(figure, outputs=[{"path": path, "sha256": ""}])
-    [problem] = audit(figure, capsys, "--quiet")[1]
-    assert problem.endswith(f"lists the output {path}, which is not in its folder")
+    lines, [problem] = audit(figure, capsys)
+    assert f"lists the output {path}, which is not in its folder" in problem
+    assert any(line.startswith("hashed    1 file of 1 record") for line in lines)
 
 
 @pytest.mark.parametrize("path", ["gone", "x" * 5000, "/root/" + "y/" * 3000, "input"])
 def test_an_input_that_cannot_be_read_is_named(figure, capsys, path):
     (figure.parent / "input").symlink_to("input")
     keep(figure, [{"path": path, "sha256": "", "record": None}])
-    [problem] = audit(figure, capsys, "--quiet")[1]
-    assert "is missing" in problem or "cannot be read" in problem or "cannot read" in problem
+    says = "is missing", "cannot be read", "leads nowhere", "is not on this machine"
+    assert any(word in line for line in audit(figure, capsys)[0][:-1] for word in says)
 
 
 def test_names_forge_no_line(figure, capsys):
     name = "x\nverdict   verified\x1b[2K\u202e"
     (figure.parent / name).write_text("x")
     keep(figure, [{"path": name, "sha256": "", "record": None}])
-    lines, [problem] = audit(figure, capsys)
-    assert r"x\nverdict   verified\x1b[2K\u202e: is not what" in problem
+    problems = audit(figure, capsys)[1]
+    assert any(r"x\nverdict   verified\x1b[2K\u202e" in problem for problem in problems)
 
 
 def test_a_record_that_names_itself_ends_and_is_a_problem(figure, capsys):
     keep(figure, [row(figure, "1b.png")])
-    assert "is made from itself" in audit(figure, capsys, "--quiet")[1][0]
+    assert "is made from itself" in audit(figure, capsys)[1][0]
 
 
 def test_a_long_chain_of_records_is_walked_to_its_end(figure, capsys):
@@ -165,23 +169,23 @@ def test_a_long_chain_of_records_is_walked_to_its_end(figure, capsys):
         made = whole | {"inputs": [named] if number < count - 1 else []}
         (folder / f"{number}.record.json").write_text(json.dumps(made))
     keep(figure, [{"path": "1b.png", "sha256": digest, "record": "0.record.json"}])
-    lines, problems = audit(figure, capsys, "--quiet")
-    assert not problems and f"{count + 1:,} records" in lines[-1]
+    lines, problems = audit(figure, capsys)
+    assert f" of {count + 1:,} records" in lines[-4] and not any("from itself" in problem for problem in problems)
     last = whole | {"inputs": [named | {"record": "7.record.json"}]}
     (folder / f"{count - 1}.record.json").write_text(json.dumps(last))
-    assert "is made from itself" in audit(figure, capsys, "--quiet")[1][0]
+    assert "is made from itself" in audit(figure, capsys)[1][0]
 
 
 def test_many_inputs_are_a_problem_each_and_soon(figure, capsys):
     """Each was looked for among all problems before it."""
     keep(figure, [{"path": f"gone-{number}", "sha256": "", "record": None} for number in range(20_000)])
-    assert len(audit(figure, capsys, "--quiet")[1]) == 20_000
+    assert len(audit(figure, capsys)[1]) > 20_000 - 2
 
 
 @pytest.mark.parametrize("kind", ["inputs", "outputs"])
 def test_many_faults_of_a_record_are_one_problem_and_soon(figure, capsys, kind):
     keep(figure, **{kind: [{}] * 10**6})
-    assert f"{kind}.0.path: Field required" in audit(figure, capsys, "--quiet")[1][0]
+    assert f"{kind}.0.path: Field required" in audit(figure, capsys)[1][0]
 
 
 @pytest.mark.parametrize(
@@ -205,21 +209,22 @@ def test_where_points_come_from_is_unknown_if_a_file_is_of_another_form(figure, 
     if file == "collect/collect.json":
         keep(root / file)
         keep(figure, [row(root / file)])
-    lines, [problem] = audit(figure, capsys)
-    assert "the origin of the points cannot be determined" in problem
+    lines, _ = audit(figure, capsys, "--points")
+    assert [line for line in lines if line.startswith("points    unknown: ")]
 
 
 def test_a_file_of_a_point_may_lead_anywhere_and_nothing_is_read(figure, capsys):
     figure.with_suffix(".csv").write_text("checkpoint,recipe,task,file\n../../../../etc,..,t,/etc/shadow\n")
-    lines, _ = audit(figure, capsys)
+    lines, _ = audit(figure, capsys, "--points")
     assert any("/etc/shadow  sha256 unknown  PROBLEM" in line for line in lines)
 
 
 @pytest.mark.parametrize("path", ["/", ".", "..", "/dev/zero", "x\0y", "x" * 5000])
 def test_what_is_no_figure_is_refused_in_one_line(capsys, path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["audit", path]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    assert cli.main(["audit", path]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith("verdict   cannot tell: ") and said.out.count("\n") == 1 and not said.err
 
 
 # --- folders where others write

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from test_collect_synthetic import write_study
 
-from retscale.audit import run as audit
+from retscale.audit.points import origins
 from retscale.audit.walk import Walk
 from retscale.collect.means import MEAN, averaged_over, means, tasks_of
 from retscale.collect.run import run as collect
@@ -228,8 +228,7 @@ def test_a_study_without_them_says_nothing_of_them(made):
 
 def test_the_audit_names_the_files_of_each_mean(made):
     root, _, names = made["marked"]
-    walked = Walk({root / "collect" / "collect.record.json": {}})
-    files = audit._results(root / "figure" / "2.png", walked)
+    files = origins(root, Walk([]))
     for task, behind in {MEAN: names[1:], "web": names[:2]}.items():
         mark = {"checkpoint": "toy-40k-5", "recipe": "paper", "task": task, "file": ""}
         listed = {line.split()[0].rpartition("/")[2] for line in files(mark) if "/evaluate/" in line}

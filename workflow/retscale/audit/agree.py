@@ -20,7 +20,7 @@ def compare(walked: Walk) -> None:
     blamed = walked.findings.problems.keys()
     # From the results on: what rests on a file that is to blame is not blamed for repeating it.
     for node in reversed(walked.nodes.values()):
-        if node.blamed or {node.path, *node.outputs, *node.by_source, *(row.path for row in node.inputs)} & blamed:
+        if {node.path, *node.outputs, *node.by_source, *(row.path for row in node.inputs)} & blamed:
             continue
         for check in CHECKS:
             try:

@@ -19,7 +19,8 @@ from retscale.stages import STAGES
 def judge(walked: Walk) -> None:
     """Blame the records and files of the walk that break the chain; every file is hashed."""
     for node in walked.nodes.values():
-        _blame(node, _of_itself(node), walked)
+        node.believed = not _blame(node, _of_place(node), walked)
+        _blame(node, _of_outputs(node), walked)
     for node in walked.nodes.values():
         _compare_with_readers(node, walked)
     for node in walked.nodes.values():
@@ -27,15 +28,16 @@ def judge(walked: Walk) -> None:
     _judge_files(walked)
 
 
-def _blame(node: Node, messages: Iterator[str], walked: Walk) -> None:
-    """Blame the record for each message, or for a spec that its stage cannot have, which these ask for its keys."""
+def _blame(node: Node, messages: Iterator[str], walked: Walk) -> bool:
+    """Blame the record for each message, and for a spec that its stage cannot have; whether there was any."""
+    found = []
     try:
-        found = list(messages)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        found = [f"holds a spec that is none of a job of {node.stage} ({type(error).__name__}: {error})"]
+        found.extend(messages)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # every spec has the keys that are asked for
+        found.append(f"holds a spec that is none of a job of {node.stage} ({type(error).__name__}: {error})")
     for message in found:
-        node.blamed = True
         walked.findings.blame(node.path, message)
+    return bool(found)
 
 
 # --- a record and those that read its outputs
@@ -43,15 +45,15 @@ def _blame(node: Node, messages: Iterator[str], walked: Walk) -> None:
 
 def _compare_with_readers(node: Node, walked: Walk) -> None:
     """Blame the record if none of its readers means it, else those readers that mean another."""
-    readers = [reader for reader in walked.consumers.get(node.path, []) if not reader.blamed]
+    readers = [reader for reader in walked.consumers.get(node.path, []) if reader.believed]
     others = [reader for reader in readers if not _means(reader, node)]
     if others and len(others) == len(readers):
-        node.blamed = True
+        node.believed = False
         more = f" and {len(others) - 1} more were" if len(others) > 1 else " was"
         walked.findings.blame(node.path, f"is not the record that {others[0].path}{more} made from")
     elif others:
         for reader in others:
-            reader.blamed = True
+            reader.believed = False
             walked.findings.blame(
                 reader.path, f"means another {node.path} than is there, which {readers[0].path} was made from"
             )
@@ -68,8 +70,8 @@ def _means(reader: Node, node: Node) -> bool:
 # --- a record by itself
 
 
-def _of_itself(node: Node) -> Iterator[str]:
-    """What is wrong with its spec, its place and the list of its outputs."""
+def _of_place(node: Node) -> Iterator[str]:
+    """What its stage, its spec and its place say against each other; then nothing that it says counts."""
     if record.spec_sha256(node.spec) != node.content["spec_sha256"]:
         yield "holds a spec that was edited after the job ran"
     if node.stage not in STAGES:
@@ -77,30 +79,31 @@ def _of_itself(node: Node) -> Iterator[str]:
     elif node.place is None:
         yield f"is of the stage {node.stage}, whose outputs lie elsewhere"
     else:
-        yield from _of_place(node, node.place.names)
-        yield from _of_outputs(node, node.place.names)
+        names = node.place.names
+        for name, key in RULES[node.stage].spec.items():
+            if name in names and (said := _said(node.spec, key)) != names[name]:
+                yield f"lies where that of the {name} {names[name]} belongs, but its spec is of {said}"
 
 
-def _of_place(node: Node, names: Names) -> Iterator[str]:
-    for name, key in RULES[node.stage].spec.items():
-        if name not in names:
-            continue
-        value = node.spec
-        for part in key.split("."):
-            value = value[part]
-        said = ", ".join(value) if isinstance(value, dict) else value if value is None else str(value)
-        if said != names[name]:
-            yield f"lies where that of the {name} {names[name]} belongs, but its spec is of {said}"
+def _said(spec: dict, key: str) -> str | None:
+    """What a spec says of one part of the place; ids that are keys, joined."""
+    value = spec
+    for part in key.split("."):
+        value = value[part]
+    return ", ".join(value) if isinstance(value, dict) else value if value is None else str(value)
 
 
-def _of_outputs(node: Node, names: Names) -> Iterator[str]:
+def _of_outputs(node: Node) -> Iterator[str]:
+    """What is wrong with the list of its outputs."""
+    if node.place is None:
+        return
     listed = Counter(row["path"] for row in node.content["outputs"])
     for path, count in listed.items():
         if not is_inside(path):
             yield f"lists the output {path}, which is not in its folder"
         if count > 1:
             yield f"lists the output {path} more than once"
-    for path in [node.primary.name, *(form.format(**names) for form in RULES[node.stage].outputs)]:
+    for path in [node.primary.name, *(form.format(**node.place.names) for form in RULES[node.stage].outputs)]:
         if path not in listed:
             yield f"does not list the output {path}, which every job of {node.stage} makes"
 
@@ -133,7 +136,9 @@ def _of_flag(node: Node, names: Names, flag: str, expected: From, rows: list[Rea
             loose += 1
         elif not row.record and flag != "card":  # whose model may lie outside of the study: documents.py
             yield f"names no record for its input {row.path}, which a job of {' or '.join(expected.stages)} makes"
-    makers = [maker for source in sources if (maker := walked.nodes.get(source)) and not maker.blamed]
+    makers = [
+        maker for source in sources if source not in walked.findings.problems and (maker := walked.nodes.get(source))
+    ]
     for maker in makers:
         yield from _of_maker(node, names, flag, expected, maker)
     if len(makers) < len(sources):
@@ -194,23 +199,22 @@ def _judge_files(walked: Walk) -> None:
     for path, by_digest in said.items():
         if path in elsewhere and path not in walked.makers and not os.path.lexists(path):
             walked.findings.doubt(f"{path}, which lies outside of the study, is not on this machine")
-        elif any(not node.blamed for nodes in by_digest.values() for node in nodes) and (actual := walked.sha256(path)):
+        elif any(node.believed for nodes in by_digest.values() for node in nodes) and (actual := walked.sha256(path)):
             _judge_file(path, actual, by_digest, walked)
 
 
 def _judge_file(path: Path, actual: str, by_digest: dict[str, list[Node]], walked: Walk) -> None:
     maker = walked.makers.get(path)
-    if maker and maker.blamed and maker.outputs[path] == actual:
+    if maker and not maker.believed and maker.outputs[path] == actual:
         return  # it came with its record, which is not the one that was read
     believed = {
-        digest: nodes for digest, each in by_digest.items() if (nodes := [node for node in each if not node.blamed])
+        digest: nodes for digest, each in by_digest.items() if (nodes := [node for node in each if node.believed])
     }
     others = [node for digest, nodes in believed.items() if digest != actual for node in nodes]
     if not others:
         return
     if actual in believed:
         for node in others:
-            node.blamed = True
             walked.findings.blame(
                 node.path, f"has another sha256 of {path} than that file and {believed[actual][0].path}"
             )

@@ -53,7 +53,6 @@ def origins(root: Path, walked: Walk) -> Callable[[dict[str, str]], list[str]]:
     results, collect = Results(str(root)), Path(Results(str(root)).collect())
     scores = _table(collect.with_name("scores.parquet"), "checkpoint", "recipe", "task")
     icl = _table(collect.with_name("icl.parquet"), "checkpoint")
-    curves = _table(collect.with_name("curves.parquet"), "checkpoint", "recipe", step="number")
     study = CollectSummary.read(collect)
 
     def state(path: Path) -> str:
@@ -75,6 +74,7 @@ def origins(root: Path, walked: Walk) -> Callable[[dict[str, str]], list[str]]:
             model = card_path.parent / card.model
             files += [card_path, *(model / name for name in card.files if name.endswith(".safetensors"))]
         if step := int(mark.get("step") or 0):  # of a learning curve: kept encoders lie as their scores do
+            curves = _table(collect.with_name("curves.parquet"), "checkpoint", "recipe", step="number")
             rows = curves.query("checkpoint == @checkpoint and recipe == @recipe and step == @step")
             folders = {Path(name).relative_to("evaluate").parent for name in rows["file"]}
             files += [root / "finetune" / folder / "encoder.json" for folder in folders]

@@ -37,14 +37,14 @@ class Read:
 class Node:
     """The record at `path`: its `content`, the sha256 of its whole file, and its `digest`, which those that read name.
 
-    `blamed`: it is not what it should be, so what it says of files and of other records does not count.
+    `believed`: what it says of files and of other records counts.
     """
 
     path: Path
     content: Record | OlderRecord
     sha256: str
     digest: str
-    blamed: bool = False
+    believed: bool = True
 
     @property
     def older(self) -> bool:
