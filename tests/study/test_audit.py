@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 
 import pytest
 from conftest import copy_repository
@@ -72,7 +73,7 @@ def test_a_study_a_folder_a_table_and_the_report_are_audited(smoke):
     study, folder, report, table = said.values()
     assert all(each["verdict"] == "verified" and each["status"] == 0 and not each["problems"] for each in said.values())
     assert study["root"] == folder["root"] == report["root"] != table["root"]
-    assert len(study["files"]) == folder["records"] * 0 + len(folder["files"]) > len(table["files"])
+    assert study["files"] == folder["files"] == report["files"] and len(table["files"]) < len(study["files"])
     assert not study["notes"] and not study["doubts"]
 
 
@@ -84,12 +85,30 @@ def test_the_root_and_the_seal_are_compared(smoke):
     assert last.startswith("verdict   NOT verified: results/smoke/report.record.json is not the record of the root")
 
 
+@pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="needs ssh-keygen, of openssh-client")
+def test_a_signature_covers_what_no_other_record_names(finished, tmp_path):
+    key, signature, signers = tmp_path / "key", tmp_path / "audit.sig", tmp_path / "signers"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    signers.write_text(f"ada@example.org {key.with_suffix('.pub').read_text()}")
+    audit(finished, 0, "results/smoke", "--sign", str(key), str(signature))
+    check = "results/smoke", "--signature", str(signature), str(signers)
+    assert "note      signed by ada@example.org" in audit(finished, 0, *check)
+    record = finished.folder / "results/smoke/mine/boolq/negatives.record.json"
+    content = json.loads(record.read_text())
+    record.write_text(json.dumps(content | {"machine": {"host": "another"}}))
+    audit(finished, 0, "results/smoke")
+    assert "audit.sig is no signature of this root and seal: " in audit(finished, 1, *check)[-1]
+    record.write_text(json.dumps(content))
+    signers.write_text(signers.read_text().replace("AAAAC3NzaC1lZDI1NTE5AAAAI", "AAAAC3NzaC1lZDI1NTE5AAAAJ"))
+    audit(finished, 1, *check)
+
+
 def test_judgments_that_were_changed_are_one_culprit_with_what_rests_on_it(finished):
     path = finished.folder / "results/smoke/task/fiqa/qrels.parquet"
     path.write_bytes(path.read_bytes() + b" ")
     lines = audit(finished, 1, "results/smoke")
     place = lines.index("PROBLEM   results/smoke/task/fiqa/qrels.parquet: is not the file that its record lists")
-    assert lines[place + 1] == "          on it rest 4 tokens, 5 evaluate, leakage, report, collect, fit, 8 figure"
+    assert lines[place + 1] == "          on it rest 4 tokens, 5 evaluate, leakage, collect, fit, 8 figure, report"
     assert [line for line in lines if line.startswith("PROBLEM")] == [lines[place]]
     assert "task/fiqa/qrels.parquet is not the file" in lines[-1]
 

@@ -53,14 +53,17 @@ def test_it_costs_three_figures_and_the_report_and_moves_no_fit(finished):
     assert "unknown: beta." in caption and "lack a task of the mean: gamma." in caption
     report = (finished.folder / "results/smoke/report.html").read_text()
     assert all(f'<th scope="row">{name}</th>' in report for name in ("alpha", "beta", "gamma"))
-    audited = finished.run("retscale", "audit", "results/smoke/figure/1b.png").stdout
+    audited = finished.run("retscale", "audit", "results/smoke/figure/1b.png", "--points").stdout
     assert "point     alpha / mean  x=18000000000.0  y=0.115\n          published.csv  sha256" in audited
     assert "verdict   verified" in audited
 
     finished.edit("published.csv", "0.03,", "0.04,")
     assert finished.plan() == COST
     audited = finished.run("retscale", "audit", "results/smoke/figure/1b.png", status=1).stdout
-    assert "PROBLEM   published.csv: is not what results/smoke/external/external.record.json was made from" in audited
+    assert (
+        "PROBLEM   published.csv: is not the file that results/smoke/external/external.record.json was made from"
+        in audited
+    )
 
     finished.edit("published.csv", "0.04,30000,100000", "4.0,30000,100000")
     failed = finished.snakemake(status=1)

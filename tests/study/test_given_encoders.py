@@ -34,7 +34,7 @@ def test_a_copy_scores_as_the_original_enters_no_fit_and_is_watched(finished):
     report = (results / "report.html").read_text()
     assert report.count('<th scope="row">mine</th>') == 3  # facts and mean; each task; licence
     assert "reference: made elsewhere, by no recipe of this study" in report and "mine alone" in report
-    audited = finished.run("retscale", "audit", "results/smoke/figure/1b.png").stdout
+    audited = finished.run("retscale", "audit", "results/smoke/figure/1b.png", "--points").stdout
     assert "results/smoke/encoder/mine/encoder.json  sha256" in audited and "verdict   verified" in audited
     planned = finished.run("retscale", "plan", "config/smoke.yaml").stdout
     assert "encoders made elsewhere, of any size: mine" in planned
@@ -42,8 +42,11 @@ def test_a_copy_scores_as_the_original_enters_no_fit_and_is_watched(finished):
 
     facts = json.loads((mine / "encoder.json").read_text())
     (mine / "encoder.json").write_text(json.dumps(facts | {"pooling": "last"}))
-    told = finished.run("retscale", "audit", "--quiet", "results/smoke/figure/1b.png", status=1).stdout
-    assert "else where/encoder.json: is not what results/smoke/encoder/mine/encoder.record.json was made from" in told
+    told = finished.run("retscale", "audit", "results/smoke/figure/1b.png", status=1).stdout
+    assert (
+        "else where/encoder.json: is not the file that results/smoke/encoder/mine/encoder.record.json was made from"
+        in told
+    )
     assert finished.plan() == COST
     finished.snakemake("results/smoke/evaluate/mine/given/fiqa.json")
     copied, original = (

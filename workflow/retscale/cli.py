@@ -209,6 +209,14 @@ def parser() -> argparse.ArgumentParser:
     audit.add_argument("--points", action="store_true", help="say where each point of a figure comes from")
     audit.add_argument("--json", action="store_true", help="one JSON object, for programs")
     audit.add_argument("--root", metavar="HASH", help="the root or the seal that an audit printed, to compare")
+    audit.add_argument("--sign", nargs=2, type=Path, metavar=("KEY", "OUT"), help="sign root and seal by an ssh key")
+    audit.add_argument(
+        "--signature",
+        nargs=2,
+        type=Path,
+        metavar=("FILE", "SIGNERS"),
+        help="check such a signature by one of the signers that a file lists as ssh does",
+    )
     trec = commands.add_parser("trec", help="print the run of an evaluation in TREC's format")
     trec.add_argument("run", type=Path, help="a run, such as results/mini/evaluate/d24-10/own-mini/fiqa.parquet")
     compare = commands.add_parser(

@@ -1,10 +1,10 @@
 """What rests on a file or a record: all that was made from it, at any distance."""
 
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 from retscale.audit.walk import Walk
+from retscale.stages import STAGES
 
 
 def above(culprit: Path, walked: Walk) -> list[Path]:
@@ -20,9 +20,8 @@ def above(culprit: Path, walked: Walk) -> list[Path]:
 
 
 def rests_on(culprit: Path, walked: Walk) -> str:
-    """In words: `4 evaluate, collect, fit, 8 figure, report`; empty if nothing does."""
-    return _words(walked.nodes[path].stage for path in above(culprit, walked) if path in walked.nodes)
-
-
-def _words(stages: Iterable[str]) -> str:
-    return ", ".join(f"{count} {stage}" if count > 1 else stage for stage, count in Counter(stages).items())
+    """In words, by stage: `5 evaluate, collect, fit, 8 figure, report`; empty if nothing does."""
+    counts = Counter(walked.nodes[path].stage for path in above(culprit, walked) if path in walked.nodes)
+    order = {stage: number for number, stage in enumerate(STAGES)}
+    stages = sorted(counts, key=lambda stage: order.get(stage, len(order)))
+    return ", ".join(f"{counts[stage]} {stage}" if counts[stage] > 1 else stage for stage in stages)

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from retscale.audit import agree, chain, points, sources, today, versions
+from retscale.audit import agree, chain, points, signature, sources, today, versions
 from retscale.audit import target as targets
 from retscale.audit.findings import CANNOT_TELL, NOT_VERIFIED, why
 from retscale.audit.rests import rests_on
@@ -39,6 +39,10 @@ def main(arguments: argparse.Namespace) -> int:
     """Print what was found, and last the verdict in one sentence; returns the exit status."""
     try:
         audit = run(arguments.target, arguments.root)
+        if arguments.sign:
+            signature.sign(audit.walked, *arguments.sign)
+        if arguments.signature:
+            check_signature(audit, *arguments.signature)
     except UserError as error:
         answer(f"verdict   cannot tell: {error}")
         return CANNOT_TELL
@@ -73,6 +77,14 @@ def run(path: Path, root: str | None = None, contents: Contents | None = None) -
     if root and root not in (walked.root, walked.seal):
         findings.blame(target.last[0], f"is not the record of the root or the seal {root}")
     return Audit(target, walked)
+
+
+def check_signature(audit: Audit, file: Path, signers: Path) -> None:
+    """Note who signed the root and the seal; the signature is to blame if nobody who may has signed these."""
+    try:
+        audit.walked.findings.note(f"signed by {signature.signer(audit.walked, file, signers)}")
+    except UserError as error:
+        audit.walked.findings.blame(file, f"is no signature of this root and seal: {error}")
 
 
 def show(audit: Audit, with_points: bool) -> None:
