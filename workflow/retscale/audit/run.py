@@ -3,6 +3,7 @@
 import argparse
 import json
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from retscale.audit import agree, chain, points, signature, sources, today, versions
@@ -15,6 +16,7 @@ from retscale.common.phrase import counted
 from retscale.common.terminal import answer
 from retscale.errors import UserError
 
+CULPRITS = 100  # that are shown with what rests on them; nobody reads more
 STATUS = {0: "verified", NOT_VERIFIED: "NOT verified", CANNOT_TELL: "cannot tell"}
 
 
@@ -90,12 +92,14 @@ def check_signature(audit: Audit, file: Path, signers: Path) -> None:
 def show(audit: Audit, with_points: bool) -> None:
     walked, findings = audit.walked, audit.walked.findings
     answer(f"audit     {', '.join(str(path) for path in audit.target.last[:3])}: {STATUS[audit.status]}")
-    for culprit, messages in findings.problems.items():
+    for culprit, messages in islice(findings.problems.items(), CULPRITS):
         answer(f"PROBLEM   {culprit}: {messages[0]}")
         for message in messages[1:]:
             answer(f"          and {message}")
         if behind := rests_on(culprit, walked):
             answer(f"          on it rest {behind}")
+    if (more := len(findings.problems) - CULPRITS) > 0:
+        answer(f"PROBLEM   and {counted(more, 'culprit')} more, which --json lists")
     for doubt in findings.doubts:
         answer(f"doubt     {doubt}")
     for note in findings.notes:
@@ -117,8 +121,9 @@ def as_json(audit: Audit, with_points: bool) -> dict:
         "status": audit.status,
         "why": audit.why,
         "problems": [
-            {"culprit": str(culprit), "says": messages, "rest_on_it": rests_on(culprit, walked)}
-            for culprit, messages in findings.problems.items()
+            {"culprit": str(culprit), "says": messages}
+            | ({"rest_on_it": rests_on(culprit, walked)} if number < CULPRITS else {})
+            for number, (culprit, messages) in enumerate(findings.problems.items())
         ],
         "doubts": findings.doubts,
         "notes": findings.notes,
