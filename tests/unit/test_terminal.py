@@ -1,12 +1,13 @@
 """What is printed arrives whole."""
 
 import io
+import json
 import sys
 
 import pytest
 
 from retscale import cli
-from retscale.common.terminal import say
+from retscale.common.terminal import answer_json, say
 
 
 class Writes(io.StringIO):
@@ -27,3 +28,10 @@ def test_a_line_is_written_with_its_end(print_it, monkeypatch):
     monkeypatch.setattr(sys, "stderr", stderr := Writes())
     print_it("a line")
     assert len(stderr.parts) == 1 and stderr.parts[0].endswith("a line\n")
+
+
+def test_json_for_programs_holds_no_control_character(capsys):
+    value = {"a\x9b2K": "\u202e\x7f café"}
+    answer_json(value)
+    printed = capsys.readouterr().out
+    assert printed.isascii() and "\x7f" not in printed and json.loads(printed) == value

@@ -71,7 +71,7 @@ def origins(root: Path, walked: Walk) -> Callable[[dict[str, str]], list[str]]:
             if card.n_tokens is not None:
                 compute = f"{card.n_params.total:,} parameters x {card.n_tokens:,} tokens = {card.flops:.3g} FLOPs"
             origin.append(f"{_origin(card)}  {compute}")
-            model = card_path.parent / card.model
+            model = card.folder(card_path)
             files += [card_path, *(model / name for name in card.files if name.endswith(".safetensors"))]
         if step := int(mark.get("step") or 0):  # of a learning curve: kept encoders lie as their scores do
             curves = _table(collect.with_name("curves.parquet"), "checkpoint", "recipe", step="number")

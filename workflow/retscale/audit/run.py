@@ -1,7 +1,6 @@
 """`retscale audit FIGURE|TABLE|STUDY`: is every byte behind it what was recorded, and do the files agree with each other?"""
 
 import argparse
-import json
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,7 +12,7 @@ from retscale.audit.rests import rests_on
 from retscale.audit.target import Target
 from retscale.audit.walk import Contents, Walk, walk
 from retscale.common.phrase import counted
-from retscale.common.terminal import answer
+from retscale.common.terminal import answer, answer_json
 from retscale.errors import UserError
 
 CULPRITS = 100  # that are shown with what rests on them; nobody reads more
@@ -46,10 +45,14 @@ def main(arguments: argparse.Namespace) -> int:
         if arguments.signature:
             check_signature(audit, *arguments.signature)
     except UserError as error:
-        answer(f"verdict   cannot tell: {error}")
+        says = f"cannot tell: {error}"
+        if arguments.json:
+            answer_json({"verdict": STATUS[CANNOT_TELL], "status": CANNOT_TELL, "why": says})
+        else:
+            answer(f"verdict   {says}")
         return CANNOT_TELL
     if arguments.json:
-        print(json.dumps(as_json(audit, arguments.points), indent=1))
+        answer_json(as_json(audit, arguments.points))
     else:
         show(audit, arguments.points)
     return audit.status

@@ -1,5 +1,6 @@
 """What is printed: each line harmless on a terminal, whatever a name from a hub, a file or a study holds."""
 
+import json
 import re
 import sys
 
@@ -32,3 +33,8 @@ def write(line: str) -> None:
 def answer(line: str = "") -> None:
     """Print a line of what was asked for, on stdout."""
     print(visible(line))
+
+
+def answer_json(value: dict) -> None:
+    """Print a JSON object as what was asked for: other letters than ASCII are escaped, and so are control characters."""
+    print(json.dumps(value, indent=1).replace("\x7f", r"\u007f"))

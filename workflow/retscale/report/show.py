@@ -1,14 +1,13 @@
 """`retscale show STUDY`: the scores, fits and claims of a study that has run, and what that has used."""
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from retscale.collect.means import MEAN
 from retscale.common.phrase import counted
-from retscale.common.terminal import answer
+from retscale.common.terminal import answer, answer_json
 from retscale.figure.words import interval, number, scientific, short
 from retscale.plan.formatting import hours
 from retscale.report import claims, usage
@@ -27,7 +26,7 @@ def main(arguments: argparse.Namespace) -> int:
     made = finished(study, arguments.study, ("collect", "fit"))
     shown = content(Results(**made), study.file.title) | taken(made["fit"])
     if arguments.json:
-        print(json.dumps(shown, ensure_ascii=False, indent=1))
+        answer_json(shown)
     else:
         for line in lines(shown, arguments.format):
             answer(line)
