@@ -46,8 +46,9 @@ def _blame(node: Node, messages: Iterator[str], walked: Walk) -> bool:
 def _compare_with_readers(node: Node, walked: Walk) -> None:
     """Blame the record if none of its readers means it, else those readers that mean another."""
     readers = [reader for reader in walked.consumers.get(node.path, []) if reader.believed]
+    mean_it = [reader for reader in readers if _means(reader, node)]
     others = [reader for reader in readers if not _means(reader, node)]
-    if others and len(others) == len(readers):
+    if others and not mean_it:
         node.believed = False
         more = f" and {len(others) - 1} more were" if len(others) > 1 else " was"
         walked.findings.blame(node.path, f"is not the record that {others[0].path}{more} made from")
@@ -55,7 +56,7 @@ def _compare_with_readers(node: Node, walked: Walk) -> None:
         for reader in others:
             reader.believed = False
             walked.findings.blame(
-                reader.path, f"means another {node.path} than is there, which {readers[0].path} was made from"
+                reader.path, f"means another {node.path} than is there, which {mean_it[0].path} was made from"
             )
 
 

@@ -44,7 +44,8 @@ def compare(study: Study, walked: Walk, whole: bool) -> Iterator[str]:
 def _reads(job: Job, sources: list[Path], folder: Path) -> str:
     """How the inputs of a record differ from those that its job would read now."""
     reads = {plain(record.path_of(folder / path)) for path in job.reads}
-    more, less = reads - set(sources), set(sources) - reads
+    own = {path for path in sources if path.is_relative_to(folder)}  # a miner may read an encoder of another study
+    more, less = reads - own, own - reads
     parts = [
         f"{word} {_some(sorted(str(path.relative_to(folder)) for path in part))}"
         for word, part in (("also reads", more), ("no longer reads", less))
