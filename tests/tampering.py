@@ -213,6 +213,8 @@ WEIGHTS = "finetune/d24/own-mini/model.safetensors"
 CARD, CARD_RECORD = "checkpoint/d24/card.json", "checkpoint/d24/card.record.json"
 COLLECT, FIT, FIGURE = "collect/collect.record.json", "fit/fit.record.json", "figure/1b.record.json"
 MINE = "mine/boolq/negatives.record.json"
+FIGURES = ("1a", "1b", "2", "3", "ablation", "curves", "slopes", "training")
+DRAWN = (*(f"figure/{name}.png" for name in FIGURES), "report.html")  # which name the records that they were made from
 
 # --- honest damage
 
@@ -795,11 +797,6 @@ def _(study: Study) -> None:
 # --- what the files of a study alone cannot tell
 
 
-@forged("a record of an older version, which vouches for nothing", caught_by="cannot tell")
-def _(study: Study) -> None:
-    study.edit(MINE, lambda content: content.pop("schema"))
-
-
 @tampering("forged", "the commit that made a result", caught_by="seal")
 def _(study: Study) -> None:
     study.edit(TRAINING, lambda content: content["git"].update(commit="0" * 40, dirty=False))
@@ -810,12 +807,12 @@ def _(study: Study) -> None:
     study.edit(TRAINING, lambda content: content.update(machine={"host": "better"}, notes={}))
 
 
-@forged("the packages of the miner", caught_by="root")
+@forged("the packages of the miner", *DRAWN)
 def _(study: Study) -> None:
     study.edit(MINE, lambda content: content["packages"].update(numpy="0.1"))
 
 
-@forged("weights exchanged, in every file that lists them", caught_by="root")
+@forged("weights exchanged, in every file that lists them", *DRAWN)
 def _(study: Study) -> None:
     study.flip(WEIGHTS)
     study.relist(ENCODER, "model.safetensors")
@@ -823,7 +820,7 @@ def _(study: Study) -> None:
     study.edit(ENCODER, lambda content: content.update(weights_sha256=weights))
 
 
-@forged("a picture painted over, and its hash in the report", caught_by="root")
+@forged("a picture painted over, and its hash in the report", "report.html")
 def _(study: Study) -> None:
     before = sha256(study.root / "figure/1b.png")
     study.write("figure/1b.png", study.read("figure/1b.png") + b" ")

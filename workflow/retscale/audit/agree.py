@@ -23,13 +23,21 @@ def compare(walked: Walk) -> None:
         if {node.path, *node.outputs, *node.by_source, *(row.path for row in node.inputs)} & blamed:
             continue
         for check in CHECKS:
-            try:
-                found = list(check(node, walked))
-            except UserError as error:
-                found = [(node.primary, f"does not fit its job: {error}")]
-            except MALFORMED as error:
-                found = [(node.primary, f"is of another form than such files have ({type(error).__name__}: {error})")]
-            for culprit, message in found:
-                walked.findings.blame(culprit, message)
-            if found:
+            if _blame(check, node, walked):
                 break
+    if not blamed:  # or else all figures would be named for whatever is wrong behind them
+        for node in walked.nodes.values():
+            _blame(figures.origin, node, walked)
+
+
+def _blame(check: Check, node: Node, walked: Walk) -> bool:
+    """Blame what a check finds, and the record's output if the check cannot read it; whether there was anything."""
+    try:
+        found = list(check(node, walked))
+    except UserError as error:
+        found = [(node.primary, f"does not fit its job: {error}")]
+    except MALFORMED as error:
+        found = [(node.primary, f"is of another form than such files have ({type(error).__name__}: {error})")]
+    for culprit, message in found:
+        walked.findings.blame(culprit, message)
+    return bool(found)

@@ -16,6 +16,7 @@ from retscale.common import jsonl, parquet
 from retscale.common.files import sha256
 from retscale.common.tables import read_table
 from retscale.fit.summary import FitSummary
+from retscale.provenance.behind import SHOWN, made_from
 from retscale.report.figures import has_marks
 from retscale.stages import STAGES
 
@@ -44,6 +45,25 @@ def _stamps(node: Node) -> Problems:
         path = node.primary.with_suffix(suffix)
         if dict(STAMP.findall(path.read_bytes())) != read:
             yield path, "names other tables in its metadata than those that its record says it was drawn from"
+
+
+def origin(node: Node, walked: Walk) -> Problems:
+    """A figure, its caption and the report name what they were made from: the spec, and the records of all inputs.
+
+    Records that were forged along the whole chain are others than those.
+    """
+    if node.stage not in ("figure", "report") or node.older:
+        return
+    primaries = [
+        (row.name, row.path) for row in node.inputs if row.record and row.path == walked.nodes[row.record].primary
+    ]
+    source = made_from(node.spec, primaries)
+    shown = [(node.primary.with_suffix(suffix), source) for suffix in DRAWN if node.stage == "figure"]
+    shown += [(node.primary.with_suffix(".md"), source[:SHOWN])] if node.stage == "figure" else [(node.primary, source)]
+    for path, text in shown:
+        if text.encode() not in path.read_bytes():
+            yield node.primary, "was made from other records than those that are behind it now"
+            return
 
 
 def _marks(node: Node) -> Problems:

@@ -9,9 +9,7 @@ from retscale.figure import style
 from retscale.figure.config import Spec
 from retscale.figure.data import Tables
 from retscale.figure.figures import FIGURES, draw
-from retscale.provenance.behind import made_from
-
-SHOWN = 16  # characters of the digest in a caption; the metadata have all
+from retscale.provenance.behind import SHOWN, made_from
 
 
 def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:

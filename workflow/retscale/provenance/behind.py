@@ -11,6 +11,8 @@ from retscale.errors import UserError
 from retscale.provenance import record
 from retscale.provenance.schema import OlderRecord, Record
 
+SHOWN = 16  # characters of what a figure was made from, in its caption; the metadata have all
+
 
 def records(primaries: Iterable[Path]) -> Iterator[Record | OlderRecord | None]:
     """Those of `primaries` and of everything that these were made from, each once; None for one that cannot be read."""
