@@ -58,9 +58,11 @@ def origin(node: Node, walked: Walk) -> Problems:
         (row.name, row.path) for row in node.inputs if row.record and row.path == walked.nodes[row.record].primary
     ]
     source = made_from(node.spec, primaries)
-    shown = [(node.primary.with_suffix(suffix), source) for suffix in DRAWN if node.stage == "figure"]
-    shown += [(node.primary.with_suffix(".md"), source[:SHOWN])] if node.stage == "figure" else [(node.primary, source)]
-    for path, text in shown:
+    shown = {node.primary: source}
+    if node.stage == "figure":
+        shown |= {node.primary.with_suffix(suffix): source for suffix in DRAWN}
+        shown[node.primary.with_suffix(".md")] = source[:SHOWN]
+    for path, text in shown.items():
         if text.encode() not in path.read_bytes():
             yield node.primary, "was made from other records than those that are behind it now"
             return
