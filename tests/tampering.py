@@ -804,7 +804,7 @@ def _(study: Study) -> None:
 
 @tampering("forged", "the machine and the notes of a training", caught_by="seal")
 def _(study: Study) -> None:
-    study.edit(TRAINING, lambda content: content.update(machine={"host": "better"}, notes={}))
+    study.edit(TRAINING, lambda content: content.update(machine=content["machine"] | {"host": "better"}, notes={}))
 
 
 @forged("the packages of the miner", *DRAWN)

@@ -95,7 +95,7 @@ def test_a_signature_covers_what_no_other_record_names(finished, tmp_path):
     assert "note      signed by ada@example.org" in audit(finished, 0, *check)
     record = finished.folder / "results/smoke/mine/boolq/negatives.record.json"
     content = json.loads(record.read_text())
-    record.write_text(json.dumps(content | {"machine": {"host": "another"}}))
+    record.write_text(json.dumps(content | {"machine": content["machine"] | {"host": "another"}}))
     audit(finished, 0, "results/smoke")
     assert "audit.sig is no signature of this root and seal: " in audit(finished, 1, *check)[-1]
     record.write_text(json.dumps(content))

@@ -217,6 +217,7 @@ def _read(path: Path, walked: Walk) -> Node | None:
     try:
         content = record.parse(path)
     except UserError as error:
-        walked.findings.blame(path, f"is damaged: {error}")
+        said = str(error)
+        walked.findings.blame(path, f"is damaged: {said.partition(' is damaged: ')[2] or said}")
         return None
     return Node(path, content, whole, record.digest(content))
