@@ -652,6 +652,16 @@ _cut("a png that its record does not list", FIGURE, lambda row: not row["path"].
 _cut("points that their record does not list", FIGURE, lambda row: not row["path"].endswith("csv"), "outputs")
 
 
+@forged("tables gathered again without an in-context result", COLLECT, ground="cut")
+def _(study: Study) -> None:
+    study.rows(COLLECT, lambda row: "icl/d24/shuffle" not in row["path"])
+    study.table("collect/icl.parquet", lambda frame: frame[frame["file"] != "icl/d24/shuffle.json"])
+    study.relist("collect/collect.json", "icl.parquet")
+    study.edit("collect/collect.json", lambda content: content["rows"].update(icl=5))
+    collected = sha256(study.root / "collect/collect.json")
+    study.edit("fit/fit.json", lambda content: content.update(collect_sha256=collected))
+
+
 @forged("weights unlisted, then changed", TRAINING, ground="cut")
 def _(study: Study) -> None:
     study.rows(TRAINING, lambda row: row["path"] != "model.safetensors", "outputs")
