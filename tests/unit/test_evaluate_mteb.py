@@ -90,11 +90,11 @@ class Letters:
         return letter_counts([bytes(x.tolist()).decode() for x in ids])
 
 
-def ours_of(path: Path, config: EvaluateConfig = EvaluateConfig()) -> tuple:
+def ours_of(path: Path, config: EvaluateConfig = EvaluateConfig(), encoder=Letters()) -> tuple:
     """The task, and how the stage ranks its documents."""
     task, texts = task_tables.read(path), Collection(path.parent, {"passage": ""}, copied=False).texts("passage")
-    passages = write_tokens(path.parent / "ids", (Letters().tokens(some, "passage") for some in texts))
-    return task, evaluate.rank(task, passages, Letters(), config, path.parent / "kept")[:2]
+    passages = write_tokens(path.parent / "ids", (encoder.tokens(some, "passage") for some in texts))
+    return task, evaluate.rank(task, passages, encoder, config, path.parent / "kept")[:2]
 
 
 class Encoder:

@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from retscale.encoder import names
+
 
 def kept(step: int | str) -> str:
     """The folder, below its training's, of what belongs to the encoder kept after `step` steps."""
@@ -100,7 +102,8 @@ STAGES = {
         "score an encoder on retrieval tasks",
         ("encoder",),
         ("tasks", "tokens"),
-        skips={"encoder": ("log.jsonl",)},  # of what is left after a training only the log
+        # Of what is left after a training neither the log nor what is for sentence-transformers.
+        skips={"encoder": ("log.jsonl", *names.OF_SENTENCE_TRANSFORMERS)},
         of_task={"tasks": "folder", "tokens": "file"},
         batch=True,
     ),

@@ -10,13 +10,11 @@ from pathlib import Path
 
 from retscale.common.regular import require_regular
 from retscale.encoder.card import EncoderCard
+from retscale.encoder.names import CONFIG, RETSCALE, SENTENCE_TRANSFORMERS, TEXT_CONFIG
 from retscale.errors import UserError
 from retscale.model.pooling import POOLINGS
 from retscale.model.weight_files import has_weights, listed_weights, needed
 from retscale.provenance.beside import path_of
-
-RETSCALE, SENTENCE_TRANSFORMERS = "encoder.json", "modules.json"  # of retscale, of sentence-transformers
-CONFIG, TEXT_CONFIG = "config_sentence_transformers.json", "sentence_bert_config.json"
 
 POOLING_NAMES = {method.sentence_transformers: name for name, method in POOLINGS.items()}
 # How older versions of sentence-transformers say it.

@@ -15,6 +15,7 @@ from retscale.checkpoint.card import Card
 from retscale.common.environment import SHARDED
 from retscale.common.files import link, sha256
 from retscale.common.terminal import say
+from retscale.encoder import sentence_transformers
 from retscale.encoder.card import Trained
 from retscale.errors import UserError
 from retscale.finetune import memory, rehearsal
@@ -83,6 +84,9 @@ def tune(
     base = (empty_backbone if sharded and not accelerator.is_main_process else load_backbone)(folder, torch.float32)
     check(recipe, base, card.id, accelerator)
     n_params = count_params(base)
+    why_not = sentence_transformers.why_not(folder, tokenizer, recipe.prompt)
+    described = (tokenizer, recipe.prompt, recipe.pooling, base.config.hidden_size)
+    further = {} if why_not else sentence_transformers.contents(*described)
     model = adapt(base, recipe)
     round_frozen(model, precision)
     data = examples(data_sets(job, inputs, fingerprint(tokenizer, recipe.prompt)), recipe, job.seed)
@@ -129,12 +133,12 @@ def tune(
             fields = {"checkpoint": card.id, "recipe": recipe_fields, "n_params": n_params, "pairs": len(data)}
             encoder, query = state / f"encoder-{step}", data.query_tokens[0]
             if recipe.tuning == "full":
-                write(encoder, base, weights, tokenizer, recipe, {**fields, "steps": step})
+                write(encoder, base, weights, tokenizer, recipe, {**fields, "steps": step}, further)
                 return
             tuned = restored(load_backbone(folder, torch.float32), recipe, weights)
             expected = vector(tuned, query)
             plain = merged(tuned)
-            write(encoder, plain, plain.state_dict(), tokenizer, recipe, {**fields, "steps": step})
+            write(encoder, plain, plain.state_dict(), tokenizer, recipe, {**fields, "steps": step}, further)
             check_merged(expected, vector(load_backbone(encoder, torch.float32), query))
 
     peak = memory.Peak(device, held=sum(p.numel() * p.element_size() for p in model.parameters()))
@@ -159,6 +163,7 @@ def tune(
         "pairs_unseen": order.unseen(),
         "negatives_filled": data.n_filled,
         "pace": log.pace(),
+        "sentence_transformers": why_not or "loads the encoder's folder as it is",
     }
     if accelerator.is_main_process:
         predicted, measured = (x / 2**30 for x in notes["peak_memory"].values())
@@ -236,8 +241,9 @@ def write(
     tokenizer: PreTrainedTokenizerBase,
     recipe: Recipe,
     fields: dict,
+    further: dict[str, list | dict],
 ) -> None:
-    """Write the encoder: model, tokenizer, and encoder.json, which says how to use it."""
+    """Write the encoder: model, tokenizer, encoder.json, which says how to use it, and `further` files of JSON by name."""
     shutil.rmtree(out, ignore_errors=True)
     model.save_pretrained(out, state_dict=weights, max_shard_size="1TB")
     tokenizer.save_pretrained(out)
@@ -252,6 +258,7 @@ def write(
         "files": files,
     }
     Trained.write(out / "encoder.json", fields)
+    sentence_transformers.write(out, further)
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], prompt: Prom
     class and version; no chat template is applied. A text without any token becomes one end-of-text (or padding) token.
     Raises UserError if the policy adds a token that the tokenizer lacks.
     """
-    head, tail = _ends(tokenizer, prompt)
+    head, tail = ends(tokenizer, prompt)
     prefix, suffix = prompt.prefix(side), _bodies(tokenizer, [prompt.suffix(side)])[0] if prompt.suffix(side) else []
     room = prompt.length(side) - len(head) - len(suffix) - len(tail)
     if room < 1:
@@ -101,8 +101,8 @@ def own_ends(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     return ids[: added.index(0)], ids[len(ids) - added[::-1].index(0) :]
 
 
-def _ends(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> tuple[list[int], list[int]]:
-    """The ids before and after every text."""
+def ends(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> tuple[list[int], list[int]]:
+    """The ids before and after every text; UserError as for `token_ids`."""
     head, tail = own_ends(tokenizer)
     return (
         _end("bos", prompt.bos, head, tokenizer.bos_token_id),
