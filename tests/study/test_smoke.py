@@ -14,6 +14,8 @@ from pathlib import Path
 import browser
 import pandas as pd
 import pytest
+from huggingface_hub import ModelCard
+from mteb.cache import ResultCache
 
 from retscale.paths import Results
 from retscale.provenance import record
@@ -124,6 +126,25 @@ def test_collecting_hashes_no_weights(smoke):
     for row in made["inputs"]:
         names[row["name"]].add(row["path"].rsplit("/", 1)[1])
     assert names["cards"] == {"card.json"} and names["encoders"] == {"encoder.json", "log.jsonl"}
+
+
+def test_other_tools_read_its_encoders_and_scores(smoke, tmp_path):
+    smoke.run("retscale", "export", "config/smoke.yaml", "--format", "mteb", "--out", str(tmp_path))
+    scores = {
+        (model.model_name, result.task_name): result.get_score()
+        for model in ResultCache(tmp_path).load_results(include_remote=False)
+        for result in model.task_results
+    }
+    table = pd.read_parquet(smoke.folder / "results/smoke/collect/scores.parquet").query("metric == 'ndcg_at_10'")
+    expected = {(f"retscale/{row.checkpoint}-{row.recipe}", row.task): row.value for row in table.itertuples()}
+    assert scores == pytest.approx(expected, abs=6e-7) and len(scores) == 8
+    card = ModelCard(smoke.run("retscale", "card", "d24/own-mini", "config/smoke.yaml").stdout)
+    assert {result.dataset_type for result in card.data.eval_results} == {"fiqa", "consumer-contracts"}
+    encoder = smoke.folder / "results/smoke/finetune/d24/own-mini/encoder.json"
+    assert record.digest(record.read(encoder)) in card.text and card.data.library_name == "sentence-transformers"
+    made = json.loads((smoke.folder / "results/smoke/evaluate/d24/own-mini/fiqa.record.json").read_text())
+    read = {Path(row["path"]).name for row in made["inputs"] if row["name"] == "encoder"}
+    assert "model.safetensors" in read and not read & {"modules.json", "log.jsonl"}
 
 
 def test_snakemakes_own_report(finished, tmp_path):

@@ -28,6 +28,8 @@ QUESTIONS = {
     "trec": "retscale.evaluate.trec",
     "compare": "retscale.evaluate.compare",
     "show": "retscale.report.show",
+    "export": "retscale.exchange.export",
+    "card": "retscale.exchange.card",
     "figure": "retscale.figure.redraw",  # without --spec
     "crate": "retscale.crate.run",
     "clean": "retscale.clean.run",
@@ -251,6 +253,25 @@ def parser() -> argparse.ArgumentParser:
         default="text",
         help="of the tables (default: text); LaTeX's are for the package booktabs",
     )
+    export = commands.add_parser(
+        "export",
+        help="write the scores of a study that has run for other tools",
+        description="The result files of mteb, one folder per model and revision, which is the digest of the encoder's "
+        "record. What is not a task of mteb, or is a part of one, keeps its id in the study.",
+        epilog="example: retscale export config/mini.yaml --format mteb --out shared",
+    )
+    export.add_argument("study", type=Path)
+    export.add_argument("--format", choices=("mteb",), required=True)
+    export.add_argument("--out", type=Path, required=True, help="a folder that mteb's ResultCache reads")
+    card = commands.add_parser(
+        "card",
+        help="print the model card of an encoder",
+        description="Markdown with the header that the Hugging Face hub reads: data, recipe, parameters, scores with "
+        "intervals, licence, and the digest of the record behind them.",
+        epilog="example: retscale card d24-10/own-mini config/mini.yaml > README.md",
+    )
+    card.add_argument("encoder", metavar="CHECKPOINT/RECIPE")
+    card.add_argument("study", type=Path)
     commands.choices["figure"].of_study = figure = Command(
         prog="retscale figure",
         description="Draw one figure of a study that has run, as the study file styles it now, with its points, caption "
