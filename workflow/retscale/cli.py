@@ -258,7 +258,8 @@ def parser() -> argparse.ArgumentParser:
         help="write the scores of a study that has run for other tools",
         description="The result files of mteb, one folder per model and revision, which is the digest of the encoder's "
         "record. What is not a task of mteb, or is a part of one, keeps its id in the study.",
-        epilog="example: retscale export config/mini.yaml --format mteb --out shared",
+        epilog="example: retscale export config/mini.yaml --format mteb --out shared\n\nEnds with 1 if the study has not run.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     export.add_argument("study", type=Path)
     export.add_argument("--format", choices=("mteb",), required=True)
@@ -268,7 +269,9 @@ def parser() -> argparse.ArgumentParser:
         help="print the model card of an encoder",
         description="Markdown with the header that the Hugging Face hub reads: data, recipe, parameters, scores with "
         "intervals, licence, and the digest of the record behind them.",
-        epilog="example: retscale card d24-10/own-mini config/mini.yaml > README.md",
+        epilog="example: retscale card d24-10/own-mini config/mini.yaml > README.md\n\n"
+        "Ends with 1 if the study has not run, or trains no such encoder.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     card.add_argument("encoder", metavar="CHECKPOINT/RECIPE")
     card.add_argument("study", type=Path)
