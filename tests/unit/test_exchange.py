@@ -35,7 +35,7 @@ checkpoints: [cerebras-gpt-111m, llama-2-7b]
 pairs: msmarco
 mine: {method: given, negatives: 15}
 recipes: [{use: portes2025, id: r}]
-tasks: [scifact, nano-nfcorpus, {use: nfcorpus, max_queries: 10}]
+tasks: [scifact, nano-nq, {use: nfcorpus, max_queries: 10}]
 fit: {}
 """
 
@@ -85,10 +85,10 @@ def test_mteb_reads_the_scores_by_model_and_revision(study, tmp_path, capsys):
         made = record.read(tmp_path / "results/x/finetune" / checkpoint / "r" / "encoder.json")
         assert model.model_revision == record.digest(made) and model.model_meta.n_parameters == 2
         about = {result.task_name: (result.dataset_revision, *result.scores) for result in model.task_results}
-        scifact, nano = (study.tasks[id].source.revision for id in ("scifact", "nano-nfcorpus"))
+        scifact, nano = (study.tasks[id].source.revision for id in ("scifact", "nano-nq"))
         assert about == {
             "SciFact": (scifact, "test"),
-            "NanoNFCorpusRetrieval": (nano, "train"),
+            "NanoNQRetrieval": (nano, "train"),
             "nfcorpus": ("unknown", "test"),
         }
         (scores,) = next(result for result in model.task_results if result.task_name == "SciFact").scores["test"]
