@@ -10,7 +10,7 @@ from mteb.models.model_meta import ModelMeta, ScoringFunction
 from mteb.results import TaskResult
 
 from retscale.encoder.card import EncoderCard
-from retscale.task.config import RetrievalTask
+from retscale.task.config import RetrievalTask, TaskData
 from retscale.task.mteb_task import INSTRUCTION_METRICS
 
 UNKNOWN = "unknown"  # the revision of a task that is not mteb's
@@ -30,11 +30,11 @@ class MtebTask:
 
 
 def mteb_task(id: str, task: RetrievalTask, metric: str) -> MtebTask:
-    """Of a task of mteb that was not cut, what mteb says; any other has its id in the study and the study's `metric`."""
+    """Of a task of mteb as it is, what mteb says; any other has its id in the study and the study's `metric`."""
     source = task.source
     split = getattr(source, "split", "test")
-    cut = task.max_queries or task.max_documents or task.judged_only or task.ignore_identical_ids is not None
-    if source.kind != "mteb" or cut:
+    settings = {name: field.default for name, field in TaskData.model_fields.items() if name not in ("source", "seed")}
+    if source.kind != "mteb" or any(getattr(task, name) != default for name, default in settings.items()):
         return MtebTask(id, UNKNOWN, split, "default", [], metric)
     about = mteb.get_task(source.name).metadata
     languages = about.hf_subsets_to_langscripts.get(source.subset, [])
