@@ -102,7 +102,7 @@ STAGES = {
         "score an encoder on retrieval tasks",
         ("encoder",),
         ("tasks", "tokens"),
-        # Of what is left after a training neither the log nor what is for sentence-transformers.
+        # Neither the log nor what is for sentence-transformers is read.
         skips={"encoder": ("log.jsonl", *names.OF_SENTENCE_TRANSFORMERS)},
         of_task={"tasks": "folder", "tokens": "file"},
         batch=True,
