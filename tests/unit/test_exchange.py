@@ -91,6 +91,9 @@ def test_mteb_reads_the_scores_by_model_and_revision(study, tmp_path, capsys):
             "NanoNQRetrieval": (nano, "train"),
             "nfcorpus": ("unknown", "test"),
         }
+        main = {result.task_name: result.get_score() for result in model.task_results}
+        ids = {"SciFact": "scifact", "NanoNQRetrieval": "nano-nq", "nfcorpus": "nfcorpus"}
+        assert main == pytest.approx({name: expected[checkpoint, ids[name], "ndcg_at_10"] for name in main}, abs=6e-7)
         (scores,) = next(result for result in model.task_results if result.task_name == "SciFact").scores["test"]
         for metric in STANDARD:
             assert scores[metric] == pytest.approx(expected[checkpoint, "scifact", metric], abs=6e-7)

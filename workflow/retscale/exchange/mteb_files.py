@@ -13,7 +13,8 @@ from retscale.encoder.card import EncoderCard
 from retscale.task.config import RetrievalTask, TaskData
 from retscale.task.mteb_task import INSTRUCTION_METRICS
 
-UNKNOWN = "unknown"  # the revision of a task that is not mteb's
+# Of a task that is not mteb's. Without any language mteb would find it no score, so it is undetermined (ISO 639-3, 15924).
+UNKNOWN, LANGUAGE = "unknown", "und-Zzzz"
 MTEB_NAMES = {ours: theirs for theirs, ours in INSTRUCTION_METRICS.items()}
 
 
@@ -35,9 +36,9 @@ def mteb_task(id: str, task: RetrievalTask, metric: str) -> MtebTask:
     split = getattr(source, "split", "test")
     settings = {name: field.default for name, field in TaskData.model_fields.items() if name not in ("source", "seed")}
     if source.kind != "mteb" or any(getattr(task, name) != default for name, default in settings.items()):
-        return MtebTask(id, UNKNOWN, split, "default", [], metric)
+        return MtebTask(id, UNKNOWN, split, "default", [LANGUAGE], metric)
     about = mteb.get_task(source.name).metadata
-    languages = about.hf_subsets_to_langscripts.get(source.subset, [])
+    languages = about.hf_subsets_to_langscripts.get(source.subset, [LANGUAGE])
     return MtebTask(source.name, source.revision, split, source.subset, languages, about.main_score)
 
 
