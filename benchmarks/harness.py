@@ -6,6 +6,7 @@ import lm_eval
 from datasets import Dataset
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
 
 from retscale.icl.config import IclTask
 from retscale.icl.item import Item
@@ -62,5 +63,8 @@ def task(name: str, config: IclTask, items: list[Item], prompts: list[Prompt], n
 
 def run(peer: HFLM, tasks: list[ConfigurableTask]) -> dict[str, list[dict]]:
     """Each task's samples, in the order of its items."""
-    evaluated = lm_eval.simple_evaluate(model=peer, tasks=tasks, num_fewshot=0, bootstrap_iters=0, log_samples=True)
+    none = TaskManager(include_defaults=False)  # to read those that the harness comes with takes seconds
+    evaluated = lm_eval.simple_evaluate(
+        model=peer, tasks=tasks, num_fewshot=0, task_manager=none, bootstrap_iters=0, log_samples=True
+    )
     return {name: sorted(rows, key=lambda row: row["doc_id"]) for name, rows in evaluated["samples"].items()}
