@@ -1,6 +1,5 @@
 """What the tests share: the clone, a copy of it to change, and Snakemake in it."""
 
-import functools
 import gc
 import os
 import re
@@ -9,10 +8,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import warm
+import warm_jobs
 from fault_table import pytest_terminal_summary  # noqa: F401
 from filelock import FileLock
 
@@ -54,22 +55,26 @@ def pytest_runtest_call(item: pytest.Item):
 
 
 class Clone:
-    """A copy of the repository that a test may change, and the commands that run in it."""
+    """A copy of the repository that a test may change, and the commands that run in it.
 
-    def __init__(self, folder: Path):
+    The jobs of its studies are forks (`warm_jobs`), or with `cold` the processes that they are anywhere.
+    """
+
+    def __init__(self, folder: Path, cold: bool = False):
         self.folder = folder
+        programs = [*([] if cold else [warm_jobs.folder()]), Path(sys.executable).parent, os.environ["PATH"]]
         self.environment = {
             **os.environ,
             # The copy's package comes before the installed one, also for the `retscale` and `accelerate` commands.
             "PYTHONPATH": str(folder / "workflow"),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(map(str, programs)),
             "XDG_CACHE_HOME": str(folder / ".cache"),
         }
 
     def run(self, *command: str, status: int | None = 0) -> subprocess.CompletedProcess:
         """Run a command here; fail the test, showing the output, unless it ends with `status` (None: any).
 
-        Its own process is a fork where there is one (`warm`); the jobs of a study are processes as anywhere.
+        Its own process is a fork where there is one (`warm`).
         """
         if command[0] in warm.COMMANDS:
             process = warm.start(command, self.folder, self.environment)
@@ -91,14 +96,14 @@ class Clone:
         """Jobs that a dry run counts, by rule; without the target rule."""
         return counts(self.run("snakemake", "-n", "--configfile", study, *arguments).stdout)
 
-    def pretend(self, study: str = "config/smoke.yaml") -> None:
+    def pretend(self, *options: str, study: str = "config/smoke.yaml") -> None:
         """Let Snakemake take the study for finished as it stands, with empty files for results."""
         table = self.run("snakemake", "--summary", "--configfile", study).stdout
         for line in table.splitlines()[1:]:
             path = self.folder / line.split("\t")[0]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-        self.run("snakemake", "--touch", "--cores", "1", "--configfile", study)
+        self.run("snakemake", "--touch", *options, "--cores", "1", "--configfile", study)
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace `old`, which must stand in `file` exactly once."""
@@ -154,12 +159,19 @@ def clone(tmp_path: Path) -> Clone:
 @pytest.fixture(scope="session")
 def dry_run(tmp_path_factory) -> Callable[..., str]:
     """What a dry run of a study of config/ prints in a fresh copy of the repository; many questions, one plan."""
-    fresh = copy_repository(tmp_path_factory.mktemp("fresh") / "clone")
-    return functools.cache(
-        lambda study, *options: (
-            fresh.run("snakemake", "-n", "-p", "--configfile", f"config/{study}.yaml", *options).stdout
-        )
-    )
+    folder = folder_of_all_workers(tmp_path_factory) / "dry-runs"
+    folder.mkdir(exist_ok=True)
+
+    def printed(study: str, *options: str) -> str:
+        kept = folder / " ".join((study, *options))
+        with FileLock(f"{kept}.lock"):
+            if not kept.exists():
+                fresh = copy_repository(tmp_path_factory.mktemp("fresh") / "clone")
+                command = ["snakemake", "-n", "-p", "--configfile", f"config/{study}.yaml", *options]
+                kept.write_text(fresh.run(*command).stdout)
+        return kept.read_text()
+
+    return printed
 
 
 def folder_of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -191,9 +203,9 @@ def finished(smoke: Clone, tmp_path: Path) -> Clone:
     return Clone(tmp_path / "clone")
 
 
-@pytest.fixture(scope="module")
-def svg_only() -> Iterator[None]:
-    """In this module figures are drawn once, as the SVG that a report embeds; their PDF and PNG are empty files."""
+@contextmanager
+def drawn_as_svg() -> Iterator[None]:
+    """Figures are drawn once, as the SVG that a report embeds; their PDF and PNG are empty files."""
     from matplotlib.figure import Figure
 
     drawn = Figure.savefig
@@ -203,6 +215,13 @@ def svg_only() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", savefig)
+        yield
+
+
+@pytest.fixture(scope="module")
+def svg_only() -> Iterator[None]:
+    """`drawn_as_svg` in this module."""
+    with drawn_as_svg():
         yield
 
 

@@ -9,6 +9,7 @@ import gc
 import importlib
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
 import tempfile
@@ -30,6 +31,8 @@ LIBRARIES = (
     "transformers.modeling_utils",
     "accelerate",
     "peft",
+    "seaborn",
+    "numba",
 )
 
 _forks = multiprocessing.get_context("forkserver")
@@ -71,9 +74,9 @@ class Process:
         self.send_signal(signal.SIGKILL)
 
 
-def start(command: tuple[str, ...], folder: Path, environment: dict[str, str]) -> Process:
-    """One of COMMANDS with its arguments, at work in `folder` with the package that its PYTHONPATH names first."""
-    return Process(_command, command, folder=folder, environment=environment)
+def start(arguments: list[str] | tuple[str, ...], folder: Path, environment: dict[str, str]) -> Process:
+    """One of COMMANDS, or a script, at work in `folder` with the package that its PYTHONPATH names first."""
+    return Process(command, arguments, folder=folder, environment=environment)
 
 
 def _run(printed: list[Path], folder: Path, environment: dict[str, str], target: Callable, *arguments) -> None:
@@ -86,10 +89,14 @@ def _run(printed: list[Path], folder: Path, environment: dict[str, str], target:
     target(*arguments)
 
 
-def _command(command: tuple[str, ...]) -> None:
+def command(arguments: list[str] | tuple[str, ...]) -> None:
+    """Be one of COMMANDS or a script, with its arguments and the package that PYTHONPATH names first."""
     sys.path[:0] = os.environ["PYTHONPATH"].split(os.pathsep)
     for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
         del sys.modules[name]
     ExecutorPluginRegistry().collect_plugins()  # Snakemake has imported the executor; it takes the clone's instead
-    sys.argv = [*command]
-    sys.exit(importlib.import_module(COMMANDS[command[0]]).main())
+    sys.argv = [*arguments]
+    if arguments[0] in COMMANDS:
+        sys.exit(importlib.import_module(COMMANDS[arguments[0]]).main())
+    sys.path.insert(0, os.path.dirname(arguments[0]))
+    runpy.run_path(arguments[0], run_name="__main__")

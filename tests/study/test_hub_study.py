@@ -4,6 +4,7 @@ import io
 import json
 
 import pandas as pd
+from conftest import Clone
 
 STUDY = """
 name: fetched
@@ -91,6 +92,7 @@ def test_from_the_hub_to_scores(loopback, clone, tmp_path):
     )
     pinned = catalog.entries("task")["scifact"]["source"]["revision"]
     loopback.publish("mteb/scifact", beir(), kind="dataset", commit=pinned)
+    clone = Clone(clone.folder, cold=True)  # HF_ENDPOINT is read as the libraries are imported
     (clone.folder / "study.yaml").write_text(STUDY)
     target = "results/fetched/evaluate/tiny/own-mini/scifact.json"
     loopback.fail("/files/", cut=500)

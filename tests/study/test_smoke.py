@@ -14,6 +14,7 @@ from pathlib import Path
 import browser
 import pandas as pd
 import pytest
+from conftest import Clone
 from huggingface_hub import ModelCard
 from mteb.cache import ResultCache
 
@@ -191,36 +192,40 @@ def test_two_training_data_sets_are_read_and_mined_apart(clone):
     assert queries["boolq"] != queries["also"]
 
 
-@pytest.mark.parametrize(
-    "at_work, lost",
-    [
-        ("checkpoint/*/.card.json.tmp/log.jsonl", "{checkpoint,finetune}/{d16,d24-long}"),
-        ("finetune/*/*/.encoder.json.state", "finetune/{d16,d24}"),
-    ],
-)
-def test_killed_at_work_the_same_command_ends_with_the_same_results(smoke, finished, at_work, lost):
-    """SIGKILL of the driver and all its jobs in the middle of a pretraining or a fine-tuning, then the same command."""
-    finished.run("bash", "-c", f"rm -r results/smoke/{lost}")
+def test_killed_at_work_the_same_command_ends_with_the_same_results(smoke, finished):
+    """SIGKILL of the driver and all its jobs in the middle of a pretraining, then of a fine-tuning, then the same command."""
+    finished = Clone(finished.folder, cold=True)  # jobs that belong to the driver's process group
+    finished.run("bash", "-c", "rm -r results/smoke/{checkpoint,finetune}/{d16,d24-long} results/smoke/finetune/d24")
     command = ["snakemake", "--profile", "local", "--configfile", "config/smoke.yaml", "--until", "finetune"]
-    driver = subprocess.Popen(
-        command,
-        cwd=finished.folder,
-        env=finished.environment,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 300
-    while not list(finished.folder.glob(f"results/smoke/{at_work}")):
-        assert driver.poll() is None and time.monotonic() < deadline, "no job was ever seen at work"
-        time.sleep(0.05)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
-    assert not all(outputs(finished, part) == outputs(smoke, part) for part in ("checkpoint", "finetune"))
+    for stage, at_work in (("checkpoint", "*/.card.json.tmp/log.jsonl"), ("finetune", "*/*/.encoder.json.state")):
+        driver = subprocess.Popen(
+            command,
+            cwd=finished.folder,
+            env=finished.environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 300
+        while not list(finished.folder.glob(f"results/smoke/{stage}/{at_work}")):
+            assert driver.poll() is None and time.monotonic() < deadline, "no job was ever seen at work"
+            time.sleep(0.05)
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+        assert outputs(finished, stage) != outputs(smoke, stage)
     finished.snakemake("--until", "finetune")
     for part in ("text", "checkpoint", "pairs", "mine", "finetune"):
         assert outputs(finished, part) == outputs(smoke, part)
     assert not list(finished.folder.glob("results/**/.*.tmp"))
+
+
+def test_jobs_that_are_processes_of_their_own_make_what_forks_make(smoke, finished):
+    finished = Clone(finished.folder, cold=True)
+    parts = ("icl", "collect", "fit")
+    finished.run("bash", "-c", "cd results/smoke; rm -r icl/d24 collect fit")
+    finished.snakemake("results/smoke/fit/fit.json", "results/smoke/icl/d24/shuffle.json")
+    for part in parts:
+        assert outputs(finished, part) == outputs(smoke, part) != {}
 
 
 def test_interrupted_it_says_so_and_leaves_nothing_half_made(finished):

@@ -13,6 +13,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import drawn_as_svg
 from scipy import stats
 from test_collect_synthetic import collected, write_study
 
@@ -251,24 +252,18 @@ def test_a_long_log_is_drawn_as_means_of_all_its_entries(entries):
     np.testing.assert_allclose(flat["loss"], 0.7, rtol=1e-15)
 
 
-def test_the_caption_of_the_curves_counts_who_learnt(tmp_path):
-    source = collected(tmp_path / "a")
-    stale = tmp_path / "b"
-    spec, files = write_study(stale)
+def test_the_caption_of_the_curves_counts_who_learnt(inputs, drawn, tmp_path):
+    spec, files = write_study(tmp_path)
     slow = files["encoders"][0]
     log = slow.with_name("log.jsonl")
     last = log.read_text().splitlines()[-1]
     log.write_text(log.read_text().replace(last, json.dumps(json.loads(last) | {"loss": 1.7})))
-    (stale / "collect").mkdir()
-    collect(spec, files, stale / "collect")
-    counts = {}
-    for root, primary in ((tmp_path / "a", source), (stale, stale / "collect" / "collect.json")):
-        (root / "fit").mkdir()
-        fit_run({"bootstrap": 200}, {"collect": primary}, root / "fit")
-        files = draw("training", {"collect": primary, "fit": root / "fit" / "fit.json"}, root / "out")
-        words = r"`paper`, 12 checkpoints of 45 steps: .* below guessing \(1\.609\) for (\d+) of 12"
-        counts[root.name] = re.search(words, files["md"].read_text())[1]
-    assert counts == {"a": "12", "b": "11"}
+    (tmp_path / "collect").mkdir()
+    collect(spec, files, tmp_path / "collect")
+    stale = draw("training", inputs | {"collect": tmp_path / "collect" / "collect.json"}, tmp_path / "out")
+    words = r"`paper`, 12 checkpoints of 45 steps: .* below guessing \(1\.609\) for (\d+) of 12"
+    counts = [re.search(words, files["md"].read_text())[1] for files in (drawn["training"], stale)]
+    assert counts == ["12", "11"]
 
 
 def test_a_colour_changes_the_picture_and_nothing_else(inputs, drawn, tmp_path):
@@ -295,18 +290,20 @@ def test_captions_state_the_numbers_of_the_tables(inputs, drawn):
 
 
 @pytest.mark.parametrize(("sizes", "levels", "ablated"), [(1, 1, 1), (1, 3, 0), (3, 1, 0)])
+@drawn_as_svg()
 def test_few_points_are_drawn_without_a_trend(tmp_path, sizes, levels, ablated):
     names = dict(list({"a": 40_000, "b": 60_000, "c": 80_000}.items())[:sizes])
     tables = {"alpha": 0.05, "beta": 0.1}
     inputs = fitted(tmp_path, sizes=names, levels=(5, 6, 7)[:levels], tasks=tables, queries=10, ablation=ablated)
     for name in FIGURES:
         files = draw(name, inputs, tmp_path / "out")
-        assert files["png"].stat().st_size > 0
+        assert files["svg"].stat().st_size > 0
     assert "No trend is fitted" in (tmp_path / "out" / "1b.md").read_text()
     if not ablated:
         assert "No checkpoint was trained with a second recipe" in (tmp_path / "out" / "ablation.md").read_text()
 
 
+@drawn_as_svg()
 def test_other_models_are_drawn_hollow_or_not_at_all(tmp_path):
     spec, files = write_study(tmp_path)
     spec["checkpoints"]["toy-40k-5"]["role"] = "external"

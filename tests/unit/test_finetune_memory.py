@@ -1,12 +1,11 @@
 """Predicted memory, against what torch keeps and what the process takes."""
 
 import os
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
+import warm
 from catalog_models import CONFIGS
 from transformers import AutoModel, LlamaConfig, LlamaModel
 
@@ -108,27 +107,29 @@ def test_the_peak_of_this_process():
 @pytest.mark.parametrize("layers, width, texts, parts", [(6, 384, 16, 1), (8, 256, 16, 2), (12, 512, 4, 2)])
 def test_prediction_is_what_a_training_takes(layers, width, texts, parts):
     """Models of 9 to 51M parameters, trained two steps in processes of their own: within 15%."""
-    program = f"""
-import torch
-from transformers import LlamaConfig, LlamaModel
-from retscale.finetune.memory import Peak, footprint, on
-torch.set_num_threads(1)
-torch.ones(64, 64) @ torch.ones(64, 64)
-config = LlamaConfig(vocab_size=1000, hidden_size={width}, intermediate_size={4 * width}, num_hidden_layers={layers},
-    num_attention_heads=4)
-cpu = torch.device("cpu")
-peak = Peak(cpu)
-model = LlamaModel(config).train()
-optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-tokens = {texts} * 64
-need = on(cpu, footprint(model, torch.float32, 64), {parts} == 1).peak(tokens, tokens, False)
-for step in range(2):
-    for part in range({parts}):
-        model(input_ids=torch.randint(1000, ({texts}, 64))).last_hidden_state.square().mean().backward()
-    optimizer.step(); optimizer.zero_grad()
-print(need, peak.bytes())
-"""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # each thread has buffers of its own
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    need, took = map(int, done.stdout.split())
+    process = warm.Process(_train, layers, width, texts, parts, environment=dict(os.environ))
+    printed, error = process.communicate()
+    assert process.returncode == 0, error
+    need, took = map(int, printed.split())
     assert need == pytest.approx(took, rel=0.15)
+
+
+def _train(layers: int, width: int, texts: int, parts: int) -> None:
+    """Print the bytes that are predicted, and those that were taken."""
+    torch.set_num_threads(1)  # each thread has buffers of its own
+    torch.ones(64, 64) @ torch.ones(64, 64)
+    config = LlamaConfig(
+        vocab_size=1000, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers, num_attention_heads=4
+    )
+    cpu = torch.device("cpu")
+    peak = Peak(cpu)
+    model = LlamaModel(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    tokens = texts * 64
+    need = on(cpu, footprint(model, torch.float32, 64), parts == 1).peak(tokens, tokens, False)
+    for _ in range(2):
+        for _ in range(parts):
+            model(input_ids=torch.randint(1000, (texts, 64))).last_hidden_state.square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    print(need, peak.bytes())

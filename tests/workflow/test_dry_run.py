@@ -148,21 +148,18 @@ def test_lint(clone):
     assert lints == {"Specify a conda environment or container for each rule."}
 
 
-def test_every_job_is_timed_beside_its_log(clone):
-    plan = clone.run("snakemake", "-n", "-p", "--configfile", "config/smoke.yaml").stdout
+def test_every_job_is_timed_beside_its_log(dry_run):
+    plan = dry_run("smoke")
     logs, timed = (re.findall(rf"^    {key}: (.*)\.{ending}$", plan, re.M) for key, ending in TIMED)
-    assert logs == timed and len(logs) == sum(clone.plan().values())
+    assert logs == timed and len(logs) == sum(counts(plan).values())
 
 
-@pytest.mark.parametrize("profile", ["local", "slurm"])
-def test_a_dry_run_counts_the_jobs_and_lists_them_if_asked(clone, profile):
-    options = ("-n", "--profile", profile, "--configfile", "config/open-ladders.yaml")
-    summary = clone.run("snakemake", *options).stdout
+@pytest.mark.parametrize("study, profile", [("mini", "local"), ("luo2024", "slurm")])
+def test_a_dry_run_counts_the_jobs_and_lists_them_if_asked(clone, dry_run, study, profile):
+    summary = clone.run("snakemake", "-n", "--profile", profile, "--configfile", f"config/{study}.yaml").stdout
     assert len(summary.splitlines()) < 60 and "snakemake -n -p" in summary and summary.count("\nJob stats:") == 1
-    assert (
-        len(re.findall("^rule finetune:", clone.run("snakemake", *options, "-p").stdout, re.M))
-        == counts(summary)["finetune"]
-    )
+    listed = dry_run(study, "--profile", profile)
+    assert len(re.findall("^rule finetune:", listed, re.M)) == counts(summary)["finetune"]
 
 
 def test_a_bad_study_stops_before_any_job(clone):
