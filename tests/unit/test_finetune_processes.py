@@ -96,22 +96,23 @@ def whole(study, tmp_path_factory) -> Path:
     return out
 
 
-@pytest.mark.parametrize(("nodes", "processes"), [(1, 2), (2, 1)], ids=["two on a node", "one on each of two nodes"])
-def test_a_preempted_training_of_two_processes_resumes_to_the_same_bits(study, whole, tmp_path, nodes, processes):
+def test_a_preempted_training_of_two_processes_resumes_to_the_same_bits(study, whole, tmp_path):
+    """Stopped with two on a node, then with one on each of two nodes, and ended there."""
     out = tmp_path / "out"
-    stopped = launched(nodes, processes, study, out, **LONG)
-    wait_for_a_step(stopped, out)
-    if nodes == 1:  # to the launcher alone, which passes it on
-        started = [stopped.pid, *map(int, _descendants(stopped.pid))]
-        (launcher,) = (pid for pid in started if _arguments(pid)[1:3] == [b"-m", b"retscale.finetune.launch"])
-        os.kill(launcher, signal.SIGTERM)
-    else:
-        os.killpg(stopped.pid, signal.SIGTERM)
-    assert stopped.wait(180) == 1, printed(out)
-    assert "stopped by SIGTERM after step" in printed(out).splitlines()[-1] and "Traceback" not in printed(out)
-    assert len(list((out / ".encoder.json.state").glob("step-*"))) == 1 and not (out / "encoder.json").exists()
-    assert launched(nodes, processes, study, out, **LONG).wait(180) == 0, printed(out)
-    assert "resumes after step" in printed(out)
+    for nodes, processes in ((1, 2), (2, 1)):
+        stopped = launched(nodes, processes, study, out, **LONG)
+        wait_for_a_step(stopped, out)
+        if nodes == 1:  # to the launcher alone, which passes it on
+            started = [stopped.pid, *map(int, _descendants(stopped.pid))]
+            (launcher,) = (pid for pid in started if _arguments(pid)[1:3] == [b"-m", b"retscale.finetune.launch"])
+            os.kill(launcher, signal.SIGTERM)
+        else:
+            os.killpg(stopped.pid, signal.SIGTERM)
+        assert stopped.wait(180) == 1, printed(out)
+        assert "stopped by SIGTERM after step" in printed(out).splitlines()[-1] and "Traceback" not in printed(out)
+        assert len(list((out / ".encoder.json.state").glob("step-*"))) == 1 and not (out / "encoder.json").exists()
+    assert launched(2, 1, study, out, **LONG).wait(180) == 0, printed(out)
+    assert printed(out).count("resumes after step") == 2
     assert weights(out) == weights(whole)
     assert [p.name for p in out.glob(".*")] == []
 

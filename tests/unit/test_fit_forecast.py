@@ -151,7 +151,12 @@ def test_curves_of_every_form_and_of_the_set(curved):
     )
 
 
-@pytest.mark.parametrize(("world", "ceiling"), [(sigmoid, 0.5), (power, 0.55)])
+def bounded(n, d):
+    """A power law that is near its ceiling."""
+    return 0.55 - 0.17 * 10 ** (-0.25 * (np.log10(6 * n * d) - 20.5))
+
+
+@pytest.mark.parametrize(("world", "ceiling"), [(sigmoid, 0.5), (bounded, 0.55)])
 def test_a_ceiling_that_is_there_is_found(world, ceiling):
     rows = {row.form: row for row in ceilings(fits_of(grid(world, rng(4))), 0.05, UNIT)}
     both = rows["set"]

@@ -18,6 +18,7 @@ from retscale.fit.run import run as fit
 pytestmark = pytest.mark.usefixtures("svg_only")
 
 FIRST, SECOND, *REST = ICL_TASKS
+SMALL = {"sizes": {"40k": 40_000, "160k": 160_000}, "levels": (5, 10), "queries": 12}
 VERSION = {
     "categories": {"knowing": [FIRST, SECOND], "reading": REST, "coding": ["human_eval.0"]},
     "averages": {"core_average": ["knowing", "reading"], "with_code": ["knowing", "reading", "coding"]},
@@ -26,7 +27,7 @@ VERSION = {
 
 @pytest.fixture
 def study(tmp_path):
-    spec, inputs = write_study(tmp_path / "results")
+    spec, inputs = write_study(tmp_path / "results", **SMALL)
     (tmp_path / "collect").mkdir()
     return spec | {"averages": {"v": VERSION}}, inputs, tmp_path / "collect"
 
@@ -104,7 +105,7 @@ def test_the_report_names_what_is_absent_odd_and_run_or_not(tmp_path, monkeypatc
         return root / "collect" / "collect.json"
 
     monkeypatch.setattr("test_report.collected", with_averages)
-    text = page(made(tmp_path), tmp_path / "out", SPEC)
+    text = page(made(tmp_path, **SMALL), tmp_path / "out", SPEC)
     assert "Averages of v, with standard errors" in text
     assert "coding (human_eval.0); with code (coding)." in text and ">absent<" in text
     assert "a model that ties on every item scores 1" in text and "best choices tie in up to 7 items" in text
