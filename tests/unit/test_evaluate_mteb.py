@@ -27,6 +27,7 @@ from retscale.evaluate import task_tables
 from retscale.evaluate.config import EvaluateConfig
 from retscale.evaluate.metrics import STANDARD
 from retscale.evaluate.mteb_search import MtebSearch
+from retscale.evaluate.scored import per_query
 from retscale.task import mteb_task
 from retscale.task.config import MtebSource
 from retscale.task.run import run as run_task
@@ -143,7 +144,7 @@ def test_our_scores_are_mtebs_own(identical, candidates, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write("tiny", mteb_task.from_task(tiny(identical, candidates), SOURCE), tmp_path)
     task, ranked = ours_of(tmp_path / "task.json")
-    ours = evaluate.per_query(task, *ranked, STANDARD).set_index("query_id")
+    ours = per_query(task, *ranked, STANDARD).set_index("query_id")
     theirs = pd.DataFrame(mtebs_scores(tiny(identical, candidates))).T.loc[ours.index]
     assert len(ours) == 14 and 0 < ours["ndcg_at_10"].mean() < 1
     names = {"recall_at_10": "recall_10", "recall_at_100": "recall_100", "map_at_100": "map_cut_100"}
@@ -251,7 +252,7 @@ def test_the_stages_score_instruction_tasks_as_mteb_does(specific, name, candida
     assert made.judged_only == (candidates != "whole corpus")
     config = EvaluateConfig().model_copy(update={"k": 5 if name == "p-MRR" else 100})  # p-MRR ranks more than k
     read, ranked = ours_of(tmp_path / "task.json", config)
-    ours = evaluate.per_query(read, *ranked, STANDARD)
+    ours = per_query(read, *ranked, STANDARD)
     theirs = evaluated(Encoder(), task)
     measure = mteb_task.INSTRUCTION_METRICS[name]
     assert ours[measure].mean() == pytest.approx(theirs[name], abs=1e-5) and ours[measure].notna().sum() == 7
@@ -342,7 +343,7 @@ def test_a_task_of_mteb_by_name_from_the_hub_to_scores(loopback, tmp_path, monke
     for name in ("task.json", "corpus.parquet", "queries.parquet", "qrels.parquet"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     task, ranked = ours_of(tmp_path / "one/task.json")
-    ours = evaluate.per_query(task, *ranked, STANDARD).set_index("query_id")
+    ours = per_query(task, *ranked, STANDARD).set_index("query_id")
     theirs = pd.DataFrame(mtebs_scores(tiny())).T.loc[ours.index]
     assert len(ours) == 14 and 0 < ours["ndcg_at_10"].mean() < 1
     np.testing.assert_allclose(ours["ndcg_at_10"], theirs["ndcg_cut_10"], atol=1e-6)
@@ -403,6 +404,6 @@ def test_an_instruction_task_of_mteb_by_name_from_the_hub_to_scores(loopback, tm
     task.metadata = task.metadata.model_copy(update={"dataset": dataset | {"path": str(tmp_path / "repository")}})
     theirs = evaluated(Encoder(), task)
     read, ranked = ours_of(tmp_path / "task.json")
-    ours = evaluate.per_query(read, *ranked, STANDARD)
+    ours = per_query(read, *ranked, STANDARD)
     for measure, other in {mteb_task.INSTRUCTION_METRICS[name]: name, "ndcg_at_10": "ndcg_at_10"}.items():
         assert ours[measure].mean() == pytest.approx(theirs[other], abs=1e-5) and theirs[other] != 0, measure

@@ -14,7 +14,7 @@ from retscale.evaluate.documents import Documents
 from retscale.evaluate.matches import match
 from retscale.evaluate.metrics import STANDARD
 from retscale.evaluate.products import OnCpu, Products
-from retscale.evaluate.run import per_query
+from retscale.evaluate.scored import per_query
 from retscale.evaluate.search import _keys, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
 from retscale.evaluate.trec import lines

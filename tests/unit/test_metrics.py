@@ -18,7 +18,7 @@ from retscale.common.tables import read_table
 from retscale.errors import UserError
 from retscale.evaluate import metrics
 from retscale.evaluate.config import EvaluateConfig
-from retscale.evaluate.run import per_query
+from retscale.evaluate.scored import per_query
 from retscale.evaluate.task_tables import Task
 from retscale.external.config import Columns, Published
 from retscale.external.table import read as read_published

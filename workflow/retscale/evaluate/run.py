@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from retscale.encoder.card import EncoderCard
 from retscale.errors import UserError
@@ -15,8 +14,8 @@ from retscale.evaluate import metrics, task_tables
 from retscale.evaluate.config import EvaluateConfig, Spec
 from retscale.evaluate.contrastive import Contrast
 from retscale.evaluate.documents import Documents
-from retscale.evaluate.matches import match
 from retscale.evaluate.result import Result
+from retscale.evaluate.scored import instruction_metrics, per_query, summary
 from retscale.evaluate.search import check_finite, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
 from retscale.evaluate.vectors import shards, shards_ahead
@@ -62,21 +61,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
         rows, scores, entropy = rank(task, passages, encoder, config, folder)
         table = per_query(task, rows, scores, config.names, config.relevant)
         table.to_parquet(out / f"{name}.parquet", index=False)
-        result = {
-            "checkpoint": config.checkpoint,
-            "recipe": config.recipe,
-            "step": config.step,
-            "task": name,
-            "metrics": {metric: mean(table[metric]) for metric in [*config.names, *instruction_metrics(task)]},
-            "n_queries": len(task.queries),
-            "n_documents": len(task.doc_ids),
-            "judged_only": task.card.judged_only,
-            "ties": int((np.isfinite(scores[:, 1:]) & (scores[:, 1:] == scores[:, :-1])).any(1).sum()),
-            "k": config.k,
-            "relevant": config.relevant,
-            "contrastive_entropy": entropy,
-        }
-        Result.write(out / f"{name}.json", result)
+        Result.write(out / f"{name}.json", {**summary(config, task, table), "contrastive_entropy": entropy})
         yield name
         if corpora[number] not in corpora[number + 1 :]:
             shutil.rmtree(folder, ignore_errors=True)
@@ -138,31 +123,3 @@ def rank(
             exclude = has_own, own_documents[has_own]
             best = top_k(queries, watched, documents, k, exclude=exclude, device=where)
     return *best, contrast.entropy(queries)
-
-
-def instruction_metrics(task: Task) -> list[str]:
-    """The metric of a task with instructions; empty for other tasks."""
-    return [name for name in [task.card.follows] if name]
-
-
-def mean(values: pd.Series) -> float | None:
-    """Over the queries that have a value; None if there is none."""
-    return None if values.isna().all() else float(values.mean())
-
-
-def per_query(task: Task, rows: np.ndarray, scores: np.ndarray, names: list[str], relevant: int = 1) -> pd.DataFrame:
-    """One row per query: the metrics `names`, that of instructions, and the ranking they were computed from."""
-    matches = match(rows, task.judged_queries, task.judged_documents, task.scores)
-    ranked = rows >= 0
-    return pd.DataFrame(
-        {
-            "query_id": task.query_ids,
-            **{name: metrics.values(name, matches, relevant) for name in names},
-            **{
-                name: metrics.INSTRUCTION[name].compute(task, rows, metrics.values("ndcg_at_10", matches))
-                for name in instruction_metrics(task)
-            },
-            "doc_ids": [task.doc_ids[row[found]].tolist() for row, found in zip(rows, ranked)],
-            "scores": [row[found] for row, found in zip(scores, ranked)],
-        }
-    )
