@@ -210,6 +210,21 @@ def parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("--points", action="store_true", help="say where each point of a figure comes from")
     audit.add_argument("--json", action="store_true", help="one JSON object, for programs")
+    audit.add_argument(
+        "--spot-check",
+        type=count,
+        metavar="K",
+        help="score every stored ranking again, and make K evaluations again, drawn at random",
+    )
+    audit.add_argument(
+        "--replay",
+        nargs="?",
+        const="",
+        metavar="STAGE|POINT",
+        help="run jobs again and compare bit by bit: one of each stage; one of STAGE; or all that the point "
+        "CHECKPOINT/RECIPE[/TASK] rests on",
+    )
+    audit.add_argument("--seed", type=count, metavar="N", help="draw what an audit with this seed has drawn")
     audit.add_argument("--root", metavar="HASH", help="the root or the seal that an audit printed, to compare")
     audit.add_argument("--sign", nargs=2, type=Path, metavar=("KEY", "OUT"), help="sign root and seal by an ssh key")
     audit.add_argument(
@@ -334,6 +349,13 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("lineage.svg"), help="a .svg, .pdf or .png (default: lineage.svg)"
     )
     return main_parser
+
+
+def count(text: str) -> int:
+    """A number of things, for argparse, which says what else is wrong with it."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return int(text)
 
 
 def run_stage(name: str, arguments: argparse.Namespace) -> None:

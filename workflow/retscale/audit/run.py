@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from retscale.audit import agree, chain, points, signature, sources, today, versions
+from retscale.audit import agree, chain, points, proofs, signature, sources, today, versions
 from retscale.audit import target as targets
 from retscale.audit.findings import CANNOT_TELL, NOT_VERIFIED, why
 from retscale.audit.rests import rests_on
@@ -38,8 +38,12 @@ class Audit:
 
 def main(arguments: argparse.Namespace) -> int:
     """Print what was found, and last the verdict in one sentence; returns the exit status."""
+    again: list[str] = []
     try:
         audit = run(arguments.target, arguments.root)
+        asked = proofs.Asked(arguments.spot_check, arguments.replay, arguments.seed)
+        walked = audit.walked
+        proofs.prove(walked.nodes, walked.findings, asked, again.append if arguments.json else answer)
         if arguments.sign:
             signature.sign(audit.walked, *arguments.sign)
         if arguments.signature:
@@ -52,7 +56,7 @@ def main(arguments: argparse.Namespace) -> int:
             answer(f"verdict   {says}")
         return CANNOT_TELL
     if arguments.json:
-        answer_json(as_json(audit, arguments.points))
+        answer_json(as_json(audit, arguments.points) | ({"again": again} if again else {}))
     else:
         show(audit, arguments.points)
     return audit.status
