@@ -2,20 +2,23 @@
 
 import io
 import os
+import platform
 import subprocess
 import tarfile
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from retscale.audit.findings import Findings
 from retscale.audit.walk import Node
 from retscale.common.phrase import counted
 from retscale.provenance import clone, code
+from retscale.stages import STAGES
 
 ROOT = code.PACKAGE.parents[1]
+PYTHON = platform.python_version()
 
 
 class Commits:
@@ -59,16 +62,35 @@ class Commits:
 
 
 def judge(nodes: Iterable[Node], commits: Commits, findings: Findings) -> None:
-    """Blame each record whose commit cannot have made it; doubt those of edited or unknown code, once for each commit."""
-    unproven: dict[str, int] = defaultdict(int)
+    """Blame each record whose commit cannot have made it; doubt those whose code nobody has, once for each commit.
+
+    Edited code, and code in no clone, is known where this clone has the very same.
+    """
+    doubts: dict[str, int] = defaultdict(int)
     for node in nodes:
-        stage, commit, dirty = node.stage, node.content["git"]["commit"], node.content["git"]["dirty"]
-        if commit == "unknown" or dirty is not False:
-            unproven["code in no clone" if commit == "unknown" else f"edited code of the commit {commit[:12]}"] += 1
-        elif (digest := commits.digest(commit, stage)) is None:
+        stage, digest, git = node.stage, node.content["code_sha256"], node.content["git"]
+        commit, python = git["commit"], node.content.get("packages", {}).get("python", PYTHON)
+        in_commit, name = commits.digest(commit, stage), f"the commit {commit[:12]}"
+        if digest == in_commit:
+            continue
+        if git["dirty"] is not False:
+            if digest != _here(stage):
+                doubts["code in no clone" if commit == "unknown" else f"edited code of {name}"] += 1
+        elif in_commit is None:
             lack = f"whose code lacks the stage {stage}" if commits.package(commit) else "which this clone lacks"
-            unproven[f"the commit {commit[:12]}, {lack}"] += 1
-        elif digest != node.content["code_sha256"]:
-            findings.blame(node.path, f"names the commit {commit[:12]}, whose code for {stage} has another digest")
-    for maker, count in unproven.items():
+            doubts[f"{name}, {lack}"] += 1
+        elif _minor(python) != _minor(PYTHON):  # which writes code out in another way
+            doubts[f"{name} with Python {python}, whose digests of code {PYTHON} cannot compute"] += 1
+        else:
+            findings.blame(node.path, f"names {name}, whose code for {stage} has another digest")
+    for maker, count in doubts.items():
         findings.doubt(f"{counted(count, 'record')} made by {maker}: nothing proves the code")
+
+
+@cache
+def _here(stage: str) -> str | None:
+    return code.digest(f"retscale.{stage}.run") if stage in STAGES else None
+
+
+def _minor(version: str) -> list[str]:
+    return version.split(".")[:2]

@@ -42,7 +42,7 @@ class Replayed:
     def line(self) -> str:
         word = "near" if self.equal and self.why else WORDS[self.equal]
         verdict = f"{word}: {self.why}" if self.why else word
-        return f"{self.node.stage:10} {self.about:32} {self.seconds:6.1f} s  {verdict}"
+        return f"{self.node.stage:10} {self.about:44} {self.seconds:6.1f} s  {verdict}"
 
 
 @dataclass(frozen=True)
