@@ -92,9 +92,3 @@ def test_what_no_commit_proves_is_a_doubt(history, tmp_path, commit, dirty, stag
     findings = judged(commit, digest_of(tmp_path, 5), dirty, stage)
     assert findings.doubts == [f"2 records made by {why.format(commit[:12])}: nothing proves the code"]
     assert findings.status == 2 and not (tmp_path / "x").exists()
-
-
-def test_outside_of_a_clone_nothing_is_asked_of_one_around(history, tmp_path, monkeypatch):
-    (tmp_path / "inner" / "workflow" / "retscale").mkdir(parents=True)
-    monkeypatch.setattr(commits, "ROOT", tmp_path / "inner")
-    assert commits.Commits().package(history[0]) is None

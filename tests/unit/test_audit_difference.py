@@ -38,7 +38,7 @@ def test_the_first_difference_of_texts(tmp_path, name, then, now, said):
     "change, said",
     [
         ({"x": [1.0, None, 3.5]}, "row 3, x is 3.0, made again 3.5"),
-        ({"ids": [["a"], ["b"], []]}, "row 1, ids is ['a', 'b'], made again ['a']"),
+        ({"ids": [["a"], ["b"], []]}, "row 1, ids[2] is b, made again absent"),
         ({"x": [1.0, None]}, "the list of columns is ['x', 'ids'], made again ['x']"),
         ({"x": [1, 2, 3]}, "row 1, x is 1.0, made again 1"),
     ],

@@ -129,6 +129,10 @@ def test_other_bits_made_elsewhere_prove_nothing(study):
     forge(study / EXTERNAL, packages=packages, code_sha256="0" * 64)
     again = replayed(study, EXTERNAL)
     assert again.equal is None and again.why.endswith("it was made by code that this clone lacks")
+    for near in (True, False):  # of what may be compared within a tolerance
+        again = replay.replay(nodes(study)[study / EXTERNAL], nodes(study), Commits(), lambda *_: (near, "a hair off"))
+        assert again.equal is near and again.why == "a hair off; it was made by code that this clone lacks"
+        assert f"  {'near' if near else 'DIFFERS'}: a hair off" in again.line()
 
 
 def test_a_job_that_fails_tells_nothing(study):

@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 from test_evaluate_search import random_task, vectors
 
-from retscale.audit import rescore, spot_check
+from retscale.audit import mirror, rescore, spot_check
 from retscale.audit.rerun import Rerun
+from retscale.audit.walk import Node
 from retscale.evaluate.config import Spec
 from retscale.evaluate.documents import Documents
 from retscale.evaluate.scored import per_query, summary
 from retscale.evaluate.search import rank_candidates, top_k
+from retscale.provenance import record
 
 SPEC = {"checkpoint": "c", "recipe": "r", "precision": "fp32", "tokens_per_batch": 64, "relevant": 2}
 SPEC |= {"metrics": ["recall_at_50"], "tasks": {"t": {}}}
@@ -204,3 +206,21 @@ def test_the_distance_of_two_evaluations(evaluation):
     other["doc_ids"] = [[f"{id}x" for id in ids] for ids in other["doc_ids"]]
     assert spot_check.distances(table, other)[0] == 0  # no document in common
     assert spot_check.distances(table, other[:-1]) == (np.inf, np.inf)
+
+
+def test_an_evaluation_made_again_elsewhere_may_be_near(evaluation, tmp_path):
+    """As far as float32 rounds, or bfloat16; a mean that moves is too far."""
+    job, _ = evaluation
+    stored, home = job.target.with_suffix(".parquet"), tmp_path / "mirror"
+    node = Node(record.path_of(job.target), {"stage": "evaluate", "spec": dict(SPEC)}, "", None)
+    table, now = pd.read_parquet(stored), mirror.place(stored, home)
+    now.parent.mkdir(parents=True)
+
+    def near(further: float, better: float, precision: str = "fp32") -> tuple[bool, str]:
+        node.spec["precision"] = precision
+        other = table.assign(scores=[scores + np.float32(further) for scores in table["scores"]])
+        other.assign(ndcg_at_10=table["ndcg_at_10"] + better).to_parquet(now, index=False)
+        return spot_check.near(node, home)
+
+    assert near(5e-5, 0.009) == (True, "cosines differ by 5e-05 (0.0001 may be), means by 0.009 (0.01 may be)")
+    assert not near(0.01, 0.0)[0] and near(0.01, 0.0, "bf16")[0] and not near(0.0, 0.011)[0]

@@ -45,7 +45,6 @@ def _first(differences: Iterator[Difference]) -> str:
 def _shown(value: object) -> str:
     if value is _ABSENT:
         return "absent"
-    value = value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
@@ -97,14 +96,16 @@ def _tables(a: pd.DataFrame, b: pd.DataFrame, tolerance: float = 0.0) -> Iterato
     else:
         for name in (name for name in a.columns if not a[name].equals(b[name])):
             for row, (x, y) in enumerate(zip(a[name], b[name]), 1):
-                if not _same(x, y, tolerance):
-                    yield f"row {row}, {name}", x, y
+                yield from _nested(f"row {row}, {name}", _plain(x), _plain(y), tolerance)
+
+
+def _plain(value: object) -> object:
+    """A cell of a table as JSON has it."""
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def _same(a: object, b: object, tolerance: float) -> bool:
-    """Of a text, a number (NaN is itself) or an array or list of these."""
-    if isinstance(a, (np.ndarray, list)) and isinstance(b, (np.ndarray, list)):
-        return len(a) == len(b) and (np.array_equal(a, b) or all(_same(x, y, tolerance) for x, y in zip(a, b)))
-    if isinstance(a, (float, np.floating)) and isinstance(b, (float, np.floating)):
-        return bool(a == b or (a != a and b != b) or abs(a - b) <= tolerance)
+    """Of two texts or numbers; NaN is itself."""
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or (a != a and b != b) or abs(a - b) <= tolerance
     return type(a) is type(b) and a == b
