@@ -208,3 +208,21 @@ def test_a_training_starts_as_many_processes_as_it_had():
     assert start("mine") == "python" and start() == "env RETSCALE_PROCESSES=1 python"
     assert start(processes=2, device="cpu", sharded=False).endswith(" python -m retscale.finetune.launch --processes 2")
     assert "RETSCALE_SHARDED=true" in start(processes=2, device="cuda", sharded=True)
+
+
+def test_a_job_has_the_threads_that_it_had(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    for content, threads in [({"run": {"threads": 3}}, "3"), ({"spec": {"threads": 2}}, "2"), ({}, "1")]:
+        environment = replay.environment_of(node("x.record.json", "fit", **content), tmp_path / "code" / "retscale")
+        assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == threads
+        assert environment["PYTHONPATH"] == str(tmp_path / "code")
+
+
+def test_circumstances_are_processor_accelerator_and_packages():
+    machine = {"cpu": "C", "accelerators": [{"name": "G"}, {"name": "G"}]}
+    assert replay.circumstances({"machine": machine, "packages": {"torch": "1"}}) == {
+        "cpu": "C",
+        "accelerator": "G, G",
+        "torch": "1",
+    }
+    assert replay.circumstances({"machine": {"cpu": "C"}}) == {"cpu": "C", "accelerator": "none"}

@@ -17,12 +17,14 @@ from retscale.audit.rerun import Nodes
 from retscale.audit.walk import Node
 from retscale.cluster import launch
 from retscale.errors import UserError
-from retscale.provenance import code, environment, record
+from retscale.provenance import code, record
+from retscale.provenance.schema import OlderRecord, Record
 from retscale.stages import STAGES
 
 # What could lead a job to work that was done before, or make it one of several processes.
 ELSEWHERE = ("RETSCALE_SCRATCH", "WORLD_SIZE", "RANK", "LOCAL_RANK")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+AnyRecord = Record | OlderRecord
 WORDS = {True: "equal", False: "DIFFERS", None: "cannot tell"}
 
 # Whether what a job made in a mirror is near what its record lies beside, and how near.
@@ -77,7 +79,7 @@ def ran(node: Node, nodes: Nodes, commits: Commits) -> Iterator[Run]:
         command = [*start_of(node), "-m", "retscale", *job.command(work, lists)]
         started = time.monotonic()
         done = subprocess.run(
-            command, cwd=mirror.place(work, home), env=environment_of(job.spec, package), capture_output=True
+            command, cwd=mirror.place(work, home), env=environment_of(node, package), capture_output=True
         )
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         error = (lines or [f"exit status {done.returncode}"])[-1] if done.returncode else ""
@@ -94,19 +96,21 @@ def package_of(node: Node, commits: Commits) -> Path | None:
 
 def start_of(node: Node) -> list[str]:
     """How Python starts for the job of a record: a training in as many processes as it had, on one machine."""
-    notes = node.content.get("notes", {})
-    command = launch.command(
-        1, notes.get("processes", 1), notes.get("sharded", False), notes.get("device", "cpu") != "cpu"
-    )
-    return ["env", *shlex.split(command)] if STAGES[node.stage].parallel else ["python"]
+    if not STAGES[node.stage].parallel:
+        return ["python"]
+    notes, ran = (node.content.get(key, {}) for key in ("notes", "run"))
+    processes = ran.get("processes") or notes.get("processes", 1)
+    command = launch.command(1, processes, notes.get("sharded", False), notes.get("device", "cpu") != "cpu")
+    return ["env", *shlex.split(command)]
 
 
-def environment_of(spec: dict, package: Path) -> dict[str, str]:
-    """That of a process which runs the code in `package` with the threads of `spec`."""
+def environment_of(node: Node, package: Path) -> dict[str, str]:
+    """That of a process which runs the code in `package` with the threads that the job had; older records name those of
+    a model alone."""
     kept = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
-    threads = dict.fromkeys(THREADS, str(spec.get("threads", 1)))
+    threads = node.content.get("run", {}).get("threads") or node.spec.get("threads", 1)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**kept, **threads, "PATH": path, "PYTHONPATH": str(package.parent)}
+    return {**kept, **dict.fromkeys(THREADS, str(threads)), "PATH": path, "PYTHONPATH": str(package.parent)}
 
 
 def judged(node: Node, commits: Commits, run: Run, near: Near | None = None) -> tuple[bool | None, str]:
@@ -116,35 +120,41 @@ def judged(node: Node, commits: Commits, run: Run, near: Near | None = None) -> 
     """
     if run.error:
         return None, f"it could not run again: {run.error}"
-    if not (why := first_difference(node, run.home)):
+    made = record.parse(mirror.place(node.path, run.home))
+    if not (why := first_difference(node, made, run.home)):
         return True, ""
-    reasons, equal = other_circumstances(node, commits), None
+    reasons, equal = other_circumstances(node, made, commits), None
     if reasons and near:
         equal, why = near(node, run.home)
     return equal if reasons else False, "; ".join([why, *reasons])
 
 
-def first_difference(node: Node, home: Path) -> str:
-    """What differs first between the record, with the files beside it, and what the job made in `home`."""
-    now = mirror.place(node.path, home)
-    again = record.parse(now)
+def first_difference(node: Node, made: AnyRecord, home: Path) -> str:
+    """What differs first between the record, with the files beside it, and what was `made` again in `home`."""
     for key in ("inputs", "outputs"):
-        recorded, made = ({row["path"]: row["sha256"] for row in each[key]} for each in (node.content, again))
-        if unlisted := sorted(made.keys() - recorded.keys()):
+        then, now = ({row["path"]: row["sha256"] for row in each[key]} for each in (node.content, made))
+        if unlisted := sorted(now.keys() - then.keys()):
             return f"the record lacks {unlisted[0]} in its {key}"
-        if unmade := sorted(recorded.keys() - made.keys()):
+        if unmade := sorted(then.keys() - now.keys()):
             return f"the record lists {unmade[0]} in its {key}, which its job has not"
-        if others := [name for name, digest in recorded.items() if made[name] != digest]:
+        if others := [name for name, digest in then.items() if now[name] != digest]:
             if key == "inputs":
                 return f"{others[0]} is not the input that the record lists"
-            return f"{others[0]}: {difference.of_files(node.path.parent / others[0], now.parent / others[0])}"
+            stored = node.path.parent / others[0]
+            return f"{others[0]}: {difference.of_files(stored, mirror.place(stored, home))}"
     return ""
 
 
-def other_circumstances(node: Node, commits: Commits) -> list[str]:
-    """Why bits may be others here than where the record was made: the code, the processor, the packages."""
+def other_circumstances(node: Node, made: AnyRecord, commits: Commits) -> list[str]:
+    """Why bits may be others here than where the record was made: the code, the machine, the packages."""
     reasons = [] if package_of(node, commits) else ["it was made by code that this clone lacks"]
-    here = {"cpu": environment.machine()["cpu"], **environment.versions()}
-    there = {"cpu": node.content.get("machine", {}).get("cpu"), **node.content.get("packages", {})}
-    others = [f"{name} {there.get(name)}, here {value}" for name, value in here.items() if there.get(name) != value]
+    then, now = (circumstances(content) for content in (node.content, made))
+    others = [f"{name} {then.get(name)}, here {value}" for name, value in now.items() if then.get(name) != value]
     return reasons + ([f"it was made with {', '.join(others)}"] if others else [])
+
+
+def circumstances(content: AnyRecord) -> dict[str, str | None]:
+    """What bits depend on beside spec, inputs and code: processor, accelerators, versions of packages."""
+    machine = content.get("machine", {})
+    accelerators = ", ".join(device["name"] for device in machine.get("accelerators", []))
+    return {"cpu": machine.get("cpu"), "accelerator": accelerators or "none", **content.get("packages", {})}
