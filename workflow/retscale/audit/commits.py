@@ -74,7 +74,7 @@ def judge(nodes: Iterable[Node], commits: Commits, findings: Findings) -> None:
         if digest == in_commit:
             continue
         if git["dirty"] is not False:
-            if digest != _here(stage):
+            if digest != here(stage):
                 doubts["code in no clone" if commit == "unknown" else f"edited code of {name}"] += 1
         elif in_commit is None:
             lack = f"whose code lacks the stage {stage}" if commits.package(commit) else "which this clone lacks"
@@ -88,7 +88,8 @@ def judge(nodes: Iterable[Node], commits: Commits, findings: Findings) -> None:
 
 
 @cache
-def _here(stage: str) -> str | None:
+def here(stage: str) -> str | None:
+    """The digest of the code of a stage that this process would run."""
     return code.digest(f"retscale.{stage}.run") if stage in STAGES else None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retscale.audit import difference, mirror, rerun
-from retscale.audit.commits import Commits
+from retscale.audit.commits import Commits, here
 from retscale.audit.rerun import Nodes
 from retscale.audit.walk import Node
 from retscale.cluster import launch
@@ -89,7 +89,7 @@ def ran(node: Node, nodes: Nodes, commits: Commits) -> Iterator[Run]:
 def package_of(node: Node, commits: Commits) -> Path | None:
     """The code that made a record: this, or that of the commit that it names; None if neither has the recorded digest."""
     digest, commit = node.content["code_sha256"], node.content["git"]["commit"]
-    if code.digest(f"retscale.{node.stage}.run") == digest:
+    if here(node.stage) == digest:
         return code.PACKAGE
     return commits.package(commit) if commits.digest(commit, node.stage) == digest else None
 
