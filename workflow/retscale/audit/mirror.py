@@ -19,8 +19,8 @@ def place(path: Path, home: Path) -> Path:
 
 
 def files(node: Node, nodes: Nodes) -> set[Path]:
-    """What the job of a record may read of its study: what was made with its inputs, and all records behind them, whose
-    times stand in the report.
+    """What the job of a record may read of its study: what was made with its inputs, and all records behind them, since
+    figures and the report name the code that made what they show.
 
     A model's tokenizer is no listed input of `tokens`, which compares it with the card.
     """
