@@ -87,7 +87,9 @@ def _run(command: socket.socket) -> None:
     for file, number in zip(files, numbers):
         os.dup2(file, number)
         os.close(file)
-    sys.stdin = open(0, closefd=False)  # multiprocessing has given the server another
+    # Those of the server are of other files, which could be sought in, and multiprocessing has given it another stdin.
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     threading.Thread(target=_die_with, args=(command,), daemon=True).start()
     os.environ.clear()
     os.environ.update(environment)

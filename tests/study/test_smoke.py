@@ -245,7 +245,7 @@ def test_interrupted_it_says_so_and_leaves_nothing_half_made(finished):
     job = subprocess.Popen(
         command,
         cwd=finished.folder,
-        env=finished.environment,
+        env=Clone(finished.folder, cold=True).environment,  # the signal is for it, and not for what asks a fork
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it

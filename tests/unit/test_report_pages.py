@@ -165,9 +165,11 @@ def test_show_prints_scores_fits_and_claims(published, monkeypatch, capsys):
     assert {claim["claim"]: claim["verdict"] for claim in shown["claims"]}["grows"] == "supported"
     assert (shown["used"], shown["used_unknown"]) == ([], 1)
     usage = {"seconds": 3600.0, "cpu_seconds": 7200.0, "peak_bytes": 1, "gpus": 0, "joules": None}
-    (root / "results/published/fit/fit.record.json").write_text(json.dumps(record_of("fit", usage=usage)))
+    fit_record = root / "results/published/fit/fit.record.json"
+    fit_record.write_text(json.dumps(record_of("fit", usage=usage)))
     assert cli.main(["show", str(file)]) == 0
     assert re.search(r"fit +1 +1 +2 +- +-\ntotal +1 +1 +2 +- +-\n", capsys.readouterr().out)
+    fit_record.unlink()  # figures name the records of what they are made from
 
 
 @pytest.mark.slow

@@ -177,3 +177,11 @@ def test_a_gpu_is_taken_as_long_as_a_process_of_a_training_lives(smi, tmp_path, 
     assert gpus._lock(lock) is None
     let_go(tmp_path, "lonely")
     until(lambda: gpus._lock(lock))
+
+
+def test_a_command_that_is_not_there_is_one_line(smi, monkeypatch, capfd):
+    monkeypatch.setattr(gpus, "take", lambda *_: ["GPU-aa"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpus.main(["1", "no-such-command"]) == 127
+    error = capfd.readouterr().err
+    assert error.count("\n") == 1 and "no-such-command cannot be started" in error

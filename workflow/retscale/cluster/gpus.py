@@ -130,7 +130,13 @@ def main(argv: list[str]) -> int:
         write(f"retscale: error: {error}")
         return 1
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(names)
-    os.execvp(command[0], command)
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        write(
+            f"retscale: error: {command[0]} cannot be started ({error.strerror}); install this clone (make .venv/study.ok)"
+        )
+        return 127
 
 
 if __name__ == "__main__":
