@@ -6,7 +6,7 @@ Models have the shapes of Pythia (GPT-NeoX; `mpt-` those of the paper's ladder) 
 that nothing is read; texts have the lengths of MS MARCO's, .53 of 128 tokens on average. `share` is model FLOPs on real
 tokens over a bf16 matrix product of 8,192 x 8,192 measured in the same run, and `share_of_peak` over the data sheet's,
 which `retscale plan` reckons with. The peer of generation is transformers' own `generate` with batches of 64. Each
-figure is one run after a warm-up. `--compile`: the layers compiled by torch, which no stage does; to see whether it pays.
+figure is one run after a warm-up. `--compile`: with compiled layers, as long trainings have them and no other stage has.
 """
 
 import argparse
@@ -20,7 +20,6 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, GPTNeoXConfig, MptConfig
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from retscale.evaluate.documents import Documents
 from retscale.evaluate.search import top_k
@@ -37,6 +36,7 @@ from retscale.icl.score import score
 from retscale.model import load
 from retscale.model.attention import use_fused
 from retscale.model.encode import encode
+from retscale.model.layers import compile_layers
 from retscale.model.packed import use_packed
 from retscale.model.params import count_params
 from retscale.plan.sizes import catalog_sizes
@@ -116,12 +116,6 @@ def model_of(size: str, dtype: torch.dtype, auto=AutoModel) -> nn.Module:
     return model.eval()
 
 
-def compiled(model: nn.Module) -> None:
-    for layer in model.modules():
-        if isinstance(layer, GradientCheckpointingLayer) or type(layer).__name__ == "MptBlock":
-            layer.compile(dynamic=True)
-
-
 def texts(count: int, seed: int, mean: float = 70) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     lengths = np.clip(rng.lognormal(np.log(mean), 0.45, count), 4, LONGEST).astype(int)
@@ -152,7 +146,7 @@ def finetune(size: str, compile: bool, steps: int = 6) -> dict:
     if checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     if compile:
-        compiled(model)
+        compile_layers(model)
     torch.cuda.reset_peak_memory_stats()
     model, optimizer = prepared(accelerator, False, model, recipe)
     gradient = Gradient(accelerator, embed.with_model(model), recipe, micro)
@@ -190,7 +184,7 @@ def encoding(size: str, compile: bool) -> dict:
     model = model_of(size, torch.bfloat16)
     use_packed(model)
     if compile:
-        compiled(model)
+        compile_layers(model)
     ids, first, result = texts(count, 3), texts(count, 4), {}
     lengths = [len(x) for x in ids]
     for budget in (16384, 65536):
