@@ -65,6 +65,8 @@ def main() -> None:
     arguments.add_argument("--compile", action="store_true")
     arguments.add_argument("--json", action="store_true")
     options = arguments.parse_args()
+    if not torch.cuda.is_available():
+        raise SystemExit("there is no GPU here; run it where torch.cuda.is_available()")
     load.deterministic(0, 1)
     ceiling = gemm()
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, GEMM {ceiling / 1e12:.0f} TFLOP/s", flush=True)
