@@ -91,7 +91,7 @@ def _run(printed: list[Path], folder: Path, environment: dict[str, str], target:
 
 def command(arguments: list[str] | tuple[str, ...]) -> None:
     """Be one of COMMANDS or a script, with its arguments and the package that PYTHONPATH names first."""
-    sys.path[:0] = os.environ["PYTHONPATH"].split(os.pathsep)
+    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     for name in [name for name in sys.modules if name.partition(".")[0] in OWN]:
         del sys.modules[name]
     ExecutorPluginRegistry().collect_plugins()  # Snakemake has imported the executor; it takes the clone's instead

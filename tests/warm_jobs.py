@@ -15,6 +15,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -50,6 +51,9 @@ def folder() -> Path:
         (made / name).write_text(COMMAND.format(python=sys.executable, address=address))
         (made / name).chmod(0o755)
     server = warm.Process(_serve, address, environment=dict(os.environ))
+    while not os.path.exists(address):
+        assert server.poll() is None, "the server of forks has ended"
+        time.sleep(0.01)
     atexit.register(server.kill)
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
@@ -57,8 +61,9 @@ def folder() -> Path:
 
 def _serve(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
+        listener.bind(f"{address}~")
         listener.listen()
+        os.rename(f"{address}~", address)  # who finds it can connect
         parent = multiprocessing.parent_process().sentinel
         while parent not in wait([listener, parent]):
             command, _ = listener.accept()

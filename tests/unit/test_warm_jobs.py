@@ -40,6 +40,7 @@ def test_it_is_killed_with_its_command(tmp_path):
     process = subprocess.Popen(**command("exec python job.py"), cwd=tmp_path)
     begun = tmp_path / "begun"
     while not begun.exists() or not begun.read_text():
+        assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     process.wait()
