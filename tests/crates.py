@@ -162,7 +162,7 @@ def validated(crate: ROCrate) -> list[str]:
 
 
 def rows(crate: ROCrate, path: str) -> list[dict]:
-    """Those of a parquet file in the crate; None for what is no number."""
+    """Those of a parquet file in the crate; NaN is None."""
     return [
         {key: _plain(value) for key, value in row.items()} for row in pq.read_table(crate.source / path).to_pylist()
     ]

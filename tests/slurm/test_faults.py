@@ -225,7 +225,7 @@ def test_check_asks_slurm(cluster, untrained):
     untrained.environment |= {name: cluster.environment[name] for name in ("SLURM_CONF", "PATH")}
     printed = untrained.run("retscale", "check", STUDY, "--profile", "slurm", status=1).stderr
     assert printed.splitlines() == [
-        f"retscale check: error: {SITE}: cpu.partition: 'vast' is no partition of this cluster; known: cpu, gpu, urgent"
+        f"retscale check: error: {SITE}: cpu.partition: 'vast' is not a partition of this cluster; known: cpu, gpu, urgent"
     ]
 
 

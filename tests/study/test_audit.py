@@ -97,7 +97,7 @@ def test_a_signature_covers_what_no_other_record_names(finished, tmp_path):
     content = json.loads(record.read_text())
     record.write_text(json.dumps(content | {"machine": content["machine"] | {"host": "another"}}))
     audit(finished, 0, "results/smoke")
-    assert "audit.sig is no signature of this root and seal: " in audit(finished, 1, *check)[-1]
+    assert "audit.sig is not a signature of this root and seal: " in audit(finished, 1, *check)[-1]
     record.write_text(json.dumps(content))
     signers.write_text(signers.read_text().replace("AAAAC3NzaC1lZDI1NTE5AAAAI", "AAAAC3NzaC1lZDI1NTE5AAAAJ"))
     audit(finished, 1, *check)

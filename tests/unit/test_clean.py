@@ -84,7 +84,7 @@ def test_of_a_whole_study_nothing_is_an_orphan(capsys):
     study = study_of()
     finish(study)
     assert clean() == 0
-    assert capsys.readouterr().out == "no orphans: everything found is of config/s.yaml\n"
+    assert capsys.readouterr().out == "no orphans: everything there is of config/s.yaml\n"
     assert check.orphans(study) == ""
 
 

@@ -105,7 +105,7 @@ def test_sinfo():
 @pytest.mark.parametrize(
     "key, value, line",
     [
-        ("partition", "gpus", "gpu.partition: 'gpus' is no partition of this cluster; did you mean 'gpu'?"),
+        ("partition", "gpus", "gpu.partition: 'gpus' is not a partition of this cluster; did you mean 'gpu'?"),
         ("cores", 65, "gpu.cores: 65, but the partition gpu has 64"),
         ("memory_gb", 1100.0, "gpu.memory_gb: 1100, but the partition gpu has 1031"),
         ("hours", 61.0, "gpu.hours: 61, but the partition gpu has 60"),

@@ -239,7 +239,7 @@ def test_the_command_draws_the_same_bytes_again(tmp_path, monkeypatch, capsys):
         (line,) = capsys.readouterr().err.splitlines()
         return line
 
-    assert "is no output of a study" in refused("results/s/figure/other.png")
+    assert "is not an output of a study" in refused("results/s/figure/other.png")
     assert "must end with one of .svg, .pdf, .png" in refused(str(target), "--out", "x.jpg")
     path_of(Path("results/s/fit/fit.json")).unlink()
     capsys.readouterr()

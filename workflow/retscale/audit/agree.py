@@ -33,11 +33,11 @@ def compare(walked: Walk) -> None:
 def _blame(check: Check, node: Node, walked: Walk) -> bool:
     """Blame what a check finds, and the record's output if the check cannot read it; whether there was anything."""
     try:
-        found = list(check(node, walked))
+        findings = list(check(node, walked))
     except UserError as error:
-        found = [(node.primary, f"does not fit its job: {error}")]
+        findings = [(node.primary, f"does not fit its job: {error}")]
     except MALFORMED as error:
-        found = [(node.primary, f"is of another form than such files have ({type(error).__name__}: {error})")]
-    for culprit, message in found:
+        findings = [(node.primary, f"is of another form than such files have ({type(error).__name__}: {error})")]
+    for culprit, message in findings:
         walked.findings.blame(culprit, message)
-    return bool(found)
+    return bool(findings)

@@ -30,14 +30,14 @@ def judge(walked: Walk) -> None:
 
 def _blame(node: Node, messages: Iterator[str], walked: Walk) -> bool:
     """Blame the record for each message, and for a spec that its stage cannot have; whether there was any."""
-    found = []
+    problems = []
     try:
-        found.extend(messages)
+        problems.extend(messages)
     except (LookupError, TypeError, ValueError, AttributeError) as error:  # every spec has the keys that are asked for
-        found.append(f"holds a spec that is none of a job of {node.stage} ({type(error).__name__}: {error})")
-    for message in found:
+        problems.append(f"holds a spec that is none of a job of {node.stage} ({type(error).__name__}: {error})")
+    for message in problems:
         walked.findings.blame(node.path, message)
-    return bool(found)
+    return bool(problems)
 
 
 # --- a record and those that read its outputs

@@ -37,7 +37,7 @@ class Audit:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print what was found, and last the verdict in one sentence; returns the exit status."""
+    """Print the findings, and last the verdict in one sentence; returns the exit status."""
     again: list[str] = []
     try:
         audit = run(arguments.target, arguments.root)
@@ -93,7 +93,7 @@ def check_signature(audit: Audit, file: Path, signers: Path) -> None:
     try:
         audit.walked.findings.note(f"signed by {signature.signer(audit.walked, file, signers)}")
     except UserError as error:
-        audit.walked.findings.blame(file, f"is no signature of this root and seal: {error}")
+        audit.walked.findings.blame(file, f"is not a signature of this root and seal: {error}")
 
 
 def show(audit: Audit, with_points: bool) -> None:

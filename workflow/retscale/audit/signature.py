@@ -31,11 +31,11 @@ def signer(walked: Walk, signature: Path, signers: Path) -> str:
         if not path.is_file():
             raise UserError(f"there is no file {path}")
     common = ["-s", str(signature), "-f", str(signers)]
-    found = _ssh_keygen(["find-principals", *common]).stdout.decode(errors="replace").splitlines()
-    for name in found:
+    names = _ssh_keygen(["find-principals", *common]).stdout.decode(errors="replace").splitlines()
+    for name in names:
         _ssh_keygen(["verify", *common, "-I", name, "-n", NAMESPACE], message(walked))
         return name
-    raise UserError(f"{signature} is by none of {signers}")
+    raise UserError(f"{signature} is not by a signer in {signers}")
 
 
 def _ssh_keygen(arguments: list[str], text: bytes = b"") -> subprocess.CompletedProcess:

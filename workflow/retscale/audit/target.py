@@ -76,8 +76,8 @@ def _of_file(path: Path) -> Target:
     if path.name.endswith(SUFFIX) and os.path.lexists(path):
         return Target([path])
     if path.name:
-        if found := next(_records_that_list(path), None):
-            return Target([found], asked=[path])
+        if lister := next(_records_that_list(path), None):
+            return Target([lister], asked=[path])
         if os.path.lexists(beside := record.path_of(path)) or _is_output(path):
             return Target([beside], asked=[path])
     raise UserError(f"{path} is not a result of a study: no record beside it lists it")
@@ -92,13 +92,13 @@ def _is_output(path: Path) -> bool:
 def _records_that_list(path: Path) -> Iterator[Path]:
     """Records beside a file, or in a folder above it, of which it is an output."""
     for folder in list(path.parents)[:DEEP]:
-        for found in sorted(folder.glob(f"*{SUFFIX}")):
+        for candidate in sorted(folder.glob(f"*{SUFFIX}")):
             try:
-                outputs = record.parse(found)["outputs"]
+                outputs = record.parse(candidate)["outputs"]
             except UserError:
                 continue
             if any(plain(folder / row["path"]) == path for row in outputs):
-                yield found
+                yield candidate
 
 
 def study_of(folder: Path) -> Study | None:

@@ -166,7 +166,7 @@ class Walk:
     def folder(self) -> Path:
         """The results folder that the walk began in."""
         places = [node.place for path in self.starts if (node := self.nodes.get(path))]
-        return next((found.root for found in places if found), self.starts[0].parent)
+        return next((place.root for place in places if place), self.starts[0].parent)
 
     @property
     def root(self) -> str | None:

@@ -59,8 +59,8 @@ def _whole(path: Path, parts: Iterable[Orphan]) -> Orphan:
 def entries(folder: Path) -> list[os.DirEntry]:
     """By name; none where there is no folder."""
     try:
-        with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name)
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
     except FileNotFoundError:
         return []
 

@@ -40,7 +40,7 @@ def lines(listing: Listing, files: list[str]) -> list[str]:
     shown = table(["named by no study", "files", "bytes"], rows) if rows else []
     spared = [f"left alone: {path}: {why}" for path, why in listing.spared.items()]
     names = ", ".join(files)
-    return [*shown, *spared] + ([] if rows else [f"no orphans: everything found is of {names}"])
+    return [*shown, *spared] + ([] if rows else [f"no orphans: everything there is of {names}"])
 
 
 def remove(listing: Listing) -> None:

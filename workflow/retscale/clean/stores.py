@@ -42,7 +42,7 @@ def _tokens(gone: set[Path]) -> Callable[[Path], bool]:
 
 
 def _vectors(gone: set[Path]) -> Callable[[Path], bool]:
-    """Whether an evaluation may want to go on with them: one of any study has begun and not ended well."""
+    """Whether an evaluation may resume with them: one of some study has begun and not ended well."""
     unfinished = any(_stays(path, gone) for path in paths.logs("").glob("*/evaluate/**/*.log~"))
     return lambda _: unfinished
 

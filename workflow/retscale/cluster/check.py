@@ -21,7 +21,7 @@ def _of_nodes(nodes: Nodes, partitions: list[Partition]) -> list[str]:
     if partition is None:
         if not nodes.partition:
             return ["partition: this cluster has no default one; name one of " + ", ".join(known)]
-        return [f"partition: {nodes.partition!r} is no partition of this cluster{hint(nodes.partition, known)}"]
+        return [f"partition: {nodes.partition!r} is not a partition of this cluster{hint(nodes.partition, known)}"]
     limits = {
         "cores": (nodes.cores, partition.cores),
         "memory_gb": (nodes.memory_gb, partition.memory_mb / 1000),

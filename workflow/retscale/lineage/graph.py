@@ -83,7 +83,7 @@ def primary(file: Path) -> Path:
         if file.name in names:
             return file.parent / names[-1]
     raise UserError(
-        f"{file} is no output of a study, for no record beside it lists it; name a figure or a table of one"
+        f"{file} is not an output of a study, for no record beside it lists it; name a figure or a table of one"
     )
 
 

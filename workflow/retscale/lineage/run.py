@@ -24,7 +24,7 @@ NOTES = [
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Draw it and print where it is; UserError if the file is no output of a study, or a record is missing."""
+    """Draw it and print where it is; UserError if the file is not an output of a study, or a record is missing."""
     target, out = primary(arguments.output), arguments.out
     if out.suffix not in FORMATS:
         raise UserError(f"--out: {out} must end with one of {', '.join(FORMATS)}")
