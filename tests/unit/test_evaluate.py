@@ -14,6 +14,7 @@ from transformers import AutoModel, MptConfig, PreTrainedTokenizerFast, set_seed
 from retscale.errors import UserError
 from retscale.evaluate.metrics import STANDARD
 from retscale.evaluate.run import run
+from retscale.model import layout
 from retscale.model.encoder import load_encoder
 from retscale.model.load import load_tokenizer
 from retscale.model.prompt import Prompt
@@ -230,3 +231,8 @@ def test_an_encoder_of_another_name_than_the_spec_says_is_refused(encoder, tasks
 def test_a_task_that_is_not_given_is_named(encoder, tasks, tmp_path):
     with pytest.raises(UserError, match="--tasks: no task.json of two, which the spec names; given: one"):
         list(run(spec(["one", "two"]), given(encoder, tasks[0]), tmp_path))
+
+
+def test_a_wide_encoder_reads_fewer_tokens_at_once(encoder, monkeypatch):
+    monkeypatch.setattr(layout, "WIDE", 4)  # it has 16
+    assert load_encoder(encoder, "fp32", 64).tokens_per_batch == 16

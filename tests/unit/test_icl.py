@@ -17,12 +17,14 @@ from transformers import AutoModelForCausalLM, MptConfig, PreTrainedTokenizerFas
 
 from retscale.errors import UserError
 from retscale.icl import built, items
+from retscale.icl import run as icl_run
 from retscale.icl.config import Continuation, FinalWord, IclTask, Induction, NextWord, Shuffle
 from retscale.icl.decoder import Decoder
 from retscale.icl.item import Item
 from retscale.icl.prompt import build, join, shots, tokens
 from retscale.icl.run import run
 from retscale.icl.score import score
+from retscale.model import layout
 
 CATALOG = yaml.safe_load((Path(__file__).parents[2] / "config/catalog/icl.yaml").read_text())
 
@@ -293,6 +295,16 @@ def run_task(checkpoint, out: Path, monkeypatch, **more) -> tuple[dict, pd.DataF
     out.mkdir()
     assert list(run(spec, {"card": checkpoint}, out)) == ["t"]
     return json.loads((out / "t.json").read_text()), pd.read_parquet(out / "t.parquet")
+
+
+def test_a_wide_checkpoint_reads_fewer_tokens_at_once_and_no_more_than_logits_allow(checkpoint, tmp_path, monkeypatch):
+    given, plain = [], icl_run.Reader
+    monkeypatch.setattr(icl_run, "Reader", lambda *fields: (given.append(fields[3]), plain(*fields))[1])
+    monkeypatch.setattr(layout, "WIDE", 4)  # it has 32
+    run_task(checkpoint, tmp_path / "wide", monkeypatch)
+    monkeypatch.setattr(icl_run, "MOST_TOKENS", 128)
+    run_task(checkpoint, tmp_path / "most", monkeypatch)
+    assert given == [256 * 4 // 32, 128 * 4 // 32]
 
 
 def test_the_stage_subtracts_the_baseline_and_repeats_itself(checkpoint, loaded, tmp_path, monkeypatch):
