@@ -32,6 +32,8 @@ from transformers import (
 )
 from transformers.models.mpt.configuration_mpt import MptAttentionConfig
 
+from retscale.finetune.gradient import Gradient
+from retscale.finetune.reading import Reading
 from retscale.icl.decoder import Decoder
 from retscale.model import attention, encode, encoder, load, packed
 from retscale.model.attention import use_fused
@@ -293,6 +295,20 @@ def test_a_training_step_makes_the_host_wait_once(tmp_path, monkeypatch):
             *_, log, _ = tuned(study, tmp_path / f"encoder-{epochs}", epochs=epochs, log_every=1000)
         readings.append(waits.count + len(lists))
     assert log[-1]["step"] == 24 and readings[1] - readings[0] == 12
+
+
+def test_what_a_step_says_is_read_while_the_next_one_runs(tmp_path, monkeypatch):
+    """But for those whose encoder is kept: nothing may be unread then."""
+    events = []
+
+    def note(name, method):
+        plain = getattr(method[0], method[1])
+        monkeypatch.setattr(*method, lambda *given: (events.append(name), plain(*given))[1])
+
+    note("compute", (Gradient, "__call__"))
+    note("read", (Reading, "values"))
+    tuned(make(tmp_path), tmp_path / "encoder", keep=[4])
+    assert events == ["compute", *["compute", "read"] * 3, "read", "compute", *["compute", "read"] * 7, "read"]
 
 
 def test_reading_behind_left_padding_does_not_make_the_host_wait(tmp_path):

@@ -66,9 +66,9 @@ def test_a_resumed_training_gives_the_bits_of_an_unbroken_one(study, tmp_path, s
         else:
             started = start(job, inputs(study), out, state, processes, term=step)
             errors = [process.communicate(timeout=120)[1] for process in started]
-            assert f"stopped by SIGTERM after step {step + 1} of" in errors[0], errors
+            assert f"stopped by SIGTERM after step {step + 3} of" in errors[0], errors
             assert "run the same command again" in errors[0] and all(process.returncode for process in started)
-            assert states(state) == [step + 1]
+            assert states(state) == [step + 3]  # the request goes out with step + 2, and is read a step later
         assert not (out / "encoder.json").exists() and states(state)
     finished(start(job, inputs(study), out, state, processes))
     assert sha(out) == sha(tmp_path / "whole")
@@ -131,7 +131,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(study, tmp_path, monkeypatch)
     monkeypatch.setattr(Log, "step", logged)
     assert "Traceback" not in str(stopped.value) and "\n" not in str(stopped.value)
     assert re.match(
-        "the state after step 3 cannot be written to .*/state, whose disk has .* GiB left .*: make room and run",
+        "the state after step 4 cannot be written to .*/state, whose disk has .* GiB left .*: make room and run",
         str(stopped.value),
     )
     assert [path.name for path in (tmp_path / "state").iterdir() if path.is_dir()] == ["step-2"]

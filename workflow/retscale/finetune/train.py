@@ -1,6 +1,7 @@
 """The training loop."""
 
 import math
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from retscale.finetune.data import Order
 from retscale.finetune.embed import Embedder
 from retscale.finetune.gradient import Gradient
 from retscale.finetune.log import Log, Watch
+from retscale.finetune.reading import Reading
 from retscale.finetune.schedule import learning_rate
 from retscale.finetune.state import State
 from retscale.model.device import to
@@ -48,6 +50,11 @@ def train(
     chance = math.log(pool * (1 + recipe.n_negatives))
     log = Log(folder / "log.jsonl" if main else None, recipe.log_every, accelerator.device)
     watch = Watch(steps, recipe.warmup)
+    advice = f"lower the recipe's lr (now {recipe.lr}) or raise its temperature (now {recipe.temperature})"
+    # 1 from the first step on whose loss or gradient is not finite: it and those after it change nothing.
+    diverged = torch.zeros((), device=accelerator.device)
+    getattr(optimizer, "optimizer", optimizer).found_inf = diverged
+    unread: deque[Reading] = deque()
     with State(folder, accelerator, model, optimizer) as state:
         start = 0
         if counters := state.load():
@@ -55,6 +62,28 @@ def train(
             if main:
                 say(f"fine-tune {name}: resumes after step {start} of {steps}")
         log.resume(start, counters["sums"] if counters else None)
+
+        def save(step: int) -> None:
+            state.save(step, {"step": step, "sums": log.sums, "over": watch.excess})
+
+        def read(reading: Reading) -> tuple[bool, bool]:
+            """Log a step and watch it: whether a process wants the state saved, and whether one was asked to stop."""
+            total, n_tokens, n_padding, save_due, stop_requested, norm = reading.values()
+            loss, step = total / accelerator.num_processes, reading.step
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                if step - 1 > start:
+                    save(step - 1)
+                raise UserError(
+                    f"fine-tuning of {name} stopped: it diverged at step {step} of {steps}: loss {loss}, gradient norm "
+                    f"{norm}; {advice}. The state after step {step - 1} is kept in {folder}"
+                )
+            log.step(step, step == steps, reading.rate, loss, norm, n_tokens, n_padding)
+            try:
+                watch.step(step, loss, chance)
+            except UserError as error:
+                raise UserError(f"fine-tuning of {name} stopped: {error}; {advice}") from None
+            return save_due > 0, stop_requested > 0
+
         for step in progress(range(start, steps), f"fine-tune {name}", unit="steps") if main else range(start, steps):
             rate = learning_rate(step, steps, recipe.lr, recipe.warmup, recipe.floor, recipe.decay)
             for group in optimizer.param_groups:
@@ -65,29 +94,22 @@ def train(
             norm = accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
             counts = torch.tensor([n_tokens, n_padding, state.due(), state.stop_requested], dtype=torch.float64)
             sums = torch.cat([loss.double()[None], to(accelerator.device, counts)])
-            # All that the host reads of a step, at once: it waits for the device here and nowhere else.
             norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
             values = torch.cat([accelerator.reduce(sums, "sum"), norm.double()[None]])
-            total, n_tokens, n_padding, save_due, stop_requested, norm = values.tolist()
-            loss, step = total / accelerator.num_processes, step + 1
-            try:
-                if not (math.isfinite(loss) and math.isfinite(norm)):
-                    raise UserError(f"it diverged at step {step} of {steps}: loss {loss}, gradient norm {norm}")
-                watch.step(step, loss, chance)
-            except UserError as error:
-                if step - 1 > start:  # this step has changed nothing yet
-                    state.save(step - 1, {"step": step - 1, "sums": log.sums, "over": watch.excess})
-                raise UserError(
-                    f"fine-tuning of {name} stopped: {error}; lower the recipe's lr (now {recipe.lr}) or raise its "
-                    f"temperature (now {recipe.temperature}). The state after step {step - 1} is kept in {folder}"
-                ) from None
+            torch.maximum(diverged, 1 - values.isfinite().all().float(), out=diverged)
             optimizer.step()
             optimizer.zero_grad()
-            log.step(step, step == steps, rate, loss, norm, n_tokens, n_padding)
-            if step in recipe.keep or step == steps:
+            # All that the host reads of a step, at once, and while the next one runs: it waits for the device here alone.
+            unread.append(Reading(step + 1, rate, values))
+            step, save_due, stop_requested = step + 1, False, False
+            whole = step in recipe.keep or step == steps
+            while len(unread) > (0 if whole or save_due else 1):
+                due, stop = read(unread.popleft())
+                save_due, stop_requested = save_due or due, stop_requested or stop
+            if whole:
                 keep(step, model)
             if save_due and step < steps:
-                state.save(step, {"step": step, "sums": log.sums, "over": watch.excess})
+                save(step)
             if stop_requested and step < steps:
                 raise UserError(
                     f"stopped by SIGTERM after step {step} of {steps}; the state is kept in {folder}: "
