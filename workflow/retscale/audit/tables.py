@@ -16,6 +16,7 @@ from retscale.common import parquet
 from retscale.common.tables import read_table
 from retscale.evaluate.result import Result
 from retscale.icl.result import IclResult
+from retscale.icl.summary import mean_bits
 
 TOLERANCE = 1e-9  # of a mean taken again: the order of a sum may differ between versions of a library
 Problems = Iterator[tuple[Path, str]]
@@ -68,6 +69,14 @@ def _in_context(node: Node, _: Walk) -> Problems:
         value = float(parts.astype(float).mean())
     if not near(value, result.value):
         yield path, f"says an accuracy of {result.value}, but that of its items is {value}"
+        return
+    bits = table["bits_per_byte"] if "bits_per_byte" in table else None  # neither of generated answers, nor in older files
+    mean = None
+    if bits is not None:
+        categories = table["category"] if "category" in table else [""] * len(table)
+        mean = mean_bits(bits, list(categories))["bits_per_byte"]
+    if not near(mean, result.bits_per_byte):
+        yield path, f"says {result.bits_per_byte} bits per byte, but the mean of its items is {mean}"
 
 
 def _collected(node: Node, walked: Walk) -> Problems:

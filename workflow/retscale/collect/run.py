@@ -25,7 +25,7 @@ CHECKPOINT_COLUMNS = ["checkpoint", "family", "size", "n_params", "n_params_non_
 CHECKPOINT_COLUMNS += ["tokens_per_param", "schedule_finished", "role"]
 SCORE_COLUMNS = ["recipe", "seed", "task", "metric", "value", *COLUMNS, "file", "sha256"]
 ICL_COLUMNS = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "low", "high", "executed", "trimmed"]
-ICL_COLUMNS += ["skipped", "tied", "odd", "file", "sha256"]
+ICL_COLUMNS += ["skipped", "tied", "odd", "bits_per_byte", "bits_per_byte_stderr", "file", "sha256"]
 CURVE_COLUMNS = ["checkpoint", "recipe", "step", "queries", "task", "metric", "value", "file", "sha256"]
 TRAINING_COLUMNS = [
     "checkpoint",

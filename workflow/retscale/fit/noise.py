@@ -49,11 +49,13 @@ def noise(analyses: list[Analysis], draws: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=NOISE)
 
 
-def reliability(points: pd.DataFrame, draws: pd.DataFrame, icl: pd.DataFrame, main: str) -> pd.DataFrame:
+def reliability(
+    points: pd.DataFrame, draws: pd.DataFrame, icl: pd.DataFrame, bits: pd.DataFrame, main: str
+) -> pd.DataFrame:
     """1 - noise / variance of the scores of checkpoints: retrieval of each recipe and task, and in-context tasks.
 
     The noise of retrieval is that of differences: all checkpoints answer the same queries, so what resampled queries do
-    to all of them alike is left out. That of an in-context score is its squared standard error.
+    to all of them alike is left out. That of an in-context score, or of bits per byte, is its squared standard error.
     """
     rows = []
     finished = points[points["schedule"] == "finished"]
@@ -62,11 +64,12 @@ def reliability(points: pd.DataFrame, draws: pd.DataFrame, icl: pd.DataFrame, ma
         apart = None if drawn is None else float((drawn - drawn.mean(1, keepdims=True)).var(0).mean())
         key = {"about": "retrieval", "recipe": recipe, "task": task, "headline": task == MEAN}
         rows.append(key | _reliability(group["y"].to_numpy(float), apart))
-    scored = icl[icl["checkpoint"].isin(finished["checkpoint"][finished["recipe"] == main])]
-    for task, group in scored.groupby("task"):
-        error = (group["stderr"].astype(float) ** 2).mean()
-        key = {"about": "icl", "recipe": "", "task": task, "headline": task == MEAN}
-        rows.append(key | _reliability(group["score"].to_numpy(float), None if np.isnan(error) else float(error)))
+    ladder = set(finished["checkpoint"][finished["recipe"] == main])
+    for about, table, value in (("icl", icl, "score"), ("bits", bits, "bits_per_byte")):
+        for task, group in table[table["checkpoint"].isin(ladder)].groupby("task"):
+            error = (group["stderr"].astype(float) ** 2).mean()
+            key = {"about": about, "recipe": "", "task": task, "headline": task == MEAN}
+            rows.append(key | _reliability(group[value].to_numpy(float), None if np.isnan(error) else float(error)))
     return pd.DataFrame(rows, columns=RELIABILITY)
 
 

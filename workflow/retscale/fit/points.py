@@ -163,13 +163,7 @@ def icl_points(icl: pd.DataFrame, averages: pd.DataFrame) -> pd.DataFrame:
     icl = icl[icl["score"].notna()]
     rows = icl[["checkpoint", "task", "score", "file", "sha256"]].copy()
     rows["stderr"] = icl["stderr"].astype(float) / (1 - icl["baseline"].astype(float))
-    n_tasks = rows["task"].nunique()
-    means = []
-    for checkpoint, tasks in rows.groupby("checkpoint"):
-        if len(tasks) == n_tasks:
-            error = float(np.sqrt((tasks["stderr"] ** 2).sum(skipna=False)) / n_tasks)
-            means.append({"checkpoint": checkpoint, "task": MEAN, "score": tasks["score"].mean(), "stderr": error})
-    mean = pd.DataFrame(means, columns=rows.columns)
+    mean = _means_of_tasks(rows, "score")
     if len(averages):
         defined = averages[averages["score"].notna()]
         averaged = defined.assign(task=defined["gauntlet"] + "/" + defined["name"], file=None, sha256=None)[
@@ -177,6 +171,29 @@ def icl_points(icl: pd.DataFrame, averages: pd.DataFrame) -> pd.DataFrame:
         ]
         mean = pd.concat([averaged[averaged["task"] == headline_icl(averages)].assign(task=MEAN), averaged])
     return pd.concat([rows, mean], ignore_index=True).sort_values(["checkpoint", "task"], ignore_index=True)
+
+
+def icl_bits(icl: pd.DataFrame) -> pd.DataFrame:
+    """One row per checkpoint and in-context task that has bits per byte, and `mean` where none of these is missing.
+
+    It is over all of them, whatever averages of scores a study names: those are of tasks that have no such number, too.
+    """
+    columns = ["checkpoint", "task", "bits_per_byte", "bits_per_byte_stderr", "file", "sha256"]
+    rows = icl.loc[icl["bits_per_byte"].notna(), columns].rename(columns={"bits_per_byte_stderr": "stderr"})
+    rows = rows.astype({"bits_per_byte": float, "stderr": float})
+    rows = pd.concat([rows, _means_of_tasks(rows, "bits_per_byte")], ignore_index=True)
+    return rows.sort_values(["checkpoint", "task"], ignore_index=True)
+
+
+def _means_of_tasks(rows: pd.DataFrame, value: str) -> pd.DataFrame:
+    """`mean` of each checkpoint that has all tasks of `rows`, with its standard error; tasks err independently."""
+    n_tasks = rows["task"].nunique()
+    means = []
+    for checkpoint, tasks in rows.groupby("checkpoint"):
+        if len(tasks) == n_tasks:
+            error = float(np.sqrt((tasks["stderr"] ** 2).sum(skipna=False)) / n_tasks)
+            means.append({"checkpoint": checkpoint, "task": MEAN, value: tasks[value].mean(), "stderr": error})
+    return pd.DataFrame(means, columns=rows.columns)
 
 
 def headline_icl(averages: pd.DataFrame) -> str | None:

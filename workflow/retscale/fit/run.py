@@ -20,7 +20,9 @@ from retscale.fit.distinct import require_distinct
 from retscale.fit.forms import FORMS
 from retscale.fit.isoflop import isoflop_global
 from retscale.fit.noise import noise, reliability
-from retscale.fit.points import QueryScores, headline_icl, icl_points, per_query, points, query_scores, resampled
+from retscale.fit.points import QueryScores, headline_icl, icl_bits, icl_points, per_query, points, query_scores, resampled
+from retscale.fit.predictors import predictors
+from retscale.fit.signal import signal
 from retscale.fit.summary import FitSummary
 from retscale.fit.tables import ladder_tables
 from retscale.fit.two_step import two_step
@@ -50,15 +52,19 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     defined = scored[scored["y"].notna()]
     require_distinct(defined)
     averages = read_table(source, "icl_averages")
-    icl = icl_points(read_table(source, "icl"), averages)
+    results = read_table(source, "icl")
+    icl, bits = icl_points(results, averages), icl_bits(results)
     finished = ladder_rows(defined).query("schedule == 'finished'")
-    reliable = reliability(finished, draws, icl, main)
+    reliable = reliability(finished, draws, icl, bits, main)
     analyses = analyze(defined, overall(study), spec)
     tables = {
         "points": scored,
         "icl_points": icl,
+        "icl_bits": bits,
         **ladder_tables(analyses, spec),
-        "correlations": correlations(finished, icl, reliable, main, spec),
+        "correlations": correlations(finished, icl, bits, reliable, main, spec),
+        "predictors": predictors(finished, icl, bits, main, spec),
+        "signal": signal(finished, icl, bits, main),
         "effects": effects(finished, spec.alpha),
         "isoflop_global": isoflop_global(finished, spec.alpha),
         "isoflop_pairs": isoflop_pairs(finished, draws, spec.near, spec.alpha),

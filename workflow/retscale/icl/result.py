@@ -6,7 +6,7 @@ from retscale.common.artifact import Artifact
 class IclResult(Artifact):
     """`value` is an accuracy, `score` how far it is above the `baseline`, as a share of what is possible; both are None
     where generated programs were not run, with `stderr` and the ends of the 95% interval. `dropped` counts items of a
-    wheel by reason, `sha256` is of a released file.
+    wheel by reason, `sha256` is of a released file. `bits_per_byte`: of the gold answer, None where answers are generated.
     """
 
     checkpoint: str
@@ -32,3 +32,5 @@ class IclResult(Artifact):
     odd: list[str] = []
     whole: str | None = None
     value_by: dict[str, float] = {}
+    bits_per_byte: float | None = None
+    bits_per_byte_stderr: float | None = None

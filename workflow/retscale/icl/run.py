@@ -21,7 +21,7 @@ from retscale.icl.item import Item
 from retscale.icl.prompt import Tokens, answer_length, build, cut, join, shots, tokens
 from retscale.icl.result import IclResult
 from retscale.icl.score import score
-from retscale.icl.summary import accuracy, accuracy_by_normalization, oddities
+from retscale.icl.summary import accuracy, accuracy_by_normalization, bits_per_byte, mean_bits, oddities
 from retscale.model import accelerator
 from retscale.model.device import device, dtype, use_threads
 from retscale.model.layout import tokens_at_once
@@ -113,6 +113,9 @@ def evaluate(task: IclTask, name: str, fetched: Path | None, reader: Reader) -> 
     }
     if task.type == "multiple_choice":
         result["value_by"] = {"token": result["value"], **accuracy_by_normalization(table, items, categories)}
+    if not task.generated:
+        table["bits_per_byte"] = bits_per_byte(table, items)
+        result |= mean_bits(table["bits_per_byte"], categories)
     return result, table
 
 

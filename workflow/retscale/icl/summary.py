@@ -1,4 +1,4 @@
-"""One task's accuracy from its items: the mean, how sure it is, and what is odd about the data."""
+"""One task's accuracy and bits per byte from its items: means, how sure they are, and what is odd about the data."""
 
 import math
 from collections import Counter
@@ -32,6 +32,29 @@ def accuracy(correct: Sequence[bool], categories: Sequence[str], seed: int, name
         "low": float(low),
         "high": float(high),
     } | ({"categories": groups["mean"].to_dict()} if len(size) > 1 else {})
+
+
+def bits_per_byte(table: pd.DataFrame, items: list[Item]) -> np.ndarray:
+    """Of each item (float64): what the gold answer costs the model in bits, over the bytes of its text in UTF-8.
+
+    -(sum of the log-probabilities of its tokens) / ln 2 / bytes. The text is that of the gold choice as the data hold it:
+    of a schema the continuation behind the gold context. The blank that a tokenizer needs before it is not counted, so
+    all tokenizers divide by the same number.
+    """
+    nats = [-row.logprobs[row.gold] * row.tokens[row.gold] for row in table.itertuples()]
+    sizes = [len((item.end or item.choices[item.gold]).encode()) for item in items]
+    return np.array(nats) / math.log(2) / np.array(sizes)
+
+
+def mean_bits(bits: Sequence[float], categories: Sequence[str]) -> dict:
+    """The mean over items, of categories over them, as that of accuracies; its standard error, None of a single item.
+
+    A mean of ratios and not a ratio of sums: each item counts once, however long its answer (OLMo's evaluations).
+    """
+    groups = pd.Series(np.asarray(bits, dtype=float)).groupby(list(categories))
+    error = math.sqrt(float((groups.var(ddof=1) / groups.size()).sum(skipna=False))) / groups.ngroups
+    value = float(groups.mean().mean())
+    return {"bits_per_byte": value, "bits_per_byte_stderr": None if math.isnan(error) else error}
 
 
 def accuracy_by_normalization(table: pd.DataFrame, items: list[Item], categories: list[str]) -> dict[str, float]:
