@@ -74,6 +74,8 @@ def write_study(
                 result = {"checkpoint": name, "task": task, "type": "multiple_choice", "metric": "accuracy"}
                 result |= {"value": value, "baseline": 0.5, "score": (value - 0.5) / 0.5, "stderr": 0.02}
                 result |= {"n_items": 300, "shots": 0, "max_length": 128, "seconds": 1.0}
+                bits = 4 - (0.2 + weight) * growth + 0.02 * np.sin(100 * value)
+                result |= {"bits_per_byte": bits, "bits_per_byte_stderr": 0.03}
                 icl.append(write(root / "icl" / name / f"{task}.json", result))
     spec = {
         "study": "toy",

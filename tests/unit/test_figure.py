@@ -21,7 +21,7 @@ from retscale.collect.run import run as collect
 from retscale.common.files import sha256
 from retscale.common.tables import read_table
 from retscale.errors import UserError
-from retscale.figure import curves, style, training
+from retscale.figure import curves, fig3, style, training
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Tables
 from retscale.figure.run import FIGURES, run
@@ -115,6 +115,25 @@ def test_marks_are_the_points_and_task_marks_name_their_file(inputs, drawn):
     marks = pd.read_csv(drawn["3"]["csv"]).set_index("checkpoint")
     icl = read_table(inputs["fit"], "icl_points").query("task == 'mean'").set_index("checkpoint")
     np.testing.assert_allclose(marks["x"], icl.loc[marks.index, "score"])
+    bits = read_table(inputs["fit"], "icl_bits").query("task == 'mean'").set_index("checkpoint").loc[marks.index]
+    half = stats.norm.ppf(0.975) * bits["stderr"]
+    np.testing.assert_allclose(marks["bits"], bits["bits_per_byte"])
+    np.testing.assert_allclose(marks[["bits_low", "bits_high"]].T, [marks["bits"] - half, marks["bits"] + half])
+
+
+def test_better_lies_to_the_right_in_both_panels_of_figure_3(inputs, drawn, tmp_path):
+    left, right = fig3.draw(Tables(inputs["collect"], inputs["fit"]), FigureConfig()).figure.axes
+    (a, b), (c, d) = left.get_xlim(), right.get_xlim()
+    assert a < b and c > d and "fewer are better: the axis is reversed" in right.get_xlabel()
+    assert "better lies to the right in both panels. Pearson r = −0." in said(drawn["3"])[0]
+    table = read_table(inputs["fit"], "icl_bits")
+
+    class Older(Tables):
+        def table(self, name):
+            return table.head(0) if name == "icl_bits" else super().table(name)
+
+    figure = fig3.draw(Older(inputs["collect"], inputs["fit"]), FigureConfig())
+    assert len(figure.figure.axes) == 1 and "bits per byte" not in figure.caption and figure.marks["bits"].isna().all()
 
 
 def test_slopes_and_residuals_are_those_of_the_tables(inputs, drawn):

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import artifacts
 import numpy as np
@@ -15,8 +16,9 @@ from pydantic import ValidationError
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, MptConfig, PreTrainedTokenizerFast, set_seed
 
+from retscale.audit import tables as audit_tables
 from retscale.errors import UserError
-from retscale.icl import built, items
+from retscale.icl import built, items, summary
 from retscale.icl import run as icl_run
 from retscale.icl.config import Continuation, FinalWord, IclTask, Induction, NextWord, Shuffle
 from retscale.icl.decoder import Decoder
@@ -318,6 +320,8 @@ def test_the_stage_subtracts_the_baseline_and_repeats_itself(checkpoint, loaded,
     expected = [plain(decoder.model, context, choice)[0] for choice in choices]
     np.testing.assert_allclose(table["logprobs"][0], expected, atol=1e-5)
     assert table["prediction"][0] == int(np.argmax(expected))
+    bits = [-expected[0] * len(choices[0]) / np.log(2) / len("house")]
+    np.testing.assert_allclose(table["bits_per_byte"][:1], bits, rtol=1e-5)
     run_task(checkpoint, tmp_path / "2", monkeypatch, max_items=10)
     assert (tmp_path / "1/t.parquet").read_bytes() == (tmp_path / "2/t.parquet").read_bytes()
 
@@ -332,6 +336,39 @@ def test_language_modeling_scores_exact_greedy_matches(checkpoint, tmp_path, mon
     result, table = run_task(checkpoint, tmp_path / "1", monkeypatch, type="language_modeling", items=induction)
     assert result["baseline"] == 0 and (table["correct"] == (table["prediction"] == 0)).all()
     assert table["logprobs"].str.len().eq(1).all()
+
+
+def test_bits_are_those_of_the_gold_answers_bytes_in_utf_8():
+    """Of a schema the bytes of what follows; no blank that a tokenizer needs is counted."""
+    every = [Item("q", ("no", "für"), 1), Item("", ("her", "his"), 0, end="tür"), Item("q", ("word",), 0)]
+    logprobs, sizes = [[-1.0, -2.0], [-3.0, -9.0], [-0.5]], [[5, 2], [4, 4], [6]]
+    table = pd.DataFrame({"gold": [1, 0, 0], "logprobs": logprobs, "tokens": sizes})
+    np.testing.assert_allclose(
+        summary.bits_per_byte(table, every), np.array([2 * 2 / 4, 3 * 4 / 4, 0.5 * 6 / 4]) / np.log(2)
+    )
+
+
+def test_the_mean_of_bits_is_over_items_and_then_over_categories():
+    bits = np.array([1.0, 3.0, 2.0, 2.5, 6.0])
+    plain = summary.mean_bits(bits, [""] * 5)
+    assert plain["bits_per_byte"] == pytest.approx(2.9)
+    assert plain["bits_per_byte_stderr"] == pytest.approx(bits.std(ddof=1) / np.sqrt(5))
+    two = summary.mean_bits(bits, ["a", "a", "b", "b", "b"])
+    assert two["bits_per_byte"] == pytest.approx((2 + 3.5) / 2)
+    errors = bits[:2].var(ddof=1) / 2, bits[2:].var(ddof=1) / 3
+    assert two["bits_per_byte_stderr"] == pytest.approx(np.sqrt(sum(errors)) / 2)
+    assert summary.mean_bits(bits[:3], ["a", "a", "b"])["bits_per_byte_stderr"] is None
+
+
+def test_files_of_results_have_the_mean_of_their_items(checkpoint, tmp_path, monkeypatch):
+    result, table = run_task(checkpoint, tmp_path / "1", monkeypatch)
+    assert result["bits_per_byte"] == pytest.approx(table["bits_per_byte"].mean(), rel=1e-12)
+    assert result["bits_per_byte_stderr"] == pytest.approx(table["bits_per_byte"].sem(), rel=1e-9)
+    node = SimpleNamespace(primary=tmp_path / "1/t.json", stage="icl")
+    assert list(audit_tables.check(node, None)) == []
+    node.primary.write_text(json.dumps(result | {"bits_per_byte": result["bits_per_byte"] + 0.01}))
+    ((path, message),) = audit_tables.check(node, None)
+    assert path == node.primary and "bits per byte, but the mean of its items is" in message
 
 
 def test_too_few_items_for_the_shots_is_an_error(checkpoint, tmp_path, monkeypatch):

@@ -14,6 +14,8 @@ from retscale.common.tables import read_table
 from retscale.errors import UserError
 from retscale.fit.points import icl_points
 from retscale.fit.run import run as fit
+from retscale.report.in_context import gauntlets
+from retscale.study import catalog
 
 pytestmark = pytest.mark.usefixtures("svg_only")
 
@@ -46,9 +48,37 @@ def test_a_version_may_have_baselines_of_its_own(study):
     mean = (
         averages[(averages["checkpoint"] == checkpoint) & (averages["gauntlet"] == "own")].set_index("name").loc["core"]
     )
-    assert mean["score"].tolist() == pytest.approx([sum(scores.values()) / len(scores)] * 2)
+    assert mean["score"] == pytest.approx(sum(scores.values()) / len(scores))
     expected = sum(error**2 for error in errors.values()) ** 0.5 / len(errors)
-    assert mean["stderr"].tolist() == pytest.approx([expected] * 2)
+    assert mean["stderr"] == pytest.approx(expected)
+
+
+def test_core_lacking_one_of_22_tasks_is_absent_and_names_it(tmp_path, monkeypatch):
+    """hellaswag counts twice, by its two numbers of shots; a checkpoint counts once in what is made of the average."""
+    version = catalog.gauntlet("dclm-core-v1")
+    ids = version["categories"]["core"]
+    assert len(ids) == 22 and {"hellaswag.0", "hellaswag.10"} < set(ids)
+    monkeypatch.setattr("test_collect_synthetic.ICL_TASKS", {id: rank / 100 for rank, id in enumerate(ids)})
+    spec, inputs = write_study(tmp_path / "results", **SMALL)
+    lacking = next(path for path in inputs["icl"] if path.name == "hellaswag.10.json")
+    inputs["icl"].remove(lacking)
+    (tmp_path / "collect").mkdir(), (tmp_path / "fit").mkdir()
+    collect(spec | {"averages": {"dclm-core-v1": version}}, inputs, tmp_path / "collect")
+    icl, averages = (read_table(tmp_path / "collect/collect.json", name) for name in ("icl", "icl_averages"))
+    one = averages.set_index("checkpoint")
+    assert len(one) == 4 and (one["kind"] == "average").all() and (one["name"] == "core").all()
+    assert one["missing"].to_dict() == {name: "hellaswag.10" * (name == lacking.parent.name) for name in one.index}
+    assert one.index[one["score"].isna()].tolist() == [lacking.parent.name]
+    for name in one.index.drop(lacking.parent.name):
+        tasks = icl[icl["checkpoint"] == name].set_index("task")
+        baselines = tasks["baseline"].to_dict() | version["baselines"]
+        scores = [(row.value - baselines[task]) / (1 - baselines[task]) for task, row in tasks.iterrows()]
+        assert len(scores) == 22 and one.loc[name, "score"] == pytest.approx(sum(scores) / 22, rel=1e-12)
+    (table,) = gauntlets(read_table(tmp_path / "collect/collect.json", "checkpoints"), averages)
+    assert (table["names"], table["absent"]) == (["core"], {"core": "hellaswag.10"})
+    fit({"bootstrap": 200}, {"collect": tmp_path / "collect/collect.json"}, tmp_path / "fit")
+    rows = read_table(tmp_path / "fit/fit.json", "correlations").query("headline and about == 'icl-retrieval'")
+    assert set(rows["n"]) == {3}
 
 
 def unscored(path):

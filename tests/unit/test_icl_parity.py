@@ -104,6 +104,11 @@ def agree(name: str, task: IclTask, reader: Reader, peer) -> None:
     sums = [np.array([answer[0][0] for answer in row["resps"]]) for row in theirs]
     for row, total in zip(ours.itertuples(), sums):
         np.testing.assert_allclose(row.logprobs * row.tokens, total, rtol=1e-4, atol=2e-3)
+    gold = [item.end or item.choices[item.gold] for item in items]
+    costs = [-total[item.gold] / np.log(2) / len(text.encode()) for total, item, text in zip(sums, items, gold)]
+    np.testing.assert_allclose(ours["bits_per_byte"], costs, rtol=1e-4, atol=2e-3)
+    if not task.categories:
+        assert result["bits_per_byte"] == pytest.approx(np.mean(costs), rel=1e-4)
     if task.type == "language_modeling":
         assert ours["correct"].tolist() == [bool(row["acc"]) for row in theirs]
         return

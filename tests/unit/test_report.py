@@ -15,6 +15,8 @@ from retscale.common.files import sha256
 from retscale.figure.run import FIGURES
 from retscale.figure.run import run as draw
 from retscale.fit.run import run as fit
+from retscale.report import show
+from retscale.report.results import Results
 from retscale.report.run import run
 
 pytestmark = pytest.mark.usefixtures("svg_only")
@@ -214,6 +216,28 @@ def test_single_in_context_tasks_and_other_forms_are_folded(inputs, tmp_path):
     assert trends.count('<th scope="row">mean</th>') == 2  # of each recipe one, in the form that is drawn
     table = text[text.index('id="correlations"') : text.index("Single in-context tasks")]
     assert "high values are expected, since both grow with compute" in table
+
+
+def test_bits_per_byte_stand_beside_scores_with_what_predicts_and_signal_to_noise(inputs, tmp_path):
+    results = Results(inputs["collect"], inputs["fit"])
+    text = page(inputs, tmp_path / "out")
+    section = text[text.index('id="in-context"') : text.index('id="trends"')]
+    bits = results.table("icl_bits").set_index(["checkpoint", "task"])["bits_per_byte"]
+    name = results.checkpoints["checkpoint"].iloc[0]
+    row = next(line for line in section.splitlines() if f">{name}<" in line and f">{bits[name, 'mean']:.3f}<" in line)
+    assert f">{bits[name, 'piqa']:.3f}<" in row and row.count("<td") == 9
+    ratios = results.table("signal").set_index(["measure", "task"])["ratio"]
+    row = next(line for line in section.splitlines() if '<th scope="row">piqa</th>' in line)
+    assert all(f">{ratios[measure, 'piqa']:.1f}<" in row for measure in ("score", "bits per byte"))
+    table = results.table("predictors").set_index("predictor")
+    best = table.index[table["best"]].item()
+    (row,) = [line for line in text.splitlines() if f'<th scope="row">{best}</th>' in line and "best" in line]
+    assert f"{table.loc[best, 'rmse']:.4f}" in row
+    shown = show.content(results, "t") | {"used": [], "used_unknown": 0}
+    lines = list(show.lines(shown, "text"))
+    stderr = results.table("icl_bits").set_index(["checkpoint", "task"])["stderr"][name, "mean"]
+    assert any(name in line and f" {bits[name, 'mean']:.3f} ± {stderr:.3f}" in line for line in lines)
+    assert any(line.split()[:4] == ["bits", "per", "byte", "12"] for line in lines)
 
 
 def test_same_inputs_same_bytes(inputs, tmp_path):

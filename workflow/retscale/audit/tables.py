@@ -70,7 +70,9 @@ def _in_context(node: Node, _: Walk) -> Problems:
     if not near(value, result.value):
         yield path, f"says an accuracy of {result.value}, but that of its items is {value}"
         return
-    bits = table["bits_per_byte"] if "bits_per_byte" in table else None  # neither of generated answers, nor in older files
+    bits = (
+        table["bits_per_byte"] if "bits_per_byte" in table else None
+    )  # neither of generated answers, nor in older files
     mean = None
     if bits is not None:
         categories = table["category"] if "category" in table else [""] * len(table)

@@ -51,8 +51,10 @@ def read(root: Path) -> dict[Key, Score]:
     if not collect.is_file():
         raise UserError(f"{root} holds no collected results (no {collect.relative_to(root)}); run the study first")
     last, curves, icl = (read_table(collect, name) for name in ("scores", "curves", "icl"))
-    tables = [last.assign(step=None), curves, icl.assign(recipe=IN_CONTEXT, step=None, metric="value")]
     try:
+        icl = icl.assign(recipe=IN_CONTEXT, step=None)
+        bits = icl.assign(metric="bits_per_byte", value=icl["bits_per_byte"])
+        tables = [last.assign(step=None), curves, icl.assign(metric="value"), bits[bits["value"].notna()]]
         return {key: score for table in tables for key, score in _rows(table)}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"the tables beside {collect} are not of this version ({error}); run the study again") from None

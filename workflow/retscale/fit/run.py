@@ -20,7 +20,16 @@ from retscale.fit.distinct import require_distinct
 from retscale.fit.forms import FORMS
 from retscale.fit.isoflop import isoflop_global
 from retscale.fit.noise import noise, reliability
-from retscale.fit.points import QueryScores, headline_icl, icl_bits, icl_points, per_query, points, query_scores, resampled
+from retscale.fit.points import (
+    QueryScores,
+    headline_icl,
+    icl_bits,
+    icl_points,
+    per_query,
+    points,
+    query_scores,
+    resampled,
+)
 from retscale.fit.predictors import predictors
 from retscale.fit.signal import signal
 from retscale.fit.summary import FitSummary

@@ -34,7 +34,10 @@ def ratio(values: np.ndarray, errors: np.ndarray) -> dict:
     if len(values) < 2:
         return row | {"status": "insufficient", "reason": "one checkpoint has no spread"}
     if not row["noise"] > 0:
-        return row | {"status": "unidentified", "reason": "in no checkpoint do its items differ, so their noise is unknown"}
+        return row | {
+            "status": "unidentified",
+            "reason": "in no checkpoint do its items differ, so their noise is unknown",
+        }
     of_noise = {"ratio": row["spread"] / row["noise"], "ratio_of_noise": expected_range(len(values))}
     return row | of_noise | {"status": "ok", "reason": ""}
 

@@ -26,12 +26,18 @@ def averages(scores: dict[str, tuple[float, float]], gauntlet: dict) -> list[Ave
     """Every category and average of `gauntlet`, {"categories": {name: tasks}, "averages": {name: categories}}.
 
     `scores` gives each task's centered score with its standard error; tasks err independently, so errors add in squares.
+    An average of one category that has its name, as DCLM's Core, is one entry, which names the tasks that it lacks.
     """
     categories = {name: _mean("category", name, tasks, scores) for name, tasks in gauntlet["categories"].items()}
     category_scores = {
         name: (category.score, category.stderr) for name, category in categories.items() if category.score is not None
     }
-    means = [_mean("average", name, parts, category_scores) for name, parts in gauntlet["averages"].items()]
+    means = [
+        categories.pop(name)._replace(kind="average")
+        if parts == [name]
+        else _mean("average", name, parts, category_scores)
+        for name, parts in gauntlet["averages"].items()
+    ]
     return [*categories.values(), *means]
 
 

@@ -4,12 +4,13 @@ import pandas as pd
 
 from retscale.collect.means import MEAN
 from retscale.report.config import Described, Spec
+from retscale.report.results import rows
 
 
-def scores(checkpoints: pd.DataFrame, icl: pd.DataFrame) -> dict:
-    """One row per checkpoint: the mean in-context score and each task's."""
-    values = {(point.checkpoint, point.task): point.score for point in icl.itertuples()}
-    tasks = sorted(set(icl[icl["file"].notna()]["task"]))
+def by_checkpoint(checkpoints: pd.DataFrame, points: pd.DataFrame, column: str) -> dict:
+    """One row per checkpoint: the mean of `column` (score, or bits_per_byte) and each task's."""
+    values = dict(zip(zip(points["checkpoint"], points["task"]), points[column], strict=True))
+    tasks = sorted(set(points[points["file"].notna()]["task"]))
     evaluated = [name for name in checkpoints["checkpoint"] if any(key[0] == name for key in values)]
     return {
         "tasks": tasks,
@@ -20,28 +21,28 @@ def scores(checkpoints: pd.DataFrame, icl: pd.DataFrame) -> dict:
 def tasks(icl: pd.DataFrame, spec: Spec) -> list[dict]:
     """One row per in-context task: size, baseline, widest interval of its score, what is odd about it, its source."""
     table = []
-    for task, rows in icl.groupby("task"):
-        notes = [note for odd in dict.fromkeys(rows["odd"]) for note in odd.split("; ") if note]
+    for task, results in icl.groupby("task"):
+        notes = [note for odd in dict.fromkeys(results["odd"]) for note in odd.split("; ") if note]
         phrases = {
             "tied": "best choices tie in up to {} items",
             "trimmed": "up to {} texts were cut to fit",
             "skipped": "up to {} items were too long and not scored",
         }
-        notes += [words.format(int(rows[name].max())) for name, words in phrases.items() if rows[name].max() > 0]
-        if rows["type"].iloc[0] == "code_evaluation":
-            run = bool(rows["executed"].any())
+        notes += [words.format(int(results[name].max())) for name, words in phrases.items() if results[name].max() > 0]
+        if results["type"].iloc[0] == "code_evaluation":
+            run = bool(results["executed"].any())
             notes.append(
                 "generated programs were run, in a sandbox without network and with limits of time, memory and files"
                 if run
                 else "nothing was to run programs (`execute` is off), so none were generated, and it has no score"
             )
-        half = (rows["high"].astype(float) - rows["low"].astype(float)).max() / 2
-        baseline = rows["baseline"].astype(float).iloc[0]
+        half = (results["high"].astype(float) - results["low"].astype(float)).max() / 2
+        baseline = results["baseline"].astype(float).iloc[0]
         description = spec.icl.get(task, Described())
         table.append(
             {
                 "task": task,
-                "items": rows["n_items"].iloc[0],
+                "items": results["n_items"].iloc[0],
                 "baseline": baseline,
                 "half": half / (1 - baseline),
                 "notes": list(dict.fromkeys(notes)),
@@ -51,12 +52,23 @@ def tasks(icl: pd.DataFrame, spec: Spec) -> list[dict]:
     return table
 
 
+def signal(table: pd.DataFrame) -> list[dict]:
+    """One row per task, the mean last: the rows of the table `signal` by measure, None where a task lacks one."""
+    by_task: dict[str, dict] = {}
+    for row in rows(table.sort_values(["headline", "task"], kind="stable")):
+        by_task.setdefault(row["task"], {})[row["measure"]] = row
+    return [
+        {"task": task, "score": measures.get("score"), "bits": measures.get("bits per byte")}
+        for task, measures in by_task.items()
+    ]
+
+
 def gauntlets(checkpoints: pd.DataFrame, averages: pd.DataFrame) -> list[dict]:
     """One entry per version of the gauntlet: its categories and averages by checkpoint, and why some are missing."""
     tables = []
-    for version, rows in averages.groupby("gauntlet", sort=False):
-        names = list(dict.fromkeys(rows["name"]))
-        cells = {(row["checkpoint"], row["name"]): row for row in rows.to_dict("records")}
+    for version, results in averages.groupby("gauntlet", sort=False):
+        names = list(dict.fromkeys(results["name"]))
+        cells = {(row["checkpoint"], row["name"]): row for row in results.to_dict("records")}
         evaluated = [name for name in checkpoints["checkpoint"] if (name, names[0]) in cells]
         absent = {row["name"]: row["missing"] for row in cells.values() if row["missing"]}
         table = [(name, [cells[name, column] for column in names]) for name in evaluated]

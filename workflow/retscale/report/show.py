@@ -48,10 +48,23 @@ def content(results: Results, title: str) -> dict:
         "mean_over": results.over,
         "confidence": 1 - results.fitted.config.alpha,
         "checkpoints": checkpoints,
+        "in_context": in_context(results),
+        "predictors": rows(results.table("predictors")),
         "fits": rows(results.of_mean("fits")),
         "selection": rows(results.of_mean("selection")),
         "claims": rows(results.table("claims")),
     }
+
+
+def in_context(results: Results) -> list[dict]:
+    """Of each checkpoint that has them, by FLOPs: the mean in-context score and bits per byte, with standard errors."""
+    parts = []
+    for table, value in (("icl_points", "score"), ("icl_bits", "bits_per_byte")):
+        points = results.table(table)
+        means = points.loc[points["task"] == MEAN, ["checkpoint", value, "stderr"]]
+        parts.append(means.rename(columns={"stderr": f"{value}_stderr"}))
+    both = parts[0].merge(parts[1], on="checkpoint", how="outer")
+    return rows(results.checkpoints[["checkpoint"]].merge(both, on="checkpoint"))
 
 
 def taken(fit: Path) -> dict:
@@ -72,11 +85,23 @@ def lines(shown: dict, form: str) -> Iterator[str]:
         Table(
             over, "lrrrrrr", ["checkpoint", "parameters", "tokens", "FLOPs", "recipe", "mean", "role"], scores(shown)
         ),
+        Table(
+            "in-context learning of the pretrained checkpoints, means with standard errors",
+            "lrr",
+            ["checkpoint", "score", "bits per byte (lower is better)"],
+            in_context_cells(shown),
+        ),
+        Table(
+            "what predicts the mean: a line through all other sizes, and correlations",
+            "lrrrr",
+            ["predictor", "n", "error", "r", "r given size and tokens"],
+            predictor_cells(shown),
+        ),
         Table("fits of the mean", "lrrrrrr", fit_head, fits(shown)),
         Table("claims", "lpp", ["verdict", "claim", "estimate"], verdicts),
         Table(cost, "lrrrrr", ["stage", "results", "hours", "CPU-hours", "GPU-hours", "kWh"], used(shown)),
     ]
-    for table in tables if shown["used"] else tables[:-1]:
+    for table in (table for table in tables if table.rows):
         yield ""
         yield from FORMATS[form](table)
 
@@ -90,6 +115,36 @@ def scores(shown: dict) -> list[list[str]]:
         means = [(mean["recipe"], interval(mean["y"], mean["low"], mean["high"])) for mean in row["means"]]
         cells += [[*about, recipe, value, row["role"]] for recipe, value in means or [("-", "-")]]
     return cells
+
+
+def in_context_cells(shown: dict) -> list[list[str]]:
+    """One row per checkpoint that has a mean of either."""
+
+    def cell(row: dict, name: str) -> str:
+        if row[name] is None:
+            return "-"
+        error = row[f"{name}_stderr"]
+        return number(row[name]) + ("" if error is None else f" ± {number(error)}")
+
+    return [[row["checkpoint"], cell(row, "score"), cell(row, "bits_per_byte")] for row in shown["in_context"]]
+
+
+def predictor_cells(shown: dict) -> list[list[str]]:
+    """One row per predictor."""
+
+    def cell(row: dict, name: str, ends: tuple[str, str]) -> str:
+        return "-" if row[name] is None else interval(row[name], *(row[end] for end in ends), digits=2)
+
+    return [
+        [
+            row["predictor"],
+            str(row["n"]),
+            "-" if row["rmse"] is None else number(row["rmse"], 4),
+            cell(row, "pearson", ("low", "high")),
+            cell(row, "partial", ("partial_low", "partial_high")),
+        ]
+        for row in shown["predictors"]
+    ]
 
 
 def used(shown: dict) -> list[list[str]]:
