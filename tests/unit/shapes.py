@@ -97,6 +97,7 @@ def write_collected(shape: Shape, out: Path, seed: int = 0) -> Path:
         for number in range(4):
             score = float(np.clip(0.02 + 0.05 * growth * (number + 1) / 4 + rng.normal(0, 0.01), -0.05, 1))
             row = {"task": f"icl-{number}", "type": "multiple_choice", "value": 0.5 + score / 2, "baseline": 0.5}
+            row |= {"bits_per_byte": 3 - 2 * score, "bits_per_byte_stderr": 0.05}
             row |= {"score": score, "n_items": 500, "stderr": 0.02, "low": score - 0.04, "high": score + 0.04}
             row |= {"executed": False, "trimmed": 0, "skipped": 0, "tied": 0, "odd": ""}
             icl.append(about | row | {"file": f"icl/{name}/{number}.json", "sha256": "0" * 64})

@@ -49,7 +49,7 @@ def bits_per_byte(table: pd.DataFrame, items: list[Item]) -> np.ndarray:
 def mean_bits(bits: Sequence[float], categories: Sequence[str]) -> dict:
     """The mean over items, of categories over them, as that of accuracies; its standard error, None of a single item.
 
-    A mean of ratios and not a ratio of sums: each item counts once, however long its answer (OLMo's evaluations).
+    A mean of ratios and not a ratio of sums: each item counts once, however long its answer (as OLMES has it).
     """
     groups = pd.Series(np.asarray(bits, dtype=float)).groupby(list(categories))
     error = math.sqrt(float((groups.var(ddof=1) / groups.size()).sum(skipna=False))) / groups.ngroups
