@@ -12,6 +12,7 @@ from retscale.collect import run as collect
 from retscale.collect.summary import CollectSummary
 from retscale.common.files import sha256_of
 from retscale.common.tables import write_tables
+from retscale.diff import scores
 from retscale.diff.scores import IN_CONTEXT
 from retscale.provenance.record import canonical, path_of
 
@@ -172,6 +173,23 @@ def test_a_table_that_was_altered_is_not_blamed_on_its_results(tmp_path, capsys)
     collected(b, [*table.assign(value=table["value"] / 2).to_dict("records"), *icl.to_dict("records")])
     (cause,) = diff(capsys, a, b)[1]["causes"]
     assert (cause["stage"], cause["kind"], len(cause["scores"])) == ("collect", "unknown", 4)
+
+
+def test_bits_per_byte_are_scores_and_older_tables_have_none(tmp_path):
+    found = []
+    for bits in (2.0, None):
+        root = study(tmp_path / str(bits))
+        icl = pd.read_parquet(root / "collect/icl.parquet").drop(columns="bits_per_byte")
+        tables = {"scores": pd.read_parquet(root / "collect/scores.parquet")}
+        tables["icl"] = icl.assign(bits_per_byte=[bits, *[None] * (len(icl) - 1)]) if bits else icl
+        tables["curves"] = pd.DataFrame(columns=collect.CURVE_COLUMNS)
+        summary = json.loads((root / "collect/collect.json").read_text())
+        write_tables(root / "collect/collect.json", CollectSummary, tables, summary)
+        found.append(scores.read(root))
+    newer, older = found
+    (key,) = newer.keys() - older.keys()
+    assert key.metric == "bits_per_byte" and newer[key].value == 2.0
+    assert older.keys() < newer.keys() and {key.metric for key in older} == {"m", "value"}
 
 
 def test_a_chain_that_is_broken_says_where(tmp_path, capsys):

@@ -53,8 +53,10 @@ def read(root: Path) -> dict[Key, Score]:
     last, curves, icl = (read_table(collect, name) for name in ("scores", "curves", "icl"))
     try:
         icl = icl.assign(recipe=IN_CONTEXT, step=None)
-        bits = icl.assign(metric="bits_per_byte", value=icl["bits_per_byte"])
-        tables = [last.assign(step=None), curves, icl.assign(metric="value"), bits[bits["value"].notna()]]
+        tables = [last.assign(step=None), curves, icl.assign(metric="value")]
+        if "bits_per_byte" in icl:  # older tables have none
+            bits = icl[icl["bits_per_byte"].notna()]
+            tables.append(bits.assign(metric="bits_per_byte", value=bits["bits_per_byte"]))
         return {key: score for table in tables for key, score in _rows(table)}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"the tables beside {collect} are not of this version ({error}); run the study again") from None
