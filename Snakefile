@@ -26,6 +26,7 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/encoder.smk"
 include: "workflow/rules/task.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/reference.smk"
 include: "workflow/rules/leakage.smk"
 include: "workflow/rules/items.smk"
 include: "workflow/rules/icl.smk"
@@ -44,6 +45,7 @@ rule all:
         figures,
         scores,
         kept_scores,
+        reference_scores,
         leaks,
         encoders,
         cards,

@@ -54,6 +54,9 @@ class Results:
     def evaluate(self, checkpoint: str, recipe: str, task: str, step: int | str | None = None) -> str:
         return self._of("evaluate", checkpoint, recipe, *_below(step), task=task)
 
+    def reference(self, reference: str, task: str) -> str:
+        return self._of("reference", reference, task=task)
+
     def leakage(self, task: str) -> str:
         return self._of("leakage", task=task)
 

@@ -107,6 +107,7 @@ STAGES = {
         of_task={"tasks": "folder", "tokens": "file"},
         batch=True,
     ),
+    "reference": Stage("score BM25 on retrieval tasks", many=("tasks",), of_task={"tasks": "folder"}, batch=True),
     "leakage": Stage(
         "find texts of tasks in the training data", (), ("pairs", "tasks"), of_task={"tasks": "folder"}, batch=True
     ),

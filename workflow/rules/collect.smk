@@ -1,6 +1,6 @@
 """All results as tidy tables.
 
-requires: every card, encoder (made here or elsewhere), evaluation and in-context score; or published results
+requires: every card, encoder (made here or elsewhere), evaluation (of encoders and references) and in-context score; or published results
 writes: collect.json, checkpoints/training/scores/curves/per_query/icl.parquet
 """
 
@@ -13,7 +13,7 @@ rule collect:
         cards=cards,
         encoders=encoders,
         given=given,
-        scores=scores,
+        scores=scores + reference_scores,
         kept=kept_scores,
         icl=icl_scores,
     output:

@@ -68,5 +68,6 @@ wildcard_constraints:
     encoder="[a-z0-9][a-z0-9._-]*",
     pairs="[a-z0-9][a-z0-9._-]*",
     recipe="[a-z0-9][a-z0-9._-]*",
+    reference="[a-z0-9][a-z0-9._-]*",
     step="[0-9]+",
     task="[a-z0-9][a-z0-9._-]*",

@@ -82,6 +82,15 @@ def _of_fit(card: FitSummary, spec: dict) -> dict[str, tuple]:
     return {"config": (card.config.model_dump(mode="json"), spec)}
 
 
+EVALUATION = Document(
+    Result,
+    {
+        "checkpoint": lambda card: card.checkpoint,
+        "recipe": lambda card: card.recipe,
+        "step": lambda card: None if card.step is None else str(card.step),
+        "task": lambda card: card.task,
+    },
+)
 DOCUMENTS = {
     "text": Document(TextCard, lists=lambda card, _: {"tokenizer/tokenizer.json": card.tokenizer_sha256}),
     "checkpoint": Document(Card, {"checkpoint": lambda card: card.id}, _model, says=_of_checkpoint),
@@ -95,15 +104,8 @@ DOCUMENTS = {
     ),
     "encoder": Document(EncoderCard, {"checkpoint": lambda card: card.checkpoint}),
     "task": Document(TaskCard, {"task": lambda card: card.id}, _tables, all=True),
-    "evaluate": Document(
-        Result,
-        {
-            "checkpoint": lambda card: card.checkpoint,
-            "recipe": lambda card: card.recipe,
-            "step": lambda card: None if card.step is None else str(card.step),
-            "task": lambda card: card.task,
-        },
-    ),
+    "evaluate": EVALUATION,
+    "reference": EVALUATION,
     "leakage": Document(Leakage, {"task": lambda card: card.task}),
     "items": Document(
         ItemsCard, {"task": lambda card: card.id}, lambda card, _: {"items.jsonl": card.sha256}, all=True

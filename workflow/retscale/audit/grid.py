@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from retscale.audit.walk import Node, Walk
+from retscale.encoder.config import REFERENCE
 
 
 def check(node: Node, walked: Walk) -> Iterator[tuple[Path, str]]:
@@ -16,6 +17,7 @@ def check(node: Node, walked: Walk) -> Iterator[tuple[Path, str]]:
             for flag in dict.fromkeys(row.name for row in rows):
                 read.setdefault(flag, []).append(maker)
     encoders = {_encoder(maker) for flag in ("encoders", "given") for maker in read.get(flag, [])}
+    encoders |= {(name, REFERENCE) for name in node.spec.get("references", ())}
     tasks = {name for part in ("headline", "in_domain") for name, parts in node.spec[part].items() if parts == [name]}
     yield from _missing(node, "scores", read, encoders, tasks)
     steps = {

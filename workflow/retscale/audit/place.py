@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from retscale.encoder.config import GIVEN
+from retscale.encoder.config import GIVEN, REFERENCE
 from retscale.paths import Results
 from retscale.stages import STAGES
 
@@ -57,6 +57,7 @@ def _patterns() -> dict[str, list[tuple[re.Pattern, Names]]]:
             (results.evaluate(checkpoint, recipe, task, step), {}),
             (results.evaluate(checkpoint, recipe, task), last),
         ],
+        "reference": [(results.reference(checkpoint, task), {"recipe": REFERENCE})],
         "leakage": [(results.leakage(task), {})],
         "items": [(results.items(task), {})],
         "icl": [(results.icl(checkpoint, task), {})],

@@ -15,6 +15,7 @@ from retscale.collect.means import tasks_of
 from retscale.collect.summary import CollectSummary
 from retscale.common import jsonl, parquet
 from retscale.common.phrase import counted
+from retscale.encoder.config import REFERENCE
 from retscale.errors import UserError
 from retscale.external.config import PUBLISHED
 from retscale.paths import Results
@@ -80,7 +81,7 @@ def origins(root: Path, walked: Walk) -> Callable[[dict[str, str]], list[str]]:
             files += [root / "finetune" / folder / "encoder.json" for folder in folders]
             files += [root / name for name in rows["file"]]
         else:
-            if recipe not in ("", PUBLISHED):
+            if recipe not in ("", PUBLISHED, REFERENCE):
                 files.append(Path(results.encoder(checkpoint, recipe)))
             rows = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]
             # A mark without a file of its own is a mean: over a group of tasks, or over all.

@@ -9,11 +9,10 @@ from retscale.audit import difference
 from retscale.audit.rerun import Rerun
 from retscale.common import jsonl, parquet
 from retscale.errors import UserError
-from retscale.evaluate import metrics
-from retscale.evaluate.config import Spec
 from retscale.evaluate.documents import Documents
-from retscale.evaluate.scored import instruction_metrics, per_query, summary
+from retscale.evaluate.scored import depth, per_query, summary
 from retscale.evaluate.task_tables import Task
+from retscale.stages import spec_model
 
 # Sums and logarithms may round their last bit otherwise on another processor.
 ROUNDING = 1e-9
@@ -27,7 +26,7 @@ def wrong(job: Rerun, task: Task, tolerance: float) -> tuple[Path, str] | None:
     """
     run = job.target.with_suffix(".parquet")
     try:
-        config = Spec.model_validate(job.spec)
+        config = spec_model(job.stage).model_validate(job.spec)
         ranking = parquet.read(run)
         rows, scores = arrays(ranking, task, depth(config, task))
         if flaw := flaw_of(rows, scores, task):
@@ -42,11 +41,6 @@ def wrong(job: Rerun, task: Task, tolerance: float) -> tuple[Path, str] | None:
     except BROKEN as error:
         return run, f"cannot be scored: {error}"
     return None
-
-
-def depth(config: Spec, task: Task) -> int:
-    """How many documents a ranking holds at most."""
-    return max([config.k, *(metrics.INSTRUCTION[name].depth for name in instruction_metrics(task))])
 
 
 def arrays(ranking: pd.DataFrame, task: Task, depth: int) -> tuple[np.ndarray, np.ndarray]:

@@ -131,6 +131,7 @@ RULES = {
         {"encoder": From(("finetune", "encoder")), "tasks": From(("task",)), "tokens": From(("tokens",))},
         ("{task}.parquet",),
     ),
+    "reference": Rule({"checkpoint": "id", "task": "tasks"}, {"tasks": From(("task",))}, ("{task}.parquet",)),
     "leakage": Rule(
         {"task": "tasks"}, {"pairs": From(("pairs",), _some), "tasks": From(("task",))}, ("{task}.parquet",)
     ),
@@ -146,7 +147,7 @@ RULES = {
             "cards": From(("checkpoint",), _ids("checkpoints"), "checkpoint"),
             "encoders": From(("finetune",), _of_results),
             "given": From(("encoder",), _ids("encoders"), "checkpoint"),
-            "scores": From(("evaluate",), _of_results),
+            "scores": From(("evaluate", "reference"), _of_results),
             "kept": From(("evaluate",), _any),
             "icl": From(("icl",), _any),
             "models": From((), _if("published")),

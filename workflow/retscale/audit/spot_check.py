@@ -56,7 +56,7 @@ def rescored(nodes: Nodes, findings: Findings) -> str:
 
 
 def evaluations(nodes: Nodes) -> list[Node]:
-    return [nodes[path] for path in sorted(nodes) if nodes[path].stage == "evaluate"]
+    return [nodes[path] for path in sorted(nodes) if nodes[path].stage in ("evaluate", "reference")]
 
 
 def drawn(nodes: Nodes, count: int, seed: int) -> list[Node]:
@@ -71,7 +71,7 @@ def near(node: Node, home: Path) -> tuple[bool, str]:
     stored = node.primary.with_suffix(".parquet")
     then, now = (parquet.read(file) for file in (stored, mirror.place(stored, home)))
     cosine, mean = distances(then, now)
-    limit = COSINE[node.spec["precision"]]
+    limit = COSINE[node.spec.get("precision", "fp32")]  # BM25 computes in float32
     return (
         cosine <= limit and mean <= MEAN,
         f"cosines differ by {cosine:.1g} ({limit:g} may be), means by {mean:.1g} ({MEAN:g} may be)",

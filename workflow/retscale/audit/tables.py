@@ -23,9 +23,7 @@ Problems = Iterator[tuple[Path, str]]
 
 
 def check(node: Node, walked: Walk) -> Problems:
-    yield from {"evaluate": _evaluation, "icl": _in_context, "collect": _collected, "fit": _points}.get(
-        node.stage, _nothing
-    )(node, walked)
+    yield from CHECKS.get(node.stage, _nothing)(node, walked)
 
 
 def _nothing(*_: object) -> Problems:
@@ -152,3 +150,12 @@ def _points(node: Node, walked: Walk) -> Problems:
                 f"says {row.y} of {' / '.join(key)}, whose scores give {expected}",
             )
             return
+
+
+CHECKS = {
+    "evaluate": _evaluation,
+    "reference": _evaluation,
+    "icl": _in_context,
+    "collect": _collected,
+    "fit": _points,
+}

@@ -10,9 +10,18 @@ from retscale.plan.shapes import shape
 GB = 1e9
 
 # Memory of a job beside its data, in GB: Snakemake, Python, and torch where a stage computes with it.
-PROCESS_GB = {"evaluate": 3.0, "icl": 3.0, "checkpoint": 3.0, "mine": 3.0, "leakage": 2.0, "text": 2.0, "tokens": 3.0}
+PROCESS_GB = {
+    "evaluate": 3.0,
+    "icl": 3.0,
+    "checkpoint": 3.0,
+    "mine": 3.0,
+    "reference": 3.0,
+    "leakage": 2.0,
+    "text": 2.0,
+    "tokens": 3.0,
+}
 # Bytes of memory per byte of text that a stage reads: tables of strings, and indices of their words.
-TEXT_FACTOR = {"pairs": 20, "mine": 20, "task": 10, "leakage": 4, "finetune": 8, "evaluate": 4}
+TEXT_FACTOR = {"pairs": 20, "mine": 20, "reference": 20, "task": 10, "leakage": 4, "finetune": 8, "evaluate": 4}
 # Bytes of memory per parameter: weights, and what is loaded or written beside them. A checkpoint is only counted, in
 # bfloat16 and file after file; way.py says what a training takes.
 WEIGHT_FACTOR = {"checkpoint": 3, "evaluate": 6, "icl": 6}
@@ -67,8 +76,9 @@ def _texts(costs: Costs, stage: str, name: tuple[str, ...]) -> list[Corpus]:
         return [costs.tasks[name[0]]]
     if stage == "finetune":
         return [costs.pairs[id] for id in costs.study.mixture(name[1])]
-    if stage == "evaluate":
-        return [max((costs.tasks[task] for task in name[2:]), key=_bytes)]
+    if stage in ("evaluate", "reference"):
+        tasks = name[2:] if stage == "evaluate" else name[1:]
+        return [max((costs.tasks[task] for task in tasks), key=_bytes)]
     if stage == "leakage":
         return [*costs.pairs.values(), max((costs.tasks[task] for task in costs.study.tasks), key=_bytes)]
     return []

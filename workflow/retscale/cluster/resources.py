@@ -13,13 +13,23 @@ from retscale.plan.sizes import catalog_sizes
 from retscale.plan.times import CPU, Device
 
 # Cores of a node for a job, by stage, and of each process of a training; the others have one.
-CORES = {"checkpoint": 4, "mine": 16, "leakage": 4, "tokens": 8, "finetune": 8, "evaluate": 8, "icl": 8}
+CORES = {
+    "checkpoint": 4,
+    "mine": 16,
+    "reference": 16,
+    "leakage": 4,
+    "tokens": 8,
+    "finetune": 8,
+    "evaluate": 8,
+    "icl": 8,
+}
 # Hours beside the arithmetic: downloads, reading, tokenizing, generated answers.
 HOURS = {
     "checkpoint": 4,
     "pairs": 4,
     "task": 4,
     "mine": 4,
+    "reference": 4,
     "leakage": 4,
     "tokens": 4,
     "finetune": 2,

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from retscale.common.strict import Strict
 from retscale.external.config import PUBLISHED, Published
+from retscale.reference.config import Reference
 
 
 class Labels(Strict):
@@ -33,7 +34,7 @@ class Spec(Strict):
     Each entry is a task, {NAME: [NAME]}, or a group that counts as one, {NAME: [TASK, ...]}. `in_domain` are the tasks
     of the training data, in the same form: shown beside the others and in no mean, unless there are no others.
     `groups` are the study's own, {NAME: names of tasks or groups}: means of their own, which change no other. `encoders`
-    were made elsewhere. `published`: how to read the results that the study consists of, instead of its own.
+    were made elsewhere; `references` have no model. `published`: how to read the results that the study consists of, instead of its own.
     """
 
     study: str
@@ -45,6 +46,7 @@ class Spec(Strict):
     checkpoints: dict[str, Labels] = {}
     published: Published | None = None
     encoders: list[str] = []
+    references: dict[str, Reference] = {}
     averages: dict[str, Gauntlet] = {}
     seed: int = 0
 

@@ -10,11 +10,12 @@ from retscale.common import parquet
 from retscale.common.files import sha256
 from retscale.common.phrase import hint
 from retscale.encoder.card import EncoderCard
-from retscale.encoder.config import GIVEN
+from retscale.encoder.config import GIVEN, REFERENCE
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION, metric
 from retscale.evaluate.result import COLUMNS, Result
 from retscale.icl.result import IclResult
+from retscale.reference.config import Reference, words
 
 MEAN_TOLERANCE = 1e-4  # a stored mean against the mean of the stored per-query values (float32 rankings)
 
@@ -69,6 +70,19 @@ def given_encoder_row(path: Path) -> dict:
         "reason": "made elsewhere, by no recipe of this study",
         "source": GIVEN,
         "sha256": sha256(path),
+    }
+
+
+def reference_row(id: str, system: Reference) -> dict:
+    """One system without a model, in the columns of a checkpoint; it has no parameters, and no file of its own."""
+    return {
+        "checkpoint": id,
+        "family": REFERENCE,
+        "size": id,
+        "schedule_finished": True,
+        "role": "reference",
+        "reason": words(system),
+        "source": REFERENCE,
     }
 
 

@@ -7,14 +7,22 @@ import pandas as pd
 
 from retscale.collect import published
 from retscale.collect.config import Spec
-from retscale.collect.results import card_row, given_encoder_row, icl_row, kept_rows, require_unique, score_rows
+from retscale.collect.results import (
+    card_row,
+    given_encoder_row,
+    icl_row,
+    kept_rows,
+    reference_row,
+    require_unique,
+    score_rows,
+)
 from retscale.collect.summary import CollectSummary, StudySummary
 from retscale.collect.training import training_rows
 from retscale.common.files import sha256
 from retscale.common.phrase import hint
 from retscale.common.progress import progress
 from retscale.common.tables import write_tables
-from retscale.encoder.config import GIVEN
+from retscale.encoder.config import GIVEN, REFERENCE
 from retscale.errors import UserError
 from retscale.evaluate.result import COLUMNS
 from retscale.icl.average import averages, centered
@@ -109,13 +117,13 @@ def write(spec: Spec, tables: dict[str, pd.DataFrame], out: Path) -> dict:
 
 
 def read_cards(spec: Spec, cards: list[Path], given: list[Path], root: Path) -> pd.DataFrame:
-    """One row per checkpoint, and one per encoder made elsewhere (`given`)."""
+    """One row per checkpoint, one per encoder made elsewhere (`given`), and one per reference of the study."""
     files, rows = {}, []
     for path in [*cards, *given]:
         row = card_row(path, spec.checkpoints) if path in cards else given_encoder_row(path)
         require_unique(files, (row["checkpoint"],), path)
         rows.append(row | {"file": relative(path, root)})
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame([*rows, *(reference_row(id, system) for id, system in spec.references.items())])
     return table.sort_values("checkpoint", ignore_index=True)
 
 
@@ -234,8 +242,10 @@ def require_card(checkpoint: str, checkpoints: pd.DataFrame, path: Path) -> None
 
 def require_in_study(identity: dict, spec: Spec, checkpoints: pd.DataFrame, path: Path) -> None:
     """Refuse a result of a checkpoint or recipe that this study does not have."""
-    require_card(identity["checkpoint"], checkpoints, path)
-    recipes = [GIVEN] if identity["checkpoint"] in spec.encoders else spec.recipes
+    checkpoint = identity["checkpoint"]
+    require_card(checkpoint, checkpoints, path)
+    reserved = {**dict.fromkeys(spec.encoders, GIVEN), **dict.fromkeys(spec.references, REFERENCE)}.get(checkpoint)
+    recipes = [reserved] if reserved else spec.recipes
     if identity["recipe"] not in recipes:
         lacks = f"which this study lacks{hint(identity['recipe'], recipes)}"
         raise UserError(f"{path} is of recipe {identity['recipe']!r}, {lacks}")

@@ -9,7 +9,9 @@ from retscale.common.strict import Strict
 from retscale.encoder.folder import describe
 from retscale.errors import UserError
 
-GIVEN = "given"  # takes the place of the recipe in results
+# In results these take the place of the recipe: of an encoder made elsewhere, and of a system without a model.
+GIVEN, REFERENCE = "given", "reference"
+NO_RECIPE = (GIVEN, REFERENCE)
 
 
 class EncoderFolder(Strict):

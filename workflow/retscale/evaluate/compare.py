@@ -136,7 +136,7 @@ def texts(paths: list[Path]) -> dict[str, str]:
     for path in paths:
         for folder in path.resolve().parents:
             queries = folder.parent / "task" / path.stem / "queries.parquet"
-            if folder.name == "evaluate" and queries.exists():
+            if folder.name in ("evaluate", "reference") and queries.exists():
                 table = parquet.read(queries, {"query_id": "text", "text": "text"})
                 return dict(zip(table["query_id"], table["text"]))
     return {}

@@ -10,7 +10,26 @@ from retscale.model.precision import Precision
 from retscale.model.threads import Threads
 
 
-class EvaluateConfig(Strict):
+class Scoring(Strict):
+    """How deep a ranking is and how it is scored, whatever made it; EvaluateConfig explains the keys."""
+
+    k: int = Field(100, ge=100, le=9999)
+    relevant: int = Field(1, ge=1)
+    metrics: list[AtCutoff] = []
+
+    @model_validator(mode="after")
+    def _deep_enough(self) -> "Scoring":
+        if deep := [name for name in self.metrics if parts(name)[1] > self.k]:
+            raise ValueError(f"{', '.join(deep)} needs more documents than k: {self.k}; raise k")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics to compute: the standard ones first."""
+        return list(dict.fromkeys((*STANDARD, *self.metrics)))
+
+
+class EvaluateConfig(Scoring):
     """`k`: documents kept for each query. `metrics`: beside the standard ones, such as recall_at_1000 with k: 1000.
 
     `relevant`: the judged score from which on a document counts as relevant to recall, precision, MRR and MAP, as
@@ -23,21 +42,7 @@ class EvaluateConfig(Strict):
     (benchmarks/memory.py).
     """
 
-    k: int = Field(100, ge=100, le=9999)
-    relevant: int = Field(1, ge=1)
-    metrics: list[AtCutoff] = []
     storage: Literal["float32", "float16"] = "float32"
-
-    @model_validator(mode="after")
-    def _deep_enough(self) -> "EvaluateConfig":
-        if deep := [name for name in self.metrics if parts(name)[1] > self.k]:
-            raise ValueError(f"{', '.join(deep)} needs more documents than k: {self.k}; raise k")
-        return self
-
-    @property
-    def names(self) -> list[str]:
-        """The metrics to compute: the standard ones first."""
-        return list(dict.fromkeys((*STANDARD, *self.metrics)))
 
 
 class Task(Strict):

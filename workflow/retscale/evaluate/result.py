@@ -10,6 +10,7 @@ class Result(Artifact):
     after so many steps of its training; None: it is the last one. `ties`: neighbors of equal score in the rankings, which are
     `k` deep, and with `judged_only` of judged documents alone. `relevant`: the least judged score that counts for
     measures without gains. `contrastive_entropy`: see evaluate/contrastive.py; older results have none.
+    `unranked`: of a reference, queries that share no term with a document, so that nothing is ranked for them.
     """
 
     checkpoint: str
@@ -24,3 +25,4 @@ class Result(Artifact):
     k: int
     relevant: int = 1
     contrastive_entropy: float | None = None
+    unranked: int | None = None

@@ -10,12 +10,12 @@ import numpy as np
 
 from retscale.encoder.card import EncoderCard
 from retscale.errors import UserError
-from retscale.evaluate import metrics, task_tables
+from retscale.evaluate import task_tables
 from retscale.evaluate.config import EvaluateConfig, Spec
 from retscale.evaluate.contrastive import Contrast
 from retscale.evaluate.documents import Documents
 from retscale.evaluate.result import Result
-from retscale.evaluate.scored import instruction_metrics, per_query, summary
+from retscale.evaluate.scored import check_grades, depth, per_query, summary
 from retscale.evaluate.search import check_finite, rank_candidates, top_k
 from retscale.evaluate.task_tables import Task
 from retscale.evaluate.vectors import shards, shards_ahead
@@ -82,15 +82,6 @@ def check_encoder(job: Spec, path: Path) -> EncoderCard:
     return card
 
 
-def check_grades(task: Task, relevant: int) -> None:
-    """Raises UserError if no judgment reaches the score `relevant`: the binary measures would be 0 for every encoder."""
-    if relevant > 1 and task.scores.max(initial=0) < relevant:
-        raise UserError(
-            f"relevant is {relevant}, but the judgments of the task {task.card.id!r} reach {task.scores.max()}, "
-            f"so its {metrics.ungraded()} would be 0; lower `evaluate.relevant`, or remove the task"
-        )
-
-
 def rank(
     task: Task, passages: Tokens, encoder: Encoder, config: EvaluateConfig, folder: Path
 ) -> tuple[np.ndarray, np.ndarray, float | None]:
@@ -110,7 +101,7 @@ def rank(
     vectors = shards(len(passages), embed, replicas, shards_ahead(where, replicas), np.dtype(config.storage), folder)
     documents = Documents.make(task.doc_ids, passages.number)
     contrast = Contrast.of(task, documents)
-    k = max([config.k, *(metrics.INSTRUCTION[name].depth for name in instruction_metrics(task))])
+    k = depth(config, task)
     own_documents = task.own_document() if task.card.ignore_identical_ids else np.full(len(queries), -1)
     with contextlib.closing(vectors):
         watched = contrast.watch(vectors)

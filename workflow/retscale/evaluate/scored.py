@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from retscale.errors import UserError
 from retscale.evaluate import metrics
-from retscale.evaluate.config import Spec
+from retscale.evaluate.config import Scoring, Spec
 from retscale.evaluate.matches import match
 from retscale.evaluate.task_tables import Task
 
@@ -12,6 +13,20 @@ from retscale.evaluate.task_tables import Task
 def instruction_metrics(task: Task) -> list[str]:
     """The metric of a task with instructions; empty for other tasks."""
     return [name for name in [task.card.follows] if name]
+
+
+def check_grades(task: Task, relevant: int) -> None:
+    """Raises UserError if no judgment reaches the score `relevant`: the binary measures would be 0 for every encoder."""
+    if relevant > 1 and task.scores.max(initial=0) < relevant:
+        raise UserError(
+            f"relevant is {relevant}, but the judgments of the task {task.card.id!r} reach {task.scores.max()}, "
+            f"so its {metrics.ungraded()} would be 0; lower `evaluate.relevant`, or remove the task"
+        )
+
+
+def depth(config: Scoring, task: Task) -> int:
+    """How many documents a ranking holds at most; p-MRR wants more than others."""
+    return max([config.k, *(metrics.INSTRUCTION[name].depth for name in instruction_metrics(task))])
 
 
 def per_query(task: Task, rows: np.ndarray, scores: np.ndarray, names: list[str], relevant: int = 1) -> pd.DataFrame:

@@ -17,8 +17,15 @@ MOST_RECIPES = 3  # that have boxes of their own
 ORIGINS = {"pretrain": "pretrained here", "hub": "from the hub", "local": "from a folder", "gguf": "from GGUF files"}
 # What the first folder below a stage's is called after, and what the file.
 FOLDERS = dict.fromkeys(("checkpoint", "finetune", "tokens", "evaluate", "icl"), "checkpoint")
-FOLDERS |= {"encoder": "encoder", "task": "task", "items": "task", "pairs": "data set", "mine": "data set"}
-FILES = dict.fromkeys(("evaluate", "icl", "leakage"), "task") | {"figure": "figure"}
+FOLDERS |= {
+    "reference": "reference",
+    "encoder": "encoder",
+    "task": "task",
+    "items": "task",
+    "pairs": "data set",
+    "mine": "data set",
+}
+FILES = dict.fromkeys(("evaluate", "reference", "icl", "leakage"), "task") | {"figure": "figure"}
 
 
 Known = Record | OlderRecord

@@ -9,7 +9,7 @@ from itertools import chain, pairwise
 import numpy as np
 
 from retscale.common import machine
-from retscale.mine.config import MineConfig
+from retscale.mine.config import Bm25
 from retscale.mine.terms import Terms
 
 CHUNK = 2**16  # passages read at a time
@@ -27,7 +27,7 @@ class Index:
     it is built, and 8 afterwards.
     """
 
-    def __init__(self, texts: Sequence[str], config: MineConfig):
+    def __init__(self, texts: Sequence[str], config: Bm25):
         self.count = len(texts)
         self.terms = Terms(config.stopwords, config.stemmer)
         parts, lengths = _postings(texts, self.terms)
@@ -156,7 +156,7 @@ def idf(frequency: np.ndarray, count: int, variant: str) -> np.ndarray:
     return np.log1p(odds) if variant == "lucene" else np.log(np.maximum(odds, 1))
 
 
-def saturation(tf: np.ndarray, length: np.ndarray, config: MineConfig) -> np.ndarray:
+def saturation(tf: np.ndarray, length: np.ndarray, config: Bm25) -> np.ndarray:
     """What `tf` occurrences count in passages of `length` mean lengths; (k1 + 1) only scales, and Lucene omits it."""
     scale = config.k1 + 1 if config.variant == "atire" else 1
     return scale * tf / (tf + config.k1 * (1 - config.b + config.b * length))

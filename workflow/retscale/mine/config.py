@@ -29,7 +29,18 @@ Stemmer = Literal[
 # fmt: on
 
 
-class MineConfig(Strict):
+class Bm25(Strict):
+    """How BM25 scores (Kamphuis et al. 2020 compare the variants), and which terms of a text it indexes."""
+
+    variant: Literal["lucene", "robertson", "atire"] = "lucene"
+    # Anserini's defaults, with which the BM25 negatives of MS MARCO are usually made.
+    k1: float = Field(0.9, ge=0, le=10)
+    b: float = Field(0.4, ge=0, le=1)
+    stopwords: StopWords = "english"
+    stemmer: Stemmer = "none"
+
+
+class MineConfig(Bm25):
     """How negatives are found.
 
     The passages are ranked for each query without its positives: by BM25, by the cosine of an `encoder` (the folder of
@@ -44,12 +55,6 @@ class MineConfig(Strict):
     method: Literal["bm25", "encoder", "given"] = "bm25"
     encoder: str | None = None
     guide: str | None = None
-    variant: Literal["lucene", "robertson", "atire"] = "lucene"
-    # Anserini's defaults, with which the BM25 negatives of MS MARCO are usually made.
-    k1: float = Field(0.9, ge=0, le=10)
-    b: float = Field(0.4, ge=0, le=1)
-    stopwords: StopWords = "english"
-    stemmer: Stemmer = "none"
     top: int = Field(100, ge=1, le=10_000)
     skip: int = Field(0, ge=0)
     margin: float | None = Field(None, gt=0, le=1)

@@ -129,6 +129,10 @@ class Costs:
         kept_steps, curve_tasks = self.study.kept_steps(recipe, [*tasks]), self.study.in_curves([*tasks])
         return self._searched(id, recipe, tasks) + len(kept_steps) * self._searched(id, recipe, curve_tasks)
 
+    def _reference(self, id: str, *tasks: str) -> list[Cost]:
+        k = self.study.file.evaluate.k
+        return [Cost(bytes=product(self.tasks[name].queries.count, k, RANK_BYTES)) for name in tasks]
+
     def _searched(self, id: str, recipe: str, tasks: Sequence[str]) -> list[Cost]:
         prompt, k = self.study.recipes[recipe].prompt, self.study.file.evaluate.k
         queries, shared = [], {}

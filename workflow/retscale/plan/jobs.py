@@ -34,7 +34,8 @@ class Job:
     @property
     def label(self) -> str:
         """STAGE/WILDCARDS...: the path of its log below the study's logs, and its name in Slurm below the study's."""
-        return "/".join((self.stage, *((*self.name[:2], self.batch) if self.batch else self.name)))
+        ids = 1 if self.stage == "reference" else 2  # before the tasks
+        return "/".join((self.stage, *((*self.name[:ids], self.batch) if self.batch else self.name)))
 
     def changed(self, output: str, saved: Record | OlderRecord, results: Path) -> list[Path]:
         """Files that no job makes and that are not those of the record `saved` of an output."""
@@ -113,6 +114,13 @@ def _jobs(study: Study) -> Iterator[Job]:
                 for task in study.in_curves(members):
                     outputs[f"{kept(step)}/{task}"] = paths.evaluate(id, recipe, task, step)
             job = batch("evaluate", (id, recipe, *members), reads, outputs, cut, id, recipe)
+            yield replace(job, batch=name)
+            scores += job.makes
+    for id in study.references:
+        for name, members in study.batches.items():
+            outputs = {task: paths.reference(id, task) for task in members}
+            about, corpora = (id, *members), [tasks[task] for task in members]
+            job = batch("reference", about, corpora, outputs, specs.reference(members), id)
             yield replace(job, batch=name)
             scores += job.makes
     outputs = {task: paths.leakage(task) for task in sorted(tasks)}

@@ -8,7 +8,7 @@ from retscale.status.look import Seen
 from retscale.status.states import STATES
 from retscale.study.study import Study
 
-OF_A_CHECKPOINT = ("checkpoint", "encoder", "finetune", "evaluate", "icl")
+OF_A_CHECKPOINT = ("checkpoint", "encoder", "finetune", "evaluate", "reference", "icl")
 # Of more than these the rows are families and sizes.
 MOST_CHECKPOINTS = 30
 
@@ -35,8 +35,8 @@ def stages(jobs: list[Seen]) -> list[str]:
 
 
 def checkpoints(study: Study, jobs: list[Seen]) -> list[str]:
-    """One row per checkpoint or encoder made elsewhere, or per family and size: the jobs of each of its stages."""
-    ids = [*study.checkpoints, *study.encoders]
+    """One row per checkpoint, encoder made elsewhere or reference, or per family and size: the jobs of each of its stages."""
+    ids = [*study.checkpoints, *study.encoders, *study.references]
     many = len(ids) > MOST_CHECKPOINTS
     row_of = {id: _group(study, id) if many else id for id in ids}
     states: dict[tuple[str, str], Counter[str]] = {}
@@ -54,6 +54,8 @@ def checkpoints(study: Study, jobs: list[Seen]) -> list[str]:
 def _group(study: Study, id: str) -> str:
     if id in study.encoders:
         return "made elsewhere"
+    if id in study.references:
+        return "reference"
     return f"{study.checkpoints[id].family} {study.checkpoints[id].size}"
 
 

@@ -11,6 +11,7 @@ from retscale.errors import UserError
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
+from retscale.reference.config import Reference
 from retscale.study import families, validation, yaml
 from retscale.task.config import RetrievalTask
 from retscale.text.config import TextConfig
@@ -26,6 +27,7 @@ KINDS = {
     "task": ("tasks", RetrievalTask),
     "icl": ("icl", IclTask),
     "encoder": ("encoders", GivenEncoder),
+    "reference": ("references", Reference),
 }
 
 

@@ -20,6 +20,7 @@ from retscale.icl.average import averages
 from retscale.plan.costs import Costs
 from retscale.plan.formatting import size
 from retscale.plan.why import why
+from retscale.reference.config import words
 from retscale.study import catalog, load, preflight, source_files, specs
 from retscale.study.study import Study
 
@@ -42,6 +43,8 @@ def main(arguments: argparse.Namespace) -> int:
         answer(f"recipe       {name}: {counted(len(trained), 'encoder')}, trained on {mixture}")
     if study.encoders:
         answer(f"encoders     {len(study.encoders)} made elsewhere: {', '.join(study.encoders)}")
+    for id, system in study.references.items():
+        answer(f"reference    {id}: {words(system)}")
     answer(f"tasks        {len(study.tasks)}: {', '.join(study.tasks)}")
     for name, parts in study.units.items():
         if parts != [name]:

@@ -4,7 +4,7 @@ import re
 
 from retscale import paths
 from retscale.collect.means import MEAN
-from retscale.encoder.config import GIVEN
+from retscale.encoder.config import GIVEN, REFERENCE
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION
 from retscale.external.config import PUBLISHED
@@ -108,6 +108,10 @@ def _encoders(study: Study, file: str) -> None:
         raise UserError(f"{file}: recipes: {PUBLISHED!r} stands for published results; give the recipe another id")
     if study.encoders and GIVEN in study.recipes:
         raise UserError(f"{file}: recipes: {GIVEN!r} stands for encoders made elsewhere; give the recipe another id")
+    if study.references and REFERENCE in study.recipes:
+        raise UserError(
+            f"{file}: recipes: {REFERENCE!r} stands for systems without a model; give the recipe another id"
+        )
 
 
 def _metric(study: Study, file: str) -> None:

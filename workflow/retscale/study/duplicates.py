@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from retscale.errors import UserError
 from retscale.icl.config import IclTask
+from retscale.reference.config import Reference
 from retscale.task.config import TaskData
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ IDENTIFYING = {
     "pairs": {"source", "collection", "max_pairs", "seed"},
     "tasks": set(TaskData.model_fields),
     "icl": set(IclTask.model_fields) - {"licence", "origin", "note"},
+    "references": set(Reference.model_fields),
 }
 SAMPLED = ("max_pairs", "max_queries", "max_documents", "items")  # what a seed is for; without it a seed means nothing
 
@@ -39,7 +41,7 @@ def contents(entry: BaseModel, keys: set[str]) -> str:
     data = entry.model_dump(mode="json", include=keys)
     if not any(data.get(key) for key in SAMPLED):
         data.pop("seed", None)
-    for source in filter(None, (data["source"], data.get("collection"))):
+    for source in filter(None, (data.get("source"), data.get("collection"))):
         for key in ("path", "folder", "file"):
             if source.get(key):
                 source[key] = str(Path(source[key]).expanduser().resolve())

@@ -51,10 +51,15 @@ def study(path: Path) -> Study:
         icl=icl,
         held_out=dict(_held_out(entry, tasks | icl, file) for entry in catalog.expand(data.held_out, "task")),
         encoders=_entries("encoder", data.encoders, "encoders", file),
+        references=_entries("reference", data.references, "references", file),
         published=published,
     )
     if shared := complete.encoders.keys() & all_checkpoints.keys():
         raise UserError(f"{file}: encoders: {', '.join(sorted(shared))}: also the id of a checkpoint; ids must differ")
+    if shared := complete.references.keys() & (all_checkpoints.keys() | complete.encoders.keys()):
+        raise UserError(
+            f"{file}: references: {', '.join(sorted(shared))}: also the id of a checkpoint or an encoder; ids must differ"
+        )
     for version in data.averages:
         if version not in catalog.gauntlets():
             raise validation.unknown(file, "averages", "gauntlet", version, catalog.gauntlets())

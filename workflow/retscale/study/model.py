@@ -25,6 +25,7 @@ Entry = str | dict
 LISTS = {
     "checkpoint": "checkpoints",
     "encoder": "encoders",
+    "reference": "references",
     "pairs": "pairs",
     "recipe": "recipes",
     "task": "tasks",
@@ -98,6 +99,9 @@ class Study(Common):
     averages: list[str] = Field([], description="versions of the in-context gauntlet; the first gives the headline")
     encoders: list[dict] = Field(
         [], description="encoders made elsewhere: reference systems, scored on every task and in no fit"
+    )
+    references: list[Entry] = Field(
+        [], description="systems without a model, such as bm25: scored on every task and in no fit"
     )
     evaluate: EvaluateConfig = EvaluateConfig()
     external: list[External] = Field(

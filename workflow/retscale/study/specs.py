@@ -101,6 +101,16 @@ def encoder(study: Study, id: str) -> dict:
     return {"id": id, "source": plain(study.encoders[id].source)}
 
 
+def reference(tasks: list[str]) -> Callable[..., dict]:
+    """Of the tasks of a batch."""
+
+    def cut(study: Study, id: str) -> dict:
+        scoring = plain(study.file.evaluate, without={"storage"})
+        return {"id": id, "system": plain(study.references[id]), "tasks": {task: {} for task in tasks}, **scoring}
+
+    return cut
+
+
 def leakage(study: Study) -> dict:
     return {"tasks": {id: {} for id in sorted(study.tasks)}}
 
@@ -134,6 +144,7 @@ def collect(study: Study) -> dict:
             id: {"family": c.family, "size": c.size, "role": c.role} for id, c in study.checkpoints.items()
         },
         "encoders": list(study.encoders),
+        **({"references": {id: plain(system) for id, system in study.references.items()}} if study.references else {}),
         "averages": {version: catalog.gauntlet(version) for version in study.file.averages},
         "seed": study.file.seed,
     }

@@ -11,6 +11,7 @@ from retscale.figure.figures import FIGURES
 from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
+from retscale.reference.config import Reference
 from retscale.study import catalog, figure_needs, names
 from retscale.study import model as written
 from retscale.task.config import RetrievalTask
@@ -33,6 +34,7 @@ class Study:
     icl: dict[str, IclTask]
     held_out: dict[str, RetrievalTask | IclTask]
     encoders: dict[str, GivenEncoder]
+    references: dict[str, Reference]
     published: PublishedResults | None = None  # then the study consists of them, and trains nothing
 
     @property

@@ -1,0 +1,1 @@
+"""Reference: a system that ranks without a model, on retrieval tasks, to compare encoders with."""
