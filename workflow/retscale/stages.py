@@ -63,7 +63,14 @@ class Stage:
 
 STAGES = {
     "text": Stage("train a tokenizer and tokenize the text that a ladder is pretrained on", primary="text.json"),
-    "checkpoint": Stage("obtain a pretrained model", optional=("text",), primary="card.json", fetches=True),
+    "checkpoint": Stage(
+        "obtain a pretrained model",
+        optional=("text", "like"),
+        # Of the model that another is like only configuration and tokenizer are read, and compared with what the card lists.
+        reads={"like": ("card.json",)},
+        primary="card.json",
+        fetches=True,
+    ),
     "pairs": Stage(
         "read training queries, positives and the passage collection",
         many=("tests",),

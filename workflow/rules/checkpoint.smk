@@ -1,14 +1,22 @@
 """A pretrained checkpoint, from the hub, a folder, a GGUF file, or pretrained here.
 
-requires: text.json (only what is pretrained here)        writes: card.json, model/
+requires: text.json (only what is pretrained here), card.json of another one (only random weights)
+writes: card.json, model/
 """
 
 cards = [results.checkpoint(checkpoint) for checkpoint in study.checkpoints]
 
 
+def source_of(wildcards):
+    return study.checkpoints[wildcards.checkpoint].source
+
+
 rule checkpoint:
     input:
-        lambda wildcards: results.text() if study.checkpoints[wildcards.checkpoint].source.kind == "pretrain" else [],
+        text=lambda wildcards: results.text() if source_of(wildcards).kind == "pretrain" else [],
+        like=lambda wildcards: (
+            results.checkpoint(source_of(wildcards).like) if source_of(wildcards).kind == "random" else []
+        ),
     output:
         results.checkpoint("{checkpoint}"),
     log:
@@ -25,4 +33,5 @@ rule checkpoint:
         files=files("checkpoint", specs.checkpoint, "checkpoint"),
         code=digest("checkpoint"),
     shell:
-        "attempt {log:q}; retscale checkpoint --spec @<(printf %s {params.spec:q}) --text {input:q} --out {output:q}"
+        "attempt {log:q}; retscale checkpoint --spec @<(printf %s {params.spec:q}) --text {input.text:q} --like {input.like:q}"
+        " --out {output:q}"

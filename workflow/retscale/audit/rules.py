@@ -21,7 +21,7 @@ class From:
     """The inputs of one flag: outputs of one of these `stages`; of none, where no stage is named.
 
     `count`, given the spec and the names in the place: how many there must be, SOME, ANY, or their exact ids, which are the
-    part `by` of their places.
+    part `by` of their places and need not be that of the record.
     """
 
     stages: tuple[str, ...] = ()
@@ -68,6 +68,11 @@ def _is_given(_: Spec, names: Names) -> int:
     return int(names["recipe"] == GIVEN)
 
 
+def _like(spec: Spec, _: Names) -> list[str]:
+    """The checkpoint whose shape another one has."""
+    return [spec["source"]["like"]] if spec["source"]["kind"] == "random" else []
+
+
 def _is_training(_: Spec, names: Names) -> int:
     return int("pairs" in names)
 
@@ -91,7 +96,11 @@ def _trained_on(spec: Spec, _: Names) -> Count:
 RULES = {
     "text": Rule(outputs=("tokens.npy", "heldout.npy", "tokenizer/tokenizer.json")),
     "checkpoint": Rule(
-        {"checkpoint": "id"}, {"text": From(("text",), lambda spec, _: int(spec["source"]["kind"] == "pretrain"))}
+        {"checkpoint": "id"},
+        {
+            "text": From(("text",), lambda spec, _: int(spec["source"]["kind"] == "pretrain")),
+            "like": From(("checkpoint",), _like, "checkpoint"),
+        },
     ),
     "pairs": Rule(
         {"pairs": "id"},

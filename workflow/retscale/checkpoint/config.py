@@ -92,7 +92,17 @@ class Pretrain(Strict):
         return self
 
 
-Source = Annotated[Hub | Local | Gguf | Pretrain, Field(discriminator="kind")]
+class Random(Strict):
+    """Another checkpoint of the study with fresh weights, seeded by the study: its shape and its tokenizer.
+
+    It has seen no text, so it is a control, of role `reference`. Only recipes that name it under `checkpoints` use it.
+    """
+
+    kind: Literal["random"]
+    like: Annotated[str, Field(min_length=1, description="the id of the other checkpoint")]
+
+
+Source = Annotated[Hub | Local | Gguf | Pretrain | Random, Field(discriminator="kind")]
 
 
 class Tokenizer(Strict):
@@ -158,6 +168,12 @@ class Checkpoint(Stated):
         if self.source.kind == "pretrain":
             if self.tokens is not None:
                 raise ValueError("tokens: a checkpoint that is pretrained here states them once, in its source")
+        elif self.source.kind == "random":
+            if self.tokens is not None or self.role == "fit":
+                raise ValueError(
+                    "source: random weights have seen no text, so they have no FLOPs and enter no fit; give "
+                    "`role: reference` and no `tokens`"
+                )
         elif self.tokens is None and self.role == "fit":
             raise ValueError(
                 "tokens: the number of pretraining tokens is required to compute FLOPs and to fit a trend; "

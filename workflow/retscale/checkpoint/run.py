@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from retscale.checkpoint import gguf, hub, local, pretrain
+from retscale.checkpoint import gguf, hub, local, pretrain, random
 from retscale.checkpoint.card import Card
 from retscale.checkpoint.config import Spec
 from retscale.checkpoint.verify import compare
@@ -13,13 +13,20 @@ from retscale.model.load import is_causal, load_backbone, load_causal_lm, max_le
 from retscale.model.params import count_params
 from retscale.model.weight_files import hashes
 
-SOURCES = {"hub": hub.obtain, "local": local.obtain, "gguf": gguf.obtain, "pretrain": pretrain.obtain}
+SOURCES = {
+    "hub": hub.obtain,
+    "local": local.obtain,
+    "gguf": gguf.obtain,
+    "pretrain": pretrain.obtain,
+    "random": random.obtain,
+}
 
 
 def run(values: dict, inputs: dict[str, Path], out: Path) -> dict:
     """Write card.json, and model/ unless the model already exists elsewhere."""
     spec = Spec.model_validate(values)
-    obtained = SOURCES[spec.source.kind](spec, spec.source, inputs.get("text"), out)
+    made_from = inputs.get("like" if spec.source.kind == "random" else "text")
+    obtained = SOURCES[spec.source.kind](spec, spec.source, made_from, out)
     load = load_causal_lm if is_causal(obtained.folder) else load_backbone
     model = load(obtained.folder, torch.bfloat16)  # only to count parameters; half the memory of float32
     n_params = count_params(model)

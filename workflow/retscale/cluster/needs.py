@@ -53,16 +53,18 @@ def needs(costs: Costs, stage: str, name: tuple[str, ...]) -> Needs:
     study = costs.study
     checkpoint = study.checkpoints.get(name[0]) if name else None
     n_params = (checkpoint and costs.params[name[0]].total) or UNKNOWN_PARAMS
+    trains = stage == "finetune" and study.recipes[name[1]].trains
+    weights = WEIGHT_FACTOR.get("evaluate" if stage == "finetune" and not trains else stage, 0)
     text_gb = TEXT_FACTOR.get(stage, 0) * sum(map(_bytes, _texts(costs, stage, name))) / GB
-    memory_gb = 1.0 + text_gb + PROCESS_GB.get(stage, 1.0) + WEIGHT_FACTOR.get(stage, 0) * n_params / GB
-    uses_gpu = stage in ("finetune", "evaluate", "icl") or (stage == "mine" and bool(study.file.mine.encoders()))
+    memory_gb = 1.0 + text_gb + PROCESS_GB.get(stage, 1.0) + weights * n_params / GB
+    uses_gpu = trains or stage in ("evaluate", "icl") or (stage == "mine" and bool(study.file.mine.encoders()))
     return Needs(
         stage,
         size=checkpoint.size if checkpoint else "",
         uses_gpu=uses_gpu,
         memory_gb=memory_gb,
         gpu_gb=2 * n_params / GB if uses_gpu and stage != "finetune" else 0.0,
-        training=Training(shape(n_params), study.recipes[name[1]]) if stage == "finetune" else None,
+        training=Training(shape(n_params), study.recipes[name[1]]) if trains else None,
         n_params=costs.params[name[0]].non_embedding if checkpoint else None,
         costs=tuple(costs.parts(stage, name)),
     )

@@ -34,7 +34,8 @@ class Spec(Strict):
     Each entry is a task, {NAME: [NAME]}, or a group that counts as one, {NAME: [TASK, ...]}. `in_domain` are the tasks
     of the training data, in the same form: shown beside the others and in no mean, unless there are no others.
     `groups` are the study's own, {NAME: names of tasks or groups}: means of their own, which change no other. `encoders`
-    were made elsewhere; `references` have no model. `published`: how to read the results that the study consists of, instead of its own.
+    were made elsewhere; `references` have no model; `untuned` recipes
+    train nothing. `published`: how to read the results that the study consists of, instead of its own.
     """
 
     study: str
@@ -42,6 +43,7 @@ class Spec(Strict):
     in_domain: dict[str, list[str]] = {}
     groups: dict[str, list[str]] = {}
     recipes: list[str] = Field([PUBLISHED], min_length=1)
+    untuned: list[str] = []
     main_recipe: str = PUBLISHED
     checkpoints: dict[str, Labels] = {}
     published: Published | None = None

@@ -160,6 +160,8 @@ def read_scores(
     per_query = per_query.sort_values([*key, "query_id"], ignore_index=True)
     per_query = per_query[[*key, *(name for name in per_query if name not in key)]]
     scores = pd.DataFrame(rows).merge(checkpoints[CHECKPOINT_COLUMNS], on="checkpoint")
+    controls = scores["recipe"].isin(spec.untuned) & (scores["role"] == "fit")
+    scores["role"] = scores["role"].mask(controls, "reference")  # what is not trained enters no fit
     return scores[CHECKPOINT_COLUMNS + SCORE_COLUMNS].sort_values([*key, "metric"], ignore_index=True), per_query
 
 
@@ -245,7 +247,7 @@ def require_in_study(identity: dict, spec: Spec, checkpoints: pd.DataFrame, path
     checkpoint = identity["checkpoint"]
     require_card(checkpoint, checkpoints, path)
     reserved = {**dict.fromkeys(spec.encoders, GIVEN), **dict.fromkeys(spec.references, REFERENCE)}.get(checkpoint)
-    recipes = [reserved] if reserved else spec.recipes
+    recipes = [reserved] if reserved else [*spec.recipes, *spec.untuned]
     if identity["recipe"] not in recipes:
         lacks = f"which this study lacks{hint(identity['recipe'], recipes)}"
         raise UserError(f"{path} is of recipe {identity['recipe']!r}, {lacks}")

@@ -25,12 +25,14 @@ class Line(BaseModel):
 
 def training_rows(path: Path) -> tuple[dict, Path, list[dict]]:
     """Of an encoder.json: whose it is, its log, and one row per line, with the `queries` trained on so far, `steps` in all,
-    and the loss of `chance`.
+    and the loss of `chance`. One that was not trained has no log.
     """
     encoder = Trained.read(path)
     recipe, steps = encoder.recipe, encoder.steps
     identity = {"checkpoint": encoder.checkpoint, "recipe": recipe.id}
     log = path.with_name(LOG)
+    if not steps:
+        return identity, log, []
     try:
         lines = log.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:

@@ -43,8 +43,9 @@ class Recipe(Strict):
     # The loss is also computed on the first components of the vectors, at each of these lengths (Matryoshka).
     dimensions: list[Annotated[int, Field(ge=1)]] = []
 
-    # What is trained: all weights (paper), low-rank adapters, or the biases alone (Ben Zaken et al. 2022).
-    tuning: Literal["full", "lora", "bitfit"] = "full"
+    # What is trained: all weights (paper), low-rank adapters, or the biases alone (Ben Zaken et al. 2022); none: the
+    # encoder is the checkpoint as it is, a control that enters no fit.
+    tuning: Literal["full", "lora", "bitfit", "none"] = "full"
     lora: Lora = Lora()
 
     # How often each training data set of the study is used, relative to the others; a data set that is not named is not
@@ -78,6 +79,18 @@ class Recipe(Strict):
             raise ValueError(f"keep must name steps in ascending order, each once; found {self.keep}")
         return self
 
+    @property
+    def trains(self) -> bool:
+        return self.tuning != "none"
+
+    def used(self) -> "Recipe":
+        """The recipe with the defaults in place of what has no effect."""
+        return self if self.trains else Recipe(tuning="none", pooling=self.pooling, prompt=self.prompt)
+
+
+# What a recipe says of training alone.
+OF_TRAINING = tuple(name for name in Recipe.model_fields if name not in ("tuning", "pooling", "prompt"))
+
 
 class NamedRecipe(Recipe):
     """A recipe with its name in the study; the weights of the data sets are separate."""
@@ -88,10 +101,16 @@ class NamedRecipe(Recipe):
 
 class Spec(Strict):
     """The spec of one job of this stage. `pairs`: the training data sets in the order of --pairs, each with its weight;
-    None: in proportion to its number of pairs."""
+    None: in proportion to its number of pairs. There are none where nothing is trained."""
 
     recipe: NamedRecipe
-    pairs: dict[str, Annotated[float, Field(gt=0, le=1e9)] | None] = Field(min_length=1)
+    pairs: dict[str, Annotated[float, Field(gt=0, le=1e9)] | None]
     seed: int = Field(ge=0)
     precision: Precision
     threads: Threads = 1
+
+    @model_validator(mode="after")
+    def _has_data(self) -> "Spec":
+        if bool(self.pairs) != self.recipe.trains:
+            raise ValueError("pairs: a recipe trains on one data set or more, and with `tuning: none` on none")
+        return self

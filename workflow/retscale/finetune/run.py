@@ -52,6 +52,8 @@ def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
     Resumes from what was saved in `state`; the encoders are kept there until the end.
     """
     job = Spec.model_validate(spec)
+    if not job.recipe.trains:
+        return untuned(job, inputs, out)
     precision = dtype(job.precision)
     # Buffers are constants; to send them in each forward would need as many forwards from each process. Gradients lie in
     # the buckets in which they are sent, and not beside them.
@@ -66,6 +68,26 @@ def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
     accelerator.free_memory()
     accelerator.end_training()
     return notes
+
+
+def untuned(job: Spec, inputs: dict, out: Path) -> dict:
+    """The encoder of a checkpoint that is not trained: its own weights, and how the recipe reads texts with them."""
+    recipe, card = job.recipe, Card.read(Path(inputs["card"]))
+    folder = card.folder(Path(inputs["card"]))
+    tokenizer, model = load_tokenizer(folder), load_backbone(folder, torch.float32)
+    check_lengths(recipe, model, card.id)
+    why_not = sentence_transformers.why_not(folder, tokenizer, recipe.prompt)
+    described = (tokenizer, recipe.prompt, recipe.pooling, model.config.hidden_size)
+    fields = {
+        "checkpoint": card.id,
+        "recipe": recipe.model_dump(mode="json", exclude={"weights", "keep"}),
+        "n_params": count_params(model),
+        "pairs": 0,
+        "steps": 0,
+    }
+    further = {} if why_not else sentence_transformers.contents(*described)
+    write(out, model, model.state_dict(), tokenizer, recipe, fields, further)
+    return {"sentence_transformers": why_not or "loads the encoder's folder as it is"}
 
 
 def tune(
@@ -209,11 +231,7 @@ def data_sets(job: Spec, inputs: dict, prompt_sha256: str) -> list[DataSet]:
 
 def check(recipe: Recipe, model: PreTrainedModel, name: str, accelerator: Accelerator) -> None:
     """Raises UserError if recipe, model and number of processes do not match."""
-    lengths = recipe.prompt.query_length, recipe.prompt.passage_length
-    if (limit := max_length(model.config)) is not None and max(lengths) > limit:
-        raise UserError(
-            f"the recipe's texts have up to {max(lengths)} tokens, but the context of {name} is {limit}; lower the lengths"
-        )
+    check_lengths(recipe, model, name)
     if too_large := [d for d in recipe.dimensions if d >= model.config.hidden_size]:
         raise UserError(
             f"dimensions: {too_large[0]} is not below {model.config.hidden_size}, the dimensions of {name}; remove it"
@@ -231,6 +249,15 @@ def check(recipe: Recipe, model: PreTrainedModel, name: str, accelerator: Accele
         raise UserError(
             "accelerate's FSDP is not used here; unset ACCELERATE_USE_FSDP, or choose another accelerate profile, and set "
             f"{SHARDED}=true to shard the model"
+        )
+
+
+def check_lengths(recipe: Recipe, model: PreTrainedModel, name: str) -> None:
+    """Raises UserError if the model cannot read texts as long as the recipe's."""
+    lengths = recipe.prompt.query_length, recipe.prompt.passage_length
+    if (limit := max_length(model.config)) is not None and max(lengths) > limit:
+        raise UserError(
+            f"the recipe's texts have up to {max(lengths)} tokens, but the context of {name} is {limit}; lower the lengths"
         )
 
 

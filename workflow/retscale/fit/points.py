@@ -11,7 +11,7 @@ from retscale.collect.means import MEAN
 from retscale.common import parquet
 from retscale.common.seeds import stream
 from retscale.common.tables import table_path
-from retscale.encoder.config import GIVEN
+from retscale.encoder.config import NO_RECIPE
 
 LEVEL_TOLERANCE = 1.1  # tokens per parameter within this ratio are one level: token counts are rounded to batches
 COUNTS = 2**22  # of a task's queries in replicates that are in memory at once: 64 MB
@@ -129,7 +129,7 @@ def points(
     A mean of which an encoder lacks a part has no y; `missing` names it.
     """
     rows = scores.rename(columns={"value": "y"})[[*ENCODER_COLUMNS, "metric", *SCORE_COLUMNS]]
-    if rows["family"][rows["recipe"] != GIVEN].nunique() > 1:
+    if rows["family"][~rows["recipe"].isin(NO_RECIPE)].nunique() > 1:
         # Two families' models of one nominal size are not replicates of a size.
         rows["size"] = rows["family"] + " " + rows["size"]
     encoders = rows[ENCODER_COLUMNS].drop_duplicates(ENCODER)

@@ -78,7 +78,7 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         "isoflop_global": isoflop_global(finished, spec.alpha),
         "isoflop_pairs": isoflop_pairs(finished, draws, spec.near, spec.alpha),
         "tasks": tasks(analyses, draws, list(study.headline), spec.alpha),
-        "ablation": ablation(defined, draws, queries(), main, spec),
+        "ablation": ablation(defined[defined["recipe"].isin(study.recipes)], draws, queries(), main, spec),
         "noise": noise(analyses, draws),
         "reliability": reliable,
         "two_step": two_step(finished, scores, study, spec.alpha),

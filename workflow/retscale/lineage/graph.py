@@ -15,6 +15,7 @@ from retscale.stages import STAGES, kept
 
 MOST_RECIPES = 3  # that have boxes of their own
 ORIGINS = {"pretrain": "pretrained here", "hub": "from the hub", "local": "from a folder", "gguf": "from GGUF files"}
+ORIGINS |= {"random": "with random weights"}
 # What the first folder below a stage's is called after, and what the file.
 FOLDERS = dict.fromkeys(("checkpoint", "finetune", "tokens", "evaluate", "icl"), "checkpoint")
 FOLDERS |= {

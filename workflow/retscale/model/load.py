@@ -70,6 +70,14 @@ def empty_backbone(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
     return model.eval()
 
 
+def fresh(folder: Path | str) -> PreTrainedModel:
+    """A model of the configuration in `folder` with fresh weights in float32, from torch's global generator: a decoder
+    with its language-modeling head, of other models the backbone."""
+    config = _config(folder)
+    auto_class, options = (AutoModelForCausalLM, {}) if is_decoder(config) else _backbone(folder)[::2]
+    return auto_class.from_config(config, dtype=torch.float32, trust_remote_code=False, **options)
+
+
 def load_causal_lm(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
     """The transformer with its language-modeling head, in eval mode on the CPU; raises UserError if it is not a decoder."""
     config = _config(folder)

@@ -70,6 +70,8 @@ class Costs:
         if measured := read(self.results / f"checkpoint/{id}/card.json").get("n_params"):
             return Params(measured["total"], measured["non_embedding"])
         source = checkpoint.source
+        if source.kind == "random":
+            return self._params(source.like)
         if source.kind == "pretrain":
             non_embedding = 12 * source.layers * source.hidden_size**2
             return Params(non_embedding + self.study.text.vocab_size * source.hidden_size, non_embedding)

@@ -69,9 +69,11 @@ def _jobs(study: Study) -> Iterator[Job]:
     if study.text:
         yield single("text", (), [], text[0], specs.text)
     cards = {id: paths.checkpoint(id) for id in study.checkpoints}
-    for id, card in cards.items():
-        pretrained = study.checkpoints[id].source.kind == "pretrain"
-        yield single("checkpoint", (id,), text if pretrained else [], card, specs.checkpoint, id)
+    # Those that are like another one after it.
+    for id in sorted(cards, key=lambda id: study.checkpoints[id].source.kind == "random"):
+        source = study.checkpoints[id].source
+        reads = {"pretrain": text, "random": [cards[source.like]] if source.kind == "random" else []}
+        yield single("checkpoint", (id,), reads.get(source.kind, []), cards[id], specs.checkpoint, id)
     task_outputs = {} if study.published else {id: paths.task(id) for id in study.tasks_to_read}
     for id, output in task_outputs.items():
         yield single("task", (id,), [], output, specs.task, id)

@@ -40,7 +40,8 @@ def main(arguments: argparse.Namespace) -> int:
         answer(f"pairs        {len(study.pairs)}: {', '.join(study.pairs)}")
     for name, trained in study.trained.items():
         mixture = ", ".join(id if w is None else f"{id} ({w:g})" for id, w in study.mixture(name).items())
-        answer(f"recipe       {name}: {counted(len(trained), 'encoder')}, trained on {mixture}")
+        how = f"trained on {mixture}" if mixture else "not trained"
+        answer(f"recipe       {name}: {counted(len(trained), 'encoder')}, {how}")
     if study.encoders:
         answer(f"encoders     {len(study.encoders)} made elsewhere: {', '.join(study.encoders)}")
     for id, system in study.references.items():

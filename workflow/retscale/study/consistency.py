@@ -20,6 +20,7 @@ def check(study: Study, file: str) -> None:
     for step in (
         _ids,
         _checkpoints,
+        _controls,
         _training_data,
         _encoders,
         _metric,
@@ -69,6 +70,28 @@ def _checkpoints(study: Study, file: str) -> None:
             )
 
 
+def _controls(study: Study, file: str) -> None:
+    """Random weights, and recipes that train nothing."""
+    used = {id for trained in study.trained.values() for id in trained}
+    for id, checkpoint in study.checkpoints.items():
+        if checkpoint.source.kind != "random":
+            continue
+        like = checkpoint.source.like
+        if like not in study.checkpoints or study.checkpoints[like].source.kind == "random":
+            others = [name for name, other in study.checkpoints.items() if other.source.kind != "random"]
+            raise validation.unknown(file, f"checkpoints ({id}): source.like", "checkpoint to be like", like, others)
+        if id not in used:
+            raise UserError(
+                f"{file}: checkpoints: {id} has random weights, and no recipe names it under its `checkpoints`; name it "
+                "there, or remove it"
+            )
+    if study.untuned and study.untuned[0] == next(iter(study.recipes)):
+        raise UserError(
+            f"{file}: recipes: {study.untuned[0]!r} trains nothing, so it cannot be the first, which fits and figures "
+            "show; put one that trains before it"
+        )
+
+
 def _training_data(study: Study, file: str) -> None:
     for id, recipe in study.recipes.items():
         for name in recipe.weights or {}:
@@ -86,7 +109,7 @@ def _training_data(study: Study, file: str) -> None:
                 "them as `negatives` of its source, or choose another method"
             )
     for id, recipe in study.recipes.items():
-        if recipe.n_negatives > study.file.mine.negatives:
+        if recipe.trains and recipe.n_negatives > study.file.mine.negatives:
             raise UserError(
                 f"{file}: the recipe {id!r} needs {recipe.n_negatives} negatives per query, but `mine.negatives` is "
                 f"{study.file.mine.negatives}; raise it or lower the recipe's"

@@ -62,7 +62,7 @@ def _missing_mean(study: Study) -> str:
 
 def _missing_recipe(study: Study) -> str:
     main, *others = study.trained or ["published"]
-    if any(_drawn(study) & set(study.trained[other]) for other in others):
+    if any(_drawn(study) & set(study.trained[other]) for other in others if other not in study.untuned):
         return ""
     return f"no second recipe trains a checkpoint that the main recipe, {main}, does"
 

@@ -38,7 +38,7 @@ def study(path: Path) -> Study:
             name: [
                 id
                 for id in _chosen(ladder_parts.get(name), all_checkpoints, f"recipes.{name}.checkpoints", file)
-                if id in checkpoints
+                if id in checkpoints and (name in ladder_parts or checkpoints[id].source.kind != "random")
             ]
             for name in recipes
         },

@@ -51,7 +51,7 @@ def mine(study: Study) -> dict:
 
 def finetune(study: Study, recipe: str) -> dict:
     return {
-        "recipe": {"id": recipe, **plain(study.recipes[recipe], without={"weights"})},
+        "recipe": {"id": recipe, **plain(study.recipes[recipe].used(), without={"weights"})},
         "pairs": study.mixture(recipe),
         "seed": study.file.seed,
         "precision": study.file.precision,
@@ -138,7 +138,8 @@ def collect(study: Study) -> dict:
         "headline": study.headline,
         "in_domain": study.in_domain,
         "groups": study.groups,
-        "recipes": list(study.recipes),
+        "recipes": [id for id in study.recipes if id not in study.untuned],
+        **({"untuned": study.untuned} if study.untuned else {}),
         "main_recipe": next(iter(study.recipes)),
         "checkpoints": {
             id: {"family": c.family, "size": c.size, "role": c.role} for id, c in study.checkpoints.items()

@@ -161,7 +161,14 @@ class Study:
         """The study's own groups, of tasks and of groups."""
         return {name: [catalog.task_name(part) for part in parts] for name, parts in self.file.groups.items()}
 
+    @property
+    def untuned(self) -> list[str]:
+        """The recipes that train nothing, whose encoders are controls."""
+        return [id for id, recipe in self.recipes.items() if not recipe.trains]
+
     def mixture(self, recipe: str) -> dict[str, float | None]:
         """The training data sets of a recipe, in the order of their ids, with its weights; None: by number of pairs."""
+        if recipe in self.untuned:
+            return {}
         weights = self.recipes[recipe].weights or dict.fromkeys(self.pairs)
         return dict(sorted(weights.items()))

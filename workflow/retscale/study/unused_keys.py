@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from retscale.checkpoint.config import Checkpoint
 from retscale.figure.config import FigureConfig
-from retscale.finetune.config import Recipe
+from retscale.finetune.config import OF_TRAINING, Recipe
 from retscale.icl.config import Built, IclTask
 from retscale.items.config import JsonlSource
 from retscale.mine.config import MineConfig
@@ -59,6 +59,7 @@ RULES = [
         "`method: bm25`",
     ),
     Rule(MineConfig, ("seed",), lambda mine, _: mine.choose == "random", "`choose: random`"),
+    Rule(Recipe, OF_TRAINING, lambda recipe, _: recipe.trains, "a `tuning` other than `none`"),
     Rule(Recipe, ("lora",), lambda recipe, _: recipe.tuning == "lora", "`tuning: lora`"),
     Rule(RetrievalTask, ("max_documents",), lambda task, _: not task.judged_only, "`judged_only: false`"),
     Rule(
