@@ -48,7 +48,7 @@ def card_row(path: Path, labels: dict[str, Labels]) -> dict:
         **{name: None if value is None else float(value) for name, value in amounts.items()},
         "schedule_finished": card.schedule_finished,
         "role": label.role,
-        "reason": exclusion_reason(label.role, card.n_tokens, card.schedule_finished),
+        "reason": exclusion_reason(card, label.role),
         "source": card.source.kind,
         "revision": card.revision,
         "loss_train": loss.train,
@@ -94,13 +94,15 @@ def sizes(params: Params) -> dict[str, int]:
     }
 
 
-def exclusion_reason(role: str, n_tokens: int | None, schedule_finished: bool) -> str:
+def exclusion_reason(card: Card, role: str) -> str:
     """Why a checkpoint does not enter the trend of the ladder; empty if it does."""
-    if n_tokens is None:
+    if card.source.kind == "random":
+        return "in no fit, for its weights are random and have seen no text"
+    if card.n_tokens is None:
         return "in no fit, for its pretraining tokens are unknown and so are its FLOPs"
     if role != "fit":
         return "in no fit"
-    return "" if schedule_finished else "fitted apart, schedule unfinished"
+    return "" if card.schedule_finished else "fitted apart, schedule unfinished"
 
 
 def score_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:

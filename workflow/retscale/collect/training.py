@@ -25,14 +25,12 @@ class Line(BaseModel):
 
 def training_rows(path: Path) -> tuple[dict, Path, list[dict]]:
     """Of an encoder.json: whose it is, its log, and one row per line, with the `queries` trained on so far, `steps` in all,
-    and the loss of `chance`. One that was not trained has no log.
+    and the loss of `chance`. One that was not trained has none.
     """
     encoder = Trained.read(path)
     recipe, steps = encoder.recipe, encoder.steps
     identity = {"checkpoint": encoder.checkpoint, "recipe": recipe.id}
     log = path.with_name(LOG)
-    if not steps:
-        return identity, log, []
     try:
         lines = log.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
@@ -50,7 +48,7 @@ def training_rows(path: Path) -> tuple[dict, Path, list[dict]]:
         last = line.step
         position = {"step": last, "queries": last * recipe.batch_queries, "steps": steps}
         rows.append({**identity, **position, **line.model_dump(exclude={"step"}), "chance": chance(recipe)})
-    if not rows:
+    if not rows and steps:
         raise _bad(identity, f"the log {log} is empty", path)
     return identity, log, rows
 

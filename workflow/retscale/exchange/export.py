@@ -7,6 +7,7 @@ from retscale import paths
 from retscale.common.tables import read_table
 from retscale.common.terminal import answer
 from retscale.encoder.card import EncoderCard
+from retscale.encoder.config import REFERENCE
 from retscale.errors import UserError
 from retscale.exchange import mteb_files
 from retscale.provenance import record
@@ -31,6 +32,7 @@ def export(study: Study, collect: Path, out: Path) -> list[str]:
     settings = study.file.fit.metric, study.file.evaluate.relevant
     tasks = {id: mteb_files.mteb_task(id, task, settings[0]) for id, task in study.tasks.items()}
     scores = read_table(collect, "scores").dropna(subset="value")
+    scores = scores[scores["recipe"] != REFERENCE]  # no model
     results, models, unscored = paths.Results(str(paths.folder(study.name))), 0, set()
     for (checkpoint, recipe), of_encoder in scores.groupby(["checkpoint", "recipe"], sort=True):
         encoder = Path(results.encoder(checkpoint, recipe))

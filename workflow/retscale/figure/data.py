@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from retscale.collect.means import MEAN, averaged_over, in_domain
 from retscale.common.files import sha256
 from retscale.common.tables import read_table
-from retscale.encoder.config import GIVEN  # noqa: F401 - queries name it
 from retscale.evaluate.metrics import label
 from retscale.external.config import PUBLISHED
 from retscale.figure.words import trend_words
@@ -78,15 +77,11 @@ class Tables:
 
     @cached_property
     def points(self) -> pd.DataFrame:
-        """Marks that may be drawn: `external` ones are in tables only. `hollow` ones enter no fit of the ladder."""
-        rows = self.table("points").query("role != 'external' and recipe != @GIVEN and y.notna()")
+        """Marks that may be drawn, of what the study trained: `external` ones are in tables only, and references are lines.
+        `hollow` ones enter no fit of the ladder."""
+        rows = self.table("points").query("role != 'external' and recipe in @self.summary.recipes and y.notna()")
         hollow = (rows["role"] != "fit") | ~rows["schedule_finished"].astype(bool)
         return rows.assign(hollow=hollow)
-
-    @property
-    def given(self) -> pd.DataFrame:
-        """Mean scores of encoders made elsewhere, whose compute is not known."""
-        return self.table("points").query(f"recipe == @GIVEN and task == '{MEAN}' and y.notna()")
 
     def of(self, recipe: str, task: str) -> pd.DataFrame:
         """The points of a recipe and task with known FLOPs, by FLOPs."""

@@ -7,7 +7,7 @@ import pandas as pd
 
 from retscale.collect.means import MEAN
 from retscale.figure import looks as look
-from retscale.figure import published, style
+from retscale.figure import published, references, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
 from retscale.figure.words import bar_words, ladder_words
@@ -16,7 +16,7 @@ from retscale.figure.words import bar_words, ladder_words
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """The mean score against FLOPs, one line per level of tokens per parameter, one marker per size."""
     rows = tables.of(tables.main, MEAN)
-    others = tables.published_of(MEAN)
+    others, systems = tables.published_of(MEAN), references.of(tables, MEAN)
     looks = look.looks(tables.points, config)
     figure, ax = plt.subplots(figsize=(config.width, config.width * 0.5))
     lines = {key: line for key, line in _lines(rows) if line["size"].nunique() >= 2}
@@ -32,10 +32,12 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     else:
         style.flops_axis(ax, pd.concat([rows["flops"], others["flops"]]))
         ax.set_ylabel(f"mean {tables.metric} over {tables.averaged_over}")
+        references.draw(ax, systems, config)
     looks.colorbar(figure, ax)
     looks.key(figure, rows, ("", published.legend(others)))
     published.name(ax, others)
 
+    note = references.words(systems)
     named = ", ".join(f"{level:.3g}" for level in levels)
     joined = (
         f"Lines join checkpoints of equal tokens per parameter ({named}; computed from parameters and tokens), so "
@@ -49,16 +51,16 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"{tables.metric} over {tables.averaged_over} against pretraining FLOPs (6 × parameters × tokens)"
         f"{tables.by_recipe}. {joined} "
         f"{looks.words()} {bar_words(rows, f'{tables.percent} interval over queries (bootstrap, tasks as strata)')}"
-        f"Hollow: not part of the ladder.{published.words(tables)}"
+        f"Hollow: not part of the ladder.{note}{published.words(tables)}"
     )
     alt = f"Scatter plot with lines, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} " + " ".join(
         _rise(line, level, tables.metric) for (_, level), line in lines.items()
     )
-    alt += published.words(tables)
+    alt += note + published.words(tables)
     return Drawn(
         figure,
         "Figure 1A: retrieval against pretraining FLOPs at fixed tokens per parameter",
-        pd.concat([marks(rows), published_marks(others)], ignore_index=True),
+        pd.concat([marks(pd.concat([rows, systems])), published_marks(others)], ignore_index=True),
         caption,
         alt,
     )

@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 
 from retscale.collect.means import MEAN
 from retscale.figure import looks as look
-from retscale.figure import published, style
+from retscale.figure import published, references, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
 from retscale.figure.words import bar_words, ladder_words
@@ -20,8 +20,7 @@ BEYOND = "#faf4e4"  # a warm ground, since the bands are gray
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """The mean score against FLOPs; lines join the checkpoints of a size, that is, training longer."""
     rows = tables.of(tables.main, MEAN)
-    unknown = tables.points.query(f"recipe == @tables.main and task == '{MEAN}'")
-    unknown = pd.concat([unknown[unknown["flops"].isna()], tables.given]).sort_values("checkpoint")
+    lines = references.of(tables, MEAN)
     band = tables.prediction(tables.main, MEAN)
     others = tables.published_of(MEAN)
     looks = look.looks(tables.points, config)
@@ -35,22 +34,13 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         style.bar(ax, row, looks.color(row.size), len(rows) > style.MANY)
         looks.mark(ax, row, row.flops, row.y)
     published.draw(ax, others)
-    for row in unknown.itertuples():
-        ax.axhline(row.y, color=style.GRAY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=2)
-        ax.annotate(
-            row.checkpoint,
-            (0.01, row.y),
-            xycoords=("axes fraction", "data"),
-            va="bottom",
-            color=style.GRAY,
-            fontsize=style.small(config),
-        )
     if rows.empty:
         style.placeholder(ax, "no checkpoint with known compute\nand a score on every task")
     else:
         style.flops_axis(ax, pd.concat([rows["flops"], others["flops"]]), to=band["flops"].max() if len(band) else None)
         ax.set_ylabel(f"mean {tables.metric} over {tables.averaged_over}")
-        ax.set_ylim(*window(pd.concat([rows, unknown, others]), band))
+        ax.set_ylim(*window(pd.concat([rows, others]), band))
+        references.draw(ax, lines, config)
 
     looks.colorbar(figure, ax)
     bands = band_legend(config) if len(band) else []
@@ -58,7 +48,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     published.name(ax, others)
 
     words = tables.trend_words(tables.main, MEAN)
-    note = f" Dotted levels: compute unknown ({', '.join(unknown['checkpoint'])})." if len(unknown) else ""
+    note = references.words(lines)
     caption = (
         f"**Figure 1B. Retrieval against pretraining compute, all checkpoints.** Mean {tables.metric} over "
         f"{tables.averaged_over}{tables.by_recipe}; colored lines join checkpoints of one "
@@ -73,8 +63,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         )
         + f"{bar_words(rows, f'{tables.percent} interval over queries')}Hollow: not in the fit.{note}{published.words(tables)}"
     )
-    alt = f"Scatter plot, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} {words}{published.words(tables)}"
-    drawn = pd.concat([marks(pd.concat([rows, unknown])), published_marks(others)], ignore_index=True)
+    alt = f"Scatter plot, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} {words}{note}{published.words(tables)}"
+    drawn = pd.concat([marks(pd.concat([rows, lines])), published_marks(others)], ignore_index=True)
     return Drawn(figure, "Figure 1B: retrieval against pretraining FLOPs, all checkpoints", drawn, caption, alt)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from retscale.collect.means import in_domain, shown_tasks
+from retscale.collect.means import MEAN, in_domain, shown_tasks
 from retscale.common.phrase import counted
 from retscale.figure import looks as look
-from retscale.figure import published, style
+from retscale.figure import published, references, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
 from retscale.figure.fig1b import trend_and_bands
@@ -29,6 +29,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     order += sorted(set(known) - set(order))
     by_task = {task: tables.of(tables.main, task) for task in order}
     others = {task: tables.published_of(task) for task in order}
+    systems = {task: references.of(tables, task) for task in order}
     looks = look.looks(tables.points, config)
 
     count = math.ceil(max(len(order), 1) / COLUMNS)
@@ -39,6 +40,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     trend_of = trends.set_index("task")
     for ax, task in zip(grid.flat, order, strict=False):
         panel(ax, by_task[task], others[task], tables.prediction(tables.main, task), scale, looks, config)
+        references.draw(ax, systems[task], config, named=False)
         ax.set_title(task, loc="left", pad=12, fontweight="bold", fontsize=config.font_size)
         below = f"{slope_words(trend_of, task)}{', in-domain' if in_domain(task, tables.summary) else ''}"
         ax.text(0, 1.025, below, transform=ax.transAxes, fontsize=style.small(config), color="#444444")
@@ -51,6 +53,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
             last[-1].xaxis.set_tick_params(labelbottom=True)
     every = pd.concat(by_task.values()) if by_task else tables.points.head(0)
     theirs = pd.concat(others.values()) if others else tables.published.head(0)
+    lines = pd.concat(systems.values()) if systems else references.of(tables, MEAN).head(0)
     if every.empty:
         style.placeholder(grid.flat[0], "no checkpoint with known compute")
     else:
@@ -58,7 +61,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         figure.supxlabel("pretraining compute, 6 × parameters × tokens (FLOPs)", fontsize=config.font_size)
         figure.supylabel(tables.metric, fontsize=config.font_size)
     looks.colorbar(figure, list(grid.flat), above=True)
-    looks.key_above(figure, every, ("", published.legend(theirs)))
+    looks.key_above(figure, every, ("", published.legend(theirs)), ("reference", references.legend(lines)))
 
     caption = (
         f"**Figure 2. Each retrieval task against pretraining compute.** {tables.metric}{tables.by_recipe}, "
@@ -67,7 +70,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"Numbers under each name: slope per decade of FLOPs with {tables.percent} interval; line and band: trend "
         f"and its {tables.percent} confidence band. "
         f"{in_domain_words(tables, order)}"
-        f"{bar_words(every, 'interval over queries')}Hollow: not in the fit.{published.words(tables, None)}"
+        f"{bar_words(every, 'interval over queries')}Hollow: not in the fit.{references.words(lines)}{published.words(tables, None)}"
     )
     alt = (
         f"{counted(len(order), 'small scatter plot')} of {tables.metric} against logarithmic FLOPs, one for each task. "
@@ -76,8 +79,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"{tables.title(task)}: slope per decade {slope_words(trend_of, task)}. {ladder_words(by_task[task])}"
         for task in order
     )
-    alt += published.words(tables, None)
-    drawn = pd.concat([marks(every), published_marks(theirs)], ignore_index=True)
+    alt += references.words(lines) + published.words(tables, None)
+    drawn = pd.concat([marks(pd.concat([every, lines])), published_marks(theirs)], ignore_index=True)
     return Drawn(figure, "Figure 2: each retrieval task against pretraining FLOPs", drawn, caption, alt)
 
 

@@ -87,6 +87,7 @@ def untuned(job: Spec, inputs: dict, out: Path) -> dict:
     }
     further = {} if why_not else sentence_transformers.contents(*described)
     write(out, model, model.state_dict(), tokenizer, recipe, fields, further)
+    (out / "log.jsonl").touch()  # of no step
     return {"sentence_transformers": why_not or "loads the encoder's folder as it is"}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pandas as pd
 
 from retscale.common.phrase import counted
+from retscale.encoder.config import REFERENCE
 from retscale.external.config import PUBLISHED
 from retscale.figure.words import number, scientific, short
 from retscale.fit.backtest import LARGEST, ROLLING
@@ -96,6 +97,7 @@ def points(results: Results) -> Iterator[Item]:
         else "published means over queries; the queries are unknown",
     )
     beside = results.checkpoints[~results.checkpoints["checkpoint"].isin(results.ladder["checkpoint"])]
+    beside = beside[beside["source"] != REFERENCE]  # which has no place in a fit
     yield "Was any left out of the fits?", left_out(beside)
     yield "Were they smoothed or otherwise changed?", "no"
 

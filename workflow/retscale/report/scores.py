@@ -1,10 +1,13 @@
-"""Scores of checkpoints, encoders made elsewhere, and models that others published."""
+"""Scores of checkpoints, encoders made elsewhere, references, and models that others published."""
 
+from collections.abc import Iterator
 from pathlib import Path
+
+import pandas as pd
 
 from retscale.collect.means import MEAN, in_domain, shown_tasks
 from retscale.common.tables import read_table
-from retscale.encoder.config import GIVEN
+from retscale.encoder.config import NO_RECIPE
 from retscale.external.summary import ExternalSummary
 from retscale.report.results import Results
 
@@ -14,17 +17,18 @@ OPTIONAL = ("n_params_non_embedding", "loss_heldout")  # facts that a study may 
 def score_table(results: Results) -> dict:
     """One row per checkpoint: facts, the averages of each recipe with their intervals, and each task of the main recipe.
 
-    The scores of an encoder made elsewhere are in the columns of the main recipe.
+    The scores of what no recipe trained are in the columns of the main recipe: of encoders made elsewhere, of systems
+    without a model, and of checkpoints that were not fine-tuned, which have rows of their own.
     """
     study, averages = results.study, results.averages
     points = results.table("points").query("y.notna()")
     values = {(point.checkpoint, point.recipe, point.task): point for point in points.itertuples()}
     tasks = sorted(set(points["task"]) - set(averages), key=lambda task: (task not in shown_tasks(study), task))
-    best_scores = points[points["recipe"].isin([study.main_recipe, GIVEN])].groupby("task")["y"].max()
+    others = set(study.recipes) - {study.main_recipe}
+    best_scores = points[~points["recipe"].isin(others)].groupby("task")["y"].max()
     table = []
-    for row in results.checkpoints.to_dict("records"):
+    for row, main in systems(results, points):
         name = row["checkpoint"]
-        main = GIVEN if row["source"] == GIVEN else study.main_recipe
         recipes = [main if recipe == study.main_recipe else recipe for recipe in study.recipes]
         means = [values.get((name, recipe, average)) for average in averages for recipe in recipes]
         scores = [values.get((name, main, task)) for task in tasks]
@@ -33,10 +37,23 @@ def score_table(results: Results) -> dict:
             for score, task in zip(scores, tasks, strict=True)
         ]
         means = [{"y": mean.y, "low": mean.low, "high": mean.high} if mean else None for mean in means]
-        table.append(row | {"means": means, "scores": cells})
+        named = {"checkpoint": f"{name}, {main}"} if main not in (study.main_recipe, *NO_RECIPE) else {}
+        table.append(row | named | {"means": means, "scores": cells})
     marked = [f"{task} (in-domain)" if in_domain(task, study) else task for task in tasks]
     known = {name for name in OPTIONAL if results.checkpoints[name].notna().any()}
     return {"tasks": marked, "rows": table, "known": known}
+
+
+def systems(results: Results, points: pd.DataFrame) -> Iterator[tuple[dict, str]]:
+    """The facts of each checkpoint with the recipe, or the word in its place, whose scores stand in its row."""
+    trained = {*results.study.recipes, *NO_RECIPE}
+    for row in results.checkpoints.to_dict("records"):
+        own = set(points.loc[points["checkpoint"] == row["checkpoint"], "recipe"])
+        if own <= trained or own & trained:
+            yield row, row["source"] if row["source"] in NO_RECIPE else results.study.main_recipe
+        for recipe in sorted(own - trained):
+            reason = "random weights, not fine-tuned" if row["source"] == "random" else "not fine-tuned"
+            yield row | {"role": "reference", "reason": reason}, recipe
 
 
 def external(path: Path) -> dict:

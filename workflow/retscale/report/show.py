@@ -17,7 +17,7 @@ from retscale.study import load
 from retscale.study.results import finished
 
 FACTS = ["checkpoint", "family", "size", "n_params", "n_tokens", "flops", "role"]
-POINT = ["checkpoint", "recipe", "y", "low", "high"]
+POINT = ["checkpoint", "recipe", "role", "y", "low", "high"]
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -110,10 +110,12 @@ def scores(shown: dict) -> list[list[str]]:
     """One row per checkpoint and recipe."""
     cells: list[list[str]] = []
     for row in shown["checkpoints"]:
-        compute = scientific(row["flops"]) if row["flops"] else "unknown"
+        compute = scientific(row["flops"]) if row["flops"] else "unknown" if row["n_params"] else "–"
         about = [row["checkpoint"], short(row["n_params"]), short(row["n_tokens"]), compute]
-        means = [(mean["recipe"], interval(mean["y"], mean["low"], mean["high"])) for mean in row["means"]]
-        cells += [[*about, recipe, value, row["role"]] for recipe, value in means or [("-", "-")]]
+        means = [
+            [mean["recipe"], interval(mean["y"], mean["low"], mean["high"]), mean["role"]] for mean in row["means"]
+        ]
+        cells += [[*about, *mean] for mean in means or [["-", "-", row["role"]]]]
     return cells
 
 

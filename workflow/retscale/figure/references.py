@@ -1,0 +1,108 @@
+"""References among the marks: systems that have no place on an axis of FLOPs, each a named horizontal line."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from retscale.common.phrase import counted
+from retscale.encoder.config import GIVEN, REFERENCE
+from retscale.figure import style
+from retscale.figure.config import FigureConfig
+from retscale.figure.data import Tables
+from retscale.figure.words import number
+
+# One after the other, so that lines without a name beside them can be told apart.
+DASHES = ((1, 2), (4, 1.5), (6, 1.5, 1, 1.5), (2, 1, 1, 1, 1, 1))
+REACH = 1.0  # how far from the marks a line is drawn, as a share of their range; what is farther is named at the edge
+SLOTS, APART = (0.01, 0.34, 0.67), 0.045  # where a name begins; lines closer than that have theirs side by side
+
+
+def of(tables: Tables, task: str) -> pd.DataFrame:
+    """The references that have a score on a task, by name; `label`, `dashes`, and `what` each is, the same in every figure.
+
+    Those are encoders that were made elsewhere or not trained, systems without a model, and what the main recipe trained
+    of checkpoints whose compute is unknown.
+    """
+    sources = tables.collected("checkpoints").set_index("checkpoint")
+    points = tables.table("points").query("role != 'external'")
+    own = points["recipe"].isin(tables.summary.recipes)
+    rows = points[~own | ((points["recipe"] == tables.main) & points["flops"].isna())].copy()
+    untuned = ~rows["recipe"].isin([GIVEN, REFERENCE, tables.main])
+    rows["label"] = rows["checkpoint"].where(~untuned, rows["checkpoint"] + " " + rows["recipe"])
+    names = sorted(rows["label"].unique())
+    rows["dashes"] = rows["label"].map({name: DASHES[i % len(DASHES)] for i, name in enumerate(names)})
+    rows["what"] = [_what(row, sources.loc[row.checkpoint], tables.main) for row in rows.itertuples()]
+    return rows[(rows["task"] == task) & rows["y"].notna()].sort_values("label")
+
+
+def _what(row: object, source: pd.Series, main: str) -> str:
+    if row.recipe == REFERENCE:
+        return source["reason"]
+    if row.recipe == GIVEN:
+        return "made elsewhere"
+    parts = ["random weights"] if source["source"] == "random" else []
+    parts += ["not fine-tuned"] if row.recipe != main else [] if parts else ["compute unknown"]
+    return ", ".join(parts)
+
+
+def draw(ax: Axes, rows: pd.DataFrame, config: FigureConfig, named: bool = True) -> None:
+    """Each as a line, if `named` with its name on it; called when the limits of y are those of the marks.
+
+    The limits grow for those that are near; of others the name and the value stand at the edge.
+    """
+    if rows.empty:
+        return
+    bottom, top = _limits(*ax.get_ylim(), rows["y"])
+    ax.set_ylim(bottom, top)
+    ends, font = [float("-inf")] * len(SLOTS), style.small(config)
+    text = {"xycoords": "axes fraction", "color": style.GRAY, "fontsize": font, "zorder": 6}
+    above = below = 0
+    for row in rows.sort_values("y").itertuples():
+        if bottom <= row.y <= top:
+            ax.axhline(row.y, color=style.GRAY, linewidth=0.8, linestyle=(0, row.dashes), zorder=2)
+            if named:
+                at = (row.y - bottom) / (top - bottom)
+                slot = next((i for i, end in enumerate(ends) if at - end >= APART), 0)
+                ends[slot] = at
+                ax.annotate(row.label, (SLOTS[slot], at), (0, 1), textcoords="offset points", va="bottom", **text)
+        elif row.y > top:
+            ax.annotate(f"↑ {row.label} {number(row.y)}", (0.01, 0.99), (0, -above * font * 1.15),
+                        textcoords="offset points", va="top", **text)  # fmt: skip
+            above += 1
+        else:
+            ax.annotate(f"↓ {row.label} {number(row.y)}", (0.01, 0.01), (0, below * font * 1.15),
+                        textcoords="offset points", va="bottom", **text)  # fmt: skip
+            below += 1
+
+
+def _limits(low: float, high: float, values: pd.Series) -> tuple[float, float]:
+    """Those of an axis with the near `values`."""
+    room = high - low
+    near = values[values.between(low - REACH * room, high + REACH * room)]
+    beyond = near[~near.between(low, high)]
+    ends = [low, high, *(beyond - 0.05 * room), *(beyond + 0.05 * room)]
+    return min(ends), max(ends)
+
+
+def legend(rows: pd.DataFrame) -> list[Line2D]:
+    """An entry for each line."""
+    lines = rows.drop_duplicates("label")
+    return [
+        Line2D([], [], color=style.GRAY, linewidth=0.8, linestyle=(0, row.dashes), label=row.label)
+        for row in lines.itertuples()
+    ]
+
+
+def words(rows: pd.DataFrame) -> str:
+    """What the lines are, for captions and alternative texts; empty if there are none."""
+    if rows.empty:
+        return ""
+    single = rows["task"].nunique() == 1
+    each = [
+        f"{row.label}{f' {number(row.y)}' if single else ''} ({row.what})"
+        for row in rows.drop_duplicates("label").itertuples()
+    ]
+    return (
+        f" {counted(len(each), 'reference')} in no fit, each a dashed line, or at the edge where it would lie far off: "
+        f"{'; '.join(each)}."
+    )
