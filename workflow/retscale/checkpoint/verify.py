@@ -27,7 +27,7 @@ def compare(spec: Spec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
                 f"the checkpoint {spec.id!r} has {count} {unit}, but its entry says {stated:,}; "
                 f"correct {key}, or its repository, revision or file"
             )
-    _compare_tokenizer(spec.id, spec.tokenizer, tokenizer, spec.source.kind != "pretrain")
+    _compare_tokenizer(spec.id, spec.tokenizer, tokenizer, spec.source.kind not in ("pretrain", "random"))
     check_rows(f"the checkpoint {spec.id!r}", tokenizer, actual["vocab_size"][0])
     _require_finite(spec.id, model)
 

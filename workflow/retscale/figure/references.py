@@ -14,7 +14,7 @@ from retscale.figure.words import number
 # One after the other, so that lines without a name beside them can be told apart.
 DASHES = ((1, 2), (4, 1.5), (6, 1.5, 1, 1.5), (2, 1, 1, 1, 1, 1))
 REACH = 1.0  # how far from the marks a line is drawn, as a share of their range; what is farther is named at the edge
-SLOTS, APART = (0.01, 0.34, 0.67), 0.045  # where a name begins; lines closer than that have theirs side by side
+SLOTS, APART = 3, 0.05  # names of lines that are closer than that stand side by side, in so many places
 
 
 def of(tables: Tables, task: str) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def draw(ax: Axes, rows: pd.DataFrame, config: FigureConfig, named: bool = True)
         return
     bottom, top = _limits(*ax.get_ylim(), rows["y"])
     ax.set_ylim(bottom, top)
-    ends, font = [float("-inf")] * len(SLOTS), style.small(config)
+    taken, font = [float("-inf")] * SLOTS, style.small(config)
     text = {"xycoords": "axes fraction", "color": style.GRAY, "fontsize": font, "zorder": 6}
     above = below = 0
     for row in rows.sort_values("y").itertuples():
@@ -62,9 +62,11 @@ def draw(ax: Axes, rows: pd.DataFrame, config: FigureConfig, named: bool = True)
             ax.axhline(row.y, color=style.GRAY, linewidth=0.8, linestyle=(0, row.dashes), zorder=2)
             if named:
                 at = (row.y - bottom) / (top - bottom)
-                slot = next((i for i, end in enumerate(ends) if at - end >= APART), 0)
-                ends[slot] = at
-                ax.annotate(row.label, (SLOTS[slot], at), (0, 1), textcoords="offset points", va="bottom", **text)
+                slot = next((i for i, last in enumerate(taken) if at - last >= APART), 0)
+                taken[slot] = at
+                # Marks rise from the lower left to the upper right.
+                x, side = (0.01 + slot / SLOTS, "left") if at > 0.5 else (0.99 - slot / SLOTS, "right")
+                ax.annotate(row.label, (x, at), (0, 1), textcoords="offset points", ha=side, va="bottom", **text)
         elif row.y > top:
             ax.annotate(f"↑ {row.label} {number(row.y)}", (0.01, 0.99), (0, -above * font * 1.15),
                         textcoords="offset points", va="top", **text)  # fmt: skip
@@ -79,8 +81,7 @@ def _limits(low: float, high: float, values: pd.Series) -> tuple[float, float]:
     """Those of an axis with the near `values`."""
     room = high - low
     near = values[values.between(low - REACH * room, high + REACH * room)]
-    beyond = near[~near.between(low, high)]
-    ends = [low, high, *(beyond - 0.05 * room), *(beyond + 0.05 * room)]
+    ends = [low, high, *(near - 0.03 * room), *(near + 0.03 * room)]
     return min(ends), max(ends)
 
 
