@@ -30,7 +30,9 @@ def test_a_copy_scores_as_the_original_enters_no_fit_and_is_watched(finished):
     with (results / "figure/1b.csv").open(newline="") as rows:
         marks = {row["checkpoint"]: row for row in csv.DictReader(rows)}
     assert marks["mine"]["y"] == marks["d24"]["y"] and marks["mine"]["x"] == ""
-    assert "Dotted levels: compute unknown (mine)." in (results / "figure/1b.md").read_text()
+    assert "1 reference in no fit, each a dashed line" in (results / "figure/1b.md").read_text()
+    for name in ("1a", "1b", "2"):
+        assert "(made elsewhere)." in (results / f"figure/{name}.md").read_text()
     report = (results / "report.html").read_text()
     assert report.count('<th scope="row">mine</th>') == 3  # facts and mean; each task; licence
     assert "reference: made elsewhere, by no recipe of this study" in report and "mine alone" in report

@@ -28,6 +28,8 @@ def test_a_study_of_a_cluster_plans_as_many_jobs_as_it_says(dry_run, study, chec
     expected = dict.fromkeys(each, checkpoints) | dict.fromkeys(once, 1) | {"figure": 10}  # no ablation, no curves
     if items:  # encoders continue no text, so the study with BERT has no in-context tasks
         expected |= {"items": items, "icl": checkpoints}
+    if study != "open-ladders":
+        expected |= {f"reference_{batch}": 1 for batch in ("small", *HUGE)}  # BM25
     if study == "luo2024":
         expected["figure"] = 9  # curves, but nothing in context
         expected["evaluate_msmarco_after_100"] = expected.pop("evaluate_msmarco")  # with the encoders of step 100

@@ -21,7 +21,7 @@ def printed(text: str, study: str) -> set[tuple[str, frozenset, frozenset]]:
         name = re.match(r"(?:local)?rule ([\w.-]+):", block)[1]
         files = {"input": "", "output": ""} | dict(re.findall(r"^    (input|output): (.*)$", block, re.M))
         sides = [frozenset(re.findall(rf"results/{study}/([^, ]+)", files[side])) for side in ("input", "output")]
-        found.append((re.sub("^(evaluate|tokens)_.*", r"\1", name), *sides))
+        found.append((re.sub("^(evaluate|tokens|reference)_.*", r"\1", name), *sides))
     assert len(found) == len(set(found))
     return {job for job in found if job[0] != "all"}
 

@@ -7,16 +7,10 @@ writes: card.json, model/
 cards = [results.checkpoint(checkpoint) for checkpoint in study.checkpoints]
 
 
-def source_of(wildcards):
-    return study.checkpoints[wildcards.checkpoint].source
-
-
 rule checkpoint:
     input:
-        text=lambda wildcards: results.text() if source_of(wildcards).kind == "pretrain" else [],
-        like=lambda wildcards: (
-            results.checkpoint(source_of(wildcards).like) if source_of(wildcards).kind == "random" else []
-        ),
+        text=lambda wildcards: results.text() if study.checkpoints[wildcards.checkpoint].source.kind == "pretrain" else [],
+        like=lambda wildcards: [results.checkpoint(id) for id in study.like(wildcards.checkpoint)],
     output:
         results.checkpoint("{checkpoint}"),
     log:

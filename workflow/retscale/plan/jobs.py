@@ -70,10 +70,10 @@ def _jobs(study: Study) -> Iterator[Job]:
         yield single("text", (), [], text[0], specs.text)
     cards = {id: paths.checkpoint(id) for id in study.checkpoints}
     # Those that are like another one after it.
-    for id in sorted(cards, key=lambda id: study.checkpoints[id].source.kind == "random"):
-        source = study.checkpoints[id].source
-        reads = {"pretrain": text, "random": [cards[source.like]] if source.kind == "random" else []}
-        yield single("checkpoint", (id,), reads.get(source.kind, []), cards[id], specs.checkpoint, id)
+    for id in sorted(cards, key=study.like):
+        pretrained = study.checkpoints[id].source.kind == "pretrain"
+        reads = text if pretrained else [cards[other] for other in study.like(id)]
+        yield single("checkpoint", (id,), reads, cards[id], specs.checkpoint, id)
     task_outputs = {} if study.published else {id: paths.task(id) for id in study.tasks_to_read}
     for id, output in task_outputs.items():
         yield single("task", (id,), [], output, specs.task, id)

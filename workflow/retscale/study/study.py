@@ -161,6 +161,11 @@ class Study:
         """The study's own groups, of tasks and of groups."""
         return {name: [catalog.task_name(part) for part in parts] for name, parts in self.file.groups.items()}
 
+    def like(self, checkpoint: str) -> list[str]:
+        """The other checkpoint whose shape this one has, where its weights are random."""
+        source = self.checkpoints[checkpoint].source
+        return [source.like] if source.kind == "random" else []
+
     @property
     def untuned(self) -> list[str]:
         """The recipes that train nothing, whose encoders are controls."""
