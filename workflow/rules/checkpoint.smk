@@ -9,7 +9,9 @@ cards = [results.checkpoint(checkpoint) for checkpoint in study.checkpoints]
 
 rule checkpoint:
     input:
-        text=lambda wildcards: results.text() if study.checkpoints[wildcards.checkpoint].source.kind == "pretrain" else [],
+        text=lambda wildcards: (
+            results.text() if study.checkpoints[wildcards.checkpoint].source.kind == "pretrain" else []
+        ),
         like=lambda wildcards: [results.checkpoint(id) for id in study.like(wildcards.checkpoint)],
     output:
         results.checkpoint("{checkpoint}"),
