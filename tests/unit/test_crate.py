@@ -128,6 +128,18 @@ def test_weights_and_texts_need_not_even_be_there(study, tmp_path):
     assert problems(study.write(tmp_path / "crate")) == []
 
 
+def test_the_file_that_a_study_extends_is_in_the_crate(study, tmp_path):
+    base = tmp_path / "elsewhere" / "toy.yaml"  # named as the study's own file is
+    base.parent.mkdir()
+    base.write_text("title: t\n")
+    write(jobs.behind(study.root / "report.html"), study.root, study.file, tmp_path / "crate", base)
+    crate = ROCrate(tmp_path / "crate")
+    assert problems(crate) == []
+    assert (tmp_path / "crate/base/toy.yaml").read_text() == "title: t\n"
+    assert (tmp_path / "crate/toy.yaml").read_text() == "name: toy\n"
+    assert {"toy.yaml", "base/toy.yaml"} <= {entity.id for entity in crate.get("#run")["object"]}
+
+
 def test_the_tables_open_as_croissant_with_the_rows_of_the_parquet(crate):
     assert croissant(crate) == {"scores": rows(crate, "collect/scores.parquet")}
 

@@ -8,7 +8,7 @@ from retscale.clean.listing import AT_WORK, Listing, listing
 from retscale.clean.named import label_of, named
 from retscale.errors import UserError
 from retscale.provenance import lock
-from retscale.study import load, yaml
+from retscale.study import base, load
 from retscale.study.study import Study
 
 CONFIG = Path("config")
@@ -22,7 +22,7 @@ def sharing(study: Study) -> list[Study]:
 
 def _name(path: Path) -> object:
     try:
-        return yaml.read(path).get("name")
+        return base.read(path).keys.get("name")
     except UserError:
         return None  # no study
 

@@ -78,7 +78,7 @@ def actions(records: Records) -> list[Entity]:
     ]
 
 
-def run(records: Records, study_file: str, workflow: str) -> Entity:
+def run(records: Records, study_files: list[str], workflow: str) -> Entity:
     """The run of the whole study: from the first start to the last end of its jobs."""
     return {
         "@id": "#run",
@@ -87,7 +87,7 @@ def run(records: Records, study_file: str, workflow: str) -> Entity:
         "description": "From the first start to the last end of its jobs, however often it was interrupted",
         **_span(records),
         "instrument": reference(workflow),
-        "object": reference(quote(study_file), *(entity["@id"] for entity in data(records))),
+        "object": reference(*map(quote, study_files), *(entity["@id"] for entity in data(records))),
         "result": reference(*map(quote, copied(records))),
     }
 

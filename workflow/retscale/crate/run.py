@@ -26,6 +26,6 @@ def main(arguments: argparse.Namespace) -> int:
     if out.exists() or out.is_symlink():
         raise UserError(f"{out} is there already; delete it, or name another place with --out")
     records = jobs.behind(report)
-    size = write(records, report.parent, arguments.study, out)
+    size = write(records, report.parent, arguments.study, out, study.written.base)
     answer(f"{out}: {counted(len(records), 'job')}, {size / 1e6:.1f} MB")
     return 0

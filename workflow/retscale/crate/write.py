@@ -29,12 +29,14 @@ LICENSE = {
 }
 
 
-def write(records: graph.Records, root: Path, study_file: Path, out: Path) -> int:
+def write(records: graph.Records, root: Path, study_file: Path, out: Path, base: Path | None = None) -> int:
     """The crate of the study whose results lie in `root`, as a folder or, where `out` ends in .zip, a file; its bytes.
+
+    `base`: the file that the study's file extends.
 
     UserError if a file that it holds is not what its record says.
     """
-    crate = describe(records, root, study_file)
+    crate = describe(records, root, study_file, base)
     with publish.workspace(out.parent, out.name) as work:
         target = work / out.name
         if out.suffix == ".zip":
@@ -46,7 +48,7 @@ def write(records: graph.Records, root: Path, study_file: Path, out: Path) -> in
     return size
 
 
-def describe(records: graph.Records, root: Path, study_file: Path) -> ROCrate:
+def describe(records: graph.Records, root: Path, study_file: Path, base: Path | None = None) -> ROCrate:
     """The crate before it is written."""
     crate = ROCrate(version="1.1")  # the version that the profiles extend
     crate.metadata.extra_contexts.append(CONTEXT)
@@ -58,10 +60,14 @@ def describe(records: graph.Records, root: Path, study_file: Path) -> ROCrate:
     for path in records:
         _add_file(crate, root / path, path, {"name": f"The provenance record of {jobs.name(path)}"})
     _add_file(crate, study_file, study_file.name, {"name": "The study, as its file was when this crate was written"})
+    study_files = [study_file.name]
+    if base:
+        study_files.append(f"base/{base.name}")
+        _add_file(crate, base, study_files[1], {"name": "The file that the study extends, as it was then"})
     _add_file(crate, REPOSITORY / "LICENSE", "LICENSE", {"name": "The license of the code"})
     _add_file(crate, REPOSITORY / CITATION, CITATION, {"name": "How to cite the code"})
 
-    run, actions, steps = graph.run(records, study_file.name, WORKFLOW), graph.actions(records), graph.steps(records)
+    run, actions, steps = graph.run(records, study_files, WORKFLOW), graph.actions(records), graph.steps(records)
     _add_workflow(crate, graph.instruments(records), steps)
     for entity in [*files.values(), *graph.tools(records), *steps, *actions, *graph.data(records), run, LICENSE]:
         _add(crate, entity)

@@ -33,6 +33,8 @@ def main(arguments: argparse.Namespace) -> int:
     preflight.check_wheels(study)
     encoders = len(study.evaluated_encoders)
     answer(f"{arguments.study}: {study.file.title}")
+    if study.written.base:
+        answer(f"base         {study.written.base}: {', '.join(study.written.inherited)}")
     if study.published:
         answer(f"published    {published(study)}")
     else:

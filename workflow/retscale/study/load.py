@@ -5,7 +5,7 @@ from pathlib import Path
 
 from retscale.errors import UserError
 from retscale.icl.config import IclTask
-from retscale.study import catalog, consistency, unused_keys, validation, yaml
+from retscale.study import base, catalog, consistency, unused_keys, validation
 from retscale.study import model as written
 from retscale.study.study import Study
 from retscale.task.config import RetrievalTask
@@ -13,8 +13,15 @@ from retscale.task.config import RetrievalTask
 
 def study(path: Path) -> Study:
     """The study in the file `path`; raises UserError that says what is wrong, where, and what was meant."""
-    file = str(path)
-    raw = yaml.read(path)
+    file = base.read(path)
+    try:
+        return _complete(file)
+    except UserError as error:
+        raise file.at_its_place(error) from None
+
+
+def _complete(written_file: base.Written) -> Study:
+    file, raw = str(written_file.path), written_file.keys
     if "published" in raw:
         file_of_results = validation.validate(written.PublishedStudy, raw, file)
         data, published = file_of_results.as_study(), file_of_results.published
@@ -29,7 +36,7 @@ def study(path: Path) -> Study:
     icl = _entries("icl", catalog.expand(data.icl, "icl"), "icl", file)
     complete = Study(
         file=data,
-        path=path,
+        written=written_file,
         text=_single("text", data.text, "text", file) if data.text else None,
         checkpoints=checkpoints,
         pairs=_entries("pairs", data.pairs, "pairs", file),
@@ -66,7 +73,7 @@ def study(path: Path) -> Study:
     if not published and not any(complete.trained.values()):
         raise UserError(f"{file}: only: none of the recipes is for any of these checkpoints")
     consistency.check(complete, file)
-    if lines := unused_keys.idle(complete, raw):
+    if lines := unused_keys.idle(complete, written_file.own):
         raise UserError(*(f"{file}: {line}" for line in lines))
     return complete
 

@@ -36,6 +36,10 @@ LISTS = {
 class Common(Strict):
     """What every study says: what it is about, its retrieval tasks, and how to report them."""
 
+    base: str | None = Field(
+        None,
+        description="a study file, relative to this one, from which all keys are taken that this one does not have",
+    )
     name: Id
     title: str
     description: str

@@ -55,10 +55,10 @@ def check_tables(study: Study) -> None:
     if study.published:
         for key in ("models", "scores"):
             if not Path(path := getattr(study.published, key)).exists():
-                raise UserError(f"{study.path}: published.{key}: there is no file {path}")
+                raise UserError(f"{study.written.place('published')}: published.{key}: there is no file {path}")
     for number, path in enumerate(study.external_tables):
         if not Path(path).is_file():
-            raise UserError(f"{study.path}: external.{number}.table: there is no file {path}")
+            raise UserError(f"{study.written.place('external')}: external.{number}.table: there is no file {path}")
 
 
 def missing_files(study: Study, entries: str) -> dict[str, list[str]]:
@@ -81,7 +81,7 @@ def check_files(study: Study) -> None:
         key = "path" if entries == "encoders" else "source"
         or_skip = ", or name the others under `only`" if entries == "checkpoints" else ""
         raise UserError(
-            f"{study.path}: {count} of {counted(len(getattr(study, entries)), label)} "
+            f"{study.written.place(entries)}: {count} of {counted(len(getattr(study, entries)), label)} "
             f"{'waits' if count == 1 else 'wait'} for missing files, such as {path} of {first_id}; put "
             f"{'them' if len(missing) == 1 else 'each'} there, or give their place in the `{key}` of {first_id} under "
             f"`{entries}`{or_skip}. Missing: {', '.join(missing)}"
@@ -93,23 +93,23 @@ def check_contents(study: Study) -> None:
     """Raises UserError if a folder or file cannot be what its entry says; the line names the study's key."""
     for id, checkpoint in study.checkpoints.items():
         if checkpoint.source.kind == "local":
-            _check_model(checkpoint.source, f"{study.path}: checkpoints ({id}): source.path")
+            _check_model(checkpoint.source, f"{study.written.place('checkpoints')}: checkpoints ({id}): source.path")
     for id, pairs in study.pairs.items():
         for key in ("source", "collection"):
             source = getattr(pairs, key)
             if isinstance(source, File) and not source.path.endswith(FORMATS):
                 raise UserError(
-                    f"{study.path}: pairs ({id}): {key}.path: {source.path} must end with one of {', '.join(FORMATS)}"
+                    f"{study.written.place('pairs')}: pairs ({id}): {key}.path: {source.path} must end with one of {', '.join(FORMATS)}"
                 )
     for id, task in study.tasks.items():
         if task.source.kind == "folder":
-            _check_task(task.source, f"{study.path}: tasks ({id}): source")
+            _check_task(task.source, f"{study.written.place('tasks')}: tasks ({id}): source")
     for encoder in study.encoders.values():
         describe(encoder.source.folder())
     for key, encoder_json in study.file.mine.encoders().items():
         if not encoder_json.is_file():
             raise UserError(
-                f"{study.path}: mine.{key}: there is no file {encoder_json}; name the folder of an encoder, which contains it"
+                f"{study.written.place('mine')}: mine.{key}: there is no file {encoder_json}; name the folder of an encoder, which contains it"
             )
 
 

@@ -33,6 +33,9 @@ def schema() -> dict:
             field["items"] = name_or_entry
         else:
             study_schema["properties"][key] = {k: v for k, v in field.items() if k != "anyOf"} | name_or_entry
+    # What a study does not have, its base may.
+    required = study_schema.pop("required")
+    study_schema |= {"if": {"not": {"required": ["base"]}}, "then": {"required": required}}
     # A single training data set or table need not be written as a list.
     for name in ("pairs", "external"):
         list_form = study_schema["properties"][name]

@@ -12,8 +12,8 @@ from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
 from retscale.reference.config import Reference
-from retscale.study import catalog, figure_needs, names
-from retscale.study import model as written
+from retscale.study import catalog, figure_needs, model, names
+from retscale.study.base import Written
 from retscale.task.config import RetrievalTask
 from retscale.text.config import TextConfig
 
@@ -22,8 +22,8 @@ from retscale.text.config import TextConfig
 class Study:
     """Ids map to configurations, in the order of the file."""
 
-    file: written.Study
-    path: Path
+    file: model.Study
+    written: Written
     text: TextConfig | None
     checkpoints: dict[str, Checkpoint]
     pairs: dict[str, PairsConfig]
@@ -40,6 +40,10 @@ class Study:
     @property
     def name(self) -> str:
         return self.file.name
+
+    @property
+    def path(self) -> Path:
+        return self.written.path
 
     @property
     def figures(self) -> list[str]:

@@ -1,7 +1,7 @@
 """Keys of a study that have no effect because of another key: refused, since they were written for a reason.
 
-Only what a study itself writes is looked at. An entry of the catalog may carry what an override makes idle, and a key
-that `{use: SUITE, ...}` gives to all tasks of a suite need count for one of them only.
+Only what a study itself writes is looked at. An entry of the catalog, or a base, may carry what an override makes idle,
+and a key that `{use: SUITE, ...}` gives to all tasks of a suite need count for one of them only.
 """
 
 from __future__ import annotations
@@ -94,10 +94,10 @@ RULES = [
 
 
 def idle(study: Study, raw: dict) -> list[str]:
-    """One line for each key that does nothing, of the mapping `raw` from which the Study `study` was read."""
+    """One line for each key that does nothing, of the mapping `raw` that the file of the Study `study` itself holds."""
     requirements = dict(idle_keys(study.file, raw, study))
     for kind, section in written.LISTS.items():
-        for number, entry in enumerate(getattr(study.file, section)):
+        for number, entry in enumerate(getattr(study.file, section) if section in raw else ()):
             members = [_id(member) for member in catalog.expand([entry], kind)] if isinstance(entry, dict) else []
             entries = getattr(study, section)
             per_member = [dict(idle_keys(entries[id], entry, study)) for id in members if id in entries]
