@@ -14,6 +14,7 @@ from transformers import (
     LlamaConfig,
     MistralConfig,
     ModernBertConfig,
+    ModernBertDecoderConfig,
     MptConfig,
     Olmo2Config,
     OPTConfig,
@@ -78,6 +79,20 @@ def _qwen3(width: int, inner: int, layers: int, heads: int, tied: bool):
 def _olmo2(width: int, inner: int, layers: int, heads: int, kv: int):
     return _llama(100352, width, inner, layers, heads, kv, False, Olmo2Config)
 
+
+def _ettin(width: int, inner: int, layers: int, heads: int, kind: type = ModernBertConfig):
+    sizes = {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers}
+    return kind(vocab_size=50368, num_attention_heads=heads, **sizes)
+
+
+ETTIN = {
+    "17m": (256, 384, 7, 4),
+    "32m": (384, 576, 10, 6),
+    "68m": (512, 768, 19, 8),
+    "150m": (768, 1152, 22, 12),
+    "400m": (1024, 2624, 28, 16),
+    "1b": (1792, 3840, 28, 28),
+}
 
 CONFIGS: dict[str, PreTrainedConfig] = {
     "mpt-7b": _mpt(4096, 32, 32),
@@ -145,6 +160,8 @@ CONFIGS: dict[str, PreTrainedConfig] = {
     "modernbert-large": ModernBertConfig(
         hidden_size=1024, intermediate_size=2624, num_hidden_layers=28, num_attention_heads=16
     ),
+    **{f"ettin-encoder-{size}": _ettin(*shape) for size, shape in ETTIN.items()},
+    **{f"ettin-decoder-{size}": _ettin(*shape, ModernBertDecoderConfig) for size, shape in ETTIN.items()},
     "t5-base": _t5(768, 3072, 12, 12, 64, "relu"),
     "t5-large": _t5(1024, 4096, 24, 16, 64, "relu"),
     "t5-3b": _t5(1024, 16384, 24, 32, 128, "relu"),

@@ -109,6 +109,9 @@ def test_parameters_tokens_and_flops_are_those_printed(name):
     assert flops(checkpoint.n_params, checkpoint.tokens) == pytest.approx(compute, rel=5.1e-4)
 
 
+LENGTH = "max_position_embeddings"
+
+
 # Width, layers, heads and what else a shape takes, from memory: that the count agrees says that they are right.
 def llama(d, layers, heads, kv, inner, vocab, tied=False, kind="Llama", **more):
     sizes = {"hidden_size": d, "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": kv}
@@ -148,8 +151,24 @@ def t5(d, inner, layers, heads, **more):
     return "T5", {"d_model": d, "d_ff": inner, "num_layers": layers, "num_heads": heads, **more}
 
 
+def ettin(objective):
+    kind = "ModernBertDecoder" if objective.startswith("decoder") else "ModernBert"
+    sizes = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    table = {
+        "17m": (256, 384, 7, 4),
+        "32m": (384, 576, 10, 6),
+        "68m": (512, 768, 19, 8),
+        "150m": (768, 1152, 22, 12),
+        "400m": (1024, 2624, 28, 16),
+        "1b": (1792, 3840, 28, 28),
+    }
+    return {
+        f"ettin-{objective}-{size}": (kind, dict(zip(sizes, shape)) | {"vocab_size": 50368, LENGTH: 7999})
+        for size, shape in table.items()
+    }
+
+
 GATED = {"feed_forward_proj": "gated-gelu"}
-LENGTH = "max_position_embeddings"
 SHAPES = {
     "mpt-7b": mpt(4096, 32, 32),
     "mpt-7b-8k": mpt(4096, 32, 32, 8192),
@@ -221,6 +240,10 @@ SHAPES = {
         "ModernBert",
         {"hidden_size": 1024, "num_hidden_layers": 28, "num_attention_heads": 16, "intermediate_size": 2624},
     ),
+    **ettin("encoder"),
+    **ettin("decoder"),
+    **ettin("encoder-from-decoder"),
+    **ettin("decoder-from-encoder"),
     "t5-base": t5(768, 3072, 12, 12),
     "t5-large": t5(1024, 4096, 24, 16),
     "t5-3b": t5(1024, 16384, 24, 32, d_kv=128),
@@ -295,6 +318,7 @@ def test_every_fact_says_how_it_is_known():
 def test_parameters_count_as_computed_only_where_the_dimensions_were_read():
     """Those of the others agree with what the hub is remembered to show, and are compared with the loaded model."""
     read = {"cerebras-gpt", "pythia", "olmo-2", "datadecide-dolma1.7", "smollm2", "bert", "modernbert", "t5", "t5-v1.1"}
+    read |= {"ettin-encoder", "ettin-decoder", "ettin-encoder-from-decoder", "ettin-decoder-from-encoder"}
     computed = {
         (entry(name).family, name)
         for name in catalog.entries("checkpoint")
@@ -348,6 +372,24 @@ def test_intermediates_may_lie_in_another_repository():
     assert entry("smollm2-360m").source.revision == "main" and entry("smollm2-360m").schedule_finished
 
 
+@pytest.mark.parametrize(
+    ("name", "revision", "billions"),
+    [
+        ("ettin-encoder-150m", "main", 2000),
+        ("ettin-encoder-150m-step23984", "step23984", 8 * 8.5),
+        ("ettin-decoder-150m-step599525", "step599525", 1700),
+        ("ettin-encoder-150m-ext10373", "ext10373", 1700 + 6 * 8.5),
+        ("ettin-decoder-1b-ext50854", "ext50854", 1950),
+        ("ettin-decoder-1b-decay6978", "decay6978", 1950 + 5 * 8.5),
+    ],
+)
+def test_ettins_phases_follow_each_other(name, revision, billions):
+    """Its makers saved every 8.5B tokens: what the numbers of the steps are is a whole number of these."""
+    checkpoint = entry(name)
+    assert checkpoint.source.revision == revision and checkpoint.schedule_finished == (revision == "main")
+    assert checkpoint.tokens / 1e9 == pytest.approx(billions, rel=2e-4)
+
+
 def test_datadecides_ends_follow_from_its_rule():
     checkpoint = entry("datadecide-1b")
     assert (checkpoint.source.repo, checkpoint.source.revision) == (
@@ -362,6 +404,12 @@ def test_datadecides_ends_follow_from_its_rule():
         ("pythia-1b-step1500", "pythia-1b has no checkpoint at step 1500; the nearest: 1000 and 2000"),
         ("pythia-1b-step0", "pythia-1b has no checkpoint at step 0; the nearest: 1"),
         ("pythia-1b-step144000", "pythia-1b has no checkpoint at step 144000; the nearest: 143000"),
+        (
+            "ettin-decoder-17m-step24000",
+            "ettin-decoder-17m has no checkpoint at step 24000; the nearest: 23984 and 101918",
+        ),
+        ("ettin-decoder-17m-decay8210", "ettin-decoder-17m has no checkpoint at decay 8210; the nearest: 6978"),
+        ("ettin-decoder-17m-exta5", "unknown checkpoint 'ettin-decoder-17m-exta5'; did you mean 'ettin-decoder-17m'?"),
         ("olmo-2-7b-step174000", "olmo-2-7b has no checkpoint at step 174000; the nearest: 173000 and 175000"),
         ("olmo-2-7b-step1000", "olmo-2-7b has no checkpoint at step 1000; the nearest: 900 and 2000"),
         ("olmo-2-1b-step35000", "olmo-2-1b has no checkpoint at step 35000; the nearest: 30000 and 40000"),

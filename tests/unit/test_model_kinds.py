@@ -19,6 +19,7 @@ from transformers import (
     GPTNeoXConfig,
     LlamaConfig,
     ModernBertConfig,
+    ModernBertDecoderConfig,
     MptConfig,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -57,6 +58,11 @@ KINDS = {
     "modernbert": (
         MASKED,
         ModernBertConfig(**SHAPE, max_position_embeddings=64, pad_token_id=0, local_attention=8),
+        64,
+    ),
+    "modernbert-decoder": (
+        CAUSAL,
+        ModernBertDecoderConfig(**SHAPE, max_position_embeddings=64, pad_token_id=0, local_attention=8),
         64,
     ),
     "t5": (BOTH, T5Config(**T5_SHAPE, n_positions=64), None),

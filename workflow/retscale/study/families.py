@@ -1,6 +1,7 @@
 """Families of checkpoints: what members share is written once, and an intermediate checkpoint follows from a rule.
 
-`pythia-160m-step2000` stands in no file: it is the member pythia-160m at step 2000, which the family's `steps` name.
+`pythia-160m-step2000` stands in no file: it is the member pythia-160m at step 2000, which the family's `steps` name. A
+run of several phases, each with steps of its own, has `earlier` instead: `ettin-encoder-17m-ext10373`.
 """
 
 import re
@@ -42,10 +43,11 @@ class Steps(Strict):
     """How the checkpoints of a training run are named and what they had seen.
 
     tokens: those of one step. last: the step that the member itself is, named by the first branch unless the member
-    says otherwise. warmup: the step at which the warm-up of the learning rate ends. repo: where the intermediate ones
-    lie, with {repo} for the member's own.
+    says otherwise; of an earlier phase its last one. before: tokens seen before the first step. warmup: the step at which
+    the warm-up of the learning rate ends. repo: where the intermediate ones lie, with {repo} for the member's own.
     """
 
+    before: int = Field(0, ge=0)
     tokens: int = Field(ge=1)
     last: int = Field(ge=1)
     warmup: int | None = None
@@ -58,6 +60,10 @@ class Steps(Strict):
             if step in branch.steps(self.last) or step == self.last:
                 return branch.revision.format(step=step, billions=ceil(step * self.tokens / 10**9))
         return None
+
+    def seen(self, step: int) -> int:
+        """Tokens at `step`."""
+        return self.before + step * self.tokens
 
     def available(self) -> list[int]:
         """Every step that there is."""
@@ -93,34 +99,40 @@ def members(families: dict[str, dict], merge: Callable[[dict, dict], dict]) -> d
 
 def entry(member: dict) -> dict:
     """A member as an entry of the catalog: the end of its run."""
-    member = dict(member)
+    member = {key: value for key, value in member.items() if key != "earlier"}
     steps = member.pop("steps", None)
     if steps is None:
         return member
     steps = validation.validate(Steps, steps, FILE, "steps")
     source = {"revision": steps.revision(steps.last)} | member["source"]
-    return member | {"tokens": steps.last * steps.tokens, "source": source}
+    return member | {"tokens": steps.seen(steps.last), "source": source}
 
 
 def at_step(name: str, known: dict[str, dict]) -> dict | None:
-    """The entry of `name` if it is MEMBER-stepNUMBER of a member with steps; UserError if there is no such step."""
-    match = re.fullmatch(r"(.+)-step(\d+)", name)
-    if not match or not known.get(match[1], {}).get("steps"):
+    """The entry of `name` if it is MEMBER-stepNUMBER of a member with steps, or MEMBER-PHASENUMBER of one with phases;
+    UserError if there is no such step."""
+    match = re.fullmatch(r"(.+)-([a-z]+)(\d+)", name)
+    if not match or match[1] not in known:
         return None
-    member, step = known[match[1]], int(match[2])
-    steps = validation.validate(Steps, member["steps"], FILE, f"{match[1]}.steps")
+    member, phase, step = known[match[1]], match[2], int(match[3])
+    runs = {"step": member["steps"]} if member.get("steps") else member.get("earlier", {})
+    if phase not in runs:
+        return None
+    steps = validation.validate(Steps, runs[phase], FILE, f"{match[1]}.{phase}")
     revision = steps.revision(step)
     if revision is None:
         available = steps.available()
         nearest = [s for s in available if s < step][-1:] + [s for s in available if s > step][:1]
-        raise UserError(f"{match[1]} has no checkpoint at step {step}; the nearest: {' and '.join(map(str, nearest))}")
+        raise UserError(
+            f"{match[1]} has no checkpoint at {phase} {step}; the nearest: {' and '.join(map(str, nearest))}"
+        )
     final = entry(member)
-    if step == steps.last:
+    if step == steps.last and member.get("steps"):
         return final
     source = final["source"] | {"repo": steps.repo.format(repo=final["source"]["repo"]), "revision": revision}
     warming = f"inside the warm-up of the learning rate, which ends at step {steps.warmup}"
     note = {"note": warming} if steps.warmup and step < steps.warmup else {}
-    return final | {"tokens": step * steps.tokens, "source": source, "schedule_finished": False} | note
+    return final | {"tokens": steps.seen(step), "source": source, "schedule_finished": False} | note
 
 
 def _with_path(source: dict, id: str) -> dict:
