@@ -30,6 +30,11 @@ class FitConfig(Strict):
     bootstrap: int = Field(2000, ge=200, le=100_000, description="replicates of every bootstrap and permutation test")
     near: float = Field(1.25, gt=1, description="checkpoints within this ratio of FLOPs count as equal in compute")
     extend: float = Field(0.5, ge=0, le=2, description="decades of FLOPs that trends are drawn beyond the data")
+    paired: tuple[str, str] | None = Field(
+        None,
+        exclude_if=lambda families: families is None,
+        description="two families whose checkpoints of one size and number of tokens are compared: first - second",
+    )
     targets: dict[str, Target] = Field(TARGETS, description="models whose scores are forecast, by name")
     # Ladders of published encoders on BEIR have .0083 in means over tasks and a median of .012 in single tasks.
     size_sd_mean: float = Field(

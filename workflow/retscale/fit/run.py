@@ -17,6 +17,7 @@ from retscale.fit.compare import ablation, effects, isoflop_pairs
 from retscale.fit.config import Spec
 from retscale.fit.correlations import correlations
 from retscale.fit.distinct import require_distinct
+from retscale.fit.families import paired_families
 from retscale.fit.forms import FORMS
 from retscale.fit.isoflop import isoflop_global
 from retscale.fit.noise import noise, reliability
@@ -83,6 +84,8 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         "reliability": reliable,
         "two_step": two_step(finished, scores, study, spec.alpha),
     }
+    if spec.paired:
+        tables["paired_families"] = paired_families(ladder_rows(defined), draws, spec.paired, spec.near, spec.alpha)
     tables["claims"] = claims(tables, analyses, finished, read_table(source, "curves"), study, spec)
     summary = study.model_dump(include=set(StudySummary.model_fields))
     summary |= {"config": spec.model_dump(), "collect_sha256": sha256(source), "icl_headline": headline_icl(averages)}

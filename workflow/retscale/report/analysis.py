@@ -84,6 +84,17 @@ def pairs(results: Results) -> list[dict]:
     return rows(results.table("isoflop_pairs").query("iso_flop"))
 
 
+def paired_families(results: Results) -> dict | None:
+    """Two families at equal compute, on the mean: the pairs, and how many have a sure winner; nothing if none are named."""
+    fitted = results.fitted.config
+    if not fitted.paired:
+        return None
+    table = results.table("paired_families").query("task == @MEAN")
+    sure = table.loc[table["p_holm"] < fitted.alpha, "difference"]
+    counts = {"better": int((sure > 0).sum()), "worse": int((sure < 0).sum())}
+    return {"families": fitted.paired, "pairs": rows(table), "difference": table["difference"].mean(), **counts}
+
+
 def correlations(results: Results) -> tuple[list[dict], list[dict]]:
     """Rows with the averages on both sides, and those of single tasks."""
     table = results.table("correlations")

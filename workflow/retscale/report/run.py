@@ -91,6 +91,7 @@ def about_results(results: Results, spec: Spec) -> dict:
         "equal_compute": analysis.equal_compute(results),
         "pairs": analysis.pairs(results),
         "predictors": rows(results.table("predictors")),
+        "paired_families": analysis.paired_families(results),
         "correlations": of_average[0],
         "single_correlations": of_average[1],
         "noise": analysis.noise(results),

@@ -24,6 +24,7 @@ def check(study: Study, file: str) -> None:
         _training_data,
         _encoders,
         _metric,
+        _paired,
         _external,
         _groups,
         _cuts,
@@ -146,6 +147,15 @@ def _metric(study: Study, file: str) -> None:
             f"{file}: fit.metric is {metric}, which no evaluation computes; add it to `evaluate: {{metrics: "
             f"[{metric}]}}`, or choose one of {', '.join(computed)}"
         )
+
+
+def _paired(study: Study, file: str) -> None:
+    families = {checkpoint.family for checkpoint in study.checkpoints.values()}
+    for i, family in enumerate(study.file.fit.paired or ()):
+        if family not in families and not study.published:  # its table of models says
+            raise validation.unknown(file, f"fit.paired.{i}", "family of this study", family, sorted(families))
+    if study.file.fit.paired and len(set(study.file.fit.paired)) == 1:
+        raise UserError(f"{file}: fit.paired: names one family twice; name two")
 
 
 def _external(study: Study, file: str) -> None:

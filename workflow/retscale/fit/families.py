@@ -1,0 +1,50 @@
+"""Two families of like models trained on like data, such as encoders and decoders, at equal compute."""
+
+import numpy as np
+import pandas as pd
+
+from retscale.fit.multiple import holm
+from retscale.fit.paired import bootstrap_p
+
+KEY = ["recipe", "task", "size", "n_tokens"]
+COLUMNS = [*KEY, "schedule", "first", "second", "flops", "flops_ratio", "y_first", "y_second"]
+COLUMNS += ["difference", "low", "high", "p", "p_holm"]
+
+
+def paired_families(
+    points: pd.DataFrame, draws: pd.DataFrame, families: tuple[str, str], near: float, alpha: float
+) -> pd.DataFrame:
+    """Checkpoints of both families with one size, number of tokens and recipe, on each task and mean: first - second.
+
+    points: rows that enter fits (fit/analysis.py). draws: bootstrap replicates over queries, a column for each
+    (checkpoint, recipe, task), from which the paired interval and p are. Two whose FLOPs, 6ND of their own parameters,
+    differ by more than the ratio `near` are no pair. Holm's p is over the pairs of a recipe and task.
+    """
+    first, second = (_by_key(points, family) for family in families)
+    rows = []
+    for key in first.keys() & second.keys():
+        a, b = first[key], second[key]
+        ratio = a["flops"] / b["flops"]
+        if not 1 / near <= ratio <= near:
+            continue
+        apart = (draws[a["column"]] - draws[b["column"]]).to_numpy(float)
+        low, high = np.quantile(apart, [alpha / 2, 1 - alpha / 2])
+        row = dict(zip(KEY, key, strict=True)) | {"schedule": a["schedule"], "flops": b["flops"], "flops_ratio": ratio}
+        row |= {f"{name}{side}": values[of] for side, values in (("first", a), ("second", b)) for name, of in SIDES}
+        row |= {"difference": a["y"] - b["y"], "low": low, "high": high, "p": bootstrap_p(apart)}
+        rows.append(row)
+    table = pd.DataFrame(rows, columns=COLUMNS).sort_values(KEY, ignore_index=True)
+    for _, group in table.groupby(["recipe", "task"]):
+        table.loc[group.index, "p_holm"] = holm(group["p"].to_numpy(float))
+    return table
+
+
+SIDES = (("", "checkpoint"), ("y_", "y"))
+
+
+def _by_key(points: pd.DataFrame, family: str) -> dict[tuple, dict]:
+    own = points[points["family"] == family]
+    # In a study of several families a size begins with its family's name.
+    own = own.assign(size=[size.removeprefix(f"{family} ") for size in own["size"]])
+    own = own.assign(column=list(zip(own["checkpoint"], own["recipe"], own["task"], strict=True)))
+    return {tuple(row[name] for name in KEY): row for row in own.to_dict("records")}
