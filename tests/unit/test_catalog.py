@@ -262,10 +262,13 @@ def test_every_entry_that_can_be_loaded_has_its_shape_here_or_shares_one():
         for name in catalog.entries("checkpoint")
         if entry(name).source.kind == "hub" and not entry(name).unsupported
     }
-    shared = {name for name in loadable if name.startswith("tinyllama-1.1b-")} | {"llama-3.1-8b"}
-    assert loadable - shared == set(SHAPES)
-    for name in shared:
-        assert entry(name).n_params == entry("llama-3-8b" if name == "llama-3.1-8b" else "tinyllama-1.1b").n_params
+    tuned = re.compile("(olmo-2-.+|llama-2-.+|qwen1.5-.+)-(final|sft|dpo|instruct|chat)")
+    shared = {name: match[1] for name in loadable if (match := tuned.fullmatch(name))}
+    shared |= {name: "tinyllama-1.1b" for name in loadable if name.startswith("tinyllama-1.1b-")}
+    shared["llama-3.1-8b"] = "llama-3-8b"
+    assert loadable - shared.keys() == set(SHAPES) and len(shared) == 25
+    for name, base in shared.items():
+        assert entry(name).n_params == entry(base).n_params
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -318,6 +321,7 @@ def test_every_fact_says_how_it_is_known():
 def test_parameters_count_as_computed_only_where_the_dimensions_were_read():
     """Those of the others agree with what the hub is remembered to show, and are compared with the loaded model."""
     read = {"cerebras-gpt", "pythia", "olmo-2", "datadecide-dolma1.7", "smollm2", "bert", "modernbert", "t5", "t5-v1.1"}
+    read |= {f"olmo-2-{stage}" for stage in ("final", "sft", "dpo", "instruct")}
     read |= {"ettin-encoder", "ettin-decoder", "ettin-encoder-from-decoder", "ettin-decoder-from-encoder"}
     computed = {
         (entry(name).family, name)

@@ -163,8 +163,8 @@ def test_every_catalog_entry_is_valid_and_beir_is_complete():
     assert all(task.licence and task.origin for task in tasks.values())
     hub = [task.source.name for task in tasks.values() if isinstance(task.source, MtebSource)]
     # BEIR, TREC-DL, NanoBEIR, BRIGHT and its long half, LongEmbed, FollowIR, InstructIR, NarrativeQA; BEIR cut, and
-    # decontaminated; LIMIT and its small half, FreshStack.
-    assert len(hub) == len(set(hub)) == (14 + 12) + 2 + 13 + (12 + 8) + 6 + 3 + 1 + 1 + 11 + 8 + 2 + 1
+    # decontaminated; LIMIT and its small half, FreshStack; RTEB's others, MIRACL.
+    assert len(hub) == len(set(hub)) == (14 + 12) + 2 + 13 + (12 + 8) + 6 + 3 + 1 + 1 + 11 + 8 + 2 + 1 + 14 + 1
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -206,3 +206,20 @@ def test_suites_have_all_tasks_and_splits_of_mtebs_benchmarks():
         assert sorted((source["name"], source.get("split", "test")) for source in ours) == sorted(
             (task.metadata.name, split) for task in theirs for split in task.metadata.eval_splits
         )
+
+
+def test_rteb_is_all_that_its_makers_published_and_miracl_has_its_languages():
+    mteb = pytest.importorskip("mteb")
+    sources = {
+        suite: [
+            catalog.resolve("task", member, "suites.yaml", suite)[1]["source"] for member in catalog.suites()[suite]
+        ]
+        for suite in ("rteb", "miracl")
+    }
+    public = [task.metadata for task in mteb.get_benchmark("RTEB(eng, beta)").tasks if task.metadata.is_public]
+    assert [source["name"] for source in sources["rteb"]] == [task.name for task in public]
+    several = {task.name for task in public if task.hf_subsets != ["default"]}
+    assert several == {source["name"] for source in sources["rteb"] if "subset" in source} == {"CUREv1"}
+    languages = mteb.get_task("MIRACLRetrievalHardNegatives").metadata.hf_subsets
+    assert [source["subset"] for source in sources["miracl"]] == list(languages) and len(languages) == 18
+    assert {source["name"] for source in sources["miracl"]} == {"MIRACLRetrievalHardNegatives"}
