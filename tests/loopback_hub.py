@@ -4,6 +4,7 @@ Two servers on 127.0.0.1: the hub, which answers the API and small files, and it
 large ones (those that git LFS would hold), as the real hub does.
 """
 
+import base64
 import hashlib
 import json
 import socket
@@ -52,6 +53,7 @@ class Repository:
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     gated: bool = False  # its files are only for the token "accepted"
+    private: bool = False
 
 
 @dataclass
@@ -69,6 +71,7 @@ class LoopbackHub:
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self.edit = lambda info: info  # what is said of a commit
+        self.stored: dict[str, bytes] = {}  # large files that were uploaded, by sha256
         self.sent_in_vain = 0  # zeros that a client let come
         self.lock = threading.Lock()
         self.servers = [ThreadingHTTPServer(("127.0.0.1", 0), self._handler(part)) for part in ("hub", "files")]
@@ -110,6 +113,14 @@ class LoopbackHub:
     def _handler(self, part: str):
         hub = self
 
+        def place(wanted: dict) -> dict:
+            """Where a large file goes, or that it is there."""
+            href = f"{hub.file_server}/upload/{wanted['oid']}"
+            return wanted | ({} if wanted["oid"] in hub.stored else {"actions": {"upload": {"href": href}}})
+
+        def mode(path: str) -> dict:
+            return {"path": path, "uploadMode": "lfs" if large(path) else "regular", "shouldIgnore": False}
+
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 30  # an idle connection ends its thread
@@ -122,6 +133,57 @@ class LoopbackHub:
 
             def do_HEAD(self):
                 self.answer()
+
+            def do_POST(self):
+                self.upload()
+
+            def do_PUT(self):
+                self.upload()
+
+            def upload(self):
+                """What the client sends: for the token "writer" alone, but the bytes of a large file for whoever has its address."""
+                url = urllib.parse.urlsplit(self.path)
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.fault = hub._fault(self.command, url.path)
+                if self.fault and self.fault.status:
+                    return self.reply(self.fault.status, self.fault.body or b"{}", self.fault.headers)
+                path = url.path.strip("/").split("/")
+                if part == "files":
+                    hub.stored[path[-1]] = body
+                    return self.reply(200, b"", {})
+                if self.headers.get("Authorization") != "Bearer writer":
+                    return self.reply(403, b"{}", {})
+                if path == ["api", "validate-yaml"]:  # the header of a card
+                    return self.json({"errors": [], "warnings": []})
+                if path == ["api", "repos", "create"]:
+                    return self.create(json.loads(body))
+                repo = "/".join(path[2:4]) if path[0] == "api" else f"{path[0]}/{path[1].removesuffix('.git')}"
+                if path[-1] == "batch":
+                    return self.json({"transfer": "basic", "objects": list(map(place, json.loads(body)["objects"]))})
+                if path[4:5] == ["preupload"]:
+                    return self.json({"files": [mode(file["path"]) for file in json.loads(body)["files"]]})
+                if path[4:5] != ["commit"]:
+                    return self.reply(404, b"{}", {})
+                self.commit(repo, [json.loads(line) for line in body.splitlines()])
+
+            def create(self, asked: dict):
+                repo = f"{asked['organization']}/{asked['name']}"
+                if ("model", repo) in hub.repositories:
+                    return self.reply(409, json.dumps({"url": f"{hub.endpoint}/{repo}"}).encode(), {})
+                hub.publish(repo, {})
+                hub.repositories["model", repo].private = asked.get("visibility") == "private"
+                self.json({"url": f"{hub.endpoint}/{repo}"})
+
+            def commit(self, repo: str, lines: list[dict]):
+                repository = hub.repositories["model", repo]
+                files = dict(repository.commits[repository.branches["main"]])
+                for value in (line["value"] for line in lines if line["key"] == "file"):
+                    files[value["path"]] = base64.b64decode(value["content"])
+                for value in (line["value"] for line in lines if line["key"] == "lfsFile"):
+                    files[value["path"]] = hub.stored[value["oid"]]
+                commit = hub.publish(repo, files)
+                address = f"{hub.endpoint}/{repo}/commit/{commit}"
+                self.json({"commitUrl": address, "commitOid": commit, "pullRequestUrl": None})
 
             def answer(self):
                 url = urllib.parse.urlsplit(self.path)
@@ -163,7 +225,7 @@ class LoopbackHub:
                 info = {
                     "id": repo,
                     "sha": commit,
-                    "private": False,
+                    "private": repository.private,
                     "gated": "manual" if repository.gated else False,
                     "tags": [],
                     "downloads": 0,

@@ -4,6 +4,7 @@ import argparse
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
@@ -30,6 +31,7 @@ QUESTIONS = {
     "show": "retscale.report.show",
     "export": "retscale.exchange.export",
     "card": "retscale.exchange.card",
+    "push": "retscale.exchange.push",
     "figure": "retscale.figure.redraw",  # without --spec
     "crate": "retscale.crate.run",
     "clean": "retscale.clean.run",
@@ -290,6 +292,22 @@ def parser() -> argparse.ArgumentParser:
     )
     card.add_argument("encoder", metavar="CHECKPOINT/RECIPE")
     card.add_argument("study", type=Path)
+    push = commands.add_parser(
+        "push",
+        help="upload an encoder, its card and its scores to the Hugging Face hub",
+        description="The encoder's files and scores as their records list them, and the card as README.md. Records stay "
+        "here: they name machines. The repository is made if it is not there, private unless --public. An upload that was "
+        "interrupted resumes: files that are there are not sent again.",
+        epilog="example: retscale push d24-10/own-mini config/mini.yaml --to me/d24-10 --dry-run\n\n"
+        "Needs a token that may write, in HF_TOKEN or from `hf auth login`. Ends with 1 if the study has not run, a file "
+        "is not what\nits record says, there is no token, or the hub refuses.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    push.add_argument("encoder", metavar="CHECKPOINT/RECIPE")
+    push.add_argument("study", type=Path)
+    push.add_argument("--to", required=True, type=repository, metavar="OWNER/NAME", help="the repository")
+    push.add_argument("--public", action="store_true", help="make a public repository, or push to one")
+    push.add_argument("--dry-run", action="store_true", help="list the files, and send nothing")
     commands.choices["figure"].of_study = figure = Command(
         prog="retscale figure",
         description="Draw one figure of a study that has run, as the study file styles it now, with its points, caption "
@@ -356,6 +374,13 @@ def count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
     return int(text)
+
+
+def repository(text: str) -> str:
+    """OWNER/NAME of a repository of the hub, for argparse."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text!r} is not OWNER/NAME of a repository")
+    return text
 
 
 def run_stage(name: str, arguments: argparse.Namespace) -> None:

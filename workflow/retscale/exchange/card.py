@@ -53,15 +53,21 @@ class Described:
 def main(arguments: argparse.Namespace) -> int:
     """Print it; UserError if the study has not run, or has no such encoder."""
     study = load.study(arguments.study)
-    checkpoint, _, recipe = arguments.encoder.partition("/")
+    print(card(described(study, arguments.study, arguments.encoder)))
+    return 0
+
+
+def described(study: Study, file: Path, name: str) -> Described:
+    """The encoder CHECKPOINT/RECIPE of the study in `file`; UserError if the study has not run, or has no such encoder."""
+    checkpoint, _, recipe = name.partition("/")
     if checkpoint not in study.trained.get(recipe, ()):
         known = [f"{one}/{name}" for name, trained in study.trained.items() for one in trained]
-        raise UserError(f"the study trains no encoder {arguments.encoder!r}; it trains {', '.join(known) or 'none'}")
-    fit = finished(study, arguments.study, ("fit",))["fit"]
+        raise UserError(f"the study trains no encoder {name!r}; it trains {', '.join(known) or 'none'}")
+    fit = finished(study, file, ("fit",))["fit"]
     path = Path(paths.Results(str(paths.folder(study.name))).finetune(checkpoint, recipe))
     summary, points = FitSummary.read(fit), read_table(fit, "points")
     of_encoder = (points["checkpoint"] == checkpoint) & (points["recipe"] == recipe) & points["y"].notna()
-    described = Described(
+    return Described(
         study,
         Trained.read(path, "train this encoder again"),
         record.digest(record.read(path)),
@@ -70,8 +76,6 @@ def main(arguments: argparse.Namespace) -> int:
         points[of_encoder],
         1 - summary.config.alpha,
     )
-    print(card(described))
-    return 0
 
 
 def card(described: Described) -> ModelCard:
