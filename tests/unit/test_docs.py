@@ -12,7 +12,18 @@ TARGET = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`|^ {4,}(\S.*)$", re.MULTILINE)
 PATH = re.compile(r"(?<![\w./{}<*-])(?:[\w.-]+/)+[\w.-]*|(?<![\w./{}<*-])\w[\w-]*\.(?:py|md|smk|toml|yaml)\b(?!/)")
 # Where a study writes, and what lies in a folder of a user's.
-ELSEWHERE = ("results/", "logs/", ".state/", ".venv/", "models/", "qrels/", "finetune/", "1_Pooling/", "d24-10/")
+ELSEWHERE = (
+    "results/",
+    "logs/",
+    ".state/",
+    ".venv/",
+    "models/",
+    "qrels/",
+    "finetune/",
+    "1_Pooling/",
+    "d24-10/",
+    "OWNER/",
+)
 
 
 def heading_ids(page: Path) -> set[str]:

@@ -177,6 +177,34 @@ def test_wrong_results_of_mteb_are_refused(split, extra, message, tmp_path):
         collected(own_spec(), models, sorted((tmp_path / "results").rglob("*.json")), tmp_path)
 
 
+@pytest.mark.parametrize("stated", ["r", None])
+def test_results_on_another_revision_of_a_task_are_refused_by_name(stated, tmp_path):
+    """Unless they state none, or the study's task is not mteb's."""
+    pytest.importorskip("mteb")
+    path = written_by_mteb(tmp_path / "results", "org/a", "FiQA2018", "dev", 0.3)
+    if stated is None:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset_revision": "unknown"}))
+    models, spec = table(tmp_path / "models.csv", [model(model="org/a")]), own_spec()
+    spec["published"]["revisions"] = {"fiqa": "s"}
+    if stated is None:
+        assert len(collected(spec, models, [path], tmp_path)["scores"]) == 1
+        return
+    message = f"{path}: is on revision r of FiQA2018, this study's is s, so they do not compare"
+    with pytest.raises(UserError, match=re.escape(message)):
+        collected(spec, models, [path], tmp_path)
+    spec["published"]["revisions"] = {"fiqa": "r"}
+    assert len(collected(spec, models, [path], tmp_path / "again")["scores"]) == 1
+
+
+def test_revisions_are_those_of_the_catalog_and_only_of_a_folder(study, tmp_path):
+    assert "revisions" not in specs.collect(study)["published"]
+    path = tmp_path / "x.yaml"
+    settings = yaml.safe_load(STUDY.read_text())["published"] | {"scores": str(tmp_path)}
+    path.write_text(yaml.safe_dump({"base": str(STUDY), "name": "x", "published": settings}))
+    revisions = specs.collect(load.study(path))["published"]["revisions"]
+    assert revisions["scifact"] == study.tasks["scifact"].source.revision and len(revisions) == len(study.tasks)
+
+
 def test_nothing_is_trained_fetched_or_evaluated(study):
     assert {job.stage for job in jobs(study)} == {"collect", "fit", "figure", "report"}
 

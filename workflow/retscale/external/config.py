@@ -61,7 +61,8 @@ class PublishedResults(Strict):
 
 class Published(Strict):
     """One table, as the job reads it. `names` maps each name of a task to the study's, or to None for a task that it
-    does not have; `splits` gives the split of the study's tasks where it is known.
+    does not have; `splits` gives the split of the study's tasks where it is known. `revisions`: of the data of mteb's
+    tasks, with which result files of mteb are compared.
     """
 
     source: str
@@ -69,6 +70,7 @@ class Published(Strict):
     models: list[str] | None
     names: dict[str, str | None]
     splits: dict[str, str]
+    revisions: dict[str, str] = Field({}, exclude_if=lambda revisions: not revisions)
     columns: Columns
 
 

@@ -10,13 +10,14 @@ from retscale.external.config import Published
 from retscale.external.table import SPLITS, Row, require_consistent, value_of
 
 META = "model_meta.json"
+UNSTATED = (None, "unknown")  # revisions of data; the second is what an export says of a task that mteb does not have
 
 
 def read_results(paths: list[Path], published: Published) -> tuple[list[Row], int]:
     """The rows of the study's tasks in these files, and how many files are of other tasks. The number of a row's line is 1.
 
-    UserError names the file and what is wrong: no result of mteb, a split or a metric that is missing, a task that a model
-    has twice (as of two revisions).
+    UserError names the file and what is wrong: no result of mteb, data of another revision than the study's, a split or a
+    metric that is missing, a task that a model has twice (as of two revisions).
     """
     rows, elsewhere = [], 0
     for path in paths:
@@ -33,7 +34,13 @@ def read_results(paths: list[Path], published: Published) -> tuple[list[Row], in
 
 def _row(path: Path, task: str, published: Published) -> Row:
     try:
-        scores = json.loads(jsonl.content(path))["scores"]
+        content = json.loads(jsonl.content(path))
+        scores, revision = content["scores"], content.get("dataset_revision")
+        if revision not in (*UNSTATED, (expected := published.revisions.get(task, revision))):
+            raise UserError(
+                f"{path}: is on revision {revision} of {path.stem}, this study's is {expected}, so they do not compare; leave "
+                "it out"
+            )
         splits = {SPLITS.get(split, split): entries for split, entries in scores.items()}
         split = SPLITS.get(wanted := published.splits.get(task, "test"), wanted)
         if split not in splits:

@@ -4,6 +4,7 @@ Facts that only describe (license, family, labels) go to `collect` and `report`,
 """
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -156,6 +157,8 @@ def published(study: Study) -> dict:
     known = names.published(study)
     settings = plain(study.published, without={"scores", "models", "licence", "trained_on", "tasks"})
     settings |= {"metric": study.file.fit.metric, "models": None, "splits": splits(study)}
+    if Path(study.published.scores).is_dir():  # files of mteb state the revision of their data
+        settings["revisions"] = revisions(study)
     settings["names"] = known | {name: known[task] for name, task in study.published.tasks.items()}
     return {
         "study": study.name,
@@ -184,6 +187,11 @@ def external(study: Study) -> dict:
 def splits(study: Study) -> dict[str, str]:
     """The split of each task that names one."""
     return {id: split for id, task in study.tasks.items() if (split := getattr(task.source, "split", None))}
+
+
+def revisions(study: Study) -> dict[str, str]:
+    """The revision of the data of each task of mteb."""
+    return {id: task.source.revision for id, task in study.tasks.items() if task.source.kind == "mteb"}
 
 
 def figure(study: Study, name: str) -> dict:
