@@ -72,6 +72,10 @@ def test_the_command_prints_the_test_and_the_queries_that_differ_most(study, cap
         f"A - B  +0.1667 ndcg_at_10, 95% interval [{result.low:+.4f}, {result.high:+.4f}], p = 0."
     )
     assert lines[3] == "6 queries: A is better on 3, B on 1, 2 ties"
+    alone = (1.959964 + 0.841621) * np.std(np.subtract(A, B), ddof=1) / 6**0.5
+    assert lines[4].startswith(
+        f"a difference of {alone:.4f} is found with a power of 80% at 0.05, knowing queries alone"
+    )
     assert lines[-2:] == ["0.9000  0.1000  +0.8000  q1  what is q1?", "0.3000  0.1000  +0.2000  q3  what is q3?"]
 
 

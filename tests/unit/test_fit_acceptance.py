@@ -222,7 +222,8 @@ def of_two(ladder, prior) -> tuple[bool, float]:
     """Whether the third of three checkpoints is forecast by the line through two, and the width: the prior alone speaks."""
     form, known, new = FORMS["log-linear"], ladder[np.arange(2)], ladder[np.array([2])]
     solution = solve(form, known)
-    draws = distribution(components(solution.jacobian, solution.residuals, known.groups), prior, known.groups)
+    parts = components(solution.jacobian, solution.residuals, known.groups, known.precision)
+    draws = distribution(parts, prior, known.groups, known.precision)
     at = new.at.minus(known.centre)
     weights = form.jacobian(solution.parameters, at) @ np.linalg.pinv(solution.jacobian)
     half = half_width(draws, weights, 0.05, new=True)

@@ -55,10 +55,10 @@ def test_the_optimum_is_that_of_whole_matrices_on_the_papers_cells():
     cov = np.linalg.inv(columns.T @ inverse @ columns)
     np.testing.assert_allclose(fitted.covariance[0], cov, rtol=1e-3)
     np.testing.assert_allclose(fitted.beta[0], cov @ columns.T @ inverse @ ladder.y, rtol=1e-5)
-    shares = np.linspace(0, 0.99, 100)
-    least = min(deviance(columns, ladder.y[None], ladder.groups, np.array([share]))[0] for share in shares)
+    shares, member = np.linspace(0, 0.99, 100), np.eye(ladder.n_sizes)[ladder.groups]
+    least = min(deviance(columns, ladder.y[None], member, np.array([share]))[0] for share in shares)
     share = fitted.tau**2 / (fitted.tau**2 + fitted.sigma**2)
-    assert deviance(columns, ladder.y[None], ladder.groups, share)[0] <= least + 1e-9
+    assert deviance(columns, ladder.y[None], member, share)[0] <= least + 1e-9
 
 
 def verdicts(delta, tau, replicates, seed):

@@ -111,7 +111,7 @@ def test_the_prior_is_what_few_sizes_say_of_size_effects():
 def test_the_prior_joins_the_likelihood_as_bayes_has_it():
     """With sigma 0 both are of the same family: tau² ~ (df sd² + SSB / n0) / chi²(df + df_between)."""
     known = variance.Components(0.0, 0, 0.004, 5, 1.0)
-    draws = variance.distribution(known, PRIOR, np.arange(7))
+    draws = variance.distribution(known, PRIOR, np.arange(7), np.ones(7))
     order = np.argsort(draws.tau)
     share = np.cumsum(draws.mass[order])
     sample = np.sqrt((4 * 0.008**2 + 0.004) / rng().chisquare(9, 200_000))
@@ -131,7 +131,7 @@ def test_components_are_recovered_on_average_for_any_form():
         within, between = [], []
         for _ in range(400):
             y = world.normal(0, tau, 6)[clean.groups] + world.normal(0, sigma, 27)
-            parts = variance.components(columns, project @ y, clean.groups)
+            parts = variance.components(columns, project @ y, clean.groups, clean.precision)
             within.append(parts.ss_within / parts.df_within)
             between.append(parts.ss_between / parts.df_between)
         assert np.mean(within) == pytest.approx(sigma**2, rel=0.08)
@@ -140,7 +140,9 @@ def test_components_are_recovered_on_average_for_any_form():
 
 def test_a_column_that_is_the_same_in_each_size_takes_no_degree_of_freedom_within():
     of_size = np.exp(-0.25 * np.repeat([1.1, 2.3, 3.7], 5)) + 1e-17
-    parts = variance.components(np.column_stack([np.ones(15), of_size]), rng().normal(size=15), np.repeat([0, 1, 2], 5))
+    parts = variance.components(
+        np.column_stack([np.ones(15), of_size]), rng().normal(size=15), np.repeat([0, 1, 2], 5), np.ones(15)
+    )
     assert (parts.df_within, parts.df_between) == (12, 1)
     assert rank(np.column_stack([np.ones(4), np.full(4, 3.0)])) == 1
 

@@ -241,8 +241,9 @@ def parser() -> argparse.ArgumentParser:
     compare = commands.add_parser(
         "compare",
         help="test two encoders against each other on the queries of a task",
-        description="Mean difference, 95% interval (BCa bootstrap over queries), p of a paired permutation test, and the "
-        "queries that differ most.",
+        description="Mean difference, 95% interval (BCa bootstrap over queries), p of a paired permutation test, the "
+        "smallest difference that would be found, and the queries that differ most. What the study's fit says of seeds is "
+        "known to the third.",
         epilog="example: retscale compare results/mini/evaluate/d24-10/own-mini results/mini/evaluate/d16-10/own-mini fiqa",
     )
     for name in ("a", "b"):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -73,29 +74,37 @@ def _marks(node: Node) -> Problems:
     path = node.primary.with_suffix(".csv")
     rows = list(csv.DictReader(line for _, line in jsonl.lines(path)))
     tables = {row.name: row.path for row in node.inputs if row.path.name == STAGES[row.name].primary}
-    fitted = _by_key(str(tables["fit"].with_name("points.parquet")), sha256(tables["fit"].with_name("points.parquet")))
+    fitted, trainings = (
+        _by_key(str(path), sha256(path))
+        for path in (tables["fit"].with_name(f"{name}.parquet") for name in ("points", "trainings"))
+    )
     published = {}
     if "external" in tables:
         table = parquet.read(tables["external"].with_suffix(".parquet"))
         published = {(row.model, "", row.task): row for row in table.itertuples()}
     for line, mark in enumerate(rows, 2):
         key = mark["checkpoint"], mark["recipe"], mark["task"]
-        point = (fitted if mark["recipe"] else published).get(key)
-        where = f"line {line}, {' / '.join(filter(None, key))}"
-        if point is None:
-            yield path, f"{where}: there is no such point"
+        # A training that a point is the mean of may be drawn as well, under the same names.
+        points = [table.get(key) for table in ((fitted, trainings) if mark["recipe"] else (published,))]
+        wrong = [_unlike(mark, point) for point in points if point is not None]
+        if not wrong or all(wrong):
+            where = f"line {line}, {' / '.join(filter(None, key))}"
+            yield path, f"{where}: {wrong[0] if wrong else 'there is no such point'}"
             return
-        expected = {"y": point.y} | ({} if mark["x_low"] else {"x": point.flops})  # or else x is an in-context score
-        expected |= {"low": point.low, "high": point.high} if mark["recipe"] else {}
-        for name, value in expected.items():
-            if not near(_number(mark[name]), value):
-                yield path, f"{where}: {name} is {mark[name]}, but the point says {value}"
-                return
-        for name in ("file", "sha256"):
-            value = getattr(point, name)
-            if mark[name] != (value if isinstance(value, str) else ""):  # a mean has none
-                yield path, f"{where}: names another {name} than the point"
-                return
+
+
+def _unlike(mark: dict[str, str], point: Any) -> str:
+    """Where a mark is not what the point says; empty if nowhere."""
+    expected = {"y": point.y} | ({} if mark["x_low"] else {"x": point.flops})  # or else x is an in-context score
+    expected |= {"low": point.low, "high": point.high} if mark["recipe"] else {}
+    for name, value in expected.items():
+        if not near(_number(mark[name]), value):
+            return f"{name} is {mark[name]}, but the point says {value}"
+    for name in ("file", "sha256"):
+        value = getattr(point, name)
+        if mark[name] != (value if isinstance(value, str) else ""):  # a mean has none
+            return f"names another {name} than the point"
+    return ""
 
 
 def _lines(node: Node) -> Problems:

@@ -26,7 +26,8 @@ def check(node: Node, walked: Walk) -> Iterator[tuple[Path, str]]:
         for step in maker.spec["recipe"].get("keep", ())
     }
     yield from _missing(node, "kept", read, steps, set())
-    yield from _missing(node, "icl", read, {(name,) for name in node.spec["checkpoints"]}, set())
+    repeated = node.spec.get("repeats", {}).get("checkpoints", {})  # measured in retrieval alone
+    yield from _missing(node, "icl", read, {(name,) for name in node.spec["checkpoints"].keys() - repeated}, set())
 
 
 def _encoder(maker: Node) -> tuple[str, ...]:

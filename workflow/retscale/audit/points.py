@@ -55,6 +55,8 @@ def origins(root: Path, walked: Walk) -> Callable[[dict[str, str]], list[str]]:
     scores = _table(collect.with_name("scores.parquet"), "checkpoint", "recipe", "task")
     icl = _table(collect.with_name("icl.parquet"), "checkpoint")
     study = CollectSummary.read(collect)
+    ids = scores[["checkpoint", "recipe"]].drop_duplicates().itertuples(index=False, name=None)
+    repeated = study.repeats.trainings(ids)
 
     def state(path: Path) -> str:
         path = plain(path)
@@ -81,9 +83,12 @@ def origins(root: Path, walked: Walk) -> Callable[[dict[str, str]], list[str]]:
             files += [root / "finetune" / folder / "encoder.json" for folder in folders]
             files += [root / name for name in rows["file"]]
         else:
+            # A point of several trainings that differ in their seeds is their mean.
+            trainings = [id for part in repeated.get((checkpoint, recipe), [[(checkpoint, recipe)]]) for id in part]
             if recipe not in ("", PUBLISHED, REFERENCE):
-                files.append(Path(results.encoder(checkpoint, recipe)))
-            rows = scores[(scores["checkpoint"] == checkpoint) & (scores["recipe"] == recipe)]
+                files += [Path(results.encoder(*id)) for id in trainings]
+            encoders = pd.Series(zip(scores["checkpoint"], scores["recipe"], strict=True), scores.index, dtype=object)
+            rows = scores[encoders.isin(trainings)]
             # A mark without a file of its own is a mean: over a group of tasks, or over all.
             if mark.get("task"):
                 rows = rows[rows["task"].isin(tasks_of(mark["task"], study))]

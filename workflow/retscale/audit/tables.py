@@ -129,7 +129,7 @@ def _difference(table: pd.DataFrame, expected: pd.DataFrame) -> str:
 
 
 def _points(node: Node, walked: Walk) -> Problems:
-    """Every point is a score, or the mean of the scores that it is over."""
+    """Every point is a score, or the mean of the scores that it is over: of tasks, and of trainings with other seeds."""
     collect = next(row.path for row in node.inputs if row.path.name == "collect.json")
     study, metric = CollectSummary.read(collect), node.spec["metric"]
     scores = read_table(collect, "scores")
@@ -140,16 +140,29 @@ def _points(node: Node, walked: Walk) -> Problems:
             values = [known.get((checkpoint, recipe, part)) for part in parts]
             if None not in values:
                 known[checkpoint, recipe, name] = sum(values) / len(values)
-    points = read_table(node.primary, "points")
-    for row in points.itertuples():
-        key = row.checkpoint, row.recipe, row.task
-        if not near(row.y, known.get(key)):
-            expected = known.get(key)
-            yield (
-                node.path.parent / "points.parquet",
-                f"says {row.y} of {' / '.join(key)}, whose scores give {expected}",
-            )
-            return
+    joined = {key: _joined(known, key[-1], parts) for key, parts in _trainings(known, study).items()}
+    for name, expected in {"points": joined, "trainings": known}.items():
+        for row in read_table(node.primary, name).itertuples():
+            key = row.checkpoint, row.recipe, row.task
+            if not near(row.y, expected.get(key)):
+                table = node.path.parent / f"{name}.parquet"
+                yield table, f"says {row.y} of {' / '.join(key)}, whose scores give {expected.get(key)}"
+                return
+
+
+def _trainings(known: dict, study: CollectSummary) -> dict[tuple, list]:
+    """Of each checkpoint, recipe and task the trainings of each pretraining."""
+    encoders = dict.fromkeys(key[:2] for key in known)
+    tasks = dict.fromkeys(key[2] for key in known)
+    return {(*of, task): parts for of, parts in study.repeats.trainings(encoders).items() for task in tasks}
+
+
+def _joined(known: dict, task: str, parts: list) -> float | None:
+    """The mean over pretrainings of the means over their trainings."""
+    values = [[known.get((*id, task)) for id in part] for part in parts]
+    if any(value is None for part in values for value in part):
+        return None
+    return sum(sum(part) / len(part) for part in values) / len(values)
 
 
 CHECKS = {

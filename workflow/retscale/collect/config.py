@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from retscale.collect.repeats import Repeats
 from retscale.common.strict import Strict
 from retscale.external.config import PUBLISHED, Published
 from retscale.reference.config import Reference
@@ -35,7 +36,8 @@ class Spec(Strict):
     of the training data, in the same form: shown beside the others and in no mean, unless there are no others.
     `groups` are the study's own, {NAME: names of tasks or groups}: means of their own, which change no other. `encoders`
     were made elsewhere; `references` have no model; `untuned` recipes
-    train nothing. `published`: how to read the results that the study consists of, instead of its own.
+    train nothing. `published`: how to read the results that the study consists of, instead of its own. `repeats`
+    of recipes and checkpoints with further seeds than the study's own `seed` are not among `recipes`.
     """
 
     study: str
@@ -44,6 +46,7 @@ class Spec(Strict):
     groups: dict[str, list[str]] = {}
     recipes: list[str] = Field([PUBLISHED], min_length=1)
     untuned: list[str] = []
+    repeats: Repeats = Repeats()
     main_recipe: str = PUBLISHED
     checkpoints: dict[str, Labels] = {}
     published: Published | None = None
@@ -51,6 +54,10 @@ class Spec(Strict):
     references: dict[str, Reference] = {}
     averages: dict[str, Gauntlet] = {}
     seed: int = 0
+
+    def seed_of(self, recipe: str) -> int:
+        """Of the fine-tuning by a recipe or a repeat of it."""
+        return self.repeats.recipes[recipe].seed if recipe in self.repeats.recipes else self.seed
 
     @model_validator(mode="after")
     def _consistent(self) -> "Spec":

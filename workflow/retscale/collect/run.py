@@ -34,10 +34,11 @@ CHECKPOINT_COLUMNS += ["tokens_per_param", "schedule_finished", "role"]
 SCORE_COLUMNS = ["recipe", "seed", "task", "metric", "value", *COLUMNS, "file", "sha256"]
 ICL_COLUMNS = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "low", "high", "executed", "trimmed"]
 ICL_COLUMNS += ["skipped", "tied", "odd", "bits_per_byte", "bits_per_byte_stderr", "file", "sha256"]
-CURVE_COLUMNS = ["checkpoint", "recipe", "step", "queries", "task", "metric", "value", "file", "sha256"]
+CURVE_COLUMNS = ["checkpoint", "recipe", "seed", "step", "queries", "task", "metric", "value", "file", "sha256"]
 TRAINING_COLUMNS = [
     "checkpoint",
     "recipe",
+    "seed",
     "step",
     "queries",
     "steps",
@@ -102,7 +103,7 @@ def published_tables(spec: Spec, inputs: dict[str, Path | list[Path]], out: Path
         "checkpoints": checkpoints,
         "training": pd.DataFrame(columns=TRAINING_COLUMNS),
         "scores": merged.sort_values(["checkpoint", "recipe", "task", "metric"], ignore_index=True),
-        "per_query": pd.DataFrame(columns=["checkpoint", "recipe", "task", "query_id", spec.published.metric]),
+        "per_query": pd.DataFrame(columns=["checkpoint", "recipe", "seed", "task", "query_id", spec.published.metric]),
         "curves": pd.DataFrame(columns=CURVE_COLUMNS),
         "icl": pd.DataFrame(columns=CHECKPOINT_COLUMNS + ICL_COLUMNS),
         "icl_averages": pd.DataFrame(columns=AVERAGE_COLUMNS),
@@ -137,8 +138,9 @@ def read_training(spec: Spec, paths: list[Path], root: Path, checkpoints: pd.Dat
         identity, log, lines = training_rows(path)
         require_unique(files, tuple(identity.values()), path)
         require_in_study(identity, spec, checkpoints, path)
-        rows += [row | {"file": relative(log, root)} for row in lines]
-    return pd.DataFrame(rows).sort_values(["checkpoint", "recipe", "step"], ignore_index=True)
+        source = {"seed": spec.seed_of(identity["recipe"]), "file": relative(log, root)}
+        rows += [row | source for row in lines]
+    return pd.DataFrame(rows)[TRAINING_COLUMNS].sort_values(["checkpoint", "recipe", "step"], ignore_index=True)
 
 
 def read_scores(
@@ -150,15 +152,16 @@ def read_scores(
         identity, scores_of_file, per_query = score_rows(path)
         require_unique(files, tuple(identity.values()), path)
         require_in_study(identity, spec, checkpoints, path)
-        source = {"seed": spec.seed, "file": relative(path, root), "sha256": sha256(path)}
-        rows += [row | source for row in scores_of_file]
-        queries.append(per_query)
+        seed = {"seed": spec.seed_of(identity["recipe"])}
+        rows += [row | seed | {"file": relative(path, root), "sha256": sha256(path)} for row in scores_of_file]
+        queries.append(per_query.assign(**seed))
     require_same_metrics(rows, files)
     per_query = pd.concat(queries, ignore_index=True)
     require_same_queries(per_query, files)
     key = ["checkpoint", "recipe", "task"]
     per_query = per_query.sort_values([*key, "query_id"], ignore_index=True)
-    per_query = per_query[[*key, *(name for name in per_query if name not in key)]]
+    first = ["checkpoint", "recipe", "seed", "task"]
+    per_query = per_query[[*first, *(name for name in per_query if name not in first)]]
     scores = pd.DataFrame(rows).merge(checkpoints[CHECKPOINT_COLUMNS], on="checkpoint")
     controls = scores["recipe"].isin(spec.untuned) & (scores["role"] == "fit")
     scores["role"] = scores["role"].mask(controls, "reference")  # what is not trained enters no fit
@@ -182,7 +185,7 @@ def read_curves(
         identity, scores_of_file = kept_rows(path)
         require_unique(files, tuple(identity.values()), path)
         require_in_study(identity, spec, checkpoints, path)
-        source = {"file": relative(path, root), "sha256": sha256(path)}
+        source = {"seed": spec.seed_of(identity["recipe"]), "file": relative(path, root), "sha256": sha256(path)}
         rows += [row | source for row in scores_of_file]
     if not rows:
         return pd.DataFrame(columns=CURVE_COLUMNS)
@@ -247,7 +250,7 @@ def require_in_study(identity: dict, spec: Spec, checkpoints: pd.DataFrame, path
     checkpoint = identity["checkpoint"]
     require_card(checkpoint, checkpoints, path)
     reserved = {**dict.fromkeys(spec.encoders, GIVEN), **dict.fromkeys(spec.references, REFERENCE)}.get(checkpoint)
-    recipes = [reserved] if reserved else [*spec.recipes, *spec.untuned]
+    recipes = [reserved] if reserved else [*spec.recipes, *spec.repeats.recipes, *spec.untuned]
     if identity["recipe"] not in recipes:
         lacks = f"which this study lacks{hint(identity['recipe'], recipes)}"
         raise UserError(f"{path} is of recipe {identity['recipe']!r}, {lacks}")

@@ -2,12 +2,13 @@
 
 from pydantic import BaseModel
 
+from retscale.collect.repeats import Repeats
 from retscale.common.tables import Summary
 
 
 class StudySummary(BaseModel, frozen=True):
-    """What readers of tables ask of a study, in the words of its spec of `collect`. Older files have no `in_domain` and
-    no `groups`.
+    """What readers of tables ask of a study, in the words of its spec of `collect`. Older files have no `in_domain`,
+    no `groups` and no `repeats`.
     """
 
     study: str
@@ -15,6 +16,7 @@ class StudySummary(BaseModel, frozen=True):
     in_domain: dict[str, list[str]] = {}
     groups: dict[str, list[str]] = {}
     recipes: list[str]
+    repeats: Repeats = Repeats()
     main_recipe: str
 
 

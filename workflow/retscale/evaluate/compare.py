@@ -10,11 +10,18 @@ from scipy import stats
 
 from retscale.common import parquet
 from retscale.common.phrase import counted
+from retscale.common.tables import read_table
 from retscale.common.terminal import answer
 from retscale.errors import UserError
 from retscale.evaluate.result import Result
+from retscale.fit.detectable import POWER, QUERIES, error
+from retscale.fit.nested import Component
+from retscale.fit.seeds import Load, Noise
+from retscale.fit.split import TRAINING
+from retscale.fit.summary import FitSummary
 
 RESAMPLES, SEED, AT_A_TIME = 9999, 0, 500
+ALPHA = 0.05
 LARGEST = 10**6  # no metric has such values, and with far larger ones nothing can be computed
 MUST_AGREE = ("task", "n_documents", "judged_only", "relevant")  # what two results must agree on to be comparable
 
@@ -76,6 +83,8 @@ def main(arguments: argparse.Namespace) -> int:
     paths = [table_path(path, arguments.task) for path in (arguments.a, arguments.b)]
     a, b = paired(*paths, arguments.metric)
     lines = report(compare(a.to_numpy(), b.to_numpy()), arguments.metric, paths)
+    if np.ptp(a - b) > 0:
+        lines.append(detectable((a - b).to_numpy(), seed_noise(paths, arguments.metric)))
     for line in lines + extremes(a, b, arguments.most, texts(paths)):
         answer(line)
     return 0
@@ -148,6 +157,39 @@ def report(result: Comparison, metric: str, paths: list[Path]) -> list[str]:
         f"A - B  {result.difference:+.4f} {metric}, 95% interval [{result.low:+.4f}, {result.high:+.4f}], p = {result.p:.4f}",
         f"{counted(result.queries, 'query')}: A is better on {result.better}, B on {result.worse}, {counted(result.ties, 'tie')}",
     ]
+
+
+def detectable(differences: np.ndarray, noise: list[Noise]) -> str:
+    """The smallest difference that such a comparison would find, in a line."""
+    queries = float(differences.var(ddof=1)) / len(differences)
+    off = error(queries, [(one, Load()) for one in noise])
+    knows = "queries alone, not the seeds of trainings" if off.knows == QUERIES else off.knows
+    return f"a difference of {off.detectable(ALPHA):.4f} is found with a power of {POWER:.0%} at {ALPHA:g}, knowing {knows}"
+
+
+def seed_noise(paths: list[Path], metric: str) -> list[Noise]:
+    """What is known of the seeds behind each result; a recipe without seeds has the noise of the other one."""
+    known = [noise_of(path, metric) for path in paths]
+    return [one if one.training else other for one, other in (known, known[::-1])]
+
+
+def noise_of(path: Path, metric: str) -> Noise:
+    """From the fit of the study in which a result lies, if that has run, by the same metric, and knows it."""
+    evaluate = path.resolve().parents[2]
+    fit = evaluate.parent / "fit" / "fit.json"
+    if evaluate.name != "evaluate" or not fit.is_file():
+        return Noise()
+    try:
+        summary, table = FitSummary.read(fit), read_table(fit, "variance")
+    except UserError:  # of an older version
+        return Noise()
+    recipe = summary.repeats.recipe(path.parent.name)
+    about = (table["recipe"] == recipe) & (table["task"] == path.stem) & (table["source"] == TRAINING)
+    rows = table[about & (table["status"] == "ok")]
+    if rows.empty or summary.config.metric != metric:
+        return Noise()
+    row = rows.iloc[0]
+    return Noise(Component(row["variance"], row["low"], row["high"], row["variance"], int(row["df"]), 0.0))
 
 
 def extremes(a: pd.Series, b: pd.Series, most: int, texts: dict[str, str]) -> list[str]:

@@ -17,6 +17,7 @@ from retscale.errors import UserError
 from retscale.evaluate.metrics import label
 from retscale.exchange.export import name_of
 from retscale.figure.words import interval, short
+from retscale.fit.detectable import BOTH, QUERIES
 from retscale.fit.summary import FitSummary
 from retscale.provenance import record
 from retscale.report.formats import Table, markdown
@@ -39,7 +40,7 @@ NAMED_BY_HUB = {
 
 @dataclass(frozen=True)
 class Described:
-    """An encoder of a study: its file, its digest, and its `scores` with intervals at the level `confidence`."""
+    """An encoder of a study: its file, its digest, and its `scores`, whose intervals are `intervals`."""
 
     study: Study
     encoder: Trained
@@ -47,7 +48,7 @@ class Described:
     loads: bool  # in sentence-transformers
     metric: str
     scores: pd.DataFrame
-    confidence: float
+    intervals: str
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -65,17 +66,30 @@ def described(study: Study, file: Path, name: str) -> Described:
         raise UserError(f"the study trains no encoder {name!r}; it trains {', '.join(known) or 'none'}")
     fit = finished(study, file, ("fit",))["fit"]
     path = Path(paths.Results(str(paths.folder(study.name))).finetune(checkpoint, recipe))
-    summary, points = FitSummary.read(fit), read_table(fit, "points")
-    of_encoder = (points["checkpoint"] == checkpoint) & (points["recipe"] == recipe) & points["y"].notna()
+    summary, (scores, over) = FitSummary.read(fit), scores_of(fit, checkpoint, recipe)
     return Described(
         study,
         Trained.read(path, "train this encoder again"),
         record.digest(record.read(path)),
         (path.parent / names.SENTENCE_TRANSFORMERS).is_file(),
         summary.config.metric,
-        points[of_encoder],
-        1 - summary.config.alpha,
+        scores,
+        f"{100 * (1 - summary.config.alpha):g}% over {over}",
     )
+
+
+def scores_of(fit: Path, checkpoint: str, recipe: str) -> tuple[pd.DataFrame, str]:
+    """The points of one encoder, and over what their intervals are.
+
+    Of several trainings that differ in their seeds `points` has the mean, and `trainings` each one.
+    """
+    trainings, points = (
+        table[(table["checkpoint"] == checkpoint) & (table["recipe"] == recipe) & table["y"].notna()]
+        for table in (read_table(fit, name) for name in ("trainings", "points"))
+    )
+    if len(trainings):
+        return trainings, QUERIES
+    return points, BOTH if FitSummary.read(fit).repeats else QUERIES
 
 
 def card(described: Described) -> ModelCard:
@@ -139,7 +153,7 @@ def body(described: Described) -> Iterator[str]:
     rows = [[id, data.licence or "unknown", data.origin or data.source.kind] for id, data in sources]
     yield from markdown(Table("Training data", "lll", ["data set", "licence", "origin"], rows))
     yield ""
-    over = f"{label(described.metric)}, intervals of {100 * described.confidence:g}% over queries"
+    over = f"{label(described.metric)}, intervals of {described.intervals}"
     scores = [
         [row.task, interval(row.y, row.low, row.high), f"{row.n_queries:,}"] for row in described.scores.itertuples()
     ]

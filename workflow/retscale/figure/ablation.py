@@ -12,6 +12,7 @@ from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks
 from retscale.figure.words import interval, number
+from retscale.fit.detectable import BOTH
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
@@ -46,12 +47,13 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
     words = " ".join(difference_words(rows[rows["recipe"] == recipe], recipe, tables) for recipe in recipes)
     words = words or "No checkpoint was trained with a second recipe."
+    how = "paired bootstrap, Student’s t" if tables.summary.repeats else "paired bootstrap"
     caption = (
         f"**Ablation of the negatives.** Mean {tables.metric} of encoders that differ in the recipe only. Left: "
         "filled marks "
         f"`{tables.main}`, open marks the other recipe, joined for each checkpoint. Right: the difference, with its "
         f"{tables.percent} "
-        f"interval over queries (paired bootstrap). {words}"
+        f"interval {tables.over} ({how}). {words}"
     )
     alt = (
         f"Two panels against logarithmic FLOPs: mean {tables.metric} of two recipes on the same checkpoints, and "
@@ -85,5 +87,14 @@ def difference_words(rows: pd.DataFrame, recipe: str, tables: Tables) -> str:
     return (
         f"`{recipe}` scores above `{tables.main}` with its whole interval on {sure} of "
         f"{counted(len(rows), 'checkpoint')} and below on {worse}; "
-        f"the mean difference is {number(rows['difference'].mean())} ({each})."
+        f"the mean difference is {number(rows['difference'].mean())} ({each}). {detectable_words(rows)}"
     )
+
+
+def detectable_words(rows: pd.DataFrame) -> str:
+    """The smallest difference that one such comparison would detect, and what it knows."""
+    least, most = number(rows["detectable"].min(), 4), number(rows["detectable"].max(), 4)
+    span = least if least == most else f"{least} to {most}"
+    alone = "" if (rows["detectable_knows"] == BOTH).all() else " alone, not the seeds of trainings"
+    knows = BOTH if not alone else "queries"
+    return f"The smallest difference that one comparison detects with a power of 80%: {span}, knowing {knows}{alone}."

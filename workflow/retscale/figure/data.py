@@ -65,6 +65,16 @@ class Tables:
         return f"{task} (in-domain)" if in_domain(task, self.summary) else task
 
     @property
+    def over(self) -> str:
+        """Over what the intervals of scores are, for captions."""
+        return "over queries and seeds" if self.summary.repeats else "over queries"
+
+    def trainings(self, recipe: str, task: str) -> pd.DataFrame:
+        """The trainings of the points that are means over seeds, of a recipe and task with known FLOPs."""
+        rows = self.table("trainings").query("of_recipe == @recipe and task == @task and role != 'external'")
+        return rows[rows["flops"].notna() & rows["y"].notna()]
+
+    @property
     def percent(self) -> str:
         """Such as `95%`."""
         return f"{100 * (1 - self.summary.config.alpha):g}%"

@@ -12,6 +12,8 @@ from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
 from retscale.figure.words import bar_words, ladder_words
 
+DASH = 10  # points
+
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """The mean score against FLOPs, one line per level of tokens per parameter, one marker per size."""
@@ -23,6 +25,11 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     levels = sorted({level for _, level in lines})
     for line in lines.values():
         ax.plot(line["flops"], line["y"], color=style.GRAY, linewidth=0.9, zorder=2)
+    repeated = tables.trainings(tables.main, MEAN)
+    for row in repeated.itertuples():
+        ax.plot(
+            row.flops, row.y, marker="_", markersize=DASH, markeredgewidth=0.6, color=looks.color(row.size), zorder=4
+        )
     for row in rows.itertuples():
         style.bar(ax, row, looks.color(row.size), len(rows) > style.MANY)
         looks.mark(ax, row, row.flops, row.y)
@@ -50,17 +57,19 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         "**Figure 1A. Retrieval against pretraining compute at fixed tokens per parameter.** Mean "
         f"{tables.metric} over {tables.averaged_over} against pretraining FLOPs (6 × parameters × tokens)"
         f"{tables.by_recipe}. {joined} "
-        f"{looks.words()} {bar_words(rows, f'{tables.percent} interval over queries (bootstrap, tasks as strata)')}"
+        f"{looks.words()} {bar_words(rows, f'{tables.percent} interval {tables.over} (bootstrap, tasks as strata)')}"
+        f"{'Dashes: each training of a checkpoint with several seeds, whose mark is their mean. ' * (len(repeated) > 0)}"
         f"Hollow: not part of the ladder.{note}{published.words(tables)}"
     )
     alt = f"Scatter plot with lines, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} " + " ".join(
         _rise(line, level, tables.metric) for (_, level), line in lines.items()
     )
     alt += note + published.words(tables)
+    parts = [marks(pd.concat([rows, systems])), marks(repeated), published_marks(others)]
     return Drawn(
         figure,
         "Figure 1A: retrieval against pretraining FLOPs at fixed tokens per parameter",
-        pd.concat([marks(pd.concat([rows, systems])), published_marks(others)], ignore_index=True),
+        pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True),
         caption,
         alt,
     )

@@ -61,7 +61,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
             if len(band)
             else ""
         )
-        + f"{bar_words(rows, f'{tables.percent} interval over queries')}Hollow: not in the fit.{note}{published.words(tables)}"
+        + f"{bar_words(rows, f'{tables.percent} interval {tables.over}')}Hollow: not in the fit.{note}{published.words(tables)}"
     )
     alt = f"Scatter plot, logarithmic FLOPs against mean {tables.metric}. {ladder_words(rows)} {words}{note}{published.words(tables)}"
     drawn = pd.concat([marks(pd.concat([rows, lines])), published_marks(others)], ignore_index=True)

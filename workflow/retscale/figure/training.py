@@ -59,9 +59,10 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
 
 def curves(tables: Tables) -> pd.DataFrame:
-    """Every line of the logs, with what is known of its checkpoint; by checkpoint, recipe and step."""
+    """Every line of the logs of the study's own seed, with what is known of its checkpoint; by checkpoint, recipe, step."""
     checkpoints = tables.points.drop_duplicates("checkpoint")[["checkpoint", "family", "size", "level", "hollow"]]
-    return tables.collected("training").merge(checkpoints, on="checkpoint")
+    rows = tables.collected("training")
+    return rows[rows["recipe"].isin(tables.summary.recipes)].merge(checkpoints, on="checkpoint")
 
 
 def averaged(log: pd.DataFrame) -> pd.DataFrame:

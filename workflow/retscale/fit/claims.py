@@ -232,11 +232,11 @@ def size_growth(rows: pd.DataFrame, absent: str, rng: np.random.Generator, spec:
         return {"reason": f"too few sizes ({ladder.n_sizes}) to see growth with parameters"}
 
     def slope(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return interval(reml(columns, y, ladder.groups), np.eye(columns.shape[1])[-1], df, spec.alpha)
+        return interval(reml(columns, y, ladder.groups, ladder.precision), np.eye(columns.shape[1])[-1], df, spec.alpha)
 
     if constant(ladder.y):
         return {"reason": "all values are equal"}
-    own = reml(columns, ladder.y[None], ladder.groups)
+    own = reml(columns, ladder.y[None], ladder.groups, ladder.precision)
     noise = Noise(float(own.sigma[0]), float(own.tau[0]), studies(spec))
     value, low, high = (float(end[0]) for end in slope(ladder.y[None]))
     if noise.sigma <= ROUNDING:

@@ -75,7 +75,9 @@ def p_value(value: float, weights: np.ndarray, draws: Draws, query: float) -> fl
     from scipy.special import ndtr
 
     by_size = np.bincount(draws.groups, weights)
-    scale = np.sqrt(draws.sigma**2 * (weights @ weights) + draws.tau**2 * (by_size @ by_size) + query**2)
+    scale = np.sqrt(
+        draws.sigma**2 * (weights / draws.precision @ weights) + draws.tau**2 * (by_size @ by_size) + query**2
+    )
     return float(2 * draws.mass @ ndtr(-abs(value) / np.maximum(scale, 1e-300)))
 
 

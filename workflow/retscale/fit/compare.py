@@ -11,11 +11,13 @@ from retscale.common.phrase import counted
 from retscale.common.seeds import stream
 from retscale.fit.config import Spec
 from retscale.fit.constant import ROUNDING
+from retscale.fit.detectable import BOTH, Error, of_encoders
 from retscale.fit.isoflop import EqualCompute, equal_compute
 from retscale.fit.ladder import ladder_of
 from retscale.fit.multiple import holm
 from retscale.fit.paired import bootstrap_p, paired_p
 from retscale.fit.points import QueryScores
+from retscale.fit.seeds import UNKNOWN, Seeds
 
 WIDE = 10.0  # pairs beyond this ratio of FLOPs are not listed
 
@@ -29,17 +31,20 @@ def difference(y: pd.Series, draws: pd.DataFrame, first: tuple, second: tuple, a
 SIDE = ("checkpoint", "size", "flops", "tokens_per_param", "y")
 PAIR_COLUMNS = ["recipe", "family", *(f"{name}_{side}" for side in ("small", "large") for name in SIDE)]
 PAIR_COLUMNS += ["flops_ratio", "iso_flop", "difference", "query_low", "query_high", "adjusted", "low", "high", "p"]
-PAIR_COLUMNS += ["p_holm", "multiplier", "method", "status", "reason"]
+PAIR_COLUMNS += ["p_holm", "multiplier", "detectable", "detectable_knows", "method", "status", "reason"]
 
 
-def isoflop_pairs(points: pd.DataFrame, draws: pd.DataFrame, near: float, alpha: float) -> pd.DataFrame:
+def isoflop_pairs(
+    points: pd.DataFrame, draws: pd.DataFrame, near: float, alpha: float, known: Seeds = UNKNOWN, main: str = ""
+) -> pd.DataFrame:
     """Pairs of two sizes of a family: the larger model's mean minus the smaller one's.
 
     FLOPs are 6ND of the cards, never of labels. `query_low` and `query_high` bound the difference over queries: how sure
     that of these two encoders is. `adjusted` is without what the growth of the global model makes of the ratio of
     FLOPs; its interval is for new trainings of the two, of variance query + 2 (sigma^2 + tau^2), Student's t
     on the model's degrees of freedom. `p` is of no difference; Holm's over the pairs of a recipe. `multiplier` is the
-    factor of FLOPs that would grow by `adjusted`, where growth is sure to be positive.
+    factor of FLOPs that would grow by `adjusted`, where growth is sure to be positive. `detectable` is the smallest
+    difference of two such encoders that a test over queries, and over seeds where they are known, would find.
 
     Pairs beyond the ratio `near` are not of equal compute (`iso_flop` false): listed up to WIDE and not tested.
     """
@@ -57,6 +62,8 @@ def isoflop_pairs(points: pd.DataFrame, draws: pd.DataFrame, near: float, alpha:
             apart = None if query[0] is None or query[1] is None else (query[1] - query[0]).to_numpy()
             if apart is not None:
                 pair["query_low"], pair["query_high"] = np.quantile(apart, [alpha / 2, 1 - alpha / 2])
+                encoders = [(row["checkpoint"], recipe) for row in (small, large)]
+                pair |= seen(of_encoders(float(apart.var()), encoders, MEAN, known, main), alpha)
             rows.append(pair | new_trainings(pair, fitted, 0.0 if apart is None else float(apart.var()), alpha))
         table = pd.DataFrame(rows, columns=PAIR_COLUMNS)
         tables.append(table.assign(p_holm=holm(table["p"].to_numpy(float))))
@@ -94,15 +101,26 @@ def new_trainings(pair: dict, fitted: EqualCompute, query_variance: float, alpha
 
 
 ABLATION = ["checkpoint", "size", "flops", "role", "recipe", "task", "headline", "against", "y", "y_against"]
-ABLATION += ["difference", "low", "high", "p", "p_holm", "method"]
+ABLATION += ["difference", "low", "high", "p", "p_holm", "detectable", "detectable_knows", "method"]
+
+
+def seen(off: Error, alpha: float) -> dict:
+    """The smallest difference that would be detected, and whether it knows queries alone."""
+    return {"detectable": off.detectable(alpha), "detectable_knows": off.knows}
 
 
 def ablation(
-    points: pd.DataFrame, draws: pd.DataFrame, queries: Iterable[QueryScores], main: str, spec: Spec
+    points: pd.DataFrame,
+    draws: pd.DataFrame,
+    queries: Iterable[QueryScores],
+    main: str,
+    spec: Spec,
+    known: Seeds = UNKNOWN,
 ) -> pd.DataFrame:
     """Every other recipe against the main one on the same checkpoint: the difference of the means, and of each task.
 
-    Holm's p is over the checkpoints of a recipe for its means, and over checkpoints and tasks for the rest.
+    Interval and p are over queries, and over seeds where the noise of those is known. Holm's p is over the checkpoints
+    of a recipe for its means, and over checkpoints and tasks for the rest.
     """
     rows = []
     y = points.set_index(["checkpoint", "recipe", "task"])["y"]
@@ -113,11 +131,17 @@ def ablation(
             continue
         about = {name: getattr(row, name) for name in ("checkpoint", "size", "flops", "role", "recipe", "task")}
         sides = {"headline": row.task == MEAN, "against": main, "y": row.y, "y_against": float(y[first])}
-        if second in tested:
-            p, method = tested[second]
+        apart = draws[second] - draws[first]
+        off = of_encoders(float(apart.var(ddof=0)), [first[:2], second[:2]], row.task, known, main)
+        result = difference(y, draws, first, second, spec.alpha)
+        if off.knows == BOTH:
+            low, high = off.interval(result["difference"], spec.alpha)
+            result |= {"low": low, "high": high, "p": off.p(result["difference"]), "method": f"{BOTH}; Student's t"}
+        elif second in tested:
+            result |= dict(zip(("p", "method"), tested[second], strict=True))
         else:
-            p, method = bootstrap_p((draws[second] - draws[first]).to_numpy(float)), "stratified bootstrap"
-        rows.append(about | sides | difference(y, draws, first, second, spec.alpha) | {"p": p, "method": method})
+            result |= {"p": bootstrap_p(apart.to_numpy(float)), "method": "stratified bootstrap"}
+        rows.append(about | sides | result | seen(off, spec.alpha))
     table = pd.DataFrame(rows, columns=ABLATION)
     for _, group in table.groupby(["recipe", "headline"]):
         table.loc[group.index, "p_holm"] = holm(group["p"].to_numpy(float))

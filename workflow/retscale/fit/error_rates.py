@@ -79,7 +79,7 @@ def growth_rates(
 
     Its forms are linear, so growth shifts an estimate and leaves its interval's width: both worlds share their noise.
     """
-    drawn = noise.draw(ladder.groups, rng)
+    drawn, single = noise.draw(ladder.groups, rng), np.ones(len(ladder))  # one training of each checkpoint
     words = f"true: growth of {GROWS:g} a decade of FLOPs; false: none; {noise.words()}"
     table = {}
     for name, paths in PATHS.items():
@@ -94,8 +94,8 @@ def growth_rates(
         weights = np.array(factors, float) @ inverse[: len(form.parameters)]
         halves = []
         for y in drawn:
-            variance = components(columns, y - columns @ (inverse @ y), ladder.groups)
-            halves.append(half_width(distribution(variance, prior, ladder.groups), weights, alpha))
+            variance = components(columns, y - columns @ (inverse @ y), ladder.groups, single)
+            halves.append(half_width(distribution(variance, prior, ladder.groups, single), weights, alpha))
         for path, estimates, half in zip(paths, (drawn @ weights.T).T, np.array(halves).T, strict=True):
             worlds = [
                 [

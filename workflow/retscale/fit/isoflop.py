@@ -89,7 +89,7 @@ def equal_compute(ladder: Ladder, alpha: float) -> EqualCompute:
     if lack := lacks(ladder):
         return replace(row, status=lack[0], reason=lack[1])
     design, df = columns(ladder), degrees(ladder)
-    fitted = reml(design, ladder.y[None], ladder.groups)
+    fitted = reml(design, ladder.y[None], ladder.groups, ladder.precision)
     sigma, tau = float(fitted.sigma[0]), float(fitted.tau[0])
     if sigma <= ROUNDING * max(1.0, np.abs(ladder.y).max()):
         return replace(row, status="unidentified", reason="the model passes through every point")

@@ -32,15 +32,19 @@ def compute(flops: np.ndarray, n_params: np.ndarray, n_tokens: np.ndarray) -> Co
 class Ladder:
     """n checkpoints: compute, scores y (n,), and the labels of their sizes and families (n,).
 
-    A size belongs to one family. Raises ValueError for values that are not finite.
+    A size belongs to one family. `precision` (n,): by how many times the noise of one training, as a variance, exceeds
+    that of a score, which may be the mean of several; 1 if not given. Raises ValueError for values that are not finite.
     """
 
     at: Compute
     y: np.ndarray
     sizes: np.ndarray
     families: np.ndarray
+    precision: np.ndarray = None
 
     def __post_init__(self):
+        if self.precision is None:
+            object.__setattr__(self, "precision", np.ones(len(self.y)))
         if not all(np.isfinite(values).all() for values in (self.at.x, self.at.n, self.at.d, self.y)):
             raise ValueError("a trend needs finite values")
 
@@ -48,7 +52,7 @@ class Ladder:
         return len(self.y)
 
     def __getitem__(self, rows: np.ndarray) -> "Ladder":
-        return Ladder(self.at[rows], self.y[rows], self.sizes[rows], self.families[rows])
+        return Ladder(self.at[rows], self.y[rows], self.sizes[rows], self.families[rows], self.precision[rows])
 
     @property
     def decades(self) -> float:
@@ -98,4 +102,6 @@ class Ladder:
 def ladder_of(points: pd.DataFrame) -> Ladder:
     """The rows of one recipe and task of the table `points`, in which a size belongs to one family."""
     at = compute(points["flops"], points["n_params"], points["n_tokens"])
-    return Ladder(at, points["y"].to_numpy(float), points["size"].to_numpy(str), points["family"].to_numpy(str))
+    labels = points["size"].to_numpy(str), points["family"].to_numpy(str)
+    precision = points["precision"].to_numpy(float) if "precision" in points else None
+    return Ladder(at, points["y"].to_numpy(float), *labels, precision)

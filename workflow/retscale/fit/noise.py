@@ -6,6 +6,7 @@ import pandas as pd
 from retscale.collect.means import MEAN
 from retscale.fit.analysis import Analysis
 from retscale.fit.classes import drawn_scores
+from retscale.fit.seeds import UNKNOWN, Seeds
 
 NOISE = ["recipe", "task", "headline", "source", "sd", "status", "reason"]
 RELIABILITY = [
@@ -22,11 +23,12 @@ RELIABILITY = [
 ]
 
 
-def noise(analyses: list[Analysis], draws: pd.DataFrame) -> pd.DataFrame:
+def noise(analyses: list[Analysis], draws: pd.DataFrame, seeds: Seeds = UNKNOWN) -> pd.DataFrame:
     """One row per recipe, task (and mean) and source: the standard deviation that it gives one score.
 
     `query`: over resampled queries, mean of the checkpoints. `checkpoint` (within a size, with the noise of queries and
-    of the training) and `size`: around the log-linear trend. `seed`: a study trains each checkpoint once.
+    of the training) and `size`: around the log-linear trend. `seed`: between trainings of a checkpoint with
+    several, as seen on these queries; what of it is not theirs stands in the table `variance`.
     """
     rows = []
     for analysis in analyses:
@@ -34,11 +36,11 @@ def noise(analyses: list[Analysis], draws: pd.DataFrame) -> pd.DataFrame:
             continue
         recipe, task = analysis.key["recipe"], analysis.key["task"]
         drawn = drawn_scores(draws, [(checkpoint, recipe, task) for checkpoint in analysis.checkpoints])
-        trend = analysis.fit_of("log-linear").trend
+        trend, training = analysis.fit_of("log-linear").trend, seeds.of(recipe, task).training
         few = "too few sizes, or checkpoints of a size, to tell the two apart" if trend.status == "ok" else trend.reason
         values = {
             "query": (None if drawn is None else float(drawn.std(0).mean()), "queries are unknown"),
-            "seed": (None, "each checkpoint was trained with one seed"),
+            "seed": (training and training.mean_square**0.5, "each checkpoint was trained with one seed"),
             "checkpoint": (trend.sigma, few),
             "size": (trend.tau, few),
         }
@@ -50,18 +52,26 @@ def noise(analyses: list[Analysis], draws: pd.DataFrame) -> pd.DataFrame:
 
 
 def reliability(
-    points: pd.DataFrame, draws: pd.DataFrame, icl: pd.DataFrame, bits: pd.DataFrame, main: str
+    points: pd.DataFrame,
+    draws: pd.DataFrame,
+    icl: pd.DataFrame,
+    bits: pd.DataFrame,
+    main: str,
+    seeds: Seeds = UNKNOWN,
 ) -> pd.DataFrame:
     """1 - noise / variance of the scores of checkpoints: retrieval of each recipe and task, and in-context tasks.
 
     The noise of retrieval is that of differences: all checkpoints answer the same queries, so what resampled queries do
-    to all of them alike is left out. That of an in-context score, or of bits per byte, is its squared standard error.
+    to all of them alike is left out; that of seeds is added where it is known. That of an in-context score, or of bits
+    per byte, is its squared standard error.
     """
     rows = []
     finished = points[points["schedule"] == "finished"]
     for (recipe, task), group in finished.groupby(["recipe", "task"]):
         drawn = drawn_scores(draws, list(group[["checkpoint", "recipe", "task"]].itertuples(index=False, name=None)))
         apart = None if drawn is None else float((drawn - drawn.mean(1, keepdims=True)).var(0).mean())
+        if apart is not None:
+            apart += float(np.mean([seeds.variance(checkpoint, recipe, task) for checkpoint in group["checkpoint"]]))
         key = {"about": "retrieval", "recipe": recipe, "task": task, "headline": task == MEAN}
         rows.append(key | _reliability(group["y"].to_numpy(float), apart))
     ladder = set(finished["checkpoint"][finished["recipe"] == main])

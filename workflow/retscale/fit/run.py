@@ -16,6 +16,7 @@ from retscale.fit.classes import tasks
 from retscale.fit.compare import ablation, effects, isoflop_pairs
 from retscale.fit.config import Spec
 from retscale.fit.correlations import correlations
+from retscale.fit.detectable import knowing_seeds
 from retscale.fit.distinct import require_distinct
 from retscale.fit.families import paired_families
 from retscale.fit.forms import FORMS
@@ -31,8 +32,11 @@ from retscale.fit.points import (
     query_scores,
     resampled,
 )
+from retscale.fit.precision import weighed
 from retscale.fit.predictors import predictors
+from retscale.fit.seeds import joined, joined_draws, repeated, seeds
 from retscale.fit.signal import signal
+from retscale.fit.split import Spread, noted, variance
 from retscale.fit.summary import FitSummary
 from retscale.fit.tables import ladder_tables
 from retscale.fit.two_step import two_step
@@ -56,19 +60,24 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     def queries() -> Iterator[QueryScores]:
         return query_scores(per_query(source, spec.metric), spec.metric)
 
-    draws = resampled(queries(), averaged, spec.bootstrap, spec.seed)
-    scored = points(scores, draws, averaged, spec.metric, spec.alpha)
+    spreads: dict[tuple[str, str], Spread] = {}
+    trainings_draws = resampled(noted(queries(), study.repeats, spreads), averaged, spec.bootstrap, spec.seed)
+    trainings = points(scores, trainings_draws, averaged, spec.metric, spec.alpha)
+    known = seeds(trainings, trainings_draws, study.repeats, spec.alpha)
+    draws = joined_draws(trainings_draws, known)
+    scored = knowing_seeds(joined(trainings, known), draws, known, spec)
     scored["in_domain"] = scored["task"].map(lambda name: in_domain(name, study))
-    defined = scored[scored["y"].notna()]
+    defined = weighed(scored[scored["y"].notna()], known)
     require_distinct(defined)
     averages = read_table(source, "icl_averages")
     results = read_table(source, "icl")
     icl, bits = icl_points(results, averages), icl_bits(results)
     finished = ladder_rows(defined).query("schedule == 'finished'")
-    reliable = reliability(finished, draws, icl, bits, main)
+    reliable = reliability(finished, draws, icl, bits, main, known)
     analyses = analyze(defined, overall(study), spec)
     tables = {
         "points": scored,
+        "trainings": repeated(trainings, study.repeats, known),
         "icl_points": icl,
         "icl_bits": bits,
         **ladder_tables(analyses, spec),
@@ -77,10 +86,11 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         "signal": signal(finished, icl, bits, main),
         "effects": effects(finished, spec.alpha),
         "isoflop_global": isoflop_global(finished, spec.alpha),
-        "isoflop_pairs": isoflop_pairs(finished, draws, spec.near, spec.alpha),
+        "isoflop_pairs": isoflop_pairs(finished, draws, spec.near, spec.alpha, known, main),
         "tasks": tasks(analyses, draws, list(study.headline), spec.alpha),
-        "ablation": ablation(defined[defined["recipe"].isin(study.recipes)], draws, queries(), main, spec),
-        "noise": noise(analyses, draws),
+        "ablation": ablation(defined[defined["recipe"].isin(study.recipes)], draws, queries(), main, spec, known),
+        "noise": noise(analyses, draws, known),
+        "variance": variance(analyses, draws, known, averaged, spreads, spec.alpha),
         "reliability": reliable,
         "two_step": two_step(finished, scores, study, spec.alpha),
     }

@@ -30,12 +30,12 @@ class Solution:
 
 
 def solve(form: Form, ladder: Ladder, **options) -> Solution:
-    """Least squares of y on the form plus an intercept for each further family.
+    """Least squares of y, each weighted by its precision, on the form plus an intercept for each further family.
 
     `options` go to scipy.optimize.least_squares, such as a robust loss.
     """
     at, contrasts = ladder.at.minus(ladder.centre), ladder.contrasts()
-    k, y = len(form.parameters), ladder.y
+    k, y, root = len(form.parameters), ladder.y, np.sqrt(ladder.precision)
 
     def predict(parameters: np.ndarray) -> np.ndarray:
         return form.predict(parameters[:k], at) + contrasts @ parameters[k:]
@@ -45,12 +45,18 @@ def solve(form: Form, ladder: Ladder, **options) -> Solution:
 
     if isinstance(form, Linear):
         columns = np.column_stack([form.columns(at), contrasts])
-        parameters, reason = np.linalg.lstsq(columns, y, rcond=None)[0], ""
+        parameters, reason = np.linalg.lstsq(root[:, None] * columns, root * y, rcond=None)[0], ""
     else:
         further = np.full(contrasts.shape[1], np.inf)
         lower, upper = form.limits
         bounds = np.append(lower, -further), np.append(upper, further)
-        parameters, reason = _descend(predict, jacobian, y, _starts(form, at, y, contrasts), bounds, options)
+        parameters, reason = _descend(
+            lambda parameters: root * (predict(parameters) - y),
+            lambda parameters: root[:, None] * jacobian(parameters),
+            _starts(form, at, y, contrasts),
+            bounds,
+            options,
+        )
     gradient = jacobian(parameters)
     held, names = _held(form, parameters), list(form.parameters)
     free = np.append(~held, np.ones(len(parameters) - k, bool))
@@ -79,17 +85,17 @@ def _starts(form: Form, at: Compute, y: np.ndarray, contrasts: np.ndarray) -> np
 
 
 def _descend(
-    predict: Callable, jacobian: Callable, y: np.ndarray, starts: np.ndarray, bounds: tuple, options: dict
+    misses: Callable, jacobian: Callable, starts: np.ndarray, bounds: tuple, options: dict
 ) -> tuple[np.ndarray, str]:
-    """The best optimum from the best starts, and why it is none, if so."""
+    """The best optimum of the sum of squared `misses` from the best starts, and why it is none, if so."""
     from scipy.optimize import least_squares
 
     starts = np.clip(starts, *bounds)
-    misfit = [float(((y - predict(start)) ** 2).sum()) for start in starts]
+    misfit = [float((misses(start) ** 2).sum()) for start in starts]
     best = None
     for index in np.argsort(misfit, kind="stable")[:POLISHED]:
         result = least_squares(
-            lambda p: predict(p) - y,
+            misses,
             starts[index],
             jac=jacobian,
             bounds=bounds,

@@ -109,11 +109,13 @@ def fit(form: Form, ladder: Ladder, alpha: float, prior: Prior, decades: float =
     solution = solve(form, ladder)
     if solution.status not in FITTED:
         return Fit(form, ladder, replace(base, status=solution.status, reason=solution.reason))
-    free = solution.jacobian[:, solution.free]
+    root = np.sqrt(ladder.precision)
+    free, left = root[:, None] * solution.jacobian[:, solution.free], root * solution.residuals
     inverse = np.zeros((len(solution.free), len(ladder)))
-    inverse[solution.free] = np.linalg.pinv(free)
-    variance = components(free, solution.residuals, ladder.groups)
-    squares = float(solution.residuals @ solution.residuals)
+    inverse[solution.free] = np.linalg.pinv(free) * root
+    variance = components(solution.jacobian[:, solution.free], solution.residuals, ladder.groups, ladder.precision)
+    squares, weight = float(left @ left), float(ladder.precision.sum())
+    mean = float((ladder.precision * ladder.y).sum() / weight)
     base = replace(
         base,
         centre=float(ladder.centre.x) / LN10,
@@ -121,13 +123,13 @@ def fit(form: Form, ladder: Ladder, alpha: float, prior: Prior, decades: float =
         tau=variance.tau,
         df_within=variance.df_within,
         df_between=variance.df_between,
-        rmse=float(np.sqrt(squares / len(ladder))),
-        r2=1 - squares / float(((ladder.y - ladder.y.mean()) ** 2).sum()),
+        rmse=float(np.sqrt(squares / weight)),
+        r2=1 - squares / float((ladder.precision * (ladder.y - mean) ** 2).sum()),
         status=solution.status,
         method=PRIOR if needs_prior(variance) else MIXED,
         reason=solution.reason,
     )
-    result = Fit(form, ladder, base, solution, inverse, distribution(variance, prior, ladder.groups))
+    result = Fit(form, ladder, base, solution, inverse, distribution(variance, prior, ladder.groups, ladder.precision))
     return result if form.name == "constant" else replace(result, trend=_growth(result, alpha))
 
 

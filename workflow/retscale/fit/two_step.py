@@ -72,8 +72,10 @@ def two_step(finished: pd.DataFrame, scores: pd.DataFrame, study: StudySummary, 
     """`steps` of each recipe and task (and mean); the entropy of a mean is that of its tasks."""
     key = ["checkpoint", "recipe", "task"]
     # Published scores come without it.
-    columns = scores.reindex(columns=[*key, "contrastive_entropy"])
-    entropy = columns.drop_duplicates(key).set_index(key)["contrastive_entropy"].astype(float)
+    columns = scores.reindex(columns=[*key, "contrastive_entropy"]).drop_duplicates(key)
+    columns["checkpoint"] = columns["checkpoint"].map(study.repeats.checkpoint)
+    columns["recipe"] = columns["recipe"].map(study.repeats.recipe)
+    entropy = columns.astype({"contrastive_entropy": float}).groupby(key)["contrastive_entropy"].mean()
     rows = []
     for (recipe, task), group in finished.groupby(["recipe", "task"]):
         parts = tasks_of(task, study)
@@ -125,7 +127,7 @@ def line(ladder: Ladder, y: np.ndarray, *sides: np.ndarray) -> Line | tuple[str,
         return "unidentified", "the values of one side are all equal"
     if np.linalg.matrix_rank(columns / np.linalg.norm(columns, axis=0), tol=1e-8) < columns.shape[1]:
         return "unidentified", "the sides do not vary apart"
-    model = reml(columns, y[None], ladder.groups)
+    model = reml(columns, y[None], ladder.groups, ladder.precision)
     if model.sigma[0] <= ROUNDING * max(1.0, np.abs(y).max()):
         return "unidentified", "the line passes through every point"
     coefficients = model.beta[0]

@@ -48,7 +48,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Draws:
-    """Pairs of the two standard deviations (b,) with the probability of each, and the checkpoints' groups (n,).
+    """Pairs of the two standard deviations (b,) with the probability of each, and the checkpoints' groups and precision (n,).
 
     They stand for the replicates of a parametric bootstrap that draws both variances anew: nodes of their distribution
     in place of a sample from it, so that no interval depends on a seed.
@@ -58,26 +58,28 @@ class Draws:
     tau: np.ndarray
     mass: np.ndarray
     groups: np.ndarray
+    precision: np.ndarray
 
 
-def components(columns: np.ndarray, residuals: np.ndarray, groups: np.ndarray) -> Components:
+def components(columns: np.ndarray, residuals: np.ndarray, groups: np.ndarray, precision: np.ndarray) -> Components:
     """Variance components of what a form with the Jacobian `columns` (n, k) leaves of n scores.
 
-    `groups` are numbered from 0. Within: residuals, less the mean of each group, regressed on the columns less theirs;
+    `groups` are numbered from 0; the noise of a checkpoint is sigma² / `precision` (n,), by which all sums are weighted,
+    so that a group's count is the sum of it. Within: residuals, less the mean of each group, regressed on the columns less theirs;
     n - groups - rank degrees of freedom. Between: weighted means of the groups regressed on those of the columns;
     groups - rank degrees of freedom. To first order nothing changes if the scores take the residuals' place.
     n0 = (n - trace((M'WM)^-1 M'W²M)) / df, M the means of the columns and W the groups' counts (Henderson's method 3).
     """
-    counts = np.bincount(groups).astype(float)
-    mean = np.stack([np.bincount(groups, column) / counts for column in columns.T], axis=1)
-    mean_y = np.bincount(groups, residuals) / counts
-    inside, inside_y = columns - mean[groups], residuals - mean_y[groups]
+    counts, each = np.bincount(groups, precision), np.sqrt(precision)
+    mean = np.stack([np.bincount(groups, precision * column) / counts for column in columns.T], axis=1)
+    mean_y = np.bincount(groups, precision * residuals) / counts
+    inside, inside_y = each[:, None] * (columns - mean[groups]), each * (residuals - mean_y[groups])
     # A column that is the same throughout each group leaves rounding, which is no regressor.
     inside = inside[:, np.linalg.norm(inside, axis=0) > 1e-9 * np.linalg.norm(columns, axis=0)]
     root = np.sqrt(counts)
     df_between = len(counts) - rank(mean)
     inverse = np.linalg.pinv(root[:, None] * mean, rcond=1e-9)
-    n0 = (len(residuals) - np.trace(inverse @ (counts[:, None] * (root[:, None] * mean)))) / max(df_between, 1)
+    n0 = (counts.sum() - np.trace(inverse @ (counts[:, None] * (root[:, None] * mean)))) / max(df_between, 1)
     return Components(
         _left(inside, inside_y),
         len(residuals) - len(counts) - rank(inside),
@@ -104,7 +106,7 @@ def needs_prior(variance: Components) -> bool:
     return silent or not variance.df_within or variance.df_between < ENOUGH
 
 
-def distribution(variance: Components, prior: Prior, groups: np.ndarray) -> Draws:
+def distribution(variance: Components, prior: Prior, groups: np.ndarray, precision: np.ndarray) -> Draws:
     """Of both standard deviations, given the sums of squares: sigma² = SSW / chi²(df_within), and
 
     tau² = max(0, (SSB / chi²(df_between) - sigma²) / n0), or, where that `needs_prior`, the prior times the likelihood
@@ -128,7 +130,7 @@ def distribution(variance: Components, prior: Prior, groups: np.ndarray) -> Draw
     joint = np.broadcast_to(mass_within[:, None] * mass_between, (len(sigma2), tau2.shape[-1]))
     both = np.broadcast_to(np.sqrt(sigma2)[:, None], joint.shape), np.broadcast_to(np.sqrt(tau2), joint.shape)
     kept = joint > NEGLIGIBLE
-    return Draws(both[0][kept], both[1][kept], joint[kept] / joint[kept].sum(), groups)
+    return Draws(both[0][kept], both[1][kept], joint[kept] / joint[kept].sum(), groups, precision)
 
 
 def _posterior(sigma2: np.ndarray, variance: Components, prior: Prior) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from retscale.collect.repeats import Repeats
 from retscale.errors import UserError
 from retscale.paths import TRAINING
 from retscale.provenance import record
@@ -98,8 +99,13 @@ def primary(file: Path) -> Path:
 def graph(records: dict[Path, Known]) -> Graph:
     """Of all records behind an output."""
     root = Path(os.path.commonpath([path.parent for path in records]))
-    many_recipes = len({_recipe(content) for content in records.values()} - {""}) > MOST_RECIPES
-    groups = {path: group_of(path, content, many_recipes) for path, content in records.items()}
+    recipes = {path: _recipe(content) for path, content in records.items()}
+    specs = [content["spec"] for content in records.values() if content["stage"] == "collect"]
+    repeats = Repeats.model_validate(next((spec["repeats"] for spec in specs if "repeats" in spec), {}))
+    recipes = {path: repeats.recipe(recipe) for path, recipe in recipes.items()}
+    if len({*recipes.values()} - {""}) > MOST_RECIPES:
+        recipes = dict.fromkeys(recipes, "")
+    groups = {path: group_of(path, content, recipes[path]) for path, content in records.items()}
     boxes = {group: Box(group) for group in sorted(set(groups.values()), key=_road)}
     edges = set()
     for path, content in records.items():
@@ -119,8 +125,8 @@ def _road(group: Group) -> tuple[int, str]:
     return list(STAGES).index(group.stage), group.kind
 
 
-def group_of(path: Path, content: Known, many_recipes: bool) -> Group:
-    """The group of the record at `path`; all recipes are in one if there are `many_recipes`."""
+def group_of(path: Path, content: Known, recipe: str) -> Group:
+    """The group of the record at `path`; `recipe` is empty where all recipes are in one."""
     stage = content["stage"]
     if stage == "checkpoint":
         return Group(stage, ORIGINS.get(content["spec"].get("source", {}).get("kind", ""), ""))
@@ -128,7 +134,7 @@ def group_of(path: Path, content: Known, many_recipes: bool) -> Group:
         return Group(stage, "training data" if path.parent.name == TRAINING else "tasks")
     if stage in ("finetune", "evaluate"):
         kinds = [
-            "" if many_recipes else _recipe(content),
+            recipe,
             "on the way" if path.parent.name.startswith(kept("")) else "",
         ]
         return Group(stage, ", ".join(filter(None, kinds)))

@@ -130,7 +130,7 @@ def _jobs(study: Study) -> Iterator[Job]:
     if outputs:
         yield leakage
     icl, items = [], [item_outputs[task] for task in study.icl if task in item_outputs]
-    for id, card in cards.items() if study.icl else ():
+    for id, card in ((id, cards[id]) for id in study.distinct_checkpoints if study.icl):
         outputs = {task: paths.icl(id, task) for task in sorted(study.icl)}
         yield (job := batch("icl", (id,), [card, *items], outputs, specs.icl, id))
         icl += job.makes

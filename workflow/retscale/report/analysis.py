@@ -6,6 +6,7 @@ from retscale.collect.means import MEAN, ROBUST
 from retscale.fit.backtest import ROLLING
 from retscale.fit.extrapolate import SET
 from retscale.fit.slopes import SAMPLED
+from retscale.fit.split import PRETRAINING, TRAINING
 from retscale.fit.two_step import DIRECT
 from retscale.report.results import FINISHED, Results, rows
 
@@ -108,6 +109,20 @@ def noise(results: Results) -> list[dict]:
     """Of the averages; nothing if no source is known."""
     table = results.table("noise")
     return rows(table[table["task"].isin([MEAN, ROBUST])]) if table["sd"].notna().any() else []
+
+
+def variance(results: Results) -> list[dict]:
+    """How the variance of a score of the main recipe splits: the averages and the headline's tasks; nothing without seeds."""
+    table = results.table("variance")
+    shown = [*results.averages, *results.study.headline]
+    table = table[(table["recipe"] == results.study.main_recipe) & table["task"].isin(shown)]
+    known = table[table["source"].isin([TRAINING, PRETRAINING])]["variance"].notna().any()
+    return rows(averages_first(table[table["variance"].notna()], results)) if known else []
+
+
+def comparisons(results: Results) -> list[dict]:
+    """The mean of each other recipe against the main one, with the smallest difference that would be detected."""
+    return rows(results.table("ablation").query("headline"))
 
 
 def reliability(results: Results) -> list[dict]:

@@ -99,12 +99,14 @@ def points(results: Results) -> Iterator[Item]:
     beside = results.checkpoints[~results.checkpoints["checkpoint"].isin(results.ladder["checkpoint"])]
     beside = beside[beside["source"] != REFERENCE]  # which has no place in a fit
     yield "Was any left out of the fits?", left_out(beside)
+    yield "Were trainings repeated with other seeds?", repeated(results)
     yield "Were they smoothed or otherwise changed?", "no"
 
 
 def fit(results: Results) -> Iterator[Item]:
     config, form = results.fitted.config, FORMS[results.fitted.form]
-    least = "least squares of the score, in units of the metric, without weights"
+    weights = "a mean over seeds weighted by its precision" if results.study.repeats else "without weights"
+    least = f"least squares of the score, in units of the metric, {weights}"
     yield "Which loss is minimised?", least
     bounded = f"bounded trust-region least squares (scipy) with exact derivatives, tolerance {TOLERANCE:g}"
     linear = f"{form.name}: {form.method}; forms that are not linear: " if isinstance(form, Linear) else ""
@@ -147,6 +149,12 @@ def validation(results: Results) -> str:
 
 def has_query_interval(results: Results) -> bool:
     return bool(results.table("points")["low"].notna().any())
+
+
+def repeated(results: Results) -> str:
+    table = results.table("points").query("task == 'mean' and seeds > 1")
+    parts = [f"{row.checkpoint} by {row.recipe}, {row.seeds} trainings" for row in table.itertuples()]
+    return "; ".join(parts) or "no; each checkpoint was trained with one seed"
 
 
 def left_out(beside: pd.DataFrame) -> str:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from retscale.common.phrase import counted
 from retscale.figure import words
 from retscale.figure.words import scientific, short
+from retscale.fit.detectable import QUERIES
 from retscale.plan.formatting import size
 
 
@@ -41,6 +42,11 @@ def standing(row: dict) -> str:
     return row["reason"] or row["status"].replace("_", " ")
 
 
+def knowing(row: dict) -> str:
+    """What noise the smallest detectable difference of a row knows of."""
+    return {QUERIES: "queries alone", None: ""}.get(row["detectable_knows"], row["detectable_knows"])
+
+
 def inline(text: str) -> str:
     """The two marks of captions, **bold** and `code`, as HTML; all else escaped."""
     escaped = html.escape(text, quote=False)
@@ -50,5 +56,5 @@ def inline(text: str) -> str:
 
 FILTERS = {
     each.__name__: each
-    for each in (number, interval, ends, count, p, standing, inline, counted, scientific, short, size)
+    for each in (number, interval, ends, count, p, standing, knowing, inline, counted, scientific, short, size)
 }

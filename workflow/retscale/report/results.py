@@ -39,7 +39,10 @@ class Results:
 
     @cached_property
     def checkpoints(self) -> pd.DataFrame:
-        return self.collected("checkpoints").sort_values(["flops", "checkpoint"])
+        """Without repeats of a pretraining."""
+        table = self.collected("checkpoints")
+        own = ~table["checkpoint"].isin(list(self.study.repeats.checkpoints))
+        return table[own].sort_values(["flops", "checkpoint"])
 
     @cached_property
     def ladder(self) -> pd.DataFrame:
@@ -60,6 +63,11 @@ class Results:
     def percent(self) -> str:
         """Of what the intervals cover, such as `95%`."""
         return f"{100 * (1 - self.fitted.config.alpha):g}%"
+
+    @property
+    def uncertain(self) -> str:
+        """Over what the intervals of scores are."""
+        return "queries and, where a recipe has several, seeds" if self.study.repeats else "queries"
 
     @property
     def over(self) -> str:

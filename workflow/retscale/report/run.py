@@ -53,12 +53,13 @@ def environment() -> jinja2.Environment:
 def about_results(results: Results, spec: Spec) -> dict:
     """What the sections say of scores and fits."""
     study, of_average = results.study, analysis.correlations(results)
-    following = results.collected("scores")
+    following = results.collected("scores").query("recipe not in @study.repeats.recipes")
     return {
         "spec": spec,
         "study": study,
         "metric": results.metric,
         "percent": results.percent,
+        "uncertain": results.uncertain,
         "over": results.over,
         "main": study.main_recipe,
         "averages": results.averages,
@@ -95,6 +96,8 @@ def about_results(results: Results, spec: Spec) -> dict:
         "correlations": of_average[0],
         "single_correlations": of_average[1],
         "noise": analysis.noise(results),
+        "variance": analysis.variance(results),
+        "comparisons": analysis.comparisons(results),
         "reliability": analysis.reliability(results),
         "checklist": checklist(results, spec),
     }

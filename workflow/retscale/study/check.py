@@ -38,12 +38,14 @@ def main(arguments: argparse.Namespace) -> int:
     if study.published:
         answer(f"published    {published(study)}")
     else:
-        answer(f"checkpoints  {len(study.checkpoints)}: {', '.join(study.checkpoints)}")
+        answer(f"checkpoints  {len(study.distinct_checkpoints)}: {', '.join(study.distinct_checkpoints)}")
         answer(f"pairs        {len(study.pairs)}: {', '.join(study.pairs)}")
-    for name, trained in study.trained.items():
+    for name, trained in study.ladders.items():
         mixture = ", ".join(id if w is None else f"{id} ({w:g})" for id, w in study.mixture(name).items())
         how = f"trained on {mixture}" if mixture else "not trained"
         answer(f"recipe       {name}: {counted(len(trained), 'encoder')}, {how}")
+    for line in repeated(study):
+        answer(f"seeds        {line}")
     if study.encoders:
         answer(f"encoders     {len(study.encoders)} made elsewhere: {', '.join(study.encoders)}")
     for id, system in study.references.items():
@@ -86,6 +88,17 @@ def main(arguments: argparse.Namespace) -> int:
         for line in ["", "would run, and why:", *reasons] if reasons else ["", "nothing would run again"]:
             answer(line)
     return 0
+
+
+def repeated(study: Study) -> list[str]:
+    """One line for each repeat with a further seed."""
+    pretrained = [
+        f"{repeat.of} is pretrained again with {repeat.seed}" for repeat in study.repeats.checkpoints.values()
+    ]
+    return pretrained + [
+        f"{repeat.of} again with {repeat.seed}: {', '.join(study.trained[id])}"
+        for id, repeat in study.repeats.recipes.items()
+    ]
 
 
 def orphans(study: Study) -> str:

@@ -32,6 +32,8 @@ def check(study: Study, file: str) -> None:
     for section, keys in IDENTIFYING.items():
         ids: dict[str, str] = {}
         for id, entry in getattr(study, section).items():
+            if section == "checkpoints" and id in study.repeats.checkpoints:
+                continue
             if (first := ids.setdefault(contents(entry, keys), id)) != id:
                 raise UserError(f"{file}: {section}: {first} and {id} are the same and would count twice; keep one")
 

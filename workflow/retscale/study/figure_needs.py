@@ -50,7 +50,7 @@ def _missing_beyond(study: Study) -> str:
 
 
 def _fitted(study: Study) -> list[str]:
-    return [id for id in _drawn(study) if study.checkpoints[id].role == "fit"] if study.trained else []
+    return [id for id in _drawn(study) if study.checkpoints[id].role == "fit"] if study.ladders else []
 
 
 def _missing_mean(study: Study) -> str:
@@ -61,19 +61,19 @@ def _missing_mean(study: Study) -> str:
 
 
 def _missing_recipe(study: Study) -> str:
-    main, *others = study.trained or ["published"]
-    if any(_drawn(study) & set(study.trained[other]) for other in others if other not in study.untuned):
+    main, *others = study.ladders or ["published"]
+    if any(_drawn(study) & set(study.ladders[other]) for other in others if other not in study.untuned):
         return ""
     return f"no second recipe trains a checkpoint that the main recipe, {main}, does"
 
 
 def _main(study: Study) -> str:
-    return next(iter(study.trained))
+    return next(iter(study.ladders))
 
 
 def _drawn(study: Study) -> set[str]:
     """Checkpoints of the main recipe that have a place on an axis of FLOPs."""
-    return {id for id in study.trained[_main(study)] if _compute_known(study.checkpoints[id])}
+    return {id for id in study.ladders[_main(study)] if _compute_known(study.checkpoints[id])}
 
 
 def _compute_known(checkpoint: Checkpoint) -> bool:

@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
+from retscale.collect.repeats import Repeats
 from retscale.errors import UserError
 from retscale.icl.config import IclTask
-from retscale.study import base, catalog, consistency, unused_keys, validation
+from retscale.study import base, catalog, consistency, seeds, unused_keys, validation
 from retscale.study import model as written
 from retscale.study.study import Study
 from retscale.task.config import RetrievalTask
@@ -27,12 +28,29 @@ def _complete(written_file: base.Written) -> Study:
         data, published = file_of_results.as_study(), file_of_results.published
     else:
         data, published = validation.validate(written.Study, raw, file), None
-    all_checkpoints = _entries("checkpoint", data.checkpoints, "checkpoints", file)
+    beside_checkpoints, beside_recipes = {}, {}
+    all_checkpoints = _entries("checkpoint", data.checkpoints, "checkpoints", file, beside_checkpoints)
     checkpoints = {id: all_checkpoints[id] for id in _chosen(data.only, all_checkpoints, "only", file)}
-    ladder_parts = {}
     task_entries = catalog.expand(data.tasks, "task")
     tasks = _entries("task", task_entries, "tasks", file)
-    recipes = _entries("recipe", data.recipes, "recipes", file, ladder_parts)
+    recipes = _entries("recipe", data.recipes, "recipes", file, beside_recipes)
+    parts = {}
+    for name in recipes:
+        chosen = beside_recipes.get(name, {}).get("checkpoints")
+        part = _chosen(chosen, all_checkpoints, f"recipes.{name}.checkpoints", file)
+        parts[name] = [id for id in part if chosen or all_checkpoints[id].source.kind != "random"]
+    repeated_recipes, repeated_parts = seeds.recipes(recipes, beside_recipes, parts, data.seed, file)
+    repeated_checkpoints = seeds.checkpoints(all_checkpoints, beside_checkpoints, data.seed, file)
+    repeated_checkpoints = {id: repeat for id, repeat in repeated_checkpoints.items() if repeat.of in checkpoints}
+    trained = {
+        name: [id for id in part if id in checkpoints]
+        # A repeated pretraining is fine-tuned as the first one is, with the study's own seed.
+        + [id for id, repeat in repeated_checkpoints.items() if name in recipes and repeat.of in part]
+        for name, part in (parts | repeated_parts).items()
+    }
+    checkpoints |= {id: checkpoints[repeat.of] for id, repeat in repeated_checkpoints.items()}
+    # Learning curves are of the study's own seed.
+    recipes |= {id: recipes[repeat.of].model_copy(update={"keep": []}) for id, repeat in repeated_recipes.items()}
     icl = _entries("icl", catalog.expand(data.icl, "icl"), "icl", file)
     complete = Study(
         file=data,
@@ -41,14 +59,8 @@ def _complete(written_file: base.Written) -> Study:
         checkpoints=checkpoints,
         pairs=_entries("pairs", data.pairs, "pairs", file),
         recipes=recipes,
-        trained={
-            name: [
-                id
-                for id in _chosen(ladder_parts.get(name), all_checkpoints, f"recipes.{name}.checkpoints", file)
-                if id in checkpoints and (name in ladder_parts or checkpoints[id].source.kind != "random")
-            ]
-            for name in recipes
-        },
+        trained=trained,
+        repeats=Repeats(recipes=repeated_recipes, checkpoints=repeated_checkpoints),
         tasks=tasks,
         origins={
             id: name
@@ -61,7 +73,7 @@ def _complete(written_file: base.Written) -> Study:
         references=_entries("reference", data.references, "references", file),
         published=published,
     )
-    if shared := complete.encoders.keys() & all_checkpoints.keys():
+    if shared := complete.encoders.keys() & (all_checkpoints.keys() | checkpoints.keys()):
         raise UserError(f"{file}: encoders: {', '.join(sorted(shared))}: also the id of a checkpoint; ids must differ")
     if shared := complete.references.keys() & (all_checkpoints.keys() | complete.encoders.keys()):
         raise UserError(
@@ -78,21 +90,20 @@ def _complete(written_file: base.Written) -> Study:
     return complete
 
 
-def _entries(kind: str, entries: list, where: str, file: str, ladder_parts: dict | None = None) -> dict:
-    """Every entry of a list, by id. `ladder_parts` receives each entry's `checkpoints:`, the part of the ladder it is for."""
+def _entries(kind: str, entries: list, where: str, file: str, beside: dict[str, dict] | None = None) -> dict:
+    """Every entry of a list, by id. `beside` receives what an entry says beside its configuration (written.BESIDE)."""
     configs = {}
     for i, entry in enumerate(entries):
-        if ladder_parts is not None and isinstance(entry, dict) and "checkpoints" in entry:
-            ladder_part = entry["checkpoints"]
-            entry = {key: value for key, value in entry.items() if key != "checkpoints"}
-        else:
-            ladder_part = None
+        apart = {}
+        if beside is not None and isinstance(entry, dict):
+            apart = {key: entry[key] for key in written.BESIDE[kind] if key in entry}
+            entry = {key: value for key, value in entry.items() if key not in apart}
         id, config = _entry(kind, entry, f"{where}.{i}", file)
         if id in configs:
             raise UserError(f"{file}: {where}.{i}: the id {id!r} is given twice; ids must differ")
         configs[id] = config
-        if ladder_part is not None:
-            ladder_parts[id] = ladder_part
+        if apart:
+            beside[id] = apart
     return configs
 
 

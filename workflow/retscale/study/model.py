@@ -31,6 +31,8 @@ LISTS = {
     "task": "tasks",
     "icl": "icl",
 }
+# What an entry may say beside its configuration.
+BESIDE = {"checkpoint": ("seeds",), "recipe": ("checkpoints", "seeds")}
 
 
 class Common(Strict):
@@ -77,7 +79,9 @@ class Study(Common):
     # score beyond rounding. With fewer a GPU waits: 160M parameters encode half as fast with 16,384.
     tokens_per_batch: int = Field(65536, ge=128, le=2**22)
     text: Entry | None = Field(None, description="the text of checkpoints that are pretrained here")
-    checkpoints: list[Entry] = Field(min_length=1)
+    checkpoints: list[Entry] = Field(
+        min_length=1, description="`seeds:` repeats the pretraining of one that is pretrained here with each seed"
+    )
     only: list[str] | None = Field(
         None, min_length=1, description="ids of the checkpoints to run; the others are skipped"
     )
@@ -91,7 +95,9 @@ class Study(Common):
     )
     mine: MineConfig
     recipes: list[Entry] = Field(
-        min_length=1, description="the first is the main one; `checkpoints:` limits one to a part of the ladder"
+        min_length=1,
+        description="the first is the main one; `checkpoints:` limits one to a part of the ladder; `seeds:` repeats the "
+        "fine-tuning with each seed, of all checkpoints or of some",
     )
     curve_tasks: list[str] | None = Field(
         None,

@@ -7,10 +7,17 @@ import json
 from pathlib import Path
 
 from retscale.study import catalog, model
+from retscale.study.seeds import Seeds
 
 FILE = Path(__file__).resolve().parents[2] / "schemas" / "study.schema.json"
 LISTS = {where: kind for kind, where in model.LISTS.items()}
 SINGLE = {"text": "text"}
+SEEDS = Seeds.model_json_schema()
+BESIDE = {
+    ("checkpoint", "seeds"): SEEDS["properties"]["use"],
+    ("recipe", "seeds"): {"anyOf": [SEEDS["properties"]["use"], SEEDS]},
+    ("recipe", "checkpoints"): {"type": "array"},
+}
 
 
 def schema() -> dict:
@@ -22,9 +29,8 @@ def schema() -> dict:
         definitions |= entry.pop("$defs", {})
         # An override gives some keys, so none is required here; the completed entry is checked at load.
         entry.pop("required", None)
-        extra = {"use": {"type": "string"}, "id": {"type": "string"}} | (
-            {"checkpoints": {"type": "array"}} if kind == "recipe" else {}
-        )
+        extra = {"use": {"type": "string"}, "id": {"type": "string"}}
+        extra |= {key: BESIDE[kind, key] for key in model.BESIDE.get(kind, ())}
         entry["properties"] = extra | entry["properties"]
         definitions[f"{kind}-entry"] = entry
         name_or_entry = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{kind}-entry"}]}

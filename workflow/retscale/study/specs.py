@@ -24,7 +24,14 @@ def text(study: Study) -> dict:
 def checkpoint(study: Study, id: str) -> dict:
     entry = plain(study.checkpoints[id], without=DESCRIPTIVE | LABELS)
     threads = {"threads": study.file.threads} if entry["source"]["kind"] == "pretrain" else {}
-    return {"id": id, "seed": study.file.seed, "precision": study.file.precision, **threads, **entry}
+    repeat = study.repeats.checkpoints.get(id)
+    return {
+        "id": id,
+        "seed": repeat.seed if repeat else study.file.seed,
+        "precision": study.file.precision,
+        **threads,
+        **entry,
+    }
 
 
 def pairs(study: Study, id: str) -> dict:
@@ -51,10 +58,11 @@ def mine(study: Study) -> dict:
 
 
 def finetune(study: Study, recipe: str) -> dict:
+    repeat = study.repeats.recipes.get(recipe)
     return {
         "recipe": {"id": recipe, **plain(study.recipes[recipe].used(), without={"weights"})},
         "pairs": study.mixture(recipe),
-        "seed": study.file.seed,
+        "seed": repeat.seed if repeat else study.file.seed,
         "precision": study.file.precision,
         "threads": study.file.threads,
     }
@@ -139,7 +147,8 @@ def collect(study: Study) -> dict:
         "headline": study.headline,
         "in_domain": study.in_domain,
         "groups": study.groups,
-        "recipes": [id for id in study.recipes if id not in study.untuned],
+        "recipes": [id for id in study.ladders if id not in study.untuned],
+        **({"repeats": plain(study.repeats)} if study.repeats else {}),
         **({"untuned": study.untuned} if study.untuned else {}),
         "main_recipe": next(iter(study.recipes)),
         "checkpoints": {
@@ -207,10 +216,11 @@ def report(study: Study) -> dict:
         "checkpoints": {
             id: description | {"tokens": study.checkpoints[id].evidence.get("tokens", "")}
             for id, description in described(study.checkpoints).items()
+            if id not in study.repeats.checkpoints
         }
         | described(study.encoders),
         "pairs": described(study.pairs),
-        "mixtures": {recipe: study.mixture(recipe) for recipe in study.recipes},
+        "mixtures": {recipe: study.mixture(recipe) for recipe in study.ladders},
         "text": described({source.name: source for source in study.text.sources} if study.text else {}),
         "tasks": described(study.tasks),
         "icl": described(study.icl),

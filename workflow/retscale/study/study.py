@@ -1,10 +1,11 @@
 """A complete study: every entry with all its settings, and what follows from them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from retscale.checkpoint.config import Checkpoint
+from retscale.collect.repeats import Repeats
 from retscale.encoder.config import GIVEN, GivenEncoder
 from retscale.external.config import PublishedResults
 from retscale.figure.figures import FIGURES
@@ -20,7 +21,7 @@ from retscale.text.config import TextConfig
 
 @dataclass(frozen=True)
 class Study:
-    """Ids map to configurations, in the order of the file."""
+    """Ids map to configurations, in the order of the file. Repeats with further seeds follow with ids of their own."""
 
     file: model.Study
     written: Written
@@ -35,6 +36,8 @@ class Study:
     held_out: dict[str, RetrievalTask | IclTask]
     encoders: dict[str, GivenEncoder]
     references: dict[str, Reference]
+    # Which recipes and checkpoints repeat which others, and with which seeds.
+    repeats: Repeats = field(default_factory=Repeats)
     published: PublishedResults | None = None  # then the study consists of them, and trains nothing
 
     @property
@@ -49,6 +52,21 @@ class Study:
     def figures(self) -> list[str]:
         """Those of the file, in its order, that have something to show."""
         return [name for name in self.file.figures if not figure_needs.missing_for(self, name)]
+
+    @property
+    def ladders(self) -> dict[str, list[str]]:
+        """The checkpoints that each recipe trains, both without their repeats."""
+        repeats = self.repeats
+        return {
+            recipe: [id for id in trained if id not in repeats.checkpoints]
+            for recipe, trained in self.trained.items()
+            if recipe not in repeats.recipes
+        }
+
+    @property
+    def distinct_checkpoints(self) -> list[str]:
+        """The checkpoints without the repeats of a pretraining, which have no in-context scores."""
+        return [id for id in self.checkpoints if id not in self.repeats.checkpoints]
 
     @property
     def averaged(self) -> set[str]:

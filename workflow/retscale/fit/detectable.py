@@ -1,0 +1,90 @@
+"""How far off a score or a difference may be, knowing queries and seeds, and the smallest difference that would be seen."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from retscale.evaluate.metrics import metric
+from retscale.fit.config import Spec
+from retscale.fit.nested import Component
+from retscale.fit.points import KEY
+from retscale.fit.seeds import Load, Noise, Seeds
+
+POWER = 0.8
+QUERIES, BOTH = "queries", "queries and seeds"
+
+
+@dataclass(frozen=True)
+class Error:
+    """A standard error, its degrees of freedom (Satterthwaite's; inf where queries alone make it), and what it `knows`."""
+
+    se: float
+    df: float
+    knows: str
+
+    def interval(self, value: float, alpha: float) -> tuple[float, float]:
+        half = quantile(1 - alpha / 2, self.df) * self.se
+        return value - half, value + half
+
+    def p(self, value: float) -> float:
+        """Two-sided, of no difference."""
+        from scipy.stats import norm, t
+
+        if self.se == 0:
+            return float(value == 0)
+        tail = t(self.df) if np.isfinite(self.df) else norm
+        return float(2 * tail.sf(abs(value) / self.se))
+
+    def detectable(self, alpha: float) -> float:
+        """The difference that a two-sided test at `alpha` finds with the probability POWER."""
+        return (quantile(1 - alpha / 2, self.df) + quantile(POWER, self.df)) * self.se
+
+
+def quantile(p: float, df: float) -> float:
+    """Student's, or the normal one."""
+    from scipy.stats import norm, t
+
+    return float(t.ppf(p, df) if np.isfinite(df) else norm.ppf(p))
+
+
+def error(queries: float, parts: list[tuple[Noise, Load]], same_pretraining: bool = False) -> Error:
+    """Of the sum or difference of scores with these noises and loads; `queries` is its variance over queries.
+
+    Scores of the `same_pretraining` have its noise in common.
+    """
+    shares: dict[Component, float] = {}
+    for noise, load in parts:
+        for component, share in ((noise.training, load.training), (noise.pretraining, load.pretraining)):
+            if component is not None and not (same_pretraining and component is noise.pretraining):
+                shares[component] = shares.get(component, 0.0) + share
+    total = queries + sum(share * component.variance for component, share in shares.items())
+    uncertain = sum((share * component.mean_square) ** 2 / component.df for component, share in shares.items())
+    df = total**2 / uncertain if uncertain else np.inf
+    return Error(float(np.sqrt(total)), float(max(df, 1.0)), BOTH if shares else QUERIES)
+
+
+def of_encoders(queries: float, encoders: list[tuple[str, str]], task: str, known: Seeds, main: str) -> Error:
+    """Of the score of one encoder (checkpoint, recipe), or the difference of two.
+
+    In a difference, a recipe without seeds has the noise of the other one, or else of the `main` one, if that is known.
+    """
+    own = [known.of(recipe, task) for _, recipe in encoders]
+    others = [*own, known.of(main, task)] if len(encoders) > 1 else []
+    parts = [
+        (next((one for one in (noise, *others) if one.training or one.pretraining), noise), known.load(*encoder))
+        for noise, encoder in zip(own, encoders, strict=True)
+    ]
+    return error(queries, parts, len({checkpoint for checkpoint, _ in encoders}) < len(encoders))
+
+
+def knowing_seeds(points: pd.DataFrame, draws: pd.DataFrame, known: Seeds, spec: Spec) -> pd.DataFrame:
+    """`points` with intervals over queries and seeds where the noise of seeds is known, within the metric's range."""
+    points, within = points.copy(), metric(spec.metric)
+    for index, key in zip(points.index, points[KEY].itertuples(index=False, name=None), strict=True):
+        found = known.of(*key[1:])
+        if (found.training or found.pretraining) and key in draws:
+            off = of_encoders(float(draws[key].var(ddof=0)), [key[:2]], key[2], known, key[1])
+            ends = off.interval(points.at[index, "y"], spec.alpha)
+            points.loc[index, ["low", "high"]] = np.clip(ends, within.least, within.most)
+    return points

@@ -1,0 +1,83 @@
+"""`seeds:` of a recipe, or of a checkpoint that is pretrained here: repeats with further seeds, which have ids of their own."""
+
+from collections.abc import Collection, Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from retscale.checkpoint.config import Checkpoint
+from retscale.collect.repeats import Repeat
+from retscale.common.strict import Strict
+from retscale.errors import UserError
+from retscale.finetune.config import Recipe
+from retscale.study import validation
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+KEY = "seeds"
+
+
+class Seeds(Strict):
+    """`use`: the seeds, the study's own among them; `checkpoints` that a recipe repeats, None: all that it trains."""
+
+    use: list[Seed] = Field(min_length=2)
+    checkpoints: list[str] | None = Field(None, min_length=1)
+
+
+def recipes(
+    entries: dict[str, Recipe], beside: Mapping[str, dict], parts: Mapping[str, list[str]], own: int, file: str
+) -> tuple[dict[str, Repeat], dict[str, list[str]]]:
+    """The repeats of recipes, and the checkpoints of each.
+
+    `beside`: what the entries say beside their configuration; `parts`: the checkpoints that each trains; `own`: the
+    study's seed.
+    """
+    repeats, repeated = {}, {}
+    for id, where in _with_seeds("recipes", beside):
+        if entries[id].tuning == "none":
+            raise UserError(f"{file}: {where}: this recipe trains nothing, so it has no seed; remove it")
+        seeds = _read(beside[id][KEY], own, file, where)
+        for name in seeds.checkpoints or ():
+            if name not in parts[id]:
+                raise validation.unknown(file, f"{where}.checkpoints", "checkpoint of this recipe", name, parts[id])
+        further = _repeats(id, seeds, own, entries, file, where)
+        of = [name for name in parts[id] if seeds.checkpoints is None or name in seeds.checkpoints]
+        repeats, repeated = repeats | further, repeated | dict.fromkeys(further, of)
+    return repeats, repeated
+
+
+def checkpoints(entries: dict[str, Checkpoint], beside: Mapping[str, dict], own: int, file: str) -> dict[str, Repeat]:
+    """The repeats of checkpoints: of their pretraining, so only of those that are pretrained here."""
+    repeats = {}
+    for id, where in _with_seeds("checkpoints", beside):
+        if entries[id].source.kind != "pretrain":
+            raise UserError(f"{file}: {where}: only a checkpoint that is pretrained here has a seed; remove it")
+        seeds = _read({"use": beside[id][KEY]}, own, file, where)
+        repeats |= _repeats(id, seeds, own, entries, file, where)
+    return repeats
+
+
+def _with_seeds(section: str, beside: Mapping[str, dict]) -> list[tuple[str, str]]:
+    return [(id, f"{section} ({id}).{KEY}") for id, apart in beside.items() if KEY in apart]
+
+
+def _read(written: object, own: int, file: str, where: str) -> Seeds:
+    """A list of seeds, or a mapping that limits them to some checkpoints."""
+    seeds = validation.validate(Seeds, written if isinstance(written, dict) else {"use": written}, file, where)
+    if twice := [seed for seed in seeds.use if seeds.use.count(seed) > 1]:
+        raise UserError(f"{file}: {where}: {twice[0]} stands twice; name each seed once")
+    if own not in seeds.use:
+        raise UserError(
+            f"{file}: {where}: the study's own seed, {own}, is missing; add it, or change the study's `seed`"
+        )
+    return seeds
+
+
+def _repeats(id: str, seeds: Seeds, own: int, ids: Collection[str], file: str, where: str) -> dict[str, Repeat]:
+    """By their ids, ID.seed-S; UserError if an entry is called so."""
+    further = {f"{id}.seed-{seed}": Repeat(of=id, seed=seed) for seed in seeds.use if seed != own}
+    for name, repeat in further.items():
+        if name in ids:
+            raise UserError(
+                f"{file}: {where}: the repeat with seed {repeat.seed} is called {name!r}, as another entry is; rename that"
+            )
+    return further
