@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from pydantic import Field
+
+from retscale.common.part import Part
 from retscale.common.places import Below
 from retscale.common.strict import Strict
 from retscale.errors import UserError
@@ -38,12 +41,13 @@ class WheelSource(Strict):
 
     `files` are paths or globs below the package's folder; the suffix says how each is read: `.jsonl` (one row per line),
     `.json` (an object of rows), `.txt` (one row per file, field `text`), `.zip` (the csv files inside), `.obo` (one row
-    per term).
+    per term). `part`: only some of the rows.
     """
 
     kind: Literal["wheel"] = "wheel"
     wheel: Literal[tuple(WHEELS)]  # ty: ignore[invalid-type-form] - a checker cannot read the table
     files: list[Below]
+    part: Part | None = Field(None, exclude_if=lambda part: part is None)
 
 
 def installed(wheel: str) -> bool:
@@ -76,7 +80,14 @@ def rows(source: WheelSource) -> Iterator[dict]:
     """Rows of every file, in order."""
     for path in paths(source):
         try:
-            yield from READERS[path.suffix](path)
+            for row in READERS[path.suffix](path):
+                if source.part is None or source.part.has(row):
+                    yield row
+        except KeyError as missing:
+            raise UserError(
+                f"part.by: the rows of {path.name} of the wheel {source.wheel!r} have no field {missing}; they have: "
+                f"{', '.join(map(str, row))}"
+            ) from None
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise UserError(
                 f"cannot read {path.name} of the wheel {source.wheel!r}: {error}; reinstall the wheel"

@@ -18,12 +18,14 @@ class Fields(Strict):
 
     `passage` names a field with one positive or a list of them, each of which makes a pair. `negatives` names a field
     with one passage or a list, or is a glob of several such (`negative_*`); they join the passage collection, where
-    mining finds them, and are used as negatives as such with `mine: {method: given}`.
+    mining finds them, and are used as negatives as such with `mine: {method: given}`. `title` names a field with a title
+    that precedes all passages of the row.
     """
 
     query: str = "query"
     passage: str = "positive"
     negatives: str | None = None
+    title: str | None = Field(None, exclude_if=lambda title: title is None)
 
 
 class Text(Strict):

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from retscale.common import jsonl
-from retscale.common.wheel import WheelSource, rows
+from retscale.common.wheel import rows
 from retscale.errors import UserError
 from retscale.pairs.config import Excluded, HeldOut
 from retscale.pairs.source import texts
@@ -37,7 +37,7 @@ def read(excluded: list[Excluded], tests: dict[str, HeldOut], files: list[Path])
 
 def of_wheel(part: Excluded) -> Iterator[str]:
     strip = re.compile(part.strip) if part.strip else None
-    for row in rows(WheelSource(wheel=part.wheel, files=part.files)):
+    for row in rows(part):
         if part.field not in row:
             raise UserError(f"exclude: a row of {part.name} has no field {part.field!r}; it has {', '.join(row)}")
         for text in texts(row[part.field]):

@@ -36,6 +36,7 @@ def triples(source: Iterable[dict], fields: Fields) -> Iterator[tuple[str, str, 
             raise UserError(
                 f"row {number} of the pairs: {fields.query!r} holds {reprlib.repr(row[fields.query])}, which is not text"
             )
+        title = _title(row, number, fields)
         negatives = []
         if fields.negatives:
             names = fnmatch.filter(row, fields.negatives)
@@ -43,7 +44,19 @@ def triples(source: Iterable[dict], fields: Fields) -> Iterator[tuple[str, str, 
                 _require(row, number, fields.negatives)
             negatives = [text for name in names for text in texts(row[name])]
         for positive in texts(row[fields.passage]) or [""]:
-            yield row[fields.query] or "", positive, negatives
+            yield row[fields.query] or "", titled(title, positive), [titled(title, text) for text in negatives]
+
+
+def titled(title: str, passage: str) -> str:
+    """A passage after its title; an empty one stays empty."""
+    return f"{title} {passage.strip()}" if title and passage.strip() else passage
+
+
+def _title(row: dict, number: int, fields: Fields) -> str:
+    if fields.title is None:
+        return ""
+    _require(row, number, fields.title)
+    return str(row[fields.title] or "").strip()
 
 
 def passages_in(source: Iterable[dict], fields: Text) -> Iterator[str]:
