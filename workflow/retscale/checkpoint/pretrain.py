@@ -18,6 +18,7 @@ from retscale.errors import UserError
 from retscale.model import device as devices
 from retscale.model.attention import use_fused
 from retscale.model.load import deterministic, load_tokenizer
+from retscale.text.card import TextCard
 
 LOG_EVERY = 50
 HELDOUT_BLOCKS = 256
@@ -31,12 +32,15 @@ def obtain(spec: Spec, source: Pretrain, text: Path | None, out: Path) -> ModelF
     if text is None:
         raise UserError(f"the checkpoint {spec.id!r} is pretrained here and needs a text; give --text")
     stream = np.load(text.parent / "tokens.npy", mmap_mode="r")
+    if source.sources:
+        stream = part_of(stream, text, source.sources)
     heldout = np.load(text.parent / "heldout.npy")
     tokenizer = load_tokenizer(text.parent / "tokenizer")
     n_blocks = source.tokens // source.block_length
     if n_blocks * source.block_length + 1 > len(stream):
         raise UserError(
-            f"the checkpoint {spec.id!r} needs {source.tokens:,} tokens, but the text has {len(stream):,}; "
+            f"the checkpoint {spec.id!r} needs {source.tokens:,} tokens, but the text has {len(stream):,}"
+            f"{' of ' + ', '.join(source.sources) if source.sources else ''}; "
             "lower its tokens, or add sources to `text` (no token is seen twice)"
         )
     deterministic(spec.seed, spec.threads)
@@ -59,6 +63,15 @@ def obtain(spec: Spec, source: Pretrain, text: Path | None, out: Path) -> ModelF
         card={"loss": {"train": loss, "heldout": heldout_loss}},
         notes={"seconds": seconds, "tokens_per_s": n_tokens / seconds, "device": str(device), "dtype": str(dtype)},
     )
+
+
+def part_of(stream: np.ndarray, text: Path, names: list[str]) -> np.ndarray:
+    """The documents of the stream that are of these sources of the text, in its order. UserError if it lacks one."""
+    known = [source.name for source in TextCard.read(text).sources]
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"source.sources: the text has no source {unknown[0]!r}; it has: {', '.join(known)}")
+    origin, lengths = np.load(text.parent / "documents.npy").T
+    return stream[np.repeat(np.isin(origin, [known.index(name) for name in names]), lengths)]
 
 
 def build(source: Pretrain, vocab_size: int, eos: int) -> MptForCausalLM:

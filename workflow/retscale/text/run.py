@@ -19,7 +19,10 @@ DOCUMENTS_A_CALL = 512
 
 
 def run(values: dict, inputs: dict, out: Path) -> dict:
-    """Write tokenizer/, tokens.npy, heldout.npy (uint16 streams; end-of-text after each document) and text.json."""
+    """Write tokenizer/, tokens.npy, heldout.npy (uint16 streams; end-of-text after each document) and text.json.
+
+    documents.npy, int64 (documents, 2), has the number of the source and the tokens of each document of tokens.npy.
+    """
     spec = Spec.model_validate(values)
     rng = np.random.default_rng(spec.seed)
     by_source = [_documents(source) for source in spec.sources]
@@ -44,6 +47,7 @@ def run(values: dict, inputs: dict, out: Path) -> dict:
 
     lengths = np.array([len(ids) for ids in encoded])
     origin = np.array([index for _, index in training[: len(encoded)]])
+    np.save(out / "documents.npy", np.stack([origin, lengths], axis=1).astype(np.int64))
     metadata = {
         "tokens": len(stream),
         "heldout_tokens": len(heldout_stream),
