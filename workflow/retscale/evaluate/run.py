@@ -23,6 +23,7 @@ from retscale.model import accelerator
 from retscale.model import encoder as encoders
 from retscale.model.device import device, use_threads
 from retscale.model.encoder import Encoder
+from retscale.model.tokenize import check_room
 from retscale.provenance import code_cache
 from retscale.task.card import TaskCard
 from retscale.task.inputs import by_task
@@ -91,6 +92,8 @@ def rank(
     are for. p-MRR wants more than k documents.
     """
     name = task.card.id
+    for instruction in task.instructions:
+        check_room(encoder.tokenizer, instruction, encoder.prompt, f"the task {name}")
     queries = encoder.embed(encoder.tokens(task.queries, "query"), f"{name}: queries")
     check_finite(queries, task.query_ids, "query")
 

@@ -8,7 +8,7 @@ from retscale.common.strict import Strict
 from retscale.finetune.schedule import Decay
 from retscale.model.pooling import Pooling
 from retscale.model.precision import Precision
-from retscale.model.prompt import Prompt
+from retscale.model.prompt import Instruction, Prompt
 from retscale.model.threads import Threads
 
 
@@ -51,6 +51,8 @@ class Recipe(Strict):
     # How often each training data set of the study is used, relative to the others; a data set that is not named is not
     # used. None: every data set, in proportion to its number of pairs.
     weights: dict[str, Annotated[float, Field(gt=0, le=1e9)]] | None = Field(None, min_length=1)
+    # What precedes the queries of a training data set, by its id.
+    instructions: dict[str, Instruction] = Field({}, exclude_if=lambda instructions: not instructions)
     max_pairs: int | None = Field(None, ge=1)  # of each data set; paper: 500k; None: all pairs there are
     epochs: int = Field(1, ge=1)  # paper: one epoch; of all data sets together
     batch_queries: int = Field(64, ge=1)  # not stated; 64 as simlm, ablate 32

@@ -11,19 +11,22 @@ import pyarrow.parquet as pq
 
 from retscale.finetune.config import Recipe
 from retscale.finetune.groups import Known, Mined, Passages, groups
+from retscale.model.prompt import instructed
 from retscale.tokens.file import Chosen, Tokens
 
 
 @dataclass(frozen=True)
 class DataSet:
     """A training data set: the folder of pairs.parquet and passages.parquet, its negatives.parquet, the tokens of both
-    tables, row by row, and `copies` (passages,) uint64, equal for passages that are copies of each other."""
+    tables, row by row, and `copies` (passages,) uint64, equal for passages that are copies of each other.
+    `instruction`: what precedes its queries."""
 
     folder: Path
     negatives: Path
     queries: Tokens
     passages: Tokens
     copies: np.ndarray
+    instruction: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Examples:
 
 
 def examples(data_sets: list[DataSet], recipe: Recipe, seed: int) -> Examples:
-    """The examples of each data set. An id means the same text in every data set.
+    """The examples of each data set. An id means the same text in every data set, and a text under another instruction is
+    another query.
 
     No text is read: rows, which count through the tables of all data sets, stand for passages. Queries are numbered as
     they first occur, passages by id, those of a group before the others.
@@ -59,7 +63,7 @@ def examples(data_sets: list[DataSet], recipe: Recipe, seed: int) -> Examples:
     pairs = pd.concat([_pairs(data_set, recipe.max_pairs) for data_set in data_sets], keys=range(len(data_sets)))
     ids = [pq.read_table(x.folder / "passages.parquet", columns=["passage_id"])["passage_id"] for x in data_sets]
     passages = Passages.make(ids, [x.copies for x in data_sets])
-    positive, (query, _) = passages.rows(pa.array(pairs["passage_id"])), pd.factorize(pairs["query_id"])
+    positive, (query, _) = passages.rows(pa.array(pairs["passage_id"])), pd.factorize(pairs["asked"])
     known = Known.make(query, positive)
     parts, n_filled = [], 0
     for number, data_set in enumerate(data_sets):
@@ -94,9 +98,14 @@ def examples(data_sets: list[DataSet], recipe: Recipe, seed: int) -> Examples:
 
 
 def _pairs(data_set: DataSet, limit: int | None) -> pd.DataFrame:
-    """query_id and passage_id of all pairs, and whether a pair is `taken`."""
+    """query_id and passage_id of all pairs, the query as it is `asked`, and whether a pair is `taken`."""
     pairs = pd.read_parquet(data_set.folder / "pairs.parquet", columns=["query_id", "passage_id"])
-    return pairs.assign(taken=np.isin(np.arange(len(pairs)), thinned(len(pairs), limit)))
+    asked = (
+        [instructed(data_set.instruction, id) for id in pairs["query_id"]]
+        if data_set.instruction
+        else pairs["query_id"]
+    )
+    return pairs.assign(asked=asked, taken=np.isin(np.arange(len(pairs)), thinned(len(pairs), limit)))
 
 
 def thinned(count: int, limit: int | None) -> np.ndarray:

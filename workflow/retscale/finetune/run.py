@@ -222,11 +222,13 @@ def data_sets(job: Spec, inputs: dict, prompt_sha256: str) -> list[DataSet]:
         DataSet(
             folder=path.parent,
             negatives=mined,
-            queries=opened(card_of_tokens, "query", card.files["pairs.parquet"], prompt_sha256),
+            queries=opened(card_of_tokens, "query", card.files["pairs.parquet"], prompt_sha256, instruction),
             passages=opened(card_of_tokens, "passage", card.files["passages.parquet"], prompt_sha256),
             copies=np.load(beside(card_of_tokens, "copies.npy"), mmap_mode="r"),
+            instruction=instruction,
         )
         for path, card, mined, card_of_tokens in zip(pairs, cards, negatives, tokens)
+        for instruction in [job.recipe.instructions.get(card.id)]
     ]
 
 

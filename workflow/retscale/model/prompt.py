@@ -1,6 +1,6 @@
 """How a text is presented to an encoder: fixed when it is trained, saved with it, and never changed afterwards."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,14 @@ Side = Literal["query", "passage"]
 # `tokenizer`: what the tokenizer adds by default (BERT [CLS] and [SEP], Llama BOS, T5 </s>, GPT-NeoX nothing);
 # `add`: its BOS or EOS token exactly once, whatever it adds by default; `none`: nothing.
 Policy = Literal["tokenizer", "add", "none"]
+
+
+Instruction = Annotated[str, Field(pattern=r"\S")]
+
+
+def instructed(instruction: str | None, query: str) -> str:
+    """A query under an instruction, in training and in evaluation: the prefix of a prompt still precedes both."""
+    return f"{instruction} {query}" if instruction else query
 
 
 class Prompt(Strict):

@@ -59,6 +59,15 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], prompt: Prom
     return Tokens(ids, cut)
 
 
+def check_room(tokenizer: PreTrainedTokenizerBase, instruction: str, prompt: Prompt, what: str) -> None:
+    """Raises UserError if no query of `what` would be read, since its instruction alone fills the length of queries."""
+    if token_ids(tokenizer, [f"{instruction} a"], prompt, "query").cut:
+        raise UserError(
+            f"the instruction of {what} leaves no room for a query in query_length {prompt.query_length}; raise that, or "
+            "shorten the instruction"
+        )
+
+
 def fingerprint(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
     """sha256 of the prompt and of what it makes of a few texts with this tokenizer.
 

@@ -63,6 +63,10 @@ def _checkpoints(study: Study, file: str) -> None:
             raise UserError(f"{file}: the checkpoint {id!r} cannot be loaded: {checkpoint.unsupported}; remove it")
         if checkpoint.source.kind == "pretrain" and study.text is None:
             raise UserError(f"{file}: the checkpoint {id!r} is pretrained here, so the study needs a `text`")
+        for name in getattr(checkpoint.source, "sources", None) or []:
+            if study.text and name not in (sources := [source.name for source in study.text.sources]):
+                where = f"checkpoints ({id}).source.sources"
+                raise validation.unknown(file, where, "source of the text", name, sources)
         limit = study.text and study.text.max_tokens
         if checkpoint.source.kind == "pretrain" and limit and checkpoint.source.tokens > limit:
             raise UserError(
@@ -98,6 +102,15 @@ def _training_data(study: Study, file: str) -> None:
         for name in recipe.weights or {}:
             if name not in study.pairs:
                 raise validation.unknown(file, f"recipes.{id}.weights", "pairs", name, study.pairs)
+        for name in recipe.instructions:
+            where = f"recipes.{id}.instructions"
+            if name not in study.pairs:
+                raise validation.unknown(file, where, "training data set", name, study.pairs)
+            if name not in study.mixture(id):
+                raise UserError(
+                    f"{file}: {where}: names no training data set of the recipe, whose weights do not name {name}; "
+                    "remove one or add the other"
+                )
     known = names.known(study)
     for id, pairs in study.pairs.items():
         for i, name in enumerate(pairs.tasks):
@@ -216,7 +229,7 @@ def _cuts(study: Study, file: str) -> None:
     for where, members in means.items():
         versions: dict[str, str] = {}
         for task in (task for member in members for task in parts.get(member, []) if task in study.tasks):
-            whole = study.tasks[task].cut_of or task
+            whole = study.tasks[task].cut_of or study.instructed.get(task, task)
             if whole in versions:
                 raise UserError(
                     f"{file}: {where}: {versions[whole]} and {task} are versions of one task, {whole}, which the mean would "

@@ -38,9 +38,9 @@ def pairs(study: Study, id: str) -> dict:
     config = plain(study.pairs[id], without=DESCRIPTIVE | {"tasks"})
     exclude, held_out = config["exclude"], {}
     for name, test in study.held_out.items():
-        if test.source.kind == "wheel":
+        if test.source.kind == "wheel" and not test.texts_from:
             part = {"name": name, "strip": getattr(test.source, "strip", None)}
-            part |= {"wheel": test.source.wheel, "files": test.source.files}
+            part |= test.source.model_dump(mode="json", include={"wheel", "files", "part"})
             exclude += [part | {"field": field} for field in test.text_fields()]
         else:
             source = None if test.texts_from else plain(test.source)
@@ -69,7 +69,9 @@ def finetune(study: Study, recipe: str) -> dict:
 
 
 def training_tokens(study: Study, recipe: str, pairs: str) -> dict:
-    return {"prompt": plain(study.recipes[recipe].prompt), "tasks": {pairs: {}}}
+    instructions = study.recipes[recipe].instructions
+    told = {"instruction": instructions[pairs]} if pairs in instructions else {}
+    return {"prompt": plain(study.recipes[recipe].prompt), "tasks": {pairs: told}}
 
 
 def tokens(tasks: list[str]) -> Callable[..., dict]:

@@ -15,7 +15,7 @@ from retscale.pairs.config import PairsConfig
 from retscale.reference.config import Reference
 from retscale.study import catalog, figure_needs, model, names
 from retscale.study.base import Written
-from retscale.task.config import RetrievalTask
+from retscale.task.config import RetrievalTask, TaskData
 from retscale.text.config import TextConfig
 
 
@@ -173,10 +173,24 @@ class Study:
         own = {id for id in self.tasks if trained & {id, *names.aliases_of(self, id)}}
         return {name: parts for name, parts in self.units.items() if trained & {name} or own & set(parts)}
 
+    @cached_property
+    def instructed(self) -> dict[str, str]:
+        """The tasks that are asked under instructions and also, as another task of the study, without: task -> that one."""
+        without: dict[str, str] = {}
+        for id, task in self.tasks.items():
+            if not (task.instruction or task.own_instructions and task.instructed):
+                without.setdefault(_but_for_instructions(task), id)
+        twins = {id: without.get(_but_for_instructions(task)) for id, task in self.tasks.items()}
+        return {id: twin for id, twin in twins.items() if twin not in (None, id)}
+
     @property
     def headline(self) -> dict[str, list[str]]:
-        """What the mean over tasks is taken of: those of `units` that are zero-shot, or all if none is."""
-        return {name: parts for name, parts in self.units.items() if name not in self.in_domain} or self.units
+        """What the mean over tasks is taken of: those of `units` that are zero-shot, or all if none is.
+
+        A task that is also asked without instructions counts as that one.
+        """
+        once = {name: parts for name, parts in self.units.items() if not set(parts) <= self.instructed.keys()}
+        return {name: parts for name, parts in once.items() if name not in self.in_domain} or once
 
     @property
     def groups(self) -> dict[str, list[str]]:
@@ -199,3 +213,8 @@ class Study:
             return {}
         weights = self.recipes[recipe].weights or dict.fromkeys(self.pairs)
         return dict(sorted(weights.items()))
+
+
+def _but_for_instructions(task: RetrievalTask) -> str:
+    """What two tasks have in common that ask the same queries."""
+    return task.model_dump_json(include=TaskData.model_fields.keys() - {"instruction", "instructed"})

@@ -68,6 +68,7 @@ RULES = [
         lambda task, _: task.max_queries or task.max_documents,
         "`max_queries` or `max_documents`",
     ),
+    Rule(RetrievalTask, ("instructed",), lambda task, _: task.own_instructions, "queries that carry instructions"),
     Rule(RetrievalTask, ("corpus",), lambda task, _: task.alone, "`alone: true`"),
     Rule(RowsSource, ("relevant",), lambda source, _: source.label, "`label`"),
     Rule(JsonlSource, ("repo", "revision", "root"), lambda source, _: source.needs_fetch, "a file that is fetched"),

@@ -5,8 +5,30 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from retscale.common.places import Below
 from retscale.common.strict import Strict
 from retscale.common.wheel import WheelSource
+from retscale.model.prompt import Instruction
+
+# Tasks of mteb whose queries carry instructions of their own.
+INSTRUCTED = {
+    "Core17InstructionRetrieval",
+    "News21InstructionRetrieval",
+    "Robust04InstructionRetrieval",
+    "InstructIR",
+}
+
+
+class Asked(Strict):
+    """Texts in the field `field` of `files` of the same wheel."""
+
+    files: list[Below]
+    field: str
+
+
+def _is_none(value: object) -> bool:
+    """Of keys that a spec has only where they are given."""
+    return value is None
 
 
 class RowsSource(WheelSource):
@@ -19,16 +41,32 @@ class RowsSource(WheelSource):
     `ambiguous` says what becomes of a query text that occurs with several documents. `merge` (a question asked twice):
     one query with several relevant documents, since two copies would each count the other's answer as wrong. `drop`
     (a description that fits more documents than the rows say): the query is left out.
+
+    `asked`: only queries that occur there are asked, of all the documents of the rows.
+
+    `aspects`, in the place of `document`: two instructions, each with the field that holds the document it asks for. A
+    row then gives two documents about its query, which is asked twice, under each instruction with the one document
+    that this one asks for.
     """
 
     query: str
-    document: str
+    document: str | None = Field(None, exclude_if=_is_none)
+    aspects: dict[Instruction, str] | None = Field(None, min_length=2, max_length=2, exclude_if=_is_none)
+    asked: Asked | None = Field(None, exclude_if=_is_none)
     title: str | None = None
     label: str | None = None
     relevant: str = "True"
     strip: str | None = None
     min_words: int = Field(1, ge=1)
     ambiguous: Literal["merge", "drop"] = "merge"
+
+    @model_validator(mode="after")
+    def _documents(self) -> "RowsSource":
+        if (self.document is None) == (self.aspects is None):
+            raise ValueError("give either document or aspects")
+        if self.aspects and (idle := [key for key in ("label", "asked") if getattr(self, key)]):
+            raise ValueError(f"{idle[0]} does not go with aspects; remove one of them")
+        return self
 
 
 class FolderSource(Strict):
@@ -69,6 +107,9 @@ class TaskData(Strict):
     `max_queries`, `max_documents`: a subsample drawn with `seed`; every judged document of a kept query is kept.
     `ignore_identical_ids`: a document with the query's own id is never retrieved; None asks mteb, and means no
     elsewhere.
+
+    `instruction`: precedes every query. `instructed: false`: queries are asked without the instructions of their own
+    that the source gives them.
     """
 
     source: Annotated[RowsSource | FolderSource | MtebSource, Field(discriminator="kind")]
@@ -78,6 +119,31 @@ class TaskData(Strict):
     ignore_identical_ids: bool | None = None
     # The task's own, not the study's: a test set stays the same when training is repeated with another seed.
     seed: int = Field(0, ge=0)
+    instruction: Instruction | None = Field(None, exclude_if=_is_none)
+    instructed: bool = Field(True, exclude_if=bool)
+
+    @property
+    def own_instructions(self) -> bool:
+        """Whether the queries of the source carry instructions."""
+        return (
+            self.source.name in INSTRUCTED
+            if self.source.kind == "mteb"
+            else bool(getattr(self.source, "aspects", None))
+        )
+
+    @model_validator(mode="after")
+    def _one_instruction(self) -> "TaskData":
+        if self.instruction and self.own_instructions:
+            raise ValueError("its queries have instructions of their own; remove `instruction`")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_subjects(self) -> "TaskData":
+        if self.max_queries and getattr(self.source, "aspects", None):
+            raise ValueError(
+                "max_queries would part the two queries of a row; take `part` of the source's rows instead"
+            )
+        return self
 
     @model_validator(mode="after")
     def _labels_for_judged_only(self) -> "TaskData":
@@ -106,16 +172,15 @@ class RetrievalTask(TaskData):
     @property
     def texts_from(self) -> Literal["task"] | None:
         """The stage that reads the texts of this test if it is held out; those in a wheel are read in place."""
-        return None if self.source.kind == "wheel" else "task"
+        return None if self.source.kind == "wheel" and not self.source.asked else "task"
 
     def text_fields(self) -> list[str]:
         """Fields of a data wheel that hold the texts of this test, which training must not see."""
         source = self.source
-        return (
-            [field for field in (source.query, source.document, source.title) if field]
-            if source.kind == "wheel"
-            else []
-        )
+        if source.kind != "wheel":
+            return []
+        documents = [source.document] if source.document else list((source.aspects or {}).values())
+        return [field for field in (source.query, *documents, source.title) if field]
 
 
 class Spec(TaskData):

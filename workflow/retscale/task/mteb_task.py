@@ -23,8 +23,12 @@ LONGEST_README, DEEPEST = 2**22, 50  # bytes; levels of YAML
 INSTRUCTION_METRICS = {"p-MRR": "p_mrr", "robustness_at_10": "robustness_at_10"}
 
 
-def collect(source: MtebSource) -> Collection:
-    """Fetches the files of the task's data set at the pinned revision, verified; then mteb reads that folder."""
+def collect(source: MtebSource, instruction: str | None = None, instructed: bool = True) -> Collection:
+    """Fetches the files of the task's data set at the pinned revision, verified; then mteb reads that folder.
+
+    Unless `instructed`, queries come without their own instructions; UserError if they have some and get another one,
+    `instruction`.
+    """
     try:
         task = mteb.get_task(source.name)
     except KeyError as error:
@@ -34,7 +38,7 @@ def collect(source: MtebSource) -> Collection:
     check_layout(download.folder / "README.md", task.metadata.dataset["path"])
     dataset = task.metadata.dataset | {"path": str(download.folder)}
     task.metadata = task.metadata.model_copy(update={"dataset": dataset})
-    return from_task(task, source)
+    return from_task(task, source, instruction, instructed)
 
 
 def check_pin(task: AbsTask, source: MtebSource) -> None:
@@ -93,7 +97,7 @@ def data_files(names: list[str]) -> list[str]:
     return [name for name in names if name.endswith(DATA) or name == "README.md"]
 
 
-def from_task(task: AbsTask, source: MtebSource) -> Collection:
+def from_task(task: AbsTask, source: MtebSource, instruction: str | None = None, instructed: bool = True) -> Collection:
     """The collection that `task` holds for the split and subset of `source`.
 
     Where mteb gives each query its candidates (`top_ranked`), a candidate without a judgment gets the score 0, which is
@@ -114,7 +118,9 @@ def from_task(task: AbsTask, source: MtebSource) -> Collection:
     relevant = {query: scores for query, scores in data["relevant_docs"].items() if scores}
     queries, corpus = data["queries"].to_pandas(), data["corpus"].to_pandas()
     texts = queries["text"]
-    if "instruction" in queries:
+    if "instruction" in queries and instruction:
+        raise UserError(f"the queries of {source.name} have instructions of their own; remove `instruction`")
+    if "instruction" in queries and instructed:
         # mteb's encoders read the instruction after the query.
         texts = texts.where(queries["instruction"].isna(), texts + " " + queries["instruction"])
     titles = corpus["title"].fillna("") if "title" in corpus else ""

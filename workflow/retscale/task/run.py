@@ -18,6 +18,10 @@ def run(values: dict, inputs: dict, out: Path) -> dict:
     collection = sample(collection, spec.max_queries, spec.max_documents, spec.seed, collection.judged_only)
     if spec.ignore_identical_ids is not None:
         collection.ignore_identical_ids = spec.ignore_identical_ids
+    if spec.instruction:
+        collection.queries["instruction"] = spec.instruction
+    if not spec.instructed:
+        collection.queries = collection.queries.drop(columns="instruction", errors="ignore")
     collection.kept = irregularities(collection)
     for kind, counts in collection.notes.items():
         for reason, count in counts.items():
@@ -51,8 +55,10 @@ def write(id: str, collection: Collection, out: Path) -> None:
 def collect(task: TaskData) -> Collection:
     """The whole collection of `task`; only the source that is named is imported."""
     if task.source.kind == "wheel":
-        from retscale.task import wheel_rows
+        from retscale.task import aspects, wheel_rows
 
+        if task.source.aspects:
+            return aspects.collect(task.source)
         return wheel_rows.collect(task.source, task.judged_only)
     if task.source.kind == "folder":
         from retscale.task import beir_folder
@@ -60,4 +66,4 @@ def collect(task: TaskData) -> Collection:
         return beir_folder.collect(task.source)
     from retscale.task import mteb_task
 
-    return mteb_task.collect(task.source)
+    return mteb_task.collect(task.source, task.instruction, task.instructed)

@@ -6,7 +6,7 @@ from collections import Counter
 import pandas as pd
 
 from retscale.common.copies import plain
-from retscale.common.wheel import rows
+from retscale.common.wheel import WheelSource, rows
 from retscale.errors import UserError
 from retscale.task.collection import Collection
 from retscale.task.config import RowsSource
@@ -15,12 +15,13 @@ from retscale.task.config import RowsSource
 def collect(source: RowsSource, judged_only: bool) -> Collection:
     """Documents and queries are unique up to `plain`, numbered in order of appearance."""
     strip = re.compile(source.strip) if source.strip else None
+    asked = _asked(source)
     documents: dict[str, dict] = {}
     queries: dict[str, dict] = {}
     judgments: dict[tuple[str, str], int] = {}
     dropped: Counter[str] = Counter()
     for row in rows(source):
-        title, text = (_text(row, key, source, strip) for key in (source.title, source.document))
+        title, text = (text_of(row, key, source, strip) for key in (source.title, source.document))
         if not text:
             dropped["empty document"] += 1
             continue
@@ -28,12 +29,14 @@ def collect(source: RowsSource, judged_only: bool) -> Collection:
         if key in documents:
             dropped["duplicate document"] += 1
         document = documents.setdefault(key, {"doc_id": f"d{len(documents):07d}", "title": title, "text": text})
-        grade = 1 if source.label is None else int(str(_field(row, source.label, source)) == source.relevant)
-        row_queries = _field(row, source.query, source)
+        grade = 1 if source.label is None else int(str(field(row, source.label, source)) == source.relevant)
+        row_queries = field(row, source.query, source)
         for query in row_queries if isinstance(row_queries, list) else [row_queries]:
-            query = _clean(query, strip)
+            query = clean(query, strip)
             if not query:
                 dropped["empty query"] += 1
+            elif asked is not None and plain(query) not in asked:
+                dropped["query that is not asked"] += 1
             elif len(query.split()) < source.min_words:
                 dropped[f"query of fewer than {source.min_words} words"] += 1
             else:
@@ -62,7 +65,15 @@ def collect(source: RowsSource, judged_only: bool) -> Collection:
     )
 
 
-def _field(row: dict, key: str, source: RowsSource) -> object:
+def _asked(source: RowsSource) -> set[str] | None:
+    """The queries that are asked, up to `plain`; None: all."""
+    if source.asked is None:
+        return None
+    files = WheelSource(wheel=source.wheel, files=source.asked.files)
+    return {plain(str(field(row, source.asked.field, files))) for row in rows(files)}
+
+
+def field(row: dict, key: str, source: WheelSource) -> object:
     if key not in row:
         raise UserError(
             f"a row of {source.wheel} {source.files} has no field {key!r}; it has: {', '.join(map(str, row))}"
@@ -70,10 +81,10 @@ def _field(row: dict, key: str, source: RowsSource) -> object:
     return row[key]
 
 
-def _text(row: dict, key: str | None, source: RowsSource, strip: re.Pattern | None) -> str:
-    return _clean(_field(row, key, source), strip) if key else ""
+def text_of(row: dict, key: str | None, source: RowsSource, strip: re.Pattern | None) -> str:
+    return clean(field(row, key, source), strip) if key else ""
 
 
-def _clean(text: object, strip: re.Pattern | None) -> str:
+def clean(text: object, strip: re.Pattern | None) -> str:
     text = "" if text is None else str(text)
     return (strip.sub("", text) if strip else text).strip()

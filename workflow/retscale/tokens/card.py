@@ -15,7 +15,8 @@ REMEDY = "delete it and run the tokens stage again"
 
 class Texts(BaseModel):
     """Of one side of a collection: counts of texts, of those that are `distinct` as tokens, of tokens, of the tokens of
-    the longest text, and of texts that were cut to their length. `source`: sha256 of the table with the texts."""
+    the longest text, and of texts that were cut to their length. `source`: sha256 of the table with the texts;
+    `instruction`: what precedes each of them."""
 
     source: str
     texts: int
@@ -23,6 +24,7 @@ class Texts(BaseModel):
     tokens: int
     longest: int
     cut: int
+    instruction: str | None = None
 
 
 class TokensCard(Artifact):
@@ -45,8 +47,9 @@ def beside(path: Path, part: str) -> Path:
     return path.with_name(f"{path.stem}.{part}")
 
 
-def opened(path: Path, side: Side, source: str, prompt_sha256: str) -> Tokens:
-    """The tokens of the table with the sha256 `source`; UserError unless they are of it, and under that prompt."""
+def opened(path: Path, side: Side, source: str, prompt_sha256: str, instruction: str | None = None) -> Tokens:
+    """The tokens of the table with the sha256 `source`; UserError unless they are of it, and under that prompt and
+    instruction."""
     card = TokensCard.read(path, REMEDY)
     texts = card.texts.get(side)
     if texts is None or texts.source != source:
@@ -57,6 +60,8 @@ def opened(path: Path, side: Side, source: str, prompt_sha256: str) -> Tokens:
         raise UserError(
             f"--tokens: {path} was made with another tokenizer or prompt than this job's; run the tokens stage for it"
         )
+    if texts.instruction != instruction:
+        raise UserError(f"--tokens: {path} was made under another instruction; run the tokens stage for this recipe")
     file = beside(path, f"{side}.ids")
     try:
         return Tokens(file, texts.texts)

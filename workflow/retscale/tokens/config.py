@@ -3,11 +3,13 @@
 from pydantic import Field
 
 from retscale.common.strict import Strict
-from retscale.model.prompt import Prompt
+from retscale.model.prompt import Instruction, Prompt
 
 
 class Collection(Strict):
-    """A collection has no settings here but its name."""
+    """`instruction`: what precedes every query of a training data set."""
+
+    instruction: Instruction | None = None
 
 
 class Spec(Strict):

@@ -27,7 +27,8 @@ def run(values: dict, inputs: dict, out: Path) -> Iterator[str]:
     tokenizer = _tokenizer(spec, inputs)
     common = {**tokenizer.identity, "code": code_cache.digest(__name__)[0]}
     for name, collection in collections(spec, inputs):
-        key = sha256_of(canonical({**common, "texts": collection.sources, "copies": collection.copied}).encode())
+        texts = {"texts": collection.sources, "copies": collection.copied, "instruction": collection.instruction}
+        key = sha256_of(canonical(common | texts).encode())
         *files, card = store.shared(key, lambda work: make(name, collection, tokenizer, work))
         for path in files:
             link(path, out / f"{name}.{path.name}")
@@ -49,11 +50,13 @@ def make(name: str, collection: Collection, files: TokenizerFiles, out: Path) ->
     """
     from retscale.model.encoder import check_prompt
     from retscale.model.load import load_tokenizer
-    from retscale.model.tokenize import fingerprint, token_ids
+    from retscale.model.tokenize import check_room, fingerprint, token_ids
 
     tokenizer = load_tokenizer(files.folder)
     if files.prompt_sha256:
         check_prompt(files.prompt, files.prompt_sha256, tokenizer, files.folder / "encoder.json")
+    if collection.instruction:
+        check_room(tokenizer, collection.instruction, files.prompt, f"the training data set {name}")
     copies: list[np.ndarray] = []
     cut: dict[Side, int] = {}
 
@@ -78,6 +81,7 @@ def make(name: str, collection: Collection, files: TokenizerFiles, out: Path) ->
             "tokens": len(tokens.ids),
             "longest": int(np.diff(tokens.ends).max()),
             "cut": cut[side],
+            **({"instruction": collection.instruction} if collection.instruction and side == "query" else {}),
         }
     if collection.copied:
         np.save(out / "copies.npy", np.concatenate(copies))
