@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import artifacts
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import yaml
 from huggingface_hub import constants as hub_constants
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
@@ -24,9 +26,11 @@ from retscale.checkpoint.config import Checkpoint, Pretrain, Spec
 from retscale.errors import UserError
 from retscale.model import weight_files
 from retscale.model.load import deterministic, load_backbone, load_causal_lm, load_tokenizer
-from retscale.study import specs
+from retscale.study import load, specs
+from retscale.text.card import TextCard
 from retscale.text.tokenizer import save, train
 
+SMOKE = Path(__file__).resolve().parents[2] / "config" / "smoke.yaml"
 VOCABULARY = 300
 TINY = {
     "kind": "pretrain",
@@ -120,6 +124,32 @@ def test_the_saved_model_is_the_trained_one_and_loads_as_stock_classes(made, tex
         loss = torch.nn.functional.cross_entropy(model(ids[:, :-1]).logits.flatten(0, 1), ids[:, 1:].flatten()).item()
     assert card_of(made)["loss"]["heldout"] == pytest.approx(loss, abs=1e-4)
     assert tokenizer.decode(tokenizer("w01 w03")["input_ids"]) == "w01 w03"
+
+
+def test_some_sources_of_the_text_are_its_documents_of_these_in_their_order(tmp_path):
+    sources = [{"name": name, "wheel": "w", "documents": 2, "tokens": 5} for name in ("speeches", "news")]
+    sizes = {"tokens": 10, "heldout_tokens": 0, "documents": 4, "words": 6, "vocab_size": 300, "tokenizer_sha256": "0"}
+    TextCard.write(tmp_path / "text.json", {**sizes, "sources": sources})
+    np.save(tmp_path / "documents.npy", np.array([[0, 2], [1, 4], [0, 3], [1, 1]]))
+    stream = np.arange(10, dtype=np.uint16)
+    part = lambda *names: pretrain.part_of(stream, tmp_path / "text.json", names).tolist()
+    assert part("news") == [2, 3, 4, 5, 9] and part("speeches") == [0, 1, 6, 7, 8]
+    assert part("news", "speeches") == stream.tolist()
+    with pytest.raises(UserError, match="the text has no source 'new'; it has: speeches, news"):
+        part("new")
+
+
+def test_sources_are_those_of_the_studys_text_and_in_the_spec_only_where_given(tmp_path):
+    def study(**source):
+        values = yaml.safe_load(SMOKE.read_text())
+        values["checkpoints"][0]["source"] |= source
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(values))
+        return load.study(tmp_path / "study.yaml")
+
+    assert specs.checkpoint(study(sources=["news"]), "d16")["source"]["sources"] == ["news"]
+    assert "sources" not in specs.checkpoint(study(), "d16")["source"]
+    with pytest.raises(UserError, match=r"checkpoints \(d16\)\.source\.sources: unknown source of the text 'new'"):
+        study(sources=["new"])
 
 
 def test_blocks_are_consecutive_and_overlap_by_the_target():

@@ -29,6 +29,11 @@ SIZES = {
     "hpo-layperson": (6663, 16449, 6663),
     "wikidesc": (8796, 10033, 8796),
     "newsheadline": (3693, 3781, 3727),
+    "wikidesc-heldout": (1861, 2043, 1861),
+    "wiki-aspects": (4004, 4004, 4004),
+    "boolq-heldout": (3270, 12264, 3270),
+    "multilexsum": (867, 868, 868),
+    "narrativeqa-plots": (2970, 101, 2976),
 }
 
 

@@ -98,6 +98,9 @@ def test_run_writes_a_stream_that_decodes_to_its_documents(small_wheels, tmp_pat
     assert facts["tokens"] == len(stream) == sum(s["tokens"] for s in facts["sources"])
     assert facts["documents"] == (stream == eos).sum() == sum(s["documents"] for s in facts["sources"])
     assert notes["documents_read"] == {"speeches": 10, "news": 101} and notes["duplicates_dropped"] == 1
+    origin, lengths = np.load(out / "documents.npy").T
+    assert lengths.tolist() == np.diff(np.flatnonzero(stream == eos), prepend=-1).tolist()
+    assert [lengths[origin == i].sum() for i in (0, 1)] == [s["tokens"] for s in facts["sources"]]
     first = stream[: np.argmax(stream == eos)]
     assert tokenizer(tokenizer.decode(first))["input_ids"] == first.tolist()
 
