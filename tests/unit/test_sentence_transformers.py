@@ -10,18 +10,20 @@ import test_model_kinds as kinds
 import test_tokenize as tokenizers
 import topics
 import torch
+from test_attention import ROWS
 from test_evaluate_mteb import SOURCE, evaluated, ours_of, tiny
-from transformers import LlamaConfig, LlamaModel
+from transformers import LlamaConfig, LlamaModel, MptConfig
 
 mteb = pytest.importorskip("mteb")
 from sentence_transformers import SentenceTransformer
 
 from retscale.encoder import names
-from retscale.encoder.sentence_transformers import contents, why_not
+from retscale.encoder.sentence_transformers import OWN_ATTENTION, contents, why_not
 from retscale.evaluate import run as evaluate
 from retscale.evaluate.metrics import STANDARD
 from retscale.finetune.config import NamedRecipe
 from retscale.finetune.run import write
+from retscale.model.causality import SWITCHABLE
 from retscale.model.encoder import Encoder, load_encoder
 from retscale.model.load import load_backbone, load_tokenizer
 from retscale.model.params import count_params
@@ -33,11 +35,12 @@ from retscale.task.run import write as write_task
 TEXTS = ["low lower é", "low", "  lower low\n", "w1 w2 w3", "w4", "low e " * 30, "w5 w6 w7 w8 " * 10, "x"]
 
 
-def written(folder: Path, out: Path, model=None, pooling="mean", **prompt) -> Path:
+def written(folder: Path, out: Path, model=None, pooling="mean", attention="causal", **prompt) -> Path:
     """The encoder that a training without any step makes of the tokenizer in `folder` and its model, or of `model`."""
-    tokenizer, model = load_tokenizer(folder), model or load_backbone(folder, torch.float32)
-    recipe = NamedRecipe(id="r", pooling=pooling, prompt=Prompt(**{"query_length": 20, "passage_length": 20} | prompt))
-    assert why_not(folder, tokenizer, recipe.prompt) is None
+    tokenizer, model = load_tokenizer(folder), model or load_backbone(folder, torch.float32, attention)
+    prompt = Prompt(**{"query_length": 20, "passage_length": 20} | prompt)
+    recipe = NamedRecipe(id="r", pooling=pooling, prompt=prompt, attention=attention)
+    assert why_not(folder, tokenizer, recipe.prompt, model.config) is None
     about = {"checkpoint": "c", "recipe": recipe.model_dump(mode="json", exclude={"weights", "keep"}), "steps": 0}
     about |= {"n_params": count_params(model), "pairs": 0}
     files = contents(tokenizer, recipe.prompt, recipe.pooling, model.config.hidden_size)
@@ -54,7 +57,7 @@ def difference(folder: Path, texts=TEXTS) -> float:
     ours, theirs = both(folder)
     sides = {"query": theirs.encode_query, "passage": theirs.encode_document}
     vectors = {side: ours.embed(ours.tokens(texts, side), side) for side in sides}
-    assert ours.pooling == "cls" or np.ptp(vectors["query"], axis=0).max() > 0.1
+    assert ours.pooling == "cls" or len(texts) == 1 or np.ptp(vectors["query"], axis=0).max() > 0.1
     return max(np.abs(vectors[side] - encode(texts)).max() for side, encode in sides.items())
 
 
@@ -76,7 +79,7 @@ def test_texts_are_read_under_every_policy_of_special_tokens(make, tmp_path):
         prompt = Prompt(bos=bos, eos=eos, query_prefix="lower: ", passage_prefix="low ", query_length=9)
         if (bos == "add" and tokenizer.bos_token_id is None) or (eos == "add" and tokenizer.eos_token_id is None):
             continue  # which no training accepts
-        assert why_not(tmp_path, tokenizer, prompt) is None
+        assert why_not(tmp_path, tokenizer, prompt, LlamaConfig()) is None
         tried += 1
     assert tried >= 4
 
@@ -102,6 +105,50 @@ def test_every_kind_of_model_and_pooling_gives_the_same_vectors(name, tmp_path):
     for how in POOLINGS if name == "mpt" else [pooling]:
         folder = written(tmp_path / "model", tmp_path / how, pooling=how, eos="add")
         assert difference(folder, TEXTS[3:]) < 1e-6, how
+
+
+def test_neither_side_applies_a_chat_template(llama, tmp_path):
+    """sentence-transformers would, where its settings name no modality."""
+    tokenizers.gpt_neox(tmp_path / "model")
+    plain = written(tmp_path / "model", tmp_path / "plain", llama)
+    template = "{% for m in messages %}low {{ m['content'] }} lower{% endfor %}"
+    tokenizers.edit(tmp_path / "model" / "tokenizer_config.json", chat_template=template)
+    chat = written(tmp_path / "model", tmp_path / "chat", llama)
+    assert load_tokenizer(chat).apply_chat_template([{"role": "user", "content": "e"}], tokenize=False) == "low e lower"
+    from sentence_transformers.base.modules import Transformer
+
+    assert "message" in Transformer(str(chat)).modality_config  # so it would, of the bare model
+    assert difference(chat) < 1e-6
+    ours = [both(folder)[0] for folder in (plain, chat)]
+    assert all(np.array_equal(a, b) for a, b in zip(*(one.tokens(TEXTS, "passage") for one in ours)))
+
+
+def switched(name: str, folder: Path) -> Path:
+    """The folder of an encoder that sees ahead."""
+    kinds.save(folder / "model", kinds.CAUSAL, ROWS[name])
+    return written(folder / "model", folder / "out", attention="bidirectional", eos="add")
+
+
+def test_a_llama_that_sees_ahead_gives_the_same_vectors(tmp_path):
+    folder = switched("llama", tmp_path)
+    assert difference(folder, TEXTS[3:]) < 1e-6
+    assert difference(folder, TEXTS[3:4]) < 1e-6  # one text: nothing is padded, and no mask is made
+
+
+@pytest.mark.slow
+# Not Qwen 2, whose tokenizer cannot be made of these words; its attention is that of Qwen 3.
+@pytest.mark.parametrize(
+    "name", [n for n, c in ROWS.items() if c.model_type in SWITCHABLE - OWN_ATTENTION - {"llama", "qwen2"}]
+)
+def test_every_decoder_that_sees_ahead_gives_the_same_vectors(name, tmp_path):
+    folder = switched(name, tmp_path)
+    assert max(difference(folder, TEXTS[3:]), difference(folder, TEXTS[3:4])) < 1e-6
+
+
+def test_an_mpt_that_sees_ahead_is_refused_with_why(tmp_path):
+    tokenizers.llama(tmp_path)
+    config = MptConfig(is_causal=False)
+    assert "that a mpt sees the whole text" in why_not(tmp_path, load_tokenizer(tmp_path), Prompt(), config)
 
 
 @pytest.fixture(scope="module")
@@ -138,13 +185,15 @@ def test_mteb_gets_our_scores_by_that_road(encoder, identical, candidates, tmp_p
 def test_what_it_cannot_do_is_said_in_one_line(tmp_path):
     tokenizers.llama(tmp_path)
     tokenizer = load_tokenizer(tmp_path)
-    assert "knows no suffix" in why_not(tmp_path, tokenizer, Prompt(query_suffix="]"))
+    assert "knows no suffix" in why_not(tmp_path, tokenizer, Prompt(query_suffix="]"), LlamaConfig())
     tokens = json.loads((tmp_path / "tokenizer.json").read_text())
     tokens["post_processor"]["single"].insert(0, {"SpecialToken": {"id": "<s>", "type_id": 0}})  # two before a text
     (tmp_path / "tokenizer.json").write_text(json.dumps(tokens))
     tokenizer = load_tokenizer(tmp_path)
-    assert why_not(tmp_path, tokenizer, Prompt()) is None
-    assert "cannot be set to put bos: tokenizer and eos: add" in why_not(tmp_path, tokenizer, Prompt(eos="add"))
+    assert why_not(tmp_path, tokenizer, Prompt(), LlamaConfig()) is None
+    assert "cannot be set to put bos: tokenizer and eos: add" in why_not(
+        tmp_path, tokenizer, Prompt(eos="add"), LlamaConfig()
+    )
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from retscale.checkpoint.card import Params
 from retscale.common.artifact import Artifact
+from retscale.model.causality import Attention
 from retscale.model.pooling import Pooling
 from retscale.model.prompt import Prompt
 
@@ -29,6 +30,7 @@ class EncoderCard(Artifact):
     prompt: Prompt
     prompt_sha256: str
     pooling: Pooling
+    attention: Attention = "causal"  # written where it is not
     normalize: bool
     n_params: Params
     folder: str = ""  # where one made elsewhere lies, as the study names it; else beside encoder.json
@@ -54,3 +56,8 @@ class Trained(EncoderCard):
     steps: int
     pairs: int
     weights_sha256: str
+
+
+def described(attention: Attention) -> dict[str, Attention]:
+    """What a card says of it: nothing where it is the model's own."""
+    return {} if attention == "causal" else {"attention": attention}

@@ -12,6 +12,7 @@ from retscale.common.regular import require_regular
 from retscale.encoder.card import EncoderCard
 from retscale.encoder.names import CONFIG, RETSCALE, SENTENCE_TRANSFORMERS, TEXT_CONFIG
 from retscale.errors import UserError
+from retscale.model.causality import Attention
 from retscale.model.pooling import POOLINGS
 from retscale.model.weight_files import has_weights, listed_weights, needed
 from retscale.provenance.beside import path_of
@@ -36,13 +37,14 @@ class Description:
     """`files` are names in the folder, mapped to the sha256 that the folder lists or None.
 
     `prompt` holds keys of Prompt, without lengths where only the tokenizer knows them. `lower_case`: every text must be
-    lower-cased, by whatever means. `prompt_sha256` and `n_params` are those of an encoder of retscale.
+    lower-cased, by whatever means. `attention`, `prompt_sha256` and `n_params` are those of an encoder of retscale.
     """
 
     pooling: str
     prompt: dict
     files: dict[str, str | None]
     lower_case: bool = False
+    attention: Attention = "causal"
     prompt_sha256: str | None = None
     n_params: dict = field(default_factory=dict)
 
@@ -75,7 +77,9 @@ def _read_retscale(folder: Path) -> Description:
     files = {RETSCALE: None, **dict.fromkeys(needed(names)), **dict(sorted(card.files.items()))}
     _require_files(folder, files)
     prompt, n_params = card.prompt.model_dump(mode="json"), card.n_params.model_dump()
-    return Description(card.pooling, prompt, files, prompt_sha256=card.prompt_sha256, n_params=n_params)
+    return Description(
+        card.pooling, prompt, files, attention=card.attention, prompt_sha256=card.prompt_sha256, n_params=n_params
+    )
 
 
 def _read_sentence_transformers(folder: Path) -> Description:

@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.common.files import sha256
-from retscale.encoder.card import EncoderCard
+from retscale.encoder.card import EncoderCard, described
 from retscale.encoder.config import GIVEN, Spec
 from retscale.encoder.folder import Description, describe
 from retscale.errors import UserError
@@ -30,7 +30,8 @@ def run(values: dict, inputs: dict, out: Path) -> dict:
     for name, listed in description.files.items():
         if listed not in (None, files[name]):
             raise UserError(f"{folder / name} is not the file that encoder.json beside it lists; get a complete copy")
-    tokenizer, model = load_tokenizer(folder), load_backbone(folder, torch.float32)  # UserError if they cannot be
+    # UserError if they cannot be.
+    tokenizer, model = load_tokenizer(folder), load_backbone(folder, torch.float32, description.attention)
     check_rows(f"the encoder {spec.id!r}", tokenizer, model.get_input_embeddings().num_embeddings)
     card = {
         "checkpoint": spec.id,
@@ -42,6 +43,7 @@ def run(values: dict, inputs: dict, out: Path) -> dict:
         "pooling": description.pooling,
         "normalize": True,  # texts are compared by cosine
         "n_params": description.n_params or count_params(model),
+        **described(description.attention),
     }
     if description.prompt_sha256:
         check_prompt(Prompt(**description.prompt), description.prompt_sha256, tokenizer, folder / "encoder.json")

@@ -6,12 +6,16 @@ They lie beside encoder.json, which does not list them: nothing here reads them.
 import json
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 
 from retscale.encoder.names import CONFIG, POOLING_CONFIG, SENTENCE_TRANSFORMERS, TEXT_CONFIG
+from retscale.model.causality import sees_ahead
 from retscale.model.pooling import POOLINGS, Pooling
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import PROBES, ends, own_ends, token_ids
+
+# Of these transformers 5.23 heeds no `is_causal` in config.json.
+OWN_ATTENTION = {"mpt"}
 
 MODULES = {
     "": "base.modules.transformer.Transformer",
@@ -64,8 +68,11 @@ def settings_of(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> dict:
     return settings
 
 
-def why_not(folder: Path, tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str | None:
-    """Why sentence-transformers cannot read texts as the `tokenizer` of `folder` does under `prompt`; None if it can."""
+def why_not(folder: Path, tokenizer: PreTrainedTokenizerBase, prompt: Prompt, config: PreTrainedConfig) -> str | None:
+    """Why sentence-transformers cannot read texts as the `tokenizer` of `folder` does under `prompt`, and a model of this
+    `config`; None if it can."""
+    if sees_ahead(config) and config.model_type in OWN_ATTENTION:
+        return f"transformers cannot be told by config.json that a {config.model_type} sees the whole text"
     if prompt.query_suffix or prompt.passage_suffix:
         return "sentence-transformers knows no suffix that follows a text even where it is cut"
     settings = settings_of(tokenizer, prompt)

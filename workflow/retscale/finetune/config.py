@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from retscale.common.strict import Strict
 from retscale.finetune.schedule import Decay
+from retscale.model.causality import Attention
 from retscale.model.pooling import Pooling
 from retscale.model.precision import Precision
 from retscale.model.prompt import Instruction, Prompt
@@ -39,6 +40,9 @@ class Recipe(Strict):
     too_few: Literal["refuse", "fill"] = "refuse"
     temperature: float = Field(0.01, gt=0, le=10)  # not stated; E5 and RepLLaMA use .01, ablate .02 and .05
     pooling: Pooling = "mean"  # paper; code
+    # causal: as the model does by itself (paper). bidirectional: each token of a decoder sees the whole text, in
+    # training and in every encoding. Left out of specs where it is causal, as it was before there was a choice.
+    attention: Attention = Field("causal", exclude_if=lambda attention: attention == "causal")
     prompt: Prompt = Prompt()  # prefixes, lengths and special tokens
     # The loss is also computed on the first components of the vectors, at each of these lengths (Matryoshka).
     dimensions: list[Annotated[int, Field(ge=1)]] = []

@@ -16,7 +16,7 @@ from retscale.common.environment import SHARDED
 from retscale.common.files import link, sha256
 from retscale.common.terminal import say
 from retscale.encoder import sentence_transformers
-from retscale.encoder.card import Trained
+from retscale.encoder.card import Trained, described
 from retscale.errors import UserError
 from retscale.finetune import memory, rehearsal
 from retscale.finetune.adapt import adapt, arithmetic, merged, restored, round_frozen
@@ -29,7 +29,7 @@ from retscale.finetune.train import train
 from retscale.model.device import dtype
 from retscale.model.layers import compile_layers, refusal, worth_compiling
 from retscale.model.layout import best_layout
-from retscale.model.load import deterministic, empty_backbone, is_causal, load_backbone, load_tokenizer, max_length
+from retscale.model.load import deterministic, empty_backbone, is_decoder, load_backbone, load_tokenizer, max_length
 from retscale.model.packed import use_packed
 from retscale.model.params import count_params
 from retscale.model.pooling import l2_normalize
@@ -104,10 +104,11 @@ def tune(
     tokenizer = load_tokenizer(folder)
     sharded = is_sharded(accelerator.num_processes)
     # The weights in float32, which autocast rounds to `precision`. A sharded model's are read once, by the first process.
-    base = (empty_backbone if sharded and not accelerator.is_main_process else load_backbone)(folder, torch.float32)
+    load = empty_backbone if sharded and not accelerator.is_main_process else load_backbone
+    base = load(folder, torch.float32, recipe.attention)
     check(recipe, base, card.id, accelerator)
     n_params = count_params(base)
-    why_not = sentence_transformers.why_not(folder, tokenizer, recipe.prompt)
+    why_not = sentence_transformers.why_not(folder, tokenizer, recipe.prompt, base.config)
     described = (tokenizer, recipe.prompt, recipe.pooling, base.config.hidden_size)
     further = {} if why_not else sentence_transformers.contents(*described)
     model = adapt(base, recipe)
@@ -135,7 +136,7 @@ def tune(
         recipe.pooling,
         BUDGET[device.type],
         device,
-        needs_mask=not is_causal(folder),
+        needs_mask=not is_decoder(base.config),
         layout=layout,
     )
     shards = accelerator.num_processes if sharded else 1
@@ -158,11 +159,11 @@ def tune(
             if recipe.tuning == "full":
                 write(encoder, base, weights, tokenizer, recipe, {**fields, "steps": step}, further)
                 return
-            tuned = restored(load_backbone(folder, torch.float32), recipe, weights)
+            tuned = restored(load_backbone(folder, torch.float32, recipe.attention), recipe, weights)
             expected = vector(tuned, query)
             plain = merged(tuned)
             write(encoder, plain, plain.state_dict(), tokenizer, recipe, {**fields, "steps": step}, further)
-            check_merged(expected, vector(load_backbone(encoder, torch.float32), query))
+            check_merged(expected, vector(load_backbone(encoder, torch.float32, recipe.attention), query))
 
     peak = memory.Peak(device, held=sum(p.numel() * p.element_size() for p in model.parameters()))
     if not sharded:  # there a forward waits for that of every other process
@@ -283,6 +284,7 @@ def write(
         "prompt": recipe.prompt.model_dump(mode="json"),
         "prompt_sha256": fingerprint(tokenizer, recipe.prompt),
         "pooling": recipe.pooling,
+        **described(recipe.attention),
         "normalize": True,
         "weights_sha256": files["model.safetensors"],
         "files": files,

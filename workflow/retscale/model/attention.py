@@ -2,6 +2,8 @@
 
 Counted from the last key, as transformers counts it, a bias is a large number near the query, where bfloat16 has steps of
 several: it is the distance to the query that matters, and that is small wherever a weight is not.
+
+Where MPT is made to see ahead, its ALiBi, which is one-sided as it comes, falls with the distance on either side.
 """
 
 from types import MethodType
@@ -12,6 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import Cache, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
+from retscale.model.causality import sees_ahead
 from retscale.model.packed import Segments, packed_attention
 
 if TYPE_CHECKING:
@@ -60,7 +63,10 @@ def _model_forward(
     if segments is None:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-        bias = position_bias(alibi, hidden.shape[1], past + hidden.shape[1], dtype, attention_mask)
+        if sees_ahead(self.config):
+            bias = two_sided_bias(alibi, hidden.shape[1], dtype, attention_mask)
+        else:
+            bias = position_bias(alibi, hidden.shape[1], past + hidden.shape[1], dtype, attention_mask)
     else:
         bias = Packed(segments, *packed_bias(alibi, self.blocks[0].attn.softmax_scale, position_ids[0]))
     for block in self.blocks:
@@ -85,6 +91,15 @@ def position_bias(
     # A padding token on the left sees nothing: a finite number keeps its softmax finite where -inf would not. The lowest
     # one would overflow as soon as a kernel adds or scales.
     return bias.masked_fill(unseen | (mask == 0)[:, None, None, :], torch.finfo(dtype).min / 4)
+
+
+def two_sided_bias(
+    alibi: torch.Tensor, tokens: int, dtype: torch.dtype, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """The same where every one of `tokens` tokens sees all others: slope x their distance. Takes no cache."""
+    places = torch.arange(tokens, device=alibi.device)
+    bias = (alibi[:, :, -2:-1] * (places[:, None] - places).abs()).to(dtype)[None]
+    return bias if mask is None else bias.masked_fill((mask == 0)[:, None, None, :], torch.finfo(dtype).min / 4)
 
 
 def packed_bias(alibi: torch.Tensor, scale: float, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

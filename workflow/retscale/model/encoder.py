@@ -57,7 +57,7 @@ class Encoder:
 def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
     """The encoder whose encoder.json is `path`, once on every accelerator of this process, or on the CPU.
 
-    Prompt and pooling are those that it was trained with. Raises UserError if its files are not the ones that
+    Prompt, pooling and attention are those that it was trained with. Raises UserError if its files are not the ones that
     encoder.json lists, or if texts would be tokenized differently than in training.
     """
     card = EncoderCard.read(path, "train this encoder again")
@@ -71,7 +71,7 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
         raise UserError(f"{path} asks for vectors that are not normalized, but texts are compared by cosine here")
     tokenizer = load_tokenizer(folder)
     check_prompt(card.prompt, card.prompt_sha256, tokenizer, path)
-    models = replicas(load_backbone(folder, dtype(precision)), devices())
+    models = replicas(load_backbone(folder, dtype(precision), card.attention), devices())
     model = models[0]
     tokens_per_batch = tokens_at_once(tokens_per_batch, model.config.hidden_size)
     longest = max(card.prompt.query_length, card.prompt.passage_length)

@@ -43,14 +43,15 @@ def best_layout(config: "PreTrainedConfig", accelerator: bool, half: bool, longe
     """How texts of up to `longest` tokens reach a model of this `config`.
 
     half: whether it computes in bfloat16, which the kernels of packed texts need. These drop no attention in training
-    and, here, know no window of attention that is shorter than a text.
+    and, here, know no window of attention that is shorter than a text, nor an ALiBi on both sides.
     """
     if not accelerator:
         return "padded"
     config_of_attention = getattr(config, "attn_config", config)  # MPT has it apart
     drops = training and any(getattr(config_of_attention, name, 0) for name in ATTENTION_DROPOUT)
     window = getattr(config, "sliding_window", None)
-    fits = config.model_type in PACKABLE and not drops and (window is None or longest <= window)
+    two_sided = config.model_type == "mpt" and not getattr(config, "is_causal", True)
+    fits = config.model_type in PACKABLE and not drops and not two_sided and (window is None or longest <= window)
     return "packed" if half and fits else "bucketed"
 
 

@@ -26,8 +26,10 @@ from transformers import (
 
 from retscale.errors import UserError
 from retscale.model.attention import use_fused
+from retscale.model.causality import Attention, sees_ahead, set_attention
 from retscale.model.complete import require_complete, require_plausible
 from retscale.model.device import use_threads
+from retscale.model.kinds import T5
 from retscale.model.threads import Threads
 from retscale.model.weight_files import listed_weights
 
@@ -39,9 +41,6 @@ torch.backends.cuda.enable_cudnn_sdp(False)
 # These have no fused attention in transformers 5.23 and raise when asked for it.
 EAGER_ONLY = {"mpt"}
 
-# Encoder-decoders whose encoder half works alone; its positions are relative, so it reads a text of any length.
-T5 = {"t5", "mt5", "umt5"}
-
 # Their first position is the one after the padding token's number, as RoBERTa's.
 POSITIONS_AFTER_PADDING = {
     "camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm",
@@ -49,24 +48,27 @@ POSITIONS_AFTER_PADDING = {
 }  # fmt: skip
 
 
-def load_backbone(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
+def load_backbone(folder: Path | str, dtype: torch.dtype, attention: Attention = "causal") -> PreTrainedModel:
     """What gives a text's token vectors, in eval mode on the CPU: a decoder or an encoder without its head and pooling
     layer, or the encoder half of a T5.
 
-    As every model here it is meant for right-padded batches and keeps no cache.
+    As every model here it is meant for right-padded batches and keeps no cache. UserError if it cannot have `attention`.
     """
     auto_class, config, options = _backbone(folder)
-    return _load(auto_class, config, folder, dtype, **options)
+    model = _load(auto_class, config, folder, dtype, **options)
+    set_attention(model, attention)
+    return model
 
 
-def empty_backbone(folder: Path | str, dtype: torch.dtype) -> PreTrainedModel:
+def empty_backbone(folder: Path | str, dtype: torch.dtype, attention: Attention = "causal") -> PreTrainedModel:
     """What `load_backbone` gives, on the meta device: no weights are read."""
     auto_class, config, options = _backbone(folder)
-    attention = {"attn_implementation": "eager"} if config.model_type in EAGER_ONLY else {}
+    eager = {"attn_implementation": "eager"} if config.model_type in EAGER_ONLY else {}
     with torch.device("meta"):
-        model = auto_class.from_config(config, dtype=dtype, trust_remote_code=False, **attention, **options)
+        model = auto_class.from_config(config, dtype=dtype, trust_remote_code=False, **eager, **options)
     model.config.use_cache = False
     use_fused(model)
+    set_attention(model, attention)
     return model.eval()
 
 
@@ -95,9 +97,10 @@ def is_causal(folder: Path | str) -> bool:
 
 
 def is_decoder(config: PreTrainedConfig) -> bool:
-    """False for BERT and similar models, whose class for causal language modeling would load and score nonsense."""
+    """False for BERT and similar models, whose class for causal language modeling would load and score nonsense, and for
+    decoders that were made to see ahead."""
     masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
-    return not (masked or config.is_encoder_decoder or config.model_type in T5)
+    return not (masked or config.is_encoder_decoder or config.model_type in T5 or sees_ahead(config))
 
 
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerBase:

@@ -1,0 +1,21 @@
+"""What a model's config.json says about its kind, for whoever must know it without transformers."""
+
+# Encoder-decoders whose encoder half works alone; its positions are relative, so it reads a text of any length.
+T5 = {"t5", "mt5", "umt5"}
+
+# The types that transformers has for masked language modeling.
+MASKED = {
+    "albert", "bart", "bert", "big_bird", "camembert", "convbert", "data2vec-text", "deberta", "deberta-v2",
+    "distilbert", "electra", "ernie", "esm", "esmc", "eurobert", "flaubert", "fnet", "funnel", "gte", "ibert",
+    "jina_embeddings_v3", "layoutlm", "longformer", "luke", "mbart", "megatron-bert", "mobilebert", "modernbert",
+    "modernvbert", "mpnet", "mra", "mvp", "neomme", "nomic_bert", "nystromformer", "perceiver", "reformer", "rembert",
+    "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "squeezebert", "tapas", "ultrabert", "ultravbert",
+    "xlm", "xlm-roberta", "xlm-roberta-xl", "xmod", "yoso",
+}  # fmt: skip
+
+
+def continues_text(config: dict) -> bool:
+    """Whether a model of this config.json is a decoder, as `load.is_decoder` finds of the loaded one."""
+    kind = config.get("model_type")
+    masked = kind in MASKED and not config.get("is_decoder")
+    return not (masked or config.get("is_encoder_decoder") or kind in T5 or config.get("is_causal") is False)
