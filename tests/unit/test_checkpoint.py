@@ -19,7 +19,7 @@ from huggingface_hub import constants as hub_constants
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-from retscale.checkpoint import pretrain
+from retscale.checkpoint import next_token, pretrain
 from retscale.checkpoint import run as stage
 from retscale.checkpoint.card import Card
 from retscale.checkpoint.config import Checkpoint, Pretrain, Spec
@@ -164,11 +164,11 @@ def test_learning_rate_warms_up_and_decays_to_zero():
     assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
 
 
-def test_block_loss_and_its_gradient_equal_plain_cross_entropy():
+def test_block_loss_and_its_gradient_equal_plain_cross_entropy(text):
     deterministic(0, threads=1)
-    model = pretrain.build(Pretrain(**TINY), VOCABULARY, 0)
+    model = next_token.build(Pretrain(**TINY), load_tokenizer(text.parent / "tokenizer"))
     data = np.random.default_rng(0).integers(0, VOCABULARY, size=(20, 33)).astype(np.uint16)
-    pretrain.block_loss(model, data, torch.float32).backward()
+    next_token.block_loss(model, data, torch.float32, np.random.default_rng(0)).backward()
     ours = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
     ids = torch.from_numpy(data.astype(np.int64))
@@ -183,7 +183,7 @@ def test_too_short_a_text_is_refused(text, tmp_path):
 
 
 def test_divergence_is_told(text, tmp_path, monkeypatch):
-    monkeypatch.setattr(pretrain, "block_loss", lambda model, part, dtype: model.lm_head.weight.sum() * float("nan"))
+    monkeypatch.setattr(next_token, "block_loss", lambda model, *_: model.lm_head.weight.sum() * float("nan"))
     with pytest.raises(UserError, match="diverged at step 1 .*lower its learning_rate"):
         pretrained(text, tmp_path / "x")
 

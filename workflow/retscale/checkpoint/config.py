@@ -60,12 +60,24 @@ class Gguf(Strict):
 
 
 class Pretrain(Strict):
-    """A decoder of the MPT shape (ALiBi, no biases, tied embeddings, expansion 4), pretrained on the study's text.
+    """A model of about 12 x layers x hidden_size^2 parameters beside its embedding, pretrained on the study's text.
 
-    It sees each of the first `tokens` tokens of the text once, in blocks in a seeded order.
+    It sees each of the first `tokens` tokens of the text once, in blocks in a seeded order. `architecture`:
+
+    - decoder: of the MPT shape (ALiBi, no biases, tied embeddings, expansion 4); predicts each next token.
+    - encoder: of the ModernBERT shape (rotary positions, no biases); predicts 30% of the tokens, which are masked.
+    - encoder-decoder: of the T5 shape (relative positions, no biases, expansion 4), its two halves of `layers` each;
+      restores spans of three tokens, 15% of the text. Its encoder half becomes the retriever.
+
+    6ND counts the tokens of the text, and the parameters that make vectors: those of the encoder half alone, and none of
+    the head that predicts, beyond the embedding. The loss is that of the tokens that are predicted.
     """
 
     kind: Literal["pretrain"]
+    architecture: Annotated[
+        Literal["decoder", "encoder", "encoder-decoder"],
+        Field(exclude_if=lambda architecture: architecture == "decoder"),
+    ] = "decoder"
     hidden_size: Annotated[int, Field(ge=8, le=8192)]
     layers: Annotated[int, Field(ge=1, le=128)]
     heads: Annotated[int, Field(ge=1, le=128)]

@@ -1,4 +1,4 @@
-"""A small decoder of the MPT shape, pretrained to completion on the study's text."""
+"""A small model, pretrained to completion on the study's text."""
 
 import json
 import math
@@ -8,22 +8,20 @@ from typing import TextIO
 
 import numpy as np
 import torch
-from torch.nn.functional import linear_cross_entropy
-from transformers import MptConfig, MptForCausalLM
+from transformers import PreTrainedModel
 
+from retscale.checkpoint import masked_tokens, next_token, spans
 from retscale.checkpoint.config import Pretrain, Spec
 from retscale.checkpoint.model_folder import ModelFolder
 from retscale.common.progress import progress
 from retscale.errors import UserError
 from retscale.model import device as devices
-from retscale.model.attention import use_fused
 from retscale.model.load import deterministic, load_tokenizer
 from retscale.text.card import TextCard
 
 LOG_EVERY = 50
 HELDOUT_BLOCKS = 256
-# Rows of logits that fit in a core's cache: 1.5 to 2.4 times the speed of one large cross entropy on a CPU.
-LOGITS_CHUNK = 256
+OBJECTIVES = {"decoder": next_token, "encoder": masked_tokens, "encoder-decoder": spans}
 
 
 def obtain(spec: Spec, source: Pretrain, text: Path | None, out: Path) -> ModelFolder:
@@ -45,7 +43,7 @@ def obtain(spec: Spec, source: Pretrain, text: Path | None, out: Path) -> ModelF
         )
     deterministic(spec.seed, spec.threads)
     device, dtype = devices.device(), devices.dtype(spec.precision)
-    model = build(source, len(tokenizer), tokenizer.eos_token_id).to(device)
+    model = OBJECTIVES[source.architecture].build(source, tokenizer).to(device)
     started = time.perf_counter()
     with (out / "log.jsonl").open("w", encoding="utf-8") as log:
         loss = train(model, blocks(stream, n_blocks, source.block_length), source, spec.seed, dtype, spec.id, log)
@@ -53,7 +51,7 @@ def obtain(spec: Spec, source: Pretrain, text: Path | None, out: Path) -> ModelF
     heldout_blocks = blocks(
         heldout, min(HELDOUT_BLOCKS, (len(heldout) - 1) // source.block_length), source.block_length
     )
-    heldout_loss = evaluate(model, heldout_blocks, source.sequences, dtype) if len(heldout_blocks) else None
+    heldout_loss = evaluate(model, heldout_blocks, source, spec.seed, dtype) if len(heldout_blocks) else None
     model.to("cpu").save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
     n_tokens = n_blocks * source.block_length
@@ -74,28 +72,6 @@ def part_of(stream: np.ndarray, text: Path, names: list[str]) -> np.ndarray:
     return stream[np.repeat(np.isin(origin, [known.index(name) for name in names]), lengths)]
 
 
-def build(source: Pretrain, vocab_size: int, eos: int) -> MptForCausalLM:
-    """The model with fresh weights, from torch's global generator."""
-    config = MptConfig(
-        d_model=source.hidden_size,
-        n_layers=source.layers,
-        n_heads=source.heads,
-        vocab_size=vocab_size,
-        max_seq_len=source.max_length,
-        initializer_range=source.initializer_range,
-        learned_pos_emb=False,
-        no_bias=True,
-        tie_word_embeddings=True,
-        use_cache=False,
-        bos_token_id=eos,
-        eos_token_id=eos,
-        pad_token_id=eos,
-    )
-    model = MptForCausalLM(config)
-    use_fused(model)
-    return model
-
-
 def blocks(stream: np.ndarray, count: int, length: int) -> np.ndarray:
     """The first `count` blocks of `length` tokens, each with the token after it: a view (count, length + 1)."""
     if count < 1:
@@ -112,9 +88,10 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
 
 
 def train(
-    model: MptForCausalLM, data: np.ndarray, source: Pretrain, seed: int, dtype: torch.dtype, name: str, log: TextIO
+    model: PreTrainedModel, data: np.ndarray, source: Pretrain, seed: int, dtype: torch.dtype, name: str, log: TextIO
 ) -> float:
     """One pass over `data` in a seeded order; the mean loss of the last twentieth of the steps."""
+    block_loss = OBJECTIVES[source.architecture].block_loss
     order = np.random.default_rng(seed).permutation(len(data))
     steps = math.ceil(len(order) / source.sequences)
     matrices = [p for p in model.parameters() if p.dim() >= 2]
@@ -130,7 +107,8 @@ def train(
         rate = learning_rate(step, steps, source.learning_rate, source.warmup)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = block_loss(model, data[np.sort(order[step * source.sequences : (step + 1) * source.sequences])], dtype)
+        batch = data[np.sort(order[step * source.sequences : (step + 1) * source.sequences])]
+        loss = block_loss(model, batch, dtype, np.random.default_rng([seed, step]))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -151,25 +129,12 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(model: MptForCausalLM, data: np.ndarray, sequences: int, dtype: torch.dtype) -> float:
-    """Mean loss per token."""
+def evaluate(model: PreTrainedModel, data: np.ndarray, source: Pretrain, seed: int, dtype: torch.dtype) -> float:
+    """Mean loss per token that is predicted."""
+    block_loss = OBJECTIVES[source.architecture].block_loss
     model.eval()
-    sums = [
-        block_loss(model, batch, dtype).item() * len(batch)
-        for batch in (data[start : start + sequences] for start in range(0, len(data), sequences))
-    ]
+    sums = []
+    for start in range(0, len(data), source.sequences):
+        batch = data[start : start + source.sequences]
+        sums.append(block_loss(model, batch, dtype, np.random.default_rng([seed, start])).item() * len(batch))
     return sum(sums) / len(data)
-
-
-def block_loss(model: MptForCausalLM, batch: np.ndarray, dtype: torch.dtype) -> torch.Tensor:
-    """Mean cross entropy of each next token, for blocks (n, length + 1); logits in float32."""
-    tokens = torch.from_numpy(batch.astype(np.int64)).to(model.device)
-    with torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32):
-        hidden = model.transformer(input_ids=tokens[:, :-1]).last_hidden_state
-    chunk = LOGITS_CHUNK if model.device.type == "cpu" else None
-    return linear_cross_entropy(
-        hidden.float().flatten(0, 1),
-        model.lm_head.weight,
-        tokens[:, 1:].flatten(),
-        options=torch.nn.LinearCrossEntropyOptions(batch_chunk_size=chunk),
-    )

@@ -8,7 +8,7 @@ from retscale.encoder.config import GIVEN, REFERENCE
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION
 from retscale.external.config import PUBLISHED
-from retscale.study import catalog, duplicates, figure_needs, names, validation
+from retscale.study import catalog, duplicates, figure_needs, kinds, names, validation
 from retscale.study.study import Study
 
 # What the rules for the evaluations of small tasks, and for those with kept encoders, are called.
@@ -21,6 +21,7 @@ def check(study: Study, file: str) -> None:
         _ids,
         _checkpoints,
         _controls,
+        kinds.check,
         _training_data,
         _encoders,
         _metric,

@@ -1,0 +1,93 @@
+"""An encoder-decoder of the T5 shape (relative positions, no biases, tied embeddings, expansion 4), which restores spans.
+
+Raffel et al. 2020: spans of a text are cut out, each of which leaves a mark, and the decoder says what stood at each mark.
+The encoder half, which is then the retriever, has a decoder's parameters. The marks are the last of the vocabulary.
+"""
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
+
+from retscale.checkpoint.config import Pretrain
+from retscale.checkpoint.objective import autocast, cross_entropy, on
+
+MARK = "<|span_{}|>"
+CUT, SPAN = 0.15, 3  # the share of tokens that is cut out, and how many of them a span has on average, as in T5
+
+
+def build(source: Pretrain, tokenizer: PreTrainedTokenizerBase) -> T5ForConditionalGeneration:
+    """The model with fresh weights, from torch's global generator; the tokenizer gets the marks."""
+    _, spans = amounts(source.block_length)
+    tokenizer.add_special_tokens({"additional_special_tokens": [MARK.format(i) for i in range(spans)]})
+    eos = tokenizer.eos_token_id
+    config = T5Config(
+        d_model=source.hidden_size,
+        d_kv=source.hidden_size // source.heads,
+        d_ff=4 * source.hidden_size,
+        num_layers=source.layers,
+        num_heads=source.heads,
+        vocab_size=len(tokenizer),
+        dropout_rate=0.0,
+        use_cache=False,
+        eos_token_id=eos,
+        pad_token_id=eos,
+        decoder_start_token_id=eos,  # ty: ignore[unknown-argument] - it has a place in every config
+    )
+    model = T5ForConditionalGeneration(config)
+    for weight in model.parameters():  # T5's own are for Adafactor, and embeddings of 1 stay what they are here
+        if weight.dim() >= 2:
+            torch.nn.init.normal_(weight, std=source.initializer_range)
+    return model
+
+
+def block_loss(
+    model: T5ForConditionalGeneration, batch: np.ndarray, dtype: torch.dtype, random: np.random.Generator
+) -> torch.Tensor:
+    """Mean cross entropy of the decoder's tokens, for blocks (n, length + 1), of which the last token is not read."""
+    config = model.config
+    inputs, targets = corrupt(batch[:, :-1], config.vocab_size, config.eos_token_id, random)
+    tokens = on(model.device, targets)
+    with autocast(model.device, dtype):
+        encoded = model.encoder(input_ids=on(model.device, inputs)).last_hidden_state
+        shifted = torch.cat([torch.full_like(tokens[:, :1], config.decoder_start_token_id), tokens[:, :-1]], 1)
+        hidden = model.decoder(input_ids=shifted, encoder_hidden_states=encoded, use_cache=False).last_hidden_state
+    return cross_entropy(hidden * config.d_model**-0.5, model.lm_head.weight, tokens)
+
+
+def amounts(length: int) -> tuple[int, int]:
+    """How many tokens of a block are cut out, and in how many spans."""
+    cut = max(1, round(CUT * length))
+    return cut, max(1, round(cut / SPAN))
+
+
+def corrupt(
+    tokens: np.ndarray, vocabulary: int, eos: int, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """What encoder and decoder read of blocks (n, length): the text with marks, (n, length - cut + spans), and each mark
+    with what it stands for, ended by `eos`, (n, cut + spans + 1). The marks are the last of the vocabulary.
+
+    A block begins with text and ends with a span; within that, all lengths are as likely.
+    """
+    rows, length = tokens.shape
+    cut, spans = amounts(length)
+    lengths = np.stack([parts(length - cut, spans, rows, random), parts(cut, spans, rows, random)], -1)
+    is_cut = np.repeat(np.tile([False, True], rows * spans), lengths.ravel()).reshape(rows, length)
+    first = is_cut & ~np.pad(is_cut, ((0, 0), (1, 0)))[:, :-1]
+    marks = vocabulary - spans + np.arange(spans)
+    text = tokens.astype(np.int64)
+    inside = text[is_cut].reshape(rows, cut)
+    number = np.cumsum(first, axis=1)[is_cut].reshape(rows, cut)  # of the span, from 1
+    targets = np.empty((rows, cut + spans + 1), dtype=np.int64)
+    is_mark = np.ones(targets.shape, dtype=bool)
+    np.put_along_axis(targets, np.arange(cut) + number, inside, 1)
+    np.put_along_axis(is_mark, np.arange(cut) + number, False, 1)
+    targets[is_mark] = np.tile([*marks, eos], rows)
+    text[first] = np.tile(marks, rows)
+    return text[~is_cut | first].reshape(rows, -1), targets
+
+
+def parts(total: int, count: int, rows: int, random: np.random.Generator) -> np.ndarray:
+    """(rows, count) positive numbers that add up to `total`, every way as likely."""
+    borders = random.permuted(np.tile(np.arange(total - 1) < count - 1, (rows, 1)), axis=1)
+    ends = np.nonzero(borders)[1].reshape(rows, count - 1) + 1
+    return np.diff(ends, axis=1, prepend=0, append=total)
