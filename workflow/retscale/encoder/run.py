@@ -37,6 +37,7 @@ def run(values: dict, inputs: dict, out: Path) -> dict:
         "checkpoint": spec.id,
         "recipe": {"id": GIVEN},
         "folder": spec.source.path,
+        **({"wheel": spec.source.wheel} if spec.source.wheel else {}),
         "files": files,
         "prompt": description.prompt,
         "prompt_sha256": description.prompt_sha256,

@@ -140,7 +140,7 @@ def _encoders(study: Study, file: str) -> None:
                 "study and mine with it here"
             )
     for id, encoder in study.encoders.items():
-        if encoder.source.folder().is_relative_to(paths.folder(study.name)):
+        if not encoder.wheel and encoder.source.folder().is_relative_to(paths.folder(study.name)):
             raise UserError(f"{file}: encoders.{id}: this study trains {encoder.path} itself; remove it")
     if PUBLISHED in study.recipes:
         raise UserError(f"{file}: recipes: {PUBLISHED!r} stands for published results; give the recipe another id")

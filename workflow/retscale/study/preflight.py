@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from retscale.checkpoint.config import Local
 from retscale.common import wheel
 from retscale.common.phrase import counted, noun
+from retscale.encoder.config import EncoderFolder
 from retscale.encoder.folder import describe
 from retscale.errors import UserError
 from retscale.model.weight_files import has_weights, listed_weights
@@ -33,7 +34,7 @@ def missing_wheels(study: Study) -> list[str]:
     sources = [entry.source for entry in study.text.sources] if study.text else []
     sources += [
         entry.source
-        for entries in (study.checkpoints, study.pairs, study.tasks, study.icl, study.held_out)
+        for entries in (study.checkpoints, study.encoders, study.pairs, study.tasks, study.icl, study.held_out)
         for entry in entries.values()
     ]
     names = {name for source in sources if (name := getattr(source, "wheel", None))}
@@ -159,6 +160,8 @@ def _missing_path(source: BaseModel) -> str | None:
         path = source.repo if source.repo.startswith(("/", "~")) else None
     elif source.kind == "gguf":
         path, exists = None if source.wheel else source.file, Path.is_file
+    elif isinstance(source, EncoderFolder) and source.wheel:
+        path = None
     else:
         path = getattr(source, "path", None)
         if isinstance(source, File):
