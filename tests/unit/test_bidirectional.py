@@ -7,13 +7,14 @@ import pytest
 import torch
 from test_attention import ROWS, backbone, texts
 from test_model_kinds import KINDS, save
-from topics import make, tuned
+from topics import make, spec, tuned
 from transformers import GPTNeoConfig, LlamaConfig, LlamaModel
 
 from retscale.common.files import sha256
 from retscale.encoder.card import EncoderCard
 from retscale.encoder.run import run as given
 from retscale.errors import UserError
+from retscale.finetune import run as finetune
 from retscale.finetune.config import Recipe
 from retscale.model import encode
 from retscale.model.causality import SWITCHABLE, sees_ahead
@@ -223,3 +224,12 @@ def test_a_model_without_weights_is_switched_too(tmp_path):
 def test_the_recipe_of_a_finished_study_is_what_it_was():
     assert "attention" not in Recipe().model_dump(mode="json")
     assert Recipe(attention="bidirectional").model_dump(mode="json")["attention"] == "bidirectional"
+
+
+def test_a_control_that_is_not_trained_sees_ahead_too(tmp_path):
+    assert Recipe(tuning="none", attention="bidirectional", lr=0.1).used().attention == "bidirectional"
+    study = make(tmp_path)
+    job = {**spec(attention="bidirectional", tuning="none"), "pairs": {}}
+    (tmp_path / "out").mkdir()
+    finetune.run(job, {"card": study / "card.json"}, tmp_path / "out", tmp_path)
+    assert sees_ahead(load_encoder(tmp_path / "out" / "encoder.json", "fp32", 64).models[0].config)

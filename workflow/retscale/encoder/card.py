@@ -66,6 +66,6 @@ class Trained(EncoderCard):
     weights_sha256: str
 
 
-def described(attention: Attention) -> dict[str, Attention]:
+def attention_field(attention: Attention) -> dict[str, Attention]:
     """What a card says of it: nothing where it is the model's own."""
     return {} if attention == "causal" else {"attention": attention}

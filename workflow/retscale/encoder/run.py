@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.common.files import sha256
-from retscale.encoder.card import EncoderCard, described
+from retscale.encoder.card import EncoderCard, attention_field
 from retscale.encoder.config import GIVEN, Spec
 from retscale.encoder.folder import Description, describe
 from retscale.errors import UserError
@@ -44,7 +44,7 @@ def run(values: dict, inputs: dict, out: Path) -> dict:
         "pooling": description.pooling,
         "normalize": True,  # texts are compared by cosine
         "n_params": description.n_params or count_params(model),
-        **described(description.attention),
+        **attention_field(description.attention),
     }
     if description.prompt_sha256:
         check_prompt(Prompt(**description.prompt), description.prompt_sha256, tokenizer, folder / "encoder.json")

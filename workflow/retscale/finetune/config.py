@@ -91,11 +91,13 @@ class Recipe(Strict):
 
     def used(self) -> "Recipe":
         """The recipe with the defaults in place of what has no effect."""
-        return self if self.trains else Recipe(tuning="none", pooling=self.pooling, prompt=self.prompt)
+        if self.trains:
+            return self
+        return Recipe(tuning="none", pooling=self.pooling, attention=self.attention, prompt=self.prompt)
 
 
 # What a recipe says of training alone.
-OF_TRAINING = tuple(name for name in Recipe.model_fields if name not in ("tuning", "pooling", "prompt"))
+OF_TRAINING = tuple(name for name in Recipe.model_fields if name not in ("tuning", "pooling", "attention", "prompt"))
 
 
 class NamedRecipe(Recipe):

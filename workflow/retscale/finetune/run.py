@@ -16,7 +16,7 @@ from retscale.common.environment import SHARDED
 from retscale.common.files import link, sha256
 from retscale.common.terminal import say
 from retscale.encoder import sentence_transformers
-from retscale.encoder.card import Trained, described
+from retscale.encoder.card import Trained, attention_field
 from retscale.errors import UserError
 from retscale.finetune import memory, rehearsal
 from retscale.finetune.adapt import adapt, arithmetic, merged, restored, round_frozen
@@ -74,9 +74,9 @@ def untuned(job: Spec, inputs: dict, out: Path) -> dict:
     """The encoder of a checkpoint that is not trained: its own weights, and how the recipe reads texts with them."""
     recipe, card = job.recipe, Card.read(Path(inputs["card"]))
     folder = card.folder(Path(inputs["card"]))
-    tokenizer, model = load_tokenizer(folder), load_backbone(folder, torch.float32)
+    tokenizer, model = load_tokenizer(folder), load_backbone(folder, torch.float32, recipe.attention)
     check_lengths(recipe, model, card.id)
-    why_not = sentence_transformers.why_not(folder, tokenizer, recipe.prompt)
+    why_not = sentence_transformers.why_not(folder, tokenizer, recipe.prompt, model.config)
     described = (tokenizer, recipe.prompt, recipe.pooling, model.config.hidden_size)
     fields = {
         "checkpoint": card.id,
@@ -284,7 +284,7 @@ def write(
         "prompt": recipe.prompt.model_dump(mode="json"),
         "prompt_sha256": fingerprint(tokenizer, recipe.prompt),
         "pooling": recipe.pooling,
-        **described(recipe.attention),
+        **attention_field(recipe.attention),
         "normalize": True,
         "weights_sha256": files["model.safetensors"],
         "files": files,

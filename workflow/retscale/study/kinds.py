@@ -16,7 +16,7 @@ PRETRAINED = {"decoder": "mpt", "encoder": "modernbert", "encoder-decoder": "t5"
 
 def check(study: Study, file: str) -> None:
     """UserError for an in-context task of a model that continues no text, and for attention that one cannot have."""
-    configs = {id: config for id, checkpoint in study.checkpoints.items() if (config := config_of(checkpoint))}
+    configs = {id: config for id in study.checkpoints if (config := config_of(study.checkpoints, id))}
     for id, config in configs.items() if study.icl else ():
         if not continues_text(config):
             raise UserError(
@@ -29,9 +29,11 @@ def check(study: Study, file: str) -> None:
                 raise UserError(f"{file}: recipes ({name}): {refusal(kind)}, or leave {id!r} out of its `checkpoints`")
 
 
-def config_of(checkpoint: Checkpoint) -> dict:
+def config_of(checkpoints: dict[str, Checkpoint], id: str) -> dict:
     """What config.json says of its kind; empty if that is not known yet."""
-    source = checkpoint.source
+    source = checkpoints[id].source
+    if source.kind == "random" and source.like in checkpoints:
+        return config_of(checkpoints, source.like)
     if source.kind == "pretrain":
         return {"model_type": PRETRAINED[source.architecture]}
     if source.kind != "local":
