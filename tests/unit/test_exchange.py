@@ -18,10 +18,12 @@ from retscale.encoder.card import Trained
 from retscale.evaluate.metrics import STANDARD
 from retscale.exchange.card import Described, card
 from retscale.exchange.export import export
+from retscale.exchange.mteb_files import UNKNOWN, mteb_task
 from retscale.external.config import Published
 from retscale.external.mteb_results import read_results
 from retscale.provenance import record
 from retscale.study import load, names, specs
+from retscale.task.config import Pool, RetrievalTask
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = """
@@ -128,6 +130,15 @@ def test_a_task_without_its_main_score_is_left_out_and_named(study):
     lines = export(study, Path("results/x/collect/collect.json"), Path("shared"))
     assert lines[-1] == "left out for want of their main score: scifact (ndcg_at_10)"
     assert not list(Path("shared").rglob("SciFact.json"))
+
+
+def test_a_cut_of_a_task_of_mteb_is_not_that_task():
+    source = {"kind": "mteb", "name": "NFCorpus", "revision": "ec0fa4fe99da2ff19ca1214b7966684033a58814"}
+    whole = RetrievalTask.model_validate({"source": source})
+    cut = whole.model_copy(update={"cut_of": "nfcorpus", "pool": Pool(bm25=9)})
+    assert mteb_task("nfcorpus", whole, "ndcg_at_10").revision == source["revision"]
+    made = mteb_task("cut", cut, "ndcg_at_10")
+    assert (made.name, made.revision) == ("cut", UNKNOWN)
 
 
 def test_measures_that_mteb_counts_otherwise_are_left_out(study):

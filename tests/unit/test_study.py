@@ -401,7 +401,7 @@ def test_figures_without_points_are_left_out_and_refused_where_asked_for(tmp_pat
     data = smoke()
     change(data)
     every = load.study(written(tmp_path, data)).file.figures
-    empty = empty | {"forms", "residuals", "pairs", "beyond"}  # of three checkpoints
+    empty = empty | {"forms", "residuals", "pairs", "beyond", "cuts"}  # of three checkpoints, and no cuts
     assert [name for name in every if name not in empty] == load.study(written(tmp_path, data)).figures
     for name in empty:
         with pytest.raises(UserError) as error:

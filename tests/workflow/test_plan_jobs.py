@@ -21,7 +21,7 @@ def printed(text: str, study: str) -> set[tuple[str, frozenset, frozenset]]:
         name = re.match(r"(?:local)?rule ([\w.-]+):", block)[1]
         files = {"input": "", "output": ""} | dict(re.findall(r"^    (input|output): (.*)$", block, re.M))
         sides = [frozenset(re.findall(rf"results/{study}/([^, ]+)", files[side])) for side in ("input", "output")]
-        found.append((re.sub("^(evaluate|tokens|reference)_.*", r"\1", name), *sides))
+        found.append((re.sub("^(evaluate|tokens|reference|task)_.*", r"\1", name), *sides))
     assert len(found) == len(set(found))
     return {job for job in found if job[0] != "all"}
 
@@ -52,6 +52,20 @@ def test_so_they_are_with_encoders_made_elsewhere(clone, monkeypatch):
     found = ours(clone, "smoke", monkeypatch)
     assert found == planned(clone, "smoke")
     assert {"evaluate/mine/given/fiqa.json", "evaluate/mine/given/consumer-contracts.json"} in [job[2] for job in found]
+
+
+def test_so_they_are_with_cuts_of_a_task_that_wait_for_rankings_or_do_not(clone, monkeypatch):
+    study = clone.folder / "config/smoke.yaml"
+    pools = {"waits": "{encoders: [mine], depth: 9}", "does-not": "{random: 9}"}
+    cuts = ", ".join(f"{{id: {id}, cut_of: fiqa, pool: {pool}}}" for id, pool in pools.items())
+    lone = "{id: lone, cut_of: nfcorpus, pool: {bm25: 9}}"
+    study.write_text(f"{study.read_text()}encoders: [{{id: mine, path: /models/mine}}]\ncontrasts: [{cuts}, {lone}]\n")
+    found = ours(clone, "smoke", monkeypatch)
+    assert found == planned(clone, "smoke")
+    reads = {name: inputs for stage, inputs, outputs in found if stage == "task" for name in outputs}
+    assert reads["task/waits/task.json"] == {"task/fiqa/task.json", "evaluate/mine/given/fiqa.json"}
+    assert reads["task/does-not/task.json"] == {"task/fiqa/task.json"}
+    assert reads["task/lone/task.json"] == {"task/nfcorpus/task.json"} and not reads["task/nfcorpus/task.json"]
 
 
 def test_a_reader_that_leaves_is_no_error(clone):

@@ -104,7 +104,13 @@ STAGES = {
         parallel=True,
     ),
     "encoder": Stage("describe an encoder made elsewhere", many=("files",), primary="encoder.json", outside=("files",)),
-    "task": Stage("read one retrieval task's queries, corpus and judgments", primary="task.json", fetches=True),
+    "task": Stage(
+        "read one retrieval task's queries, corpus and judgments, or cut the corpus of one that is read",
+        many=("runs",),
+        optional=("whole", "runs"),
+        primary="task.json",
+        fetches=True,
+    ),
     "evaluate": Stage(
         "score an encoder on retrieval tasks",
         ("encoder",),

@@ -1,7 +1,17 @@
-"""One retrieval task: queries, corpus, judgments; fetched once.
+"""One retrieval task: queries, corpus, judgments; fetched once, or cut from one that is.
 
-requires: a data source        writes: task.json, queries.parquet, corpus.parquet, qrels.parquet
+requires: a data source; of a cut task.json of the whole task, and the scores of encoders on that
+writes: task.json, queries.parquet, corpus.parquet, qrels.parquet
 """
+
+import re
+
+from retscale.study import cuts
+
+
+def one_of(tasks):
+    """A constraint of the wildcard `task`; of no task it matches nothing."""
+    return "|".join(map(re.escape, tasks)) or "(?!)"
 
 
 rule task:
@@ -11,6 +21,8 @@ rule task:
         f"{logs}/task/{{task}}.log",
     benchmark:
         f"{logs}/task/{{task}}.tsv"
+    wildcard_constraints:
+        task=one_of(study.tasks_to_read.keys() - study.pools.keys()),
     localrule: fetched_here
     threads: threads("task", "task")
     resources:
@@ -21,3 +33,27 @@ rule task:
         code=digest("task"),
     shell:
         "attempt {log:q}; retscale task --spec @<(printf %s {params.spec:q}) --out {output:q}"
+
+
+if study.pools:
+
+    rule task_cut:
+        input:
+            whole=lambda wildcards: cuts.whole(study, wildcards.task, results),
+            runs=lambda wildcards: cuts.runs(study, wildcards.task, results),
+        output:
+            results.task("{task}"),
+        log:
+            f"{logs}/task/{{task}}.log",
+        benchmark:
+            f"{logs}/task/{{task}}.tsv"
+        wildcard_constraints:
+            task=one_of(study.pools),
+        threads: threads("task", "task")
+        resources:
+            **resources("task", "task"),
+        params:
+            spec=spec(specs.task, "task"),
+            code=digest("task"),
+        shell:
+            "attempt {log:q}; retscale task --spec @<(printf %s {params.spec:q}) --whole {input.whole:q} --runs {input.runs:q} --out {output:q}"

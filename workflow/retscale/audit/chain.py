@@ -169,8 +169,9 @@ def _of_maker(node: Node, names: Names, flag: str, expected: From, maker: Node) 
     if maker.place and node.place:
         if maker.place.root != node.place.root and flag not in kind.outside:
             yield f"has for its {flag} {maker.primary}, which is of another study"
-        for part in sorted(names.keys() & maker.place.names.keys() - {expected.by}):
-            if names[part] != maker.place.names[part]:
+        own = names | {part: _said(node.spec, key) for part, key in expected.named.items()}
+        for part in sorted(own.keys() & maker.place.names.keys() - {expected.by}):
+            if own[part] != maker.place.names[part]:
                 yield f"has for its {flag} {maker.primary}, which is of another {part}"
     listed = {row.path: row.sha256 for row in rows if row.name == flag}
     folder = maker.path.parent

@@ -23,7 +23,7 @@ from retscale.stages import STAGES
 
 Problems = Iterator[tuple[Path, str]]
 DRAWN = (".png", ".pdf", ".svg")
-SCORED = ("1a", "1b", "2", "3", "forms", "ablation")  # figures whose y are points of the fits
+SCORED = ("1a", "1b", "2", "3", "forms", "ablation", "cuts")  # figures whose y are points of the fits
 LINES = {"curves": "curves", "training": "training"}  # figures of lines, and the collected table that they show
 STAMP = re.compile(rb"(\w+)\.json sha256 ([0-9a-f]{64})")  # as Tables.stamp of figure/data.py writes it
 

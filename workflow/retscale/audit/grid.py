@@ -19,7 +19,7 @@ def check(node: Node, walked: Walk) -> Iterator[tuple[Path, str]]:
     encoders = {_encoder(maker) for flag in ("encoders", "given") for maker in read.get(flag, [])}
     encoders |= {(name, REFERENCE) for name in node.spec.get("references", ())}
     tasks = {name for part in ("headline", "in_domain") for name, parts in node.spec[part].items() if parts == [name]}
-    yield from _missing(node, "scores", read, encoders, tasks)
+    yield from _missing(node, "scores", read, encoders, tasks | set(node.spec.get("contrasts", ())))
     steps = {
         (*_encoder(maker), str(step))
         for maker in read.get("encoders", [])

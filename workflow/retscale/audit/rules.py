@@ -21,12 +21,14 @@ class From:
     """The inputs of one flag: outputs of one of these `stages`; of none, where no stage is named.
 
     `count`, given the spec and the names in the place: how many there must be, SOME, ANY, or their exact ids, which are the
-    part `by` of their places and need not be that of the record.
+    part `by` of their places and need not be that of the record. `named`: parts of their places that the spec says by
+    these keys, and not the record's place.
     """
 
     stages: tuple[str, ...] = ()
     count: Callable[[Spec, Names], Count] = lambda spec, names: 1
     by: str = ""
+    named: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,15 @@ def _fetched(spec: Spec, _: Names) -> int:
     return sum(IclTask(**task).texts_from == "items" for task in spec["tasks"].values())
 
 
+def _is_cut(spec: Spec) -> bool:
+    return spec["source"]["kind"] == "cut"
+
+
+def _pooled(spec: Spec, _: Names) -> Count:
+    """The encoders whose rankings a cut reads."""
+    return spec["source"]["encoders"] if _is_cut(spec) else ()
+
+
 def _trained_on(spec: Spec, _: Names) -> Count:
     """The training data of all recipes."""
     used = {name for mixture in spec["mixtures"].values() for name in mixture}
@@ -134,7 +145,14 @@ RULES = {
         },
     ),
     "encoder": Rule({"checkpoint": "id"}, {"files": From((), _some)}),
-    "task": Rule({"task": "id"}, {}, ("queries.parquet", "corpus.parquet", "qrels.parquet")),
+    "task": Rule(
+        {"task": "id"},
+        {
+            "whole": From(("task",), lambda spec, _: int(_is_cut(spec)), named={"task": "source.of"}),
+            "runs": From(("evaluate",), _pooled, "checkpoint", named={"task": "source.of"}),
+        },
+        ("queries.parquet", "corpus.parquet", "qrels.parquet"),
+    ),
     "evaluate": Rule(
         {"checkpoint": "checkpoint", "recipe": "recipe", "step": "step", "task": "tasks"},
         {"encoder": From(("finetune", "encoder")), "tasks": From(("task",)), "tokens": From(("tokens",))},

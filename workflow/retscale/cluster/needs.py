@@ -75,7 +75,10 @@ def _texts(costs: Costs, stage: str, name: tuple[str, ...]) -> list[Corpus]:
     if stage in ("pairs", "mine"):
         return [costs.pairs[name[0]]]
     if stage == "task":
-        return [costs.tasks[name[0]]]
+        task = costs.study.tasks_to_read[name[0]]
+        return (
+            2 * [costs.tasks[task.cut_of]] if task.pool else [costs.tasks[name[0]]]
+        )  # a cut indexes the whole as well
     if stage == "finetune":
         return [costs.pairs[id] for id in costs.study.mixture(name[1])]
     if stage in ("evaluate", "reference"):

@@ -1,5 +1,6 @@
 """What a study averages over, by name: groups of tasks, and the headline mean."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 from retscale.common.phrase import counted
@@ -22,6 +23,12 @@ class Averaged(Protocol):
     @property
     def groups(self) -> dict[str, list[str]]: ...
 
+    @property
+    def contrasts(self) -> Collection[str]: ...
+
+    @property
+    def cuts(self) -> dict[str, str]: ...
+
 
 def means(study: Averaged) -> dict[str, list[str]]:
     """Every average with the names that it is over, unweighted; each is a task or an average that stands before it."""
@@ -37,8 +44,11 @@ def overall(study: Averaged) -> set[str]:
 
 
 def shown_tasks(study: Averaged) -> dict[str, list[str]]:
-    """Every task outside a group, and every group that counts as one, with its tasks: those of the mean first."""
-    return study.headline | study.in_domain
+    """Every task outside a group, and every group that counts as one, with its tasks: those of the mean first.
+
+    The contrasts, which are in no mean, come last.
+    """
+    return study.headline | study.in_domain | {name: [name] for name in study.contrasts}
 
 
 def tasks_of(name: str, study: Averaged) -> list[str]:
@@ -48,9 +58,9 @@ def tasks_of(name: str, study: Averaged) -> list[str]:
 
 
 def in_domain(name: str, study: Averaged) -> bool:
-    """Whether a task of the training data is, or is among, what stands behind `name`."""
+    """Whether a task of the training data, or a cut of one, is, or is among, what stands behind `name`."""
     trained = {task for parts in study.in_domain.values() for task in parts}
-    return not trained.isdisjoint(tasks_of(name, study))
+    return not trained.isdisjoint({*tasks_of(name, study), *(study.cuts.get(task) for task in tasks_of(name, study))})
 
 
 def averaged_over(study: Averaged) -> str:

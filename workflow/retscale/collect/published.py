@@ -80,6 +80,7 @@ def score_rows(spec: Spec, published: Published, paths: list[Path], models: set[
                         "metric": published.metric,
                         "value": sum(row.value for row in values) / len(values),
                         "n_queries": None,
+                        "n_documents": None,
                         "ties": 0,
                         "contrastive_entropy": None,
                         "file": os.path.relpath(path, results),

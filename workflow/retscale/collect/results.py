@@ -134,7 +134,7 @@ def evaluation_rows(path: Path, result: Result) -> tuple[dict, list[dict], pd.Da
     means = {name: value for name, value in result.metrics.items() if value is not None or name not in INSTRUCTION}
     for name, value in means.items():
         check_mean(name, value, path)
-    shared = {name: getattr(result, name) for name in COLUMNS}
+    shared = {name: getattr(result, name) for name in (*COLUMNS, "n_documents")}
     rows = [identity | {"metric": name, "value": value} | shared for name, value in means.items()]
     queries = query_rows(path.with_suffix(".parquet"), result.n_queries, means)
     return identity, rows, queries.assign(**identity)

@@ -7,6 +7,7 @@ import pandas as pd
 
 from retscale.collect import published
 from retscale.collect.config import Spec
+from retscale.collect.means import shown_tasks
 from retscale.collect.results import (
     card_row,
     given_encoder_row,
@@ -31,7 +32,7 @@ from retscale.provenance import behind
 RESULTS = ("cards", "encoders", "given", "scores", "kept", "icl")  # the flags of what a study has made itself
 CHECKPOINT_COLUMNS = ["checkpoint", "family", "size", "n_params", "n_params_non_embedding", "n_tokens", "flops"]
 CHECKPOINT_COLUMNS += ["tokens_per_param", "schedule_finished", "role"]
-SCORE_COLUMNS = ["recipe", "seed", "task", "metric", "value", *COLUMNS, "file", "sha256"]
+SCORE_COLUMNS = ["recipe", "seed", "task", "metric", "value", *COLUMNS, "n_documents", "file", "sha256"]
 ICL_COLUMNS = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "low", "high", "executed", "trimmed"]
 ICL_COLUMNS += ["skipped", "tied", "odd", "bits_per_byte", "bits_per_byte_stderr", "file", "sha256"]
 CURVE_COLUMNS = ["checkpoint", "recipe", "seed", "step", "queries", "task", "metric", "value", "file", "sha256"]
@@ -288,7 +289,7 @@ def require_same_queries(per_query: pd.DataFrame, files: dict[tuple, Path]) -> N
 
 def require_complete(spec: Spec, scores: pd.DataFrame) -> None:
     """Refuse an encoder that lacks a task, unless it is part of a group, which then has no score."""
-    alone = {name for name, parts in (spec.headline | spec.in_domain).items() if parts == [name]}
+    alone = {name for name, parts in shown_tasks(spec).items() if parts == [name]}
     for (checkpoint, recipe), rows in scores.groupby(["checkpoint", "recipe"]):
         missing = sorted(alone - set(rows["task"]))
         if missing:

@@ -7,14 +7,16 @@ from retscale.common.tables import Summary
 
 
 class StudySummary(BaseModel, frozen=True):
-    """What readers of tables ask of a study, in the words of its spec of `collect`. Older files have no `in_domain`,
-    no `groups` and no `repeats`.
+    """What readers of tables ask of a study, in the words of its spec of `collect`. Older files have no `in_domain`, no
+    `groups`, no `contrasts`, no `cuts` and no `repeats`.
     """
 
     study: str
     headline: dict[str, list[str]]
     in_domain: dict[str, list[str]] = {}
     groups: dict[str, list[str]] = {}
+    contrasts: list[str] = []
+    cuts: dict[str, str] = {}
     recipes: list[str]
     repeats: Repeats = Repeats()
     main_recipe: str

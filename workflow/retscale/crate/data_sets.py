@@ -3,6 +3,7 @@
 from urllib.parse import quote
 
 from retscale.crate.jobs import AnyRecord
+from retscale.lineage.sources import MADE_HERE
 
 UNKNOWN = "unknown"
 # Where the report's spec describes what a job of the stage takes from elsewhere, under the job's own id.
@@ -39,7 +40,7 @@ def _described(stage: str, spec: dict, report: dict) -> dict[str, dict]:
         names = [source["name"] for source in spec["sources"]]
     elif stage == "icl":
         names = list(spec["tasks"])
-    elif stage in DESCRIBED and spec["source"]["kind"] != "pretrain":
+    elif stage in DESCRIBED and spec["source"]["kind"] not in MADE_HERE:
         names = [spec["id"]]
     kind = DESCRIBED.get(stage, stage)
     return {f"{kind}/{name}": report.get(kind, {}).get(name, {}) for name in names}

@@ -35,7 +35,8 @@ def mteb_task(id: str, task: RetrievalTask, metric: str) -> MtebTask:
     source = task.source
     split = getattr(source, "split", "test")
     settings = {name: field.default for name, field in TaskData.model_fields.items() if name not in ("source", "seed")}
-    if source.kind != "mteb" or any(getattr(task, name) != default for name, default in settings.items()):
+    changed = task.pool or any(getattr(task, name) != default for name, default in settings.items())
+    if source.kind != "mteb" or changed:
         return MtebTask(id, UNKNOWN, split, "default", [LANGUAGE], metric)
     about = mteb.get_task(source.name).metadata
     languages = about.hf_subsets_to_langscripts.get(source.subset, [LANGUAGE])

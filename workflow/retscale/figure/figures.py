@@ -23,6 +23,7 @@ Need = Literal[
     "in-context score",
     "kept encoder",
     "training",
+    "cut",
 ]
 
 
@@ -47,6 +48,7 @@ FIGURES = {
     "ablation": Figure(("compute", "mean", "second recipe")),
     "curves": Figure(("kept encoder",)),
     "training": Figure(("training",)),
+    "cuts": Figure(("compute", "cut")),
 }
 Name = Literal[tuple(FIGURES)]  # ty: ignore[invalid-type-form] - the names, as pydantic checks them
 
@@ -56,6 +58,7 @@ def draw(name: str, tables: Tables, config: FigureConfig) -> Drawn:
         ablation,
         beyond,
         curves,
+        cuts,
         fig1a,
         fig1b,
         fig2,
@@ -69,5 +72,5 @@ def draw(name: str, tables: Tables, config: FigureConfig) -> Drawn:
 
     modules = {"1a": fig1a, "1b": fig1b, "2": fig2, "3": fig3}
     modules |= {"slopes": slopes, "forms": forms, "residuals": residuals, "pairs": pairs, "beyond": beyond}
-    modules |= {"ablation": ablation, "curves": curves, "training": training}
+    modules |= {"ablation": ablation, "curves": curves, "training": training, "cuts": cuts}
     return modules[name].draw(tables, config)

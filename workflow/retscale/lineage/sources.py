@@ -12,6 +12,7 @@ from retscale.provenance import record
 SHOWN = 8  # digits of a hash
 # The list of a study that names what a stage reads from outside.
 LISTS = {"text": "text", "checkpoint": "checkpoints", "pairs": "pairs", "task": "tasks", "items": "icl", "icl": "icl"}
+MADE_HERE = ("pretrain", "cut")  # kinds of source
 NOT_STATED = "license not stated"
 
 
@@ -64,7 +65,7 @@ def _outside(content: Known) -> Iterator[tuple[str, str, str]]:
         fetched = any(row["record"] and "items.record.json" in row["record"] for row in content["inputs"])
         for id, task in {} if fetched else spec.get("tasks", {}).items():
             yield id, origin(task["source"]), ""
-    elif stage in LISTS and spec.get("source", {}).get("kind") != "pretrain":
+    elif stage in LISTS and spec.get("source", {}).get("kind") not in MADE_HERE:
         yield spec["id"], origin(spec["source"]), digest
     for row in content["inputs"]:
         if row["record"] is None:

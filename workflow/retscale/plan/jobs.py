@@ -11,7 +11,7 @@ from retscale.paths import TRAINING, Results
 from retscale.provenance import code, record
 from retscale.provenance.schema import OlderRecord, Record
 from retscale.stages import kept, parts
-from retscale.study import source_files, specs
+from retscale.study import cuts, source_files, specs
 from retscale.study.study import Study
 
 
@@ -45,7 +45,19 @@ class Job:
 
 def jobs(study: Study) -> list[Job]:
     """Every job, each after those whose outputs it reads. The same jobs and files as workflow/rules has: a test compares."""
-    return list(_jobs(study))
+    listed = list(_jobs(study))
+    maker = {output: number for number, job in enumerate(listed) for output in job.makes}
+    order: dict[int, None] = {}
+
+    def add(number: int) -> None:
+        if number not in order:
+            for read in filter(maker.__contains__, listed[number].reads):
+                add(maker[read])
+            order[number] = None
+
+    for number in range(len(listed)):
+        add(number)
+    return [listed[number] for number in order]
 
 
 def _jobs(study: Study) -> Iterator[Job]:
@@ -76,7 +88,9 @@ def _jobs(study: Study) -> Iterator[Job]:
         yield single("checkpoint", (id,), reads, cards[id], specs.checkpoint, id)
     task_outputs = {} if study.published else {id: paths.task(id) for id in study.tasks_to_read}
     for id, output in task_outputs.items():
-        yield single("task", (id,), [], output, specs.task, id)
+        yield single(
+            "task", (id,), [*cuts.whole(study, id, paths), *cuts.runs(study, id, paths)], output, specs.task, id
+        )
     item_outputs = {id: paths.items(id) for id in study.items_to_fetch}
     for id, output in item_outputs.items():
         yield single("items", (id,), [], output, specs.items, id)

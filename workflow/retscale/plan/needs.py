@@ -32,7 +32,11 @@ def downloads(study: Study, remaining: list[Job], costs: Costs) -> list[str]:
         text_size = disk(Cost(bytes=text_bytes(costs.pairs[id]), files=files) for id in ids)
         repos, size = " and ".join(repo for repo, *_ in files), formatting.cell(text_size, formatting.size)
         lines.append(f"training data {', '.join(ids)}: {repos}, {size} of text, each passage counted once")
-    tasks = [id for id, task in study.tasks_to_read.items() if task.source.kind == "mteb" and ("task", id) in to_do]
+    tasks = [
+        id
+        for id, task in study.tasks_to_read.items()
+        if task.source.kind == "mteb" and not task.pool and ("task", id) in to_do
+    ]
     if tasks:
         text_size = total(text_bytes(costs.tasks[id]) for id in tasks)
         lines.append(f"{counted(len(tasks), 'task')} of mteb, {formatting.cell(text_size, formatting.size)} of text")

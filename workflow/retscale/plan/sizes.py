@@ -19,11 +19,17 @@ def catalog_sizes() -> dict:
 
 
 def of_task(task: RetrievalTask, task_json: Path) -> Corpus:
-    """The size of a task: as counted, if its `task.json` is there; else as mteb's statistics and its own limits have it."""
-    known = _of_mteb(task) if task.source.kind == "mteb" else Corpus(Texts(), Texts())
+    """The size of a task: as counted, if its `task.json` is there; else as mteb's statistics and its own limits have it.
+
+    Of a cut that is the most that it may have.
+    """
+    statistics = _of_mteb(task) if task.source.kind == "mteb" else {}
+    known = Corpus(*(_texts(statistics.get(f"{kind}_text_statistics")) for kind in ("queries", "documents")))
+    judged = statistics.get("relevant_docs_statistics", {}).get("num_relevant_docs")
     counted = read(task_json)
     queries = counted.get("queries", least(known.queries.count, task.max_queries))
-    passages = counted.get("documents", least(known.passages.count, task.max_documents))
+    most = task.pool.most(queries, judged) if task.pool else task.max_documents
+    passages = counted.get("documents", least(known.passages.count, most))
     return Corpus(Texts(queries, known.queries.characters), Texts(passages, known.passages.characters))
 
 
@@ -50,16 +56,15 @@ def read(path: Path) -> dict:
     return content if isinstance(content, dict) else {}
 
 
-def _of_mteb(task: RetrievalTask) -> Corpus:
+def _of_mteb(task: RetrievalTask) -> dict:
     """From the statistics that lie beside mteb's tasks, read as files: importing mteb takes seconds."""
     package = importlib.util.find_spec("mteb")
     if package is None:
-        return Corpus(Texts(), Texts())
+        return {}
     folder = Path(next(iter(package.submodule_search_locations))) / "descriptive_stats"
     statistics = next((read(path) for path in sorted(folder.glob(f"*/{task.source.name}.json"))), {})
     split = statistics.get(task.source.split, {})
-    split = split.get("hf_subset_descriptive_stats", {}).get(task.source.subset, split)
-    return Corpus(*(_texts(split.get(f"{kind}_text_statistics")) for kind in ("queries", "documents")))
+    return split.get("hf_subset_descriptive_stats", {}).get(task.source.subset, split)
 
 
 def _texts(statistics: dict | None) -> Texts:

@@ -61,6 +61,8 @@ def main(arguments: argparse.Namespace) -> int:
     answer(f"mean         over {averaged_over(study)}: {', '.join(study.headline)}")
     if study.in_domain and study.headline != study.in_domain:
         answer(f"in-domain    {', '.join(study.in_domain)}: measured, and not in the mean")
+    if study.contrasts:
+        answer(f"contrasts    {', '.join(study.contrasts)}: measured, and not in the mean")
     if not study.published:
         answer(f"in context   {len(study.icl)}: {', '.join(study.icl) or 'none'}")
     for version in study.file.averages:

@@ -8,11 +8,11 @@ from retscale.encoder.config import GIVEN, REFERENCE
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION
 from retscale.external.config import PUBLISHED
-from retscale.study import catalog, duplicates, figure_needs, kinds, names, validation
+from retscale.study import catalog, cuts, duplicates, figure_needs, kinds, names, validation
 from retscale.study.study import Study
 
 # What the rules for the evaluations of small tasks, and for those with kept encoders, are called.
-OTHER_BATCHES = r"small|.+_after(_\d+)+"
+OTHER_BATCHES = r"small|pooled|.+_after(_\d+)+"
 
 
 def check(study: Study, file: str) -> None:
@@ -29,6 +29,7 @@ def check(study: Study, file: str) -> None:
         _external,
         _groups,
         _cuts,
+        cuts.check,
         duplicates.check,
         _curves,
         _figures,

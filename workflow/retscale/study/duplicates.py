@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 IDENTIFYING = {
     "checkpoints": {"source", "tokenizer"},
     "pairs": {"source", "collection", "max_pairs", "seed"},
-    "tasks": set(TaskData.model_fields),
+    "tasks": {*TaskData.model_fields, "pool"},
     "icl": set(IclTask.model_fields) - {"licence", "origin", "note"},
     "references": set(Reference.model_fields),
 }
-SAMPLED = ("max_pairs", "max_queries", "max_documents", "items")  # what a seed is for; without it a seed means nothing
+# What a seed is for; without it a seed means nothing.
+SAMPLED = ("max_pairs", "max_queries", "max_documents", "pool", "items")
 
 
 def check(study: Study, file: str) -> None:

@@ -32,6 +32,10 @@ def _missing_training(study: Study) -> str:
     return "" if study.trained else "nothing is trained"
 
 
+def _missing_cut(study: Study) -> str:
+    return "" if study.cuts else "no task is a cut of another one of the study (`cut_of`)"
+
+
 def _missing_compute(study: Study) -> str:
     if study.published:  # its table of models says
         return ""
@@ -102,4 +106,5 @@ NEEDS: dict[Need, Callable[[Study], str]] = {
     "in-context score": _missing_icl,
     "kept encoder": _missing_kept,
     "training": _missing_training,
+    "cut": _missing_cut,
 }

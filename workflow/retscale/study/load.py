@@ -6,7 +6,7 @@ from pathlib import Path
 from retscale.collect.repeats import Repeats
 from retscale.errors import UserError
 from retscale.icl.config import IclTask
-from retscale.study import base, catalog, consistency, seeds, unused_keys, validation
+from retscale.study import base, catalog, consistency, cuts, seeds, unused_keys, validation
 from retscale.study import model as written
 from retscale.study.study import Study
 from retscale.task.config import RetrievalTask
@@ -31,8 +31,12 @@ def _complete(written_file: base.Written) -> Study:
     beside_checkpoints, beside_recipes = {}, {}
     all_checkpoints = _entries("checkpoint", data.checkpoints, "checkpoints", file, beside_checkpoints)
     checkpoints = {id: all_checkpoints[id] for id in _chosen(data.only, all_checkpoints, "only", file)}
-    task_entries = catalog.expand(data.tasks, "task")
-    tasks = _entries("task", task_entries, "tasks", file)
+    tasks, contrasts, task_entries = _tasks(data, file)
+    origins = {
+        id: name
+        for id, entry in zip(tasks, task_entries, strict=True)
+        if (name := catalog.name_in_catalog("task", entry))
+    }
     recipes = _entries("recipe", data.recipes, "recipes", file, beside_recipes)
     parts = {}
     for name in recipes:
@@ -62,16 +66,14 @@ def _complete(written_file: base.Written) -> Study:
         trained=trained,
         repeats=Repeats(recipes=repeated_recipes, checkpoints=repeated_checkpoints),
         tasks=tasks,
-        origins={
-            id: name
-            for id, entry in zip(tasks, task_entries, strict=True)
-            if (name := catalog.name_in_catalog("task", entry))
-        },
+        origins=origins | cuts.origins(tasks, origins),
         icl=icl,
         held_out=dict(_held_out(entry, tasks | icl, file) for entry in catalog.expand(data.held_out, "task")),
         encoders=_entries("encoder", data.encoders, "encoders", file),
         references=_entries("reference", data.references, "references", file),
         published=published,
+        contrasts=contrasts,
+        wholes=cuts.wholes(tasks, file),
     )
     if shared := complete.encoders.keys() & (all_checkpoints.keys() | checkpoints.keys()):
         raise UserError(f"{file}: encoders: {', '.join(sorted(shared))}: also the id of a checkpoint; ids must differ")
@@ -105,6 +107,18 @@ def _entries(kind: str, entries: list, where: str, file: str, beside: dict[str, 
         if apart:
             beside[id] = apart
     return configs
+
+
+def _tasks(data: written.Study, file: str) -> tuple[dict, dict, list]:
+    """All retrieval tasks by id, those of them that are contrasts, and the entry of each."""
+    lists = {where: catalog.expand(getattr(data, where), "task") for where in ("tasks", "contrasts")}
+    entries = [entry for listed in lists.values() for entry in listed]
+    tasks, contrasts = (
+        _entries("task", cuts.completed(listed, entries, file, where), where, file) for where, listed in lists.items()
+    )
+    if shared := tasks.keys() & contrasts.keys():
+        raise UserError(f"{file}: contrasts: {', '.join(sorted(shared))}: also in `tasks`; keep one of them")
+    return tasks | contrasts, contrasts, entries
 
 
 def _single(kind: str, entry: object, where: str, file: str):

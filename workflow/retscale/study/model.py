@@ -23,12 +23,13 @@ Id = Annotated[str, Field(pattern=ID, max_length=80)]
 Entry = str | dict
 # The kind of the entries of each list of entries.
 LISTS = {
-    "checkpoint": "checkpoints",
-    "encoder": "encoders",
-    "reference": "references",
+    "checkpoints": "checkpoint",
+    "encoders": "encoder",
+    "references": "reference",
     "pairs": "pairs",
-    "recipe": "recipes",
-    "task": "tasks",
+    "recipes": "recipe",
+    "tasks": "task",
+    "contrasts": "task",
     "icl": "icl",
 }
 # What an entry may say beside its configuration.
@@ -51,6 +52,11 @@ class Common(Strict):
     # meets the same tests.
     seed: int = Field(1, ge=0, lt=2**31)
     tasks: list[Entry] = Field(min_length=1, description="retrieval tasks or suites of them")
+    contrasts: list[Entry] = Field(
+        [],
+        description="retrieval tasks that are shown beside the others and are in no mean, such as cuts of them: only "
+        "`groups` may name them",
+    )
     groups: dict[Id, Annotated[list[str], Field(min_length=1)]] = Field(
         {}, description="tasks or groups whose mean is shown beside the mean over all, which it does not change"
     )

@@ -30,7 +30,7 @@ def published(study: Study) -> dict[str, str | None]:
     """
     own, aliases = {*study.tasks, *study.units}, catalog.aliases()
     ids_by_name: dict[str, list[str]] = {}
-    for id in study.tasks:
+    for id in (id for id, task in study.tasks.items() if not task.pool):
         for name in aliases_of(study, id):
             ids_by_name.setdefault(name, []).append(id)
     meanings: dict[str, str | None] = {}

@@ -13,6 +13,7 @@ from retscale.encoder.folder import describe
 from retscale.errors import UserError
 from retscale.model.weight_files import has_weights, listed_weights
 from retscale.pairs.config import FORMATS, File
+from retscale.study import cuts
 from retscale.study.study import Study
 from retscale.task.config import FolderSource
 
@@ -88,6 +89,7 @@ def check_files(study: Study) -> None:
             f"`{entries}`{or_skip}. Missing: {', '.join(missing)}"
         )
     check_contents(study)
+    cuts.check_sizes(study)
 
 
 def check_contents(study: Study) -> None:

@@ -10,7 +10,6 @@ from retscale.study import catalog, model
 from retscale.study.seeds import Seeds
 
 FILE = Path(__file__).resolve().parents[2] / "schemas" / "study.schema.json"
-LISTS = {where: kind for kind, where in model.LISTS.items()}
 SINGLE = {"text": "text"}
 SEEDS = Seeds.model_json_schema()
 BESIDE = {
@@ -24,7 +23,7 @@ def schema() -> dict:
     """Draft 2020-12 schema of the study file."""
     study_schema = model.Study.model_json_schema()
     definitions = study_schema.setdefault("$defs", {})
-    for key, kind in {**LISTS, **SINGLE}.items():
+    for key, kind in {**model.LISTS, **SINGLE}.items():
         entry = catalog.model(kind).model_json_schema()
         definitions |= entry.pop("$defs", {})
         # An override gives some keys, so none is required here; the completed entry is checked at load.
@@ -35,7 +34,7 @@ def schema() -> dict:
         definitions[f"{kind}-entry"] = entry
         name_or_entry = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{kind}-entry"}]}
         field = study_schema["properties"][key]
-        if key in LISTS:
+        if key in model.LISTS:
             field["items"] = name_or_entry
         else:
             study_schema["properties"][key] = {k: v for k, v in field.items() if k != "anyOf"} | name_or_entry

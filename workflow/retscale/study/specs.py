@@ -85,7 +85,10 @@ def tokens(tasks: list[str]) -> Callable[..., dict]:
 
 
 def task(study: Study, id: str) -> dict:
-    return {"id": id, **plain(study.tasks_to_read[id], without=DESCRIPTIVE | {"alone", "corpus", "group", "cut_of"})}
+    task = study.tasks_to_read[id]
+    if task.pool:
+        return {"id": id, "source": {"kind": "cut", "of": task.cut_of, **plain(task.pool)}, "seed": task.seed}
+    return {"id": id, **plain(task, without=DESCRIPTIVE | {"alone", "corpus", "group", "cut_of", "pool"})}
 
 
 def evaluate(tasks: list[str]) -> Callable[..., dict]:
@@ -156,6 +159,7 @@ def collect(study: Study) -> dict:
         "checkpoints": {
             id: {"family": c.family, "size": c.size, "role": c.role} for id, c in study.checkpoints.items()
         },
+        **versions(study),
         "encoders": list(study.encoders),
         **({"references": {id: plain(system) for id, system in study.references.items()}} if study.references else {}),
         "averages": {version: catalog.gauntlet(version) for version in study.file.averages},
@@ -176,9 +180,16 @@ def published(study: Study) -> dict:
         "headline": study.headline,
         "in_domain": study.in_domain,
         "groups": study.groups,
+        **versions(study),
         "published": settings,
         "seed": study.file.seed,
     }
+
+
+def versions(study: Study) -> dict:
+    """Tasks that are in no mean, and cuts with their whole tasks; no key for what a study has none of."""
+    named = {"contrasts": list(study.contrasts), "cuts": study.cuts}
+    return {key: value for key, value in named.items() if value}
 
 
 def fit(study: Study) -> dict:

@@ -15,7 +15,7 @@ from retscale.pairs.config import PairsConfig
 from retscale.reference.config import Reference
 from retscale.study import catalog, figure_needs, model, names
 from retscale.study.base import Written
-from retscale.task.config import RetrievalTask, TaskData
+from retscale.task.config import Pool, RetrievalTask, TaskData
 from retscale.text.config import TextConfig
 
 
@@ -39,6 +39,8 @@ class Study:
     # Which recipes and checkpoints repeat which others, and with which seeds.
     repeats: Repeats = field(default_factory=Repeats)
     published: PublishedResults | None = None  # then the study consists of them, and trains nothing
+    contrasts: dict[str, RetrievalTask] = field(default_factory=dict)  # those of `tasks` that are in no mean
+    wholes: dict[str, RetrievalTask] = field(default_factory=dict)  # tasks that are cut here and not evaluated
 
     @property
     def name(self) -> str:
@@ -129,31 +131,46 @@ class Study:
 
     @property
     def tasks_to_read(self) -> dict[str, RetrievalTask]:
-        """Retrieval tasks that must be read: to be evaluated, or to be held out."""
-        return self.tasks | self.held_out_by("task")  # ty: ignore[invalid-explicit-return] - the stage knows the kind
+        """Retrieval tasks that must be read: to be evaluated, to be cut, or to be held out."""
+        return self.tasks | self.wholes | self.held_out_by("task")  # ty: ignore[invalid-explicit-return] - the stage knows the kind
 
     @property
     def items_to_fetch(self) -> dict[str, IclTask]:
         """In-context tasks whose items must be fetched: to be scored, or to be held out."""
         return {name: task for name, task in self.icl.items() if task.texts_from == "items"} | self.held_out_by("items")  # ty: ignore[invalid-explicit-return] - the same
 
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """Of the tasks that are cut here."""
+        return {id: task.pool for id, task in self.tasks.items() if task.pool}
+
+    @property
+    def cuts(self) -> dict[str, str]:
+        """The tasks that are a part of another one of the study, with that one."""
+        return {id: task.cut_of for id, task in self.tasks.items() if task.cut_of in self.tasks}
+
     @cached_property
     def batches(self) -> dict[str, list[str]]:
-        """Tasks that share an evaluation job, in the order of a spec: the small ones, and those of each huge corpus."""
+        """Tasks that share an evaluation job, in the order of a spec: the small ones, and those of each huge corpus.
+
+        Cuts that wait for the evaluations of encoders are apart from those, or a job would wait for itself.
+        """
         batches: dict[str, list[str]] = {}
         for name, task in sorted(self.tasks.items()):
-            batches.setdefault((task.corpus or name) if task.alone else "small", []).append(name)
+            shared = "pooled" if task.pool and task.pool.encoders else "small"
+            batches.setdefault((task.corpus or name) if task.alone else shared, []).append(name)
         return batches
 
     @cached_property
     def units(self) -> dict[str, list[str]]:
         """What counts as one task: every task outside a group by its own name, and every group.
 
-        A group's tasks are the study's and all that the catalog puts into it, so that one left out is missed.
+        A group's tasks are the study's and all that the catalog puts into it, so that one left out is missed. Contrasts
+        count in no mean.
         """
         catalogued = catalog.grouped_tasks()
         units: dict[str, list[str]] = {}
-        for name, task in self.tasks.items():
+        for name, task in ((name, task) for name, task in self.tasks.items() if name not in self.contrasts):
             units.setdefault(task.group or name, []).append(name)
         return {name: list(dict.fromkeys([*tasks, *catalogued.get(name, [])])) for name, tasks in units.items()}
 

@@ -20,7 +20,7 @@ from retscale.mine.config import MineConfig
 from retscale.pairs.config import PairsConfig
 from retscale.study import catalog
 from retscale.study import model as written
-from retscale.task.config import RetrievalTask, RowsSource
+from retscale.task.config import Pool, RetrievalTask, RowsSource
 
 if TYPE_CHECKING:
     from retscale.study.study import Study
@@ -65,10 +65,11 @@ RULES = [
     Rule(
         RetrievalTask,
         ("seed",),
-        lambda task, _: task.max_queries or task.max_documents,
-        "`max_queries` or `max_documents`",
+        lambda task, _: task.pool.random if task.pool else task.max_queries or task.max_documents,
+        "`max_queries` or `max_documents`, or with `random` of a `pool`",
     ),
     Rule(RetrievalTask, ("instructed",), lambda task, _: task.own_instructions, "queries that carry instructions"),
+    Rule(Pool, ("depth",), lambda pool, _: pool.encoders, "`encoders`"),
     Rule(RetrievalTask, ("corpus",), lambda task, _: task.alone, "`alone: true`"),
     Rule(RowsSource, ("relevant",), lambda source, _: source.label, "`label`"),
     Rule(JsonlSource, ("repo", "revision", "root"), lambda source, _: source.needs_fetch, "a file that is fetched"),
@@ -97,7 +98,7 @@ RULES = [
 def idle(study: Study, raw: dict) -> list[str]:
     """One line for each key that does nothing, of the mapping `raw` that the file of the Study `study` itself holds."""
     requirements = dict(idle_keys(study.file, raw, study))
-    for kind, section in written.LISTS.items():
+    for section, kind in written.LISTS.items():
         for number, entry in enumerate(getattr(study.file, section) if section in raw else ()):
             members = [_id(member) for member in catalog.expand([entry], kind)] if isinstance(entry, dict) else []
             entries = getattr(study, section)

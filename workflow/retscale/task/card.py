@@ -6,7 +6,7 @@ from retscale.common.artifact import Artifact
 class TaskCard(Artifact):
     """`judged_only`: a query ranks its judged documents alone. `ignore_identical_ids`: no query ranks the document of
     its own id. `follows`: the metric of a task whose queries carry instructions. `notes`: counts of what was assumed,
-    dropped and kept, by kind and reason.
+    dropped and kept, by kind and reason; of a cut, also how many documents its `pool` has by what.
     """
 
     id: str

@@ -18,7 +18,8 @@ class Collection:
     whose reading a reader of the scores may want to know about. With `judged_only` a query ranks its judged documents,
     or those of them that `qrels` marks as `candidate`. `instruction_metric` is p_mrr or robustness_at_10 for a task with
     instructions; p-MRR looks at the documents `changed` (query_id, doc_id). Where queries are asked under an instruction,
-    it is a further column of theirs, `instruction`.
+    it is a further column of theirs, `instruction`. `pool`: of a cut, how many
+    documents were chosen by what, each counted where it was first.
     """
 
     queries: pd.DataFrame
@@ -31,11 +32,14 @@ class Collection:
     judged_only: bool = False
     instruction_metric: str | None = None
     changed: pd.DataFrame | None = None
+    pool: dict[str, int] = field(default_factory=dict)
 
     @property
     def notes(self) -> dict[str, dict[str, int]]:
         """Counts of what a reader of the scores should know, by kind."""
-        return {"assumed": self.assumed, "dropped": self.dropped, "kept": self.kept}
+        return {"assumed": self.assumed, "dropped": self.dropped, "kept": self.kept} | (
+            {"pool": self.pool} if self.pool else {}
+        )
 
 
 def judged_collection(

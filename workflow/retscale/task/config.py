@@ -152,22 +152,60 @@ class TaskData(Strict):
         return self
 
 
+class Pool(Strict):
+    """Which documents of a task's corpus a cut of it keeps: the union of these over all queries.
+
+    `judged`: every judged document, or the relevant ones alone. `bm25`: the first so many of BM25's ranking. `encoders`:
+    the first `depth` of the rankings of the whole task by these of the study's `encoders`. `random`: so many of what is
+    left, drawn with the task's `seed`; a larger number keeps all that a smaller one keeps.
+    """
+
+    judged: Literal["all", "relevant"] = "all"
+    bm25: int = Field(0, ge=0)
+    encoders: list[str] = []
+    depth: int = Field(100, ge=1)
+    random: int = Field(0, ge=0)
+
+    def most(self, queries: int | None, judged: int | None) -> int | None:
+        """An upper bound of the documents of such a cut; None where these counts of the whole task are unknown."""
+        if queries is None or judged is None:
+            return None
+        return judged + queries * (self.bm25 + self.depth * len(self.encoders)) + self.random
+
+    def too_large(self, documents: int) -> str:
+        """Why a corpus of so many `documents` has no such part; empty if it may have."""
+        for key in ("bm25", "random", *(["depth"] if self.encoders else [])):
+            if (value := getattr(self, key)) >= documents:
+                return f"pool.{key} is {value:,}, but the whole task has {documents:,} documents; lower it, or use that task"
+        return ""
+
+
 class RetrievalTask(TaskData):
     """An entry of the catalog.
 
     `alone`: the corpus is so large that the task gets an evaluation job of its own. `corpus` names one that other tasks
     share: they share a job, which encodes it once. Tasks of one `group` count as one task: its score is the unweighted
     mean of theirs, and it has none unless the study has all tasks that the catalog puts into the group. `cut_of` names the
-    task whose corpus or queries this one has a part of: no mean counts both.
+    task whose corpus or queries this one has a part of: no mean counts both. With a `pool` it is cut here, from what is
+    read of that task.
     """
 
     alone: bool = False
     corpus: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]*$")
     group: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9._-]*$")
     cut_of: str | None = None
+    pool: Pool | None = None
     licence: str = ""
     origin: str = ""
     note: str | None = None
+
+    @model_validator(mode="after")
+    def _cut_from_a_whole(self) -> "RetrievalTask":
+        if self.pool and not self.cut_of:
+            raise ValueError("`pool` needs `cut_of`, the task whose corpus it cuts")
+        if self.pool and self.judged_only:
+            raise ValueError("`pool` cuts a corpus, and a task with `judged_only` ranks none; remove it")
+        return self
 
     @property
     def texts_from(self) -> Literal["task"] | None:
@@ -183,7 +221,18 @@ class RetrievalTask(TaskData):
         return [field for field in (source.query, *documents, source.title) if field]
 
 
+class CutSource(Pool):
+    """The task `of`, whose corpus is cut."""
+
+    kind: Literal["cut"]
+    of: str
+
+
+AnySource = Annotated[RowsSource | FolderSource | MtebSource | CutSource, Field(discriminator="kind")]
+
+
 class Spec(TaskData):
     """The spec of one job of this stage."""
 
     id: str
+    source: AnySource  # ty: ignore[incompatible-attribute-override] - a study says `pool` instead

@@ -4,14 +4,29 @@ from pathlib import Path
 
 from retscale.common.files import sha256
 from retscale.common.terminal import say
+from retscale.errors import UserError
 from retscale.task.card import TaskCard
 from retscale.task.collection import Collection, check, irregularities, sample
-from retscale.task.config import Spec, TaskData
+from retscale.task.config import CutSource, FolderSource, Spec, TaskData
 
 
 def run(values: dict, inputs: dict, out: Path) -> dict:
-    """Read the collection, subsample it as asked, write it; returns counts of what was assumed, dropped or odd."""
+    """Read the collection, subsample it as asked, write it; returns counts of what was assumed, dropped or odd.
+
+    Of a cut the collection is read from its `whole` (task.json) and the `runs` of encoders on that.
+    """
     spec = Spec.model_validate(values)
+    collection = _cut(spec, spec.source, inputs) if isinstance(spec.source, CutSource) else _read(spec)
+    collection.kept = irregularities(collection)
+    for kind, counts in collection.notes.items():
+        for reason, count in counts.items():
+            say(f"task {spec.id}: {kind}: {reason} ({count:,})")
+    write(spec.id, collection, out)
+    files = spec.source.files() if isinstance(spec.source, FolderSource) else []
+    return collection.notes | {"read": {path.name: sha256(path) for path in files}}
+
+
+def _read(spec: Spec) -> Collection:
     collection = collect(spec)
     check(collection, spec.id)
     collection.judged_only |= spec.judged_only
@@ -22,13 +37,15 @@ def run(values: dict, inputs: dict, out: Path) -> dict:
         collection.queries["instruction"] = spec.instruction
     if not spec.instructed:
         collection.queries = collection.queries.drop(columns="instruction", errors="ignore")
-    collection.kept = irregularities(collection)
-    for kind, counts in collection.notes.items():
-        for reason, count in counts.items():
-            say(f"task {spec.id}: {kind}: {reason} ({count:,})")
-    write(spec.id, collection, out)
-    sha256_of_files = {path.name: sha256(path) for path in spec.source.files()} if spec.source.kind == "folder" else {}
-    return collection.notes | {"read": sha256_of_files}
+    return collection
+
+
+def _cut(spec: Spec, source: CutSource, inputs: dict) -> Collection:
+    from retscale.task import cut
+
+    if not inputs.get("whole"):
+        raise UserError(f"--whole: give the task.json of {source.of}, of which {spec.id} is a cut")
+    return cut.cut(spec.id, source, spec.seed, inputs["whole"], inputs.get("runs", []))
 
 
 def write(id: str, collection: Collection, out: Path) -> None:
