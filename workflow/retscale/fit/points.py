@@ -47,11 +47,15 @@ def levels(ratios: pd.Series) -> pd.Series:
 
 @dataclass(frozen=True)
 class QueryScores:
-    """A task's scores (queries, encoders), the encoders being (checkpoint, recipe); NaN where a query has none."""
+    """A task's scores (queries, encoders), the encoders being (checkpoint, recipe); NaN where a query has none.
+
+    `queries` (queries,) are their ids, sorted.
+    """
 
     task: str
     encoders: list[tuple[str, str]]
     values: np.ndarray
+    queries: np.ndarray
 
 
 def per_query(primary: Path, metric: str) -> Iterator[pd.DataFrame]:
@@ -75,27 +79,55 @@ def query_scores(tables: Iterable[pd.DataFrame], metric: str) -> Iterator[QueryS
             of_task = values.setdefault(task, {}).setdefault(tuple(encoder), [])
             of_task.append(np.stack([numbers, part[metric].to_numpy(float)]))
     for task in sorted(values):
-        order = np.argsort(np.argsort(np.array(list(ids[task]), dtype=str), kind="stable"))
+        queries = np.array(list(ids[task]), dtype=str)
+        order = np.argsort(np.argsort(queries, kind="stable"))
         encoders = sorted(values[task])
         table = np.full((len(order), len(encoders)), np.nan)
         for column, encoder in enumerate(encoders):
             numbers, scores = np.concatenate(values[task].pop(encoder), axis=1)
             table[order[numbers.astype(int)], column] = scores
-        yield QueryScores(task, encoders, table)
+        yield QueryScores(task, encoders, table, np.sort(queries))
 
 
-def resampled(tasks: Iterable[QueryScores], averaged: dict[str, list[str]], replicates: int, seed: int) -> pd.DataFrame:
+def paired(primary: Path, metric: str, cuts: dict[str, str]) -> dict[str, str]:
+    """Those of `cuts`, {task: whole task}, all of whose queries with the metric their whole task has too."""
+    ids: dict[str, set[str]] = {name: set() for name in (*cuts, *cuts.values())}
+    for rows in per_query(primary, metric) if cuts else ():
+        for task, part in rows[rows["task"].isin(ids.keys()) & rows[metric].notna()].groupby("task"):
+            ids[task].update(part["query_id"])
+    return {cut: whole for cut, whole in cuts.items() if ids[cut] and ids[cut] <= ids[whole]}
+
+
+def resampled(
+    tasks: Iterable[QueryScores],
+    averaged: dict[str, list[str]],
+    replicates: int,
+    seed: int,
+    paired: dict[str, str] | None = None,
+) -> pd.DataFrame:
     """Bootstrap over queries: replicates x encoders' scores, one column for each (checkpoint, recipe, task).
 
     A task's queries are drawn once per replicate and shared by all encoders, so that differences of two columns are
     paired; tasks are strata of the means. A task's draws depend on the seed and its own name alone. A mean of
     `averaged`, {name: what it is over}, has a column for the encoders that have all its parts; a task without the
-    metric has none.
+    metric has none. The draws of a task that is `paired`, {task: whole task}, are those of the whole.
     """
-    parts = []
-    for scores in tasks:
+    parts, waiting, paired = [], [], paired or {}
+    queries: dict[str, tuple[str, np.ndarray]] = {}
+
+    def draw(scores: QueryScores) -> None:
         columns = pd.MultiIndex.from_tuples([(*encoder, scores.task) for encoder in scores.encoders], names=KEY)
-        parts.append(pd.DataFrame(_resample(scores, replicates, seed), columns=columns))
+        drawn_of = queries[paired.get(scores.task, scores.task)]
+        parts.append(pd.DataFrame(_resample(scores, *drawn_of, replicates, seed), columns=columns))
+
+    for scores in tasks:
+        queries[scores.task] = scores.task, scores.queries
+        if paired.get(scores.task, scores.task) in queries:
+            draw(scores)
+        else:
+            waiting.append(scores)
+    for scores in waiting:
+        draw(scores)
     if not parts:  # published scores come without those of single queries
         return pd.DataFrame(
             index=range(replicates), columns=pd.MultiIndex.from_arrays([[], [], []], names=KEY), dtype=float
@@ -108,16 +140,21 @@ def resampled(tasks: Iterable[QueryScores], averaged: dict[str, list[str]], repl
     return draws
 
 
-def _resample(scores: QueryScores, replicates: int, seed: int) -> np.ndarray:
-    """Means over as many queries drawn with replacement (replicates, encoders), some replicates at a time."""
-    n, rng = len(scores.values), stream(seed, scores.task)
+def _resample(scores: QueryScores, task: str, queries: np.ndarray, replicates: int, seed: int) -> np.ndarray:
+    """Means over as many of a task's `queries` drawn with replacement (replicates, encoders), some replicates at a time.
+
+    The scores are of these queries or of some of them.
+    """
+    n, rng, own = len(queries), stream(seed, task), np.isin(queries, scores.queries)
     gaps = np.isnan(scores.values)
     values, measured = np.nan_to_num(scores.values), (~gaps).astype(float)
     parts = []
     for first in range(0, replicates, step := max(1, COUNTS // n)):
         weights = rng.multinomial(n, np.full(n, 1 / n), size=min(step, replicates - first)) / n
+        weights = weights if own.all() else weights[:, own]
         # Where there are gaps, such as of robustness, each encoder has its values at queries of its own.
-        parts.append((weights @ values) / (weights @ measured) if gaps.any() else weights @ values)
+        some = gaps.any() or not own.all()
+        parts.append((weights @ values) / (weights @ measured) if some else weights @ values)
     return np.concatenate(parts)
 
 

@@ -16,6 +16,7 @@ from retscale.fit.classes import tasks
 from retscale.fit.compare import ablation, effects, isoflop_pairs
 from retscale.fit.config import Spec
 from retscale.fit.correlations import correlations
+from retscale.fit.cuts import cuts
 from retscale.fit.detectable import knowing_seeds
 from retscale.fit.distinct import require_distinct
 from retscale.fit.families import paired_families
@@ -27,6 +28,7 @@ from retscale.fit.points import (
     headline_icl,
     icl_bits,
     icl_points,
+    paired,
     per_query,
     points,
     query_scores,
@@ -61,7 +63,9 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         return query_scores(per_query(source, spec.metric), spec.metric)
 
     spreads: dict[tuple[str, str], Spread] = {}
-    trainings_draws = resampled(noted(queries(), study.repeats, spreads), averaged, spec.bootstrap, spec.seed)
+    same_queries = paired(source, spec.metric, study.cuts)
+    noted_queries = noted(queries(), study.repeats, spreads)
+    trainings_draws = resampled(noted_queries, averaged, spec.bootstrap, spec.seed, same_queries)
     trainings = points(scores, trainings_draws, averaged, spec.metric, spec.alpha)
     known = seeds(trainings, trainings_draws, study.repeats, spec.alpha)
     draws = joined_draws(trainings_draws, known)
@@ -93,6 +97,7 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         "variance": variance(analyses, draws, known, averaged, spreads, spec.alpha),
         "reliability": reliable,
         "two_step": two_step(finished, scores, study, spec.alpha),
+        "cuts": cuts(finished, draws, scores, study.cuts, same_queries, spec.alpha),
     }
     if spec.paired:
         tables["paired_families"] = paired_families(ladder_rows(defined), draws, spec.paired, spec.near, spec.alpha)
