@@ -88,7 +88,14 @@ def write_collected(shape: Shape, out: Path, seed: int = 0) -> Path:
             row = {"recipe": "own", "seed": 1, "task": task, "metric": METRIC, "value": values.mean(), "ties": 0}
             row["contrastive_entropy"] = 5 - 0.5 * level
             scores.append(
-                about | row | {"n_queries": shape.queries, "file": f"e/{name}/{task}.json", "sha256": "0" * 64}
+                about
+                | row
+                | {
+                    "n_queries": shape.queries,
+                    "n_documents": 10_000,
+                    "file": f"e/{name}/{task}.json",
+                    "sha256": "0" * 64,
+                }
             )
             queries += [
                 {"checkpoint": name, "recipe": "own", "task": task, "query_id": f"q{i}", METRIC: value}
@@ -119,6 +126,7 @@ def write_collected(shape: Shape, out: Path, seed: int = 0) -> Path:
         "curves": pd.DataFrame(curves),
     }
     study = {"study": "shape", "headline": {task: [task] for task in tasks}, "in_domain": {}, "groups": {}}
+    study["cuts"] = dict(zip(tasks[1::2], tasks[::2]))  # as if every second task were a cut of the one before
     study |= {"recipes": ["own"], "main_recipe": "own", "rows": {name: len(table) for name, table in tables.items()}}
     write_tables(out / "collect.json", CollectSummary, tables, study)
     return out / "collect.json"

@@ -102,7 +102,7 @@ def test_the_text_stands_alone(inputs, tmp_path):
     assert problems(text) == []
     images = [attributes for tag, attributes, _ in Page(text).elements if tag == "img"]
     drawn = [path.stem for path in inputs["figures"] if len(path.with_suffix(".csv").read_text().splitlines()) > 1]
-    assert len(images) == len(drawn) and set(FIGURES) - set(drawn) == {"pairs", "beyond"}
+    assert len(images) == len(drawn) and set(FIGURES) - set(drawn) == {"pairs", "beyond", "cuts"}
     for image in images:
         assert image["src"].startswith("data:image/svg+xml;base64,")
         assert len(image["alt"]) > 30

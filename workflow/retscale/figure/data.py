@@ -65,6 +65,11 @@ class Tables:
         return f"{task} (in-domain)" if in_domain(task, self.summary) else task
 
     @property
+    def contrasts(self) -> str:
+        """` In no mean: ...` for captions; empty if all tasks are in one."""
+        return f" In no mean: {', '.join(self.summary.contrasts)}." if self.summary.contrasts else ""
+
+    @property
     def over(self) -> str:
         """Over what the intervals of scores are, for captions."""
         return "over queries and seeds" if self.summary.repeats else "over queries"

@@ -70,7 +70,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"Numbers under each name: slope per decade of FLOPs with {tables.percent} interval; line and band: trend "
         f"and its {tables.percent} confidence band. "
         f"{in_domain_words(tables, order)}"
-        f"{bar_words(every, f'interval {tables.over}')}Hollow: not in the fit.{references.words(lines)}{published.words(tables, None)}"
+        f"{bar_words(every, f'interval {tables.over}')}Hollow: not in the fit.{tables.contrasts}{references.words(lines)}"
+        f"{published.words(tables, None)}"
     )
     alt = (
         f"{counted(len(order), 'small scatter plot')} of {tables.metric} against logarithmic FLOPs, one for each task. "

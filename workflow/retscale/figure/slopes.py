@@ -46,6 +46,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"**Growth of each task.** {tables.metric} per decade of pretraining FLOPs{tables.by_recipe}, with its "
         f"{tables.percent} interval; bold: the mean over {tables.averaged_over}. Monotone: it grows. Plateau: it grows, "
         "bends down, and need not grow at the most compute. Inverse: it falls. Noisy: neither can be told from noise."
+        f"{tables.contrasts}"
     )
     alt = f"{counted(len(rows), 'slope')} with intervals, from the steepest. {listed}"
     marks = rows.assign(x=rows["slope"])[["recipe", "task", "x", "low", "high", "kind"]]

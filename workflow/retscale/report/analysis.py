@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from retscale.collect.means import MEAN, ROBUST
+from retscale.collect.means import MEAN, ROBUST, shown_tasks
 from retscale.fit.backtest import ROLLING
 from retscale.fit.extrapolate import SET
 from retscale.fit.slopes import SAMPLED
@@ -14,7 +14,7 @@ from retscale.report.results import FINISHED, Results, rows
 def trends(results: Results) -> list[dict]:
     """The drawn form of the averages and the headline's tasks, steepest first."""
     table, fitted = results.table("fits"), results.fitted
-    shown = [*results.averages, *results.study.headline, *results.study.in_domain]
+    shown = [*results.averages, *shown_tasks(results.study)]
     table = table[(table["form"] == fitted.form) & table["task"].isin(shown)]
     table = table.assign(average=table["task"].isin(results.averages))
     keys = ["recipe", "schedule", "average", "slope"]
@@ -72,6 +72,11 @@ def two_step(results: Results) -> list[dict]:
     """From compute to the mean by way of entropy; nothing where no entropy is known."""
     table = results.of_mean("two_step")
     return rows(table) if table.loc[table["step"] != DIRECT, "n"].any() else []
+
+
+def cuts(results: Results) -> list[dict]:
+    """Of each recipe, cuts against whole tasks, the means last."""
+    return rows(results.table("cuts"))
 
 
 def equal_compute(results: Results) -> list[dict]:

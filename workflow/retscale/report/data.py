@@ -24,7 +24,7 @@ def mined(path: Path) -> dict:
 
 def odd(notes: dict[str, dict[str, int]]) -> str:
     """`kept: empty document 2; dropped: ...`, what a task's stage counted."""
-    names = ("kept", "dropped", "assumed")
+    names = ("kept", "dropped", "assumed", "pool")
     parts = {name: ", ".join(f"{what} {n}" for what, n in notes.get(name, {}).items()) for name in names}
     return "; ".join(f"{name}: {words}" for name, words in parts.items() if words)
 

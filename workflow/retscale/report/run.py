@@ -89,6 +89,7 @@ def about_results(results: Results, spec: Spec) -> dict:
         "backtests": analysis.backtests(results),
         "ceilings": analysis.ceilings(results),
         "two_step": analysis.two_step(results),
+        "cuts": analysis.cuts(results),
         "equal_compute": analysis.equal_compute(results),
         "pairs": analysis.pairs(results),
         "predictors": rows(results.table("predictors")),

@@ -10,7 +10,7 @@ from retscale.common.phrase import counted
 from retscale.common.terminal import answer, answer_json
 from retscale.figure.words import interval, number, scientific, short
 from retscale.plan.formatting import hours
-from retscale.report import claims, usage
+from retscale.report import analysis, claims, usage
 from retscale.report.formats import FORMATS, Table
 from retscale.report.results import Results, rows
 from retscale.study import load
@@ -34,7 +34,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def content(results: Results, title: str) -> dict:
-    """What is shown, as JSON types: `checkpoints` by FLOPs with the means of each recipe, `fits` of the mean, `claims`."""
+    """What is shown, as JSON types: `checkpoints` by FLOPs with the means of each recipe, `fits` of the mean, `cuts`,
+    `claims`."""
     points = results.table("points")
     means = rows(points.loc[(points["task"] == MEAN) & points["y"].notna(), POINT])
     checkpoints = [
@@ -52,6 +53,7 @@ def content(results: Results, title: str) -> dict:
         "predictors": rows(results.table("predictors")),
         "fits": rows(results.of_mean("fits")),
         "selection": rows(results.of_mean("selection")),
+        "cuts": analysis.cuts(results),
         "claims": rows(results.table("claims")),
     }
 
@@ -78,6 +80,7 @@ def lines(shown: dict, form: str) -> Iterator[str]:
     yield f"{'% ' if form == 'latex' else ''}{shown['study']}: {shown['title']}"
     over = f"mean {shown['metric']} over {shown['mean_over']}, intervals of {100 * shown['confidence']:g}%"
     fit_head = ["form", "n", "slope per decade", "R²", "ΔAICc", "hold-out RMSE", "status"]
+    cut_head = ["recipe", "cut", "of", "documents", "Spearman", "slope, whole", "slope, cut", "difference", "bias"]
     verdicts = [[claim["verdict"], claim["text"], claims.estimate(claim)] for claim in shown["claims"]]
     unknown = f"; {counted(shown['used_unknown'], 'record')} missing or older" if shown["used_unknown"] else ""
     cost = f"time and energy of what is behind the fits{unknown}"
@@ -98,6 +101,7 @@ def lines(shown: dict, form: str) -> Iterator[str]:
             predictor_cells(shown),
         ),
         Table("fits of the mean", "lrrrrrr", fit_head, fits(shown)),
+        Table("cuts against whole tasks, intervals over queries", "lllrrrrrr", cut_head, cuts(shown)),
         Table("claims", "lpp", ["verdict", "claim", "estimate"], verdicts),
         Table(cost, "lrrrrr", ["stage", "results", "hours", "CPU-hours", "GPU-hours", "kWh"], used(shown)),
     ]
@@ -146,6 +150,27 @@ def predictor_cells(shown: dict) -> list[list[str]]:
             cell(row, "partial", ("partial_low", "partial_high")),
         ]
         for row in shown["predictors"]
+    ]
+
+
+def cuts(shown: dict) -> list[list[str]]:
+    """One row per recipe and cut, and those of the means."""
+
+    def cell(row: dict, name: str, low: str, high: str, digits: int = 3) -> str:
+        return "-" if row[name] is None else interval(row[name], row[low], row[high], digits)
+
+    return [
+        [
+            row["recipe"],
+            row["task"],
+            row["whole"],
+            "-" if row["documents_cut"] is None else f"{int(row['documents_cut']):,}",
+            cell(row, "spearman", "spearman_low", "spearman_high", 2),
+            *("-" if row[name] is None else number(row[name]) for name in ("slope_whole", "slope_cut")),
+            cell(row, "difference", "low", "high"),
+            cell(row, "bias", "bias_low", "bias_high"),
+        ]
+        for row in shown["cuts"]
     ]
 
 
