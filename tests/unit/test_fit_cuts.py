@@ -12,6 +12,7 @@ from retscale.collect.run import run as collect
 from retscale.common.tables import read_table
 from retscale.figure.run import run as draw
 from retscale.fit.cuts import Cut, compare
+from retscale.fit.cuts import cuts as cut_table
 from retscale.fit.points import query_scores, resampled
 from retscale.fit.run import run as fit
 from retscale.report.results import Results
@@ -139,6 +140,21 @@ def test_the_table_has_a_row_for_each_cut_and_for_their_means(made):
         *((f"{name}_low", name, f"{name}_high") for name in ("bias", "spearman")),
     ):
         assert (table[list(ends)].diff(axis=1).iloc[:, 1:] > -1e-12).all(axis=None) or ends[1] == "spearman"
+
+
+def test_two_cuts_of_one_task_count_it_twice_in_the_mean(made):
+    _, given, cuts = made
+    points = read_table(given["fit"], "points")
+    points = points[points["task"].isin([*cuts, "alpha", "beta"])]
+    finished = points.query("recipe == 'paper'")
+    names = [(row.checkpoint, row.recipe, row.task) for row in finished.itertuples()]
+    draws = pd.DataFrame([finished["y"].tolist()] * 3, columns=pd.MultiIndex.from_tuples(names))
+    scores = points.assign(n_documents=500)
+    table = cut_table(finished, draws, scores, cuts | {"beta": "alpha"}, {}, 0.05)
+    table = table.set_index("task")
+    for name in ("bias", "slope_whole", "slope_cut", "difference"):
+        assert table.loc[MEAN, name] == pytest.approx(table.drop(MEAN)[name].mean(), abs=1e-12)
+    assert table.loc[MEAN, "bias"] == pytest.approx(table.loc[MEAN, "bias_low"], abs=1e-12)
 
 
 def test_the_mean_is_what_it_would_be_without_contrasts(made, tmp_path):

@@ -79,7 +79,8 @@ def _compared(
     points: pd.DataFrame, draws: pd.DataFrame, counts: pd.DataFrame, parts: list[str], wholes: list[str], alpha: float
 ) -> Cut:
     """Of one recipe: the mean over the tasks `parts` against that over `wholes`, on checkpoints that have them all."""
-    table = points.pivot(index="checkpoint", columns="task", values="y").reindex(columns=[*parts, *wholes]).dropna()
+    tasks = list(dict.fromkeys([*parts, *wholes]))
+    table = points.pivot(index="checkpoint", columns="task", values="y").reindex(columns=tasks).dropna()
     facts = points.drop_duplicates("checkpoint").set_index("checkpoint").loc[table.index].reset_index()
     recipe = points["recipe"].iloc[0]
 
