@@ -18,8 +18,8 @@ class Collection:
     whose reading a reader of the scores may want to know about. With `judged_only` a query ranks its judged documents,
     or those of them that `qrels` marks as `candidate`. `instruction_metric` is p_mrr or robustness_at_10 for a task with
     instructions; p-MRR looks at the documents `changed` (query_id, doc_id). Where queries are asked under an instruction,
-    it is a further column of theirs, `instruction`. `pool`: of a cut, how many
-    documents were chosen by what, each counted where it was first.
+    it is a further column of theirs, `instruction`. `pool`: of a cut, how many documents were chosen by what, each counted
+    where it was first.
     """
 
     queries: pd.DataFrame
