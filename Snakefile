@@ -46,6 +46,7 @@ rule all:
         scores,
         kept_scores,
         reference_scores,
+        length_scores,
         leaks,
         encoders,
         cards,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ENCODERS = 4
-FIGURES = 8
+FIGURES = 10
 
 
 def test_nothing_changed(finished):

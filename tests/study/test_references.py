@@ -5,7 +5,7 @@ import json
 
 FILES = ("fits", "predictions", "correlations", "effects", "isoflop_pairs", "ablation")
 COST = {"checkpoint": 1, "finetune": 2, "tokens_small": 2, "evaluate_small": 2, "icl": 1, "reference_small": 1}
-COST |= {"collect": 1, "fit": 1, "figure": 8, "report": 1}
+COST |= {"collect": 1, "fit": 1, "figure": 10, "report": 1}
 
 
 def test_references_are_scored_drawn_and_audited_and_enter_no_fit(finished):

@@ -64,6 +64,7 @@ def write_collected(shape: Shape, out: Path, seed: int = 0) -> Path:
     tasks = [f"task-{number:02d}" for number in range(shape.tasks)]
     steep = dict(zip(tasks, np.linspace(0.005, 0.07, len(tasks)), strict=True))
     checkpoints, scores, queries, icl, training, curves = [], [], [], [], [], []
+    kept, lengths, read = [], [], []
     shared = {task: rng.normal(0, 0.15, shape.queries) for task in tasks}
     for family, params, tokens, finished in shape.ladder:
         name = f"{family}-{words(params)}-{words(tokens)}"
@@ -101,6 +102,15 @@ def write_collected(shape: Shape, out: Path, seed: int = 0) -> Path:
                 {"checkpoint": name, "recipe": "own", "task": task, "query_id": f"q{i}", METRIC: value}
                 for i, value in enumerate(values)
             ]
+        of_first = queries[-shape.tasks * shape.queries :][: shape.queries]
+        for step in (10, 30):
+            kept += [row | {"step": step, METRIC: row[METRIC] * step / 120} for row in of_first]
+        for length in (64, 256, 1024, 8192):
+            row = {"checkpoint": name, "recipe": "own", "task": tasks[0], "length": length, "own": length == 256}
+            row |= {"extrapolates": length > 1024, "metric": METRIC, "value": 0.1 * length**0.1, "n_queries": 1}
+            lengths.append(row | {"file": f"e/{name}/l.json", "sha256": "0" * 64})
+            if not row["own"]:
+                read += [row | {"length": length, METRIC: row[METRIC] * (length / 256) ** 0.1} for row in of_first]
         for number in range(4):
             score = float(np.clip(0.02 + 0.05 * growth * (number + 1) / 4 + rng.normal(0, 0.01), -0.05, 1))
             row = {"task": f"icl-{number}", "type": "multiple_choice", "value": 0.5 + score / 2, "baseline": 0.5}
@@ -124,6 +134,9 @@ def write_collected(shape: Shape, out: Path, seed: int = 0) -> Path:
         "icl_averages": pd.DataFrame(columns=collect.AVERAGE_COLUMNS),
         "training": pd.DataFrame(training),
         "curves": pd.DataFrame(curves),
+        "curve_queries": pd.DataFrame(kept),
+        "lengths": pd.DataFrame(lengths),
+        "length_queries": pd.DataFrame(read),
     }
     study = {"study": "shape", "headline": {task: [task] for task in tasks}, "in_domain": {}, "groups": {}}
     study["cuts"] = dict(zip(tasks[1::2], tasks[::2]))  # as if every second task were a cut of the one before

@@ -192,6 +192,21 @@ def test_bits_per_byte_are_scores_and_older_tables_have_none(tmp_path):
     assert older.keys() < newer.keys() and {key.metric for key in older} == {"m", "value"}
 
 
+def test_scores_at_further_lengths_are_scores_of_their_own(tmp_path):
+    """Those of an encoder's own length stand there already."""
+    source = {"metric": "m", "file": "f", "sha256": "0" * 64}
+    row = {"checkpoint": "a", "recipe": "r", "task": "t"} | source
+    last = pd.DataFrame([row | {"value": 0.5}])
+    rows = [row | {"length": 64, "own": True, "value": 0.5}, row | {"length": 128, "own": False, "value": 0.6}]
+    tables = {"scores": last, "curves": pd.DataFrame(columns=collect.CURVE_COLUMNS), "lengths": pd.DataFrame(rows)}
+    tables["icl"] = pd.DataFrame(columns=[*collect.ICL_COLUMNS, "checkpoint"])
+    about = {"study": "s", "headline": {}, "recipes": ["r"], "main_recipe": "r", "rows": {}}
+    (tmp_path / "collect").mkdir()
+    write_tables(tmp_path / "collect/collect.json", CollectSummary, tables, about)
+    found = {str(key): score.value for key, score in scores.read(tmp_path).items()}
+    assert found == {"a / r / t  m": 0.5, "a / r / 128 tokens / t  m": 0.6}
+
+
 def test_a_chain_that_is_broken_says_where(tmp_path, capsys):
     a, b = study(tmp_path / "a"), study(tmp_path / "b", {"finetune/c": {"spec": RECIPE}})
     (b / "finetune/c/r/encoder.record.json").write_text((a / "finetune/c/r/encoder.record.json").read_text())

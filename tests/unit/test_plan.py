@@ -178,7 +178,7 @@ def test_a_kept_encoder_costs_what_the_last_one_does_on_the_tasks_of_curves(tmp_
     recipes = "[{use: portes2025, keep: [10, 20]}]"
     kept = Costs(study_of(tmp_path, "curve_tasks: [scifact]\n", tasks=tasks, recipes=recipes), tmp_path)
     assert hours(kept, gpu, "evaluate") == pytest.approx(hours(both, gpu, "evaluate") + 2 * hours(one, gpu, "evaluate"))
-    assert len(jobs(kept.study)) == len(jobs(both.study)) + 1  # the figure of the curves
+    assert len(jobs(kept.study)) == len(jobs(both.study)) + 2  # the figures of the curves and of what they come to
 
 
 def test_mteb_counts_as_beir_does():

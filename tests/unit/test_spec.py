@@ -106,7 +106,7 @@ def test_every_spec_that_the_rules_write_fits_its_job():
         "finetune": specs.finetune(study, recipe),
         "task": specs.task(study, "fiqa"),
         "evaluate": specs.evaluate(list(study.tasks))(study, first, recipe),
-        "tokens": specs.tokens(list(study.tasks))(study, recipe),
+        "tokens": specs.tokens(list(study.tasks))(study, first, recipe),
         "leakage": specs.leakage(study),
         "icl": specs.icl(study, first),
         "collect": specs.collect(study),

@@ -68,7 +68,7 @@ def test_every_member_of_a_suite_exists():
     ],
 )
 def test_no_mean_counts_a_task_whole_and_cut(tmp_path, tasks, groups, where):
-    data = smoke() | {"tasks": tasks, "groups": groups, "held_out": []}
+    data = smoke() | {"tasks": tasks, "groups": groups, "held_out": [], "lengths": []}
     if where:
         with pytest.raises(UserError, match=where):
             load.study(written(tmp_path, data))
@@ -375,9 +375,17 @@ def alone(data: dict) -> None:
     ("change", "empty", "reason"),
     [
         (lambda data: data.update(icl=[]), {"3"}, "no in-context task has a score"),
-        (lambda data: data.update(recipes=data["recipes"][:1]), {"ablation", "curves"}, "no second recipe trains"),
+        (
+            lambda data: data.update(recipes=data["recipes"][:1]),
+            {"ablation", "curves", "efficiency"},
+            "no second recipe trains",
+        ),
         (alone, {"ablation", "slopes"}, "no second recipe trains a checkpoint that the main recipe, own-mini, does"),
-        (lambda data: data["recipes"][1].pop("keep"), {"curves"}, "no recipe keeps encoders during training"),
+        (
+            lambda data: data["recipes"][1].pop("keep"),
+            {"curves", "efficiency"},
+            "no recipe keeps encoders during training",
+        ),
         (
             lambda data: data.update(tasks=["fiqa", "cqadupstack-gis"]),
             {"1a", "1b", "3", "ablation"},
@@ -402,6 +410,7 @@ def test_figures_without_points_are_left_out_and_refused_where_asked_for(tmp_pat
     change(data)
     every = load.study(written(tmp_path, data)).file.figures
     empty = empty | {"forms", "residuals", "pairs", "beyond", "cuts"}  # of three checkpoints, and no cuts
+    empty |= {"in-domain", "zero-shot", "instructions", "multi-task"}  # of one family, on one data set
     assert [name for name in every if name not in empty] == load.study(written(tmp_path, data)).figures
     for name in empty:
         with pytest.raises(UserError) as error:
@@ -477,7 +486,7 @@ def test_an_integer_is_nothing_else(tmp_path, value):
 
 
 def test_a_word_that_yaml_once_took_for_a_truth_value_may_be_an_id(tmp_path):
-    data = smoke() | {"tasks": ["fiqa"], "held_out": []}
+    data = smoke() | {"tasks": ["fiqa"], "held_out": [], "lengths": []}
     text = yaml.safe_dump(data).replace("- fiqa\n", "- {use: fiqa, id: no}\n- {use: xsum, id: on}\n")
     assert {"no", "on"} <= load.study(written(tmp_path, text)).tasks.keys()
 

@@ -18,24 +18,46 @@ GAUNTLET = 31 + 8
 
 @pytest.mark.parametrize(
     ("study", "checkpoints", "items"),
-    [("portes2025", PORTES, GAUNTLET), ("open-ladders", OPEN, GAUNTLET), ("luo2024", LUO, 0)],
+    [("portes2025", PORTES, GAUNTLET), ("open-ladders", OPEN, GAUNTLET)],
 )
 def test_a_study_of_a_cluster_plans_as_many_jobs_as_it_says(dry_run, study, checkpoints, items):
     plan = counts(dry_run(study, "--profile", "slurm"))
     each = ["checkpoint", "tokens", "finetune"]
     each += [f"{stage}_{batch}" for stage in ("tokens", "evaluate") for batch in ("small", *HUGE)]
     once = ["pairs", "mine", "leakage", "collect", "fit", "report"]
-    expected = dict.fromkeys(each, checkpoints) | dict.fromkeys(once, 1) | {"figure": 10}  # no ablation, no curves
-    if items:  # encoders continue no text, so the study with BERT has no in-context tasks
-        expected |= {"items": items, "icl": checkpoints}
+    expected = dict.fromkeys(each, checkpoints) | dict.fromkeys(once, 1) | {"figure": 12}  # no ablation, nothing kept
+    expected |= {"items": items, "icl": checkpoints}
     if study != "open-ladders":
         expected |= {f"reference_{batch}": 1 for batch in ("small", *HUGE)}  # BM25
-    if study == "luo2024":
-        expected["figure"] = 9  # curves, but nothing in context
-        expected["evaluate_msmarco_after_100"] = expected.pop("evaluate_msmarco")  # with the encoders of step 100
     tasks = plan.pop("task")
     assert plan == expected
     assert tasks >= 14
+
+
+def test_the_six_dimensions_plan_as_many_jobs_as_they_are(dry_run):
+    """Each backbone once on MS MARCO; four of them with instructions, on a mixture, and on its other part."""
+    plan = counts(dry_run("luo2024", "--profile", "slurm"))
+    trained = LUO + 3 * 4
+    by_stage: dict[str, int] = {}
+    for rule, count in plan.items():
+        by_stage[rule.partition("_")[0]] = by_stage.get(rule.partition("_")[0], 0) + count
+    # MS MARCO with TREC-DL, BEIR with and without instructions, CQADupstack's forums, FollowIR with and without,
+    # InstructIR, and LongEmbed's four.
+    tasks = 3 + 2 * 13 + 12 + 2 * 3 + 1 + 4
+    once = ["leakage", "collect", "fit", "external", "report"]
+    expected = dict.fromkeys(once, 1) | {"checkpoint": LUO, "pairs": 2, "mine": 2, "task": tasks, "figure": 16}
+    expected |= {
+        "reference": 1 + len(HUGE),  # BM25
+        "finetune": trained,
+        "evaluate": trained * (1 + len(HUGE)),
+        "tokens": trained * (1 + len(HUGE)) + trained + 4,
+    }
+    assert by_stage == expected
+    assert plan["evaluate_msmarco_after_100"] == LUO  # with the encoders of step 100
+    # BERT; Phi; Llama 2 and T5; Gemma and Llama 3; Qwen: each up to its own length, in the jobs of the small tasks.
+    lengths = [512, 1024, 2048, 4096, 8192, 16384, 32768]
+    at = {count: f"evaluate_small_at_{'_'.join(map(str, lengths[:count]))}" for count in (1, 3, 4, 5, 7)}
+    assert [plan[name] for name in at.values()] == [2, 2, 5, 3, 4] and plan["evaluate_small"] == 3 * 4
 
 
 def test_weights_that_nobody_published_stop_a_run_with_one_line_and_no_plan(clone):

@@ -51,7 +51,8 @@ def test_so_they_are_with_encoders_made_elsewhere(clone, monkeypatch):
     )
     found = ours(clone, "smoke", monkeypatch)
     assert found == planned(clone, "smoke")
-    assert {"evaluate/mine/given/fiqa.json", "evaluate/mine/given/consumer-contracts.json"} in [job[2] for job in found]
+    names = ("fiqa", "consumer-contracts", "length-128/fiqa")
+    assert {f"evaluate/mine/given/{name}.json" for name in names} in [job[2] for job in found]
 
 
 def test_so_they_are_with_cuts_of_a_task_that_wait_for_rankings_or_do_not(clone, monkeypatch):

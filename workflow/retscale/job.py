@@ -17,7 +17,7 @@ from retscale.provenance import clone, code, code_cache, publish, record
 from retscale.provenance.schema import Git, Input
 from retscale.provenance.states import States
 from retscale.provenance.usage import Meter
-from retscale.stages import STAGES, Stage, parts
+from retscale.stages import STAGES, Stage, at_length, parts
 from retscale.study import source_files
 
 Inputs = dict[str, Path | list[Path]]
@@ -179,12 +179,16 @@ def _run_one(job: Job, work: Path, renewed: bool) -> None:
 
 
 def _run_batch(batch: Job, work: Path) -> None:
-    """Run the tasks of a batch, and those of the encoders that were kept on the way to its own."""
+    """Run the tasks of a batch, those of the encoders that were kept on the way to its own, and those of other lengths."""
+    lengths = set(map(at_length, batch.spec.get("lengths", ())))
     for folder, spec in parts(batch.spec).items():
         inputs = dict(batch.inputs)
-        if folder:  # as its training has published it: in the same folder below that of the last encoder
+        if spec.get("step"):  # as its training has published it: in the same folder below that of the last encoder
             say(f"{folder}: an encoder that the same training kept")
             inputs["encoder"] = batch.inputs["encoder"].parent / folder / batch.inputs["encoder"].name
+        if "tokens" in inputs:
+            own = lengths & {folder} or {path.parent.name for path in batch.inputs["tokens"]} - lengths
+            inputs["tokens"] = [path for path in batch.inputs["tokens"] if path.parent.name in own]
         (work / folder).mkdir(exist_ok=True)
         _run_tasks(replace(batch, spec=spec, inputs=inputs, folder=batch.folder / folder), work / folder)
 

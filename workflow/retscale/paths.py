@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retscale.encoder.config import GIVEN
-from retscale.stages import STAGES, kept
+from retscale.stages import STAGES, at_length, kept
 
 TRAINING = "training"  # the folder, below an encoder's, of the tokens of its training data
 
@@ -31,9 +31,9 @@ class Results:
     def mine(self, pairs: str) -> str:
         return self._of("mine", pairs)
 
-    def tokens(self, checkpoint: str, recipe: str, task: str) -> str:
-        """Of a task's documents, as the encoder reads them."""
-        return self._of("tokens", checkpoint, recipe, task=task)
+    def tokens(self, checkpoint: str, recipe: str, task: str, length: int | str | None = None) -> str:
+        """Of a task's documents, as the encoder reads them; of another length than its own in a folder of that."""
+        return self._of("tokens", checkpoint, recipe, *_below(length=length), task=task)
 
     def training_tokens(self, checkpoint: str, recipe: str, pairs: str) -> str:
         return self._of("tokens", checkpoint, recipe, TRAINING, task=pairs)
@@ -51,8 +51,15 @@ class Results:
     def task(self, task: str) -> str:
         return self._of("task", task)
 
-    def evaluate(self, checkpoint: str, recipe: str, task: str, step: int | str | None = None) -> str:
-        return self._of("evaluate", checkpoint, recipe, *_below(step), task=task)
+    def evaluate(
+        self,
+        checkpoint: str,
+        recipe: str,
+        task: str,
+        step: int | str | None = None,
+        length: int | str | None = None,
+    ) -> str:
+        return self._of("evaluate", checkpoint, recipe, *_below(step, length), task=task)
 
     def reference(self, reference: str, task: str) -> str:
         return self._of("reference", reference, task=task)
@@ -85,9 +92,9 @@ class Results:
         return os.path.join(self.root, stage, *folders, STAGES[stage].product(**spec))
 
 
-def _below(step: int | str | None) -> tuple[str, ...]:
-    """The folder below its training's of an encoder that was kept on the way; none of the last one."""
-    return () if step is None else (kept(step),)
+def _below(step: int | str | None = None, length: int | str | None = None) -> tuple[str, ...]:
+    """The folder below an encoder's own: of one that was kept on the way, or of another length."""
+    return (*(() if step is None else (kept(step),)), *(() if length is None else (at_length(length),)))
 
 
 def folder(study: str) -> Path:

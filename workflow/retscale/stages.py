@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,11 @@ from retscale.encoder import names
 def kept(step: int | str) -> str:
     """The folder, below its training's, of what belongs to the encoder kept after `step` steps."""
     return f"step-{step}"
+
+
+def at_length(tokens: int | str) -> str:
+    """The folder, below an encoder's, of what it makes of documents that are cut after so many tokens."""
+    return f"length-{tokens}"
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Stage:
     parallel: bool = False
 
     def products(self, spec: dict) -> list[str]:
-        """Names of the declared outputs of a job: one of each task of a batch, and of each encoder kept on the way."""
+        """Names of the declared outputs of a job: one of each task of a batch, of each encoder kept and each length."""
         if not self.batch:
             return [self.product(**spec)]
         return [
@@ -130,7 +136,7 @@ STAGES = {
     ),
     "collect": Stage(
         "gather all results into tidy tables",
-        many=("cards", "encoders", "given", "scores", "kept", "icl", "published"),
+        many=("cards", "encoders", "given", "scores", "kept", "lengths", "icl", "published"),
         optional=("models",),
         reads={"cards": ("card.json",), "encoders": ("encoder.json", "log.jsonl")},
         primary="collect.json",
@@ -152,10 +158,23 @@ STAGES = {
 
 
 def parts(spec: dict) -> dict[str, dict]:
-    """A batch's spec as one for each encoder, by its folder below the job's own: the last first, then those kept."""
-    last = {key: value for key, value in spec.items() if key not in ("keep", "curve_tasks")}
-    tasks = {task: spec["tasks"][task] for task in spec.get("curve_tasks", ())}
-    return {"": last} | {kept(step): {**last, "step": step, "tasks": tasks} for step in spec.get("keep", ())}
+    """A batch's spec as one for each folder below the job's own: the last encoder's, each kept one's, each length's."""
+    lengths = {key: spec[key] for key in ("lengths", "trained_length") if "lengths" in spec and key in spec}
+    last = {key: value for key, value in spec.items() if key not in ("keep", "curve_tasks", *lengths)}
+    trained = {key: value for key, value in lengths.items() if key != "lengths"}
+
+    def of(tasks: Iterable[str]) -> dict:
+        return {task: spec["tasks"][task] for task in tasks}
+
+    curves = of(spec.get("curve_tasks", ()))
+    return (
+        {"": last}
+        | {kept(step): {**last, "step": step, "tasks": curves} for step in spec.get("keep", ())}
+        | {
+            at_length(length): {**last, **trained, "length": int(length), "tasks": of(tasks)}
+            for length, tasks in lengths.get("lengths", {}).items()
+        }
+    )
 
 
 def spec_model(name: str) -> type[BaseModel]:

@@ -1,7 +1,7 @@
 """All results as tidy tables.
 
 requires: every card, encoder (made here or elsewhere), evaluation (of encoders and references) and in-context score; or published results
-writes: collect.json, checkpoints/training/scores/curves/per_query/icl.parquet
+writes: collect.json, checkpoints/training/scores/curves/lengths/per_query/icl.parquet
 """
 
 # They are no inputs, since no rule makes them.
@@ -15,6 +15,7 @@ rule collect:
         given=given,
         scores=scores + reference_scores,
         kept=kept_scores,
+        lengths=length_scores,
         icl=icl_scores,
     output:
         results.collect(),
@@ -38,5 +39,6 @@ rule collect:
         "attempt {log:q}; retscale collect --spec @<(printf %s {params.spec:q}) --cards @<(printf '%s\\n' {input.cards:q})"
         " --encoders @<(printf '%s\\n' {input.encoders:q}) --scores @<(printf '%s\\n' {input.scores:q})"
         " --given @<(printf '%s\\n' {input.given:q}) --kept @<(printf '%s\\n' {input.kept:q})"
+        " --lengths @<(printf '%s\\n' {input.lengths:q})"
         " --icl @<(printf '%s\\n' {input.icl:q})"
         " --models {params.models:q} --published @<(printf '%s\\n' {params.published:q}) --out {output:q}"

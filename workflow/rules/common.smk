@@ -1,5 +1,6 @@
 """What all rules share: the study, the results folder, and what a rule tracks beside its inputs."""
 
+import re
 import sys
 from functools import lru_cache
 
@@ -53,6 +54,18 @@ def files(stage, cut, *names):
 
 def digest(stage):
     return code_cache.digest(f"retscale.{stage}.run")[0]
+
+
+def only(group):
+    """The constraints of wildcards under which a rule is for the encoders of a group.
+
+    The names of recipes do, unless encoders of one recipe are in several groups: then of a path no checkpoint is taken
+    that is not followed by its recipe.
+    """
+    if group.whole:
+        return {"recipe": "|".join(map(re.escape, group.recipes))}
+    encoders = "|".join(re.escape(f"{checkpoint}/{recipe}/") for checkpoint, recipe in group.encoders)
+    return {"checkpoint": f"(?={encoders})[^/]+"}
 
 
 def remove_forced():

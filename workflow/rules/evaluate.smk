@@ -1,16 +1,15 @@
 """Scores and rankings of an encoder on retrieval tasks, and of those that its training kept on the way.
 
-given/: of an encoder made elsewhere; step-N/: of the encoder that was kept after N steps.
+given/: of an encoder made elsewhere; step-N/: of the encoder that was kept after N steps; length-N/: of documents that
+are cut after N tokens.
 
-requires: encoder.json, task.json and tokens of each task        writes: TASK.json, TASK.parquet, step-N/TASK.json, step-N/TASK.parquet
+requires: encoder.json, task.json and tokens of each task        writes: TASK.json, TASK.parquet, and so in step-N/ and length-N/
 
 A batch of tasks shares one job, so that an encoder is loaded once and a process started once; a huge corpus is a batch
 of its own. The results are marked `update`, so Snakemake leaves them in place and the job redoes only what its records
-do not vouch for: a task added to a batch costs that task. Outputs follow from the steps that a recipe keeps, so there
-is a rule for each batch and list of steps.
+do not vouch for: a task added to a batch costs that task. Outputs follow from the steps that a recipe keeps and from the
+further lengths of an encoder, so there is a rule for each batch and group of encoders that have the same.
 """
-
-import re
 
 scores = [
     results.evaluate(checkpoint, recipe, task)
@@ -23,24 +22,40 @@ kept_scores = [
     for task in study.curve_tasks
 ]
 
+length_scores = [
+    results.evaluate(checkpoint, recipe, task, length=length)
+    for checkpoint, recipe, task, length in study.encoders_at_lengths
+]
+
 for batch, tasks in study.batches.items():
-    for steps, recipes in study.recipes_by_steps(tasks).items():
+    for group in study.groups_of_encoders(tasks):
 
         rule:
             name:
-                "_".join(["evaluate", batch, *(["after", *map(str, steps)] if steps else [])])
+                f"evaluate_{batch}{group.suffix}"
             input:
                 # With its last encoder a training publishes those that it kept.
                 encoder=lambda wildcards: results.encoder(wildcards.checkpoint, wildcards.recipe),
                 tasks=[results.task(task) for task in tasks],
-                tokens=[results.tokens("{checkpoint}", "{recipe}", task) for task in tasks],
+                tokens=[
+                    results.tokens("{checkpoint}", "{recipe}", task, length)
+                    for length, names in {None: tasks, **group.lengths}.items()
+                    for task in names
+                ],
             output:
                 update([results.evaluate("{checkpoint}", "{recipe}", task) for task in tasks]),
                 update(
                     [
                         results.evaluate("{checkpoint}", "{recipe}", task, step)
-                        for step in steps
+                        for step in group.steps
                         for task in study.in_curves(tasks)
+                    ]
+                ),
+                update(
+                    [
+                        results.evaluate("{checkpoint}", "{recipe}", task, length=length)
+                        for length, names in group.lengths.items()
+                        for task in names
                     ]
                 ),
             log:
@@ -48,7 +63,7 @@ for batch, tasks in study.batches.items():
             benchmark:
                 f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.tsv"
             wildcard_constraints:
-                recipe="|".join(map(re.escape, recipes)),
+                **only(group),
             threads: threads("evaluate", "checkpoint", "recipe", about=tuple(tasks))
             resources:
                 **resources("evaluate", "checkpoint", "recipe", about=tuple(tasks)),

@@ -1,7 +1,8 @@
 """The texts of tasks and of training data as token ids, for every job after this one to map from disk.
 
 requires: card.json, or encoder.json of an encoder made elsewhere; task.json of each task, or pairs.json
-writes: TASK.json, TASK.passage.ids; training/PAIRS.json, training/PAIRS.{query,passage}.ids, training/PAIRS.copies.npy
+writes: TASK.json, TASK.passage.ids, and so in length-N/, of documents that are cut after N tokens;
+training/PAIRS.json, training/PAIRS.{query,passage}.ids, training/PAIRS.copies.npy
 
 Tokens follow from tokenizer, prompt and text alone, but which checkpoints share a tokenizer is not known before they are
 there. So each encoder has jobs of its own, and the first of those that would do the same does it while the others wait
@@ -32,26 +33,35 @@ rule tokens:
 
 
 for batch, tasks in study.batches.items():
+    for group in study.groups_of_encoders(tasks, steps=False):
 
-    rule:
-        name:
-            f"tokens_{batch}"
-        input:
-            card=lambda wildcards: [] if wildcards.recipe == GIVEN else results.checkpoint(wildcards.checkpoint),
-            encoder=lambda wildcards: results.given(wildcards.checkpoint) if wildcards.recipe == GIVEN else [],
-            tasks=[results.task(task) for task in tasks],
-        output:
-            update([results.tokens("{checkpoint}", "{recipe}", task) for task in tasks]),
-        log:
-            f"{logs}/tokens/{{checkpoint}}/{{recipe}}/{batch}.log",
-        benchmark:
-            f"{logs}/tokens/{{checkpoint}}/{{recipe}}/{batch}.tsv"
-        threads: threads("tokens", "checkpoint", "recipe")
-        resources:
-            **resources("tokens", "checkpoint", "recipe"),
-        params:
-            spec=spec(specs.tokens(tasks), "recipe"),
-            code=digest("tokens"),
-        shell:
-            "attempt {log:q}; retscale tokens --spec @<(printf %s {params.spec:q}) --card {input.card:q}"
-            " --encoder {input.encoder:q} --tasks {input.tasks:q} --out {output:q}"
+        rule:
+            name:
+                f"tokens_{batch}{group.suffix}"
+            input:
+                card=lambda wildcards: [] if wildcards.recipe == GIVEN else results.checkpoint(wildcards.checkpoint),
+                encoder=lambda wildcards: results.given(wildcards.checkpoint) if wildcards.recipe == GIVEN else [],
+                tasks=[results.task(task) for task in tasks],
+            output:
+                update(
+                    [
+                        results.tokens("{checkpoint}", "{recipe}", task, length)
+                        for length, names in {None: tasks, **group.lengths}.items()
+                        for task in names
+                    ]
+                ),
+            log:
+                f"{logs}/tokens/{{checkpoint}}/{{recipe}}/{batch}.log",
+            benchmark:
+                f"{logs}/tokens/{{checkpoint}}/{{recipe}}/{batch}.tsv"
+            wildcard_constraints:
+                **only(group),
+            threads: threads("tokens", "checkpoint", "recipe")
+            resources:
+                **resources("tokens", "checkpoint", "recipe"),
+            params:
+                spec=spec(specs.tokens(tasks), "checkpoint", "recipe"),
+                code=digest("tokens"),
+            shell:
+                "attempt {log:q}; retscale tokens --spec @<(printf %s {params.spec:q}) --card {input.card:q}"
+                " --encoder {input.encoder:q} --tasks {input.tasks:q} --out {output:q}"

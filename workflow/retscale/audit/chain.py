@@ -87,8 +87,8 @@ def _of_place(node: Node) -> Iterator[str]:
 
 
 def _said(spec: dict, key: str) -> str | None:
-    """What a spec says of one part of the place; ids that are keys, joined."""
-    value = spec
+    """What a spec says of one part of the place; ids that are keys, joined. One of the own length names none."""
+    value = spec if key != "length" else {"length": None} | spec
     for part in key.split("."):
         value = value[part]
     return ", ".join(value) if isinstance(value, dict) else value if value is None else str(value)

@@ -88,6 +88,7 @@ EVALUATION = Document(
         "checkpoint": lambda card: card.checkpoint,
         "recipe": lambda card: card.recipe,
         "step": lambda card: None if card.step is None else str(card.step),
+        "length": lambda card: None if card.length is None else str(card.length),
         "task": lambda card: card.task,
     },
 )

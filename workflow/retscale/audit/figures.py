@@ -16,6 +16,7 @@ from retscale.collect.means import shown_tasks
 from retscale.common import jsonl, parquet
 from retscale.common.files import sha256
 from retscale.common.tables import read_table
+from retscale.fit import comparisons
 from retscale.fit.summary import FitSummary
 from retscale.provenance.behind import SHOWN, made_from
 from retscale.report.figures import has_marks
@@ -23,7 +24,15 @@ from retscale.stages import STAGES
 
 Problems = Iterator[tuple[Path, str]]
 DRAWN = (".png", ".pdf", ".svg")
-SCORED = ("1a", "1b", "2", "3", "forms", "ablation", "cuts")  # figures whose y are points of the fits
+BY_SIZE = ("in-domain", "zero-shot")  # figures of points of the fits against parameters
+SCORED = ("1a", "1b", "2", "3", "forms", "ablation", "cuts", *BY_SIZE)  # figures whose y are points of the fits
+# Figures whose marks are rows of a table of the fits, which these columns tell apart.
+ROWS = {
+    "efficiency": ("efficiency", ["checkpoint", "recipe", "task"]),
+    "lengths": ("lengths", ["checkpoint", "recipe", "task", "length"]),
+    "instructions": ("comparisons", comparisons.KEY),
+    "multi-task": ("comparisons", comparisons.KEY),
+}
 LINES = {"curves": "curves", "training": "training"}  # figures of lines, and the collected table that they show
 STAMP = re.compile(rb"(\w+)\.json sha256 ([0-9a-f]{64})")  # as Tables.stamp of figure/data.py writes it
 
@@ -35,6 +44,8 @@ def check(node: Node, walked: Walk) -> Problems:
             yield from _marks(node)
         elif node.primary.stem in LINES:
             yield from _lines(node)
+        elif node.primary.stem in ROWS:
+            yield from _rows(node)
     elif node.stage == "report":
         yield from _page(node, walked)
 
@@ -82,20 +93,23 @@ def _marks(node: Node) -> Problems:
     if "external" in tables:
         table = parquet.read(tables["external"].with_suffix(".parquet"))
         published = {(row.model, "", row.task): row for row in table.itertuples()}
+    x_of = "n_params" if node.primary.stem in BY_SIZE else "flops"
     for line, mark in enumerate(rows, 2):
         key = mark["checkpoint"], mark["recipe"], mark["task"]
         # A training that a point is the mean of may be drawn as well, under the same names.
         points = [table.get(key) for table in ((fitted, trainings) if mark["recipe"] else (published,))]
-        wrong = [_unlike(mark, point) for point in points if point is not None]
+        wrong = [_unlike(mark, point, x_of) for point in points if point is not None]
         if not wrong or all(wrong):
             where = f"line {line}, {' / '.join(filter(None, key))}"
             yield path, f"{where}: {wrong[0] if wrong else 'there is no such point'}"
             return
 
 
-def _unlike(mark: dict[str, str], point: Any) -> str:
+def _unlike(mark: dict[str, str], point: Any, x_of: str) -> str:
     """Where a mark is not what the point says; empty if nowhere."""
-    expected = {"y": point.y} | ({} if mark["x_low"] else {"x": point.flops})  # or else x is an in-context score
+    expected = {"y": point.y} | (
+        {} if mark["x_low"] else {"x": getattr(point, x_of)}
+    )  # or else x is an in-context score
     expected |= {"low": point.low, "high": point.high} if mark["recipe"] else {}
     for name, value in expected.items():
         if not near(_number(mark[name]), value):
@@ -127,6 +141,23 @@ def _lines(node: Node) -> Problems:
         if (key := (row.checkpoint, row.recipe, row.x)) not in y.index or not near(row.y, y[key]):
             yield path, f"{row.checkpoint} / {row.recipe} at {row.x:,}: y is {row.y}, which was not collected"
             return
+
+
+def _rows(node: Node) -> Problems:
+    """Every mark says what the table says of it."""
+    path, (name, key) = node.primary.with_suffix(".csv"), ROWS[node.primary.stem]
+    table = read_table(next(row.path for row in node.inputs if row.path.name == "fit.json"), name)
+    drawn = pd.read_csv(path, dtype={"checkpoint": str, "recipe": str}, keep_default_na=False, na_values=[""])
+    known = {tuple(row[part] for part in key): row for row in table.to_dict("records")}
+    for row in drawn.to_dict("records"):
+        where = " / ".join(str(row[part]) for part in key)
+        if (point := known.get(tuple(row[part] for part in key))) is None:
+            yield path, f"{where}: there is no such row"
+            return
+        for column in (column for column in drawn.columns if pd.api.types.is_float_dtype(drawn[column])):
+            if not near(row[column], point[column]):
+                yield path, f"{where}: {column} is {row[column]}, but the table says {point[column]}"
+                return
 
 
 @lru_cache(4)  # tables, of which each figure asks

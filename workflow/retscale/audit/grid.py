@@ -18,7 +18,8 @@ def check(node: Node, walked: Walk) -> Iterator[tuple[Path, str]]:
                 read.setdefault(flag, []).append(maker)
     encoders = {_encoder(maker) for flag in ("encoders", "given") for maker in read.get(flag, [])}
     encoders |= {(name, REFERENCE) for name in node.spec.get("references", ())}
-    tasks = {name for part in ("headline", "in_domain") for name, parts in node.spec[part].items() if parts == [name]}
+    units = node.spec["headline"] | node.spec["in_domain"] | node.spec.get("beside", {})
+    tasks = {name for name, parts in units.items() if parts == [name]}
     yield from _missing(node, "scores", read, encoders, tasks | set(node.spec.get("contrasts", ())))
     steps = {
         (*_encoder(maker), str(step))
@@ -26,6 +27,8 @@ def check(node: Node, walked: Walk) -> Iterator[tuple[Path, str]]:
         for step in maker.spec["recipe"].get("keep", ())
     }
     yield from _missing(node, "kept", read, steps, set())
+    # Which encoder reads which further lengths only the study says.
+    yield from _unlisted(node, "lengths", {_encoder(maker) for maker in read.get("lengths", [])} - encoders)
     repeated = node.spec.get("repeats", {}).get("checkpoints", {})  # measured in retrieval alone
     yield from _missing(node, "icl", read, {(name,) for name in node.spec["checkpoints"].keys() - repeated}, set())
 
@@ -45,5 +48,9 @@ def _missing(
         for encoder in sorted(encoders):
             if (encoder, task) not in results:
                 yield node.path, f"lists no {flag} of {' / '.join(encoder)} on {task}, which others have"
-    for encoder in sorted({encoder for encoder, _ in results} - encoders):
+    yield from _unlisted(node, flag, {encoder for encoder, _ in results} - encoders)
+
+
+def _unlisted(node: Node, flag: str, encoders: set[tuple[str, ...]]) -> Iterator[tuple[Path, str]]:
+    for encoder in sorted(encoders):
         yield node.path, f"lists {flag} of {' / '.join(encoder)}, which it does not list itself"

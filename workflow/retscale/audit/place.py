@@ -10,7 +10,7 @@ from retscale.encoder.config import GIVEN, REFERENCE
 from retscale.paths import Results
 from retscale.stages import STAGES
 
-PARTS = ("checkpoint", "recipe", "step", "task", "pairs", "figure")
+PARTS = ("checkpoint", "recipe", "step", "length", "task", "pairs", "figure")
 _ID = r"[^/]+"
 Names = dict[str, str | None]
 
@@ -19,7 +19,8 @@ Names = dict[str, str | None]
 class Place:
     """Of the results folder `root`, with what the path of an output there says: its checkpoint, recipe, task, ...
 
-    `step` is None where the path tells the last encoder of a training from those that it kept, and this is the last.
+    `step` is None where the path tells the last encoder of a training from those that it kept, and this is the last;
+    `length` where it tells the encoder's own length of documents from others, and this is its own.
     """
 
     root: Path
@@ -39,8 +40,9 @@ def of(stage: str, primary: Path) -> Place | None:
 def _patterns() -> dict[str, list[tuple[re.Pattern, Names]]]:
     """By stage: each form of path, with names that it implies."""
     results, ids = Results(), {name: f"{{{name}}}" for name in PARTS}
-    checkpoint, recipe, step, task = (ids[name] for name in ("checkpoint", "recipe", "step", "task"))
+    checkpoint, recipe, step, length, task = (ids[name] for name in ("checkpoint", "recipe", "step", "length", "task"))
     last: Names = {"step": None}
+    own: Names = {"length": None}
     forms: dict[str, list[tuple[str, Names]]] = {
         "text": [(results.text(), {})],
         "checkpoint": [(results.checkpoint(checkpoint), {})],
@@ -48,14 +50,16 @@ def _patterns() -> dict[str, list[tuple[re.Pattern, Names]]]:
         "mine": [(results.mine(ids["pairs"]), {})],
         "tokens": [
             (results.training_tokens(checkpoint, recipe, ids["pairs"]), {}),
-            (results.tokens(checkpoint, recipe, task), {}),
+            (results.tokens(checkpoint, recipe, task, length), {}),
+            (results.tokens(checkpoint, recipe, task), own),
         ],
         "finetune": [(results.finetune(checkpoint, recipe, step), {}), (results.finetune(checkpoint, recipe), last)],
         "encoder": [(results.given(checkpoint), {"recipe": GIVEN})],
         "task": [(results.task(task), {})],
         "evaluate": [
-            (results.evaluate(checkpoint, recipe, task, step), {}),
-            (results.evaluate(checkpoint, recipe, task), last),
+            (results.evaluate(checkpoint, recipe, task, step), own),
+            (results.evaluate(checkpoint, recipe, task, length=length), last),
+            (results.evaluate(checkpoint, recipe, task), last | own),
         ],
         "reference": [(results.reference(checkpoint, task), {"recipe": REFERENCE})],
         "leakage": [(results.leakage(task), {})],

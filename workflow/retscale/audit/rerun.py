@@ -9,7 +9,7 @@ from retscale.audit.place import Place
 from retscale.audit.walk import Node
 from retscale.common.canonical import canonical
 from retscale.errors import UserError
-from retscale.stages import STAGES, kept
+from retscale.stages import STAGES, at_length, kept
 
 Nodes = Mapping[Path, Node]
 
@@ -62,8 +62,8 @@ def place_of(node: Node) -> Place:
 def label(node: Node) -> str:
     """What the job is about, such as `d24/own-mini/fiqa`; empty for a stage with one job."""
     names = dict(place_of(node).names)
-    step = names.pop("step", None)
-    parts = [names.get(part) for part in ("checkpoint", "recipe")] + [step and kept(step)]
+    step, length = names.pop("step", None), names.pop("length", None)
+    parts = [names.get(part) for part in ("checkpoint", "recipe")] + [step and kept(step), length and at_length(length)]
     parts += [names.get(part) for part in ("task", "pairs", "figure")]
     return "/".join(part for part in parts if part)
 

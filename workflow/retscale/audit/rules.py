@@ -127,7 +127,7 @@ RULES = {
         },
     ),
     "tokens": Rule(
-        {"task": "tasks", "pairs": "tasks"},
+        {"task": "tasks", "pairs": "tasks", "length": "length"},
         {
             "card": From(("checkpoint",), lambda spec, names: 1 - _is_given(spec, names)),
             "encoder": From(("encoder",), _is_given),
@@ -154,7 +154,7 @@ RULES = {
         ("queries.parquet", "corpus.parquet", "qrels.parquet"),
     ),
     "evaluate": Rule(
-        {"checkpoint": "checkpoint", "recipe": "recipe", "step": "step", "task": "tasks"},
+        {"checkpoint": "checkpoint", "recipe": "recipe", "step": "step", "length": "length", "task": "tasks"},
         {"encoder": From(("finetune", "encoder")), "tasks": From(("task",)), "tokens": From(("tokens",))},
         ("{task}.parquet",),
     ),
@@ -176,6 +176,7 @@ RULES = {
             "given": From(("encoder",), _ids("encoders"), "checkpoint"),
             "scores": From(("evaluate", "reference"), _of_results),
             "kept": From(("evaluate",), _any),
+            "lengths": From(("evaluate",), _any),
             "icl": From(("icl",), _any),
             "models": From((), _if("published")),
             "published": From((), lambda spec, _: SOME if spec.get("published") else 0),

@@ -170,6 +170,9 @@ class Checkpoint(Stated):
         Literal["fit", "reference", "external"],
         Field(description="fit: enters trends; reference: is shown beside them; external: appears in tables only"),
     ] = "fit"
+    learned_positions: Annotated[
+        bool, Field(description="its positions are a table of `max_length` rows, beyond which it reads nothing")
+    ] = False
     gated: Annotated[bool, Field(description="its terms must be accepted on the hub, and a token is needed")] = False
     unsupported: Annotated[str, Field(description="why it cannot be loaded; a study that names it is refused")] = ""
     licence: str = ""

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from retscale.collect.comparisons import Comparisons
 from retscale.collect.repeats import Repeats
 from retscale.common.strict import Strict
 from retscale.external.config import PUBLISHED, Published
@@ -34,19 +35,22 @@ class Spec(Strict):
 
     Each entry is a task, {NAME: [NAME]}, or a group that counts as one, {NAME: [TASK, ...]}. `in_domain` are the tasks
     of the training data, in the same form: shown beside the others and in no mean, unless there are no others.
-    `groups` are the study's own, {NAME: names of tasks or groups}: means of their own, which change no other. `contrasts`
-    are tasks in no mean but those, and `cuts` says of each task that is a part of another of which: {TASK: WHOLE}.
-    `encoders` were made elsewhere; `references` have no model; `untuned` recipes train nothing. `published`: how to read
-    the results that the study consists of, instead of its own. `repeats` of recipes and checkpoints with further seeds
-    than the study's own `seed` are not among `recipes`.
+    `beside` are all others, in the same form. `groups` are the study's own, {NAME: names of tasks or groups}: means of
+    their own, which change no other. `contrasts` are tasks in no mean but those, and `cuts` says of each task that is a
+    part of another of which: {TASK: WHOLE}. `comparisons`: tasks and recipes that differ in one thing. `encoders` were
+    made elsewhere; `references` have no model; `untuned` recipes train nothing. `published`: how to read the results that
+    the study consists of, instead of its own. `repeats` of recipes and checkpoints with further seeds than the study's own
+    `seed` are not among `recipes`.
     """
 
     study: str
     headline: dict[str, list[str]] = Field(min_length=1)
     in_domain: dict[str, list[str]] = {}
+    beside: dict[str, list[str]] = {}
     groups: dict[str, list[str]] = {}
     contrasts: list[str] = []
     cuts: dict[str, str] = {}
+    comparisons: Comparisons = Comparisons()
     recipes: list[str] = Field([PUBLISHED], min_length=1)
     untuned: list[str] = []
     repeats: Repeats = Repeats()

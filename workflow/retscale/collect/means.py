@@ -21,6 +21,9 @@ class Averaged(Protocol):
     def in_domain(self) -> dict[str, list[str]]: ...
 
     @property
+    def beside(self) -> dict[str, list[str]]: ...
+
+    @property
     def groups(self) -> dict[str, list[str]]: ...
 
     @property
@@ -48,7 +51,7 @@ def shown_tasks(study: Averaged) -> dict[str, list[str]]:
 
     The contrasts, which are in no mean, come last.
     """
-    return study.headline | study.in_domain | {name: [name] for name in study.contrasts}
+    return study.headline | study.in_domain | study.beside | {name: [name] for name in study.contrasts}
 
 
 def tasks_of(name: str, study: Averaged) -> list[str]:

@@ -112,19 +112,32 @@ def score_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:
         raise UserError(
             f"{path} is of an encoder kept after step {result.step}, not of the last one; pass it as --kept"
         )
+    if result.length is not None:
+        raise UserError(f"{path} is of documents of {result.length} tokens, a length of its own; pass it as --lengths")
     return evaluation_rows(path, result)
 
 
-def kept_rows(path: Path) -> tuple[dict, list[dict]]:
-    """The evaluation of an encoder kept during training: its identity with the step, and one row per metric."""
+def kept_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:
+    """What `score_rows` returns, of an encoder kept during training, with its step."""
     result = Result.read(path)
     if result.step is None:
         raise UserError(
             f"{path} is of the last encoder of a training run, not of one kept on the way; pass it as --scores"
         )
-    identity, rows, _ = evaluation_rows(path, result)
+    identity, rows, queries = evaluation_rows(path, result)
     step = {"step": result.step}
-    return identity | step, [row | step for row in rows]
+    return identity | step, [row | step for row in rows], queries.assign(**step)
+
+
+def length_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:
+    """What `score_rows` returns, of an evaluation at another length than the encoder's own, with that length."""
+    result = Result.read(path)
+    if result.length is None:
+        raise UserError(f"{path} is of documents of the encoder's own length; pass it as --scores")
+    identity, rows, queries = evaluation_rows(path, result)
+    length = {"length": result.length}
+    beyond = length | {"extrapolates": bool(result.extrapolates)}
+    return identity | length, [row | beyond for row in rows], queries.assign(**length)
 
 
 def evaluation_rows(path: Path, result: Result) -> tuple[dict, list[dict], pd.DataFrame]:

@@ -13,6 +13,7 @@ from retscale.collect.results import (
     given_encoder_row,
     icl_row,
     kept_rows,
+    length_rows,
     reference_row,
     require_unique,
     score_rows,
@@ -23,19 +24,23 @@ from retscale.common.files import sha256
 from retscale.common.phrase import hint
 from retscale.common.progress import progress
 from retscale.common.tables import write_tables
+from retscale.encoder.card import EncoderCard
 from retscale.encoder.config import GIVEN, REFERENCE
 from retscale.errors import UserError
 from retscale.evaluate.result import COLUMNS
 from retscale.icl.average import averages, centered
 from retscale.provenance import behind
 
-RESULTS = ("cards", "encoders", "given", "scores", "kept", "icl")  # the flags of what a study has made itself
+# The flags of what a study has made itself.
+RESULTS = ("cards", "encoders", "given", "scores", "kept", "lengths", "icl")
 CHECKPOINT_COLUMNS = ["checkpoint", "family", "size", "n_params", "n_params_non_embedding", "n_tokens", "flops"]
 CHECKPOINT_COLUMNS += ["tokens_per_param", "schedule_finished", "role"]
 SCORE_COLUMNS = ["recipe", "seed", "task", "metric", "value", *COLUMNS, "n_documents", "file", "sha256"]
 ICL_COLUMNS = ["task", "type", "value", "baseline", "score", "n_items", "stderr", "low", "high", "executed", "trimmed"]
 ICL_COLUMNS += ["skipped", "tied", "odd", "bits_per_byte", "bits_per_byte_stderr", "file", "sha256"]
 CURVE_COLUMNS = ["checkpoint", "recipe", "seed", "step", "queries", "task", "metric", "value", "file", "sha256"]
+LENGTH_COLUMNS = ["checkpoint", "recipe", "length", "own", "extrapolates", "task", "metric", "value", "n_queries"]
+LENGTH_COLUMNS += ["file", "sha256"]
 TRAINING_COLUMNS = [
     "checkpoint",
     "recipe",
@@ -57,8 +62,9 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     """Read `cards`, `encoders`, those `given` (made elsewhere), `scores`, `kept` and `icl` (lists of JSON files) into tables.
 
     These are `checkpoints`, `training` (the logs beside the encoders), `scores` and `per_query` of the last encoders,
-    `curves` (scores of the encoders `kept` on the way, and of the last on the same tasks), `icl`, and `icl_averages`
-    (the averages of in-context scores that the study names).
+    `curves` (scores of the encoders `kept` on the way, and of the last on the same tasks), `lengths` (of encoders that read
+    documents of further `lengths`, and of their own), of both the single queries as well (`curve_queries`,
+    `length_queries`), `icl`, and `icl_averages` (the averages of in-context scores that the study names).
 
     Rows are sorted, so the tables do not depend on the order of the inputs. `file` is relative to the study's
     results folder, the deepest folder that holds every input. Notes: the rows of each table, and the versions of the code
@@ -68,7 +74,7 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     tables = tabulated(spec, inputs, out)
     if spec.published:
         # Of what counts as one task there is one score, so nothing is averaged to it.
-        units = {name: {unit: [unit] for unit in getattr(spec, name)} for name in ("headline", "in_domain")}
+        units = {name: {unit: [unit] for unit in getattr(spec, name)} for name in ("headline", "in_domain", "beside")}
         return write(spec.model_copy(update=units), tables, out)
     made_by = behind.code(path for name in RESULTS for path in inputs.get(name, []))
     return write(spec, tables, out) | {"code": made_by}
@@ -86,12 +92,18 @@ def tabulated(spec: Spec, inputs: dict[str, Path | list[Path]], out: Path) -> di
     checkpoints = read_cards(spec, paths["cards"], paths["given"], root)
     training = read_training(spec, paths["encoders"], root, checkpoints)
     scores, per_query = read_scores(spec, paths["scores"], root, checkpoints)
-    curves = read_curves(spec, paths["kept"], root, checkpoints, training, scores)
+    curves, curve_queries = read_curves(spec, paths["kept"], root, checkpoints, training, scores)
+    own_lengths = {
+        (card.checkpoint, card.recipe.id): card.prompt.passage_length
+        for card in map(EncoderCard.read, [*paths["encoders"], *paths["given"]])
+    }
+    lengths, length_queries = read_lengths(spec, paths["lengths"], root, checkpoints, scores, own_lengths)
     icl = read_icl(paths["icl"], root, checkpoints)
     require_complete(spec, scores)
 
     tables = {"checkpoints": checkpoints, "training": training, "scores": scores, "per_query": per_query}
-    tables |= {"curves": curves, "icl": icl}
+    tables |= {"curves": curves, "curve_queries": curve_queries, "lengths": lengths, "length_queries": length_queries}
+    tables |= {"icl": icl}
     return tables | {"icl_averages": average_icl(spec, icl)}
 
 
@@ -106,6 +118,9 @@ def published_tables(spec: Spec, inputs: dict[str, Path | list[Path]], out: Path
         "scores": merged.sort_values(["checkpoint", "recipe", "task", "metric"], ignore_index=True),
         "per_query": pd.DataFrame(columns=["checkpoint", "recipe", "seed", "task", "query_id", spec.published.metric]),
         "curves": pd.DataFrame(columns=CURVE_COLUMNS),
+        "curve_queries": pd.DataFrame(columns=["checkpoint", "recipe", "step", "task", "query_id"]),
+        "lengths": pd.DataFrame(columns=LENGTH_COLUMNS),
+        "length_queries": pd.DataFrame(columns=["checkpoint", "recipe", "length", "task", "query_id"]),
         "icl": pd.DataFrame(columns=CHECKPOINT_COLUMNS + ICL_COLUMNS),
         "icl_averages": pd.DataFrame(columns=AVERAGE_COLUMNS),
     }
@@ -176,20 +191,22 @@ def read_curves(
     checkpoints: pd.DataFrame,
     training: pd.DataFrame,
     scores: pd.DataFrame,
-) -> pd.DataFrame:
-    """One row per kept encoder, task and metric, and the rows of `scores` that end these curves.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row per kept encoder, task and metric, and the rows of `scores` that end these curves; and one per query.
 
-    `queries`: how many were trained on, counted again in every epoch.
+    `queries`: how many were trained on, counted again in every epoch. Those of the last encoders are in `per_query`.
     """
-    files, rows = {}, []
+    files, rows, per_query = {}, [], []
     for path in progress(paths, "curves", unit="files"):
-        identity, scores_of_file = kept_rows(path)
+        identity, scores_of_file, queries = kept_rows(path)
         require_unique(files, tuple(identity.values()), path)
         require_in_study(identity, spec, checkpoints, path)
         source = {"seed": spec.seed_of(identity["recipe"]), "file": relative(path, root), "sha256": sha256(path)}
         rows += [row | source for row in scores_of_file]
+        per_query.append(queries)
     if not rows:
-        return pd.DataFrame(columns=CURVE_COLUMNS)
+        key = ["checkpoint", "recipe", "step", "task", "query_id"]
+        return pd.DataFrame(columns=CURVE_COLUMNS), pd.DataFrame(columns=key)
     kept, encoder = pd.DataFrame(rows), ["checkpoint", "recipe"]
     totals = (
         training.rename(columns={"step": "logged"})
@@ -200,7 +217,44 @@ def read_curves(
     table = pd.concat([kept, last_scores]).merge(totals, on=encoder)
     table["step"] = table["step"].fillna(table["steps"]).astype(int)
     table["queries"] = table["queries"] // table["logged"] * table["step"]
-    return table[CURVE_COLUMNS].sort_values([*encoder, "task", "metric", "step"], ignore_index=True)
+    table = table[CURVE_COLUMNS].sort_values([*encoder, "task", "metric", "step"], ignore_index=True)
+    return table, of_queries(per_query, "step")
+
+
+def of_queries(tables: list[pd.DataFrame], further: str) -> pd.DataFrame:
+    """Tables of single queries as one, sorted; `further` tells the results of an encoder on a task from each other."""
+    key = ["checkpoint", "recipe", further, "task"]
+    table = pd.concat(tables, ignore_index=True).sort_values([*key, "query_id"], ignore_index=True)
+    return table[[*key, *(name for name in table if name not in key)]]
+
+
+def read_lengths(
+    spec: Spec,
+    paths: list[Path],
+    root: Path,
+    checkpoints: pd.DataFrame,
+    scores: pd.DataFrame,
+    own_lengths: dict[tuple[str, str], int],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One row per encoder, length, task and metric, with the rows of `scores` of the encoder's `own` length; and one per query."""
+    files, rows, per_query = {}, [], []
+    for path in progress(paths, "lengths", unit="files"):
+        identity, scores_of_file, queries = length_rows(path)
+        require_unique(files, tuple(identity.values()), path)
+        require_in_study(identity, spec, checkpoints, path)
+        source = {"own": False, "file": relative(path, root), "sha256": sha256(path)}
+        rows += [row | source for row in scores_of_file]
+        per_query.append(queries)
+    if not rows:
+        key = ["checkpoint", "recipe", "length", "task", "query_id"]
+        return pd.DataFrame(columns=LENGTH_COLUMNS), pd.DataFrame(columns=key)
+    table, key = pd.DataFrame(rows), ["checkpoint", "recipe", "task"]
+    own = scores.merge(table[key].drop_duplicates(), on=key)
+    # It was fine-tuned at its own length, whatever it had seen in pretraining.
+    lengths = [own_lengths[encoder] for encoder in zip(own["checkpoint"], own["recipe"], strict=True)]
+    table = pd.concat([table, own.assign(own=True, extrapolates=False, length=lengths)], ignore_index=True)
+    table = table.sort_values([*key, "metric", "length", "own"], ignore_index=True)[LENGTH_COLUMNS]
+    return table, of_queries(per_query, "length")
 
 
 def read_icl(paths: list[Path], root: Path, checkpoints: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from retscale.common.copies import key
 from retscale.common.strict import Strict
 
 
@@ -33,5 +32,7 @@ class Part(Strict):
 
 def place(text: str) -> float:
     """A number in [0, 1), equal for copies and else uniform."""
+    from retscale.common.copies import key  # brings numpy, which who only checks or plans a study does not need
+
     digest = hashlib.blake2b(key(text).encode(), digest_size=6).digest()  # 48 bits: a float holds them exactly
     return int.from_bytes(digest, "big") / 2**48

@@ -15,17 +15,21 @@ IN_CONTEXT = "in context"
 
 
 class Key(NamedTuple):
-    """What a score is of. `step` is None of a last encoder; `recipe` is IN_CONTEXT of a checkpoint before fine-tuning."""
+    """What a score is of. `step` is None of a last encoder; `recipe` is IN_CONTEXT of a checkpoint before fine-tuning;
+    `length` is None where documents have the encoder's own."""
 
     checkpoint: str
     recipe: str
     step: int | None
     task: str
     metric: str
+    length: int | None = None
 
     @property
     def encoder(self) -> str:
-        return " / ".join([self.checkpoint, self.recipe, *([f"step {self.step}"] if self.step is not None else [])])
+        step = [] if self.step is None else [f"step {self.step}"]
+        length = [] if self.length is None else [f"{self.length} tokens"]
+        return " / ".join([self.checkpoint, self.recipe, *step, *length])
 
     def __str__(self) -> str:
         return f"{self.encoder} / {self.task}  {self.metric}"
@@ -57,6 +61,9 @@ def read(root: Path) -> dict[Key, Score]:
         if "bits_per_byte" in icl:  # older tables have none
             bits = icl[icl["bits_per_byte"].notna()]
             tables.append(bits.assign(metric="bits_per_byte", value=bits["bits_per_byte"]))
+        if (collect.parent / "lengths.parquet").is_file():  # older studies have none
+            lengths = read_table(collect, "lengths")
+            tables.append(lengths[~lengths["own"].astype(bool)].assign(step=None))
         return {key: score for table in tables for key, score in _rows(table)}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"the tables beside {collect} are not of this version ({error}); run the study again") from None
@@ -66,4 +73,6 @@ def _rows(table: pd.DataFrame) -> Iterator[tuple[Key, Score]]:
     for row in table.itertuples():
         step = None if row.step is None else int(row.step)
         value = math.nan if row.value is None else float(row.value)
-        yield Key(row.checkpoint, row.recipe, step, row.task, row.metric), Score(value, row.file, row.sha256)
+        length = int(row.length) if "length" in table else None
+        key = Key(row.checkpoint, row.recipe, step, row.task, row.metric, length)
+        yield key, Score(value, row.file, row.sha256)

@@ -54,6 +54,9 @@ class Spec(EvaluateConfig):
 
     `step`: the training step after which the encoder was kept; None: the last one. `keep`: steps of its training whose
     encoders the same job evaluates on `curve_tasks`; each lies beside the last one, in step-<n>/encoder.json.
+    `length`: tokens after which documents are cut, instead of the encoder's own number. `lengths`: further lengths at
+    which the same job evaluates the encoder, each with its tasks. `trained_length`: tokens that the checkpoint saw at
+    once in pretraining, if its files do not say that.
     """
 
     checkpoint: str
@@ -62,6 +65,9 @@ class Spec(EvaluateConfig):
     tasks: dict[str, Task] = Field(min_length=1)
     keep: list[Annotated[int, Field(ge=1)]] = []
     curve_tasks: list[str] = []
+    length: int | None = Field(None, ge=1)
+    lengths: dict[Annotated[int, Field(ge=1)], list[str]] = {}
+    trained_length: int | None = Field(None, ge=1)
     precision: Precision
     tokens_per_batch: int = Field(ge=1)
     threads: Threads = 1
@@ -70,6 +76,8 @@ class Spec(EvaluateConfig):
     def _curves(self) -> "Spec":
         if unknown := [task for task in self.curve_tasks if task not in self.tasks]:
             raise ValueError(f"curve_tasks: {', '.join(unknown)} must also stand in tasks")
+        if unknown := {task for tasks in self.lengths.values() for task in tasks} - self.tasks.keys():
+            raise ValueError(f"lengths: {', '.join(sorted(unknown))} must also stand in tasks")
         if self.keep and self.step is not None:
             raise ValueError("keep needs the last encoder; remove step")
         return self

@@ -10,7 +10,9 @@ class Result(Artifact):
     after so many steps of its training; None: it is the last one. `ties`: neighbors of equal score in the rankings, which are
     `k` deep, and with `judged_only` of judged documents alone. `relevant`: the least judged score that counts for
     measures without gains. `contrastive_entropy`: see evaluate/contrastive.py; older results have none.
-    `unranked`: of a reference, queries that share no term with a document, so that nothing is ranked for them.
+    `unranked`: of a reference, queries that share no term with a document, so that nothing is ranked for them. `length`:
+    documents were cut after so many tokens instead of the encoder's own number. `extrapolates`: they could be longer than
+    any text of the model's pretraining.
     """
 
     checkpoint: str
@@ -26,3 +28,5 @@ class Result(Artifact):
     relevant: int = 1
     contrastive_entropy: float | None = None
     unranked: int | None = None
+    length: int | None = None
+    extrapolates: bool | None = None

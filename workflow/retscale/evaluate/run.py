@@ -23,7 +23,8 @@ from retscale.model import accelerator
 from retscale.model import encoder as encoders
 from retscale.model.device import device, use_threads
 from retscale.model.encoder import Encoder
-from retscale.model.tokenize import check_room
+from retscale.model.positions import extrapolates
+from retscale.model.tokenize import check_room, fingerprint
 from retscale.provenance import code_cache
 from retscale.task.card import TaskCard
 from retscale.task.inputs import by_task
@@ -39,9 +40,14 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     """Score each task of `spec`, yielding its name when its files are written."""
     config = Spec.model_validate(spec)
     accelerator.ready()
-    prompt_sha256 = check_encoder(config, inputs["encoder"]).prompt_sha256
+    card = check_encoder(config, inputs["encoder"])
     use_threads(config.threads)
-    encoder = encoders.load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch)
+    encoder = encoders.load_encoder(inputs["encoder"], config.precision, config.tokens_per_batch, config.length)
+    prompt_sha256, at_length = card.prompt_sha256, {}
+    if config.length:
+        prompt_sha256 = fingerprint(encoder.tokenizer, encoder.prompt)
+        beyond = extrapolates(encoder.models[0].config, config.length, config.trained_length, config.checkpoint)
+        at_length = {"extrapolates": beyond}
     code_sha256 = code_cache.digest(__name__)[0]
     tasks = by_task(config.tasks, inputs["tasks"])
     corpora = [TaskCard.read(path).sha256["corpus"] for _, path in tasks]
@@ -62,7 +68,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
         rows, scores, entropy = rank(task, passages, encoder, config, folder)
         table = per_query(task, rows, scores, config.names, config.relevant)
         table.to_parquet(out / f"{name}.parquet", index=False)
-        Result.write(out / f"{name}.json", {**summary(config, task, table), "contrastive_entropy": entropy})
+        Result.write(out / f"{name}.json", summary(config, task, table) | {"contrastive_entropy": entropy} | at_length)
         yield name
         if corpora[number] not in corpora[number + 1 :]:
             shutil.rmtree(folder, ignore_errors=True)

@@ -24,6 +24,11 @@ Need = Literal[
     "kept encoder",
     "training",
     "cut",
+    "in-domain task",
+    "several families",
+    "further length",
+    "instruction",
+    "mixture",
 ]
 
 
@@ -46,7 +51,13 @@ FIGURES = {
     "pairs": Figure(("forms", "mean")),
     "beyond": Figure(("beyond compute", "mean", "in-context score")),
     "ablation": Figure(("compute", "mean", "second recipe")),
+    "in-domain": Figure(("in-domain task",), published=True),
+    "zero-shot": Figure(("mean", "several families"), published=True),
     "curves": Figure(("kept encoder",)),
+    "efficiency": Figure(("kept encoder",)),
+    "lengths": Figure(("further length",)),
+    "instructions": Figure(("instruction",)),
+    "multi-task": Figure(("mixture",)),
     "training": Figure(("training",)),
     "cuts": Figure(("compute", "cut")),
 }
@@ -56,14 +67,18 @@ Name = Literal[tuple(FIGURES)]  # ty: ignore[invalid-type-form] - the names, as 
 def draw(name: str, tables: Tables, config: FigureConfig) -> Drawn:
     from retscale.figure import (
         ablation,
+        backbones,
         beyond,
         curves,
         cuts,
+        differences,
+        efficiency,
         fig1a,
         fig1b,
         fig2,
         fig3,
         forms,
+        lengths,
         pairs,
         residuals,
         slopes,
@@ -73,4 +88,8 @@ def draw(name: str, tables: Tables, config: FigureConfig) -> Drawn:
     modules = {"1a": fig1a, "1b": fig1b, "2": fig2, "3": fig3}
     modules |= {"slopes": slopes, "forms": forms, "residuals": residuals, "pairs": pairs, "beyond": beyond}
     modules |= {"ablation": ablation, "curves": curves, "training": training, "cuts": cuts}
-    return modules[name].draw(tables, config)
+    modules |= {"efficiency": efficiency, "lengths": lengths}
+    draws = {module: each.draw for module, each in modules.items()}
+    draws |= {"in-domain": backbones.draw_in_domain, "zero-shot": backbones.draw_zero_shot}
+    draws |= {"instructions": differences.draw_instructions, "multi-task": differences.draw_mixtures}
+    return draws[name](tables, config)

@@ -1,6 +1,6 @@
 """The claims of Portes et al. 2025 and of Luo et al. 2024 that a study can test, each by a stated rule."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -10,43 +10,17 @@ from retscale.collect.summary import StudySummary
 from retscale.common.seeds import stream
 from retscale.fit import error_rates, rules
 from retscale.fit.analysis import Analysis
+from retscale.fit.claim import COLUMNS, LUO, PER_FLOPS, PER_RATIO, PER_SIZE, PORTES, Claim
 from retscale.fit.config import Spec
-from retscale.fit.constant import ROUNDING, constant
+from retscale.fit.dimensions import claims as dimension_claims
 from retscale.fit.error_rates import Noise, Rates
-from retscale.fit.isoflop import interval
-from retscale.fit.ladder import LN10, ladder_of
-from retscale.fit.reml import reml
+from retscale.fit.size_growth import size_growth, studies
 from retscale.fit.slopes import RATIO, SAMPLED, SIZE
 from retscale.fit.variance import Prior
 
-PORTES, LUO = "Portes et al. 2025", "Luo et al. 2024"
-PER_FLOPS, PER_RATIO, PER_SIZE = "a decade of FLOPs", "a decade of tokens per parameter", "a decade of parameters"
 NAMES = {SAMPLED: "grows", RATIO: "grows-with-size", SIZE: "grows-with-tokens"}
 
 
-@dataclass(frozen=True)
-class Claim:
-    """`value` with its interval is the estimate, in `unit`; `detail`: what else it rests on; `reason`: why there is none.
-
-    The verdict follows from the interval by `rule`; the rates are how often it would, where the claim is true or false.
-    """
-
-    claim: str
-    paper: str
-    text: str
-    rule: str
-    unit: str
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-    detail: str = ""
-    verdict: str = rules.OPEN
-    reason: str = ""
-    rates: Rates = field(default_factory=Rates)
-
-
-COLUMNS = [column.name for column in (*fields(Claim), *fields(Rates)) if column.name != "rates"]
 TEXTS = {
     SAMPLED: ("Retrieval quality grows with pretraining FLOPs", PORTES),
     RATIO: ("It grows with model size at fixed tokens per parameter", PORTES),
@@ -77,6 +51,7 @@ def claims(
         equal_claim(tables["isoflop_global"].query("recipe == @main and headline"), rates),
         *icl_claims(tables["correlations"].query("headline and about != 'flops-quality'"), rates),
         *size_claims(means, early(curves, means, main, spec.metric), study, spec),
+        *dimension_claims(tables, finished, study, spec),
     ]
     rows = [
         {name: value for name, value in asdict(row).items() if name != "rates"} | asdict(row.rates) for row in table
@@ -110,11 +85,6 @@ def noise_of(analyses: list[Analysis], spec: Spec) -> Noise:
         float(np.median(tau)) if tau else error_rates.TAU,
         studies(spec),
     )
-
-
-def studies(spec: Spec) -> int:
-    """How many are simulated in each world: each costs as much as many replicates of a bootstrap."""
-    return spec.bootstrap // 20
 
 
 def growth_claims(slopes: pd.DataFrame, headline: list[str], rates: dict[str, Rates]) -> list[Claim]:
@@ -219,35 +189,6 @@ def size_claims(points: pd.DataFrame, early: pd.DataFrame, study: StudySummary, 
         detail = "scores after the first kept step" if claim == "larger-early" and len(rows) else ""
         table.append(Claim(**base, detail=detail, **size_growth(rows, absent, stream(spec.seed, claim), spec)))
     return table
-
-
-def size_growth(rows: pd.DataFrame, absent: str, rng: np.random.Generator, spec: Spec) -> dict:
-    """Growth per decade of parameters, whatever the tokens: intercepts of families, effects of size, REML, Student's t."""
-    if rows.empty:
-        return {"reason": absent or "no checkpoint has a mean"}
-    ladder = ladder_of(rows)
-    x = (ladder.at.n - ladder.at.n.mean()) / LN10
-    columns, df = np.column_stack([np.ones(len(x)), ladder.contrasts(), x]), ladder.n_sizes - ladder.n_families - 1
-    if df < 1 or len(x) <= columns.shape[1] or np.linalg.matrix_rank(columns) < columns.shape[1]:
-        return {"reason": f"too few sizes ({ladder.n_sizes}) to see growth with parameters"}
-
-    def slope(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return interval(reml(columns, y, ladder.groups, ladder.precision), np.eye(columns.shape[1])[-1], df, spec.alpha)
-
-    if constant(ladder.y):
-        return {"reason": "all values are equal"}
-    own = reml(columns, ladder.y[None], ladder.groups, ladder.precision)
-    noise = Noise(float(own.sigma[0]), float(own.tau[0]), studies(spec))
-    value, low, high = (float(end[0]) for end in slope(ladder.y[None]))
-    if noise.sigma <= ROUNDING:
-        return {"reason": "the line passes through every point"}
-
-    def verdicts(y: np.ndarray) -> list[str]:
-        return [rules.growth(*ends) for ends in zip(*slope(y)[1:], strict=True)]
-
-    rates = error_rates.size_rates(verdicts, x, noise, ladder.groups, rng)
-    verdict = rules.growth(low, high)
-    return {"value": value, "low": low, "high": high, "n": len(x), "verdict": verdict, "rates": rates}
 
 
 def early(curves: pd.DataFrame, points: pd.DataFrame, main: str, metric: str) -> pd.DataFrame:

@@ -64,6 +64,13 @@ def per_query(primary: Path, metric: str) -> Iterator[pd.DataFrame]:
         yield batch.to_pandas()
 
 
+def rows_of(tables: Iterable[pd.DataFrame], keys: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `tables` that are of one of the `keys`, given by columns that both have."""
+    wanted = keys.drop_duplicates()
+    parts = [rows.merge(wanted, on=list(wanted)) for rows in tables] if len(wanted) else []
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*KEY, "query_id"])
+
+
 def query_scores(tables: Iterable[pd.DataFrame], metric: str) -> Iterator[QueryScores]:
     """Of each task with the metric, by name, from a row for each query of each encoder, in as many tables as there are.
 

@@ -15,6 +15,10 @@ PARTIAL = (
     f"supported: the interval lies above 0; not supported: it does not, and lies below {STRONG:g}; else cannot tell"
 )
 
+NOT_LESS = f"supported: the interval lies above −{MARGIN:g}, a loss that does not matter; not supported: below; else cannot tell"
+GAIN = "supported: the interval lies above 0; not supported: below; else cannot tell"
+FEWER = "supported: the interval lies below 0; not supported: above; else cannot tell"
+
 
 def above(low: float | None, high: float | None, threshold: float) -> str:
     """Of an interval against one threshold; cannot tell without an interval."""
@@ -25,6 +29,18 @@ def above(low: float | None, high: float | None, threshold: float) -> str:
 
 def growth(low: float | None, high: float | None) -> str:
     return above(low, high, MARGIN)
+
+
+def not_less(low: float | None, high: float | None) -> str:
+    return above(low, high, -MARGIN)
+
+
+def gain(low: float | None, high: float | None) -> str:
+    return above(low, high, 0)
+
+
+def fewer(low: float | None, high: float | None) -> str:
+    return above(None if high is None else -high, None if low is None else -low, 0)
 
 
 def correlation(low: float | None, high: float | None) -> str:

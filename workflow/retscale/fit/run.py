@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from retscale.collect.means import in_domain, means, overall
@@ -14,16 +15,21 @@ from retscale.fit.analysis import analyze, ladder_rows
 from retscale.fit.claims import claims
 from retscale.fit.classes import tasks
 from retscale.fit.compare import ablation, effects, isoflop_pairs
+from retscale.fit.comparisons import comparisons
 from retscale.fit.config import Spec
 from retscale.fit.correlations import correlations
 from retscale.fit.cuts import cuts
 from retscale.fit.detectable import knowing_seeds
+from retscale.fit.dimensions import dimensions
 from retscale.fit.distinct import require_distinct
+from retscale.fit.efficiency import efficiency, trends
 from retscale.fit.families import paired_families
 from retscale.fit.forms import FORMS
 from retscale.fit.isoflop import isoflop_global
+from retscale.fit.lengths import lengths
 from retscale.fit.noise import noise, reliability
 from retscale.fit.points import (
+    KEY,
     QueryScores,
     headline_icl,
     icl_bits,
@@ -33,6 +39,7 @@ from retscale.fit.points import (
     points,
     query_scores,
     resampled,
+    rows_of,
 )
 from retscale.fit.precision import weighed
 from retscale.fit.predictors import predictors
@@ -79,6 +86,11 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     finished = ladder_rows(defined).query("schedule == 'finished'")
     reliable = reliability(finished, draws, icl, bits, main, known)
     analyses = analyze(defined, overall(study), spec)
+    kept, read, curves = (read_table(source, name) for name in ("curve_queries", "length_queries", "curves"))
+    last = rows_of(per_query(source, spec.metric), pd.concat([kept[KEY], read[KEY]]))
+    of_asked = pd.DataFrame({"task": sorted({name for pair in study.comparisons.asked.items() for name in pair})})
+    asked = rows_of(per_query(source, spec.metric), of_asked)
+    efficient = efficiency(curves, kept, last, study, spec)
     tables = {
         "points": scored,
         "trainings": repeated(trainings, study.repeats, known),
@@ -98,10 +110,15 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         "reliability": reliable,
         "two_step": two_step(finished, scores, study, spec.alpha),
         "cuts": cuts(finished, draws, scores, study.cuts, same_queries, spec.alpha),
+        "efficiency": efficient,
+        "efficiency_trends": trends(efficient, finished, spec),
+        "lengths": lengths(read_table(source, "lengths"), read, last, study, spec),
+        "comparisons": comparisons(defined, draws, queries(), asked, study, spec),
     }
     if spec.paired:
         tables["paired_families"] = paired_families(ladder_rows(defined), draws, spec.paired, spec.near, spec.alpha)
-    tables["claims"] = claims(tables, analyses, finished, read_table(source, "curves"), study, spec)
+    tables["dimensions"] = dimensions(tables, study)
+    tables["claims"] = claims(tables, analyses, finished, curves, study, spec)
     summary = study.model_dump(include=set(StudySummary.model_fields))
     summary |= {"config": spec.model_dump(), "collect_sha256": sha256(source), "icl_headline": headline_icl(averages)}
     summary["form"] = next(iter(FORMS))  # the one that is drawn

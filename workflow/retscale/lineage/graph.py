@@ -12,7 +12,7 @@ from retscale.paths import TRAINING
 from retscale.provenance import record
 from retscale.provenance.behind import by_path
 from retscale.provenance.schema import OlderRecord, Record
-from retscale.stages import STAGES, kept
+from retscale.stages import STAGES, at_length, kept
 
 MOST_RECIPES = 3  # that have boxes of their own
 ORIGINS = {"pretrain": "pretrained here", "hub": "from the hub", "local": "from a folder", "gguf": "from GGUF files"}
@@ -136,6 +136,7 @@ def group_of(path: Path, content: Known, recipe: str) -> Group:
         kinds = [
             recipe,
             "on the way" if path.parent.name.startswith(kept("")) else "",
+            "at other lengths" if path.parent.name.startswith(at_length("")) else "",
         ]
         return Group(stage, ", ".join(filter(None, kinds)))
     return Group(stage)

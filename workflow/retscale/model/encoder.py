@@ -54,11 +54,12 @@ class Encoder:
             )
 
 
-def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
+def load_encoder(path: Path, precision: str, tokens_per_batch: int, length: int | None = None) -> Encoder:
     """The encoder whose encoder.json is `path`, once on every accelerator of this process, or on the CPU.
 
-    Prompt, pooling and attention are those that it was trained with. Raises UserError if its files are not the ones that
-    encoder.json lists, or if texts would be tokenized differently than in training.
+    Prompt, pooling and attention are those that it was trained with, but for the `length` of a passage, if that is given.
+    Raises UserError if its files are not the ones that encoder.json lists, or if texts would be tokenized differently than
+    in training.
     """
     card = EncoderCard.read(path, "train this encoder again")
     folder = card.home(path)
@@ -74,7 +75,8 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
     models = replicas(load_backbone(folder, dtype(precision), card.attention), devices())
     model = models[0]
     tokens_per_batch = tokens_at_once(tokens_per_batch, model.config.hidden_size)
-    longest = max(card.prompt.query_length, card.prompt.passage_length)
+    prompt = card.prompt.at_length(length) if length else card.prompt
+    longest = max(prompt.query_length, prompt.passage_length)
     if (
         best_layout(model.config, model.device.type != "cpu", model.dtype == torch.bfloat16, longest, training=False)
         == "packed"
@@ -82,12 +84,13 @@ def load_encoder(path: Path, precision: str, tokens_per_batch: int) -> Encoder:
         for replica in models:
             use_packed(replica)
     tokenization_from = [sorted(x for x in card.files.items() if x[0].startswith("tokenizer")), card.prompt_sha256]
+    tokenization_from += [length] if length else []
     vectors_from = [card.files, card.pooling, card.normalize, str(model.dtype), tokens_per_batch]
     vectors_from += [model.device.type, torch.get_num_threads()]
     return Encoder(
         models,
         tokenizer,
-        card.prompt,
+        prompt,
         card.pooling,
         card.normalize,
         tokens_per_batch,

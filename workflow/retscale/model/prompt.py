@@ -42,5 +42,9 @@ class Prompt(Strict):
     def suffix(self, side: Side) -> str:
         return self.query_suffix if side == "query" else self.passage_suffix
 
+    def at_length(self, tokens: int) -> "Prompt":
+        """The same for passages of up to so many tokens."""
+        return Prompt(**self.model_dump() | {"passage_length": tokens})
+
     def length(self, side: Side) -> int:
         return self.query_length if side == "query" else self.passage_length

@@ -129,20 +129,24 @@ class Costs:
         if recipe == GIVEN:
             return [Cost(None, None, None)]
         kept_steps, curve_tasks = self.study.kept_steps(recipe, [*tasks]), self.study.in_curves([*tasks])
-        return self._searched(id, recipe, tasks) + len(kept_steps) * self._searched(id, recipe, curve_tasks)
+        costs = self._searched(id, recipe, tasks) + len(kept_steps) * self._searched(id, recipe, curve_tasks)
+        for length, names in self.study.lengths(id, recipe, [*tasks]).items():
+            costs += self._searched(id, recipe, names, length)
+        return costs
 
     def _reference(self, id: str, *tasks: str) -> list[Cost]:
         k = self.study.file.evaluate.k
         return [Cost(bytes=product(self.tasks[name].queries.count, k, RANK_BYTES)) for name in tasks]
 
-    def _searched(self, id: str, recipe: str, tasks: Sequence[str]) -> list[Cost]:
+    def _searched(self, id: str, recipe: str, tasks: Sequence[str], length: int | None = None) -> list[Cost]:
+        """`length`: of documents, if it is not the recipe's."""
         prompt, k = self.study.recipes[recipe].prompt, self.study.file.evaluate.k
         queries, shared = [], {}
         for name in tasks:
             corpus = self.tasks[name]
             rank_bytes = product(corpus.queries.count, k, RANK_BYTES)
             queries.append(self._encoded(id, corpus.queries, prompt.query_length, rank_bytes))
-            documents = self._encoded(id, corpus.passages, prompt.passage_length)
+            documents = self._encoded(id, corpus.passages, length or prompt.passage_length)
             shared.setdefault(self.study.tasks[name].corpus or name, documents)
         return [*queries, *shared.values()]
 

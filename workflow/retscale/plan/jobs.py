@@ -10,7 +10,7 @@ from retscale.errors import UserError
 from retscale.paths import TRAINING, Results
 from retscale.provenance import code, record
 from retscale.provenance.schema import OlderRecord, Record
-from retscale.stages import kept, parts
+from retscale.stages import at_length, kept, parts
 from retscale.study import cuts, source_files, specs
 from retscale.study.study import Study
 
@@ -67,7 +67,7 @@ def _jobs(study: Study) -> Iterator[Job]:
     def batch(
         stage: str, name: tuple[str, ...], reads: list[str], outputs: dict[str, str], cut: Callable, *ids: str
     ) -> Job:
-        """`outputs` by task; of a kept encoder, which has a folder below the last one's, by folder/task."""
+        """`outputs` by task; of a kept encoder and of a length, which have folders below the encoder's, by folder/task."""
 
         def part(place: str) -> dict:
             folder, task = os.path.split(place)
@@ -121,14 +121,18 @@ def _jobs(study: Study) -> Iterator[Job]:
         for name, members in study.batches.items():
             corpora = [tasks[task] for task in members]
             tokens = {task: paths.tokens(id, recipe, task) for task in members}
-            source = cards.get(id) if recipe != GIVEN else encoder
-            job = batch("tokens", (id, recipe, *members), [source, *corpora], tokens, specs.tokens(members), recipe)
-            yield replace(job, batch=name)
-            reads, cut = [encoder, *corpora, *tokens.values()], specs.evaluate(members)
             outputs = {task: paths.evaluate(id, recipe, task) for task in members}
             for step in study.kept_steps(recipe, members):
                 for task in study.in_curves(members):
                     outputs[f"{kept(step)}/{task}"] = paths.evaluate(id, recipe, task, step)
+            for length, names in study.lengths(id, recipe, members).items():
+                for task in names:
+                    tokens[f"{at_length(length)}/{task}"] = paths.tokens(id, recipe, task, length)
+                    outputs[f"{at_length(length)}/{task}"] = paths.evaluate(id, recipe, task, length=length)
+            source = cards.get(id) if recipe != GIVEN else encoder
+            job = batch("tokens", (id, recipe, *members), [source, *corpora], tokens, specs.tokens(members), id, recipe)
+            yield replace(job, batch=name)
+            reads, cut = [encoder, *corpora, *tokens.values()], specs.evaluate(members)
             job = batch("evaluate", (id, recipe, *members), reads, outputs, cut, id, recipe)
             yield replace(job, batch=name)
             scores += job.makes

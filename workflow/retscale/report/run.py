@@ -11,7 +11,7 @@ from retscale.fit.forms import FORMS
 from retscale.fit.rules import MARGIN
 from retscale.leakage.result import Leakage
 from retscale.provenance.behind import made_from
-from retscale.report import analysis, claims, data, in_context, page, scores
+from retscale.report import analysis, claims, data, dimensions, in_context, page, scores
 from retscale.report.answer import answer
 from retscale.report.checklist import checklist
 from retscale.report.config import Spec
@@ -72,6 +72,7 @@ def about_results(results: Results, spec: Spec) -> dict:
         "span": span(results),
         "example": example(results),
         "claims": claims.rows(results.table("claims")),
+        "dimensions": dimensions.table(results.table("dimensions"), results.checkpoints),
         "scores": scores.score_table(results),
         "absent": rows(results.table("points").query("missing != ''")),
         "instruction_metrics": INSTRUCTION,

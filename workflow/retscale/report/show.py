@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas as pd
+
 from retscale.collect.means import MEAN
 from retscale.common.phrase import counted
 from retscale.common.terminal import answer, answer_json
 from retscale.figure.words import interval, number, scientific, short
+from retscale.fit.dimensions import COLUMNS
 from retscale.plan.formatting import hours
-from retscale.report import analysis, claims, usage
+from retscale.report import analysis, claims, dimensions, usage
 from retscale.report.formats import FORMATS, Table
 from retscale.report.results import Results, rows
 from retscale.study import load
@@ -55,6 +58,7 @@ def content(results: Results, title: str) -> dict:
         "selection": rows(results.of_mean("selection")),
         "cuts": analysis.cuts(results),
         "claims": rows(results.table("claims")),
+        "dimensions": rows(results.table("dimensions")),
     }
 
 
@@ -84,6 +88,7 @@ def lines(shown: dict, form: str) -> Iterator[str]:
     verdicts = [[claim["verdict"], claim["text"], claims.estimate(claim)] for claim in shown["claims"]]
     unknown = f"; {counted(shown['used_unknown'], 'record')} missing or older" if shown["used_unknown"] else ""
     cost = f"time and energy of what is behind the fits{unknown}"
+    columns, backbones = dimension_cells(shown)
     tables = [
         Table(
             over, "lrrrrrr", ["checkpoint", "parameters", "tokens", "FLOPs", "recipe", "mean", "role"], scores(shown)
@@ -103,6 +108,7 @@ def lines(shown: dict, form: str) -> Iterator[str]:
         Table("fits of the mean", "lrrrrrr", fit_head, fits(shown)),
         Table("cuts against whole tasks, intervals over queries", "lllrrrrrr", cut_head, cuts(shown)),
         Table("claims", "lpp", ["verdict", "claim", "estimate"], verdicts),
+        Table("dimensions", "l" + "r" * len(columns), ["backbone", *columns], backbones),
         Table(cost, "lrrrrr", ["stage", "results", "hours", "CPU-hours", "GPU-hours", "kWh"], used(shown)),
     ]
     for table in (table for table in tables if table.rows):
@@ -172,6 +178,13 @@ def cuts(shown: dict) -> list[list[str]]:
         ]
         for row in shown["cuts"]
     ]
+
+
+def dimension_cells(shown: dict) -> tuple[list[str], list[list[str]]]:
+    """The names of columns, and one row per backbone; no row where there is one dimension alone."""
+    table = dimensions.table(pd.DataFrame(shown["dimensions"], columns=COLUMNS), pd.DataFrame(shown["checkpoints"]))
+    names = [f"{dimension}: {measure}" for dimension, measure in table["columns"]]
+    return names, [[row["checkpoint"], *(cell or "-" for cell in row["cells"])] for row in table["rows"]]
 
 
 def used(shown: dict) -> list[list[str]]:

@@ -63,6 +63,8 @@ def main(arguments: argparse.Namespace) -> int:
         answer(f"in-domain    {', '.join(study.in_domain)}: measured, and not in the mean")
     if study.contrasts:
         answer(f"contrasts    {', '.join(study.contrasts)}: measured, and not in the mean")
+    if study.beside:
+        answer(f"beside       {', '.join(study.beside)}: measured, and not in the mean")
     if not study.published:
         answer(f"in context   {len(study.icl)}: {', '.join(study.icl) or 'none'}")
     for version in study.file.averages:
@@ -75,6 +77,10 @@ def main(arguments: argparse.Namespace) -> int:
         points = len(study.kept_encoders) * len(study.curve_tasks)
         count = counted(len(study.kept_encoders), "kept encoder")
         answer(f"curves       {points} of {count}, in the jobs of the last ones")
+    if study.encoders_at_lengths:
+        points = study.encoders_at_lengths
+        told = ", ".join(map(str, sorted({length for *_, length in points})))
+        answer(f"lengths      {counted(len(points), 'evaluation')} at {told} tokens, in the jobs of the encoder's own")
     for line in external(study):
         answer(f"external     {line}")
     if by_repo := revisions(study):

@@ -8,11 +8,11 @@ from retscale.encoder.config import GIVEN, REFERENCE
 from retscale.errors import UserError
 from retscale.evaluate.metrics import INSTRUCTION
 from retscale.external.config import PUBLISHED
-from retscale.study import catalog, cuts, duplicates, figure_needs, kinds, names, validation
+from retscale.study import catalog, cuts, duplicates, figure_needs, kinds, lengths, names, validation
 from retscale.study.study import Study
 
-# What the rules for the evaluations of small tasks, and for those with kept encoders, are called.
-OTHER_BATCHES = r"small|pooled|.+_after(_\d+)+"
+# What the rules for the evaluations of small tasks, and for those with kept encoders or further lengths, are called.
+OTHER_BATCHES = r"small|pooled|.+_(after|at)(_\d+)+(_or_\d+)?"
 
 
 def check(study: Study, file: str) -> None:
@@ -32,6 +32,7 @@ def check(study: Study, file: str) -> None:
         cuts.check,
         duplicates.check,
         _curves,
+        lengths.check,
         _figures,
     ):
         step(study, file)
@@ -210,9 +211,12 @@ def _figures(study: Study, file: str) -> None:
 
 
 def _groups(study: Study, file: str) -> None:
-    """The study's own groups are of what it has, and their names are their own."""
+    """The mean and the study's own groups are of what it has, and their names are their own."""
+    known = {*study.tasks, *study.units}
+    for name in study.named(study.file.mean or []):
+        if name not in study.units:
+            raise validation.unknown(file, "mean", "task or group of this study", name, study.units)
     for name, members in study.groups.items():
-        known = {*study.tasks, *study.units}
         if name in known:
             raise UserError(f"{file}: groups.{name}: also the name of a task or a group of the catalog; choose another")
         for i, member in enumerate(members):

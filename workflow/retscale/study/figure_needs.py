@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from retscale.figure.figures import FIGURES, Need
 from retscale.icl.average import averages
-from retscale.study import catalog
+from retscale.study import catalog, comparisons
 
 if TYPE_CHECKING:
     from retscale.checkpoint.config import Checkpoint
@@ -96,6 +96,32 @@ def _missing_icl(study: Study) -> str:
     return ""
 
 
+def _missing_in_domain(study: Study) -> str:
+    return "" if study.in_domain else "no task is of the training data (`tasks` of an entry of `pairs`)"
+
+
+def _missing_families(study: Study) -> str:
+    if study.published:  # its table of models says
+        return ""
+    trained = {id for ids in study.trained.values() for id in ids if study.checkpoints[id].role != "external"}
+    families = {study.checkpoints[id].family for id in trained}
+    return "" if len(families) > 1 else "its checkpoints are of one family, which figure 1b shows"
+
+
+def _missing_length(study: Study) -> str:
+    return "" if study.encoders_at_lengths else "no encoder reads documents of another length (`lengths`)"
+
+
+def _missing_instruction(study: Study) -> str:
+    pairs = comparisons.of(study)
+    return "" if pairs.asked else "no task is asked with instructions and, as another task, without"
+
+
+def _missing_mixture(study: Study) -> str:
+    pairs = comparisons.of(study)
+    return "" if pairs.mixed else "no recipe trains on a mixture that another trains on a part of, alike but for that"
+
+
 NEEDS: dict[Need, Callable[[Study], str]] = {
     "compute": _missing_compute,
     "trend": partial(_fewest, TREND),
@@ -107,4 +133,9 @@ NEEDS: dict[Need, Callable[[Study], str]] = {
     "kept encoder": _missing_kept,
     "training": _missing_training,
     "cut": _missing_cut,
+    "in-domain task": _missing_in_domain,
+    "several families": _missing_families,
+    "further length": _missing_length,
+    "instruction": _missing_instruction,
+    "mixture": _missing_mixture,
 }

@@ -17,6 +17,7 @@ from retscale.fit.config import FitConfig
 from retscale.mine.config import MineConfig
 from retscale.model.precision import Precision
 from retscale.model.threads import Threads
+from retscale.study.lengths import Lengths
 
 ID = r"^[a-z0-9][a-z0-9._-]*$"
 Id = Annotated[str, Field(pattern=ID, max_length=80)]
@@ -58,7 +59,12 @@ class Common(Strict):
         "`groups` may name them",
     )
     groups: dict[Id, Annotated[list[str], Field(min_length=1)]] = Field(
-        {}, description="tasks or groups whose mean is shown beside the mean over all, which it does not change"
+        {}, description="tasks, groups or suites whose mean is shown beside the mean over all, which it does not change"
+    )
+    mean: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="tasks, groups or suites that the mean is over; all zero-shot tasks if not given",
     )
     fit: FitConfig = FitConfig()
     figures: dict[FigureName, FigureConfig] = Field(
@@ -111,6 +117,9 @@ class Study(Common):
         description="tasks or groups that encoders kept during training (a recipe's `keep`) are evaluated on, for "
         "learning curves; those of the mean if not given",
     )
+    lengths: list[Lengths] = Field(
+        [], description="further lengths at which encoders read the documents of some tasks, or just one entry"
+    )
     icl: list[Entry] = Field([], description="in-context tasks or suites of them")
     averages: list[str] = Field([], description="versions of the in-context gauntlet; the first gives the headline")
     encoders: list[dict] = Field(
@@ -124,7 +133,7 @@ class Study(Common):
         [], description="published tables of results, or just one: points that are drawn hollow and never fitted"
     )
 
-    @field_validator("pairs", "external", mode="before")
+    @field_validator("pairs", "lengths", "external", mode="before")
     @classmethod
     def _wrap_single(cls, entries: object) -> object:
         return [entries] if isinstance(entries, str | dict) else entries

@@ -10,11 +10,11 @@ from pydantic import BaseModel
 
 from retscale.common.canonical import canonical as dump  # noqa: F401 - the rules write specs with it
 from retscale.encoder.config import GIVEN
-from retscale.study import catalog, names
+from retscale.study import catalog, comparisons, names
 from retscale.study.study import Study
 
 DESCRIPTIVE = {"licence", "origin", "note"}
-LABELS = {"family", "size", "role", "gated", "unsupported", "evidence"}
+LABELS = {"family", "size", "role", "gated", "learned_positions", "unsupported", "evidence"}
 
 
 def text(study: Study) -> dict:
@@ -77,11 +77,23 @@ def training_tokens(study: Study, recipe: str, pairs: str) -> dict:
 def tokens(tasks: list[str]) -> Callable[..., dict]:
     """Of the tasks of a batch."""
 
-    def cut(study: Study, recipe: str) -> dict:
+    def cut(study: Study, checkpoint: str, recipe: str) -> dict:
         prompt = None if recipe == GIVEN else plain(study.recipes[recipe].prompt)
-        return {"prompt": prompt, "tasks": {id: {} for id in tasks}}
+        return {"prompt": prompt, "tasks": {id: {} for id in tasks}, **at_lengths(study, checkpoint, recipe, tasks)}
 
     return cut
+
+
+def at_lengths(study: Study, checkpoint: str, recipe: str, tasks: list[str]) -> dict:
+    """The further lengths of an encoder on a batch of tasks; empty if there are none."""
+    lengths = study.lengths(checkpoint, recipe, tasks)
+    return {"lengths": {str(length): names for length, names in lengths.items()}} if lengths else {}
+
+
+def trained_length(study: Study, checkpoint: str) -> dict:
+    """How many tokens a checkpoint that is pretrained here sees at once; others say so in their files."""
+    source = study.checkpoints[checkpoint].source if checkpoint in study.checkpoints else None
+    return {"trained_length": source.block_length} if source and source.kind == "pretrain" else {}
 
 
 def task(study: Study, id: str) -> dict:
@@ -95,13 +107,14 @@ def evaluate(tasks: list[str]) -> Callable[..., dict]:
     """Of the tasks of a batch: the last encoder of a training, and those that it kept."""
 
     def cut(study: Study, checkpoint: str, recipe: str) -> dict:
-        keep = study.kept_steps(recipe, tasks)
+        keep, lengths = study.kept_steps(recipe, tasks), at_lengths(study, checkpoint, recipe, tasks)
         return {
             "checkpoint": checkpoint,
             "recipe": recipe,
             "step": None,
             "tasks": {id: {} for id in tasks},
             **({"keep": keep, "curve_tasks": study.in_curves(tasks)} if keep else {}),
+            **(lengths | trained_length(study, checkpoint) if lengths else {}),
             "precision": study.file.precision,
             "tokens_per_batch": study.file.tokens_per_batch,
             "threads": study.file.threads,
@@ -151,7 +164,9 @@ def collect(study: Study) -> dict:
         "study": study.name,
         "headline": study.headline,
         "in_domain": study.in_domain,
+        **({"beside": study.beside} if study.beside else {}),
         "groups": study.groups,
+        **({"comparisons": plain(pairs)} if (pairs := comparisons.of(study)) else {}),
         "recipes": [id for id in study.ladders if id not in study.untuned],
         **({"repeats": plain(study.repeats)} if study.repeats else {}),
         **({"untuned": study.untuned} if study.untuned else {}),
@@ -179,6 +194,7 @@ def published(study: Study) -> dict:
         "study": study.name,
         "headline": study.headline,
         "in_domain": study.in_domain,
+        **({"beside": study.beside} if study.beside else {}),
         "groups": study.groups,
         **versions(study),
         "published": settings,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from retscale.checkpoint.config import Checkpoint
 from retscale.collect.repeats import Repeats
@@ -13,10 +14,27 @@ from retscale.finetune.config import Recipe
 from retscale.icl.config import IclTask
 from retscale.pairs.config import PairsConfig
 from retscale.reference.config import Reference
-from retscale.study import catalog, figure_needs, model, names
+from retscale.study import catalog, figure_needs, lengths, model, names
 from retscale.study.base import Written
 from retscale.task.config import Pool, RetrievalTask, TaskData
 from retscale.text.config import TextConfig
+
+
+class Group(NamedTuple):
+    """Encoders whose jobs on a batch of tasks have the same folders: of kept `steps`, and of `lengths` with their tasks.
+
+    `suffix` tells their rule from those of other groups; lengths are in it only where steps do not tell. `whole`: no other group has an encoder of their recipes.
+    """
+
+    suffix: str
+    steps: list[int]
+    lengths: dict[int, list[str]]
+    encoders: list[tuple[str, str]]
+    whole: bool
+
+    @property
+    def recipes(self) -> list[str]:
+        return list(dict.fromkeys(recipe for _, recipe in self.encoders))
 
 
 @dataclass(frozen=True)
@@ -108,12 +126,44 @@ class Study:
         """Steps of a recipe whose encoders are evaluated in the job that evaluates the last one on `tasks`."""
         return self.recipes[recipe].keep if recipe in self.recipes and self.in_curves(tasks) else []
 
-    def recipes_by_steps(self, tasks: list[str]) -> dict[tuple[int, ...], list[str]]:
-        """The recipes of `evaluated_encoders` by their `kept_steps`."""
-        recipes: dict[tuple[int, ...], list[str]] = {}
-        for recipe in dict.fromkeys(recipe for _, recipe in self.evaluated_encoders):
-            recipes.setdefault(tuple(self.kept_steps(recipe, tasks)), []).append(recipe)
-        return recipes
+    @property
+    def encoders_at_lengths(self) -> list[tuple[str, str, str, int]]:
+        """What is evaluated at further lengths: checkpoint, recipe, task and length of each."""
+        return [
+            (*encoder, task, length)
+            for encoder in self.evaluated_encoders
+            for length, tasks in lengths.of_encoder(self, *encoder).items()
+            for task in tasks
+        ]
+
+    def lengths(self, checkpoint: str, recipe: str, tasks: list[str]) -> dict[int, list[str]]:
+        """Further lengths at which an encoder reads some of `tasks`, with those of each."""
+        every = lengths.of_encoder(self, checkpoint, recipe) if self.file.lengths else {}
+        own = {length: [task for task in names if task in tasks] for length, names in every.items()}
+        return {length: names for length, names in own.items() if names}
+
+    def groups_of_encoders(self, tasks: list[str], steps: bool = True) -> list[Group]:
+        """The `evaluated_encoders` by the folders of their jobs on `tasks`; without `steps` by those of lengths alone."""
+        encoders: dict[tuple, list[tuple[str, str]]] = {}
+        for id, recipe in self.evaluated_encoders:
+            at_lengths = tuple((length, *names) for length, names in self.lengths(id, recipe, tasks).items())
+            kept = tuple(self.kept_steps(recipe, tasks)) if steps else ()
+            encoders.setdefault((kept, at_lengths), []).append((id, recipe))
+        keys_of: dict[str, set] = {}
+        for key, ids in encoders.items():
+            for _, recipe in ids:
+                keys_of.setdefault(recipe, set()).add(key)
+        groups: list[Group] = []
+        for (kept, at_lengths), ids in encoders.items():
+            alike = [lengths for others, lengths in encoders if others == kept]
+            words = ["after", *kept] if kept else []
+            words += ["at", *(length for length, *_ in at_lengths)] if at_lengths and len(alike) > 1 else []
+            suffix = "".join(f"_{word}" for word in words)
+            namesakes = sum(group.suffix.partition("_or_")[0] == suffix for group in groups)
+            whole = all(len(keys_of[recipe]) == 1 for _, recipe in ids)
+            by_length = {length: list(names) for length, *names in at_lengths}
+            groups.append(Group(f"{suffix}_or_{namesakes}" if namesakes else suffix, list(kept), by_length, ids, whole))
+        return groups
 
     @property
     def external_tables(self) -> list[str]:
@@ -202,17 +252,35 @@ class Study:
 
     @property
     def headline(self) -> dict[str, list[str]]:
-        """What the mean over tasks is taken of: those of `units` that are zero-shot, or all if none is.
+        """What the mean over tasks is taken of: what the study says, else those of `units` that are zero-shot, or all if none is.
 
         A task that is also asked without instructions counts as that one.
         """
+        if self.file.mean:
+            return {name: self.units.get(name, [name]) for name in self.named(self.file.mean)}
         once = {name: parts for name, parts in self.units.items() if not set(parts) <= self.instructed.keys()}
         return {name: parts for name, parts in once.items() if name not in self.in_domain} or once
 
     @property
+    def beside(self) -> dict[str, list[str]]:
+        """Those of `units` that are neither of the training data nor in the mean."""
+        others = {*self.headline, *self.in_domain}
+        return {name: parts for name, parts in self.units.items() if name not in others}
+
+    @property
     def groups(self) -> dict[str, list[str]]:
         """The study's own groups, of tasks and of groups."""
-        return {name: [catalog.task_name(part) for part in parts] for name, parts in self.file.groups.items()}
+        return {name: self.named(parts) for name, parts in self.file.groups.items()}
+
+    def named(self, entries: list[str]) -> list[str]:
+        """Tasks and groups by their names here; a suite is the tasks and groups that it is of."""
+        names: list[str] = []
+        for entry in map(catalog.task_name, entries):
+            members = [entry] if entry in {*self.units, *self.tasks} else catalog.expand([entry], "task")
+            ids = [member if isinstance(member, str) else member.get("id", member["use"]) for member in members]
+            units = [self.tasks[id].group or id if id in self.tasks and len(ids) > 1 else id for id in ids]
+            names += dict.fromkeys(units)
+        return names
 
     def like(self, checkpoint: str) -> list[str]:
         """The other checkpoint whose shape this one has, where its weights are random."""

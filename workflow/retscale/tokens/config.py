@@ -16,8 +16,11 @@ class Spec(Strict):
     """The spec of one job of this stage: what to tokenize, and how.
 
     `tasks`: the ids of retrieval tasks (--tasks), of which the documents are tokenized, or of training data sets
-    (--pairs), of which all queries and passages are. `prompt`: None with --encoder, whose own it is.
+    (--pairs), of which all queries and passages are. `prompt`: None with --encoder, whose own it is. `length`: tokens after
+    which documents are cut, instead of the prompt's number. `lengths`: further ones, each with its tasks.
     """
 
     prompt: Prompt | None = None
     tasks: dict[str, Collection] = Field(min_length=1)
+    length: int | None = Field(None, ge=1)
+    lengths: dict[int, list[str]] = {}

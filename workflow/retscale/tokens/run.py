@@ -40,7 +40,8 @@ def _tokenizer(spec: Spec, inputs: dict) -> TokenizerFiles:
     given = [flag for flag in ("card", "encoder") if flag in inputs]
     if len(given) != 1:
         raise UserError("tokens: give either --card, a checkpoint, or --encoder")
-    return (of_checkpoint if given == ["card"] else of_encoder)(inputs[given[0]], spec.prompt)
+    files = (of_checkpoint if given == ["card"] else of_encoder)(inputs[given[0]], spec.prompt)
+    return files.at_length(spec.length) if spec.length else files
 
 
 def make(name: str, collection: Collection, files: TokenizerFiles, out: Path) -> None:

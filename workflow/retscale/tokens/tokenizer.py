@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,6 +26,10 @@ class TokenizerFiles:
     files: dict[str, str]
     prompt: Prompt
     prompt_sha256: str | None = None
+
+    def at_length(self, tokens: int) -> "TokenizerFiles":
+        """The same for passages of up to so many tokens, of which no encoder says what they become."""
+        return replace(self, prompt=self.prompt.at_length(tokens), prompt_sha256=None)
 
     @property
     def identity(self) -> dict:

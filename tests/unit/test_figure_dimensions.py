@@ -1,0 +1,101 @@
+"""The figures of the six dimensions: every mark is a row of its table, and a reader can tell them apart."""
+
+import matplotlib
+import pandas as pd
+import pytest
+from drawn import require_legible
+from test_collect_synthetic import write_study
+
+from retscale.audit.figures import ROWS
+from retscale.collect.run import run as collect
+from retscale.common.tables import read_table
+from retscale.figure import backbones, differences, style
+from retscale.figure.config import FigureConfig
+from retscale.figure.data import Tables
+from retscale.figure.figures import draw
+from retscale.fit.run import run as fit
+from retscale.report import dimensions
+
+pytestmark = pytest.mark.slow
+PAIRS = {"asked": {"beta": "alpha"}, "told": {"microbatch": "paper"}, "mixed": {"microbatch": {"questions": "paper"}}}
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory) -> Tables:
+    """Two families of two sizes, one task of the training data, a second recipe that stands for all that may differ."""
+    root = tmp_path_factory.mktemp("study")
+    names = {"alpha": 0.05, "beta": 0.09, "gamma": 0.02}
+    spec, files = write_study(root, sizes={"40k": 40_000, "160k": 160_000}, tasks=names, queries=20)
+    spec |= {"headline": {"gamma": ["gamma"]}, "in_domain": {"alpha": ["alpha"]}, "beside": {"beta": ["beta"]}}
+    spec |= {"comparisons": PAIRS, "groups": {"both": ["beta", "gamma"]}}
+    for place, labels in enumerate(spec["checkpoints"].values()):
+        labels["family"] = ("decoder", "encoder")[place % 2]
+    for stage in ("collect", "fit"):
+        (root / stage).mkdir()
+    collect(spec, files, root / "collect")
+    fit({"bootstrap": 200}, {"collect": root / "collect/collect.json"}, root / "fit")
+    return Tables(root / "collect/collect.json", root / "fit/fit.json")
+
+
+@pytest.fixture(autouse=True)
+def styled():
+    with matplotlib.rc_context(style.rc(FigureConfig())):
+        yield
+
+
+@pytest.mark.parametrize("name", ["instructions", "multi-task", "efficiency"])
+def test_marks_are_rows_of_their_table(tables, name, monkeypatch):
+    drawn = draw(name, tables, FigureConfig())
+    table, key = ROWS[name]
+    rows = read_table(tables.fit, table).set_index(key)
+    assert len(drawn.marks) and not drawn.marks.duplicated(key).any()
+    for mark in drawn.marks.to_dict("records"):
+        row = rows.loc[tuple(mark[part] for part in key)]
+        assert all(row[column] == value or pd.isna(value) for column, value in mark.items() if column in rows.columns)
+    require_legible(drawn.figure, monkeypatch)
+
+
+def test_instructions_and_mixtures_say_how_many_gain(tables):
+    asked = differences.draw_instructions(tables, FigureConfig())
+    assert "beta: asked with − without: " in asked.caption and "beta: trained with − without: " in asked.caption
+    assert set(asked.marks["kind"]) == {"asked with instructions", "trained with instructions"}
+    mixed = differences.draw_mixtures(tables, FigureConfig())
+    assert (
+        "microbatch − paper (questions alone): 6 of 18 differences" in mixed.caption
+        or "of 24 differences" in mixed.caption
+    )
+    assert set(mixed.marks["task"]) == {"mean", "alpha", "beta", "gamma"}
+
+
+def test_backbones_stand_at_their_parameters_once(tables, monkeypatch):
+    points = read_table(tables.fit, "points").set_index(["checkpoint", "recipe", "task"])
+    for drawn, names in (
+        (backbones.draw_in_domain(tables, FigureConfig()), {"alpha"}),
+        (backbones.draw_zero_shot(tables, FigureConfig()), {"mean", "both"}),
+    ):
+        assert set(drawn.marks["task"]) == names and not drawn.marks.duplicated(["checkpoint", "task"]).any()
+        assert set(drawn.marks["recipe"]) == {"paper"}
+        for mark in drawn.marks.itertuples():
+            point = points.loc[mark.checkpoint, mark.recipe, mark.task]
+            assert (mark.x, mark.y, mark.low, mark.high) == (point.n_params, point.y, point.low, point.high)
+        require_legible(drawn.figure, monkeypatch)
+
+
+def test_the_page_has_a_row_for_each_backbone(tables):
+    checkpoints = read_table(tables.collect, "checkpoints")
+    shown = dimensions.table(read_table(tables.fit, "dimensions"), checkpoints)
+    assert [dimension for dimension, _ in shown["columns"]] == [
+        "in-domain", "zero-shot", "zero-shot", "data efficiency", "data efficiency",
+        "instructions", "instructions", "multi-task", "multi-task",
+    ]  # fmt: skip
+    assert [row["checkpoint"] for row in shown["rows"]] == list(
+        checkpoints.sort_values(["n_params", "checkpoint"])["checkpoint"]
+    )
+    first = shown["rows"][0]
+    value = (
+        read_table(tables.fit, "points")
+        .set_index(["checkpoint", "recipe", "task"])
+        .loc[(first["checkpoint"], "paper", "alpha")]
+    )
+    assert first["cells"][0] == f"{value['y']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+    assert all(len(row["cells"]) == len(shown["columns"]) for row in shown["rows"])

@@ -1,0 +1,168 @@
+"""What differs in one thing is compared query by query: instructions, mixtures, families; and the claims on them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from test_study import smoke, written
+
+from retscale.collect.comparisons import Comparisons
+from retscale.collect.summary import StudySummary
+from retscale.fit import rules
+from retscale.fit.comparisons import ASKED, KIND, MIXED, TOLD, comparisons
+from retscale.fit.config import Spec
+from retscale.fit.dimensions import changes_of, dimensions, fewer_pairs, firsts, longest, over_backbones
+from retscale.fit.points import query_scores, resampled
+from retscale.study import comparisons as of_study
+from retscale.study import load, specs
+
+SPEC = Spec(bootstrap=400)
+GAINS = {"told": 0.05, "mixed": -0.02}
+PAIRS = Comparisons(
+    asked={"aspects": "plain"}, told={"told": "alone"}, mixed={"mixed": {"one": "alone", "two": "other"}}
+)
+STUDY = StudySummary(
+    study="s",
+    headline={"t": ["t"]},
+    in_domain={"aspects": ["aspects"], "plain": ["plain"]},
+    recipes=["alone", "told", "mixed", "other"],
+    main_recipe="alone",
+    comparisons=PAIRS,
+)
+
+
+@pytest.fixture(scope="module")
+def compared() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Points and the table of two families; queries differ much from each other, encoders little on each of them."""
+    rng, rows = np.random.default_rng(0), []
+    hard = {task: rng.normal(0, 0.2, 200) for task in ("t", "plain")}
+    ladder = {"d": ("decoder", 1e6, 1e7), "e": ("encoder", 1.1e6, 1e7), "long": ("encoder", 1e6, 4e7)}
+    for checkpoint in ladder:
+        for recipe in STUDY.recipes:
+            level = 0.5 + GAINS.get(recipe, 0.0) + 0.03 * (checkpoint == "e")
+            for task in ("t", "plain", "aspects"):
+                values = level + hard["plain" if task == "aspects" else task] + rng.normal(0, 0.01, 200)
+                values += 0.1 * (task == "aspects")
+                rows += [(checkpoint, recipe, task, f"q{i}", value) for i, value in enumerate(values)]
+    queries = pd.DataFrame(rows, columns=["checkpoint", "recipe", "task", "query_id", "ndcg_at_10"])
+    draws = resampled(query_scores([queries], "ndcg_at_10"), {"mean": ["t"]}, SPEC.bootstrap, 0)
+    points = queries.groupby(["checkpoint", "recipe", "task"])["ndcg_at_10"].mean().rename("y").reset_index()
+    points = pd.concat([points, points[points["task"] == "t"].assign(task="mean")], ignore_index=True)
+    for place, name in enumerate(("family", "n_params", "n_tokens")):
+        points[name] = points["checkpoint"].map(lambda id, place=place: ladder[id][place])
+    points = points.assign(role="fit", low=points["y"] - 0.1, high=points["y"] + 0.1)
+    asked = queries[queries["task"].isin(["aspects", "plain"])]
+    table = comparisons(points, draws, query_scores([queries], "ndcg_at_10"), asked, STUDY, SPEC)
+    return points, table
+
+
+def test_every_difference_is_found_by_the_queries_that_both_have(compared):
+    """Unpaired intervals would be .08 wide: a standard deviation of .2 over 200 queries."""
+    _, table = compared
+    assert (table["high"] - table["low"] < 0.01).all()
+    expected = {ASKED: 0.1, TOLD: 0.05, MIXED: -0.02}
+    for kind, value in expected.items():
+        rows = table[table["kind"] == kind]
+        assert len(rows) and (abs(rows["difference"] - value) < 0.005).all(), kind
+        assert (rows["p"] < 0.01).all() and (rows["p_holm"] >= rows["p"]).all()
+    assert set(table.loc[table["kind"] == MIXED, ["against", "data_set"]].itertuples(index=False, name=None)) == {
+        ("alone", "one"),
+        ("other", "two"),
+    }
+    asked = table[table["kind"] == ASKED]
+    assert set(asked["task"]) == {"aspects"} and len(asked) == 3 * 4
+
+
+def test_families_are_compared_at_equal_size_and_tokens_alone(compared):
+    _, table = compared
+    rows = table[table["kind"] == KIND]
+    assert set(rows[["checkpoint", "against"]].itertuples(index=False, name=None)) == {("d", "e")}
+    assert set(rows["recipe"]) == {"alone"} and rows["difference"].to_numpy() == pytest.approx(-0.03, abs=0.005)
+
+
+def test_a_table_of_dimensions_takes_each_backbone_under_its_first_recipe(compared):
+    points, table = compared
+    empty = pd.DataFrame(columns=["checkpoint", "recipe", "task"])
+    lengths = pd.DataFrame({"checkpoint": ["d"] * 3, "recipe": "alone", "task": "mean", "length": [64, 128, 256]})
+    lengths = lengths.assign(
+        own=[True, False, False], difference=[0.0, 0.1, 0.2], difference_low=0.0, difference_high=1.0, low=0.3, high=0.4
+    )
+    curves = empty.assign(
+        **dict.fromkeys(["area", "area_low", "area_high", "needed", "needed_low", "needed_high"], 0.0)
+    )
+    tables = {"points": points, "efficiency": curves, "lengths": lengths, "comparisons": table}
+    found = dimensions(tables, STUDY).set_index(["checkpoint", "dimension", "measure"]).sort_index()
+    assert (
+        set(found.loc[("d", "zero-shot")].index) == {"mean"}
+        and (found.loc[("d", "zero-shot"), "recipe"] == "alone").all()
+    )
+    assert found.loc[("d", "lengths", "256 tokens − its own length"), "value"] == 0.2
+    assert found.loc[("e", "instructions", "trained aspects with − without"), "value"] == pytest.approx(0.05, abs=0.005)
+    assert found.loc[("e", "multi-task", "mean − one alone"), "value"] == pytest.approx(-0.02, abs=0.005)
+    assert longest(lengths)["length"].tolist() == [256] and not changes_of(table, STUDY).empty
+    assert (firsts(points[points["recipe"] != "alone"], STUDY)["recipe"] == "told").all()
+
+
+def test_a_mean_over_backbones_is_students_and_says_when_they_are_too_few():
+    values = pd.Series([0.02, 0.03, 0.05, -0.04])
+    row = over_backbones("c", "t", rules.GAIN, rules.gain, values, "none", SPEC)
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (row.low, row.high) == pytest.approx((expected.low, expected.high)) and row.verdict == rules.OPEN
+    assert over_backbones("c", "t", rules.GAIN, rules.gain, values + 0.1, "none", SPEC).verdict == rules.SUPPORTED
+    assert over_backbones("c", "t", rules.NOT_LESS, rules.not_less, values - 0.2, "none", SPEC).verdict == rules.REFUTED
+    few = over_backbones("c", "t", rules.GAIN, rules.gain, values[:2], "none", SPEC)
+    assert (
+        few.verdict == rules.OPEN and few.reason == "2 backbones, too few to tell; this needs 3" and few.value == 0.025
+    )
+    assert over_backbones("c", "t", rules.GAIN, rules.gain, values[:0], "none", SPEC).reason == "none"
+
+
+def test_fewer_pairs_is_a_slope_below_nothing():
+    row = {
+        "recipe": "r",
+        "measure": "log10 of the pairs needed",
+        "direction": "parameters",
+        "status": "ok",
+        "reason": "",
+    }
+    for low, high, verdict in ((-0.5, -0.1, rules.SUPPORTED), (0.1, 0.5, rules.REFUTED), (-0.5, 0.5, rules.OPEN)):
+        table = pd.DataFrame([row | {"slope": (low + high) / 2, "low": low, "high": high, "n": 9}])
+        assert fewer_pairs(table, "r").verdict == verdict
+    assert fewer_pairs(table, "another").reason == "no encoder was kept on the way"
+
+
+def test_a_study_knows_what_differs_in_one_thing(tmp_path):
+    """Trainings on several data sets against those on one of them, and trainings with instructions."""
+    data = smoke()
+    base = {"use": "own-mini", "n_negatives": 2, "max_pairs": 512}
+    data["pairs"] = [{"use": "boolq", "max_pairs": 1000}, "wiki"]
+    told = {"boolq": "Ask:"}
+    data["recipes"] = [
+        base | {"id": "alone", "weights": {"boolq": 1}, "keep": [4]},
+        base | {"id": "both", "weights": {"boolq": 1, "wiki": 2}, "max_pairs": 256},
+        base | {"id": "hotter", "weights": {"wiki": 1}, "temperature": 0.1},
+        base | {"id": "elsewhere", "weights": {"wiki": 1}, "checkpoints": ["d16"]},
+        base | {"id": "told", "weights": {"boolq": 1}, "instructions": told, "checkpoints": ["d24"]},
+        base | {"id": "both-d24", "weights": {"boolq": 1, "wiki": 1}, "checkpoints": ["d24"]},
+    ]
+    study = load.study(written(tmp_path, data))
+    found = of_study.of(study)
+    assert found.told == {"told": "alone"}
+    assert found.mixed == {"both": {"boolq": "alone", "wiki": "elsewhere"}, "both-d24": {"boolq": "alone"}}
+    assert specs.collect(study)["comparisons"]["told"] == {"told": "alone"}
+    assert "multi-task" in study.figures and "instructions" not in study.figures
+    assert "comparisons" not in specs.collect(load.study(written(tmp_path, smoke())))
+
+
+def test_a_study_says_what_its_mean_is_over(tmp_path):
+    data = smoke() | {"tasks": ["nano-beir", "fiqa"], "mean": ["nano-beir"], "groups": {"two": ["fiqa", "nano-nq"]}}
+    del data["lengths"]
+    study = load.study(written(tmp_path, data))
+    assert len(study.headline) == 13 and list(study.beside) == ["fiqa"] and study.groups == {"two": ["fiqa", "nano-nq"]}
+    told = specs.collect(study)
+    assert told["beside"] == {"fiqa": ["fiqa"]} and "fiqa" not in told["headline"]
+    data["groups"] = {"all": ["nano-beir", "fiqa"]}
+    assert len(load.study(written(tmp_path, data)).groups["all"]) == 14
+    data["mean"] = ["scifact"]
+    with pytest.raises(Exception, match="mean: unknown task or group of this study 'scifact'"):
+        load.study(written(tmp_path, data))

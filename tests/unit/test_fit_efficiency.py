@@ -1,0 +1,91 @@
+"""Data efficiency: areas and pairs needed of curves with known answers, and trends of simulated ladders."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from ladders import SIZES, D, N, ladder
+
+from retscale.fit.config import Spec
+from retscale.fit.efficiency import SHARE, area, curve, growth, needed, trends
+
+X = np.array([100.0, 1000.0, 10000.0])
+
+
+def test_area_and_pairs_needed_of_curves_that_are_known():
+    flat, line, late = [0.4, 0.4, 0.4], [0.0, 0.2, 0.4], [0.1, 0.1, 0.4]
+    assert area(X, np.array([flat, line, late])) == pytest.approx([0.4, 0.2, (0.1 + 0.25) / 2])
+    # On the line 95% of the last score is 95% of the way in the logarithm.
+    assert needed(X, np.array([flat, line])) == pytest.approx([100, 100 * 100**SHARE])
+    assert needed(X, np.array([late])) == pytest.approx([1000 * 10 ** ((SHARE * 0.4 - 0.1) / 0.3)])
+    assert np.isnan(needed(X, np.array([[0.1, 0.0, 0.0]]))).all()
+    # A score that falls again has had it when it first crossed.
+    assert needed(X, np.array([[0.0, 0.5, 0.4]])) == pytest.approx([100 * 10 ** (SHARE * 0.4 / 0.5)])
+
+
+def test_units_and_scale_change_nothing_that_they_should_not():
+    rng = np.random.default_rng(0)
+    y = np.sort(rng.uniform(0.1, 0.5, (50, 3)), 1)
+    assert area(7 * X, y) == pytest.approx(area(X, y)) and needed(7 * X, y) == pytest.approx(7 * needed(X, y))
+    assert needed(X, 2 * y) == pytest.approx(needed(X, y)) and area(X, 2 * y) == pytest.approx(2 * area(X, y))
+    assert (y[:, 0] <= area(X, y)).all() and (area(X, y) <= y[:, 2]).all()
+
+
+def test_a_curve_that_is_there_at_once_is_said_to_be():
+    rng = np.random.default_rng(1)
+    y = np.array([0.40, 0.41, 0.41])
+    row = curve(X, y, y + 0.02 * rng.normal(size=(500, 1)), 0.05)
+    assert (
+        row["at_most"] is True
+        and row["needed"] == pytest.approx(X[0])
+        and row["area_low"] < row["area"] < row["area_high"]
+    )
+    assert curve(X, np.zeros(3), np.zeros((9, 3)), 0.05)["reason"] == "the last score is 0"
+
+
+def test_the_interval_of_an_area_is_that_of_a_mean_over_queries():
+    """All queries alike at every step: the area varies as the mean of one score does."""
+    rng = np.random.default_rng(2)
+    draws = 0.3 + 0.02 * rng.normal(size=(4000, 1)) + np.zeros(3)
+    row = curve(X, np.full(3, 0.3), draws, 0.05)
+    assert row["area_high"] - row["area_low"] == pytest.approx(2 * 1.96 * 0.02, rel=0.05)
+
+
+def test_growth_with_parameters_and_with_tokens_is_covered():
+    """The ladder of the paper, with effects of size: of 95% intervals so many hold the truth."""
+    rng, hits, power = np.random.default_rng(3), {"parameters": 0, "tokens": 0}, 0
+    truth = {"parameters": 0.03, "tokens": 0.01}
+    plane = 0.03 * np.log10(N) + 0.01 * np.log10(D)
+    for _ in range(300):
+        y = plane + 0.008 * rng.normal(size=SIZES.max() + 1)[SIZES] + 0.004 * rng.normal(size=len(N))
+        for row in growth(ladder(y), 0.05):
+            hits[row["direction"]] += row["low"] <= truth[row["direction"]] <= row["high"]
+            power += row["direction"] == "tokens" and row["low"] > 0
+    assert all(0.91 * 300 <= count <= 0.985 * 300 for count in hits.values()), hits
+    assert power > 0.9 * 300
+
+
+def test_too_few_checkpoints_and_exact_planes_have_no_trend():
+    few = ladder(np.zeros(len(N)) + 0.01 * np.arange(len(N)))[np.arange(4)]
+    assert [row["status"] for row in growth(few, 0.05)] == ["insufficient"] * 2
+    exact = growth(ladder(0.03 * np.log10(N) + 0.01 * np.log10(D)), 0.05)
+    assert {row["reason"] for row in exact} == {"the plane passes through every point"}
+    assert growth(ladder(np.full(len(N), 0.3)), 0.05)[0]["reason"] == "all values are equal"
+
+
+def test_trends_are_of_the_mean_of_finished_checkpoints_and_say_what_was_there_at_once():
+    about = {"recipe": "r", "task": "mean", "family": "f", "flops": 6 * N * D, "n_params": N, "n_tokens": D}
+    points = pd.DataFrame(about | {"checkpoint": [f"c{i}" for i in range(len(N))], "size": SIZES.astype(str)})
+    points = points.assign(y=0.1, low=0.0, high=0.2)
+    rng = np.random.default_rng(4)
+    table = points[["checkpoint", "recipe", "task"]].assign(
+        area=0.03 * np.log10(N) + 0.002 * rng.normal(size=len(N)),
+        needed=10 ** (4 - 0.1 * np.log10(N) + 0.01 * rng.normal(size=len(N))),
+        at_most=[True, *[False] * (len(N) - 1)],
+    )
+    found = trends(table, points, Spec()).set_index(["measure", "direction"])
+    assert found.loc[("area", "parameters"), "slope"] == pytest.approx(0.03, abs=0.003)
+    row = found.loc[("log10 of the pairs needed", "parameters")]
+    assert (
+        row["slope"] == pytest.approx(-0.1, abs=0.02)
+        and row["reason"] == f"1 of {len(N)} have it by the first kept encoder"
+    )

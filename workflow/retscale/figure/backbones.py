@@ -1,0 +1,130 @@
+"""Backbones against each other, whatever their recipes: zero-shot, or on the tasks of the training data, by parameters."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from retscale.collect.means import MEAN
+from retscale.common.phrase import counted
+from retscale.encoder.config import GIVEN
+from retscale.figure import looks as look
+from retscale.figure import published, style
+from retscale.figure.config import FigureConfig
+from retscale.figure.data import Drawn, Tables, marks, published_marks
+from retscale.figure.words import bar_words, interval
+
+MOST = 4  # panels
+
+
+def draw_zero_shot(tables: Tables, config: FigureConfig) -> Drawn:
+    """The mean of the headline, and those of the study's own groups."""
+    names = [MEAN, *tables.summary.groups][:MOST]
+    titles = {MEAN: f"mean over {tables.averaged_over}"} | {name: f"mean of {name}" for name in names[1:]}
+    return draw(tables, config, titles, "Zero-shot retrieval of each backbone")
+
+
+def draw_in_domain(tables: Tables, config: FigureConfig) -> Drawn:
+    """The tasks of the training data."""
+    return draw(
+        tables,
+        config,
+        {name: name for name in list(tables.summary.in_domain)[:MOST]},
+        "In-domain retrieval of each backbone",
+    )
+
+
+def draw(tables: Tables, config: FigureConfig, titles: dict[str, str], title: str) -> Drawn:
+    """One panel for each task or average of `titles`: every checkpoint by the first recipe that it is trained with."""
+    rows = pd.concat([backbones(tables, name) for name in titles] or [tables.points.head(0)])
+    others = pd.concat(
+        [sized(tables.published.query("task == @name")) for name in titles] or [sized(tables.published.head(0))]
+    )
+    looks = look.looks(tables.points, config)
+    columns = min(len(titles), 2) or 1
+    shape = {"nrows": -(-len(titles) // columns) or 1, "ncols": columns, "squeeze": False}
+    figure, grid = plt.subplots(figsize=(config.width, 0.6 + 2.5 * shape["nrows"]), sharex=True, **shape)
+    for ax in list(grid.flat)[len(titles) :]:
+        ax.set_axis_off()
+    for ax, (name, label) in zip(grid.flat, titles.items(), strict=False):
+        panel(ax, rows[rows["task"] == name], others[others["task"] == name], looks)
+        ax.set_title(label, loc="left")
+    for ax in grid[:, 0]:
+        ax.set_ylabel(tables.metric)
+    if rows.empty:
+        style.placeholder(grid[0, 0], "no encoder has a score there")
+    else:
+        figure.supxlabel("parameters that make a vector", fontsize=config.font_size)
+        looks.colorbar(figure, list(grid.flat))
+        looks.key(figure, rows.assign(hollow=rows["hollow"].astype(bool)), ("", published.legend(others)))
+
+    words = " ".join(extremes(rows[rows["task"] == name], label) for name, label in titles.items())
+    caption = (
+        f"**{title}.** {tables.metric} against parameters, each checkpoint as its first recipe makes it an encoder, and "
+        f"encoders made elsewhere. {looks.words()} "
+        f"{bar_words(rows, f'{tables.percent} interval over queries')}Hollow: in no fit. {words}{published_words(tables, others)}"
+    )
+    alt = f"Marks of {tables.metric} against the logarithm of parameters, one a checkpoint. {words}{published_words(tables, others)}"
+    drawn = [marks(rows, x=rows["n_params"]), published_marks(others).assign(x=others["n_params"].to_numpy())]
+    return Drawn(figure, title, pd.concat(drawn, ignore_index=True), caption, alt)
+
+
+def backbones(tables: Tables, task: str) -> pd.DataFrame:
+    """Its points by parameters, of each checkpoint that of the first of the study's recipes that it has, or GIVEN."""
+    order = {recipe: place for place, recipe in enumerate(tables.summary.recipes)}
+    points = tables.table("points")
+    chosen = (points["recipe"] == GIVEN) & (points["task"] == task) & points["y"].notna()
+    made_elsewhere = points[chosen].assign(hollow=True)
+    rows = pd.concat([tables.points.query("task == @task"), made_elsewhere])
+    rows = rows.assign(place=rows["recipe"].map(order).fillna(-1)).sort_values(["place", "checkpoint"])
+    return rows.drop_duplicates("checkpoint").sort_values(["n_params", "checkpoint"], ignore_index=True)
+
+
+def sized(others: pd.DataFrame) -> pd.DataFrame:
+    """Published points of which the parameters are known."""
+    return others[others["n_params"].notna()] if "n_params" in others else others.assign(n_params=None).head(0)
+
+
+def panel(ax: Axes, rows: pd.DataFrame, others: pd.DataFrame, looks: look.Looks) -> None:
+    many = len(rows) > style.MANY
+    for row in rows.itertuples():
+        known = row.size in looks.colors
+        if pd.notna(row.low):
+            color = looks.color(row.size) if known else style.GRAY
+            ax.plot([row.n_params] * 2, [row.low, row.high], color=color, alpha=0.2 if many else 0.5, linewidth=0.9)
+        if known:
+            looks.mark(ax, row, row.n_params, row.y)
+        else:  # made elsewhere
+            ax.plot(
+                [row.n_params], [row.y], marker="*", color=style.GRAY, markersize=6, markerfacecolor="white", zorder=4
+            )
+            ax.annotate(
+                row.checkpoint,
+                (row.n_params, row.y),
+                (-5, 3),
+                textcoords="offset points",
+                ha="right",
+                color=style.GRAY,
+                fontsize=style.SMALLEST,
+            )
+    ax.plot(others["n_params"], others["y"], markersize=4, zorder=3, **published.HOLLOW)
+    style.plain_log_axis(ax)
+
+
+def extremes(rows: pd.DataFrame, label: str) -> str:
+    """The highest and the lowest of a panel."""
+    if rows.empty:
+        return ""
+    high, low = rows.loc[rows["y"].idxmax()], rows.loc[rows["y"].idxmin()]
+    said = (
+        f"{label[0].upper()}{label[1:]}: highest {high['checkpoint']} {interval(high['y'], high['low'], high['high'])}"
+    )
+    if len(rows) > 1:
+        said += f", lowest {low['checkpoint']} {interval(low['y'], low['low'], low['high'])} of {counted(len(rows), 'backbone')}"
+    return f"{said}."
+
+
+def published_words(tables: Tables, others: pd.DataFrame) -> str:
+    if tables.published.empty:
+        return ""
+    sources = "; ".join(sorted(set(tables.published["source"])))
+    return f" Published elsewhere ({sources}): {counted(others['model'].nunique(), 'model')}, gray diamonds, in no fit."

@@ -1,0 +1,140 @@
+"""Differences of encoders that are alike but for one thing: instructions, or a mixture of training data."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from retscale.collect.means import MEAN, shown_tasks
+from retscale.common.phrase import counted
+from retscale.figure import looks as look
+from retscale.figure import style
+from retscale.figure.config import FigureConfig
+from retscale.figure.data import Drawn, Tables
+from retscale.figure.words import interval
+from retscale.fit.comparisons import ASKED, COLUMNS, MIXED, TOLD
+
+MOST = 6  # panels
+FEW = 3  # tasks that have panels of their own
+TASKS = 12  # rows of a panel of tasks
+
+
+def draw_instructions(tables: Tables, config: FigureConfig) -> Drawn:
+    """A panel for each task that is asked with and without instructions, and for each of them by training with and without."""
+    rows = known(tables, of_kinds(tables, ASKED, TOLD))
+    asked = rows[rows["kind"] == ASKED]
+    told = rows[(rows["kind"] == TOLD) & rows["task"].isin({*asked["task"], *asked["against"]})]
+    said = {ASKED: "asked with − without", TOLD: "trained with − without"}
+    if asked["task"].nunique() > FEW:  # a line for each task instead of a panel
+        rows = pd.concat([asked, told]).assign(label=lambda rows: rows["task"])
+        panels = [(said[kind], shortened(part)) for kind, part in rows.groupby("kind")]
+    else:
+        rows = pd.concat([asked, told]).assign(label=lambda rows: rows["checkpoint"] + ", " + rows["recipe"])
+        panels = [(f"{task}: {said[kind]}", part) for (kind, task), part in rows.groupby(["kind", "task"])]
+    about = (
+        "Asked: the same encoder on the same queries with instructions, minus without. Trained: of the same checkpoint the "
+        "encoder that was trained with instructions, minus the one that was not."
+    )
+    return draw(
+        tables, config, "Instructions", panels[:MOST], about, "no task or recipe with instructions\nhas one without"
+    )
+
+
+def draw_mixtures(tables: Tables, config: FigureConfig) -> Drawn:
+    """A panel for each data set of a mixture: every task's gain or loss against training on it alone."""
+    rows = known(tables, of_kinds(tables, MIXED))
+    names = [MEAN, *shown_tasks(tables.summary)]
+    rows = rows[rows["task"].isin(names)].assign(label=lambda rows: rows["task"].map(tables.title))
+    panels = [
+        (f"{recipe} − {against} ({data_set} alone)", shortened(part))
+        for (recipe, against, data_set), part in rows.groupby(["recipe", "against", "data_set"])
+    ]
+    about = "The encoder that was trained on a mixture, minus that of the same checkpoint trained on one of its data sets alone."
+    return draw(
+        tables, config, "Multi-task training", panels[:MOST], about, "no mixture has a part\nthat is trained alone"
+    )
+
+
+def of_kinds(tables: Tables, *kinds: str) -> pd.DataFrame:
+    table = tables.table("comparisons")
+    return table[table["kind"].isin(kinds)]
+
+
+def known(tables: Tables, rows: pd.DataFrame) -> pd.DataFrame:
+    """With what is known of the checkpoint; those in tables only are left out."""
+    about = tables.points.drop_duplicates("checkpoint")[["checkpoint", "family", "size", "level", "n_params", "hollow"]]
+    return rows.merge(about, on="checkpoint").sort_values(["n_params", "checkpoint", "task"], ignore_index=True)
+
+
+def shortened(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of many tasks the mean, those of the training data, and those that change the most."""
+    change = rows.groupby("task")["difference"].apply(lambda values: values.abs().max())
+    first = [
+        task
+        for task in change.index
+        if task == MEAN or "(in-domain)" in rows.loc[rows["task"] == task, "label"].iloc[0]
+    ]
+    rest = [task for task in change.sort_values(ascending=False).index if task not in first]
+    return rows[rows["task"].isin([*first, *rest][:TASKS])]
+
+
+def draw(
+    tables: Tables, config: FigureConfig, title: str, panels: list[tuple[str, pd.DataFrame]], about: str, absent: str
+) -> Drawn:
+    """Horizontal intervals, one panel each."""
+    looks = look.looks(tables.points, config)
+    columns = min(len(panels), 2) or 1
+    lines = -(-len(panels) // columns) or 1
+    most = max((part["label"].nunique() + 0.25 * len(part) / part["label"].nunique() for _, part in panels), default=3)
+    figure, grid = plt.subplots(
+        lines, columns, figsize=(config.width, 0.5 + lines * (0.75 + 0.17 * most)), squeeze=False
+    )
+    for ax in list(grid.flat)[len(panels) :]:
+        ax.set_axis_off()
+    for ax, (name, part) in zip(grid.flat, panels, strict=False):
+        intervals(ax, part, looks)
+        ax.set_title(name, loc="left")
+    drawn = pd.concat([part for _, part in panels]) if panels else pd.DataFrame(columns=[*COLUMNS, "label"])
+    if panels:
+        figure.supxlabel(f"difference in {tables.metric}", fontsize=config.font_size)
+        looks.colorbar(figure, list(grid.flat))
+        looks.key(figure, drawn, levels=False)
+    else:
+        style.placeholder(grid[0, 0], absent)
+    words = (
+        " ".join(panel_words(name, part) for name, part in panels) or f"Nothing is drawn: {' '.join(absent.split())}."
+    )
+    caption = (
+        f"**{title}.** Differences in {tables.metric} with {tables.percent} intervals over queries, paired by query. {about} "
+        f"{looks.words()} {words}"
+    )
+    return Drawn(
+        figure,
+        f"{title}: differences in {tables.metric}",
+        drawn[COLUMNS],
+        caption,
+        f"Intervals of differences. {words}",
+    )
+
+
+def intervals(ax: Axes, rows: pd.DataFrame, looks: look.Looks) -> None:
+    """One line per label, several checkpoints of it a little apart, the first label above."""
+    labels = list(dict.fromkeys(rows["label"]))[::-1]
+    ax.axvline(0, color=look.DARK, linewidth=0.8, zorder=1)
+    for label, part in rows.groupby("label"):
+        step = 0.7 / max(len(part), 1)
+        for number, row in enumerate(part.itertuples()):
+            place = labels.index(label) + (len(part) - 1) * step / 2 - number * step
+            ax.plot([row.low, row.high], [place] * 2, color=looks.color(row.size), linewidth=1.1, alpha=0.6, zorder=2)
+            looks.mark(ax, row, row.difference, place, size=3.8)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(-0.6, len(labels) - 0.4)
+    ax.grid(False, axis="y")
+
+
+def panel_words(name: str, rows: pd.DataFrame) -> str:
+    """How many gain and lose for sure, and the largest change."""
+    gain, lose = int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
+    most = rows.loc[rows["difference"].abs().idxmax()]
+    said = f"{name}: {gain} of {counted(len(rows), 'difference')} above 0 with the whole interval, {lose} below; "
+    where = f"{most['label']}" if most["checkpoint"] in most["label"] else f"{most['checkpoint']} on {most['label']}"
+    return f"{said}the largest {interval(most['difference'], most['low'], most['high'])} ({where})."

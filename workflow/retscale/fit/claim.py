@@ -1,0 +1,34 @@
+"""A claim of a paper, with what a study says of it."""
+
+from dataclasses import dataclass, field, fields
+
+from retscale.fit import rules
+from retscale.fit.error_rates import Rates
+
+PORTES, LUO = "Portes et al. 2025", "Luo et al. 2024"
+PER_FLOPS, PER_RATIO, PER_SIZE = "a decade of FLOPs", "a decade of tokens per parameter", "a decade of parameters"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`value` with its interval is the estimate, in `unit`; `detail`: what else it rests on; `reason`: why there is none.
+
+    The verdict follows from the interval by `rule`; the rates are how often it would, where the claim is true or false.
+    """
+
+    claim: str
+    paper: str
+    text: str
+    rule: str
+    unit: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    detail: str = ""
+    verdict: str = rules.OPEN
+    reason: str = ""
+    rates: Rates = field(default_factory=Rates)
+
+
+COLUMNS = [column.name for column in (*fields(Claim), *fields(Rates)) if column.name != "rates"]

@@ -1,0 +1,142 @@
+"""Encoders and tasks that differ in one thing: instructions in queries or in training, mixed data sets, and the family."""
+
+from collections.abc import Iterable
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from retscale.collect.comparisons import Comparisons
+from retscale.collect.means import MEAN, Averaged
+from retscale.collect.summary import StudySummary
+from retscale.common.seeds import stream
+from retscale.fit.compare import difference
+from retscale.fit.config import Spec
+from retscale.fit.multiple import holm
+from retscale.fit.paired import bootstrap_p, paired_p
+from retscale.fit.points import ENCODER, QueryScores
+from retscale.fit.variants import resampled_variants
+
+ASKED, TOLD, MIXED = "asked with instructions", "trained with instructions", "trained on a mixture"
+KIND = "of another family"
+ALIKE = 1.25  # parameters, and tokens, within this ratio are equal
+KEY = ["kind", "checkpoint", "recipe", "task", "against"]
+COLUMNS = [*KEY, "data_set", "of_family", "against_family", "y", "y_against", "difference", "low", "high"]
+COLUMNS += ["p", "p_holm", "method"]
+
+
+def comparisons(
+    points: pd.DataFrame,
+    draws: pd.DataFrame,
+    queries: Iterable[QueryScores],
+    asked: pd.DataFrame,
+    study: StudySummary,
+    spec: Spec,
+) -> pd.DataFrame:
+    """One row per encoder, task (or average) and thing that differs: the score minus that `against` it, paired by query.
+
+    Of ASKED `task` is the one with instructions and `against` the same one without. Of TOLD and MIXED `against` is the
+    other recipe of the same checkpoint; MIXED is against the training on `data_set` alone. Of KIND `against` is a checkpoint of
+    another family with as many parameters and tokens, each under its first recipe. `asked`: the single queries of the
+    tasks of ASKED. Holm's p is over the rows of a kind, of means and of tasks apart.
+    """
+    pairs = study.comparisons
+    rows = [*of_tasks(asked, study, pairs.asked, spec), *of_recipes(points, draws, queries, others(pairs), spec)]
+    rows += of_families(points, draws, study.recipes, spec)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    for _, group in table.groupby(["kind", table["task"] == MEAN]):
+        table.loc[group.index, "p_holm"] = holm(group["p"].to_numpy(float))
+    return table.sort_values(KEY, ignore_index=True)
+
+
+def others(pairs: Comparisons) -> list[tuple[str, str, str, str | None]]:
+    """(kind, recipe, against, data set) of recipes that are compared."""
+    told = [(TOLD, recipe, against, None) for recipe, against in pairs.told.items()]
+    mixed = [
+        (MIXED, recipe, against, data_set)
+        for recipe, parts in pairs.mixed.items()
+        for data_set, against in parts.items()
+    ]
+    return told + mixed
+
+
+def of_recipes(
+    points: pd.DataFrame,
+    draws: pd.DataFrame,
+    queries: Iterable[QueryScores],
+    pairs: list[tuple[str, str, str, str | None]],
+    spec: Spec,
+) -> list[dict]:
+    """Every checkpoint that both recipes of a pair train, on every task and average."""
+    y, rows = points.set_index([*ENCODER, "task"])["y"], []
+    tested = tests(queries, {(recipe, against) for _, recipe, against, _ in pairs}, spec) if pairs else {}
+    for kind, recipe, against, data_set in pairs:
+        for checkpoint, task in points.loc[points["recipe"] == recipe, ["checkpoint", "task"]].itertuples(index=False):
+            first, second = (checkpoint, against, task), (checkpoint, recipe, task)
+            if first not in y.index or first not in draws or second not in draws:
+                continue
+            row = {"kind": kind, "checkpoint": checkpoint, "recipe": recipe, "task": task, "against": against}
+            row |= {"data_set": data_set, "y": float(y[second]), "y_against": float(y[first])}
+            p, method = tested.get((checkpoint, recipe, against, task), (None, ""))
+            if not method:
+                p, method = bootstrap_p((draws[second] - draws[first]).to_numpy(float)), "stratified bootstrap"
+            rows.append(row | difference(y, draws, first, second, spec.alpha) | {"p": p, "method": method})
+    return rows
+
+
+def of_families(points: pd.DataFrame, draws: pd.DataFrame, recipes: list[str], spec: Spec) -> list[dict]:
+    """Checkpoints of different families and equal size and duration, on every average and task that both have."""
+    order = {recipe: place for place, recipe in enumerate(recipes)}
+    trained = points[points["recipe"].isin(order) & (points["role"] != "external") & points["n_tokens"].notna()]
+    encoders = trained.assign(place=trained["recipe"].map(order)).sort_values(["place", "family", "checkpoint"])
+    encoders = encoders.drop_duplicates("checkpoint")
+    y, rows = points.set_index([*ENCODER, "task"])["y"], []
+    for one, other in combinations(encoders.sort_values(["family", "checkpoint"]).to_dict("records"), 2):
+        ratios = [max(one[name], other[name]) / min(one[name], other[name]) for name in ("n_params", "n_tokens")]
+        if one["family"] == other["family"] or max(ratios) > ALIKE:
+            continue
+        for task in sorted(set(points["task"])):
+            first, second = ((side["checkpoint"], side["recipe"], task) for side in (other, one))
+            if first not in y.index or second not in y.index or first not in draws or second not in draws:
+                continue
+            row = {"kind": KIND, "checkpoint": one["checkpoint"], "recipe": one["recipe"], "task": task}
+            row |= {"against": other["checkpoint"], "of_family": one["family"], "against_family": other["family"]}
+            row |= {"y": float(y[second]), "y_against": float(y[first]), "method": "stratified bootstrap"}
+            p = bootstrap_p((draws[second] - draws[first]).to_numpy(float))
+            rows.append(row | difference(y, draws, first, second, spec.alpha) | {"p": p})
+    return rows
+
+
+def tests(queries: Iterable[QueryScores], pairs: set[tuple[str, str]], spec: Spec) -> dict[tuple, tuple]:
+    """p and its method for each (checkpoint, recipe, against, task)."""
+    found = {}
+    for task in queries:
+        column = {encoder: number for number, encoder in enumerate(task.encoders)}
+        for (checkpoint, recipe), number in column.items():
+            for against in (other for one, other in pairs if one == recipe and (checkpoint, other) in column):
+                apart = task.values[:, number] - task.values[:, column[checkpoint, against]]
+                rng = stream(spec.seed, "comparisons", checkpoint, recipe, against, task.task)
+                found[checkpoint, recipe, against, task.task] = paired_p(apart[np.isfinite(apart)], spec.bootstrap, rng)
+    return found
+
+
+def of_tasks(queries: pd.DataFrame, study: Averaged, asked: dict[str, str], spec: Spec) -> list[dict]:
+    """Every encoder on every task that is asked with instructions and without."""
+    table = []
+    for told, plain in sorted(asked.items()):
+        part = queries[queries["task"].isin([told, plain])]
+        part = part.assign(variant=np.where(part["task"] == told, told, ""), task=plain)
+        if part.empty:
+            continue
+        variants = resampled_variants(part, study, spec.metric, spec.bootstrap, spec.seed)
+        wide = part.pivot_table(index="query_id", columns=[*ENCODER, "variant"], values=spec.metric)
+        for checkpoint, recipe in part[ENCODER].drop_duplicates().sort_values(ENCODER).itertuples(index=False):
+            first, second = ((checkpoint, recipe, variant, plain) for variant in ("", told))
+            if first not in variants.y.index or second not in variants.y.index:
+                continue
+            apart = (wide[checkpoint, recipe, told] - wide[checkpoint, recipe, ""]).dropna().to_numpy(float)
+            p, method = paired_p(apart, spec.bootstrap, stream(spec.seed, "comparisons", checkpoint, recipe, told))
+            row = {"kind": ASKED, "checkpoint": checkpoint, "recipe": recipe, "task": told, "against": plain}
+            row |= {"y": float(variants.y[second]), "y_against": float(variants.y[first]), "p": p, "method": method}
+            table.append(row | difference(variants.y, variants.draws, first, second, spec.alpha))
+    return table

@@ -1,0 +1,188 @@
+"""The six dimensions of Luo et al. 2024: what each backbone has in each, and what the paper claims of them."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from retscale.collect.means import MEAN
+from retscale.collect.summary import StudySummary
+from retscale.common.phrase import counted
+from retscale.common.seeds import stream
+from retscale.fit import rules
+from retscale.fit.claim import LUO, PER_SIZE, Claim
+from retscale.fit.comparisons import ASKED, KIND, MIXED, TOLD
+from retscale.fit.config import Spec
+from retscale.fit.efficiency import MEASURES, SHARE
+from retscale.fit.points import ENCODER
+from retscale.fit.size_growth import size_growth
+from retscale.fit.slopes import SIZE
+
+IN_DOMAIN, EFFICIENCY, ZERO_SHOT, LENGTH = "in-domain", "data efficiency", "zero-shot", "lengths"
+INSTRUCTIONS, MULTI_TASK = "instructions", "multi-task"
+COLUMNS = [*ENCODER, "dimension", "measure", "value", "low", "high"]
+FEWEST = 3  # backbones of a mean over them
+
+
+def dimensions(tables: dict[str, pd.DataFrame], study: StudySummary) -> pd.DataFrame:
+    """One row per backbone, dimension and measure, with its interval over queries; a backbone's own recipe is its first."""
+    points = firsts(tables["points"][tables["points"]["y"].notna()], study)
+    own = points[[*ENCODER]].drop_duplicates()
+    parts = [
+        part(points[points["task"] == name], dimension, label, "y", "low", "high")
+        for dimension, names in ((IN_DOMAIN, study.in_domain), (ZERO_SHOT, [MEAN, *study.groups]))
+        for name in names
+        for label in [f"mean of {name}" if name in study.groups else name]
+    ]
+    curves = tables["efficiency"].merge(own, on=ENCODER).query("task == @MEAN")
+    parts.append(part(curves, EFFICIENCY, "area under the curve", "area", "area_low", "area_high"))
+    parts.append(part(curves, EFFICIENCY, f"queries for {SHARE:.0%}", "needed", "needed_low", "needed_high"))
+    read = longest(tables["lengths"].merge(own, on=ENCODER))
+    ends = ("difference", "difference_low", "difference_high")
+    for length, rows in read.groupby("length"):
+        parts.append(part(rows, LENGTH, f"{length:,} tokens − its own length", *ends))
+    changes = tables["comparisons"]
+    for kind, dimension, name in (
+        (ASKED, INSTRUCTIONS, "asked"),
+        (TOLD, INSTRUCTIONS, "trained"),
+        (MIXED, MULTI_TASK, ""),
+    ):
+        for label, rows in changes_of(changes[changes["kind"] == kind], study).groupby("label"):
+            parts.append(part(rows, dimension, f"{name} {label}".strip(), "difference", "low", "high"))
+    known = [rows for rows in parts if len(rows)]
+    return pd.concat(known, ignore_index=True) if known else pd.DataFrame(columns=COLUMNS)
+
+
+def firsts(points: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
+    """The rows of each checkpoint under the first of the study's recipes that it has."""
+    order = {recipe: place for place, recipe in enumerate(study.recipes)}
+    place = points["recipe"].map(order).fillna(-1)  # one made elsewhere has no other
+    return points[place == place.groupby(points["checkpoint"]).transform("min")]
+
+
+def part(rows: pd.DataFrame, dimension: str, measure: str, value: str, low: str, high: str) -> pd.DataFrame:
+    """Rows of a table, of which these columns are the value and its interval."""
+    numbers = {"value": rows[value], "low": rows[low], "high": rows[high]}
+    named = rows[ENCODER].assign(dimension=dimension, measure=measure, **numbers)
+    return named.dropna(subset="value")[COLUMNS]
+
+
+def longest(lengths: pd.DataFrame) -> pd.DataFrame:
+    """The mean at the longest length of each encoder that has a further one."""
+    means = lengths[(lengths["task"] == MEAN) & ~lengths["own"].astype(bool) & lengths["difference"].notna()]
+    return means.sort_values("length").groupby(ENCODER, as_index=False).tail(1) if len(means) else means
+
+
+def changes_of(rows: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
+    """Of instructions on the tasks that are asked with them; of mixtures on the tasks of the training data and the mean."""
+    told, asked = set(study.comparisons.asked), rows["kind"] == ASKED
+    wanted = asked | ((rows["kind"] == TOLD) & rows["task"].isin(told))
+    wanted |= (rows["kind"] == MIXED) & rows["task"].isin([*study.in_domain, MEAN])
+    rows = rows[wanted]
+    alone = rows["data_set"].map(lambda name: f" − {name} alone" if isinstance(name, str) else " with − without")
+    return rows.assign(label=rows["task"] + alone)
+
+
+def claims(tables: dict[str, pd.DataFrame], points: pd.DataFrame, study: StudySummary, spec: Spec) -> list[Claim]:
+    """What the paper says of the dimensions, beyond growth with size and tokens; `points`: of finished checkpoints."""
+    about = points.drop_duplicates("checkpoint").drop(columns=["y", "low", "high", "recipe", "task"])
+    read, changes = longest(tables["lengths"]), tables["comparisons"]
+    told = set(study.comparisons.asked)
+    trained = changes[(changes["kind"] == TOLD) & changes["task"].isin(told)]
+    mixed = changes[(changes["kind"] == MIXED) & changes["task"].isin(study.in_domain)]
+    return [
+        tokens_in_domain(tables["slopes"], study),
+        fewer_pairs(tables["efficiency_trends"], study.main_recipe),
+        over_backbones(
+            "reads-on", "Decoders keep their quality on documents longer than those of their training", rules.NOT_LESS,
+            rules.not_less, of_backbones(read, "difference"), "no encoder reads further lengths", spec,
+        ),
+        with_size("larger-lengths", "Larger models gain more from longer documents", read, about, "no encoder reads further lengths", spec),
+        over_backbones(
+            "instructions-help", "Training with instructions makes encoders follow them", rules.GAIN, rules.gain,
+            of_backbones(trained, "difference"), "no recipe trains with instructions that another lacks", spec,
+        ),
+        with_size("larger-instructions", "Larger models gain more from training with instructions", trained, about, "no recipe trains with instructions that another lacks", spec),
+        over_backbones(
+            "mixtures-cost-nothing", "Training on several data sets at once costs none of their tasks", rules.NOT_LESS,
+            rules.not_less, of_backbones(mixed, "difference"), "no mixture is compared with its parts", spec,
+        ),
+        with_size("larger-mixtures", "Larger models lose less, or gain more, by multi-task training", mixed, about, "no mixture is compared with its parts", spec),
+        *between_kinds(changes[(changes["kind"] == KIND) & (changes["task"] == MEAN)], spec),
+    ]  # fmt: skip
+
+
+def tokens_in_domain(slopes: pd.DataFrame, study: StudySummary) -> Claim:
+    """Growth with training duration at fixed size, on the first task of the training data."""
+    base = {"claim": "tokens-in-domain", "paper": LUO, "rule": rules.GROWTH, "unit": "a decade of FLOPs"}
+    base["text"] = "More pretraining at fixed size retrieves better on the training task"
+    task = next(iter(study.in_domain), None)
+    rows = slopes[
+        (slopes["task"] == task)
+        & (slopes["path"] == SIZE)
+        & (slopes["recipe"] == study.main_recipe)
+        & (slopes["schedule"] == "finished")
+    ]
+    if rows.empty:
+        return Claim(
+            **base, reason="no task of the training data is evaluated" if task is None else "too few checkpoints"
+        )
+    row = rows.iloc[0]
+    if row["status"] != "ok":
+        return Claim(**base, reason=str(row["reason"]))
+    value, low, high = (float(row[name]) for name in ("slope", "low", "high"))
+    return Claim(**base, value=value, low=low, high=high, n=int(row["n"]), verdict=rules.growth(low, high))
+
+
+def fewer_pairs(trends: pd.DataFrame, main: str) -> Claim:
+    base = {"claim": "fewer-pairs", "paper": LUO, "rule": rules.FEWER, "unit": "decades of queries, " + PER_SIZE}
+    base["text"] = f"Larger models need fewer training queries for {SHARE:.0%} of their last score"
+    rows = trends[
+        (trends["recipe"] == main) & (trends["measure"] == MEASURES["needed"]) & (trends["direction"] == "parameters")
+    ]
+    if rows.empty or rows.iloc[0]["status"] != "ok":
+        return Claim(**base, reason="no encoder was kept on the way" if rows.empty else str(rows.iloc[0]["reason"]))
+    row = rows.iloc[0]
+    value, low, high = (float(row[name]) for name in ("slope", "low", "high"))
+    estimate = {"value": value, "low": low, "high": high, "n": int(row["n"])}
+    return Claim(**base, **estimate, verdict=rules.fewer(low, high), reason=str(row["reason"]))
+
+
+def of_backbones(rows: pd.DataFrame, value: str) -> pd.Series:
+    """One value a checkpoint: the mean over its tasks and recipes."""
+    return rows.groupby("checkpoint")[value].mean().astype(float)
+
+
+def over_backbones(
+    claim: str, text: str, rule: str, judge: Callable, values: pd.Series, absent: str, spec: Spec
+) -> Claim:
+    """The mean over backbones, which are the replicates, with Student's t."""
+    from scipy.stats import t
+
+    base = {"claim": claim, "paper": LUO, "text": text, "rule": rule, "unit": "on average"}
+    n = len(values)
+    if n < FEWEST:
+        reason = f"{counted(n, 'backbone')}, too few to tell; this needs {FEWEST}" if n else absent
+        return Claim(**base, value=float(values.mean()) if n else None, n=n or None, reason=reason)
+    value, error = float(values.mean()), float(values.std(ddof=1)) / np.sqrt(n)
+    half = float(t.ppf(1 - spec.alpha / 2, n - 1)) * error
+    low, high = value - half, value + half
+    return Claim(**base, value=value, low=low, high=high, n=n, verdict=judge(low, high))
+
+
+def with_size(claim: str, text: str, rows: pd.DataFrame, about: pd.DataFrame, absent: str, spec: Spec) -> Claim:
+    """Growth of a difference per decade of parameters."""
+    base = {"claim": claim, "paper": LUO, "text": text, "rule": rules.GROWTH, "unit": PER_SIZE}
+    values = of_backbones(rows, "difference").rename("y").reset_index()
+    return Claim(**base, **size_growth(about.merge(values, on="checkpoint"), absent, stream(spec.seed, claim), spec))
+
+
+def between_kinds(rows: pd.DataFrame, spec: Spec) -> list[Claim]:
+    """Families of one number of parameters and tokens against each other, over all such pairs."""
+    table = []
+    for (one, other), pairs in rows.groupby(["of_family", "against_family"]):
+        text = f"Of equal parameters and tokens {one} retrieves better zero-shot than {other}"
+        values = pairs.groupby("checkpoint")["difference"].mean().astype(float)
+        row = over_backbones(f"{one}-against-{other}", text, rules.GAIN, rules.gain, values, "", spec)
+        table.append(row)
+    return table

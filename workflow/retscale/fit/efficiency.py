@@ -1,0 +1,129 @@
+"""Data efficiency: what the learning curves of kept encoders come to, and whether it changes with size and duration."""
+
+import numpy as np
+import pandas as pd
+
+from retscale.collect.means import MEAN, Averaged
+from retscale.fit.config import Spec
+from retscale.fit.constant import ROUNDING, constant
+from retscale.fit.isoflop import interval
+from retscale.fit.ladder import LN10, Ladder, ladder_of
+from retscale.fit.points import ENCODER
+from retscale.fit.reml import reml
+from retscale.fit.variants import resampled_variants
+
+SHARE = 0.95  # of the last score, for which the pairs are counted
+COLUMNS = [*ENCODER, "task", "points", "first", "last", "y_first", "y_last"]
+COLUMNS += ["area", "area_low", "area_high", "needed", "needed_low", "needed_high", "at_most", "reason"]
+TRENDS = ["recipe", "measure", "direction", "n", "sizes", "slope", "low", "high", "df", "status", "reason"]
+MEASURES = {"area": "area", "needed": "log10 of the pairs needed"}
+
+
+def efficiency(
+    curves: pd.DataFrame, kept: pd.DataFrame, last: pd.DataFrame, study: Averaged, spec: Spec
+) -> pd.DataFrame:
+    """One row per encoder and task (and `mean`) of its learning curve, from `first` to `last` training queries.
+
+    `area`: the mean score under the curve, queries counted in logarithms, between the first kept encoder and the last.
+    `needed`: queries after which the score first is SHARE of the last one, on a straight line in their logarithm between
+    two encoders; `at_most`: the first kept encoder has it already. Intervals are over test queries. `curves`, `kept`
+    (single queries of kept encoders) and `last` (of the last ones) are tables of `collect`.
+    """
+    if spec.metric not in kept or kept[spec.metric].isna().all():
+        return pd.DataFrame(columns=COLUMNS)
+    seen = curves.groupby([*ENCODER, "step"])["queries"].first()
+    ends = curves.groupby(ENCODER)["step"].max().rename("variant").reset_index()
+    final = last.merge(kept[[*ENCODER, "task"]].drop_duplicates(), on=[*ENCODER, "task"]).merge(ends, on=ENCODER)
+    queries = pd.concat([kept.rename(columns={"step": "variant"}), final], ignore_index=True)
+    variants = resampled_variants(queries, study, spec.metric, spec.bootstrap, spec.seed)
+    rows = []
+    for (checkpoint, recipe, task), y in variants.y.groupby(level=[*ENCODER, "task"]):
+        steps = list(y.index.get_level_values("variant"))
+        x = np.array([seen[checkpoint, recipe, step] for step in steps], float)
+        if len(x) > 1:
+            about = {"checkpoint": checkpoint, "recipe": recipe, "task": task}
+            draws = np.stack([variants.draws[checkpoint, recipe, step, task] for step in steps], 1)
+            rows.append(about | curve(x, y.to_numpy(float), draws.astype(float), spec.alpha))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def curve(x: np.ndarray, y: np.ndarray, draws: np.ndarray, alpha: float) -> dict:
+    """What one curve y (m,) over queries x (m,), ascending, comes to; `draws` (replicates, m) of it."""
+    ends = [alpha / 2, 1 - alpha / 2]
+    low, high = np.quantile(area(x, draws), ends)
+    result = {"points": len(x), "first": int(x[0]), "last": int(x[-1]), "y_first": y[0], "y_last": y[-1]}
+    result |= {"area": float(area(x, y[None])[0]), "area_low": low, "area_high": high, "reason": ""}
+    value = float(needed(x, y[None])[0])
+    if not np.isfinite(value):
+        return result | {"reason": "the last score is 0"}
+    drawn = needed(x, draws)
+    low, high = np.quantile(drawn[np.isfinite(drawn)], ends)
+    result |= {"needed": value, "needed_low": low, "needed_high": high}
+    return result | {"at_most": bool(y[0] >= SHARE * y[-1])}
+
+
+def area(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The mean of each row of y (r, m) over the logarithm of x (m,)."""
+    return np.trapezoid(y, np.log(x), axis=1) / np.log(x[-1] / x[0])
+
+
+def needed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The least x (r,) at which each row of y (r, m) has SHARE of its last value; NaN where that is not above 0."""
+    goal = SHARE * y[:, -1]
+    at = (y >= goal[:, None]).argmax(1)  # the last one has it
+    before, rows = np.maximum(at - 1, 0), np.arange(len(y))
+    rise = y[rows, at] - y[rows, before]
+    part = np.where(rise > 0, (goal - y[rows, before]) / np.where(rise > 0, rise, 1), 0.0)
+    log = np.log(x)
+    found = np.exp(log[before] + np.clip(part, 0, 1) * (log[at] - log[before]))
+    return np.where(goal > 0, found, np.nan)
+
+
+def trends(table: pd.DataFrame, points: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """How the mean's `area` and `needed` change per decade of parameters, and of pretraining tokens, the other held fixed.
+
+    `points`: those of the mean that enter fits, finished. REML with an effect of size and an intercept a family,
+    Student's t. Of growth with parameters the sizes are the replicates, of that with tokens the checkpoints within sizes.
+    """
+    rows = []
+    about = points[points["task"] == MEAN].drop(columns=["y", "low", "high"])
+    means = table[table["task"] == MEAN].drop(columns="task").merge(about, on=ENCODER)
+    for recipe, group in means.groupby("recipe"):
+        for measure, what in MEASURES.items():
+            values = group[measure].astype(float)
+            known = group.assign(y=np.log10(values) if measure == "needed" else values)
+            early = int(known["at_most"].fillna(False).astype(bool).sum()) if measure == "needed" else 0
+            known = known[known["y"].notna()]
+            for row in growth(ladder_of(known), spec.alpha):
+                if early:
+                    row["reason"] = "; ".join(
+                        filter(None, [row["reason"], f"{early} of {len(known)} have it by the first kept encoder"])
+                    )
+                rows.append({"recipe": recipe, "measure": what} | row)
+    return pd.DataFrame(rows, columns=TRENDS)
+
+
+def growth(ladder: Ladder, alpha: float) -> list[dict]:
+    """The slopes of y on log10 of parameters and of tokens."""
+    n = len(ladder)
+    x = [(values - values.mean()) / LN10 if n else values for values in (ladder.at.n, ladder.at.d)]
+    columns = np.column_stack([np.ones(n), ladder.contrasts(), *x])
+    free = {"parameters": ladder.n_sizes - ladder.n_families - 1, "tokens": n - ladder.n_sizes - 1}
+    lacks = ""
+    if n <= columns.shape[1] or min(free.values()) < 1 or np.linalg.matrix_rank(columns) < columns.shape[1]:
+        lacks = f"too few checkpoints ({n} of {ladder.n_sizes} sizes) to tell parameters from tokens"
+    elif constant(ladder.y):
+        lacks = "all values are equal"
+    fitted = None if lacks else reml(columns, ladder.y[None], ladder.groups)
+    if fitted is not None and float(fitted.sigma[0]) <= ROUNDING:
+        lacks = "the plane passes through every point"
+    rows = []
+    for place, (direction, df) in enumerate(free.items()):
+        row = {"direction": direction, "n": n, "sizes": ladder.n_sizes, "df": df, "status": "ok", "reason": ""}
+        if lacks or fitted is None:
+            rows.append(row | {"df": None, "status": "insufficient", "reason": lacks})
+            continue
+        along = np.eye(columns.shape[1])[place - 2]
+        slope, low, high = (float(end[0]) for end in interval(fitted, along, df, alpha))
+        rows.append(row | {"slope": slope, "low": low, "high": high})
+    return rows

@@ -1,0 +1,52 @@
+"""Scores of several variants of each encoder, such as those kept during its training, resampled together."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from retscale.collect.means import MEAN, Averaged, shown_tasks
+from retscale.fit.points import KEY, query_scores, resampled
+
+VARIANT = ["checkpoint", "recipe", "variant", "task"]
+
+
+@dataclass(frozen=True)
+class Variants:
+    """`y`: scores by VARIANT. `draws`: replicates x these, the same queries of a task in all, so that differences are
+    paired."""
+
+    y: pd.Series
+    draws: pd.DataFrame
+
+
+def resampled_variants(queries: pd.DataFrame, study: Averaged, metric: str, replicates: int, seed: int) -> Variants:
+    """Of a row for each query, with VARIANT and the metric. The mean is over all tasks there, a group counting once.
+
+    A variant that lacks a task has no mean.
+    """
+    queries = queries[queries[metric].notna()]
+    averaged = units(set(queries["task"]), study)
+    numbers = {
+        f"{recipe}\n{variant}": (recipe, variant) for recipe, variant in zip(queries["recipe"], queries["variant"])
+    }
+    labels = queries["recipe"] + "\n" + queries["variant"].astype(str)
+    rows = queries.assign(recipe=labels)[[*KEY, "query_id", metric]]
+    draws = resampled(query_scores([rows], metric), averaged, replicates, seed)
+    y = rows.groupby(KEY)[metric].mean()
+    for name, parts in averaged.items():
+        scores = y[y.index.get_level_values("task").isin(parts)].groupby(level=KEY[:2])
+        whole = scores.mean()[scores.size() == len(parts)]
+        y = pd.concat([y, pd.concat({name: whole}, names=["task"]).reorder_levels(KEY)])
+    return Variants(_apart(y, numbers), _apart(draws.T, numbers).T)
+
+
+def _apart(table: pd.Series | pd.DataFrame, numbers: dict[str, tuple]):
+    """With recipe and variant as levels of their own."""
+    keys = [(checkpoint, *numbers[label], task) for checkpoint, label, task in table.index]
+    return table.set_axis(pd.MultiIndex.from_tuples(keys, names=VARIANT)).sort_index()
+
+
+def units(tasks: set[str], study: Averaged) -> dict[str, list[str]]:
+    """What is averaged over `tasks`: each group that is whole, and then all that counts as one."""
+    whole = {name: parts for name, parts in shown_tasks(study).items() if tasks >= set(parts)}
+    return {name: parts for name, parts in whole.items() if parts != [name]} | {MEAN: list(whole)}

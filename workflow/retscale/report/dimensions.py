@@ -1,0 +1,37 @@
+"""Backbones against the dimensions of Luo et al. 2024, as the paper has it: one row each."""
+
+from typing import Any
+
+import pandas as pd
+
+from retscale.figure.words import interval, short
+from retscale.fit.dimensions import EFFICIENCY
+
+
+def table(dimensions: pd.DataFrame, checkpoints: pd.DataFrame) -> dict:
+    """`columns`: (dimension, measure) in their order, and `rows`: a backbone with its size, and a phrase or nothing for each."""
+    columns = list(dimensions[["dimension", "measure"]].drop_duplicates().itertuples(index=False, name=None))
+    cells = {
+        (row.checkpoint, row.dimension, row.measure): phrase(row)
+        for row in dimensions.sort_values("recipe", kind="stable").itertuples()
+    }
+    about = checkpoints.sort_values(["n_params", "checkpoint"])
+    rows = [
+        {
+            "checkpoint": row.checkpoint,
+            "family": row.family,
+            "n_params": row.n_params,
+            "cells": [cells.get((row.checkpoint, *column)) for column in columns],
+        }
+        for row in about.itertuples()
+        if row.checkpoint in set(dimensions["checkpoint"])
+    ]
+    return {"columns": columns, "rows": rows if dimensions["dimension"].nunique() > 1 else []}
+
+
+def phrase(row: Any) -> str:
+    """The value with its interval; queries are counted in whole numbers."""
+    if row.dimension == EFFICIENCY and row.measure.startswith("queries"):
+        ends = "" if pd.isna(row.low) else f" [{short(row.low)}, {short(row.high)}]"
+        return f"{short(row.value)}{ends}"
+    return interval(row.value, row.low, row.high)
