@@ -97,12 +97,16 @@ def page(inputs, out, spec=SPEC):
     return (out / "report.html").read_text()
 
 
+# Of what the made-up study lacks: pairs at equal compute, cuts, and most dimensions.
+ABSENT = {"pairs", "beyond", "cuts", "in-domain", "lengths", "instructions", "multi-task"}
+
+
 def test_the_text_stands_alone(inputs, tmp_path):
     text = page(inputs, tmp_path / "out")
     assert problems(text) == []
     images = [attributes for tag, attributes, _ in Page(text).elements if tag == "img"]
     drawn = [path.stem for path in inputs["figures"] if len(path.with_suffix(".csv").read_text().splitlines()) > 1]
-    assert len(images) == len(drawn) and set(FIGURES) - set(drawn) == {"pairs", "beyond", "cuts"}
+    assert len(images) == len(drawn) and set(FIGURES) - set(drawn) == ABSENT
     for image in images:
         assert image["src"].startswith("data:image/svg+xml;base64,")
         assert len(image["alt"]) > 30
@@ -250,7 +254,7 @@ def test_a_study_of_few_checkpoints_makes_no_claim(tmp_path, sizes):
     inputs = made(tmp_path, sizes=sizes, levels=(5,), tasks={"alpha": 0.1}, queries=10, ablation=0)
     text = page({k: v for k, v in inputs.items() if k != "text"}, tmp_path / "out", {})
     claims = text[text.index('id="claims"') : text.index("The rule behind each verdict")]
-    assert claims.count(">cannot tell<") == 10
+    assert claims.count(">cannot tell<") == 11  # with how many queries are needed
     assert ">supported<" not in text and ">not supported<" not in text
     assert problems(text) == []
 

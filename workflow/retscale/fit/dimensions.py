@@ -22,6 +22,7 @@ IN_DOMAIN, EFFICIENCY, ZERO_SHOT, LENGTH = "in-domain", "data efficiency", "zero
 INSTRUCTIONS, MULTI_TASK = "instructions", "multi-task"
 COLUMNS = [*ENCODER, "dimension", "measure", "value", "low", "high"]
 FEWEST = 3  # backbones of a mean over them
+ABSENT = "not measured"
 
 
 def dimensions(tables: dict[str, pd.DataFrame], study: StudySummary) -> pd.DataFrame:
@@ -84,32 +85,36 @@ def changes_of(rows: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
 
 
 def claims(tables: dict[str, pd.DataFrame], points: pd.DataFrame, study: StudySummary, spec: Spec) -> list[Claim]:
-    """What the paper says of the dimensions, beyond growth with size and tokens; `points`: of finished checkpoints."""
+    """What the paper says of the dimensions, beyond growth with size and tokens: of those that the study measures.
+
+    `points`: of finished checkpoints.
+    """
     about = points.drop_duplicates("checkpoint").drop(columns=["y", "low", "high", "recipe", "task"])
     read, changes = longest(tables["lengths"]), tables["comparisons"]
     told = set(study.comparisons.asked)
     trained = changes[(changes["kind"] == TOLD) & changes["task"].isin(told)]
     mixed = changes[(changes["kind"] == MIXED) & changes["task"].isin(study.in_domain)]
-    return [
+    every = [
         tokens_in_domain(tables["slopes"], study),
         fewer_pairs(tables["efficiency_trends"], study.main_recipe),
         over_backbones(
             "reads-on", "Decoders keep their quality on documents longer than those of their training", rules.NOT_LESS,
-            rules.not_less, of_backbones(read, "difference"), "no encoder reads further lengths", spec,
+            rules.not_less, of_backbones(read, "difference"), ABSENT, spec,
         ),
-        with_size("larger-lengths", "Larger models gain more from longer documents", read, about, "no encoder reads further lengths", spec),
+        with_size("larger-lengths", "Larger models gain more from longer documents", read, about, ABSENT, spec),
         over_backbones(
             "instructions-help", "Training with instructions makes encoders follow them", rules.GAIN, rules.gain,
-            of_backbones(trained, "difference"), "no recipe trains with instructions that another lacks", spec,
+            of_backbones(trained, "difference"), ABSENT, spec,
         ),
-        with_size("larger-instructions", "Larger models gain more from training with instructions", trained, about, "no recipe trains with instructions that another lacks", spec),
+        with_size("larger-instructions", "Larger models gain more from training with instructions", trained, about, ABSENT, spec),
         over_backbones(
             "mixtures-cost-nothing", "Training on several data sets at once costs none of their tasks", rules.NOT_LESS,
-            rules.not_less, of_backbones(mixed, "difference"), "no mixture is compared with its parts", spec,
+            rules.not_less, of_backbones(mixed, "difference"), ABSENT, spec,
         ),
-        with_size("larger-mixtures", "Larger models lose less, or gain more, by multi-task training", mixed, about, "no mixture is compared with its parts", spec),
+        with_size("larger-mixtures", "Larger models lose less, or gain more, by multi-task training", mixed, about, ABSENT, spec),
         *between_kinds(changes[(changes["kind"] == KIND) & (changes["task"] == MEAN)], spec),
     ]  # fmt: skip
+    return [claim for claim in every if claim.reason != ABSENT]
 
 
 def tokens_in_domain(slopes: pd.DataFrame, study: StudySummary) -> Claim:
@@ -124,9 +129,7 @@ def tokens_in_domain(slopes: pd.DataFrame, study: StudySummary) -> Claim:
         & (slopes["schedule"] == "finished")
     ]
     if rows.empty:
-        return Claim(
-            **base, reason="no task of the training data is evaluated" if task is None else "too few checkpoints"
-        )
+        return Claim(**base, reason=ABSENT if task is None else "too few checkpoints")
     row = rows.iloc[0]
     if row["status"] != "ok":
         return Claim(**base, reason=str(row["reason"]))
@@ -141,7 +144,7 @@ def fewer_pairs(trends: pd.DataFrame, main: str) -> Claim:
         (trends["recipe"] == main) & (trends["measure"] == MEASURES["needed"]) & (trends["direction"] == "parameters")
     ]
     if rows.empty or rows.iloc[0]["status"] != "ok":
-        return Claim(**base, reason="no encoder was kept on the way" if rows.empty else str(rows.iloc[0]["reason"]))
+        return Claim(**base, reason=ABSENT if rows.empty else str(rows.iloc[0]["reason"]))
     row = rows.iloc[0]
     value, low, high = (float(row[name]) for name in ("slope", "low", "high"))
     estimate = {"value": value, "low": low, "high": high, "n": int(row["n"])}
