@@ -137,6 +137,9 @@ def test_its_held_out_loss_is_that_of_stock_transformers(made, text):
 
 def test_a_decoder_is_what_it_was():
     assert "architecture" not in Pretrain(**TINY).model_dump(mode="json")
+    rates = {kind: Pretrain(**TINY, architecture=kind).learning_rate for kind in ("decoder", *SHAPES)}
+    assert rates == {"decoder": 6e-3, "encoder": 3e-3, "encoder-decoder": 3e-3}
+    assert Pretrain(**TINY, architecture="encoder", learning_rate=1e-3).learning_rate == 1e-3
 
 
 # --- What a study may ask of them ----------------------------------------------------------------------------------

@@ -28,16 +28,13 @@ def build(source: Pretrain, tokenizer: PreTrainedTokenizerBase) -> T5ForConditio
         num_heads=source.heads,
         vocab_size=len(tokenizer),
         dropout_rate=0.0,
+        initializer_factor=source.initializer_range,
         use_cache=False,
         eos_token_id=eos,
         pad_token_id=eos,
         decoder_start_token_id=eos,  # ty: ignore[unknown-argument] - it has a place in every config
     )
-    model = T5ForConditionalGeneration(config)
-    for weight in model.parameters():  # T5's own are for Adafactor, and embeddings of 1 stay what they are here
-        if weight.dim() >= 2:
-            torch.nn.init.normal_(weight, std=source.initializer_range)
-    return model
+    return T5ForConditionalGeneration(config)
 
 
 def block_loss(
