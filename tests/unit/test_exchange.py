@@ -13,16 +13,17 @@ from mteb.cache import ResultCache
 
 from retscale import cli
 from retscale.collect.summary import CollectSummary
-from retscale.common.tables import write_tables
+from retscale.common.tables import read_table, write_tables
 from retscale.encoder.card import Trained
 from retscale.evaluate.metrics import STANDARD
 from retscale.exchange.card import Described, card
 from retscale.exchange.export import export
 from retscale.exchange.mteb_files import UNKNOWN, mteb_task
+from retscale.external import run as external
 from retscale.external.config import Published
 from retscale.external.mteb_results import read_results
 from retscale.provenance import record
-from retscale.study import load, names, specs
+from retscale.study import load, names, source_files, specs
 from retscale.task.config import Pool, RetrievalTask
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,6 +121,23 @@ def test_we_read_back_what_we_write(study, tmp_path):
     for row in rows:
         checkpoint = row.model.removeprefix("retscale/").removesuffix("-r")
         assert row.value == pytest.approx(expected[checkpoint, row.task, "ndcg_at_10"], abs=6e-7)
+
+
+def test_an_export_joins_a_study_as_points_of_others(study, tmp_path):
+    export(study, Path("results/x/collect/collect.json"), Path("shared"))
+    rows = [f"retscale/{checkpoint}-r,{number}e9,1e11" for number, checkpoint in enumerate(study.checkpoints, 1)]
+    Path("models.csv").write_text("\n".join(["model,n_params,n_tokens", *rows]) + "\n")
+    Path("y.yaml").write_text(f"{STUDY}external: {{results: shared/results, table: models.csv, source: x}}\n")
+    other, out = load.study(Path("y.yaml")), Path("results/y/external/work")
+    out.mkdir(parents=True)
+    external.run(specs.external(other), {"tables": source_files.external(other)}, out)
+    points, expected = read_table(out / "external.json", "external"), values(tmp_path)
+    scores = points[points["task"] != "mean"]
+    assert len(scores) == 6 and len(points) == 8  # with two means
+    for row in scores.itertuples():
+        checkpoint = row.model.removeprefix("retscale/").removesuffix("-r")
+        assert row.y == pytest.approx(expected[checkpoint, row.task, "ndcg_at_10"], abs=6e-7)
+    assert set(points["flops"]) == {6e20, 12e20}
 
 
 def test_a_task_without_its_main_score_is_left_out_and_named(study):

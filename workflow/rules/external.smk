@@ -1,9 +1,11 @@
 """Results that others published, as points beside the study's own; no fit reads them.
 
-requires: tables (csv)        writes: external.json, external.parquet
+requires: tables (csv), and files of mteb        writes: external.json, external.parquet
 """
 
 external = [results.external()] if study.external_tables else []
+# They are no inputs, since no rule makes them.
+external_files = source_files.external(study)
 
 if study.external_tables:
 
@@ -21,8 +23,10 @@ if study.external_tables:
             **resources("external"),
         params:
             spec=spec(specs.external),
-            files=lambda wildcards: source_files.digest(*map(Path, study.external_tables)),
+            files=lambda wildcards: source_files.digest(*external_files),
             code=digest("external"),
-            tables=lambda wildcards: study.external_tables,
+            tables=lambda wildcards: list(map(str, external_files)),
         shell:
-            "attempt {log:q}; retscale external --spec @<(printf %s {params.spec:q}) --tables {params.tables:q} --out {output:q}"
+            # As a list in a file, since those of a folder of mteb exceed a command line.
+            "attempt {log:q}; retscale external --spec @<(printf %s {params.spec:q})"
+            " --tables @<(printf '%s\\n' {params.tables:q}) --out {output:q}"

@@ -11,13 +11,15 @@ import pandas as pd
 from retscale.audit.place import plain
 from retscale.audit.walk import Walk
 from retscale.checkpoint.card import Card
-from retscale.collect.means import tasks_of
+from retscale.collect.means import MEAN, tasks_of
 from retscale.collect.summary import CollectSummary
 from retscale.common import jsonl, parquet
 from retscale.common.phrase import counted
+from retscale.common.tables import read_table
 from retscale.encoder.config import REFERENCE
 from retscale.errors import UserError
 from retscale.external.config import PUBLISHED
+from retscale.external.summary import ExternalSummary
 from retscale.paths import Results
 from retscale.provenance import record
 
@@ -64,6 +66,15 @@ def origins(root: Path, walked: Walk) -> Callable[[dict[str, str]], list[str]]:
         good = digest and path not in walked.findings.problems
         return f"{path}  sha256 {digest[:12] or 'unknown'}  {'ok' if good else 'PROBLEM'}"
 
+    def others(mark: dict[str, str]) -> list[Path]:
+        """Of a point that others published: the files of its scores, and of its parameters and tokens."""
+        primary = Path(results.external())
+        summary, rows = ExternalSummary.read(primary), read_table(primary, "external")
+        tasks = summary.headline if mark["task"] == MEAN else [mark["task"]]
+        rows = rows[(rows["model"] == mark["checkpoint"]) & rows["task"].isin(tasks)]
+        tables = [table.file for table in summary.tables if table.source in set(rows["source"])]
+        return [root / name for name in dict.fromkeys([*rows["file"], *tables])]
+
     def of(mark: dict[str, str]) -> list[str]:
         checkpoint, recipe, file = (mark.get(key, "") for key in ("checkpoint", "recipe", "file"))
         origin, files = [], []
@@ -82,6 +93,8 @@ def origins(root: Path, walked: Walk) -> Callable[[dict[str, str]], list[str]]:
             folders = {Path(name).relative_to("evaluate").parent for name in rows["file"]}
             files += [root / "finetune" / folder / "encoder.json" for folder in folders]
             files += [root / name for name in rows["file"]]
+        elif not recipe:
+            files += others(mark)
         else:
             # A point of several trainings that differ in their seeds is their mean.
             trainings = [id for part in repeated.get((checkpoint, recipe), [[(checkpoint, recipe)]]) for id in part]

@@ -66,6 +66,11 @@ def _of_results(spec: Spec, _: Names) -> Count:
     return 0 if spec.get("published") else SOME
 
 
+def _of_tables(spec: Spec, _: Names) -> Count:
+    """Each table, and any files of mteb, which alone state revisions."""
+    return SOME if any("revisions" in table for table in spec["tables"]) else len(spec["tables"])
+
+
 def _is_given(_: Spec, names: Names) -> int:
     return int(names["recipe"] == GIVEN)
 
@@ -183,7 +188,7 @@ RULES = {
         },
     ),
     "fit": Rule({}, {"collect": From(("collect",))}),
-    "external": Rule({}, {"tables": From((), lambda spec, _: len(spec["tables"]))}),
+    "external": Rule({}, {"tables": From((), _of_tables)}),
     "figure": Rule(
         {"figure": "name"},
         {"collect": From(("collect",)), "fit": From(("fit",)), "external": From(("external",), _any)},

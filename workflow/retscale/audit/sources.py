@@ -29,7 +29,7 @@ def check(node: Node, _: Walk) -> Iterator[tuple[Path, str]]:
 def of_study(study: Study | None, walked: Walk) -> None:
     """The tables of others' results are those that the study file names; a doubt where there is no such file."""
     named = study and {
-        os.path.abspath(path) for path in (*source_files.published(study), *map(Path, study.external_tables))
+        os.path.abspath(path) for path in (*source_files.published(study), *source_files.external(study))
     }
     for node in walked.nodes.values():
         for row in node.inputs:

@@ -59,7 +59,7 @@ def score_rows(spec: Spec, published: Published, paths: list[Path], models: set[
     by_model: dict[str, dict[str, Row]] = {}
     for row in rows:
         if row.model not in models:
-            raise UserError(f"{paths[0]}: {row.model} is not in the table of models{hint(row.model, models)}")
+            raise UserError(f"{row.file}: {row.model} is not in the table of models{hint(row.model, models)}")
         by_model.setdefault(row.model, {})[row.task] = row
     scores = []
     for model, own in by_model.items():
@@ -70,7 +70,7 @@ def score_rows(spec: Spec, published: Published, paths: list[Path], models: set[
                     f"{paths[0]}: {model} has a value for {name} and for tasks of it; leave one of them out"
                 )
             if name in own or len(values) == len(parts):
-                path = Path(values[0].origin) if Path(values[0].origin) in origins else paths[0]
+                path = values[0].file
                 scores.append(
                     {
                         "checkpoint": model,

@@ -24,13 +24,19 @@ class Columns(Strict):
 
 
 class External(Strict):
-    """A table of results that others published, one row per model and task.
+    """Results that others published: a table with one row per model and task, or a folder of `results` as mteb writes them.
 
-    They are drawn hollow and enter no fit. `models`: those to take; None: all. `tasks`: the study's or the catalog's name
-    of a task or group, for a name of the table that is neither theirs nor mteb's: {TREC-COVID beta: trec-covid}.
+    They are drawn hollow and enter no fit. Beside `results` the table has one row per model: its parameters and tokens.
+    `models`: those to take; None: all. `tasks`: the study's or the catalog's name of a task or group, for a name that is
+    neither theirs nor mteb's: {TREC-COVID beta: trec-covid}.
     """
 
     table: Annotated[str, Field(pattern=r"\.csv$", description="a file, absolute or from where the study is run")]
+    results: str | None = Field(
+        None,
+        min_length=1,
+        description="a folder with MODEL/REVISION/TASK.json, absolute or from where the study is run",
+    )
     source: Annotated[str, Field(min_length=1, description="who published it, and where; shown with every point")]
     licence: str = ""
     metric: metrics.Name = Field(metrics.MAIN, description="that of `fit`")
@@ -60,7 +66,7 @@ class PublishedResults(Strict):
 
 
 class Published(Strict):
-    """One table, as the job reads it. `names` maps each name of a task to the study's, or to None for a task that it
+    """One table, or folder of mteb, as the job reads it. `names` maps each name of a task to the study's, or to None for a task that it
     does not have; `splits` gives the split of the study's tasks where it is known. `revisions`: of the data of mteb's
     tasks, with which result files of mteb are compared.
     """

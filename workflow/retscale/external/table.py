@@ -18,7 +18,7 @@ SPLITS = {"validation": "dev"}  # two names of one split
 
 @dataclass(frozen=True)
 class Row:
-    """One value of a model on a task of the study, and the line that it stands in."""
+    """One value of a model on a task of the study, and the line that it stands in; None of a file that is this value's."""
 
     model: str
     task: str
@@ -26,14 +26,12 @@ class Row:
     n_params: float | None
     n_tokens: float | None
     origin: str
-    line: int
+    file: Path
+    line: int | None
 
-
-def read_all(paths: list[Path], tables: list[Published]) -> list[tuple[list[Row], int]]:
-    """What `read` gives of each table; UserError also for what only two of them show together."""
-    contents = [read(path, published) for path, published in zip(paths, tables, strict=True)]
-    require_consistent([(path, row) for path, (rows, _) in zip(paths, contents, strict=True) for row in rows])
-    return contents
+    @property
+    def place(self) -> str:
+        return str(self.file) if self.line is None else f"{self.file}, line {self.line}"
 
 
 def read(path: Path, published: Published) -> tuple[list[Row], int]:
@@ -68,6 +66,7 @@ def read(path: Path, published: Published) -> tuple[list[Row], int]:
             _count(cells, published.columns.n_params, where),
             _count(cells, published.columns.n_tokens, where),
             cells[published.columns.origin].strip() if published.columns.origin else "",
+            path,
             line,
         )
         rows.append(row)
@@ -76,23 +75,38 @@ def read(path: Path, published: Published) -> tuple[list[Row], int]:
             raise UserError(f"{path}: there is no model {model!r}{hint(model, first_lines)}")
     if not rows:
         raise UserError(f"{path} holds no value of a task of this study")
-    require_consistent([(path, row) for row in rows])
+    require_consistent(rows)
     return rows, elsewhere
 
 
-def require_consistent(rows: list[tuple[Path, Row]]) -> None:
+def read_sizes(path: Path, columns: Columns) -> dict[str, tuple[float | None, float | None, str]]:
+    """Parameters, tokens and their origin of each model, of a table with one row per model.
+
+    UserError names the file, the line and what is wrong.
+    """
+    n_params, n_tokens = columns.n_params or "n_params", columns.n_tokens or "n_tokens"
+    sizes: dict[str, tuple[float | None, float | None, str]] = {}
+    for line, cells in lines(path, [columns.model, n_params, n_tokens, *filter(None, [columns.origin])]):
+        where, model = f"{path}, line {line}", cells[columns.model].strip()
+        if model in sizes:
+            raise UserError(f"{where}: {model} has a second row; keep one")
+        origin = cells[columns.origin].strip() if columns.origin else ""
+        sizes[model] = _count(cells, n_params, where), _count(cells, n_tokens, where), origin
+    return sizes
+
+
+def require_consistent(rows: list[Row]) -> None:
     """Refuse a model that is given twice for a task, or with different parameters or tokens."""
     values, sizes = {}, {}
-    for path, row in rows:
-        place = f"{path}, line {row.line}"
+    for row in rows:
         if (row.model, row.task) in values:
             raise UserError(
-                f"{place}: {row.model} has a second value for {row.task}; the first is {values[row.model, row.task]}"
+                f"{row.place}: {row.model} has a second value for {row.task}; the first is {values[row.model, row.task]}"
             )
-        values[row.model, row.task] = place
-        size, first = sizes.setdefault(row.model, ((row.n_params, row.n_tokens), place))
+        values[row.model, row.task] = row.place
+        size, first = sizes.setdefault(row.model, ((row.n_params, row.n_tokens), row.place))
         if size != (row.n_params, row.n_tokens):
-            raise UserError(f"{place}: {row.model} has other parameters or tokens than at {first}")
+            raise UserError(f"{row.place}: {row.model} has other parameters or tokens than at {first}")
 
 
 def _column_names(published: Published) -> list[str]:

@@ -158,9 +158,7 @@ def _jobs(study: Study) -> Iterator[Job]:
     yield single("fit", (), [collect], fit, specs.fit)
     external = [paths.external()] if study.external_tables else []
     for output in external:
-        yield replace(
-            single("external", (), [], output, specs.external), tables=[Path(path) for path in study.external_tables]
-        )
+        yield replace(single("external", (), [], output, specs.external), tables=source_files.external(study))
     figures = [paths.figure(name) for name in study.figures]
     for name, output in zip(study.figures, figures, strict=True):
         published = external if name in study.figures_with_external else []

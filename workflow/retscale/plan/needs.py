@@ -67,6 +67,8 @@ def missing(study: Study) -> list[str]:
         for path, ids in preflight.missing_files(study, entries).items():
             lines.append(f"{path}, for the {noun(len(ids), label)} {', '.join(ids)}")
     lines += [f"{path}, a table of published results" for path in study.external_tables if not Path(path).is_file()]
+    folders = [entry.results for entry in study.file.external if entry.results and not Path(entry.results).is_dir()]
+    lines += [f"{folder}, a folder of published results" for folder in folders]
     lines += [
         f"{encoder_json}, the encoder that mines the negatives"
         for encoder_json in study.file.mine.encoders().values()

@@ -1,7 +1,6 @@
 """`retscale check STUDY`: is this study right, and what would it run?"""
 
 import argparse
-from pathlib import Path
 
 from retscale import paths
 from retscale.clean import orphans as clean
@@ -14,8 +13,8 @@ from retscale.common.phrase import counted
 from retscale.common.progress import progress
 from retscale.common.terminal import answer
 from retscale.errors import UserError
-from retscale.external import table
 from retscale.external.config import Published
+from retscale.external.read import read_all
 from retscale.icl.average import averages
 from retscale.plan.costs import Costs
 from retscale.plan.formatting import size
@@ -151,13 +150,14 @@ def incomplete_averages(study: Study, version: str) -> str:
 
 def external(study: Study) -> list[str]:
     """One line per published table, which is read and checked as its job will do."""
-    paths = [Path(path) for path in study.external_tables]
     configs = [Published(**config) for config in specs.external(study)["tables"]]
-    lines = []
-    for path, (rows, skipped) in zip(paths, table.read_all(paths, configs), strict=True):
+    contents, lines = read_all(source_files.external(study), configs), []
+    for entry, (rows, skipped) in zip(study.file.external, contents, strict=True):
         models, tasks = ({getattr(row, name) for row in rows} for name in ("model", "task"))
         note = f", {counted(skipped, 'value')} on tasks that this study does not have" if skipped else ""
-        lines.append(f"{path}: {counted(len(models), 'model')} on {len(tasks)} of its tasks{note}")
+        lines.append(
+            f"{entry.results or entry.table}: {counted(len(models), 'model')} on {len(tasks)} of its tasks{note}"
+        )
     return lines
 
 

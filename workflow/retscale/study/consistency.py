@@ -187,6 +187,9 @@ def _external(study: Study, file: str) -> None:
         where = f"external.{number}"
         if entry.metric != metric:
             raise UserError(f"{file}: {where}.metric is {entry.metric}, but fit.metric is {metric}")
+        for key in ("task", "split") if entry.results else ():
+            if key in entry.columns.model_fields_set:
+                raise UserError(f"{file}: {where}.columns.{key}: files of mteb say it themselves; remove it")
         for name, task in entry.tasks.items():
             if task not in published:
                 raise validation.unknown(

@@ -61,6 +61,12 @@ def check_tables(study: Study) -> None:
     for number, path in enumerate(study.external_tables):
         if not Path(path).is_file():
             raise UserError(f"{study.written.place('external')}: external.{number}.table: there is no file {path}")
+    for number, entry in enumerate(study.file.external):
+        if entry.results and not any(Path(entry.results).rglob("*.json")):
+            raise UserError(
+                f"{study.written.place('external')}: external.{number}.results: there is no folder {entry.results} with files "
+                "of mteb"
+            )
 
 
 def missing_files(study: Study, entries: str) -> dict[str, list[str]]:

@@ -44,8 +44,20 @@ def published(study: Study) -> list[Path]:
     if study.published is None:
         return []
     scores = Path(study.published.scores)
-    files = sorted(path for path in scores.rglob("*.json") if path.is_file()) if scores.is_dir() else [scores]
-    return [Path(study.published.models), *files]
+    return [Path(study.published.models), *(_of_mteb(scores) if scores.is_dir() else [scores])]
+
+
+def external(study: Study) -> list[Path]:
+    """The published tables that are joined to the study, each followed by mteb's files if it has a folder of them."""
+    return [
+        path
+        for entry in study.file.external
+        for path in (Path(entry.table), *(_of_mteb(Path(entry.results)) if entry.results else ()))
+    ]
+
+
+def _of_mteb(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.json") if path.is_file())
 
 
 @cache

@@ -217,7 +217,9 @@ def external(study: Study) -> dict:
     known, tables = names.published(study), []
     for entry in study.file.external:
         own = {name: known[task] for name, task in entry.tasks.items()}
-        settings = plain(entry, without={"table", "licence", "tasks"})
+        settings = plain(entry, without={"table", "results", "licence", "tasks"})
+        if entry.results:  # as above
+            settings["revisions"] = revisions(study)
         tables.append(settings | {"names": known | own, "splits": splits(study)})
     return {"headline": list(study.headline), "tables": tables}
 
