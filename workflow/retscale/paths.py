@@ -105,3 +105,8 @@ def folder(study: str) -> Path:
 def logs(study: str) -> Path:
     """Where the logs of its jobs lie."""
     return Path("logs", study)
+
+
+def tracked(study: str, tracker: str) -> Path:
+    """Where a tracker keeps what the study's trainings report."""
+    return logs(study) / tracker

@@ -22,6 +22,7 @@ if sum(options) > 1 or len(workflow.configfiles) > 1 or workflow.config_settings
 try:
     study = load.study(Path(workflow.configfiles[-1]))
     preflight.check_wheels(study)
+    preflight.check_tracker(study)
     preflight.check_tables(study)
 except UserError as error:
     raise WorkflowError(str(error))

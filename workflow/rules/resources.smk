@@ -32,7 +32,9 @@ costs = Costs(study, Path(out))
 # Before the first job, and not once more in each of them.
 if site and workflow.is_main_process and (too_large := show.unfit(show.allotted(costs, site))):
     raise WorkflowError("\n".join(f"{site_file.raw}: {line}" for line in too_large))
-LAUNCH_HERE = launcher.command(1, 1, False, False)
+tracker = study.file.tracker
+tracked = launcher.tracked(tracker, paths.tracked(study.name, tracker)) if tracker else ""
+LAUNCH_HERE = tracked + launcher.command(1, 1, False, False)
 
 
 @lru_cache(None)
@@ -66,8 +68,8 @@ def start(stage, *names, about=()):
 def launch(*names):
     """The start of a training's command, with a launcher if it needs one."""
     if on_workstation:
-        return of_job(lambda given: gpus.with_gpus(given.gpus, f"env {given.launch}"), "finetune", names)
-    return of_job(attrgetter("launch"), "finetune", names) if site else LAUNCH_HERE
+        return of_job(lambda given: gpus.with_gpus(given.gpus, f"env {tracked}{given.launch}"), "finetune", names)
+    return of_job(lambda given: tracked + given.launch, "finetune", names) if site else LAUNCH_HERE
 
 
 # Downloads run with Snakemake itself, on the login node, where the site file says that compute nodes have no network.

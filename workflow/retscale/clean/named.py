@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from retscale.errors import UserError
-from retscale.paths import Results
+from retscale.paths import Results, logs, tracked
 from retscale.plan.jobs import jobs
 from retscale.provenance import publish, record
 from retscale.stages import STAGES
@@ -20,13 +20,14 @@ class Named:
     """Of studies that share the folder `root` of results. All names are relative to it; those of logs, to their own.
 
     `single`: folders of one job, which writes there what it likes, each with the declared output. `several`: folders
-    where outputs lie side by side, the files of each called after it. `labels` of the jobs.
+    where outputs lie side by side, the files of each called after it. `labels` of the jobs; `trackers`: folders of logs.
     """
 
     root: Path
     single: dict[str, str] = field(default_factory=dict)
     several: dict[str, set[str]] = field(default_factory=dict)
     labels: set[str] = field(default_factory=set)
+    trackers: set[str] = field(default_factory=set)
     _own: dict[str, set[str] | None] = field(default_factory=dict)
 
     def add(self, stage: str, output: str) -> None:
@@ -67,14 +68,14 @@ class Named:
         return any(name.startswith(f"{Path(output).stem}.") for output in outputs)
 
     def is_log(self, path: str) -> bool:
-        return path.endswith(LOG_ENDS) and label_of(path) in self.labels
+        return path.split("/")[0] in self.trackers or path.endswith(LOG_ENDS) and label_of(path) in self.labels
 
     def folders(self) -> set[str]:
         """Those of results, with the ones above them."""
         return set(_with_parents([*self.single, *self.several]))
 
     def log_folders(self) -> set[str]:
-        return set(_with_parents([os.path.dirname(label) for label in self.labels]))
+        return set(_with_parents([*map(os.path.dirname, self.labels), *self.trackers]))
 
 
 def _with_parents(folders: Iterable[str]) -> Iterator[str]:
@@ -91,6 +92,8 @@ def named(studies: list[Study], root: Path) -> Named:
     """What these studies name, which share the results in `root`."""
     names, paths = Named(root), Results()
     for study in studies:
+        if tracker := study.file.tracker:
+            names.trackers.add(str(tracked(study.name, tracker).relative_to(logs(study.name))))
         for job in jobs(study):
             names.labels.add(job.label)
             for output in job.makes:

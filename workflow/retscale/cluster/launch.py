@@ -1,6 +1,8 @@
 """How a training is started."""
 
-from retscale.common.environment import ALLOCATOR, PROCESSES, SHARDED
+from pathlib import Path
+
+from retscale.common.environment import ALLOCATOR, PROCESSES, SHARDED, TRACKER, TRACKER_FOLDER
 
 # Below the ports that systems give to any program, and another for jobs that share a node.
 PORT = "$((20000 + SLURM_JOB_ID % 12000))"
@@ -25,6 +27,11 @@ def command(nodes: int, processes: int, sharded: bool, gpu: bool) -> str:
     # A task is not bound to its processors, which would be a single one here; all are the job's.
     srun = f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1 --cpu-bind=none --kill-on-bad-exit=1"
     return " ".join([*_assign(environment), srun, launch, f'--nodes {nodes} --address "$(hostname)" --port {PORT}'])
+
+
+def tracked(tracker: str, folder: Path) -> str:
+    """What stands before such a command so that the training reports to a tracker, whose files lie in `folder`."""
+    return "".join(f"{word} " for word in _assign({TRACKER: tracker, TRACKER_FOLDER: str(folder)}))
 
 
 def _assign(environment: dict[str, str]) -> list[str]:

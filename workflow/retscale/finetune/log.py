@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,11 +19,17 @@ class Log:
     """Means since the last line; `sums`, kept in the state, and `resume` carry them over a stop: the lines are the same.
 
     Only a process that has a path writes. Times and memory differ from run to run, so they go to pace.jsonl beside it,
-    which is no output: the record takes them.
+    which is no output: the record takes them. `report` gets the values of both lines, and the step.
     """
 
-    def __init__(self, path: Path | None, every: int, device: torch.device):
-        self.path, self.every, self.device = path, every, device
+    def __init__(
+        self,
+        path: Path | None,
+        every: int,
+        device: torch.device,
+        report: Callable[[dict[str, float], int], None] = lambda values, step: None,
+    ):
+        self.path, self.every, self.device, self.report = path, every, device, report
         self.pace_path = path and path.with_name("pace.jsonl")
         self.sums = [0.0] * 4  # loss, gradient norm, tokens, padding
         self.since, self.seen = time.monotonic(), 0.0
@@ -58,6 +65,7 @@ class Log:
             for path, row in ((self.path, line), (self.pace_path, pace)):
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
+            self.report({name: value for name, value in (line | pace).items() if name != "step"}, step)
         self.sums, self.since, self.seen = [0.0] * 4, time.monotonic(), 0.0
 
     def pace(self) -> list[dict]:

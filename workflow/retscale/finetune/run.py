@@ -18,7 +18,7 @@ from retscale.common.terminal import say
 from retscale.encoder import sentence_transformers
 from retscale.encoder.card import Trained, attention_field
 from retscale.errors import UserError
-from retscale.finetune import memory, rehearsal
+from retscale.finetune import memory, rehearsal, tracking
 from retscale.finetune.adapt import adapt, arithmetic, merged, restored, round_frozen
 from retscale.finetune.config import Recipe, Spec
 from retscale.finetune.data import DataSet, Order, examples
@@ -60,6 +60,7 @@ def run(spec: dict, inputs: dict, out: Path, state: Path) -> dict | None:
     accelerator = Accelerator(
         mixed_precision="bf16" if precision == torch.bfloat16 else "no",
         kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
+        **tracking.settings(),
     )
     with together(accelerator.num_processes):
         notes = tune(accelerator, job, precision, inputs, out, state)
@@ -165,6 +166,7 @@ def tune(
             write(encoder, plain, plain.state_dict(), tokenizer, recipe, {**fields, "steps": step}, further)
             check_merged(expected, vector(load_backbone(encoder, torch.float32, recipe.attention), query))
 
+    tracking.start(accelerator, f"{card.id}/{recipe.id}")
     peak = memory.Peak(device, held=sum(p.numel() * p.element_size() for p in model.parameters()))
     if not sharded:  # there a forward waits for that of every other process
         try:

@@ -48,7 +48,7 @@ def train(
     gradient = Gradient(accelerator, embed.with_model(model), recipe, microbatch, sharded)
     pool = {"own": 1, "microbatch": microbatch, "global": recipe.batch_queries}[recipe.negatives]
     chance = math.log(pool * (1 + recipe.n_negatives))
-    log = Log(folder / "log.jsonl" if main else None, recipe.log_every, accelerator.device)
+    log = Log(folder / "log.jsonl" if main else None, recipe.log_every, accelerator.device, accelerator.log)
     watch = Watch(steps, recipe.warmup)
     advice = f"lower the recipe's lr (now {recipe.lr}) or raise its temperature (now {recipe.temperature})"
     # 1 from the first step on whose loss or gradient is not finite: it and those after it change nothing.

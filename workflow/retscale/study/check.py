@@ -30,6 +30,7 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.profile:
         require_ways(study, arguments.profile)
     preflight.check_wheels(study)
+    preflight.check_tracker(study)
     encoders = len(study.evaluated_encoders)
     answer(f"{arguments.study}: {study.file.title}")
     if study.written.base:

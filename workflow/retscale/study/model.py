@@ -13,6 +13,7 @@ from retscale.external.config import External, PublishedResults
 from retscale.figure.config import FigureConfig
 from retscale.figure.figures import FIGURES
 from retscale.figure.figures import Name as FigureName
+from retscale.finetune.tracking import Tracker
 from retscale.fit.config import FitConfig
 from retscale.mine.config import MineConfig
 from retscale.model.precision import Precision
@@ -90,6 +91,9 @@ class Study(Common):
     # Tokens per forward pass of models up to 2,048 wide; wider ones take fewer in proportion. Bounds memory, changes no
     # score beyond rounding. With fewer a GPU waits: 160M parameters encode half as fast with 16,384.
     tokens_per_batch: int = Field(65536, ge=128, le=2**22)
+    tracker: Tracker | None = Field(
+        None, description="fine-tuning also reports its losses there, in files below the logs; no result depends on it"
+    )
     text: Entry | None = Field(None, description="the text of checkpoints that are pretrained here")
     checkpoints: list[Entry] = Field(
         min_length=1, description="`seeds:` repeats the pretraining of one that is pretrained here with each seed"

