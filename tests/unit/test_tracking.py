@@ -175,5 +175,5 @@ def test_tensorboard_reads_what_a_training_reports(study, tmp_path, monkeypatch)
     trained(study, tmp_path / "out")
     events = EventAccumulator(str(tmp_path / "tracked/tiny/r"))
     events.Reload()
-    read = [(event.step, event.value) for event in events.Scalars("loss")]
-    assert read == pytest.approx([(line["step"], line["loss"]) for line in log(tmp_path / "out")])
+    read = {event.step: event.value for event in events.Scalars("loss")}
+    assert read == pytest.approx({line["step"]: line["loss"] for line in log(tmp_path / "out")})
