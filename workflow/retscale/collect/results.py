@@ -148,6 +148,7 @@ def evaluation_rows(path: Path, result: Result) -> tuple[dict, list[dict], pd.Da
     for name, value in means.items():
         check_mean(name, value, path)
     shared = {name: getattr(result, name) for name in (*COLUMNS, "n_documents")}
+    shared |= {} if result.unranked is None else {"unranked": result.unranked}
     rows = [identity | {"metric": name, "value": value} | shared for name, value in means.items()]
     queries = query_rows(path.with_suffix(".parquet"), result.n_queries, means)
     return identity, rows, queries.assign(**identity)

@@ -181,7 +181,8 @@ def read_scores(
     scores = pd.DataFrame(rows).merge(checkpoints[CHECKPOINT_COLUMNS], on="checkpoint")
     controls = scores["recipe"].isin(spec.untuned) & (scores["role"] == "fit")
     scores["role"] = scores["role"].mask(controls, "reference")  # what is not trained enters no fit
-    return scores[CHECKPOINT_COLUMNS + SCORE_COLUMNS].sort_values([*key, "metric"], ignore_index=True), per_query
+    columns = [*CHECKPOINT_COLUMNS, *SCORE_COLUMNS, *scores.columns.intersection(["unranked"])]  # of references alone
+    return scores[columns].sort_values([*key, "metric"], ignore_index=True), per_query
 
 
 def read_curves(

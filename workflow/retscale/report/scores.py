@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from retscale.collect.means import MEAN, in_domain, shown_tasks
+from retscale.common.phrase import counted
 from retscale.common.tables import read_table
 from retscale.encoder.config import NO_RECIPE
 from retscale.external.summary import ExternalSummary
@@ -27,6 +28,7 @@ def score_table(results: Results) -> dict:
     others = set(study.recipes) - {study.main_recipe}
     best_scores = points[~points["recipe"].isin(others)].groupby("task")["y"].max()
     table = []
+    unranked = unranked_words(results)
     for row, main in systems(results, points):
         name = row["checkpoint"]
         recipes = [main if recipe == study.main_recipe else recipe for recipe in study.recipes]
@@ -38,6 +40,7 @@ def score_table(results: Results) -> dict:
         ]
         means = [{"y": mean.y, "low": mean.low, "high": mean.high} if mean else None for mean in means]
         named = {"checkpoint": f"{name}, {main}"} if main not in (study.main_recipe, *NO_RECIPE) else {}
+        named |= {"reason": f"{row['reason']}; {unranked[name]}"} if name in unranked else {}
         table.append(row | named | {"means": means, "scores": cells})
     marked = [f"{task} (in-domain)" if in_domain(task, study) else task for task in tasks]
     known = {name for name in OPTIONAL if results.checkpoints[name].notna().any()}
@@ -54,6 +57,21 @@ def systems(results: Results, points: pd.DataFrame) -> Iterator[tuple[dict, str]
         for recipe in sorted(own - trained):
             reason = "random weights, not fine-tuned" if row["source"] == "random" else "not fine-tuned"
             yield row | {"role": "reference", "reason": reason}, recipe
+
+
+def unranked_words(results: Results) -> dict[str, str]:
+    """Of each reference how many queries of which tasks have no document ranked; such queries count as 0."""
+    scores = results.collected("scores")
+    if "unranked" not in scores:
+        return {}
+    rows = scores[scores["unranked"] > 0].drop_duplicates(["checkpoint", "task"])
+    return {
+        name: "nothing ranked for "
+        + ", ".join(
+            f"{row.unranked:,.0f} of {counted(row.n_queries, 'query')} of {row.task}" for row in of.itertuples()
+        )
+        for name, of in rows.groupby("checkpoint")
+    }
 
 
 def external(path: Path) -> dict:
