@@ -18,7 +18,7 @@ from retscale.reference.config import Reference, Spec, words
 from retscale.reference.run import rankings, run
 from retscale.task.run import run as make_task
 
-WORDS = [f"word{i}" for i in range(50)]
+WORDS = ["the", *(f"word{i}" for i in range(49))]
 
 
 def task_of(folder, corpus, queries, qrels, **card):
@@ -40,10 +40,10 @@ def spec(**system):
     return {"id": "bm25", "system": system, "tasks": {"t": {}}}
 
 
-def ranked(task, **system):
-    """{query: {document: score}}, best first, as the stage stores it."""
+def ranked(task, scoring=(), **system):
+    """{query: {document: score}}, best first, as the stage stores it; `scoring` are further keys of the spec."""
     out = task.parent
-    list(run(spec(**system), {"tasks": [task]}, out))
+    list(run(spec(**system) | dict(scoring), {"tasks": [task]}, out))
     table = pd.read_parquet(out / "t.parquet")
     rows = zip(table["query_id"], table["doc_ids"], table["scores"])
     return {query: dict(zip(ids, scores)) for query, ids, scores in rows}
@@ -62,10 +62,11 @@ def random_task(tmp_path):
     return task_of(tmp_path, corpus, queries, qrels), corpus, queries, qrels
 
 
-def test_scores_are_those_of_bm25s_and_metrics_those_of_trec_eval(random_task):
+@pytest.mark.parametrize("variant, relevant", [("lucene", 1), ("atire", 2)])
+def test_scores_are_those_of_bm25s_and_metrics_those_of_trec_eval(random_task, variant, relevant):
     task, corpus, queries, qrels = random_task
-    stored = ranked(task, k1=1.2, b=0.75, stopwords="none")
-    oracle = bm25s.BM25(method="lucene", k1=1.2, b=0.75)
+    stored = ranked(task, {"relevant": relevant}, variant=variant, k1=1.2, b=0.75, stopwords="none")
+    oracle = bm25s.BM25(method=variant, k1=1.2, b=0.75)
     oracle.index([f"{row['title']} {row['text']}".split() for row in corpus], show_progress=False)
     for row in queries:
         scores = oracle.get_scores([word for word in row["text"].split() if word != "unseen"])
@@ -75,9 +76,8 @@ def test_scores_are_those_of_bm25s_and_metrics_those_of_trec_eval(random_task):
             assert score == pytest.approx(scores[int(id[1:])], rel=1e-5)
 
     lines = trec.lines(pd.read_parquet(task.with_name("t.parquet")), "bm25")
-    evaluator = pytrec_eval.RelevanceEvaluator(
-        {query: {d: s for q, d, s in qrels if q == query} for query, *_ in qrels}, {"ndcg_cut.10", "recall.100"}
-    )
+    judged = {query: {d: s for q, d, s in qrels if q == query} for query, *_ in qrels}
+    evaluator = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10", "recall.100"}, relevance_level=relevant)
     oracle = evaluator.evaluate(pytrec_eval.parse_run(lines))
     result = Result.read(task.with_name("t.json"))
     for metric, name in (("ndcg_at_10", "ndcg_cut_10"), ("recall_at_100", "recall_100")):
@@ -101,7 +101,8 @@ def small(folder, **card):
     texts = {"a": "Cats chase mice", "b": "cats chase mice", "c": "dogs bark", "q": "cats", "empty": ""}
     corpus = [{"_id": id, "text": text} for id, text in texts.items()]
     queries = [{"_id": "q", "text": "cats"}, {"_id": "r", "text": "the zebra"}, {"_id": "s", "text": "barking"}]
-    return task_of(folder, corpus, queries, [("q", "a", 1), ("q", "c", 1), ("r", "c", 1), ("s", "c", 1)], **card)
+    qrels = [(query, id, 1) for query, id in (("q", "a"), ("q", "c"), ("q", "q"), ("r", "c"), ("s", "c"))]
+    return task_of(folder, corpus, queries, qrels, **card)
 
 
 def test_ties_go_as_in_trec_eval_and_a_query_without_a_term_ranks_nothing_and_is_counted(tmp_path, capsys):
@@ -127,12 +128,20 @@ def test_no_query_finds_its_own_document_where_the_task_says_so(tmp_path):
     assert list(ranked(small(tmp_path, ignore_identical_ids=True))["q"]) == ["b", "a"]
 
 
-@pytest.mark.parametrize("own, expected", [(False, ["a"]), (True, ["a"])])
+@pytest.mark.parametrize("own, expected", [(False, ["q", "a"]), (True, ["a"])])
 def test_a_task_of_candidates_ranks_them_alone(tmp_path, own, expected):
     task = small(tmp_path, judged_only=True, ignore_identical_ids=own)
     stored = ranked(task)
     assert list(stored["q"]) == expected and stored["r"] == {}
     assert rescore.wrong(Rerun("reference", spec(), {}, task.with_name("t.json")), task_tables.read(task), 0.0) is None
+
+
+def test_a_judged_document_that_is_no_candidate_is_not_ranked(tmp_path):
+    task = small(tmp_path, judged_only=True)
+    judgments = pd.read_parquet(task.with_name("qrels.parquet"))
+    candidate = judgments["doc_id"] != "q"
+    judgments.assign(candidate=candidate).to_parquet(task.with_name("qrels.parquet"))
+    assert list(ranked(task)["q"]) == ["a"]
 
 
 def test_candidates_have_the_scores_that_they_have_among_all(random_task):
@@ -151,12 +160,14 @@ def test_candidates_have_the_scores_that_they_have_among_all(random_task):
 
 
 def test_a_task_with_instructions_has_its_measure(tmp_path):
-    corpus = [{"_id": id, "text": text} for id, text in {"a": "cats", "b": "cats dogs", "c": "dogs dogs"}.items()]
-    queries = [{"_id": "1-og", "text": "cats"}, {"_id": "1-changed", "text": "cats dogs"}]
+    texts = {"a": "cats", "b": "cats dogs", "c": "dogs dogs"} | {f"d{i}": "owls mice" for i in range(100)}
+    corpus = [{"_id": id, "text": text} for id, text in texts.items()]
+    queries = [{"_id": "1-og", "text": "cats"}, {"_id": "1-changed", "text": "cats dogs owls"}]
     task = task_of(tmp_path, corpus, queries, [("1-og", "a", 1), ("1-changed", "b", 1)], follows="p_mrr")
     pd.DataFrame({"query_id": ["1"], "doc_id": ["a"]}).to_parquet(task.with_name("changed.parquet"))
     stored = ranked(task)
-    assert list(stored["1-og"]) == ["a", "b"] and list(stored["1-changed"]) == ["b", "c", "a"]
+    assert list(stored["1-og"]) == ["a", "b"] and list(stored["1-changed"])[:3] == ["b", "c", "a"]
+    assert len(stored["1-changed"]) == 103  # deeper than k, for p-MRR looks at 1,000
     assert Result.read(task.with_name("t.json")).metrics["p_mrr"] == pytest.approx(1 - 1 / 3)
 
 

@@ -1,8 +1,11 @@
 """References in a study: what it may say of them, in which specs they are, and that they enter tables and no fit."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from test_collect_synthetic import TASKS, write_encoder, write_evaluation, write_study
@@ -15,7 +18,7 @@ from retscale.figure.data import Tables
 from retscale.fit.run import run as fit
 from retscale.plan.jobs import jobs
 from retscale.report.results import Results
-from retscale.report.scores import score_table
+from retscale.report.scores import score_table, systems
 from retscale.report.show import content, lines
 from retscale.study import load, specs
 
@@ -50,7 +53,7 @@ def test_a_reference_is_a_name_of_the_catalog_or_settings(tmp_path):
 
 
 def test_other_specs_are_as_they_are_without_references_and_controls(tmp_path):
-    before = loaded(tmp_path)
+    before = loaded(tmp_path, references=[])
     after = loaded(
         tmp_path,
         references=["bm25"],
@@ -133,7 +136,11 @@ def made(tmp_path_factory):
                     ("reference/bm25", "bm25", "reference", 0.45),
                     ("reference/far", "far", "reference", 0.99),
                 ):
-                    inputs["scores"].append(write_evaluation(root / folder, name, recipe, task, mean, 12, rng))
+                    path = write_evaluation(root / folder, name, recipe, task, mean, 12, rng)
+                    if recipe == "reference":
+                        unranked = 3 if (name, task) == ("bm25", "beta") else 0
+                        path.write_text(json.dumps(json.loads(path.read_text()) | {"unranked": unranked}))
+                    inputs["scores"].append(path)
         for stage in ("collect", "fit"):
             (root / stage).mkdir()
         collect(spec, inputs, root / "collect")
@@ -163,6 +170,9 @@ def test_the_report_and_show_list_them(made):
     results = Results(made[True] / "collect/collect.json", made[True] / "fit/fit.json")
     rows = {row["checkpoint"]: row for row in score_table(results)["rows"]}
     assert rows["toy-40k-5, untuned"]["reason"] == "not fine-tuned" and rows["toy-40k-5"]["role"] == "fit"
+    assert rows["bm25"]["reason"].endswith("no stemmer; nothing ranked for 3 of 12 queries of beta")
+    assert rows["far"]["reason"].endswith("no stemmer") and all(cell["best"] for cell in rows["far"]["scores"])
+    assert "unranked" not in read_table(made[False] / "collect/collect.json", "scores")
     mean = rows["bm25"]["means"][0]
     assert 0 < mean["low"] < mean["y"] < mean["high"] and rows["bm25"]["means"][1] is None
     assert all(cell["y"] for cell in rows["bm25"]["scores"] + rows["toy-40k-5, untuned"]["scores"])
@@ -170,6 +180,38 @@ def test_the_report_and_show_list_them(made):
     table = [line.split() for line in lines(shown, "text")]
     assert [row[-1] for row in table if "untuned" in row or "bm25" in row] == ["reference", "reference"]
     assert next(row for row in table if "bm25" in row)[1:4] == ["–", "–", "–"]
+
+
+def test_random_weights_that_are_not_trained_have_one_row_which_says_both():
+    checkpoints = pd.DataFrame({"checkpoint": ["fresh"], "source": ["random"], "role": ["reference"], "reason": ["x"]})
+    study = SimpleNamespace(recipes=["own"], main_recipe="own")
+    points = pd.DataFrame({"checkpoint": ["fresh"], "recipe": ["untuned"]})
+    [(row, recipe)] = systems(SimpleNamespace(study=study, checkpoints=checkpoints), points)
+    assert (row["reason"], recipe) == ("random weights, not fine-tuned", "untuned")
+
+
+def test_figures_1a_1b_and_2_draw_and_list_them(made):
+    import matplotlib.pyplot as plt
+
+    from retscale.figure import fig1a, fig1b, fig2, style
+    from retscale.figure.config import FigureConfig
+
+    tables, names = Tables(made[True] / "collect/collect.json", made[True] / "fit/fit.json"), ["bm25", "far"]
+    names += ["toy-40k-5 untuned"]
+    config = FigureConfig()
+    with plt.rc_context(style.rc(config)):
+        figures = {module: module.draw(tables, config) for module in (fig1a, fig1b, fig2)}
+    for module, drawn in figures.items():
+        assert set(drawn.marks["recipe"]) == {"paper", "reference", "untuned"}
+        assert "3 references in no fit" in drawn.caption and "3 references in no fit" in drawn.alt
+        figure, wanted = drawn.figure, 2 if module is fig2 else 1
+        across = [line for ax in figure.axes for line in ax.lines if list(line.get_xdata()) == [0, 1]]
+        texts = [text.get_text() for ax in figure.axes for text in ax.texts]
+        at_edge = [text for text in texts if text.startswith(("↑", "↓"))]
+        assert len(across) + len(at_edge) == 3 * wanted
+        keys = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+        assert set(names) <= set(keys if module is fig2 else [text.strip("↑↓ ").split(" 0.")[0] for text in texts])
+        plt.close(figure)
 
 
 def test_figures_name_them_at_their_height_or_at_the_edge(made):
