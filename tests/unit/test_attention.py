@@ -270,6 +270,18 @@ def test_a_wide_model_reads_fewer_tokens_at_once():
     assert tokens_at_once(1, 8192) == 1
 
 
+def test_alibi_reads_beyond_the_context_that_the_config_states():
+    torch.manual_seed(0)
+    shape = {"d_model": 16, "n_heads": 2, "n_layers": 2, "vocab_size": 50}
+    short, long = (MptModel(MptConfig(**shape, max_seq_len=length)).eval() for length in (32, 64))
+    short.load_state_dict(long.state_dict())
+    ids = torch.randint(50, (1, 60))
+    for model in (short, long):
+        use_fused(model)
+    with torch.no_grad():
+        torch.testing.assert_close(short(ids).last_hidden_state, long(ids).last_hidden_state, rtol=0, atol=1e-6)
+
+
 # --- What makes an accelerator wait --------------------------------------------------------------------------------
 
 

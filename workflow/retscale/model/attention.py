@@ -59,7 +59,9 @@ def _model_forward(
     packed texts."""
     hidden = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
     past = past_key_values.get_seq_length() if past_key_values is not None else 0
-    alibi = self.build_mpt_alibi_tensor(self.num_heads, self.config.max_seq_len, device=hidden.device)
+    # Beyond the context that the config states ALiBi falls on: a longer text is read all the same.
+    longest = max(self.config.max_seq_len, past + hidden.shape[1])
+    alibi = self.build_mpt_alibi_tensor(self.num_heads, longest, device=hidden.device)
     if segments is None:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype

@@ -65,13 +65,11 @@ def unranked_words(results: Results) -> dict[str, str]:
     if "unranked" not in scores:
         return {}
     rows = scores[scores["unranked"] > 0].drop_duplicates(["checkpoint", "task"])
-    return {
-        name: "nothing ranked for "
-        + ", ".join(
-            f"{row.unranked:,.0f} of {counted(row.n_queries, 'query')} of {row.task}" for row in of.itertuples()
-        )
-        for name, of in rows.groupby("checkpoint")
-    }
+    words: dict[str, list[str]] = {}
+    for row in rows.itertuples():
+        counts = f"{row.unranked:,.0f} of {counted(row.n_queries, 'query')} of {row.task}"
+        words.setdefault(row.checkpoint, []).append(counts)
+    return {name: f"nothing ranked for {', '.join(counts)}" for name, counts in words.items()}
 
 
 def external(path: Path) -> dict:
