@@ -60,7 +60,10 @@ def test_a_reader_passes_over_new_keys_and_a_writer_has_none(tmp_path, model, fa
         (json.dumps(artifacts.card(n_tokens="10")), "n_tokens: .*valid integer, found '10'"),
         (json.dumps(artifacts.card(n_params={"total": 1, "matmul": 1})), "n_params.non_embedding is missing"),
         (json.dumps(artifacts.card(flops=float("nan"))), "flops: .*finite number, found nan"),
-        (json.dumps(artifacts.card(source={"kind": "x"})), "source: .*'kind' does not match .*'gguf', 'pretrain'"),
+        (
+            json.dumps(artifacts.card(source={"kind": "x"})),
+            "source: .*'kind' does not match .*'gguf', 'pretrain', 'random'",
+        ),
         ("{", "invalid JSON: .*"),
         ("[]", ".* object"),
         ("[" * 100_000, "invalid JSON: .*"),

@@ -31,9 +31,9 @@ def test_further_seeds_are_recipes_of_their_own_and_leave_the_first_as_it_is(tmp
     assert study.repeats.recipes == {f"own-mini.seed-{seed}": Repeat(of="own-mini", seed=seed) for seed in (5, 7)}
     assert study.ladders == plain.trained
     assert study.trained == plain.trained | dict.fromkeys(study.repeats.recipes, plain.trained["own-mini"])
-    for cut in (specs.finetune, specs.tokens(["fiqa"])):
-        assert cut(study, "own-mini") == cut(plain, "own-mini")
-    assert specs.evaluate(["fiqa"])(study, "d16", "own-mini") == specs.evaluate(["fiqa"])(plain, "d16", "own-mini")
+    assert specs.finetune(study, "own-mini") == specs.finetune(plain, "own-mini")
+    for cut in (specs.tokens(["fiqa"]), specs.evaluate(["fiqa"])):
+        assert cut(study, "d16", "own-mini") == cut(plain, "d16", "own-mini")
     first, second = specs.finetune(study, "own-mini"), specs.finetune(study, "own-mini.seed-5")
     assert (first.pop("seed"), second.pop("seed")) == (1, 5)
     assert second["recipe"].pop("id") == "own-mini.seed-5" and first["recipe"].pop("id") == "own-mini"

@@ -47,7 +47,7 @@ def run(spec: dict, inputs: dict, out: Path) -> Iterator[str]:
     if config.length:
         prompt_sha256 = fingerprint(encoder.tokenizer, encoder.prompt)
         beyond = extrapolates(encoder.models[0].config, config.length, config.trained_length, config.checkpoint)
-        at_length = {"extrapolates": beyond}
+        at_length = {"length": config.length, "extrapolates": beyond}
     code_sha256 = code_cache.digest(__name__)[0]
     tasks = by_task(config.tasks, inputs["tasks"])
     corpora = [TaskCard.read(path).sha256["corpus"] for _, path in tasks]

@@ -64,7 +64,6 @@ def summary(config: Spec, task: Task, table: pd.DataFrame) -> dict:
         "ties": sum(bool((scores[1:] == scores[:-1]).any()) for scores in table["scores"]),
         "k": config.k,
         "relevant": config.relevant,
-        **({"length": config.length} if config.length else {}),
     }
 
 

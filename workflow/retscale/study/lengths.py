@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class Lengths(Strict):
-    """Encoders are evaluated again on `tasks`, with documents cut after each number of `tokens`.
+    """Encoders are evaluated again on `tasks`, or all, with documents cut after each number of `tokens`.
 
     Queries keep their length. Without `recipes` and `checkpoints` it is for every encoder, those made elsewhere as well.
     """
 
-    tasks: list[str] = Field(min_length=1, description="tasks of the study")
+    tasks: list[str] | None = Field(None, min_length=1, description="tasks of the study; all if not given")
     tokens: list[Annotated[int, Field(ge=16, le=2**20)]] = Field(
         min_length=1, description="lengths of a document, special tokens and prefix included; ascending"
     )
@@ -50,7 +50,7 @@ def of_encoder(study: Study, checkpoint: str, recipe: str) -> dict[int, list[str
     for entry in study.file.lengths:
         if entry.names(checkpoint, recipe):
             for length in entry.tokens:
-                tasks.setdefault(length, set()).update(entry.tasks)
+                tasks.setdefault(length, set()).update(entry.tasks or study.tasks)
     return {length: sorted(names) for length, names in sorted(tasks.items()) if length != own}
 
 

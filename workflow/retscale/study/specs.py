@@ -70,8 +70,8 @@ def finetune(study: Study, recipe: str) -> dict:
 
 def training_tokens(study: Study, recipe: str, pairs: str) -> dict:
     instructions = study.recipes[recipe].instructions
-    told = {"instruction": instructions[pairs]} if pairs in instructions else {}
-    return {"prompt": plain(study.recipes[recipe].prompt), "tasks": {pairs: told}}
+    data = {"instruction": instructions[pairs]} if pairs in instructions else {}
+    return {"prompt": plain(study.recipes[recipe].prompt), "tasks": {pairs: data}}
 
 
 def tokens(tasks: list[str]) -> Callable[..., dict]:
