@@ -171,7 +171,7 @@ def test_slurm_says_what_runs_and_why_others_wait(place):
     place.make(BATCH, 1)
     printed = "\n".join(place.lines())
     assert "running\n  text; job 1 on node7 for 1:02\n      text: 12/40 documents, 3.1" in printed
-    assert f"pending\n  {BATCH}; job 2 waits for Resources; 1 of 2 outputs" in printed
+    assert f"pending\n  {BATCH}; job 2 waits for Resources; 1 of 4 outputs" in printed
 
 
 def test_jobs_of_other_clones_and_studies_are_not_ours(place):
@@ -209,7 +209,7 @@ def test_tables_count_by_stage_and_by_checkpoint(place):
     place.make("checkpoint/d16")
     place.write("finetune/d24/own-mini", HEADER.format(1) + "retscale finetune: error: no\n")
     headline, _, *printed = place.lines()
-    assert headline == "smoke: 39 jobs: 1 done, 1 failed, 37 waiting"
+    assert headline == "smoke: 41 jobs: 1 done, 1 failed, 39 waiting"
     rows = [line.split() for line in printed]
     assert ["stage", "jobs", "done", "failed", "waiting"] in rows and ["checkpoint", "3", "1", "-", "2"] in rows
     assert ["d16", "done", "waiting", "waiting", "waiting"] in rows
@@ -227,7 +227,7 @@ def test_of_many_jobs_the_first_are_listed(place, monkeypatch):
     for number, label in enumerate(place.jobs):
         place.queue(label, "PENDING", reason=f"Reason{number}")
     printed = place.lines()
-    assert printed[-1] == "  and 19 more" and sum("waits for" in line for line in printed) == 20
+    assert printed[-1] == "  and 21 more" and sum("waits for" in line for line in printed) == 20
 
 
 def test_it_watches_until_nothing_has_run_for_three_looks(capsys):

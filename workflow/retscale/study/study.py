@@ -243,12 +243,13 @@ class Study:
     @cached_property
     def instructed(self) -> dict[str, str]:
         """The tasks that are asked under instructions and also, as another task of the study, without: task -> that one."""
+        asked = {id for id, task in self.tasks.items() if task.instruction or task.own_instructions and task.instructed}
         without: dict[str, str] = {}
         for id, task in self.tasks.items():
-            if not (task.instruction or task.own_instructions and task.instructed):
+            if id not in asked and not task.pool:
                 without.setdefault(_but_for_instructions(task), id)
-        twins = {id: without.get(_but_for_instructions(task)) for id, task in self.tasks.items()}
-        return {id: twin for id, twin in twins.items() if twin not in (None, id)}
+        twins = {id: without.get(_but_for_instructions(self.tasks[id])) for id in self.tasks if id in asked}
+        return {id: twin for id, twin in twins.items() if twin}
 
     @property
     def headline(self) -> dict[str, list[str]]:
