@@ -17,7 +17,11 @@ from retscale.fit.run import run as fit
 from retscale.report import dimensions
 
 pytestmark = pytest.mark.slow
-PAIRS = {"asked": {"beta": "alpha"}, "told": {"microbatch": "paper"}, "mixed": {"microbatch": {"questions": "paper"}}}
+PAIRS = {
+    "asked": {"beta": "alpha"},
+    "trained": {"microbatch": "paper"},
+    "mixed": {"microbatch": {"questions": "paper"}},
+}
 
 
 @pytest.fixture(scope="module")

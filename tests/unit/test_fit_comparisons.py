@@ -9,7 +9,7 @@ from test_study import smoke, written
 from retscale.collect.comparisons import Comparisons
 from retscale.collect.summary import StudySummary
 from retscale.fit import rules
-from retscale.fit.comparisons import ASKED, KIND, MIXED, TOLD, comparisons
+from retscale.fit.comparisons import ASKED, KIND, MIXED, TRAINED, comparisons
 from retscale.fit.config import Spec
 from retscale.fit.dimensions import ABSENT, changes_of, dimensions, fewer_pairs, firsts, longest, over_backbones
 from retscale.fit.points import query_scores, resampled
@@ -17,15 +17,15 @@ from retscale.study import comparisons as of_study
 from retscale.study import load, specs
 
 SPEC = Spec(bootstrap=400)
-GAINS = {"told": 0.05, "mixed": -0.02}
+GAINS = {"instructed": 0.05, "mixed": -0.02}
 PAIRS = Comparisons(
-    asked={"aspects": "plain"}, told={"told": "alone"}, mixed={"mixed": {"one": "alone", "two": "other"}}
+    asked={"aspects": "plain"}, trained={"instructed": "alone"}, mixed={"mixed": {"one": "alone", "two": "other"}}
 )
 STUDY = StudySummary(
     study="s",
     headline={"t": ["t"]},
     in_domain={"aspects": ["aspects"], "plain": ["plain"]},
-    recipes=["alone", "told", "mixed", "other"],
+    recipes=["alone", "instructed", "mixed", "other"],
     main_recipe="alone",
     comparisons=PAIRS,
 )
@@ -60,7 +60,7 @@ def test_every_difference_is_found_by_the_queries_that_both_have(compared):
     """Unpaired intervals would be .08 wide: a standard deviation of .2 over 200 queries."""
     _, table = compared
     assert (table["high"] - table["low"] < 0.01).all()
-    expected = {ASKED: 0.1, TOLD: 0.05, MIXED: -0.02}
+    expected = {ASKED: 0.1, TRAINED: 0.05, MIXED: -0.02}
     for kind, value in expected.items():
         rows = table[table["kind"] == kind]
         assert len(rows) and (abs(rows["difference"] - value) < 0.005).all(), kind
@@ -100,7 +100,7 @@ def test_a_table_of_dimensions_takes_each_backbone_under_its_first_recipe(compar
     assert found.loc[("e", "instructions", "trained aspects with − without"), "value"] == pytest.approx(0.05, abs=0.005)
     assert found.loc[("e", "multi-task", "mean − one alone"), "value"] == pytest.approx(-0.02, abs=0.005)
     assert longest(lengths)["length"].tolist() == [256] and not changes_of(table, STUDY).empty
-    assert (firsts(points[points["recipe"] != "alone"], STUDY)["recipe"] == "told").all()
+    assert (firsts(points[points["recipe"] != "alone"], STUDY)["recipe"] == "instructed").all()
 
 
 def test_a_mean_over_backbones_is_students_and_says_when_they_are_too_few():
@@ -136,20 +136,20 @@ def test_a_study_knows_what_differs_in_one_thing(tmp_path):
     data = smoke()
     base = {"use": "own-mini", "n_negatives": 2, "max_pairs": 512}
     data["pairs"] = [{"use": "boolq", "max_pairs": 1000}, "wiki"]
-    told = {"boolq": "Ask:"}
+    asked = {"boolq": "Ask:"}
     data["recipes"] = [
         base | {"id": "alone", "weights": {"boolq": 1}, "keep": [4]},
         base | {"id": "both", "weights": {"boolq": 1, "wiki": 2}, "max_pairs": 256},
         base | {"id": "hotter", "weights": {"wiki": 1}, "temperature": 0.1},
         base | {"id": "elsewhere", "weights": {"wiki": 1}, "checkpoints": ["d16"]},
-        base | {"id": "told", "weights": {"boolq": 1}, "instructions": told, "checkpoints": ["d24"]},
+        base | {"id": "instructed", "weights": {"boolq": 1}, "instructions": asked, "checkpoints": ["d24"]},
         base | {"id": "both-d24", "weights": {"boolq": 1, "wiki": 1}, "checkpoints": ["d24"]},
     ]
     study = load.study(written(tmp_path, data))
     found = of_study.of(study)
-    assert found.told == {"told": "alone"}
+    assert found.trained == {"instructed": "alone"}
     assert found.mixed == {"both": {"boolq": "alone", "wiki": "elsewhere"}, "both-d24": {"boolq": "alone"}}
-    assert specs.collect(study)["comparisons"]["told"] == {"told": "alone"}
+    assert specs.collect(study)["comparisons"]["trained"] == {"instructed": "alone"}
     assert "multi-task" in study.figures and "instructions" not in study.figures
     assert "comparisons" not in specs.collect(load.study(written(tmp_path, smoke())))
 
@@ -159,8 +159,8 @@ def test_a_study_says_what_its_mean_is_over(tmp_path):
     del data["lengths"]
     study = load.study(written(tmp_path, data))
     assert len(study.headline) == 13 and list(study.beside) == ["fiqa"] and study.groups == {"two": ["fiqa", "nano-nq"]}
-    told = specs.collect(study)
-    assert told["beside"] == {"fiqa": ["fiqa"]} and "fiqa" not in told["headline"]
+    spec = specs.collect(study)
+    assert spec["beside"] == {"fiqa": ["fiqa"]} and "fiqa" not in spec["headline"]
     data["groups"] = {"all": ["nano-beir", "fiqa"]}
     assert len(load.study(written(tmp_path, data)).groups["all"]) == 14
     data["mean"] = ["scifact"]

@@ -11,7 +11,7 @@ from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
 from retscale.figure.words import interval
-from retscale.fit.comparisons import ASKED, COLUMNS, MIXED, TOLD
+from retscale.fit.comparisons import ASKED, COLUMNS, MIXED, TRAINED
 
 MOST = 6  # panels
 FEW = 3  # tasks that have panels of their own
@@ -20,15 +20,15 @@ TASKS = 12  # rows of a panel of tasks
 
 def draw_instructions(tables: Tables, config: FigureConfig) -> Drawn:
     """A panel for each task that is asked with and without instructions, and for each of them by training with and without."""
-    rows = known(tables, of_kinds(tables, ASKED, TOLD))
+    rows = known(tables, of_kinds(tables, ASKED, TRAINED))
     asked = rows[rows["kind"] == ASKED]
-    told = rows[(rows["kind"] == TOLD) & rows["task"].isin({*asked["task"], *asked["against"]})]
-    said = {ASKED: "asked with − without", TOLD: "trained with − without"}
+    trained = rows[(rows["kind"] == TRAINED) & rows["task"].isin({*asked["task"], *asked["against"]})]
+    said = {ASKED: "asked with − without", TRAINED: "trained with − without"}
     if asked["task"].nunique() > FEW:  # a line for each task instead of a panel
-        rows = pd.concat([asked, told]).assign(label=lambda rows: rows["task"])
+        rows = pd.concat([asked, trained]).assign(label=lambda rows: rows["task"])
         panels = [(said[kind], shortened(part)) for kind, part in rows.groupby("kind")]
     else:
-        rows = pd.concat([asked, told]).assign(label=lambda rows: rows["checkpoint"] + ", " + rows["recipe"])
+        rows = pd.concat([asked, trained]).assign(label=lambda rows: rows["checkpoint"] + ", " + rows["recipe"])
         panels = [(f"{task}: {said[kind]}", part) for (kind, task), part in rows.groupby(["kind", "task"])]
     about = (
         "Asked: the same encoder on the same queries with instructions, minus without. Trained: of the same checkpoint the "

@@ -17,7 +17,7 @@ from retscale.fit.paired import bootstrap_p, paired_p
 from retscale.fit.points import ENCODER, QueryScores
 from retscale.fit.variants import resampled_variants
 
-ASKED, TOLD, MIXED = "asked with instructions", "trained with instructions", "trained on a mixture"
+ASKED, TRAINED, MIXED = "asked with instructions", "trained with instructions", "trained on a mixture"
 KIND = "of another family"
 ALIKE = 1.25  # parameters, and tokens, within this ratio are equal
 KEY = ["kind", "checkpoint", "recipe", "task", "against"]
@@ -35,7 +35,7 @@ def comparisons(
 ) -> pd.DataFrame:
     """One row per encoder, task (or average) and thing that differs: the score minus that `against` it, paired by query.
 
-    Of ASKED `task` is the one with instructions and `against` the same one without. Of TOLD and MIXED `against` is the
+    Of ASKED `task` is the one with instructions and `against` the same one without. Of TRAINED and MIXED `against` is the
     other recipe of the same checkpoint; MIXED is against the training on `data_set` alone. Of KIND `against` is a checkpoint of
     another family with as many parameters and tokens, each under its first recipe. `asked`: the single queries of the
     tasks of ASKED. Holm's p is over the rows of a kind, of means and of tasks apart.
@@ -51,13 +51,13 @@ def comparisons(
 
 def others(pairs: Comparisons) -> list[tuple[str, str, str, str | None]]:
     """(kind, recipe, against, data set) of recipes that are compared."""
-    told = [(TOLD, recipe, against, None) for recipe, against in pairs.told.items()]
+    trained = [(TRAINED, recipe, against, None) for recipe, against in pairs.trained.items()]
     mixed = [
         (MIXED, recipe, against, data_set)
         for recipe, parts in pairs.mixed.items()
         for data_set, against in parts.items()
     ]
-    return told + mixed
+    return trained + mixed
 
 
 def of_recipes(
@@ -123,20 +123,22 @@ def tests(queries: Iterable[QueryScores], pairs: set[tuple[str, str]], spec: Spe
 def of_tasks(queries: pd.DataFrame, study: Averaged, asked: dict[str, str], spec: Spec) -> list[dict]:
     """Every encoder on every task that is asked with instructions and without."""
     table = []
-    for told, plain in sorted(asked.items()):
-        part = queries[queries["task"].isin([told, plain])]
-        part = part.assign(variant=np.where(part["task"] == told, told, ""), task=plain)
+    for instructed, plain in sorted(asked.items()):
+        part = queries[queries["task"].isin([instructed, plain])]
+        part = part.assign(variant=np.where(part["task"] == instructed, instructed, ""), task=plain)
         if part.empty:
             continue
         variants = resampled_variants(part, study, spec.metric, spec.bootstrap, spec.seed)
         wide = part.pivot_table(index="query_id", columns=[*ENCODER, "variant"], values=spec.metric)
         for checkpoint, recipe in part[ENCODER].drop_duplicates().sort_values(ENCODER).itertuples(index=False):
-            first, second = ((checkpoint, recipe, variant, plain) for variant in ("", told))
+            first, second = ((checkpoint, recipe, variant, plain) for variant in ("", instructed))
             if first not in variants.y.index or second not in variants.y.index:
                 continue
-            apart = (wide[checkpoint, recipe, told] - wide[checkpoint, recipe, ""]).dropna().to_numpy(float)
-            p, method = paired_p(apart, spec.bootstrap, stream(spec.seed, "comparisons", checkpoint, recipe, told))
-            row = {"kind": ASKED, "checkpoint": checkpoint, "recipe": recipe, "task": told, "against": plain}
+            apart = (wide[checkpoint, recipe, instructed] - wide[checkpoint, recipe, ""]).dropna().to_numpy(float)
+            p, method = paired_p(
+                apart, spec.bootstrap, stream(spec.seed, "comparisons", checkpoint, recipe, instructed)
+            )
+            row = {"kind": ASKED, "checkpoint": checkpoint, "recipe": recipe, "task": instructed, "against": plain}
             row |= {"y": float(variants.y[second]), "y_against": float(variants.y[first]), "p": p, "method": method}
             table.append(row | difference(variants.y, variants.draws, first, second, spec.alpha))
     return table

@@ -11,7 +11,7 @@ from retscale.common.phrase import counted
 from retscale.common.seeds import stream
 from retscale.fit import rules
 from retscale.fit.claim import LUO, PER_SIZE, Claim
-from retscale.fit.comparisons import ASKED, KIND, MIXED, TOLD
+from retscale.fit.comparisons import ASKED, KIND, MIXED, TRAINED
 from retscale.fit.config import Spec
 from retscale.fit.efficiency import MEASURES, SHARE
 from retscale.fit.points import ENCODER
@@ -45,7 +45,7 @@ def dimensions(tables: dict[str, pd.DataFrame], study: StudySummary) -> pd.DataF
     changes = tables["comparisons"]
     for kind, dimension, name in (
         (ASKED, INSTRUCTIONS, "asked"),
-        (TOLD, INSTRUCTIONS, "trained"),
+        (TRAINED, INSTRUCTIONS, "trained"),
         (MIXED, MULTI_TASK, ""),
     ):
         for label, rows in changes_of(changes[changes["kind"] == kind], study).groupby("label"):
@@ -76,8 +76,8 @@ def longest(lengths: pd.DataFrame) -> pd.DataFrame:
 
 def changes_of(rows: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
     """Of instructions on the tasks that are asked with them; of mixtures on the tasks of the training data and the mean."""
-    told, asked = set(study.comparisons.asked), rows["kind"] == ASKED
-    wanted = asked | ((rows["kind"] == TOLD) & rows["task"].isin(told))
+    with_instructions, asked = set(study.comparisons.asked), rows["kind"] == ASKED
+    wanted = asked | ((rows["kind"] == TRAINED) & rows["task"].isin(with_instructions))
     wanted |= (rows["kind"] == MIXED) & rows["task"].isin([*study.in_domain, MEAN])
     rows = rows[wanted]
     alone = rows["data_set"].map(lambda name: f" − {name} alone" if isinstance(name, str) else " with − without")
@@ -91,8 +91,8 @@ def claims(tables: dict[str, pd.DataFrame], points: pd.DataFrame, study: StudySu
     """
     about = points.drop_duplicates("checkpoint").drop(columns=["y", "low", "high", "recipe", "task"])
     read, changes = longest(tables["lengths"]), tables["comparisons"]
-    told = set(study.comparisons.asked)
-    trained = changes[(changes["kind"] == TOLD) & changes["task"].isin(told)]
+    with_instructions = set(study.comparisons.asked)
+    trained = changes[(changes["kind"] == TRAINED) & changes["task"].isin(with_instructions)]
     mixed = changes[(changes["kind"] == MIXED) & changes["task"].isin(study.in_domain)]
     every = [
         tokens_in_domain(tables["slopes"], study),

@@ -79,8 +79,10 @@ def main(arguments: argparse.Namespace) -> int:
         answer(f"curves       {points} of {count}, in the jobs of the last ones")
     if study.encoders_at_lengths:
         points = study.encoders_at_lengths
-        told = ", ".join(map(str, sorted({length for *_, length in points})))
-        answer(f"lengths      {counted(len(points), 'evaluation')} at {told} tokens, in the jobs of the encoder's own")
+        lengths = ", ".join(map(str, sorted({length for *_, length in points})))
+        answer(
+            f"lengths      {counted(len(points), 'evaluation')} at {lengths} tokens, in the jobs of the encoder's own"
+        )
     for line in external(study):
         answer(f"external     {line}")
     if by_repo := revisions(study):

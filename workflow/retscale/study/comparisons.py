@@ -16,16 +16,18 @@ OF_MIXTURES = {"weights", "max_pairs", "epochs", "keep", "instructions", "too_fe
 def of(study: Study) -> Comparisons:
     if study.published:
         return Comparisons()
-    return Comparisons(asked=study.instructed, told=_told(study), mixed=_mixed(study))
+    return Comparisons(asked=study.instructed, trained=_trained(study), mixed=_mixed(study))
 
 
-def _told(study: Study) -> dict[str, str]:
-    untold = {
+def _trained(study: Study) -> dict[str, str]:
+    without = {
         _but_for(study, id, {"instructions", "keep"}): id
         for id in reversed(list(study.ladders))
-        if not _tells(study, id)
+        if not _instructs(study, id)
     }
-    pairs = {id: untold.get(_but_for(study, id, {"instructions", "keep"})) for id in study.ladders if _tells(study, id)}
+    pairs = {
+        id: without.get(_but_for(study, id, {"instructions", "keep"})) for id in study.ladders if _instructs(study, id)
+    }
     return {id: other for id, other in pairs.items() if other and _shares(study, id, other)}
 
 
@@ -44,7 +46,7 @@ def _mixed(study: Study) -> dict[str, dict[str, str]]:
     return mixed
 
 
-def _tells(study: Study, recipe: str) -> bool:
+def _instructs(study: Study, recipe: str) -> bool:
     return bool(study.recipes[recipe].instructions)
 
 
