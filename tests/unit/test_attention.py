@@ -37,7 +37,8 @@ from retscale.finetune.reading import Reading
 from retscale.icl.decoder import Decoder
 from retscale.model import attention, encode, encoder, load, packed
 from retscale.model.attention import use_fused
-from retscale.model.layout import PACKABLE, best_layout, plan, real_share, tokens_at_once
+from retscale.model.kinds import PACKABLE
+from retscale.model.layout import best_layout, plan, real_share, tokens_at_once
 from retscale.model.packed import pack, pool_packed, use_packed
 from retscale.model.pooling import POOLINGS, pool
 

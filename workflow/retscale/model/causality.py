@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from retscale.errors import UserError
-from retscale.model.layout import PACKABLE
+from retscale.model.kinds import PACKABLE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel

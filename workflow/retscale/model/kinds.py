@@ -13,6 +13,13 @@ MASKED = {
     "xlm", "xlm-roberta", "xlm-roberta-xl", "xmod", "yoso",
 }  # fmt: skip
 
+# Types whose attention gets all that packing needs: restarted positions, and the bounds of the texts. Each has its test.
+# Not among them: GPT-J and GPT-Neo (attention of their own), Gemma 2 (caps its scores), T5 (adds a bias to them),
+# ModernBERT (half of its layers see fewer tokens than a text has), RoBERTa's kin (positions begin behind the padding's id).
+PACKABLE = {
+    "bert", "gemma", "gpt2", "gpt_neox", "llama", "mistral", "mpt", "olmo", "olmo2", "opt", "phi", "qwen2", "qwen3",
+}  # fmt: skip
+
 
 def continues_text(config: dict) -> bool:
     """Whether a model of this config.json is a decoder, as `load.is_decoder` finds of the loaded one."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from retscale.common.batch import batches, packs
+from retscale.model.kinds import PACKABLE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -17,24 +18,6 @@ Layout = Literal["padded", "bucketed", "packed"]
 PADDING = 0.05  # of a bucket at most
 WIDE = 2048  # a model of this width reads as many tokens at once as a study says
 
-# Models whose attention gets all that packing needs: restarted positions, and the bounds of the texts. Each has its test.
-# Not among them: GPT-J and GPT-Neo (attention of their own), Gemma 2 (caps its scores), T5 (adds a bias to them),
-# ModernBERT (half of its layers see fewer tokens than a text has), RoBERTa's kin (positions begin behind the padding's id).
-PACKABLE = {
-    "bert",
-    "gemma",
-    "gpt2",
-    "gpt_neox",
-    "llama",
-    "mistral",
-    "mpt",
-    "olmo",
-    "olmo2",
-    "opt",
-    "phi",
-    "qwen2",
-    "qwen3",
-}
 # The names that their configs have for the share of attention that is dropped in training.
 ATTENTION_DROPOUT = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")
 
