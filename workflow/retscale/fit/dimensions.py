@@ -80,8 +80,8 @@ def changes_of(rows: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
     wanted = asked | ((rows["kind"] == TRAINED) & rows["task"].isin(with_instructions))
     wanted |= (rows["kind"] == MIXED) & rows["task"].isin([*study.in_domain, MEAN])
     rows = rows[wanted]
-    alone = rows["data_set"].map(lambda name: f" − {name} alone" if isinstance(name, str) else " with − without")
-    return rows.assign(label=rows["task"] + alone)
+    alone = [f"− {name} alone" if isinstance(name, str) else "with − without" for name in rows["data_set"]]
+    return rows.assign(label=[f"{task} {change}" for task, change in zip(rows["task"], alone)])
 
 
 def claims(tables: dict[str, pd.DataFrame], points: pd.DataFrame, study: StudySummary, spec: Spec) -> list[Claim]:
