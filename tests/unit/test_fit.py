@@ -271,7 +271,11 @@ def test_replicates_drawn_in_parts_are_those_drawn_at_once(monkeypatch):
 
 def test_a_second_mean_leaves_out_arguana_and_touche():
     study = SimpleNamespace(
-        headline={name: [name] for name in ("arguana", "nq", "touche2020")}, in_domain={}, groups={}, contrasts=[]
+        headline={name: [name] for name in ("arguana", "nq", "touche2020")},
+        in_domain={},
+        beside={},
+        groups={},
+        contrasts=[],
     )
     assert means(study) == {"mean": ["arguana", "nq", "touche2020"], "mean-without-arguana-touche": ["nq"]}
     study.headline = {"nq": ["nq"], "quora": ["quora"]}

@@ -51,7 +51,8 @@ def simulated(rng: np.random.Generator, seed_sd: float, checkpoint_sd: float) ->
         effects = rng.normal(0, checkpoint_sd, len(set(facts["checkpoint"])))
         mean = 0.3 + growth + effects[pd.factorize(facts["checkpoint"])[0]] + rng.normal(0, seed_sd, len(facts))
         values = mean + rng.normal(0, QUERY_SD, (n, 1)) + rng.normal(0, OWN_SD, (n, len(facts)))
-        tasks.append(QueryScores(task, list(zip(facts["checkpoint"], facts["recipe"])), values))
+        queries = np.sort(np.arange(n).astype(str))
+        tasks.append(QueryScores(task, list(zip(facts["checkpoint"], facts["recipe"])), values, queries))
     return tasks, facts
 
 

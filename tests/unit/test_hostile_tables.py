@@ -252,7 +252,7 @@ def test_texts_of_queries_are_one_line_each(tmp_path, capsys):
     texts.to_parquet(tmp_path / "task" / "t" / "queries.parquet")
     assert cli.main(["compare", str(tmp_path / "evaluate/a"), str(tmp_path / "evaluate/b"), "t"]) == 0
     lines = capsys.readouterr().out.split("\n")
-    assert len(lines) == 9 and all(line == visible(line) for line in lines)
+    assert len(lines) == 10 and all(line == visible(line) for line in lines)
     assert any(r"q\n1  \x1b]0;mine" in line for line in lines)
     assert any(line.endswith("q2  größe, 中文") for line in lines)
 
