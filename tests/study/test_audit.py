@@ -108,7 +108,7 @@ def test_judgments_that_were_changed_are_one_culprit_with_what_rests_on_it(finis
     path.write_bytes(path.read_bytes() + b" ")
     lines = audit(finished, 1, "results/smoke")
     place = lines.index("PROBLEM   results/smoke/task/fiqa/qrels.parquet: is not the file that its record lists")
-    assert lines[place + 1] == "          on it rest 4 tokens, 5 evaluate, leakage, collect, fit, 8 figure, report"
+    assert lines[place + 1] == "          on it rest 8 tokens, 9 evaluate, leakage, collect, fit, 10 figure, report"
     assert [line for line in lines if line.startswith("PROBLEM")] == [lines[place]]
     assert "task/fiqa/qrels.parquet is not the file" in lines[-1]
 
