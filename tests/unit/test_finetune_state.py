@@ -147,11 +147,11 @@ def test_the_log_is_cut_back_to_the_state(tmp_path):
         (tmp_path / name).write_text(lines + '{"step": 8, "lo')
     resumed = Log(tmp_path / "log.jsonl", 2, torch.device("cpu"))
     resumed.resume(5, [1.0, 2.0, 30.0, 10.0])
-    resumed.step(6, False, 0.1, loss=3.0, norm=4.0, n_tokens=10.0, n_padding=0.0)
+    resumed.step(6, False, 0.1, loss=3.0, norm=4.0, n_tokens=10.0, n_padding=0.0, ended=resumed.since + 2)
     lines = log(tmp_path)
     assert [line["step"] for line in lines] == [2, 4, 6]
     assert (lines[2]["loss"], lines[2]["grad_norm"], lines[2]["padding"]) == (2.0, 3.0, 0.2)
-    assert [line["step"] for line in resumed.pace()] == [2, 4, 6] and resumed.pace()[2]["tokens_per_s"] > 0
+    assert [line["step"] for line in resumed.pace()] == [2, 4, 6] and resumed.pace()[2]["tokens_per_s"] == 5
 
 
 def test_the_watch_waits_for_the_warm_up_and_forgives_a_bad_start():

@@ -44,8 +44,17 @@ class Log:
                 path.write_text("".join(complete), encoding="utf-8")
 
     def step(
-        self, step: int, last: bool, rate: float, loss: float, norm: float, n_tokens: float, n_padding: float
+        self,
+        step: int,
+        last: bool,
+        rate: float,
+        loss: float,
+        norm: float,
+        n_tokens: float,
+        n_padding: float,
+        ended: float,
     ) -> None:
+        """Add a step to its line; `ended`: when, by `time.monotonic`, which may be a step before its numbers are read."""
         self.sums = [a + b for a, b in zip(self.sums, (loss, norm, n_tokens, n_padding))]
         self.seen += n_tokens
         if step % self.every and not last:
@@ -59,14 +68,14 @@ class Log:
                 "lr": rate,
                 "padding": round(self.sums[3] / (self.sums[2] + self.sums[3]), 4),
             }
-            pace = {"step": step, "tokens_per_s": round(self.seen / (time.monotonic() - self.since), 1)}
+            pace = {"step": step, "tokens_per_s": round(self.seen / (ended - self.since), 1)}
             if self.device.type == "cuda":
                 pace["gpu_memory"] = torch.cuda.max_memory_allocated(self.device)
             for path, row in ((self.path, line), (self.pace_path, pace)):
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
             self.report({name: value for name, value in (line | pace).items() if name != "step"}, step)
-        self.sums, self.since, self.seen = [0.0] * 4, time.monotonic(), 0.0
+        self.sums, self.since, self.seen = [0.0] * 4, ended, 0.0
 
     def pace(self) -> list[dict]:
         """How fast each line's steps were: the tokens per second, and on a GPU the peak of memory so far, in bytes."""

@@ -77,7 +77,7 @@ def train(
                     f"fine-tuning of {name} stopped: it diverged at step {step} of {steps}: loss {loss}, gradient norm "
                     f"{norm}; {advice}. The state after step {step - 1} is kept in {folder}"
                 )
-            log.step(step, step == steps, reading.rate, loss, norm, n_tokens, n_padding)
+            log.step(step, step == steps, reading.rate, loss, norm, n_tokens, n_padding, reading.ended)
             try:
                 watch.step(step, loss, chance)
             except UserError as error:
