@@ -69,6 +69,11 @@ def only(group):
     return {"checkpoint": f"(?={encoders})[^/]+"}
 
 
+def one_of(tasks):
+    """A constraint of the wildcard `task`; of no task it matches nothing."""
+    return "|".join(map(re.escape, tasks)) or "(?!)"
+
+
 def remove_forced():
     """A batch keeps those of its outputs that their records vouch for, so what is made again by force must go first."""
     forced = [] if workflow.touch else [job for job in workflow.dag.needrun_jobs() if workflow.dag.reason(job).forced]

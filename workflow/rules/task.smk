@@ -4,14 +4,7 @@ requires: a data source; of a cut task.json of the whole task, and the scores of
 writes: task.json, queries.parquet, corpus.parquet, qrels.parquet
 """
 
-import re
-
 from retscale.study import cuts
-
-
-def one_of(tasks):
-    """A constraint of the wildcard `task`; of no task it matches nothing."""
-    return "|".join(map(re.escape, tasks)) or "(?!)"
 
 
 rule task:
