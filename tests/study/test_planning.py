@@ -173,7 +173,12 @@ def test_a_step_kept_costs_the_training_and_its_evaluations(finished):
     assert (folder / "step-4/model.safetensors").read_bytes() != before
     # They were not made again, but name the record of the new training.
     assert {path: without_digests(path) for path in records} == records
-    assert {path.parent.name for path in scores.rglob("*.record.json")} == {"microbatch-mini", "step-4", "step-8"}
+    assert {path.parent.name for path in scores.rglob("*.record.json")} == {
+        "microbatch-mini",
+        "length-128",
+        "step-4",
+        "step-8",
+    }
 
 
 def test_tasks_of_learning_curves_chosen(finished):

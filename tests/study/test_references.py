@@ -18,7 +18,7 @@ def test_references_are_scored_drawn_and_audited_and_enter_no_fit(finished):
         "references: [bm25]\npairs: {use: boolq",
     )
     untuned = "  - {use: own-mini, id: untuned, tuning: none, checkpoints: [d24, fresh]}\n"
-    finished.edit("config/smoke.yaml", "tasks: [fiqa", f"{untuned}tasks: [fiqa")
+    finished.edit("config/smoke.yaml", "\ntasks: [fiqa", f"\n{untuned}tasks: [fiqa")
     assert finished.plan() == COST
     finished.snakemake()
     assert finished.plan() == {}
