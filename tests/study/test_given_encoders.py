@@ -34,7 +34,7 @@ def test_a_copy_scores_as_the_original_enters_no_fit_and_is_watched(finished):
     for name in ("1a", "1b", "2"):
         assert "(made elsewhere)." in (results / f"figure/{name}.md").read_text()
     report = (results / "report.html").read_text()
-    assert report.count('<th scope="row">mine</th>') == 3  # facts and mean; each task; licence
+    assert report.count('<th scope="row">mine</th>') == 4  # facts and mean; each task; dimensions; licence
     assert "reference: made elsewhere, by no recipe of this study" in report and "mine alone" in report
     audited = finished.run("retscale", "audit", "results/smoke/figure/1b.png", "--points").stdout
     assert "results/smoke/encoder/mine/encoder.json  sha256" in audited and "verdict   verified" in audited
