@@ -407,9 +407,10 @@ def _raise_all(study: Study) -> None:
     study.edit(SCORE, lambda content: content["metrics"].update(ndcg_at_10=mean))
 
 
-forged("a score raised with the values of its queries", "collect/scores.parquet", "collect/per_query.parquet")(
-    _raise_all
-)
+forged(
+    "a score raised with the values of its queries",
+    *(f"collect/{table}.parquet" for table in ("scores", "per_query", "lengths")),
+)(_raise_all)
 
 
 @forged("an evaluation of other queries than it says", SCORE)
