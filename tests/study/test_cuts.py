@@ -18,7 +18,7 @@ COST |= {
     "leakage": 1,
     "collect": 1,
     "fit": 1,
-    "figure": 9,
+    "figure": 11,
     "report": 1,
 }
 

@@ -11,7 +11,7 @@ def test_the_default_study_is_mini(clone):
     assert "results/mini/report.html" in plan and "finetune" in counts(plan)
 
 
-@pytest.mark.parametrize("study, figures", [("mini", 14), ("smoke", 10), ("smollm2", 5)])
+@pytest.mark.parametrize("study, figures", [("mini", 13), ("smoke", 10), ("smollm2", 5)])
 def test_every_study_plans(dry_run, study, figures):
     plan = counts(dry_run(study))
     assert plan["report"] == 1 and plan["figure"] == figures and plan["finetune"] >= plan["checkpoint"]
@@ -215,7 +215,7 @@ def test_check_says_what_would_run(clone):
     text = clone.run("retscale", "check", "config/smoke.yaml").stdout
     assert (
         "evaluations  8 of 4 encoders in 4 jobs\ncurves       2 of 1 kept encoder, in the jobs of the last ones\n"
-        "lengths      4 evaluations at 128 tokens, in the jobs of the encoder's own\n" in text
+        "lengths      8 evaluations at 128 tokens, in the jobs of the encoder's own\n" in text
     )
 
 

@@ -51,7 +51,7 @@ def test_so_they_are_with_encoders_made_elsewhere(clone, monkeypatch):
     )
     found = ours(clone, "smoke", monkeypatch)
     assert found == planned(clone, "smoke")
-    names = ("fiqa", "consumer-contracts", "length-128/fiqa")
+    names = ("fiqa", "consumer-contracts", "length-128/fiqa", "length-128/consumer-contracts")
     assert {f"evaluate/mine/given/{name}.json" for name in names} in [job[2] for job in found]
 
 
