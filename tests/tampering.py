@@ -213,7 +213,7 @@ WEIGHTS = "finetune/d24/own-mini/model.safetensors"
 CARD, CARD_RECORD = "checkpoint/d24/card.json", "checkpoint/d24/card.record.json"
 COLLECT, FIT, FIGURE = "collect/collect.record.json", "fit/fit.record.json", "figure/1b.record.json"
 MINE = "mine/boolq/negatives.record.json"
-FIGURES = ("1a", "1b", "2", "3", "ablation", "curves", "slopes", "training")
+FIGURES = ("1a", "1b", "2", "3", "ablation", "curves", "efficiency", "lengths", "slopes", "training")
 DRAWN = (*(f"figure/{name}.png" for name in FIGURES), "report.html")  # which name the records that they were made from
 
 # --- honest damage
@@ -666,8 +666,8 @@ def _(study: Study) -> None:
 @forged("weights unlisted, then changed", TRAINING, ground="cut")
 def _(study: Study) -> None:
     study.rows(TRAINING, lambda row: row["path"] != "model.safetensors", "outputs")
-    for name in ("fiqa", "consumer-contracts"):
-        study.rows(f"evaluate/d24/own-mini/{name}.record.json", lambda row: "model.safetensors" not in row["path"])
+    for path in (study.root / "evaluate/d24/own-mini").rglob("*.record.json"):
+        study.rows(str(path.relative_to(study.root)), lambda row: "model.safetensors" not in row["path"])
     study.flip(WEIGHTS)
 
 
