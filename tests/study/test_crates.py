@@ -46,8 +46,10 @@ def test_it_holds_tables_and_figures_as_they_are_and_neither_weights_nor_texts(s
 
 
 def test_every_table_opens_as_croissant_with_the_rows_of_the_parquet(crate):
-    tables = {path.stem: rows(crate, str(path)) for path in crate.source.rglob("*.parquet")}
-    assert {"scores", "per_query", "icl", "fits", "claims"} <= tables.keys()
+    paths = sorted(path.relative_to(crate.source) for path in crate.source.rglob("*.parquet"))
+    names = [path.stem if path.stem != "lengths" else f"{path.parent.name}-lengths" for path in paths]
+    tables = {name: rows(crate, str(crate.source / path)) for name, path in zip(names, paths)}
+    assert {"scores", "per_query", "icl", "fits", "claims", "collect-lengths", "fit-lengths"} <= tables.keys()
     assert croissant(crate) == tables
 
 

@@ -1,5 +1,6 @@
 """The tables of a study in Croissant, the format in which data sets for machine learning describe themselves."""
 
+from collections import Counter
 from pathlib import Path
 
 import mlcroissant as mlc
@@ -13,8 +14,13 @@ MEDIA_TYPE = "application/x-parquet"  # as mlcroissant knows it
 def description(tables: dict[str, str], folder: Path, about: dict[str, str]) -> dict:
     """The JSON-LD of the parquet files `tables`, their paths in `folder` with their sha256: a record set for each.
 
+    It has the name of its table; of tables of one name in two folders, such as `lengths`, also that of the folder.
     `about` has the name of the data set, its description and the day of its publication (datePublished).
     """
+    stems = Counter(Path(path).stem for path in tables)
+    names = {
+        path: "-".join(Path(path).with_suffix("").parts[-2 if stems[Path(path).stem] > 1 else -1 :]) for path in tables
+    }
     return mlc.Metadata(
         name=about["name"],
         description=about["description"],
@@ -26,12 +32,11 @@ def description(tables: dict[str, str], folder: Path, about: dict[str, str]) -> 
             )
             for path, sha256 in tables.items()
         ],
-        record_sets=[_record_set(path, pq.read_schema(folder / path)) for path in tables],
+        record_sets=[_record_set(name, path, pq.read_schema(folder / path)) for path, name in names.items()],
     ).to_json()
 
 
-def _record_set(path: str, schema: pa.Schema) -> mlc.RecordSet:
-    name = Path(path).stem
+def _record_set(name: str, path: str, schema: pa.Schema) -> mlc.RecordSet:
     return mlc.RecordSet(
         id=name,
         name=name,
