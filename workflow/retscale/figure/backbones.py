@@ -63,7 +63,10 @@ def draw(tables: Tables, config: FigureConfig, titles: dict[str, str], title: st
         f"encoders made elsewhere. {looks.words()} "
         f"{bar_words(rows, f'{tables.percent} interval over queries')}Hollow: in no fit. {words}{published_words(tables, others)}"
     )
-    alt = f"Marks of {tables.metric} against the logarithm of parameters, one a checkpoint. {words}{published_words(tables, others)}"
+    alt = (
+        f"{title}: marks of {tables.metric} against the logarithm of parameters, one a checkpoint with its interval over "
+        f"queries. {words or 'Nothing is drawn: no encoder has a score there.'}{published_words(tables, others)}"
+    )
     drawn = [marks(rows, x=rows["n_params"]), published_marks(others).assign(x=others["n_params"].to_numpy())]
     return Drawn(figure, title, pd.concat(drawn, ignore_index=True), caption, alt)
 

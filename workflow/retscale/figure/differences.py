@@ -112,7 +112,7 @@ def draw(
         f"{title}: differences in {tables.metric}",
         drawn[COLUMNS],
         caption,
-        f"Intervals of differences. {words}",
+        f"{title}: differences in {tables.metric} with their intervals, one line an encoder. {words}",
     )
 
 
