@@ -154,7 +154,7 @@ def test_show_prints_scores_fits_and_claims(published, monkeypatch, capsys):
     latex = capsys.readouterr().out
     assert r"SGPT-125M & 125M & 300B & 2.3 $\times 10^{20}$ & published & 0.377 & fit \\" in latex
     assert (
-        latex.count(r"\toprule") == 3 and "\nsupported & Retrieval quality grows with pretraining FLOPs & 0.05" in latex
+        latex.count(r"\toprule") == 4 and "\nsupported & Retrieval quality grows with pretraining FLOPs & 0.05" in latex
     )
     assert cli.main(["show", str(file), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
