@@ -8,6 +8,7 @@ import pytest
 import torch
 import transformers
 import yaml
+from catalog_models import ETTIN
 
 from retscale.checkpoint.config import Checkpoint
 from retscale.common.flops import flops
@@ -154,17 +155,9 @@ def t5(d, inner, layers, heads, **more):
 def ettin(objective):
     kind = "ModernBertDecoder" if objective.startswith("decoder") else "ModernBert"
     sizes = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-    table = {
-        "17m": (256, 384, 7, 4),
-        "32m": (384, 576, 10, 6),
-        "68m": (512, 768, 19, 8),
-        "150m": (768, 1152, 22, 12),
-        "400m": (1024, 2624, 28, 16),
-        "1b": (1792, 3840, 28, 28),
-    }
     return {
         f"ettin-{objective}-{size}": (kind, dict(zip(sizes, shape)) | {"vocab_size": 50368, LENGTH: 7999})
-        for size, shape in table.items()
+        for size, shape in ETTIN.items()
     }
 
 

@@ -176,7 +176,7 @@ def test_a_table_that_was_altered_is_not_blamed_on_its_results(tmp_path, capsys)
 
 
 def test_bits_per_byte_are_scores_and_older_tables_have_none(tmp_path):
-    found = []
+    versions = []
     for bits in (2.0, None):
         root = study(tmp_path / str(bits))
         icl = pd.read_parquet(root / "collect/icl.parquet").drop(columns="bits_per_byte")
@@ -185,8 +185,8 @@ def test_bits_per_byte_are_scores_and_older_tables_have_none(tmp_path):
         tables["curves"] = pd.DataFrame(columns=collect.CURVE_COLUMNS)
         summary = json.loads((root / "collect/collect.json").read_text())
         write_tables(root / "collect/collect.json", CollectSummary, tables, summary)
-        found.append(scores.read(root))
-    newer, older = found
+        versions.append(scores.read(root))
+    newer, older = versions
     (key,) = newer.keys() - older.keys()
     assert key.metric == "bits_per_byte" and newer[key].value == 2.0
     assert older.keys() < newer.keys() and {key.metric for key in older} == {"m", "value"}
@@ -203,8 +203,8 @@ def test_scores_at_further_lengths_are_scores_of_their_own(tmp_path):
     about = {"study": "s", "headline": {}, "recipes": ["r"], "main_recipe": "r", "rows": {}}
     (tmp_path / "collect").mkdir()
     write_tables(tmp_path / "collect/collect.json", CollectSummary, tables, about)
-    found = {str(key): score.value for key, score in scores.read(tmp_path).items()}
-    assert found == {"a / r / t  m": 0.5, "a / r / 128 tokens / t  m": 0.6}
+    values = {str(key): score.value for key, score in scores.read(tmp_path).items()}
+    assert values == {"a / r / t  m": 0.5, "a / r / 128 tokens / t  m": 0.6}
 
 
 def test_a_chain_that_is_broken_says_where(tmp_path, capsys):

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import minimal
 import pandas as pd
 import pytest
 
@@ -157,16 +158,7 @@ def test_a_model_in_two_tables_is_refused(tmp_path):
         made(tmp_path, [first, second], ["fiqa"])
 
 
-STUDY = """
-name: s
-title: t
-description: d
-checkpoints: [pythia-160m]
-pairs: msmarco
-mine: {negatives: 15}
-recipes: [portes2025]
-tasks: [scifact, beir-fiqa, {use: nq, id: questions}]
-"""
+STUDY = minimal.study("scifact, beir-fiqa, {use: nq, id: questions}")
 
 
 def study_of(folder: Path, external: str) -> Study:

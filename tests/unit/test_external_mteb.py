@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import minimal
 import pandas as pd
 import pytest
 
@@ -19,18 +20,12 @@ from retscale.plan.jobs import jobs
 from retscale.study import check, load, preflight, source_files, specs
 from retscale.study.study import Study
 
-STUDY = """
-name: s
-title: t
-description: d
-checkpoints: [pythia-160m]
-pairs: msmarco
-mine: {negatives: 15}
-recipes: [portes2025]
-tasks: [scifact, {use: beir-fiqa, id: fiqa}]
-external:
+STUDY = (
+    minimal.study("scifact, {use: beir-fiqa, id: fiqa}")
+    + """external:
   - {results: shared, table: models.csv, source: the results repository}
 """
+)
 TABLE = "model,n_params,n_tokens\norg/a,1e9,2e11\norg/b,2e9,\n"
 
 

@@ -91,14 +91,14 @@ def test_a_table_of_dimensions_takes_each_backbone_under_its_first_recipe(compar
         **dict.fromkeys(["area", "area_low", "area_high", "needed", "needed_low", "needed_high"], 0.0)
     )
     tables = {"points": points, "efficiency": curves, "lengths": lengths, "comparisons": table}
-    found = dimensions(tables, STUDY).set_index(["checkpoint", "dimension", "measure"]).sort_index()
+    rows = dimensions(tables, STUDY).set_index(["checkpoint", "dimension", "measure"]).sort_index()
     assert (
-        set(found.loc[("d", "zero-shot")].index) == {"mean"}
-        and (found.loc[("d", "zero-shot"), "recipe"] == "alone").all()
+        set(rows.loc[("d", "zero-shot")].index) == {"mean"}
+        and (rows.loc[("d", "zero-shot"), "recipe"] == "alone").all()
     )
-    assert found.loc[("d", "lengths", "256 tokens − its own length"), "value"] == 0.2
-    assert found.loc[("e", "instructions", "trained aspects with − without"), "value"] == pytest.approx(0.05, abs=0.005)
-    assert found.loc[("e", "multi-task", "mean − one alone"), "value"] == pytest.approx(-0.02, abs=0.005)
+    assert rows.loc[("d", "lengths", "256 tokens − its own length"), "value"] == 0.2
+    assert rows.loc[("e", "instructions", "trained aspects with − without"), "value"] == pytest.approx(0.05, abs=0.005)
+    assert rows.loc[("e", "multi-task", "mean − one alone"), "value"] == pytest.approx(-0.02, abs=0.005)
     assert longest(lengths)["length"].tolist() == [256] and not changes_of(table, STUDY).empty
     assert (firsts(points[points["recipe"] != "alone"], STUDY)["recipe"] == "instructed").all()
 
@@ -146,9 +146,9 @@ def test_a_study_knows_what_differs_in_one_thing(tmp_path):
         base | {"id": "both-d24", "weights": {"boolq": 1, "wiki": 1}, "checkpoints": ["d24"]},
     ]
     study = load.study(written(tmp_path, data))
-    found = of_study.of(study)
-    assert found.trained == {"instructed": "alone"}
-    assert found.mixed == {"both": {"boolq": "alone", "wiki": "elsewhere"}, "both-d24": {"boolq": "alone"}}
+    pairs = of_study.of(study)
+    assert pairs.trained == {"instructed": "alone"}
+    assert pairs.mixed == {"both": {"boolq": "alone", "wiki": "elsewhere"}, "both-d24": {"boolq": "alone"}}
     assert specs.collect(study)["comparisons"]["trained"] == {"instructed": "alone"}
     assert "multi-task" in study.figures and "instructions" not in study.figures
     assert "comparisons" not in specs.collect(load.study(written(tmp_path, smoke())))

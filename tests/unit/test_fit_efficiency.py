@@ -82,9 +82,9 @@ def test_trends_are_of_the_mean_of_finished_checkpoints_and_say_what_was_there_a
         needed=10 ** (4 - 0.1 * np.log10(N) + 0.01 * rng.normal(size=len(N))),
         at_most=[True, *[False] * (len(N) - 1)],
     )
-    found = trends(table, points, Spec()).set_index(["measure", "direction"])
-    assert found.loc[("area", "parameters"), "slope"] == pytest.approx(0.03, abs=0.003)
-    row = found.loc[("log10 of the pairs needed", "parameters")]
+    fitted = trends(table, points, Spec()).set_index(["measure", "direction"])
+    assert fitted.loc[("area", "parameters"), "slope"] == pytest.approx(0.03, abs=0.003)
+    row = fitted.loc[("log10 of the pairs needed", "parameters")]
     assert (
         row["slope"] == pytest.approx(-0.1, abs=0.02)
         and row["reason"] == f"1 of {len(N)} have it by the first kept encoder"

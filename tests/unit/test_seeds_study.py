@@ -79,7 +79,7 @@ def test_a_pretraining_is_repeated_and_measured_in_retrieval_alone(tmp_path):
 @pytest.mark.parametrize(
     ("seeds", "message"),
     [
-        ([1, 2, 2], "recipes (own-mini).seeds: 2 stands twice; name each seed once"),
+        ([1, 2, 2], "recipes (own-mini).seeds: 2 is given twice; name each seed once"),
         ([2, 3], "recipes (own-mini).seeds: the study's own seed, 1, is missing"),
         ([1], "recipes (own-mini).seeds.use: list should have at least 2 items"),
         ([1, -1], "recipes (own-mini).seeds.use.1: input should be greater than or equal to 0"),

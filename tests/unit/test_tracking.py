@@ -5,6 +5,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+import minimal
 import pytest
 import warm
 from accelerate import tracking as trackers
@@ -19,16 +20,7 @@ from retscale.paths import logs
 from retscale.study import load, preflight, specs
 from retscale.study.study import Study
 
-STUDY = """
-name: s
-title: t
-description: d
-checkpoints: [pythia-160m]
-pairs: msmarco
-mine: {negatives: 15}
-recipes: [portes2025]
-tasks: [beir-fiqa]
-"""
+STUDY = minimal.study("beir-fiqa")
 
 
 class Fake(trackers.GeneralTracker):

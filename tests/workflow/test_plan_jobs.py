@@ -15,21 +15,21 @@ def planned(clone, study: str) -> set[tuple[str, frozenset, frozenset]]:
 
 def printed(text: str, study: str) -> set[tuple[str, frozenset, frozenset]]:
     """(stage, inputs, outputs) of every job that a dry run prints; files below the study's results."""
-    found = []
+    listed = []
     text = re.sub(r"(?m)^    (?= *\[|(?:local)?rule |    )", "", text)  # jobs of a group are indented
     for block in re.split(r"\n(?=(?:local)?rule [\w.-]+:\n)", text)[1:]:
         name = re.match(r"(?:local)?rule ([\w.-]+):", block)[1]
         files = {"input": "", "output": ""} | dict(re.findall(r"^    (input|output): (.*)$", block, re.M))
         sides = [frozenset(re.findall(rf"results/{study}/([^, ]+)", files[side])) for side in ("input", "output")]
-        found.append((re.sub("^(evaluate|tokens|reference|task)_.*", r"\1", name), *sides))
-    assert len(found) == len(set(found))
-    return {job for job in found if job[0] != "all"}
+        listed.append((re.sub("^(evaluate|tokens|reference|task)_.*", r"\1", name), *sides))
+    assert len(listed) == len(set(listed))
+    return {job for job in listed if job[0] != "all"}
 
 
 def ours(clone, study: str, monkeypatch) -> set[tuple[str, frozenset, frozenset]]:
     monkeypatch.chdir(clone.folder)
-    found = jobs(load.study(Path(f"config/{study}.yaml")))
-    return {(job.stage, frozenset(job.reads), frozenset(job.makes)) for job in found}
+    listed = jobs(load.study(Path(f"config/{study}.yaml")))
+    return {(job.stage, frozenset(job.reads), frozenset(job.makes)) for job in listed}
 
 
 @pytest.mark.parametrize("study, options", [("smoke", ()), ("mini", ()), ("open-ladders", ("--profile", "slurm"))])
@@ -49,10 +49,10 @@ def test_so_they_are_with_encoders_made_elsewhere(clone, monkeypatch):
     study.write_text(
         study.read_text() + "encoders: [{id: mine, path: /models/mine}, {id: other, path: ~/models/other}]\n"
     )
-    found = ours(clone, "smoke", monkeypatch)
-    assert found == planned(clone, "smoke")
+    listed = ours(clone, "smoke", monkeypatch)
+    assert listed == planned(clone, "smoke")
     names = ("fiqa", "consumer-contracts", "length-128/fiqa", "length-128/consumer-contracts")
-    assert {f"evaluate/mine/given/{name}.json" for name in names} in [job[2] for job in found]
+    assert {f"evaluate/mine/given/{name}.json" for name in names} in [job[2] for job in listed]
 
 
 def test_so_they_are_with_cuts_of_a_task_that_wait_for_rankings_or_do_not(clone, monkeypatch):
@@ -61,9 +61,9 @@ def test_so_they_are_with_cuts_of_a_task_that_wait_for_rankings_or_do_not(clone,
     cuts = ", ".join(f"{{id: {id}, cut_of: fiqa, pool: {pool}}}" for id, pool in pools.items())
     lone = "{id: lone, cut_of: nfcorpus, pool: {bm25: 9}}"
     study.write_text(f"{study.read_text()}encoders: [{{id: mine, path: /models/mine}}]\ncontrasts: [{cuts}, {lone}]\n")
-    found = ours(clone, "smoke", monkeypatch)
-    assert found == planned(clone, "smoke")
-    reads = {name: inputs for stage, inputs, outputs in found if stage == "task" for name in outputs}
+    listed = ours(clone, "smoke", monkeypatch)
+    assert listed == planned(clone, "smoke")
+    reads = {name: inputs for stage, inputs, outputs in listed if stage == "task" for name in outputs}
     assert reads["task/waits/task.json"] == {"task/fiqa/task.json", "evaluate/mine/given/fiqa.json"}
     assert reads["task/does-not/task.json"] == {"task/fiqa/task.json"}
     assert reads["task/lone/task.json"] == {"task/nfcorpus/task.json"} and not reads["task/nfcorpus/task.json"]

@@ -19,7 +19,7 @@ class Log:
     """Means since the last line; `sums`, kept in the state, and `resume` carry them over a stop: the lines are the same.
 
     Only a process that has a path writes. Times and memory differ from run to run, so they go to pace.jsonl beside it,
-    which is no output: the record takes them. `report` gets the values of both lines, and the step.
+    which is not declared as an output: the record takes them. `report` gets the values of both lines, and the step.
     """
 
     def __init__(

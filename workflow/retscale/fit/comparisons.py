@@ -109,15 +109,17 @@ def of_families(points: pd.DataFrame, draws: pd.DataFrame, recipes: list[str], s
 
 def tests(queries: Iterable[QueryScores], pairs: set[tuple[str, str]], spec: Spec) -> dict[tuple, tuple]:
     """p and its method for each (checkpoint, recipe, against, task)."""
-    found = {}
+    results = {}
     for task in queries:
         column = {encoder: number for number, encoder in enumerate(task.encoders)}
         for (checkpoint, recipe), number in column.items():
             for against in (other for one, other in pairs if one == recipe and (checkpoint, other) in column):
                 apart = task.values[:, number] - task.values[:, column[checkpoint, against]]
                 rng = stream(spec.seed, "comparisons", checkpoint, recipe, against, task.task)
-                found[checkpoint, recipe, against, task.task] = paired_p(apart[np.isfinite(apart)], spec.bootstrap, rng)
-    return found
+                results[checkpoint, recipe, against, task.task] = paired_p(
+                    apart[np.isfinite(apart)], spec.bootstrap, rng
+                )
+    return results
 
 
 def of_tasks(queries: pd.DataFrame, study: Averaged, asked: dict[str, str], spec: Spec) -> list[dict]:

@@ -75,8 +75,8 @@ def needed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     rise = y[rows, at] - y[rows, before]
     part = np.where(rise > 0, (goal - y[rows, before]) / np.where(rise > 0, rise, 1), 0.0)
     log = np.log(x)
-    found = np.exp(log[before] + np.clip(part, 0, 1) * (log[at] - log[before]))
-    return np.where(goal > 0, found, np.nan)
+    queries = np.exp(log[before] + np.clip(part, 0, 1) * (log[at] - log[before]))
+    return np.where(goal > 0, queries, np.nan)
 
 
 def trends(table: pd.DataFrame, points: pd.DataFrame, spec: Spec) -> pd.DataFrame:

@@ -77,6 +77,6 @@ def padded(rankings: list[Ranking]) -> tuple[np.ndarray, np.ndarray]:
     longest = max([1, *(len(rows) for rows, _ in rankings)])
     rows = np.full((len(rankings), longest), -1)
     scores = np.full((len(rankings), longest), -np.inf, np.float32)
-    for q, (found, values) in enumerate(rankings):
-        rows[q, : len(found)], scores[q, : len(found)] = found, values
+    for q, (numbers, values) in enumerate(rankings):
+        rows[q, : len(numbers)], scores[q, : len(numbers)] = numbers, values
     return rows, scores

@@ -33,7 +33,7 @@ class Lengths(Strict):
     @model_validator(mode="after")
     def _ascends(self) -> Lengths:
         if self.tokens != sorted(set(self.tokens)):
-            raise ValueError(f"tokens must name lengths in ascending order, each once; found {self.tokens}")
+            raise ValueError(f"tokens must name lengths in ascending order, each once, not {self.tokens}")
         return self
 
     def names(self, checkpoint: str, recipe: str) -> bool:

@@ -64,7 +64,7 @@ def _read(written: object, own: int, file: str, where: str) -> Seeds:
     """A list of seeds, or a mapping that limits them to some checkpoints."""
     seeds = validation.validate(Seeds, written if isinstance(written, dict) else {"use": written}, file, where)
     if twice := [seed for seed in seeds.use if seeds.use.count(seed) > 1]:
-        raise UserError(f"{file}: {where}: {twice[0]} stands twice; name each seed once")
+        raise UserError(f"{file}: {where}: {twice[0]} is given twice; name each seed once")
     if own not in seeds.use:
         raise UserError(
             f"{file}: {where}: the study's own seed, {own}, is missing; add it, or change the study's `seed`"
