@@ -22,10 +22,14 @@ from retscale.study import load, specs
 LENGTHS = {"10": ["one", "two"], "40": ["two"]}
 
 
+def by_number(entry: tuple[str, list[str]]) -> int:
+    return int(entry[0])
+
+
 def run(results, lengths: dict = LENGTHS, **more) -> None:
-    """The jobs of tokens and evaluations of the last encoder, with these lengths."""
+    """The jobs of tokens and evaluations of the last encoder, with these lengths, which rules name in their order."""
     card = results / "finetune/c/r/encoder.json"
-    folders = [("", ["one", "two"])] + [(f"length-{length}/", names) for length, names in lengths.items()]
+    folders = [("", ["one", "two"])] + [(f"length-{length}/", names) for length, names in sorted(lengths.items(), key=by_number)]
     names = [f"{folder}{name}.json" for folder, members in folders for name in members]
     given = [results / f"task/{name}/task.json" for name in ("one", "two")]
     tokens = [results / "tokens/c/r" / name for name in names]
@@ -53,6 +57,11 @@ def test_one_job_reads_every_length_as_a_job_of_its_own_would(results):
     assert (own.extrapolates, short.extrapolates, far.extrapolates) == (None, False, True)
     # Documents have up to 16 words and are cut to 20 anyway, so that only the short length reads something else.
     assert own.contrastive_entropy == far.contrastive_entropy != short.contrastive_entropy
+
+
+def test_lengths_are_sorted_as_words_in_a_spec_and_as_numbers_in_a_rule(results):
+    run(results, {"10": ["two"], "9": ["two"]})
+    assert [Result.read(results / f"evaluate/c/r/length-{n}/two.json").length for n in (9, 10)] == [9, 10]
 
 
 def test_a_further_length_redoes_nothing(results, loaded):

@@ -116,7 +116,7 @@ def run(stage: str, spec: dict, inputs: Inputs, targets: list[Path]) -> None:
     """Run the job whose declared outputs are `targets`; UserError if they are not those of its spec."""
     kind, folder = STAGES[stage], targets[0].parent
     products = kind.products(spec)
-    if targets != [folder / product for product in products]:
+    if sorted(targets) != sorted(folder / product for product in products):
         raise UserError(f"--out: this spec makes {' '.join(products)}, in one folder")
     job = Job(stage, spec, inputs, folder, products[0], clone.state(), *code_cache.digest(f"retscale.{stage}.run"))
     if kind.parallel:  # before anything is written
