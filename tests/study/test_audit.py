@@ -33,7 +33,7 @@ def test_an_untouched_figure_is_verified_point_by_point(smoke):
 def test_a_curve_is_traced_to_its_log_encoder_and_weights(smoke):
     lines = audit(smoke, 0, "results/smoke/figure/training.svg")
     assert lines[-1].startswith("verdict   verified")
-    assert [line.split()[1] for line in lines if line.startswith("curve")] == ["d16", "d24", "d24", "d24-long"]
+    assert [line.split()[1] for line in lines if line.startswith("curve")] == ["d16", "d24", "d24", "d24-long", "e24"]
     start = next(i for i, line in enumerate(lines) if line.startswith("curve     d24 / own-mini  2 points"))
     behind = "\n".join(lines[start + 1 : start + 6])
     for file in ("checkpoint/d24/model/model.safetensors", "d24/own-mini/encoder.json", "d24/own-mini/log.jsonl"):
@@ -108,7 +108,7 @@ def test_judgments_that_were_changed_are_one_culprit_with_what_rests_on_it(finis
     path.write_bytes(path.read_bytes() + b" ")
     lines = audit(finished, 1, "results/smoke")
     place = lines.index("PROBLEM   results/smoke/task/fiqa/qrels.parquet: is not the file that its record lists")
-    assert lines[place + 1] == "          on it rest 8 tokens, 9 evaluate, leakage, collect, fit, 10 figure, report"
+    assert lines[place + 1] == "          on it rest 10 tokens, 11 evaluate, leakage, collect, fit, 11 figure, report"
     assert [line for line in lines if line.startswith("PROBLEM")] == [lines[place]]
     assert "task/fiqa/qrels.parquet is not the file" in lines[-1]
 

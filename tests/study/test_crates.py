@@ -11,7 +11,7 @@ STUDY = "config/smoke.yaml"
 def crate(smoke, tmp_path_factory) -> ROCrate:
     out = tmp_path_factory.mktemp("crate") / "smoke"
     done = smoke.run("retscale", "crate", STUDY, "--out", str(out))
-    assert done.stdout.startswith(f"{out}: 72 jobs, ")
+    assert done.stdout.startswith(f"{out}: 84 jobs, ")
     return ROCrate(out)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ENCODERS = 4
-FIGURES = 10
+ENCODERS = 5
+FIGURES = 11
 
 
 def test_nothing_changed(finished):
@@ -198,4 +198,4 @@ def test_a_label_changed_costs_only_the_tables(finished):
 def test_results_of_another_study_do_not_interfere(finished):
     shutil.copy(finished.folder / "config/smoke.yaml", finished.folder / "config/other.yaml")
     finished.edit("config/other.yaml", "name: smoke", "name: other")
-    assert finished.plan(study="config/other.yaml")["checkpoint"] == 3
+    assert finished.plan(study="config/other.yaml")["checkpoint"] == 4

@@ -43,7 +43,7 @@ def test_the_report_holds_the_figures_in_order_and_names_every_checkpoint(smoke)
     assert "<script" not in html
     places = [html.index(f'id="figure-{name}"') for name in ("1a", "1b", "2", "3", "ablation", "training")]
     assert places == sorted(places)
-    for checkpoint in ("d16", "d24", "d24-long"):
+    for checkpoint in ("d16", "d24", "d24-long", "e24"):
         assert checkpoint in html
     assert html.index('id="answer"') < html.index('id="figure-1a"') < html.index("How it deviates from the paper")
 
@@ -101,7 +101,7 @@ def test_every_record_names_the_digests_of_those_behind_it(smoke):
 def test_scores_are_complete_and_in_range(smoke):
     scores = pd.read_parquet(smoke.folder / "results/smoke/collect/scores.parquet")
     ndcg = scores[scores["metric"] == "ndcg_at_10"]
-    assert len(ndcg) == 8 and ndcg["value"].between(0, 1).all()
+    assert len(ndcg) == 10 and ndcg["value"].between(0, 1).all()
     per_query = pd.read_parquet(smoke.folder / "results/smoke/collect/per_query.parquet")
     means = per_query.groupby(["checkpoint", "recipe", "task"])["ndcg_at_10"].mean()
     for row in ndcg.itertuples():
@@ -116,7 +116,7 @@ def test_the_training_table_holds_every_line_of_every_log(smoke):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         told |= {(path.relative_to(root).as_posix(), line["step"], line["loss"]) for line in lines}
     assert (
-        len(told) == len(table) == 8 and set(table[["file", "step", "loss"]].itertuples(index=False, name=None)) == told
+        len(told) == len(table) == 10 and set(table[["file", "step", "loss"]].itertuples(index=False, name=None)) == told
     )
 
 
@@ -138,7 +138,7 @@ def test_other_tools_read_its_encoders_and_scores(smoke, tmp_path):
     }
     table = pd.read_parquet(smoke.folder / "results/smoke/collect/scores.parquet").query("metric == 'ndcg_at_10'")
     expected = {(f"retscale/{row.checkpoint}-{row.recipe}", row.task): row.value for row in table.itertuples()}
-    assert scores == pytest.approx(expected, abs=6e-7) and len(scores) == 8
+    assert scores == pytest.approx(expected, abs=6e-7) and len(scores) == 10
     card = ModelCard(smoke.run("retscale", "card", "d24/own-mini", "config/smoke.yaml").stdout)
     assert {result.dataset_type for result in card.data.eval_results} == {"fiqa", "consumer-contracts"}
     encoder = smoke.folder / "results/smoke/finetune/d24/own-mini/encoder.json"

@@ -162,7 +162,7 @@ def test_every_encoder_has_the_outputs_that_the_study_says(tmp_path):
     study = load.study(written(tmp_path, yaml.safe_load(yaml.safe_dump(data))))
     groups = study.groups_of_encoders(["fiqa", "consumer-contracts"])
     assert [(group.suffix, group.lengths, group.encoders, group.whole) for group in groups] == [
-        ("_at_256", {256: ["fiqa"]}, [("d16", "own-mini"), ("d24-long", "own-mini")], False),
+        ("_at_256", {256: ["fiqa"]}, [("d16", "own-mini"), ("d24-long", "own-mini"), ("e24", "own-mini")], False),
         ("_at_256_or_1", {256: ["consumer-contracts", "fiqa"]}, [("d24", "own-mini")], False),
         ("_after_8", {256: ["consumer-contracts", "fiqa"]}, [("d24", "microbatch-mini")], True),
     ]
@@ -173,6 +173,7 @@ def test_every_encoder_has_the_outputs_that_the_study_says(tmp_path):
         for encoder, names in {
             "d16/own-mini": ["fiqa"],
             "d24-long/own-mini": ["fiqa"],
+            "e24/own-mini": ["fiqa"],
             "d24/own-mini": ["fiqa", "consumer-contracts"],
             "d24/microbatch-mini": ["fiqa", "consumer-contracts"],
         }.items()

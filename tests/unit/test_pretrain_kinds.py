@@ -156,20 +156,23 @@ def refused(tmp_path, change) -> str:
 
 @pytest.mark.parametrize(("architecture", "kind"), [("encoder", "modernbert"), ("encoder-decoder", "t5")])
 def test_in_context_tasks_of_what_is_no_decoder_are_refused_before_any_job(tmp_path, architecture, kind):
-    change = lambda study: study["checkpoints"][1]["source"].update(architecture=architecture)
+    change = lambda study: study["checkpoints"][2]["source"].update(architecture=architecture)
     message = refused(tmp_path, change)
-    assert f"icl: the checkpoint 'd24' is a {kind}, which is not a decoder" in message and "remove `icl`" in message
-
-    def without(study):
-        change(study)
-        del study["icl"]
-
+    assert f"icl: the checkpoint 'd24-long' is a {kind}, which is not a decoder" in message
+    assert "give it `icl: false`" in message
     data = smoke()
-    without(data)
+    change(data)
+    data["checkpoints"][2]["icl"] = False
     study = load.study(written(tmp_path, data))
-    spec = specs.checkpoint(study, "d24")
+    assert study.checkpoints_in_context == ["d16", "d24"]
+    spec = specs.checkpoint(study, "d24-long")
     assert spec["source"]["architecture"] == architecture
     assert "architecture" not in specs.checkpoint(study, "d16")["source"]
+
+
+def test_a_checkpoint_is_left_out_of_in_context_tasks_by_false_alone(tmp_path):
+    message = refused(tmp_path, lambda study: study["checkpoints"][0].update(icl="never"))
+    assert "checkpoints (d16).icl: must be true or false (found 'never')" in message
 
 
 @pytest.mark.parametrize("kind", ["bert", "t5", "llama"])
@@ -189,13 +192,13 @@ def test_the_kind_of_a_folder_is_known_before_any_job(tmp_path, kind):
 def test_a_recipe_cannot_switch_the_attention_of_what_is_no_decoder(tmp_path):
     def change(study, **more):
         study.pop("icl", None)
-        study["checkpoints"][1]["source"]["architecture"] = "encoder"
+        study["checkpoints"][2]["source"]["architecture"] = "encoder"
         study["recipes"][0] = {"use": "own-mini", "n_negatives": 2, "attention": "bidirectional", **more}
 
     message = refused(tmp_path, change)
     assert "recipes (own-mini): attention: bidirectional is for decoders" in message and "a modernbert sees" in message
     data = smoke()
-    change(data, checkpoints=["d16", "d24-long"])
+    change(data, checkpoints=["d16", "d24"])
     study = load.study(written(tmp_path, data))
     assert specs.finetune(study, "own-mini")["recipe"]["attention"] == "bidirectional"
     assert "attention" not in specs.finetune(study, "microbatch-mini")["recipe"]

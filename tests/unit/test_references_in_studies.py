@@ -60,7 +60,7 @@ def test_other_specs_are_as_they_are_without_references_and_controls(tmp_path):
         checkpoints=and_random(),
         recipes=[OWN, UNTUNED | {"checkpoints": ["d16", "fresh"]}],
     )
-    assert after.trained == {"own-mini": ["d16", "d24", "d24-long"], "untuned": ["d16", "fresh"]}
+    assert after.trained == {"own-mini": ["d16", "d24", "d24-long", "e24"], "untuned": ["d16", "fresh"]}
     assert specs.finetune(before, "own-mini") == specs.finetune(after, "own-mini")
     assert not {"references", "untuned"} & specs.collect(before).keys()
     assert specs.collect(after)["recipes"] == ["own-mini"] and specs.collect(after)["untuned"] == ["untuned"]

@@ -209,9 +209,9 @@ def test_tables_count_by_stage_and_by_checkpoint(place):
     place.make("checkpoint/d16")
     place.write("finetune/d24/own-mini", HEADER.format(1) + "retscale finetune: error: no\n")
     headline, _, *printed = place.lines()
-    assert headline == "smoke: 41 jobs: 1 done, 1 failed, 39 waiting"
+    assert headline == "smoke: 47 jobs: 1 done, 1 failed, 45 waiting"
     rows = [line.split() for line in printed]
-    assert ["stage", "jobs", "done", "failed", "waiting"] in rows and ["checkpoint", "3", "1", "-", "2"] in rows
+    assert ["stage", "jobs", "done", "failed", "waiting"] in rows and ["checkpoint", "4", "1", "-", "3"] in rows
     assert ["d16", "done", "waiting", "waiting", "waiting"] in rows
     assert ["d24", "waiting", "0/2,", "1", "failed", "0/2", "waiting"] in rows
 
@@ -227,7 +227,7 @@ def test_of_many_jobs_the_first_are_listed(place, monkeypatch):
     for number, label in enumerate(place.jobs):
         place.queue(label, "PENDING", reason=f"Reason{number}")
     printed = place.lines()
-    assert printed[-1] == "  and 21 more" and sum("waits for" in line for line in printed) == 20
+    assert printed[-1] == "  and 27 more" and sum("waits for" in line for line in printed) == 20
 
 
 def test_it_watches_until_nothing_has_run_for_three_looks(capsys):

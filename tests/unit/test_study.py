@@ -303,8 +303,8 @@ def test_check_names_the_data_sets_of_each_recipe(tmp_path, capsys):
     check.main(argparse.Namespace(study=study.path, why=False, profile=None))
     lines = capsys.readouterr().out.splitlines()
     assert "pairs        2: old, new" in lines
-    assert "recipe       r0: 3 encoders, trained on new, old" in lines
-    assert "recipe       r1: 3 encoders, trained on new (0.5), old (3)" in lines
+    assert "recipe       r0: 4 encoders, trained on new, old" in lines
+    assert "recipe       r1: 4 encoders, trained on new (0.5), old (3)" in lines
 
 
 def test_an_override_changes_the_named_key_only():
@@ -360,7 +360,7 @@ def test_learning_curves_are_drawn_where_encoders_are_kept(tmp_path):
     assert study.kept_encoders == [] and "curves" not in study.figures and "training" in study.figures
     data["recipes"][0]["keep"] = [4, 8]
     study = load.study(written(tmp_path, data | {"tasks": ["fiqa", "consumer-contracts", "cqadupstack-gis"]}))
-    assert study.kept_encoders == [(id, "own-mini", step) for id in ("d16", "d24", "d24-long") for step in (4, 8)]
+    assert study.kept_encoders == [(id, "own-mini", step) for id in ("d16", "d24", "d24-long", "e24") for step in (4, 8)]
     assert study.curve_tasks == ["consumer-contracts", "fiqa"]  # a forum alone has no score
     study = load.study(written(tmp_path, data | {"tasks": ["fiqa", "cqadupstack"], "curve_tasks": ["cqadupstack"]}))
     assert len(study.curve_tasks) == 12
@@ -407,6 +407,7 @@ def alone(data: dict) -> None:
 )
 def test_figures_without_points_are_left_out_and_refused_where_asked_for(tmp_path, change, empty, reason):
     data = smoke()
+    data["checkpoints"].pop()  # the encoder, of a family of its own
     change(data)
     every = load.study(written(tmp_path, data)).file.figures
     empty = empty | {"forms", "residuals", "pairs", "beyond", "cuts"}  # of three checkpoints, and no cuts

@@ -3,7 +3,7 @@
 requires: card.json, items.json of fetched tasks        writes: TASK.json, TASK.parquet; one job per checkpoint, finished tasks are kept
 """
 
-icl_scores = [results.icl(checkpoint, task) for checkpoint in study.distinct_checkpoints for task in study.icl]
+icl_scores = [results.icl(checkpoint, task) for checkpoint in study.checkpoints_in_context for task in study.icl]
 
 if study.icl:
 

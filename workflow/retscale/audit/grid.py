@@ -30,7 +30,9 @@ def check(node: Node, walked: Walk) -> Iterator[tuple[Path, str]]:
     # Which encoder reads which further lengths only the study says.
     yield from _unlisted(node, "lengths", {_encoder(maker) for maker in read.get("lengths", [])} - encoders)
     repeated = node.spec.get("repeats", {}).get("checkpoints", {})  # measured in retrieval alone
-    yield from _missing(node, "icl", read, {(name,) for name in node.spec["checkpoints"].keys() - repeated}, set())
+    checkpoints = node.spec["checkpoints"].items()
+    in_context = {(name,) for name, labels in checkpoints if name not in repeated and labels.get("icl", True)}
+    yield from _missing(node, "icl", read, in_context, set())
 
 
 def _encoder(maker: Node) -> tuple[str, ...]:

@@ -12,11 +12,15 @@ from retscale.reference.config import Reference
 
 
 class Labels(Strict):
-    """What a study says about a checkpoint besides how to get it. Only the role `fit` enters fits."""
+    """What a study says about a checkpoint besides how to get it. Only the role `fit` enters fits.
+
+    `icl`: whether it has in-context scores where others have.
+    """
 
     family: str
     size: str
     role: Literal["fit", "reference", "external"] = "fit"
+    icl: bool = True
 
 
 class Gauntlet(Strict):

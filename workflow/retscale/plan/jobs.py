@@ -148,7 +148,7 @@ def _jobs(study: Study) -> Iterator[Job]:
     if outputs:
         yield leakage
     icl, items = [], [item_outputs[task] for task in study.icl if task in item_outputs]
-    for id, card in ((id, cards[id]) for id in study.distinct_checkpoints if study.icl):
+    for id, card in ((id, cards[id]) for id in study.checkpoints_in_context):
         outputs = {task: paths.icl(id, task) for task in sorted(study.icl)}
         yield (job := batch("icl", (id,), [card, *items], outputs, specs.icl, id))
         icl += job.makes

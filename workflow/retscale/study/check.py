@@ -66,7 +66,8 @@ def main(arguments: argparse.Namespace) -> int:
     if study.beside:
         answer(f"beside       {', '.join(study.beside)}: measured, and not in the mean")
     if not study.published:
-        answer(f"in context   {len(study.icl)}: {', '.join(study.icl) or 'none'}")
+        without = f"; not for {', '.join(sorted(study.retrieval_only))}" if study.retrieval_only else ""
+        answer(f"in context   {len(study.icl)}: {', '.join(study.icl) or 'none'}{without}")
     for version in study.file.averages:
         left_out = incomplete_averages(study, version)
         answer(f"averages     {version}, without {left_out}" if left_out else f"averages     {version}")

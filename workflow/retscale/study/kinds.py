@@ -17,11 +17,11 @@ PRETRAINED = {"decoder": "mpt", "encoder": "modernbert", "encoder-decoder": "t5"
 def check(study: Study, file: str) -> None:
     """UserError for an in-context task of a model that continues no text, and for attention that one cannot have."""
     configs = {id: config for id in study.checkpoints if (config := config_of(study.checkpoints, id))}
-    for id, config in configs.items() if study.icl else ():
-        if not continues_text(config):
+    for id in study.checkpoints_in_context:
+        if (config := configs.get(id)) and not continues_text(config):
             raise UserError(
                 f"{file}: icl: the checkpoint {id!r} is a {config['model_type']}, which is not a decoder and cannot "
-                "continue a text, so it cannot be scored in context; remove `icl`, or this checkpoint"
+                "continue a text, so it cannot be scored in context; give it `icl: false`"
             )
     for name, trained in study.trained.items():
         for id in trained if study.recipes[name].attention == "bidirectional" else ():

@@ -68,6 +68,7 @@ def _complete(written_file: base.Written) -> Study:
         tasks=tasks,
         origins=origins | cuts.origins(tasks, origins),
         icl=icl,
+        retrieval_only=_retrieval_only(beside_checkpoints, file),
         held_out=dict(_held_out(entry, tasks | icl, file) for entry in catalog.expand(data.held_out, "task")),
         encoders=_entries("encoder", data.encoders, "encoders", file),
         references=_entries("reference", data.references, "references", file),
@@ -107,6 +108,14 @@ def _entries(kind: str, entries: list, where: str, file: str, beside: dict[str, 
         if apart:
             beside[id] = apart
     return configs
+
+
+def _retrieval_only(beside: dict[str, dict], file: str) -> set[str]:
+    """The checkpoints with `icl: false`, by what each entry says beside its configuration."""
+    for id, apart in beside.items():
+        if not isinstance(apart.get("icl", True), bool):
+            raise UserError(f"{file}: checkpoints ({id}).icl: must be true or false (found {apart['icl']!r})")
+    return {id for id, apart in beside.items() if not apart.get("icl", True)}
 
 
 def _tasks(data: written.Study, file: str) -> tuple[dict, dict, list]:

@@ -35,7 +35,7 @@ LISTS = {
     "icl": "icl",
 }
 # What an entry may say beside its configuration.
-BESIDE = {"checkpoint": ("seeds",), "recipe": ("checkpoints", "seeds")}
+BESIDE = {"checkpoint": ("seeds", "icl"), "recipe": ("checkpoints", "seeds")}
 
 
 class Common(Strict):
@@ -96,7 +96,9 @@ class Study(Common):
     )
     text: Entry | None = Field(None, description="the text of checkpoints that are pretrained here")
     checkpoints: list[Entry] = Field(
-        min_length=1, description="`seeds:` repeats the pretraining of one that is pretrained here with each seed"
+        min_length=1,
+        description="`seeds:` repeats the pretraining of one that is pretrained here with each seed; `icl: false` leaves "
+        "one out of the in-context tasks",
     )
     only: list[str] | None = Field(
         None, min_length=1, description="ids of the checkpoints to run; the others are skipped"

@@ -13,6 +13,7 @@ FILE = Path(__file__).resolve().parents[2] / "schemas" / "study.schema.json"
 SINGLE = {"text": "text"}
 SEEDS = Seeds.model_json_schema()
 BESIDE = {
+    ("checkpoint", "icl"): {"type": "boolean", "default": True},
     ("checkpoint", "seeds"): SEEDS["properties"]["use"],
     ("recipe", "seeds"): {"anyOf": [SEEDS["properties"]["use"], SEEDS]},
     ("recipe", "checkpoints"): {"type": "array"},

@@ -172,7 +172,9 @@ def collect(study: Study) -> dict:
         **({"untuned": study.untuned} if study.untuned else {}),
         "main_recipe": next(iter(study.recipes)),
         "checkpoints": {
-            id: {"family": c.family, "size": c.size, "role": c.role} for id, c in study.checkpoints.items()
+            id: {"family": c.family, "size": c.size, "role": c.role}
+            | ({"icl": False} if id in study.retrieval_only else {})
+            for id, c in study.checkpoints.items()
         },
         **versions(study),
         "encoders": list(study.encoders),

@@ -51,6 +51,7 @@ class Study:
     tasks: dict[str, RetrievalTask]
     origins: dict[str, str]  # of each task that is made from an entry of the catalog, the entry's name
     icl: dict[str, IclTask]
+    retrieval_only: set[str]  # checkpoints that are left out of the in-context tasks
     held_out: dict[str, RetrievalTask | IclTask]
     encoders: dict[str, GivenEncoder]
     references: dict[str, Reference]
@@ -85,8 +86,13 @@ class Study:
 
     @property
     def distinct_checkpoints(self) -> list[str]:
-        """The checkpoints without the repeats of a pretraining, which have no in-context scores."""
+        """The checkpoints without the repeats of a pretraining."""
         return [id for id in self.checkpoints if id not in self.repeats.checkpoints]
+
+    @property
+    def checkpoints_in_context(self) -> list[str]:
+        """Those with in-context scores."""
+        return [id for id in self.distinct_checkpoints if id not in self.retrieval_only] if self.icl else []
 
     @property
     def averaged(self) -> set[str]:
