@@ -116,7 +116,8 @@ def test_the_training_table_holds_every_line_of_every_log(smoke):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         told |= {(path.relative_to(root).as_posix(), line["step"], line["loss"]) for line in lines}
     assert (
-        len(told) == len(table) == 10 and set(table[["file", "step", "loss"]].itertuples(index=False, name=None)) == told
+        len(told) == len(table) == 10
+        and set(table[["file", "step", "loss"]].itertuples(index=False, name=None)) == told
     )
 
 

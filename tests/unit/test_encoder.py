@@ -57,10 +57,10 @@ def theirs(bert: Path, out: Path, pooling="mean", normalize=True, length=None, *
     return out
 
 
-def given(folder: Path, out: Path) -> tuple[dict, Encoder]:
+def given(folder: Path, out: Path, **sooner: int) -> tuple[dict, Encoder]:
     """encoder.json as the stage writes it, and the encoder that evaluation loads."""
     out.mkdir()
-    run({"id": "mine", "source": {"kind": "folder", "path": str(folder)}}, {}, out)
+    run({"id": "mine", "source": {"kind": "folder", "path": str(folder)}, **sooner}, {}, out)
     return json.loads((out / "encoder.json").read_text()), load_encoder(out / "encoder.json", "fp32", 256)
 
 
@@ -99,6 +99,17 @@ def test_an_encoder_of_a_wheel_is_read_where_the_wheel_is(bert, tmp_path, monkey
     encoder = load_encoder(tmp_path / "out" / "encoder.json", "fp32", 256)
     assert np.array_equal(vectors(encoder, "query"), vectors(expected, "query"))
     assert EncoderFolder(**source).files() == [] and EncoderFolder(path=str(package / "model")).files()
+
+
+def test_texts_are_cut_sooner_where_the_study_says_so(bert, tmp_path):
+    folder = theirs(bert, tmp_path / "theirs", length=32)
+    whole = given(folder, tmp_path / "whole")[1]
+    card, cut = given(folder, tmp_path / "cut", passage_length=8)
+    assert (card["prompt"]["query_length"], card["prompt"]["passage_length"]) == (32, 8)
+    assert np.array_equal(vectors(cut, "query"), vectors(whole, "query"))
+    assert max(map(len, cut.tokens(TEXTS, "passage"))) == 8 < max(map(len, whole.tokens(TEXTS, "passage")))
+    with pytest.raises(UserError, match=r"encoders \(mine\).query_length: 33, but the encoder cuts texts after 32"):
+        given(folder, tmp_path / "beyond", query_length=33)
 
 
 @pytest.mark.parametrize("path", ["/model", "../model"])

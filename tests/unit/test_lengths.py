@@ -29,7 +29,9 @@ def by_number(entry: tuple[str, list[str]]) -> int:
 def run(results, lengths: dict = LENGTHS, **more) -> None:
     """The jobs of tokens and evaluations of the last encoder, with these lengths, which rules name in their order."""
     card = results / "finetune/c/r/encoder.json"
-    folders = [("", ["one", "two"])] + [(f"length-{length}/", names) for length, names in sorted(lengths.items(), key=by_number)]
+    folders = [("", ["one", "two"])] + [
+        (f"length-{length}/", names) for length, names in sorted(lengths.items(), key=by_number)
+    ]
     names = [f"{folder}{name}.json" for folder, members in folders for name in members]
     given = [results / f"task/{name}/task.json" for name in ("one", "two")]
     tokens = [results / "tokens/c/r" / name for name in names]

@@ -360,7 +360,9 @@ def test_learning_curves_are_drawn_where_encoders_are_kept(tmp_path):
     assert study.kept_encoders == [] and "curves" not in study.figures and "training" in study.figures
     data["recipes"][0]["keep"] = [4, 8]
     study = load.study(written(tmp_path, data | {"tasks": ["fiqa", "consumer-contracts", "cqadupstack-gis"]}))
-    assert study.kept_encoders == [(id, "own-mini", step) for id in ("d16", "d24", "d24-long", "e24") for step in (4, 8)]
+    assert study.kept_encoders == [
+        (id, "own-mini", step) for id in ("d16", "d24", "d24-long", "e24") for step in (4, 8)
+    ]
     assert study.curve_tasks == ["consumer-contracts", "fiqa"]  # a forum alone has no score
     study = load.study(written(tmp_path, data | {"tasks": ["fiqa", "cqadupstack"], "curve_tasks": ["cqadupstack"]}))
     assert len(study.curve_tasks) == 12

@@ -1,7 +1,7 @@
 """What a study says about an encoder that was made elsewhere."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -39,7 +39,17 @@ class EncoderFolder(Strict):
             return []
 
 
-class GivenEncoder(Strict):
+Tokens = Annotated[int | None, Field(ge=4, exclude_if=lambda tokens: tokens is None)]
+
+
+class Truncation(Strict):
+    """After how many tokens texts are cut, where that is sooner than by the encoder's own settings."""
+
+    query_length: Tokens = None
+    passage_length: Tokens = None
+
+
+class GivenEncoder(Truncation):
     """An entry of `encoders`: a reference system that is scored on every task and enters no fit."""
 
     wheel: MaybeWheel = Field(None, description="the installed wheel below whose folder it lies")
@@ -59,7 +69,7 @@ class GivenEncoder(Strict):
         return EncoderFolder(wheel=self.wheel, path=self.path)
 
 
-class Spec(Strict):
+class Spec(Truncation):
     """The spec of one job of this stage."""
 
     id: str

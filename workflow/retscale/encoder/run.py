@@ -7,7 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from retscale.common.files import sha256
 from retscale.encoder.card import EncoderCard, attention_field
-from retscale.encoder.config import GIVEN, Spec
+from retscale.encoder.config import GIVEN, Spec, Truncation
 from retscale.encoder.folder import Description, describe
 from retscale.errors import UserError
 from retscale.model.encoder import check_prompt
@@ -39,18 +39,18 @@ def run(values: dict, inputs: dict, out: Path) -> dict:
         "folder": spec.source.path,
         **({"wheel": spec.source.wheel} if spec.source.wheel else {}),
         "files": files,
-        "prompt": description.prompt,
-        "prompt_sha256": description.prompt_sha256,
         "pooling": description.pooling,
         "normalize": True,  # texts are compared by cosine
         "n_params": description.n_params or count_params(model),
         **attention_field(description.attention),
     }
     if description.prompt_sha256:
-        check_prompt(Prompt(**description.prompt), description.prompt_sha256, tokenizer, folder / "encoder.json")
+        prompt = Prompt(**description.prompt)
+        check_prompt(prompt, description.prompt_sha256, tokenizer, folder / "encoder.json")
     else:
         prompt = complete_prompt(description, tokenizer, model, folder)
-        card |= {"prompt": prompt.model_dump(mode="json"), "prompt_sha256": fingerprint(tokenizer, prompt)}
+    prompt = truncated(prompt, spec, spec.id)
+    card |= {"prompt": prompt.model_dump(mode="json"), "prompt_sha256": fingerprint(tokenizer, prompt)}
     EncoderCard.write(out / "encoder.json", card)
     return {"files": len(files)}
 
@@ -80,6 +80,15 @@ def complete_prompt(
             f"{context_length} tokens; correct it"
         )
     return Prompt(**description.prompt | {"query_length": length, "passage_length": length})
+
+
+def truncated(prompt: Prompt, sooner: Truncation, id: str) -> Prompt:
+    """The prompt with these lengths; UserError for one beyond its own."""
+    lengths = {key: tokens for key in Truncation.model_fields if (tokens := getattr(sooner, key))}
+    for key, tokens in lengths.items():
+        if tokens > (own := getattr(prompt, key)):
+            raise UserError(f"encoders ({id}).{key}: {tokens}, but the encoder cuts texts after {own}; give fewer")
+    return Prompt(**prompt.model_dump() | lengths)
 
 
 def lowercases(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from retscale.common.canonical import canonical as dump  # noqa: F401 - the rules write specs with it
-from retscale.encoder.config import GIVEN
+from retscale.encoder.config import GIVEN, Truncation
 from retscale.study import catalog, comparisons, names
 from retscale.study.study import Study
 
@@ -125,7 +125,9 @@ def evaluate(tasks: list[str]) -> Callable[..., dict]:
 
 
 def encoder(study: Study, id: str) -> dict:
-    return {"id": id, "source": plain(study.encoders[id].source)}
+    given = study.encoders[id]
+    sooner = plain(given, without=type(given).model_fields.keys() - Truncation.model_fields)
+    return {"id": id, "source": plain(given.source), **sooner}
 
 
 def reference(tasks: list[str]) -> Callable[..., dict]:
