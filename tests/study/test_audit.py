@@ -139,7 +139,7 @@ def test_a_study_that_was_edited_since_says_so(finished):
     finished.edit("config/smoke.yaml", "  - {use: next-word, max_items: 50}\n", "")
     lines = audit(finished, 0, "config/smoke.yaml")
     notes = [line for line in lines if line.startswith("note")]
-    assert any("edited since 3 results of finetune: recipe.max_pairs: 512 -> 256" in note for note in notes)
+    assert any("edited since 4 results of finetune: recipe.max_pairs: 512 -> 256" in note for note in notes)
     assert any("3 results that the study no longer names stand behind others" in note for note in notes)
 
 

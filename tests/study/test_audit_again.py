@@ -63,7 +63,7 @@ def test_a_forged_score_a_forged_ranking_and_a_changed_weight_are_named(finished
     rewrite(weights, bytes(data), *records)
     rewrite(card, card.read_bytes().replace(before.encode(), sha256(weights).encode()), *records)
 
-    lines = audit(finished, 1, "--spot-check", "1", "--seed", "3")
+    lines = audit(finished, 1, "--spot-check", "1", "--seed", "27")
     assert lines[0].endswith(": 2 DIFFER")
     assert "evaluate   d24-long/own-mini/fiqa " in lines[2] and " DIFFERS: fiqa.parquet: row " in lines[2]
     problems = "\n".join(lines)

@@ -182,7 +182,7 @@ def test_a_step_kept_costs_the_training_and_its_evaluations(finished):
 
 
 def test_tasks_of_learning_curves_chosen(finished):
-    finished.edit("config/smoke.yaml", "icl:", "curve_tasks: [fiqa]\nicl:")
+    finished.edit("config/smoke.yaml", "\nicl:", "\ncurve_tasks: [fiqa]\nicl:")
     plan = finished.plan()
     assert "finetune" not in plan and "evaluate_small" not in plan and plan["collect"] == 1
     finished.edit("config/smoke.yaml", "curve_tasks: [fiqa]", "curve_tasks: [fiqua]")

@@ -83,11 +83,10 @@ def draw(
     """Horizontal intervals, one panel each."""
     looks = look.looks(tables.points, config)
     columns = min(len(panels), 2) or 1
-    lines = -(-len(panels) // columns) or 1
-    most = max((part["label"].nunique() + 0.25 * len(part) / part["label"].nunique() for _, part in panels), default=3)
-    figure, grid = plt.subplots(
-        lines, columns, figsize=(config.width, 0.5 + lines * (0.75 + 0.17 * most)), squeeze=False
-    )
+    inches = [0.75 + 0.17 * lines(part) for _, part in panels] or [1.25]
+    heights = [max(inches[first : first + columns]) for first in range(0, len(inches), columns)]
+    shape = {"nrows": len(heights), "ncols": columns, "height_ratios": heights, "squeeze": False}
+    figure, grid = plt.subplots(figsize=(config.width, 0.5 + sum(heights)), **shape)
     for ax in list(grid.flat)[len(panels) :]:
         ax.set_axis_off()
     for ax, (name, part) in zip(grid.flat, panels, strict=False):
@@ -114,6 +113,12 @@ def draw(
         caption,
         f"{title}: differences in {tables.metric} with their intervals, one line an encoder. {words}",
     )
+
+
+def lines(rows: pd.DataFrame) -> float:
+    """How many lines of text a panel is high: one a label, more where a label has many intervals."""
+    labels = rows["label"].nunique()
+    return labels + 0.25 * len(rows) / labels
 
 
 def intervals(ax: Axes, rows: pd.DataFrame, looks: look.Looks) -> None:

@@ -32,7 +32,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         right.set_yscale("log")
         right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
         right.yaxis.set_minor_formatter(NullFormatter())
-        right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        right.yaxis.set_major_locator(LogLocator(subs=range(1, 10)))
         right.set_ylabel(f"training queries for {SHARE:.0%} of the last score")
     if recipes:
         looks.colorbar(figure, list(grid.flat))

@@ -97,7 +97,11 @@ class Looks:
             return
         values = list(self.params.values())
         norm = LogNorm(min(values), max(values) if max(values) > min(values) else 10 * min(values))
-        place = {"location": "top", "shrink": 0.5, "aspect": 50} if above else {"pad": 0.01, "aspect": 30}
+        place = (
+            {"location": "top", "shrink": 0.5, "aspect": 50}
+            if above
+            else {"pad": 0.01, "aspect": 10 * figure.get_figheight()}
+        )
         bar = figure.colorbar(ScalarMappable(norm, self.scale), ax=axes, label="parameters", **place)
         bar.outline.set_linewidth(0.4)
         axis = bar.ax.xaxis if above else bar.ax.yaxis
