@@ -58,10 +58,15 @@ def test_a_study_without_seeds_says_nothing_of_them(tmp_path):
     assert spec["repeats"] == {"recipes": {"own-mini.seed-5": {"of": "own-mini", "seed": 5}}, "checkpoints": {}}
 
 
-def test_learning_curves_are_of_the_first_seed(tmp_path):
+def test_learning_curves_are_of_every_training(tmp_path):
     recipes = [{"use": "own-mini", "n_negatives": 2, "keep": [4], "seeds": [1, 2]}]
-    study = load.study(written(tmp_path, recipes=recipes))
-    assert {recipe for _, recipe, _ in study.kept_encoders} == {"own-mini"}
+    study = load.study(written(tmp_path, of_checkpoint=[1, 2], recipes=recipes))
+    trainings = {("d16", "own-mini"), ("d16", "own-mini.seed-2"), ("d16.seed-2", "own-mini")}
+    kept = {(checkpoint, recipe) for checkpoint, recipe, _ in study.kept_encoders if checkpoint.startswith("d16")}
+    assert kept == trainings
+    for checkpoint, recipe in trainings:
+        assert specs.finetune(study, recipe)["recipe"]["keep"] == [4]
+        assert specs.evaluate(["fiqa"])(study, checkpoint, recipe)["keep"] == [4]
     assert "ablation" not in study.figures  # a repeat is no second recipe
 
 

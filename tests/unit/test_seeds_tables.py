@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_collect_synthetic import TASKS, write_encoder, write_evaluation, write_study
 
@@ -13,26 +14,30 @@ from retscale.audit import grid as audit_grid
 from retscale.audit import points as audit_points
 from retscale.audit import tables as audit_tables
 from retscale.cli import main
+from retscale.collect.repeats import Repeats
 from retscale.collect.run import run as collect
 from retscale.collect.summary import CollectSummary
 from retscale.common.tables import read_table, write_tables
 from retscale.exchange.card import scores_of
-from retscale.figure import fig1a, training
+from retscale.figure import curves as learning
+from retscale.figure import efficiency, fig1a, training
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Tables
-from retscale.fit import two_step
+from retscale.fit import claims, two_step
 from retscale.fit.points import KEY
 from retscale.fit.run import run as fit
 from retscale.fit.summary import FitSummary
 from retscale.lineage.graph import graph
-from retscale.report import analysis, scores
+from retscale.report import analysis, dimensions, scores
 from retscale.report.checklist import repeated
 from retscale.report.results import Results
+from retscale.report.run import environment
 
 REPEATED, SEEDS = ("toy-40k-5", "toy-160k-5"), (2, 3)
 FEW = {task: TASKS[task] for task in ("alpha", "beta")}
 SIZES = {"40k": 40_000, "160k": 160_000, "640k": 640_000}
 SEED_SD = 0.03
+SEEN = {}  # what a claim was made from
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +55,19 @@ def study(tmp_path_factory) -> tuple[Path, Path]:
             for task in FEW:
                 folder, mean = root / "evaluate" / checkpoint / recipe, 0.2 + rng.normal(0, SEED_SD)
                 inputs["scores"].append(write_evaluation(folder, checkpoint, recipe, task, mean, 60, rng))
+                for step, part in {10: 0.5, 20: 0.8}.items():
+                    kept = folder / f"step-{step}", checkpoint, recipe, task, part * mean, 60
+                    inputs["kept"].append(
+                        write_evaluation(*kept, np.random.default_rng([step, len(inputs["kept"])]), step)
+                    )
     spec |= {"seed": 1, "repeats": {"recipes": {f"paper.seed-{s}": {"of": "paper", "seed": s} for s in SEEDS}}}
     (root / "collect").mkdir()
     collect(spec, inputs, root / "collect")
     (root / "fit").mkdir()
-    fit({"bootstrap": 200, "seed": 1}, {"collect": root / "collect/collect.json"}, root / "fit")
+    early = claims.early
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claims, "early", lambda *of: SEEN.setdefault("early", early(*of)))
+        fit({"bootstrap": 200, "seed": 1}, {"collect": root / "collect/collect.json"}, root / "fit")
     return root / "collect/collect.json", root / "fit/fit.json"
 
 
@@ -63,7 +76,7 @@ def test_every_table_keeps_the_seed(study):
         table = read_table(study[0], name)
         seeds = table["recipe"].map({"paper": 1, "microbatch": 1} | {f"paper.seed-{seed}": seed for seed in SEEDS})
         assert (table["seed"] == seeds).all(), name
-        assert set(table["seed"]) == ({1} if name == "curves" else {1, 2, 3}), name
+        assert set(table["seed"]) == {1, 2, 3}, name
     assert CollectSummary.read(study[0]).recipes == ["paper", "microbatch"]
 
 
@@ -144,6 +157,55 @@ def test_figures_show_trainings_beside_their_mean_and_curves_of_the_first_alone(
     assert set(training.draw(tables, FigureConfig()).marks["recipe"]) == {"paper", "microbatch"}
 
 
+def test_data_efficiency_is_of_the_mean_of_trainings(study):
+    table, curves = read_table(study[1], "efficiency"), read_table(study[0], "curves")
+    assert len(table) == 6 * 3 and set(table["recipe"]) == {"paper"} and not table.duplicated(KEY).any()
+    ends = curves.query("metric == 'ndcg_at_10' and checkpoint in @REPEATED").groupby([*KEY, "step"])["value"].first()
+    several = table[table["seeds"] == 3].set_index(KEY)
+    assert set(several.index.get_level_values("checkpoint")) == set(REPEATED)
+    for checkpoint in REPEATED:
+        trainings = [ends[checkpoint, recipe, "alpha"] for recipe in ("paper", "paper.seed-2", "paper.seed-3")]
+        row = several.loc[(checkpoint, "paper", "alpha")]
+        assert row["y_first"] == pytest.approx(np.mean([one.iloc[0] for one in trainings]))
+        assert row["y_last"] == pytest.approx(np.mean([one.iloc[-1] for one in trainings]))
+    assert {*table["area_knows"], *table["needed_knows"]} == {"queries and seeds"}
+    trends = read_table(study[1], "efficiency_trends")
+    assert (set(trends["recipe"]), set(trends["n"])) == ({"paper"}, {6})
+    assert "intervals over test queries and seeds." in efficiency.draw(Tables(*study), FigureConfig()).caption
+
+
+@pytest.mark.parametrize(
+    ("knows", "words"),
+    [
+        (["queries"] * 2, "test queries"),
+        (["queries and seeds"] * 2, "test queries and seeds"),
+        (["queries", "queries and seeds"], "test queries, and over seeds where a recipe has several"),
+    ],
+)
+def test_the_caption_says_over_what_intervals_of_data_efficiency_are(knows, words):
+    assert efficiency.over(pd.DataFrame({"area_knows": knows, "needed_knows": knows})) == words
+
+
+def test_a_learning_curve_is_the_mean_of_its_trainings(study, tmp_path):
+    marks = learning.draw(Tables(*study), FigureConfig()).marks
+    assert set(marks["recipe"]) == {"paper"} and not marks.duplicated(["checkpoint", "step"]).any()
+    rows = read_table(study[0], "curves").query("metric == 'ndcg_at_10' and recipe != 'microbatch'")
+    means = rows.groupby(["checkpoint", "step"])["value"].mean()
+    assert list(marks["y"]) == pytest.approx([means[row.checkpoint, row.step] for row in marks.itertuples()])
+    marks.to_csv(tmp_path / "curves.csv", index=False)
+    files = [SimpleNamespace(name=name, path=path) for name, path in zip(("collect", "fit"), study, strict=True)]
+    node = SimpleNamespace(inputs=files, primary=tmp_path / "curves.png", stage="figure")
+    assert list(audit_figures._lines(node)) == []
+    mark = {"checkpoint": REPEATED[0], "recipe": "paper", "step": "10", "task": "alpha, beta"}
+    nothing = SimpleNamespace(nodes={}, hashed={}, findings=SimpleNamespace(problems={}))
+    lines = audit_points.origins(study[0].parent.parent, nothing)(mark)
+    for recipe in ("paper", "paper.seed-2", "paper.seed-3"):
+        assert any(f"/evaluate/{REPEATED[0]}/{recipe}/step-10/alpha.json" in line for line in lines)
+    claimed = SEEN["early"]
+    assert len(claimed) == 6
+    assert list(claimed["y"]) == pytest.approx([means[row.checkpoint, 10] for row in claimed.itertuples()])
+
+
 def test_an_audit_follows_a_point_to_all_of_its_trainings(study, tmp_path):
     root = study[0].parent.parent
     nothing = SimpleNamespace(nodes={}, hashed={}, findings=SimpleNamespace(problems={}))
@@ -210,6 +272,16 @@ def test_the_report_splits_the_variance_and_lists_no_repeat_as_a_recipe(study):
     assert {row["detectable_knows"] for row in analysis.comparisons(results)} == {"queries and seeds"}
     assert len(scores.score_table(results)["rows"]) == 6
     assert repeated(results) == "; ".join(f"{name} by paper, 3 trainings" for name in sorted(REPEATED))
+
+
+def test_the_page_of_dimensions_says_over_what_its_intervals_are(study):
+    results = Results(*study)
+    shown = dimensions.table(results.table("dimensions"), results.checkpoints)
+    page = environment().get_template("dimensions.html")
+    about = {"dimensions": shown, "metric": results.metric, "percent": results.percent}
+    assert "over seeds as well where a recipe has several." in page.render(about, study=results.study)
+    alone = results.study.model_copy(update={"repeats": Repeats()})
+    assert "Intervals of 95% over queries.<" in page.render(about, study=alone)
 
 
 def test_a_card_is_of_one_training(study):

@@ -24,7 +24,7 @@ def test_every_study_plans(dry_run, study, figures):
 @pytest.mark.parametrize(
     "study, planned",
     [
-        ("mini", {"evaluate_small": 10, "evaluate_small_after_20_60": 12}),
+        ("mini", {"evaluate_small": 6, "evaluate_small_after_20_60": 16}),
         ("smoke", {"evaluate_small": 4, "evaluate_small_after_8": 1}),
         ("smollm2", {"evaluate_small": 1}),
     ],

@@ -17,6 +17,7 @@ from retscale.common import jsonl, parquet
 from retscale.common.files import sha256
 from retscale.common.tables import read_table
 from retscale.fit import comparisons
+from retscale.fit.seeds import joined_curves
 from retscale.fit.summary import FitSummary
 from retscale.provenance.behind import SHOWN, made_from
 from retscale.report.figures import has_marks
@@ -129,6 +130,7 @@ def _lines(node: Node) -> Problems:
     if name == "curves":
         fitted = FitSummary.read(fits)
         groups = {task: group for group, parts in shown_tasks(fitted).items() for task in parts}
+        table = joined_curves(table, fitted.repeats)
         table = table[table["metric"] == fitted.config.metric].assign(group=lambda rows: rows["task"].map(groups))
         key = ["checkpoint", "recipe", "queries"]
         y = table.groupby([*key, "group"])["value"].mean().groupby(key).mean()

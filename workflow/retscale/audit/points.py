@@ -87,21 +87,20 @@ def origins(root: Path, walked: Walk) -> Callable[[dict[str, str]], list[str]]:
             origin.append(f"{_origin(card)}  {compute}")
             model = card.folder(card_path)
             files += [card_path, *(model / name for name in card.files if name.endswith(".safetensors"))]
+        # A point of several trainings that differ in their seeds is their mean.
+        trainings = [id for part in repeated.get((checkpoint, recipe), [[(checkpoint, recipe)]]) for id in part]
         if step := int(mark.get("step") or 0):  # of a learning curve: kept encoders lie as their scores do
             curves = _table(collect.with_name("curves.parquet"), "checkpoint", "recipe", step="number")
-            rows = curves.query("checkpoint == @checkpoint and recipe == @recipe and step == @step")
+            rows = curves[_encoders(curves).isin(trainings) & (curves["step"] == step)]
             folders = {Path(name).relative_to("evaluate").parent for name in rows["file"]}
             files += [root / "finetune" / folder / "encoder.json" for folder in folders]
             files += [root / name for name in rows["file"]]
         elif not recipe:
             files += others(mark)
         else:
-            # A point of several trainings that differ in their seeds is their mean.
-            trainings = [id for part in repeated.get((checkpoint, recipe), [[(checkpoint, recipe)]]) for id in part]
             if recipe not in ("", PUBLISHED, REFERENCE):
                 files += [Path(results.encoder(*id)) for id in trainings]
-            encoders = pd.Series(zip(scores["checkpoint"], scores["recipe"], strict=True), scores.index, dtype=object)
-            rows = scores[encoders.isin(trainings)]
+            rows = scores[_encoders(scores).isin(trainings)]
             # A mark without a file of its own is a mean: over a group of tasks, or over all.
             if mark.get("task"):
                 rows = rows[rows["task"].isin(tasks_of(mark["task"], study))]
@@ -134,6 +133,10 @@ def from_outside(files: list[Path], walked: Walk) -> list[Path]:
 def _table(path: Path, *texts: str, **others: parquet.Kind) -> pd.DataFrame:
     """One row for each file of results."""
     return parquet.read(path, {**dict.fromkeys((*texts, "file"), "text"), **others}).drop_duplicates("file")
+
+
+def _encoders(table: pd.DataFrame) -> pd.Series:
+    return pd.Series(zip(table["checkpoint"], table["recipe"], strict=True), table.index, dtype=object)
 
 
 def _origin(card: Card) -> str:

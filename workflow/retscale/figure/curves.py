@@ -11,6 +11,7 @@ from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
 from retscale.figure.words import number
+from retscale.fit.seeds import joined_curves
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
@@ -53,12 +54,13 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
 
 def curves(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
-    """One row per checkpoint, recipe and step, in this order, and the tasks and groups that the scores are means over.
+    """One row per checkpoint, recipe and step, in this order, of the mean of its trainings, and the tasks and groups that the scores are means over.
 
     `x`: training queries; `y`: the mean, in which a group of tasks counts once; `share` of the last `y`,
     null if that is 0.
     """
-    rows = tables.collected("curves").query("metric == @tables.summary.config.metric")
+    rows = joined_curves(tables.collected("curves"), tables.summary.repeats)
+    rows = rows.query("metric == @tables.summary.config.metric")
     group = {task: name for name, parts in shown_tasks(tables.summary).items() for task in parts}
     rows = rows.assign(group=rows["task"].map(group))
     encoder = ["checkpoint", "recipe"]

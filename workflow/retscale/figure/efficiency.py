@@ -11,6 +11,7 @@ from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
 from retscale.figure.words import interval, short
+from retscale.fit.detectable import BOTH
 from retscale.fit.efficiency import SHARE
 
 
@@ -45,7 +46,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         f"**Data efficiency.** Left: the mean {tables.metric} under each learning curve, training queries counted in "
         "logarithms, from the first kept encoder to the last. Right: the training queries after which the score first is "
         f"{SHARE:.0%} of its last value, between two encoders on a straight line; pointing down: the first kept encoder has "
-        f"it already. {looks.words()} Vertical bars: {tables.percent} intervals over test queries. {words}"
+        f"it already. {looks.words()} Vertical bars: {tables.percent} intervals over {over(rows)}. {words}"
     )
     alt = f"Marks of the area under learning curves, and of the training queries needed, against parameters. {words}"
     columns = ["checkpoint", "recipe", "task", "area", "area_low", "area_high"]
@@ -64,6 +65,14 @@ def panel(ax: Axes, rows: pd.DataFrame, looks: look.Looks, name: str) -> None:
             )
     style.plain_log_axis(ax)
     ax.set_xlabel("parameters")
+
+
+def over(rows: pd.DataFrame) -> str:
+    """What the intervals are over."""
+    known = {*rows["area_knows"], *rows["needed_knows"]}
+    if BOTH not in known:
+        return "test queries"
+    return "test queries and seeds" if known == {BOTH} else "test queries, and over seeds where a recipe has several"
 
 
 def trend_words(trends: pd.DataFrame, tables: Tables) -> str:

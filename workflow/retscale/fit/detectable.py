@@ -5,14 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from retscale.evaluate.metrics import metric
-from retscale.fit.config import Spec
 from retscale.fit.nested import Component
 from retscale.fit.points import KEY
 from retscale.fit.seeds import Load, Noise, Seeds
 
 POWER = 0.8
 QUERIES, BOTH = "queries", "queries and seeds"
+Limit = float | pd.Series  # of all points, or of each
 
 
 @dataclass(frozen=True)
@@ -78,13 +77,19 @@ def of_encoders(queries: float, encoders: list[tuple[str, str]], task: str, know
     return error(queries, parts, len({checkpoint for checkpoint, _ in encoders}) < len(encoders))
 
 
-def knowing_seeds(points: pd.DataFrame, draws: pd.DataFrame, known: Seeds, spec: Spec) -> pd.DataFrame:
-    """`points` with intervals over queries and seeds where the noise of seeds is known, within the metric's range."""
-    points, within = points.copy(), metric(spec.metric)
-    for index, key in zip(points.index, points[KEY].itertuples(index=False, name=None), strict=True):
-        found = known.of(*key[1:])
-        if (found.training or found.pretraining) and key in draws:
+def knowing_seeds(
+    points: pd.DataFrame, draws: pd.DataFrame, known: Seeds, alpha: float, least: Limit, most: Limit
+) -> pd.DataFrame:
+    """`points` with intervals over queries and seeds where the noise of seeds is known, from `least` to `most`."""
+    points = points.copy()
+    limits = [np.broadcast_to(limit, len(points)) for limit in (least, most)]
+    for index, key, *ends in zip(points.index, points[KEY].itertuples(index=False, name=None), *limits, strict=True):
+        if key in draws and knows(known, *key[1:]) == BOTH:
             off = of_encoders(float(draws[key].var(ddof=0)), [key[:2]], key[2], known, key[1])
-            ends = off.interval(points.at[index, "y"], spec.alpha)
-            points.loc[index, ["low", "high"]] = np.clip(ends, within.least, within.most)
+            points.loc[index, ["low", "high"]] = np.clip(off.interval(points.at[index, "y"], alpha), *ends)
     return points
+
+
+def knows(known: Seeds, recipe: str, task: str) -> str:
+    """What the interval of a score is over."""
+    return QUERIES if known.of(recipe, task) == Noise() else BOTH

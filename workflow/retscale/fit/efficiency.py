@@ -1,33 +1,42 @@
 """Data efficiency: what the learning curves of kept encoders come to, and whether it changes with size and duration."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
-from retscale.collect.means import MEAN, Averaged
+from retscale.collect.means import MEAN
+from retscale.collect.repeats import Repeats
+from retscale.collect.summary import StudySummary
+from retscale.evaluate.metrics import metric
 from retscale.fit.config import Spec
 from retscale.fit.constant import ROUNDING, constant
+from retscale.fit.detectable import BOTH, Limit, knowing_seeds, knows
 from retscale.fit.isoflop import interval
 from retscale.fit.ladder import LN10, Ladder, ladder_of
-from retscale.fit.points import ENCODER
+from retscale.fit.points import ENCODER, KEY
 from retscale.fit.reml import reml
+from retscale.fit.seeds import joined, joined_draws, seeds
 from retscale.fit.variants import resampled_variants
 
 SHARE = 0.95  # of the last score, for which the pairs are counted
-COLUMNS = [*ENCODER, "task", "points", "first", "last", "y_first", "y_last"]
-COLUMNS += ["area", "area_low", "area_high", "needed", "needed_low", "needed_high", "at_most", "reason"]
+COLUMNS = [*KEY, "seeds", "points", "first", "last", "y_first", "y_last", "area", "area_low", "area_high", "area_knows"]
+COLUMNS += ["needed", "needed_low", "needed_high", "needed_knows", "at_most", "reason"]
 TRENDS = ["recipe", "measure", "direction", "n", "sizes", "slope", "low", "high", "df", "status", "reason"]
 MEASURES = {"area": "area", "needed": "log10 of the pairs needed"}
+NO_SCORE = "the last score is 0"
+Curve = tuple[np.ndarray, np.ndarray]  # queries (m,) and resampled scores (replicates, m)
 
 
 def efficiency(
-    curves: pd.DataFrame, kept: pd.DataFrame, last: pd.DataFrame, study: Averaged, spec: Spec
+    curves: pd.DataFrame, kept: pd.DataFrame, last: pd.DataFrame, study: StudySummary, spec: Spec
 ) -> pd.DataFrame:
-    """One row per encoder and task (and `mean`) of its learning curve, from `first` to `last` training queries.
+    """One row per checkpoint, recipe and task (and `mean`) of its learning curve, from `first` to `last` training queries.
 
     `area`: the mean score under the curve, queries counted in logarithms, between the first kept encoder and the last.
     `needed`: queries after which the score first is SHARE of the last one, on a straight line in their logarithm between
-    two encoders; `at_most`: the first kept encoder has it already. Intervals are over test queries. `curves`, `kept`
-    (single queries of kept encoders) and `last` (of the last ones) are tables of `collect`.
+    two encoders; `at_most`: the first kept encoder has it already. Of several trainings they are means (`over_seeds`).
+    `curves`, `kept` (single queries of kept encoders) and `last` (of the last ones) are tables of `collect`.
     """
     if spec.metric not in kept or kept[spec.metric].isna().all():
         return pd.DataFrame(columns=COLUMNS)
@@ -36,15 +45,59 @@ def efficiency(
     final = last.merge(kept[[*ENCODER, "task"]].drop_duplicates(), on=[*ENCODER, "task"]).merge(ends, on=ENCODER)
     queries = pd.concat([kept.rename(columns={"step": "variant"}), final], ignore_index=True)
     variants = resampled_variants(queries, study, spec.metric, spec.bootstrap, spec.seed)
-    rows = []
+    rows, drawn = [], {}
     for (checkpoint, recipe, task), y in variants.y.groupby(level=[*ENCODER, "task"]):
         steps = list(y.index.get_level_values("variant"))
         x = np.array([seen[checkpoint, recipe, step] for step in steps], float)
         if len(x) > 1:
             about = {"checkpoint": checkpoint, "recipe": recipe, "task": task}
-            draws = np.stack([variants.draws[checkpoint, recipe, step, task] for step in steps], 1)
-            rows.append(about | curve(x, y.to_numpy(float), draws.astype(float), spec.alpha))
-    return pd.DataFrame(rows, columns=COLUMNS)
+            draws = np.stack([variants.draws[checkpoint, recipe, step, task] for step in steps], 1).astype(float)
+            rows.append(about | curve(x, y.to_numpy(float), draws, spec.alpha))
+            drawn[checkpoint, recipe, task] = x, draws
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return over_seeds(table, drawn, study.repeats, spec) if rows else table
+
+
+def over_seeds(rows: pd.DataFrame, drawn: dict[tuple, Curve], repeats: Repeats, spec: Spec) -> pd.DataFrame:
+    """The `rows` of single trainings as one per checkpoint, recipe and task: the mean of its trainings, `seeds` of them.
+
+    `needed` is averaged and bounded in its logarithm; `at_most` is true if it is of any. Intervals are over queries and
+    seeds where the noise of seeds is known, over queries alone elsewhere: `area_knows`, `needed_knows`. `drawn`: by KEY.
+    """
+    draws = {"area": replicates(area, drawn), "log": replicates(lambda *one: np.log10(needed(*one)), drawn)}
+    numbers = {"log": np.log10(rows["needed"].astype(float)), "at_once": rows["at_most"].astype(float)}
+    rows = rows.assign(**numbers, file=None, sha256=None)
+    known = {name: seeds(rows.assign(y=rows[name]), of, repeats, spec.alpha) for name, of in draws.items()}
+    table = joined(rows, known["area"], ["y_first", "y_last", "area", "log", "at_once"])
+
+    def bounded(name: str, least: Limit, most: Limit) -> pd.DataFrame:
+        """The table with y, low and high of a measure; without ends where nothing is known of seeds."""
+        points = table.assign(y=table[name], low=np.nan, high=np.nan)
+        return knowing_seeds(points, joined_draws(draws[name], known[name]), known[name], spec.alpha, least, most)
+
+    def over(name: str) -> list[str]:
+        return [knows(known[name], *key) for key in zip(table["recipe"], table["task"], strict=True)]
+
+    within, several = metric(spec.metric), table["seeds"] > 1
+    areas = bounded("area", within.least, within.most)
+    pairs = 10 ** bounded("log", np.log10(table["first"]), np.log10(table["last"]))[["y", "low", "high"]]
+    table = table.assign(area_knows=over("area"), needed_knows=over("log"))
+    # A single training has the digits that it has without a logarithm.
+    table["needed"] = pairs["y"].where(several, table["needed"])
+    at_once = (table["at_once"] > 0).where(table["at_once"].notna())
+    table["at_most"] = at_once.where(several, table["at_most"])
+    table["reason"] = np.where(table["needed"].isna(), NO_SCORE, "")
+    for end in ("low", "high"):
+        table[f"area_{end}"] = areas[end].fillna(table[f"area_{end}"])
+        replaced = several | (table["needed_knows"] == BOTH)
+        table[f"needed_{end}"] = pairs[end].where(replaced, table[f"needed_{end}"])
+    return table[COLUMNS]
+
+
+def replicates(measure: Callable, drawn: dict[tuple, Curve]) -> pd.DataFrame:
+    """A measure of curves, replicates x KEY; where one has none, since its last score is 0, it has the mean of the others."""
+    table = pd.DataFrame({key: measure(*one) for key, one in drawn.items()}).rename_axis(columns=KEY)
+    return table.fillna(table.mean())
 
 
 def curve(x: np.ndarray, y: np.ndarray, draws: np.ndarray, alpha: float) -> dict:
@@ -55,7 +108,7 @@ def curve(x: np.ndarray, y: np.ndarray, draws: np.ndarray, alpha: float) -> dict
     result |= {"area": float(area(x, y[None])[0]), "area_low": low, "area_high": high, "reason": ""}
     value = float(needed(x, y[None])[0])
     if not np.isfinite(value):
-        return result | {"reason": "the last score is 0"}
+        return result | {"reason": NO_SCORE}
     drawn = needed(x, draws)
     low, high = np.quantile(drawn[np.isfinite(drawn)], ends)
     result |= {"needed": value, "needed_low": low, "needed_high": high}

@@ -11,6 +11,7 @@ from retscale.collect.summary import CollectSummary, StudySummary
 from retscale.common.files import sha256
 from retscale.common.tables import read_table, write_tables
 from retscale.errors import UserError
+from retscale.evaluate.metrics import metric
 from retscale.fit.analysis import analyze, ladder_rows
 from retscale.fit.claims import claims
 from retscale.fit.classes import tasks
@@ -43,7 +44,7 @@ from retscale.fit.points import (
 )
 from retscale.fit.precision import weighed
 from retscale.fit.predictors import predictors
-from retscale.fit.seeds import joined, joined_draws, repeated, seeds
+from retscale.fit.seeds import joined, joined_curves, joined_draws, repeated, seeds
 from retscale.fit.signal import signal
 from retscale.fit.split import Spread, noted, variance
 from retscale.fit.summary import FitSummary
@@ -76,7 +77,8 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     trainings = points(scores, trainings_draws, averaged, spec.metric, spec.alpha)
     known = seeds(trainings, trainings_draws, study.repeats, spec.alpha)
     draws = joined_draws(trainings_draws, known)
-    scored = knowing_seeds(joined(trainings, known), draws, known, spec)
+    within = metric(spec.metric)
+    scored = knowing_seeds(joined(trainings, known), draws, known, spec.alpha, within.least, within.most)
     scored["in_domain"] = scored["task"].map(lambda name: in_domain(name, study))
     defined = weighed(scored[scored["y"].notna()], known)
     require_distinct(defined)
@@ -118,7 +120,7 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     if spec.paired:
         tables["paired_families"] = paired_families(ladder_rows(defined), draws, spec.paired, spec.near, spec.alpha)
     tables["dimensions"] = dimensions(tables, study)
-    tables["claims"] = claims(tables, analyses, finished, curves, study, spec)
+    tables["claims"] = claims(tables, analyses, finished, joined_curves(curves, study.repeats), study, spec)
     summary = study.model_dump(include=set(StudySummary.model_fields))
     summary |= {"config": spec.model_dump(), "collect_sha256": sha256(source), "icl_headline": headline_icl(averages)}
     summary["form"] = next(iter(FORMS))  # the one that is drawn

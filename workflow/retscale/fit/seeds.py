@@ -1,6 +1,6 @@
 """Trainings that differ in their seeds alone: the noise that they show, and their join to one score."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,21 +119,34 @@ def joined_draws(draws: pd.DataFrame, known: Seeds) -> pd.DataFrame:
     return pd.DataFrame(np.stack([*drawn.values()], 1), columns=pd.MultiIndex.from_tuples([*drawn], names=KEY))
 
 
-def joined(points: pd.DataFrame, known: Seeds) -> pd.DataFrame:
+def joined(points: pd.DataFrame, known: Seeds, values: Sequence[str] = ("y",)) -> pd.DataFrame:
     """One row for each checkpoint, recipe and task: the mean of its trainings, `seeds` of them, without a file of its own.
 
-    A pretraining that has several trainings counts once.
+    Of the columns `values`. A pretraining that has several trainings counts once.
     """
-    y = dict(zip(points[KEY].itertuples(index=False, name=None), points["y"], strict=True))
     encoders = list(zip(points["checkpoint"], points["recipe"], strict=True))
     table = points.assign(seeds=[known.count(*key) for key in encoders])[[key in known.trainings for key in encoders]]
     several = table["seeds"] > 1
-    table.loc[several, "y"] = [
-        np.mean([np.mean([y[*id, row.task] for id in part]) for part in known.trainings[row.checkpoint, row.recipe]])
-        for row in table[several].itertuples()
-    ]
+    for column in values:
+        y = dict(zip(points[KEY].itertuples(index=False, name=None), points[column], strict=True))
+        table.loc[several, column] = [
+            np.mean(
+                [np.mean([y[*id, row.task] for id in part]) for part in known.trainings[row.checkpoint, row.recipe]]
+            )
+            for row in table[several].itertuples()
+        ]
     table.loc[several, ["file", "sha256"]] = None
     return table.reset_index(drop=True)
+
+
+def joined_curves(curves: pd.DataFrame, repeats: Repeats) -> pd.DataFrame:
+    """The table `curves` of `collect` with one curve for each checkpoint and recipe: the mean of its trainings."""
+    if not repeats:
+        return curves
+    ids = {"checkpoint": curves["checkpoint"].map(repeats.checkpoint), "recipe": curves["recipe"].map(repeats.recipe)}
+    key = [*KEY, "metric", "step", "queries"]
+    pretrainings = curves.assign(pretraining=curves["checkpoint"], **ids).groupby([*key, "pretraining"])["value"].mean()
+    return pretrainings.groupby(key).mean().reset_index()
 
 
 def repeated(points: pd.DataFrame, repeats: Repeats, known: Seeds) -> pd.DataFrame:

@@ -53,8 +53,7 @@ def _complete(written_file: base.Written) -> Study:
         for name, part in (parts | repeated_parts).items()
     }
     checkpoints |= {id: checkpoints[repeat.of] for id, repeat in repeated_checkpoints.items()}
-    # Learning curves are of the study's own seed.
-    recipes |= {id: recipes[repeat.of].model_copy(update={"keep": []}) for id, repeat in repeated_recipes.items()}
+    recipes |= {id: recipes[repeat.of] for id, repeat in repeated_recipes.items()}
     icl = _entries("icl", catalog.expand(data.icl, "icl"), "icl", file)
     complete = Study(
         file=data,
