@@ -1,4 +1,4 @@
-"""The five sentences: for every verdict and for what is missing, in words that need no glossary."""
+"""The sentences of the answer: for every verdict and for what is missing, in words that need no glossary."""
 
 import re
 
@@ -122,3 +122,11 @@ def test_each_is_one_sentence_without_jargon():
         assert text.endswith(".") and not re.search(r"\. [A-Z]", text), text
         assert not re.search(JARGON, text), text
         assert text.count("**") in (2, 4), text
+
+
+def test_claims_about_backbones_are_counted():
+    rows = [claim(verdict) for verdict in ("supported", "cannot tell", "cannot tell", "not supported")]
+    (text,) = answer.backbones_sentences(rows)
+    assert text.startswith("Of 4 claims of Luo et al. 2024 ") and not re.search(JARGON, text)
+    assert "**1 hold** here, 1 do not, and 2 cannot be told" in text
+    assert answer.backbones_sentences([]) == []

@@ -49,7 +49,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     words = words or "No checkpoint was trained with a second recipe."
     how = "paired bootstrap, Student’s t" if tables.summary.repeats else "paired bootstrap"
     caption = (
-        f"**Ablation of the negatives.** Mean {tables.metric} of encoders that differ in the recipe only. Left: "
+        f"**Recipes against the main one.** Mean {tables.metric} of encoders that differ in the recipe only. Left: "
         "filled marks "
         f"`{tables.main}`, open marks the other recipe, joined for each checkpoint. Right: the difference, with its "
         f"{tables.percent} "
@@ -61,7 +61,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     )
     every = pd.concat(drawn) if drawn else tables.points.head(0)
     every = every.drop_duplicates(["checkpoint", "recipe"])
-    return Drawn(figure, "Ablation: negatives of the recipe", marks(every), caption, alt)
+    return Drawn(figure, "Recipes against the main one", marks(every), caption, alt)
 
 
 def pair(ax: Axes, rows: pd.DataFrame, looks: dict, config: FigureConfig) -> None:

@@ -1,4 +1,4 @@
-"""The answer in five sentences for a reader who knows neither the field's words nor statistics."""
+"""The answer in some sentences for a reader who knows neither the field's words nor statistics."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from retscale.common.phrase import counted
 from retscale.figure.words import number, short
+from retscale.fit.claim import LUO
 from retscale.fit.extrapolate import FARTHEST
 from retscale.fit.rules import MARGIN, OPEN, REFUTED, STRONG, SUPPORTED, growth
 from retscale.report.analysis import forecasts, rolling, single_tasks
@@ -27,7 +28,10 @@ class Scale:
 
 
 def answer(results: Results) -> list[str]:
-    """Growth, small against large, tasks, in-context learning, forecasts: one sentence each, whatever is missing."""
+    """Growth, small against large, tasks, in-context learning, forecasts: one sentence each, whatever is missing.
+
+    A last one has the claims about backbones, if the study tests any.
+    """
     claims = {row["claim"]: row for row in rows(results.table("claims"))}
     scale = Scale(results.metric, len(results.study.headline), results.ladder["family"].nunique(), results.percent)
     verdicts = Counter(growth(row["low"], row["high"]) for row in single_tasks(results))
@@ -37,6 +41,7 @@ def answer(results: Results) -> list[str]:
         tasks_sentence(claims.get("most-tasks"), verdicts),
         icl_sentence(claims.get("icl-retrieval"), claims.get("icl-beyond-compute"), scale),
         forecast_sentence(forecasts(results), rolling(results), scale),
+        *backbones_sentences([row for row in claims.values() if row["paper"] == LUO]),
     ]
 
 
@@ -131,6 +136,14 @@ def forecast_sentence(targets: list[Row], past: Row | None, scale: Scale) -> str
     times = f"{short(10 ** row['decades_beyond'])} times the computation of the largest here"
     limit = f"forecasts end at {10**FARTHEST:g} times"
     return f"**No** larger model may be forecast: one of {size} takes {times}, and {limit}; {tested}."
+
+
+def backbones_sentences(claims: list[Row]) -> list[str]:
+    """How many of these claims hold; none if there are none."""
+    verdicts = Counter(row["verdict"] for row in claims)
+    head = f"Of {counted(len(claims), 'claim')} of {LUO} about kinds of models and ways to train them"
+    parts = f"**{verdicts[SUPPORTED]} hold** here, {verdicts[REFUTED]} do not, and {verdicts[OPEN]} cannot be told"
+    return [f"{head} {parts}: the table of claims lists them."] if claims else []
 
 
 def between(row: Row, scale: Scale, digits: int = 3) -> str:
