@@ -1,17 +1,22 @@
-"""What of a study is to be compared: tasks with and without instructions, recipes with and without, mixtures and their parts."""
+"""What of a study is to be compared: tasks and recipes with and without instructions, mixtures and their parts, tuned
+checkpoints and their bases."""
 
-from pydantic import BaseModel
+from typing import Annotated
+
+from pydantic import BaseModel, Field
 
 
 class Comparisons(BaseModel, frozen=True):
     """`asked`: a task whose queries carry instructions -> the same task without. `trained`: a recipe that trains with
     instructions -> the same recipe without. `mixed`: a recipe that trains on several data sets -> each of these that
-    another recipe trains on alone, with that recipe.
+    another recipe trains on alone, with that recipe. `tuned`: a checkpoint that was tuned for chat or by preferences ->
+    its base, or None where the study lacks that.
     """
 
     asked: dict[str, str] = {}
     trained: dict[str, str] = {}
     mixed: dict[str, dict[str, str]] = {}
+    tuned: Annotated[dict[str, str | None], Field(exclude_if=lambda tuned: not tuned)] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.asked or self.trained or self.mixed)
+        return bool(self.asked or self.trained or self.mixed or self.tuned)

@@ -65,9 +65,20 @@ def grouped_tasks() -> dict[str, list[str]]:
 
 
 @cache
+def _families() -> dict[str, dict]:
+    return yaml.read(FOLDER / "checkpoints.yaml")
+
+
+@cache
 def members() -> dict[str, dict]:
     """The members of every family of checkpoints, with the rules for their steps."""
-    return families.members(yaml.read(FOLDER / "checkpoints.yaml"), merge)
+    return families.members(_families(), merge)
+
+
+@cache
+def tuned_from() -> dict[str, str]:
+    """The families of checkpoints that were tuned from another one, each with that one."""
+    return families.tuned_from(_families())
 
 
 @cache

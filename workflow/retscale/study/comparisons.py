@@ -1,10 +1,11 @@
-"""Which tasks and recipes of a study differ in one thing alone, so that their scores are compared."""
+"""Which tasks, recipes and checkpoints of a study differ in one thing alone, so that their scores are compared."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from retscale.collect.comparisons import Comparisons
+from retscale.study import catalog
 
 if TYPE_CHECKING:
     from retscale.study.study import Study
@@ -16,7 +17,7 @@ OF_MIXTURES = {"weights", "max_pairs", "epochs", "keep", "instructions", "too_fe
 def of(study: Study) -> Comparisons:
     if study.published:
         return Comparisons()
-    return Comparisons(asked=study.instructed, trained=_trained(study), mixed=_mixed(study))
+    return Comparisons(asked=study.instructed, trained=_trained(study), mixed=_mixed(study), tuned=_tuned(study))
 
 
 def _trained(study: Study) -> dict[str, str]:
@@ -44,6 +45,15 @@ def _mixed(study: Study) -> dict[str, dict[str, str]]:
             if len(alone) == 1 and alone[0] in parts and alike and _shares(study, id, other):
                 mixed.setdefault(id, {}).setdefault(alone[0], other)
     return mixed
+
+
+def _tuned(study: Study) -> dict[str, str | None]:
+    """The base of a checkpoint is the finished one of its size in the family that its own was tuned from."""
+    families, checkpoints = catalog.tuned_from(), {id: study.checkpoints[id] for id in study.distinct_checkpoints}
+    finished = {(one.family, one.size): id for id, one in checkpoints.items() if one.schedule_finished}
+    return {
+        id: finished.get((families[one.family], one.size)) for id, one in checkpoints.items() if one.family in families
+    }
 
 
 def _instructs(study: Study, recipe: str) -> bool:

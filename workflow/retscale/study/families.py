@@ -71,8 +71,12 @@ class Steps(Strict):
 
 
 class Family(Strict):
-    """Checkpoints of one recipe of pretraining: the facts of all, and of each member by its id."""
+    """Checkpoints of one recipe of pretraining: the facts of all, and of each member by its id.
 
+    tuned_from: the family that these were tuned from, each from the member of its size, for chat or by preferences.
+    """
+
+    tuned_from: str | None = None
     shared: dict = {}
     members: dict[str, dict]
 
@@ -95,6 +99,11 @@ def members(families: dict[str, dict], merge: Callable[[dict, dict], dict]) -> d
                     member if run is None else member | {"tokens": tokens, "source": _with_path(member["source"], key)}
                 )
     return checkpoints
+
+
+def tuned_from(families: dict[str, dict]) -> dict[str, str]:
+    """The families that were tuned from another one, each with that one."""
+    return {name: data["tuned_from"] for name, data in families.items() if "tuned_from" in data}
 
 
 def entry(member: dict) -> dict:
