@@ -192,6 +192,7 @@ def test_a_study_of_external_checkpoints_writes_headers(tmp_path):
 def test_claims_state_how_often_their_rules_would_be_right(study):
     claims = read_table(study[1], "claims").set_index("claim")
     assert (claims.loc[["grows", "grows-with-size", "grows-with-tokens"], "verdict"] == "supported").all()
+    assert claims.loc["fewer-pairs", "worlds"].startswith("true: half the queries for ten times the parameters")
     rates = claims.loc[["grows", "grows-with-tokens", "equal-compute", "most-tasks"]]
     assert (rates["supported_if_false"] <= 0.06).all() and (rates["refuted_if_true"] <= 0.06).all()
     assert claims.loc["grows-with-tokens", "supported_if_true"] > 0.5

@@ -9,9 +9,11 @@ from test_study import smoke, written
 from retscale.collect.comparisons import Comparisons
 from retscale.collect.summary import StudySummary
 from retscale.fit import rules
+from retscale.fit.backbones import GAIN, NOT_LESS, over_backbones
 from retscale.fit.comparisons import ASKED, KIND, MIXED, TRAINED, comparisons
 from retscale.fit.config import Spec
-from retscale.fit.dimensions import ABSENT, changes_of, dimensions, fewer_pairs, firsts, longest, over_backbones
+from retscale.fit.dimensions import ABSENT, changes_of, dimensions, fewer_pairs, firsts, longest
+from retscale.fit.error_rates import Rates
 from retscale.fit.points import query_scores, resampled
 from retscale.study import comparisons as of_study
 from retscale.study import load, specs
@@ -105,16 +107,16 @@ def test_a_table_of_dimensions_takes_each_backbone_under_its_first_recipe(compar
 
 def test_a_mean_over_backbones_is_students_and_says_when_they_are_too_few():
     values = pd.Series([0.02, 0.03, 0.05, -0.04])
-    row = over_backbones("c", "t", rules.GAIN, rules.gain, values, "none", SPEC)
+    row = over_backbones("c", "t", GAIN, values, "none", SPEC)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (row.low, row.high) == pytest.approx((expected.low, expected.high)) and row.verdict == rules.OPEN
-    assert over_backbones("c", "t", rules.GAIN, rules.gain, values + 0.1, "none", SPEC).verdict == rules.SUPPORTED
-    assert over_backbones("c", "t", rules.NOT_LESS, rules.not_less, values - 0.2, "none", SPEC).verdict == rules.REFUTED
-    few = over_backbones("c", "t", rules.GAIN, rules.gain, values[:2], "none", SPEC)
+    assert over_backbones("c", "t", GAIN, values + 0.1, "none", SPEC).verdict == rules.SUPPORTED
+    assert over_backbones("c", "t", NOT_LESS, values - 0.2, "none", SPEC).verdict == rules.REFUTED
+    few = over_backbones("c", "t", GAIN, values[:2], "none", SPEC)
     assert (
         few.verdict == rules.OPEN and few.reason == "2 backbones, too few to tell; this needs 3" and few.value == 0.025
     )
-    assert over_backbones("c", "t", rules.GAIN, rules.gain, values[:0], "none", SPEC).reason == "none"
+    assert over_backbones("c", "t", GAIN, values[:0], "none", SPEC).reason == "none"
 
 
 def test_fewer_pairs_is_a_slope_below_nothing():
@@ -127,8 +129,8 @@ def test_fewer_pairs_is_a_slope_below_nothing():
     }
     for low, high, verdict in ((-0.5, -0.1, rules.SUPPORTED), (0.1, 0.5, rules.REFUTED), (-0.5, 0.5, rules.OPEN)):
         table = pd.DataFrame([row | {"slope": (low + high) / 2, "low": low, "high": high, "n": 9}])
-        assert fewer_pairs(table, "r").verdict == verdict
-    assert fewer_pairs(table, "another").reason == ABSENT
+        assert fewer_pairs(table, "r", Rates()).verdict == verdict
+    assert fewer_pairs(table, "another", Rates()).reason == ABSENT
 
 
 def test_a_study_knows_what_differs_in_one_thing(tmp_path):

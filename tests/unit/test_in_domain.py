@@ -175,6 +175,12 @@ def test_means_are_over_what_they_say(made):
     assert trends.loc["web", "status"] == "ok" and trends.loc["web", "n"] == 9 and trends.loc["web", "in_domain"]
 
 
+def test_the_claim_on_the_training_data_is_simulated_too(made):
+    claims = read_table(made["marked"][1]["fit"], "claims").set_index("claim")
+    assert claims.loc["tokens-in-domain", "worlds"].startswith("true: growth of 0.03 a decade of FLOPs")
+    assert "tokens-in-domain" not in read_table(made["plain"][1]["fit"], "claims")["claim"].tolist()
+
+
 def test_groups_and_marks_change_no_other_number(made):
     """Every estimate of a task is what it was; only the mean over fewer tasks is another."""
     names = made["plain"][2]

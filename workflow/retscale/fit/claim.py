@@ -31,4 +31,10 @@ class Claim:
     rates: Rates = field(default_factory=Rates)
 
 
+def one_sided(low: float, high: float) -> str:
+    """The interval of two one-sided tests in words."""
+    ends = (f"{end:+.4f}".replace("-", "−") for end in (low, high))
+    return f"two one-sided tests: {' to '.join(ends)}"
+
+
 COLUMNS = [column.name for column in (*fields(Claim), *fields(Rates)) if column.name != "rates"]

@@ -10,7 +10,7 @@ from retscale.collect.summary import StudySummary
 from retscale.common.seeds import stream
 from retscale.fit import error_rates, rules
 from retscale.fit.analysis import Analysis
-from retscale.fit.claim import COLUMNS, LUO, PER_FLOPS, PER_RATIO, PER_SIZE, PORTES, Claim
+from retscale.fit.claim import COLUMNS, LUO, PER_FLOPS, PER_RATIO, PER_SIZE, PORTES, Claim, one_sided
 from retscale.fit.config import Spec
 from retscale.fit.dimensions import claims as dimension_claims
 from retscale.fit.error_rates import Noise, Rates
@@ -41,8 +41,9 @@ def claims(
     of_main = [
         analysis for analysis in analyses if analysis.key["recipe"] == main and analysis.key["schedule"] == "finished"
     ]
-    mean = next((analysis for analysis in of_main if analysis.key["task"] == MEAN), None)
-    rates = simulated(mean, of_main, list(study.headline), spec)
+    of_task = {analysis.key["task"]: analysis for analysis in of_main}
+    rates = simulated(of_task.get(MEAN), of_main, list(study.headline), spec)
+    trained = next((of_task.get(task) for task in study.in_domain), None)
     means = finished[finished["recipe"] == main]
     table = [
         *growth_claims(
@@ -51,7 +52,7 @@ def claims(
         equal_claim(tables["isoflop_global"].query("recipe == @main and headline"), rates),
         *icl_claims(tables["correlations"].query("headline and about != 'flops-quality'"), rates),
         *size_claims(means, early(curves, means, main, spec.metric), study, spec),
-        *dimension_claims(tables, finished, study, spec),
+        *dimension_claims(tables, finished, study, simulated_in_domain(trained, spec), spec),
     ]
     rows = [
         {name: value for name, value in asdict(row).items() if name != "rates"} | asdict(row.rates) for row in table
@@ -72,6 +73,14 @@ def simulated(mean: Analysis | None, analyses: list[Analysis], headline: list[st
     rates["most"] = error_rates.most_rates(single, len(headline))
     rates["equal"] = error_rates.equal_rates(ladder, noise, spec.alpha, rng)
     return rates | error_rates.icl_rates(ladder, noise, spec.alpha, rng)
+
+
+def simulated_in_domain(trained: Analysis | None, spec: Spec) -> Rates:
+    """The rates of growth with tokens at fixed size, at the ladder of a task of the training data."""
+    if trained is None or len(trained.ladder) < 3:
+        return Rates()
+    prior, rng = Prior(spec.size_sd_task, spec.size_df), stream(spec.seed, "tokens-in-domain")
+    return error_rates.growth_rates(trained.ladder, noise_of([trained], spec), prior, spec.alpha, rng)[SIZE]
 
 
 def noise_of(analyses: list[Analysis], spec: Spec) -> Noise:
@@ -127,8 +136,7 @@ def equal_claim(rows: pd.DataFrame, rates: dict[str, Rates]) -> Claim:
     if row is None or row["status"] != "ok":
         return Claim(**base, reason="no checkpoint has a mean" if row is None else row["reason"])
     estimate = {"value": float(row["delta"]), "low": float(row["low"]), "high": float(row["high"]), "n": int(row["n"])}
-    ends = (f"{row[name]:+.4f}".replace("-", "−") for name in ("tost_low", "tost_high"))
-    return Claim(**base, **estimate, detail=f"two one-sided tests: {' to '.join(ends)}", verdict=row["verdict"])
+    return Claim(**base, **estimate, detail=one_sided(row["tost_low"], row["tost_high"]), verdict=row["verdict"])
 
 
 def icl_claims(rows: pd.DataFrame, rates: dict[str, Rates]) -> list[Claim]:

@@ -1,4 +1,6 @@
-"""Encoders and tasks that differ in one thing: instructions in queries or in training, mixed data sets, and the family."""
+"""Encoders and tasks that differ in one thing: instructions in queries or in training, mixed data sets, the family, or tuning
+for chat.
+"""
 
 from collections.abc import Iterable
 from itertools import combinations
@@ -18,7 +20,7 @@ from retscale.fit.points import ENCODER, QueryScores
 from retscale.fit.variants import resampled_variants
 
 ASKED, TRAINED, MIXED = "asked with instructions", "trained with instructions", "trained on a mixture"
-KIND = "of another family"
+KIND, TUNED = "of another family", "tuned for chat"
 ALIKE = 1.25  # parameters, and tokens, within this ratio are equal
 KEY = ["kind", "checkpoint", "recipe", "task", "against"]
 COLUMNS = [*KEY, "data_set", "of_family", "against_family", "y", "y_against", "difference", "low", "high"]
@@ -37,12 +39,16 @@ def comparisons(
 
     Of ASKED `task` is the one with instructions and `against` the same one without. Of TRAINED and MIXED `against` is the
     other recipe of the same checkpoint; MIXED is against the training on `data_set` alone. Of KIND `against` is a checkpoint of
-    another family with as many parameters and tokens, each under its first recipe. `asked`: the single queries of the
-    tasks of ASKED. Holm's p is over the rows of a kind, of means and of tasks apart.
+    another family with as many parameters and tokens, each under its first recipe; tuned checkpoints are left out. Of TUNED
+    it is the base that `checkpoint` was tuned from, for chat or by preferences, both under the first recipe that they
+    share. `asked`: the single queries of the tasks of ASKED. Holm's p is over the rows of a kind, of means and of tasks
+    apart.
     """
     pairs = study.comparisons
     rows = [*of_tasks(asked, study, pairs.asked, spec), *of_recipes(points, draws, queries, others(pairs), spec)]
-    rows += of_families(points, draws, study.recipes, spec)
+    own = trained_here(points, study.recipes)
+    for kind, couples in ((KIND, of_families(own, set(pairs.tuned))), (TUNED, of_bases(own, pairs.tuned))):
+        rows += between(points, draws, kind, couples, spec)
     table = pd.DataFrame(rows, columns=COLUMNS)
     for _, group in table.groupby(["kind", table["task"] == MEAN]):
         table.loc[group.index, "p_holm"] = holm(group["p"].to_numpy(float))
@@ -84,22 +90,46 @@ def of_recipes(
     return rows
 
 
-def of_families(points: pd.DataFrame, draws: pd.DataFrame, recipes: list[str], spec: Spec) -> list[dict]:
-    """Checkpoints of different families and equal size and duration, on every average and task that both have."""
+def trained_here(points: pd.DataFrame, recipes: list[str]) -> pd.DataFrame:
+    """One row per checkpoint and recipe of the study, what is known of it, by the order of recipes; none of role `external`."""
     order = {recipe: place for place, recipe in enumerate(recipes)}
-    trained = points[points["recipe"].isin(order) & (points["role"] != "external") & points["n_tokens"].notna()]
-    encoders = trained.assign(place=trained["recipe"].map(order)).sort_values(["place", "family", "checkpoint"])
-    encoders = encoders.drop_duplicates("checkpoint")
-    y, rows = points.set_index([*ENCODER, "task"])["y"], []
-    for one, other in combinations(encoders.sort_values(["family", "checkpoint"]).to_dict("records"), 2):
+    rows = points[points["recipe"].isin(order) & (points["role"] != "external")].drop_duplicates(ENCODER)
+    return rows.assign(place=rows["recipe"].map(order)).sort_values(["place", "family", "checkpoint"])
+
+
+def of_families(encoders: pd.DataFrame, tuned: set[str]) -> list[tuple[dict, dict]]:
+    """Pairs of different families and equal size and duration, without the `tuned`, each under its first recipe."""
+    own = encoders[encoders["n_tokens"].notna() & ~encoders["checkpoint"].isin(tuned)].drop_duplicates("checkpoint")
+    pairs = []
+    for one, other in combinations(own.sort_values(["family", "checkpoint"]).to_dict("records"), 2):
         ratios = [max(one[name], other[name]) / min(one[name], other[name]) for name in ("n_params", "n_tokens")]
-        if one["family"] == other["family"] or max(ratios) > ALIKE:
-            continue
+        if one["family"] != other["family"] and max(ratios) <= ALIKE:
+            pairs.append((one, other))
+    return pairs
+
+
+def of_bases(encoders: pd.DataFrame, tuned: dict[str, str | None]) -> list[tuple[dict, dict]]:
+    """Each tuned checkpoint with its base, under the first recipe that trains both."""
+    known = {(row["checkpoint"], row["recipe"]): row for row in encoders.to_dict("records")}
+    pairs = {}
+    for (checkpoint, recipe), row in known.items():
+        base = known.get((tuned.get(checkpoint), recipe))
+        if base is not None:
+            pairs.setdefault(checkpoint, (row, base))
+    return list(pairs.values())
+
+
+def between(
+    points: pd.DataFrame, draws: pd.DataFrame, kind: str, pairs: list[tuple[dict, dict]], spec: Spec
+) -> list[dict]:
+    """Pairs of two checkpoints on every average and task that both have, the second being `against`."""
+    y, rows = points.set_index([*ENCODER, "task"])["y"], []
+    for one, other in pairs:
         for task in sorted(set(points["task"])):
             first, second = ((side["checkpoint"], side["recipe"], task) for side in (other, one))
             if first not in y.index or second not in y.index or first not in draws or second not in draws:
                 continue
-            row = {"kind": KIND, "checkpoint": one["checkpoint"], "recipe": one["recipe"], "task": task}
+            row = {"kind": kind, "checkpoint": one["checkpoint"], "recipe": one["recipe"], "task": task}
             row |= {"against": other["checkpoint"], "of_family": one["family"], "against_family": other["family"]}
             row |= {"y": float(y[second]), "y_against": float(y[first]), "method": "stratified bootstrap"}
             p = bootstrap_p((draws[second] - draws[first]).to_numpy(float))

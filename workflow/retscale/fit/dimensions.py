@@ -1,8 +1,7 @@
 """The six dimensions of Luo et al. 2024: what each backbone has in each, and what the paper claims of them."""
 
-from collections.abc import Callable
+from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from retscale.collect.means import MEAN
@@ -10,10 +9,13 @@ from retscale.collect.summary import StudySummary
 from retscale.common.phrase import counted
 from retscale.common.seeds import stream
 from retscale.fit import rules
-from retscale.fit.claim import LUO, PER_SIZE, Claim
-from retscale.fit.comparisons import ASKED, KIND, MIXED, TRAINED
+from retscale.fit.backbones import GAIN, NOT_LESS, SAME, over_backbones
+from retscale.fit.claim import LUO, PER_FLOPS, PER_SIZE, Claim
+from retscale.fit.comparisons import ASKED, KIND, MIXED, TRAINED, TUNED
 from retscale.fit.config import Spec
-from retscale.fit.efficiency import MEASURES, SHARE
+from retscale.fit.efficiency import MEASURES, SHARE, fewer_rates, measured, of_means
+from retscale.fit.error_rates import Rates
+from retscale.fit.ladder import ladder_of
 from retscale.fit.points import ENCODER
 from retscale.fit.size_growth import size_growth
 from retscale.fit.slopes import SIZE
@@ -21,7 +23,6 @@ from retscale.fit.slopes import SIZE
 IN_DOMAIN, EFFICIENCY, ZERO_SHOT, LENGTH = "in-domain", "data efficiency", "zero-shot", "lengths"
 INSTRUCTIONS, MULTI_TASK = "instructions", "multi-task"
 COLUMNS = [*ENCODER, "dimension", "measure", "value", "low", "high"]
-FEWEST = 3  # backbones of a mean over them
 ABSENT = "not measured"
 
 
@@ -87,10 +88,12 @@ def changes_of(rows: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
     return rows.assign(label=[f"{task} {change}" for task, change in zip(rows["task"], alone)])
 
 
-def claims(tables: dict[str, pd.DataFrame], points: pd.DataFrame, study: StudySummary, spec: Spec) -> list[Claim]:
+def claims(
+    tables: dict[str, pd.DataFrame], points: pd.DataFrame, study: StudySummary, growing: Rates, spec: Spec
+) -> list[Claim]:
     """What the paper says of the dimensions, beyond growth with size and tokens: of those that the study measures.
 
-    `points`: of finished checkpoints.
+    `points`: of finished checkpoints. `growing`: the rates of growth with tokens on the task of the training data.
     """
     about = points.drop_duplicates("checkpoint").drop(columns=["y", "low", "high", "recipe", "task"])
     read, changes = longest(tables["lengths"]), tables["comparisons"]
@@ -98,31 +101,32 @@ def claims(tables: dict[str, pd.DataFrame], points: pd.DataFrame, study: StudySu
     trained = changes[(changes["kind"] == TRAINED) & changes["task"].isin(with_instructions)]
     mixed = changes[(changes["kind"] == MIXED) & changes["task"].isin(study.in_domain)]
     every = [
-        tokens_in_domain(tables["slopes"], study),
-        fewer_pairs(tables["efficiency_trends"], study.main_recipe),
+        tokens_in_domain(tables["slopes"], study, growing),
+        fewer_pairs(tables["efficiency_trends"], study.main_recipe, needing(tables, points, study.main_recipe, spec)),
         over_backbones(
-            "reads-on", "Decoders keep their quality on documents longer than those of their training", rules.NOT_LESS,
-            rules.not_less, of_backbones(read, "difference"), ABSENT, spec,
+            "reads-on", "Decoders keep their quality on documents longer than those of their training", NOT_LESS,
+            of_backbones(read, "difference"), ABSENT, spec,
         ),
         with_size("larger-lengths", "Larger models gain more from longer documents", read, about, ABSENT, spec),
         over_backbones(
-            "instructions-help", "Training with instructions makes encoders follow them", rules.GAIN, rules.gain,
+            "instructions-help", "Training with instructions makes encoders follow them", GAIN,
             of_backbones(trained, "difference"), ABSENT, spec,
         ),
         with_size("larger-instructions", "Larger models gain more from training with instructions", trained, about, ABSENT, spec),
         over_backbones(
-            "mixtures-cost-nothing", "Training on several data sets at once costs none of their tasks", rules.NOT_LESS,
-            rules.not_less, of_backbones(mixed, "difference"), ABSENT, spec,
+            "mixtures-cost-nothing", "Training on several data sets at once costs none of their tasks", NOT_LESS,
+            of_backbones(mixed, "difference"), ABSENT, spec,
         ),
         with_size("larger-mixtures", "Larger models lose less, or gain more, by multi-task training", mixed, about, ABSENT, spec),
         *between_kinds(changes[(changes["kind"] == KIND) & (changes["task"] == MEAN)], spec),
+        tuned_for_chat(changes[changes["kind"] == TUNED], study, spec),
     ]  # fmt: skip
     return [claim for claim in every if claim.reason != ABSENT]
 
 
-def tokens_in_domain(slopes: pd.DataFrame, study: StudySummary) -> Claim:
+def tokens_in_domain(slopes: pd.DataFrame, study: StudySummary, rates: Rates) -> Claim:
     """Growth with training duration at fixed size, on the first task of the training data."""
-    base = {"claim": "tokens-in-domain", "paper": LUO, "rule": rules.GROWTH, "unit": "a decade of FLOPs"}
+    base = {"claim": "tokens-in-domain", "paper": LUO, "rule": rules.GROWTH, "unit": PER_FLOPS, "rates": rates}
     base["text"] = "More pretraining at fixed size retrieves better on the training task"
     task = next(iter(study.in_domain), None)
     rows = slopes[
@@ -140,7 +144,13 @@ def tokens_in_domain(slopes: pd.DataFrame, study: StudySummary) -> Claim:
     return Claim(**base, value=value, low=low, high=high, n=int(row["n"]), verdict=rules.growth(low, high))
 
 
-def fewer_pairs(trends: pd.DataFrame, main: str) -> Claim:
+def needing(tables: dict[str, pd.DataFrame], points: pd.DataFrame, main: str, spec: Spec) -> Rates:
+    """The rates of fewer queries needed, at the shape and noise of the main recipe's curves."""
+    curves = of_means(tables["efficiency"], points).query("recipe == @main")
+    return fewer_rates(ladder_of(measured(curves, "needed")), spec, stream(spec.seed, "fewer-pairs"))
+
+
+def fewer_pairs(trends: pd.DataFrame, main: str, rates: Rates) -> Claim:
     base = {"claim": "fewer-pairs", "paper": LUO, "rule": rules.FEWER, "unit": "decades of queries, " + PER_SIZE}
     base["text"] = f"Larger models need fewer training queries for {SHARE:.0%} of their last score"
     rows = trends[
@@ -150,30 +160,13 @@ def fewer_pairs(trends: pd.DataFrame, main: str) -> Claim:
         return Claim(**base, reason=ABSENT if rows.empty else str(rows.iloc[0]["reason"]))
     row = rows.iloc[0]
     value, low, high = (float(row[name]) for name in ("slope", "low", "high"))
-    estimate = {"value": value, "low": low, "high": high, "n": int(row["n"])}
+    estimate = {"value": value, "low": low, "high": high, "n": int(row["n"]), "rates": rates}
     return Claim(**base, **estimate, verdict=rules.fewer(low, high), reason=str(row["reason"]))
 
 
 def of_backbones(rows: pd.DataFrame, value: str) -> pd.Series:
     """One value a checkpoint: the mean over its tasks and recipes."""
     return rows.groupby("checkpoint")[value].mean().astype(float)
-
-
-def over_backbones(
-    claim: str, text: str, rule: str, judge: Callable, values: pd.Series, absent: str, spec: Spec
-) -> Claim:
-    """The mean over backbones, which are the replicates, with Student's t."""
-    from scipy.stats import t
-
-    base = {"claim": claim, "paper": LUO, "text": text, "rule": rule, "unit": "on average"}
-    n = len(values)
-    if n < FEWEST:
-        reason = f"{counted(n, 'backbone')}, too few to tell; this needs {FEWEST}" if n else absent
-        return Claim(**base, value=float(values.mean()) if n else None, n=n or None, reason=reason)
-    value, error = float(values.mean()), float(values.std(ddof=1)) / np.sqrt(n)
-    half = float(t.ppf(1 - spec.alpha / 2, n - 1)) * error
-    low, high = value - half, value + half
-    return Claim(**base, value=value, low=low, high=high, n=n, verdict=judge(low, high))
 
 
 def with_size(claim: str, text: str, rows: pd.DataFrame, about: pd.DataFrame, absent: str, spec: Spec) -> Claim:
@@ -189,6 +182,21 @@ def between_kinds(rows: pd.DataFrame, spec: Spec) -> list[Claim]:
     for (one, other), pairs in rows.groupby(["of_family", "against_family"]):
         text = f"Of equal parameters and tokens {one} retrieves better zero-shot than {other}"
         values = pairs.groupby("checkpoint")["difference"].mean().astype(float)
-        row = over_backbones(f"{one}-against-{other}", text, rules.GAIN, rules.gain, values, "", spec)
+        row = over_backbones(f"{one}-against-{other}", text, GAIN, values, "", spec)
         table.append(row)
     return table
+
+
+def tuned_for_chat(rows: pd.DataFrame, study: StudySummary, spec: Spec) -> Claim:
+    """Tuned models against their bases, on the first task of the training data, or on the mean in a study without one.
+
+    Bases are the replicates: what was tuned from one of them shares its noise, and counts as its average.
+    """
+    task = next(iter(study.in_domain), MEAN)
+    rows = rows[rows["task"] == task]
+    changes = rows.groupby("against")["difference"].mean().astype(float)
+    text = "Tuning for chat changes retrieval by less than a point"
+    claim = over_backbones("tuned-for-chat", text, SAME, changes, ABSENT, spec)
+    families = counted(rows["against_family"].nunique(), "family")
+    what = f"on {'the mean' if task == MEAN else task}; {counted(len(changes), 'base')} of {families}, each a replicate"
+    return replace(claim, detail="; ".join(filter(None, (what, claim.detail))))

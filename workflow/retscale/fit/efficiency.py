@@ -9,14 +9,17 @@ from retscale.collect.means import MEAN
 from retscale.collect.repeats import Repeats
 from retscale.collect.summary import StudySummary
 from retscale.evaluate.metrics import metric
+from retscale.fit import rules
 from retscale.fit.config import Spec
 from retscale.fit.constant import ROUNDING, constant
 from retscale.fit.detectable import BOTH, Limit, knowing_seeds, knows
+from retscale.fit.error_rates import Noise, Rates, rates
 from retscale.fit.isoflop import interval
 from retscale.fit.ladder import LN10, Ladder, ladder_of
 from retscale.fit.points import ENCODER, KEY
-from retscale.fit.reml import reml
+from retscale.fit.reml import Reml, reml
 from retscale.fit.seeds import joined, joined_draws, seeds
+from retscale.fit.size_growth import studies
 from retscale.fit.variants import resampled_variants
 
 SHARE = 0.95  # of the last score, for which the pairs are counted
@@ -24,6 +27,7 @@ COLUMNS = [*KEY, "seeds", "points", "first", "last", "y_first", "y_last", "area"
 COLUMNS += ["needed", "needed_low", "needed_high", "needed_knows", "at_most", "reason"]
 TRENDS = ["recipe", "measure", "direction", "n", "sizes", "slope", "low", "high", "df", "status", "reason"]
 MEASURES = {"area": "area", "needed": "log10 of the pairs needed"}
+HALF = -float(np.log10(2))  # decades of queries, a decade of parameters, where larger models need fewer
 NO_SCORE = "the last score is 0"
 Curve = tuple[np.ndarray, np.ndarray]  # queries (m,) and resampled scores (replicates, m)
 
@@ -139,14 +143,10 @@ def trends(table: pd.DataFrame, points: pd.DataFrame, spec: Spec) -> pd.DataFram
     Student's t. Of growth with parameters the sizes are the replicates, of that with tokens the checkpoints within sizes.
     """
     rows = []
-    about = points[points["task"] == MEAN].drop(columns=["y", "low", "high"])
-    means = table[table["task"] == MEAN].drop(columns="task").merge(about, on=ENCODER)
-    for recipe, group in means.groupby("recipe"):
+    for recipe, group in of_means(table, points).groupby("recipe"):
         for measure, what in MEASURES.items():
-            values = group[measure].astype(float)
-            known = group.assign(y=np.log10(values) if measure == "needed" else values)
-            early = int(known["at_most"].fillna(False).astype(bool).sum()) if measure == "needed" else 0
-            known = known[known["y"].notna()]
+            early = int(group["at_most"].fillna(False).astype(bool).sum()) if measure == "needed" else 0
+            known = measured(group, measure)
             for row in growth(ladder_of(known), spec.alpha):
                 if early:
                     row["reason"] = "; ".join(
@@ -156,27 +156,65 @@ def trends(table: pd.DataFrame, points: pd.DataFrame, spec: Spec) -> pd.DataFram
     return pd.DataFrame(rows, columns=TRENDS)
 
 
-def growth(ladder: Ladder, alpha: float) -> list[dict]:
-    """The slopes of y on log10 of parameters and of tokens."""
+def of_means(table: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the mean, with what is known of their encoders."""
+    about = points[points["task"] == MEAN].drop(columns=["y", "low", "high"])
+    return table[table["task"] == MEAN].drop(columns="task").merge(about, on=ENCODER)
+
+
+def measured(means: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """The rows that have the measure, as y."""
+    values = means[measure].astype(float)
+    rows = means.assign(y=np.log10(values) if measure == "needed" else values)
+    return rows[rows["y"].notna()]
+
+
+def design(ladder: Ladder) -> tuple[np.ndarray, dict[str, int]]:
+    """Intercepts of families and log10 of parameters and of tokens (n, families + 2); the degrees of freedom of each slope."""
     n = len(ladder)
     x = [(values - values.mean()) / LN10 if n else values for values in (ladder.at.n, ladder.at.d)]
     columns = np.column_stack([np.ones(n), ladder.contrasts(), *x])
-    free = {"parameters": ladder.n_sizes - ladder.n_families - 1, "tokens": n - ladder.n_sizes - 1}
-    lacks = ""
+    return columns, {"parameters": ladder.n_sizes - ladder.n_families - 1, "tokens": n - ladder.n_sizes - 1}
+
+
+def plane(ladder: Ladder) -> Reml | str:
+    """y on the `design`, or why it cannot be fitted."""
+    n, (columns, free) = len(ladder), design(ladder)
     if n <= columns.shape[1] or min(free.values()) < 1 or np.linalg.matrix_rank(columns) < columns.shape[1]:
-        lacks = f"too few checkpoints ({n} of {ladder.n_sizes} sizes) to tell parameters from tokens"
-    elif constant(ladder.y):
-        lacks = "all values are equal"
-    fitted = None if lacks else reml(columns, ladder.y[None], ladder.groups)
-    if fitted is not None and float(fitted.sigma[0]) <= ROUNDING:
-        lacks = "the plane passes through every point"
+        return f"too few checkpoints ({n} of {ladder.n_sizes} sizes) to tell parameters from tokens"
+    if constant(ladder.y):
+        return "all values are equal"
+    fitted = reml(columns, ladder.y[None], ladder.groups)
+    return "the plane passes through every point" if float(fitted.sigma[0]) <= ROUNDING else fitted
+
+
+def growth(ladder: Ladder, alpha: float) -> list[dict]:
+    """The slopes of y on log10 of parameters and of tokens."""
+    n, fitted, (columns, free) = len(ladder), plane(ladder), design(ladder)
     rows = []
     for place, (direction, df) in enumerate(free.items()):
         row = {"direction": direction, "n": n, "sizes": ladder.n_sizes, "df": df, "status": "ok", "reason": ""}
-        if lacks or fitted is None:
-            rows.append(row | {"df": None, "status": "insufficient", "reason": lacks})
+        if isinstance(fitted, str):
+            rows.append(row | {"df": None, "status": "insufficient", "reason": fitted})
             continue
         along = np.eye(columns.shape[1])[place - 2]
         slope, low, high = (float(end[0]) for end in interval(fitted, along, df, alpha))
         rows.append(row | {"slope": slope, "low": low, "high": high})
     return rows
+
+
+def fewer_rates(ladder: Ladder, spec: Spec, rng: np.random.Generator) -> Rates:
+    """Of fewer queries needed with parameters, in worlds with the noise of `ladder`, whose y is their logarithm."""
+    own, (columns, free) = plane(ladder), design(ladder)
+    if isinstance(own, str):
+        return Rates()
+    along = np.eye(columns.shape[1])[-2]
+
+    def verdicts(y: np.ndarray) -> list[str]:
+        _, low, high = interval(reml(columns, y, ladder.groups), along, free["parameters"], spec.alpha)
+        return [rules.fewer(*ends) for ends in zip(low, high, strict=True)]
+
+    noise = Noise(float(own.sigma[0]), float(own.tau[0]), studies(spec))
+    true, false = (verdicts(slope * columns[:, -2] + noise.draw(ladder.groups, rng)) for slope in (HALF, 0.0))
+    worlds = "true: half the queries for ten times the parameters; false: as many"
+    return rates(true, false, f"{worlds}; {noise.words()}, in decades of queries")

@@ -23,6 +23,7 @@ from retscale.fit.variance import Prior, components, distribution
 RESAMPLES = 500
 SIGMA, TAU = 0.004, 0.006  # where a study cannot tell its own: of the ladders of published encoders
 GROWS = 0.03  # growth in a decade where a claim of growth is true; 0 where it is false
+CHANGE = 0.02  # mean difference over backbones where one is simulated
 UNEQUAL = 0.02  # score per decade of tokens per parameter where equal compute is false
 PATHS = {
     "log-linear": {SAMPLED: {"slope": 1}},

@@ -16,6 +16,7 @@ PARTIAL = (
 )
 
 NOT_LESS = f"supported: the interval lies above −{MARGIN:g}, a loss that does not matter; not supported: below; else cannot tell"
+SAME = f"supported: the interval of two one-sided tests lies within ±{MARGIN:g}; not supported: the interval lies wholly outside; else cannot tell"
 GAIN = "supported: the interval lies above 0; not supported: below; else cannot tell"
 FEWER = "supported: the interval lies below 0; not supported: above; else cannot tell"
 
