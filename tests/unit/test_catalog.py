@@ -261,7 +261,7 @@ def test_every_entry_that_can_be_loaded_has_its_shape_here_or_shares_one():
     shared["llama-3.1-8b"] = "llama-3-8b"
     assert loadable - shared.keys() == set(SHAPES) and len(shared) == 25
     for name, base in shared.items():
-        assert entry(name).n_params == entry(base).n_params
+        assert (entry(name).n_params, entry(name).model_type) == (entry(base).n_params, entry(base).model_type)
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -278,7 +278,7 @@ def test_a_model_of_that_shape_has_as_many_parameters_and_tokens(name):
             model = transformers.AutoModelForCausalLM.from_config(config)
     model.tie_weights()
     checkpoint = entry(name)
-    assert count_params(model)["total"] == checkpoint.n_params
+    assert (config.model_type, count_params(model)["total"]) == (checkpoint.model_type, checkpoint.n_params)
     assert model.get_input_embeddings().num_embeddings == checkpoint.vocab_size
     if checkpoint.max_length is None or LENGTH in sizes or "max_seq_len" in sizes:
         assert max_length(config) == checkpoint.max_length

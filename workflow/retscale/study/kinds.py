@@ -1,6 +1,7 @@
 """What a study asks of its models that only some kinds can do, as far as their kind is known before any job.
 
-It is known of a model that is pretrained here, and of one in a folder; of others the jobs say it.
+It is known of a model that is pretrained here, of one in a folder, and of one whose entry states it, as the catalog's do;
+of others the jobs say it.
 """
 
 import json
@@ -37,7 +38,8 @@ def config_of(checkpoints: dict[str, Checkpoint], id: str) -> dict:
     if source.kind == "pretrain":
         return {"model_type": PRETRAINED[source.architecture]}
     if source.kind != "local":
-        return {}
+        stated = checkpoints[id].model_type
+        return {"model_type": stated} if stated else {}
     try:
         config = json.loads((source.folder() / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # the preflight and the job say what is wrong with the folder

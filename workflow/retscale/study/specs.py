@@ -14,7 +14,7 @@ from retscale.study import catalog, comparisons, names
 from retscale.study.study import Study
 
 DESCRIPTIVE = {"licence", "origin", "note"}
-LABELS = {"family", "size", "role", "gated", "learned_positions", "unsupported", "evidence"}
+LABELS = {"family", "size", "role", "gated", "model_type", "learned_positions", "unsupported", "evidence"}
 
 
 def text(study: Study) -> dict:
