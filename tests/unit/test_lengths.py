@@ -131,6 +131,7 @@ def test_other_positions_go_on_and_that_is_told(config, trained_length, beyond):
         ({"recipes": ["microbatch-mini"], "checkpoints": ["d16"]}, "lengths.0: no encoder of the study is of these"),
         ({"tokens": [128, 64]}, "tokens must name lengths in ascending order"),
         ({"tokens": [8]}, "lengths.0.tokens.0"),
+        ({"tokens": [64]}, "lengths.0: asks for nothing but an encoder's own length"),
     ],
 )
 def test_lengths_of_nothing_are_refused(tmp_path, entry, expected):
@@ -151,6 +152,43 @@ def test_a_length_beyond_a_known_table_is_refused_before_any_job(tmp_path):
         load.study(written(tmp_path, data))
     data["lengths"]["tokens"] = [512]
     assert load.study(written(tmp_path, data)).encoders_at_lengths == [("bert-base", "own-mini", "fiqa", 512)]
+
+
+def test_an_entry_that_adds_nothing_is_refused(tmp_path):
+    first = {"tasks": ["fiqa"], "tokens": [64, 128]}
+    for second, number in ((first, 1), ({"tasks": ["fiqa"], "tokens": [128], "checkpoints": ["d16"]}, 1)):
+        line = refused(tmp_path, lambda study, second=second: study.update(lengths=[first, second]))
+        assert f"lengths.{number}: asks for nothing but" in line and "\n" not in line
+    data = smoke() | {"lengths": [first, {"tasks": ["fiqa"], "tokens": [128, 256]}]}
+    assert len(load.study(written(tmp_path, data)).encoders_at_lengths) == 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("id", "prompt", "limit"),
+    [
+        ("bert-base", {"passage_length": 1024}, 512),
+        ("bert-base", {"query_length": 513}, 512),
+        ("pythia-14m", {"passage_length": 4096}, 2048),
+        ("t5-v1.1-base", {"passage_length": 4096}, None),
+    ],
+)
+def test_texts_of_a_recipe_beyond_a_context_are_refused_before_any_job(id, prompt, limit, tmp_path):
+    data = smoke() | {
+        "checkpoints": [id, "qwen3-0.6b"],
+        "recipes": [{"use": "own-mini", "n_negatives": 2, "prompt": prompt}],
+    }
+    for key in ("text", "icl", "lengths"):
+        del data[key]
+    if limit is None:
+        assert load.study(written(tmp_path, data)).trained
+        return
+    expected = rf"recipes \(own-mini\): its texts have up to {max(prompt.values())} tokens, but the context of {id} is {limit}; "
+    with pytest.raises(UserError, match=expected) as error:
+        load.study(written(tmp_path, data))
+    assert "\n" not in str(error.value)
+    data["recipes"][0]["checkpoints"] = ["qwen3-0.6b"]
+    data["recipes"].append({"use": "own-mini", "id": "short", "n_negatives": 2})
+    assert load.study(written(tmp_path, data)).trained
 
 
 def test_every_encoder_has_the_outputs_that_the_study_says(tmp_path):

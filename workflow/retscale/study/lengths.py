@@ -45,17 +45,22 @@ class Lengths(Strict):
 
 def of_encoder(study: Study, checkpoint: str, recipe: str) -> dict[int, list[str]]:
     """The tasks of each further length of an encoder, both in ascending order; at its own it is evaluated anyway."""
-    own = study.recipes[recipe].prompt.passage_length if recipe in study.recipes else None
     tasks: dict[int, set[str]] = {}
     for entry in study.file.lengths:
-        if entry.names(checkpoint, recipe):
-            for length in entry.tokens:
-                tasks.setdefault(length, set()).update(entry.tasks or study.tasks)
-    return {length: sorted(names) for length, names in sorted(tasks.items()) if length != own}
+        for length in _further(study, entry, checkpoint, recipe):
+            tasks.setdefault(length, set()).update(entry.tasks or study.tasks)
+    return {length: sorted(names) for length, names in sorted(tasks.items())}
+
+
+def _further(study: Study, entry: Lengths, checkpoint: str, recipe: str) -> list[int]:
+    """The lengths of an entry at which it has an encoder read; at its own that is evaluated anyway."""
+    own = study.recipes[recipe].prompt.passage_length if recipe in study.recipes else None
+    return [length for length in entry.tokens if length != own] if entry.names(checkpoint, recipe) else []
 
 
 def check(study: Study, file: str) -> None:
-    """UserError for a name that the study lacks, and for a length that a model is known to have no positions for."""
+    """UserError for a name that the study lacks, an entry that adds nothing, and a length that a model is known to have no
+    positions for."""
     recipes = [*study.recipes, *([GIVEN] if study.encoders else [])]
     for number, entry in enumerate(study.file.lengths):
         where = f"lengths.{number}"
@@ -69,6 +74,8 @@ def check(study: Study, file: str) -> None:
                     raise validation.unknown(file, f"{where}.{key}", kind, name, known)
         if not (study.file.only or any(entry.names(*encoder) for encoder in study.evaluated_encoders)):
             raise UserError(f"{file}: {where}: no encoder of the study is of these recipes and checkpoints")
+    _each_adds_something(study, file)
+    _texts_fit(study, file)
     for id, recipe in study.evaluated_encoders:
         checkpoint, longest = study.checkpoints.get(id), max(of_encoder(study, id, recipe), default=0)
         limit = checkpoint and checkpoint.max_length
@@ -77,3 +84,34 @@ def check(study: Study, file: str) -> None:
                 f"{file}: lengths: {longest} tokens are too long for {id}, which has {limit} positions; lower them, or leave "
                 "it out by `checkpoints` or `recipes`"
             )
+
+
+def _each_adds_something(study: Study, file: str) -> None:
+    seen: set[tuple[str, str, str, int]] = set()
+    for number, entry in enumerate(study.file.lengths):
+        points = {
+            (*encoder, task, length)
+            for encoder in study.evaluated_encoders
+            for length in _further(study, entry, *encoder)
+            for task in entry.tasks or study.tasks
+        }
+        if points <= seen and not study.file.only:
+            raise UserError(
+                f"{file}: lengths.{number}: asks for nothing but an encoder's own length, or what an entry before it asks for; "
+                "remove it"
+            )
+        seen |= points
+
+
+def _texts_fit(study: Study, file: str) -> None:
+    """No recipe has texts longer than the context of a checkpoint, where that is known."""
+    for name, trained in study.trained.items():
+        prompt = study.recipes[name].prompt
+        longest = max(prompt.query_length, prompt.passage_length)
+        for id in trained:
+            limit = study.checkpoints[id].max_length
+            if limit and longest > limit:
+                raise UserError(
+                    f"{file}: recipes ({name}): its texts have up to {longest} tokens, but the context of {id} is {limit}; lower "
+                    f"the lengths of its `prompt`, or leave {id} out of its `checkpoints`"
+                )
