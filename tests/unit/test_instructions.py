@@ -149,10 +149,17 @@ TWO = ["boolq", "wiki"]
         ),
         (
             {"pairs": TWO, "recipes": recipe(weights={"wiki": 1}, instructions={"boolq": "Answer:"})},
-            r"recipes\.r\.instructions: names no training data set of the recipe, whose weights do not name boolq",
+            r"recipes\.r\.instructions: the recipe does not train on boolq, which its `weights` leave out; remove",
+        ),
+        (
+            {"recipes": [*recipe(), *recipe(id="u", tuning="none", instructions={"boolq": "Answer:"})]},
+            r"recipes\.1\.instructions: has an effect only with a `tuning` other than `none`",
         ),
         ({"recipes": recipe(instructions={"boolq": " "})}, r"instructions\.boolq: string should match"),
-        ({"pairs": TWO, "recipes": recipe(weights={"bolq": 1})}, r"recipes\.r\.weights: unknown pairs 'bolq'"),
+        (
+            {"pairs": TWO, "recipes": recipe(weights={"bolq": 1})},
+            r"recipes\.r\.weights: unknown training data set 'bolq'",
+        ),
         ({"tasks": [{"use": "wiki-aspects", "instruction": "In short:"}]}, "have instructions of their own"),
         ({"tasks": [{"use": "instruct-ir", "instruction": "In short:"}]}, "have instructions of their own"),
         ({"tasks": ["fiqa", {"use": "xsum", "instructed": False}]}, r"tasks\.1\.instructed: has an effect only with"),

@@ -151,8 +151,8 @@ def test_bad_values_are_refused_in_one_message(tmp_path, key, value, expected):
 @pytest.mark.parametrize(
     "weights, expected",
     [
-        ({"bolq": 1}, "own-mini.weights: unknown pairs 'bolq'; did you mean 'boolq'?"),
-        ({"boolq": 1, "z": 1}, "own-mini.weights: unknown pairs 'z'; known: boolq"),
+        ({"bolq": 1}, "own-mini.weights: unknown training data set 'bolq'; did you mean 'boolq'?"),
+        ({"boolq": 1, "z": 1}, "own-mini.weights: unknown training data set 'z'; known: boolq"),
         ({"boolq": 0}, "0 (own-mini).weights.boolq: input should be greater than 0 (found 0)"),
         ({"boolq": -0.5}, "0 (own-mini).weights.boolq: input should be greater than 0 (found -0.5)"),
         ({"boolq": float("nan")}, "0 (own-mini).weights.boolq: input should be a finite number (found nan)"),

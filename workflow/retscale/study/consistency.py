@@ -104,15 +104,15 @@ def _training_data(study: Study, file: str) -> None:
     for id, recipe in study.recipes.items():
         for name in recipe.weights or {}:
             if name not in study.pairs:
-                raise validation.unknown(file, f"recipes.{id}.weights", "pairs", name, study.pairs)
-        for name in recipe.instructions:
+                raise validation.unknown(file, f"recipes.{id}.weights", "training data set", name, study.pairs)
+        for name in recipe.instructions if recipe.trains else ():
             where = f"recipes.{id}.instructions"
             if name not in study.pairs:
                 raise validation.unknown(file, where, "training data set", name, study.pairs)
             if name not in study.mixture(id):
                 raise UserError(
-                    f"{file}: {where}: names no training data set of the recipe, whose weights do not name {name}; "
-                    "remove one or add the other"
+                    f"{file}: {where}: the recipe does not train on {name}, which its `weights` leave out; remove the "
+                    "instruction, or give the data set a weight"
                 )
     known = names.known(study)
     for id, pairs in study.pairs.items():
