@@ -238,12 +238,12 @@ class Study:
 
     @cached_property
     def in_domain(self) -> dict[str, list[str]]:
-        """Those of `units` with a task that a training data set of one of the recipes names as its own."""
+        """Those of `units` with a task that a training data set of one of the recipes names as its own, or with a cut of it."""
         of_data_sets = [name for id in self.trained_on for name in self.pairs[id].tasks]
         trained = {
             catalog.task_name(name) for name in [*of_data_sets, *(self.published.trained_on if self.published else [])]
         }
-        own = {id for id in self.tasks if trained & {id, *names.aliases_of(self, id)}}
+        own = {id for id, task in self.tasks.items() if trained & {id, task.cut_of, *names.aliases_of(self, id)}}
         return {name: parts for name, parts in self.units.items() if trained & {name} or own & set(parts)}
 
     @cached_property
