@@ -15,6 +15,7 @@ from retscale.fit.config import Spec
 from retscale.fit.dimensions import ABSENT, changes_of, dimensions, fewer_pairs, firsts, longest
 from retscale.fit.error_rates import Rates
 from retscale.fit.points import query_scores, resampled
+from retscale.fit.variants import units
 from retscale.study import comparisons as of_study
 from retscale.study import load, specs
 
@@ -101,8 +102,20 @@ def test_a_table_of_dimensions_takes_each_backbone_under_its_first_recipe(compar
     assert rows.loc[("d", "lengths", "256 tokens − its own length"), "value"] == 0.2
     assert rows.loc[("e", "instructions", "trained aspects with − without"), "value"] == pytest.approx(0.05, abs=0.005)
     assert rows.loc[("e", "multi-task", "mean − one alone"), "value"] == pytest.approx(-0.02, abs=0.005)
+    # One value a backbone and measure, or the report would show whichever comes last.
+    assert rows.index.is_unique and set(rows["recipe"]) == {"alone", "instructed", "mixed"}
+    assert rows.loc[("d", "instructions", "asked aspects with − without"), "recipe"] == "alone"
+    twice = pd.concat([table, table[table["kind"] == TRAINED].assign(recipe="again")])
+    labels = {label for label in changes_of(twice, STUDY)["label"] if "with − without by" in label}
+    assert {"aspects with − without by again", "aspects with − without by instructed"} <= labels
     assert longest(lengths)["length"].tolist() == [256] and not changes_of(table, STUDY).empty
     assert (firsts(points[points["recipe"] != "alone"], STUDY)["recipe"] == "instructed").all()
+
+
+def test_no_mean_of_lengths_or_curves_counts_a_contrast():
+    study = STUDY.model_copy(update={"contrasts": ["cut"]})
+    assert units({"t", "aspects", "cut"}, study) == {"mean": ["t", "aspects"]}
+    assert units({"cut"}, study) == {"mean": ["cut"]}
 
 
 def test_a_mean_over_backbones_is_students_and_says_when_they_are_too_few():

@@ -12,8 +12,9 @@ from test_collect_synthetic import TASKS, write_study
 
 from retscale.audit.points import origins
 from retscale.audit.walk import Walk
-from retscale.collect.means import MEAN, averaged_over, means, tasks_of
+from retscale.collect.means import MEAN, averaged_over, compared_on, means, tasks_of
 from retscale.collect.run import run as collect
+from retscale.collect.summary import CollectSummary
 from retscale.common.tables import read_table
 from retscale.errors import UserError
 from retscale.external.run import run as external
@@ -21,6 +22,8 @@ from retscale.external.summary import ExternalSummary
 from retscale.figure.run import FIGURES
 from retscale.figure.run import run as draw
 from retscale.fit.run import run as fit
+from retscale.report import in_domain as in_domain_metrics
+from retscale.report.run import environment
 from retscale.report.run import run as report
 from retscale.study import check, load, specs
 
@@ -49,6 +52,14 @@ def test_a_study_on_other_data_has_none():
     for name in ("mini", "smoke", "smollm2"):
         study = load.study(CONFIG / f"{name}.yaml")
         assert study.in_domain == {} and study.headline == study.units
+
+
+def test_a_cut_of_a_training_task_is_in_domain_without_the_whole_one(tmp_path):
+    pairs = {"use": "boolq", "tasks": ["msmarco"]}
+    study = study_of(tmp_path, tasks=["fiqa", "msmarco-hard", "nano-msmarco"], pairs=pairs, held_out=[])
+    assert list(study.in_domain) == ["msmarco-hard", "nano-msmarco"] and list(study.headline) == ["fiqa"]
+    study = load.study(CONFIG / "questions/size-or-tokens.yaml")
+    assert list(study.in_domain) == ["msmarco-hard"] and averaged_over(study) == "14 zero-shot tasks"
 
 
 def test_what_a_task_is_called_or_read_from_changes_nothing(tmp_path):
@@ -161,6 +172,41 @@ def made(tmp_path_factory):
         fit({"bootstrap": 200}, given, root / "fit")
         by_kind[kind] = root, given, names
     return by_kind
+
+
+def test_the_report_has_the_further_metrics_of_the_training_tasks(made):
+    """MRR@10, Recall@10 and what the study names, of each checkpoint under its first recipe; nothing where it names none."""
+    root, given, names = made["marked"]
+    scores = read_table(given["collect"], "scores")
+    study = CollectSummary.read(given["collect"]).model_copy(update={"recipes": ["microbatch", "paper"]})
+    assert in_domain_metrics.rows_of(scores, study, ["toy-40k-5"]) == {"columns": [], "rows": []}
+    deep = scores[scores["metric"] == "recall_at_100"].assign(metric="recall_at_1000")
+    shown = in_domain_metrics.rows_of(pd.concat([scores, deep]), study, ["gone", "toy-40k-5"])
+    assert shown["columns"] == [(names[0], label) for label in ("MRR@10", "Recall@10", "Recall@1000")]
+    own = scores[
+        (scores["checkpoint"] == "toy-40k-5") & (scores["recipe"] == "microbatch") & (scores["task"] == names[0])
+    ]
+    value = own.set_index("metric")["value"]
+    assert shown["rows"] == [
+        {"checkpoint": "toy-40k-5", "values": [value["mrr_at_10"], value["recall_at_10"], value["recall_at_100"]]}
+    ]
+    html = environment().get_template("in_domain.html").render(in_domain_metrics=shown)
+    assert f"{names[0]}: Recall@1000" in html and f"{value['mrr_at_10']:.3f}" in html
+
+
+def test_an_average_with_a_training_task_is_compared_as_in_domain(made):
+    """`web` has one; a study whose only group is of the training data shows no zero-shot mean of it."""
+    root, given, names = made["marked"]
+    study = CollectSummary.read(given["collect"])
+    assert compared_on(study) == ([names[0], "web"], [MEAN, "half"])
+    rows = read_table(given["fit"], "dimensions").groupby("dimension")["measure"].unique().map(set)
+    assert rows["in-domain"] == {names[0], "mean of web"} and rows["zero-shot"] == {"mean", "mean of half"}
+    by_group = {}
+    for figure in ("in-domain", "zero-shot"):
+        (root / figure).mkdir()
+        draw({"name": figure}, {**given, "external": None}, root / figure)
+        by_group[figure] = set(pd.read_csv(next((root / figure).glob("*.csv")))["task"])
+    assert by_group == {"in-domain": {names[0], "web"}, "zero-shot": {MEAN, "half"}}
 
 
 def test_means_are_over_what_they_say(made):

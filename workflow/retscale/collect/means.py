@@ -66,6 +66,14 @@ def in_domain(name: str, study: Averaged) -> bool:
     return not trained.isdisjoint({*tasks_of(name, study), *(study.cuts.get(task) for task in tasks_of(name, study))})
 
 
+def compared_on(study: Averaged) -> tuple[list[str], list[str]]:
+    """The tasks of the training data and the averages, beginning with the mean: those that are in-domain, and the zero-shot
+    ones."""
+    names = [*study.in_domain, MEAN, *study.groups]
+    trained = [name for name in names if in_domain(name, study)]
+    return trained, [name for name in names if name not in trained]
+
+
 def averaged_over(study: Averaged) -> str:
     """What the mean is over: `14 zero-shot tasks`; `1 in-domain task` where the study has no other."""
     return counted(len(study.headline), f"{'in-domain' if in_domain(MEAN, study) else 'zero-shot'} task")

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 
-from retscale.collect.means import MEAN
+from retscale.collect.means import MEAN, compared_on
 from retscale.common.phrase import counted
 from retscale.encoder.config import GIVEN
 from retscale.figure import looks as look
@@ -17,20 +17,21 @@ MOST = 4  # panels
 
 
 def draw_zero_shot(tables: Tables, config: FigureConfig) -> Drawn:
-    """The mean of the headline, and those of the study's own groups."""
-    names = [MEAN, *tables.summary.groups][:MOST]
-    titles = {MEAN: f"mean over {tables.averaged_over}"} | {name: f"mean of {name}" for name in names[1:]}
-    return draw(tables, config, titles, "Zero-shot retrieval of each backbone")
+    """The mean of the headline, and those of the study's own groups without a task of the training data."""
+    _, names = compared_on(tables.summary)
+    return draw(tables, config, titled(tables, names), "Zero-shot retrieval of each backbone")
 
 
 def draw_in_domain(tables: Tables, config: FigureConfig) -> Drawn:
-    """The tasks of the training data."""
-    return draw(
-        tables,
-        config,
-        {name: name for name in list(tables.summary.in_domain)[:MOST]},
-        "In-domain retrieval of each backbone",
-    )
+    """The tasks of the training data, and averages with one of them."""
+    names, _ = compared_on(tables.summary)
+    return draw(tables, config, titled(tables, names), "In-domain retrieval of each backbone")
+
+
+def titled(tables: Tables, names: list[str]) -> dict[str, str]:
+    """The first of them with the titles of their panels."""
+    titles = {MEAN: f"mean over {tables.averaged_over}"} | {name: f"mean of {name}" for name in tables.summary.groups}
+    return {name: titles.get(name, name) for name in names[:MOST]}
 
 
 def draw(tables: Tables, config: FigureConfig, titles: dict[str, str], title: str) -> Drawn:

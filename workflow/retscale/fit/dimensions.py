@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from retscale.collect.means import MEAN
+from retscale.collect.means import MEAN, compared_on
 from retscale.collect.summary import StudySummary
 from retscale.common.phrase import counted
 from retscale.common.seeds import stream
@@ -35,7 +35,7 @@ def dimensions(tables: dict[str, pd.DataFrame], study: StudySummary) -> pd.DataF
     own = points[[*ENCODER]].drop_duplicates()
     parts = [
         part(points[points["task"] == name], dimension, label, "y", "low", "high")
-        for dimension, names in ((IN_DOMAIN, study.in_domain), (ZERO_SHOT, [MEAN, *study.groups]))
+        for dimension, names in zip((IN_DOMAIN, ZERO_SHOT), compared_on(study))
         for name in names
         for label in [f"mean of {name}" if name in study.groups else name]
     ]
@@ -52,7 +52,9 @@ def dimensions(tables: dict[str, pd.DataFrame], study: StudySummary) -> pd.DataF
         (TRAINED, INSTRUCTIONS, "trained"),
         (MIXED, MULTI_TASK, ""),
     ):
-        for label, rows in changes_of(changes[changes["kind"] == kind], study).groupby("label"):
+        of_kind = changes[changes["kind"] == kind]
+        of_kind = of_kind.merge(own, on=ENCODER) if kind == ASKED else of_kind  # the others compare recipes
+        for label, rows in changes_of(of_kind, study).groupby("label"):
             parts.append(part(rows, dimension, f"{name} {label}".strip(), "difference", "low", "high"))
     known = [rows for rows in parts if len(rows)]
     return pd.concat(known, ignore_index=True) if known else pd.DataFrame(columns=COLUMNS)
@@ -79,13 +81,19 @@ def longest(lengths: pd.DataFrame) -> pd.DataFrame:
 
 
 def changes_of(rows: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
-    """Of instructions on the tasks that are asked with them; of mixtures on the tasks of the training data and the mean."""
+    """Of instructions on the tasks that are asked with them; of mixtures on the tasks of the training data and the mean.
+
+    Each with a `label`, which names the recipe where a checkpoint has several such changes.
+    """
     with_instructions, asked = set(study.comparisons.asked), rows["kind"] == ASKED
     wanted = asked | ((rows["kind"] == TRAINED) & rows["task"].isin(with_instructions))
     wanted |= (rows["kind"] == MIXED) & rows["task"].isin([*study.in_domain, MEAN])
     rows = rows[wanted]
     alone = [f"− {name} alone" if isinstance(name, str) else "with − without" for name in rows["data_set"]]
-    return rows.assign(label=[f"{task} {change}" for task, change in zip(rows["task"], alone)])
+    rows = rows.assign(label=[f"{task} {change}" for task, change in zip(rows["task"], alone)])
+    several = set(rows.loc[rows.duplicated(["checkpoint", "label"]), "label"])
+    by = [f" by {recipe}" if label in several else "" for label, recipe in zip(rows["label"], rows["recipe"])]
+    return rows.assign(label=[label + name for label, name in zip(rows["label"], by)])
 
 
 def claims(

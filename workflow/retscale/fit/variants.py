@@ -20,7 +20,7 @@ class Variants:
 
 
 def resampled_variants(queries: pd.DataFrame, study: Averaged, metric: str, replicates: int, seed: int) -> Variants:
-    """Of a row for each query, with VARIANT and the metric. The mean is over all tasks there, a group counting once.
+    """Of a row for each query, with VARIANT and the metric. The mean is over all tasks there but contrasts, a group counting once.
 
     A variant that lacks a task has no mean.
     """
@@ -47,6 +47,10 @@ def _apart(table: pd.Series | pd.DataFrame, numbers: dict[str, tuple]):
 
 
 def units(tasks: set[str], study: Averaged) -> dict[str, list[str]]:
-    """What is averaged over `tasks`: each group that is whole, and then all that counts as one."""
+    """What is averaged over `tasks`: each group that is whole, and then all that counts as one.
+
+    Contrasts count in no mean, unless there is nothing else.
+    """
     whole = {name: parts for name, parts in shown_tasks(study).items() if tasks >= set(parts)}
-    return {name: parts for name, parts in whole.items() if parts != [name]} | {MEAN: list(whole)}
+    counted = [name for name in whole if name not in study.contrasts] or list(whole)
+    return {name: parts for name, parts in whole.items() if parts != [name]} | {MEAN: counted}

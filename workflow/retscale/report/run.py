@@ -12,6 +12,7 @@ from retscale.fit.rules import MARGIN
 from retscale.leakage.result import Leakage
 from retscale.provenance.behind import made_from
 from retscale.report import analysis, claims, data, dimensions, in_context, page, scores
+from retscale.report import in_domain as in_domain_metrics
 from retscale.report.answer import answer
 from retscale.report.checklist import checklist
 from retscale.report.config import Spec
@@ -73,6 +74,7 @@ def about_results(results: Results, spec: Spec) -> dict:
         "example": example(results),
         "claims": claims.rows(results.table("claims")),
         "dimensions": dimensions.table(results.table("dimensions"), results.checkpoints),
+        "in_domain_metrics": in_domain_metrics.table(results),
         "scores": scores.score_table(results),
         "absent": rows(results.table("points").query("missing != ''")),
         "instruction_metrics": INSTRUCTION,
