@@ -186,7 +186,8 @@ class Checkpoint(Stated):
         Field(description="fit: enters trends; reference: is shown beside them; external: appears in tables only"),
     ] = "fit"
     model_type: Annotated[
-        str | None, Field(description="its type in transformers, as its config.json has it; read there if the file is here")
+        str | None,
+        Field(description="its type in transformers, as its config.json has it; read there if the file is here"),
     ] = None
     learned_positions: Annotated[
         bool, Field(description="its positions are a table of `max_length` rows, beyond which it reads nothing")

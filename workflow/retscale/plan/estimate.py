@@ -130,5 +130,5 @@ tokens    = pairs x epochs x (query + (1 + negatives) x passage); queries + docu
 a text    = its mean number of characters / {characters_per_token}, at most the length at which it is cut
 N         = parameters without embeddings if a card or a shape gives them, else all that the catalog states;
             all of them for pretraining and in-context tasks
-Attention is left out (about 1% at 128 tokens). Of the shares that GPUs reach, those of fine-tuning up
-to 2.8B and of encoding up to 6.9B were measured on one H200; the others are estimates."""
+Attention is left out (about 1% at 128 tokens, and more in proportion to the length). Of the shares that GPUs
+reach, those of fine-tuning up to 2.8B and of encoding up to 6.9B were measured on one H200; the others are estimates."""
