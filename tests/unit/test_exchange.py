@@ -198,6 +198,10 @@ def test_the_hubs_own_class_reads_the_card(study, tmp_path, checkpoint, licence)
         "SentenceTransformer(folder)",
     ):
         assert words in read.text, words
+    assert "sees the whole text" not in read.text
+    seeing = made.model_copy(update={"attention": "bidirectional"})
+    text = str(card(Described(study, seeing, "d" * 64, False, "ndcg_at_10", scores, 0.95)))
+    assert "sees the whole text, by `is_causal: false` of config.json, which transformers does not heed for mpt" in text
 
 
 def test_an_encoder_that_the_study_does_not_train_is_refused(study, capsys):

@@ -18,13 +18,14 @@ mteb = pytest.importorskip("mteb")
 from sentence_transformers import SentenceTransformer
 
 from retscale.encoder import names
-from retscale.encoder.sentence_transformers import OWN_ATTENTION, contents, why_not
+from retscale.encoder.sentence_transformers import contents, why_not
 from retscale.evaluate import run as evaluate
 from retscale.evaluate.metrics import STANDARD
 from retscale.finetune.config import NamedRecipe
 from retscale.finetune.run import write
 from retscale.model.causality import SWITCHABLE
 from retscale.model.encoder import Encoder, load_encoder
+from retscale.model.kinds import OWN_ATTENTION
 from retscale.model.load import load_backbone, load_tokenizer
 from retscale.model.params import count_params
 from retscale.model.pooling import POOLINGS

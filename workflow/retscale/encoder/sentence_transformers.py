@@ -10,12 +10,10 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBas
 
 from retscale.encoder.names import CONFIG, POOLING_CONFIG, SENTENCE_TRANSFORMERS, TEXT_CONFIG
 from retscale.model.causality import sees_ahead
+from retscale.model.kinds import OWN_ATTENTION
 from retscale.model.pooling import POOLINGS, Pooling
 from retscale.model.prompt import Prompt
 from retscale.model.tokenize import PROBES, ends, own_ends, token_ids
-
-# Of these transformers 5.23 heeds no `is_causal` in config.json.
-OWN_ATTENTION = {"mpt"}
 
 MODULES = {
     "": "base.modules.transformer.Transformer",

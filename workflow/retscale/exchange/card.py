@@ -19,6 +19,7 @@ from retscale.exchange.export import name_of
 from retscale.figure.words import interval, short
 from retscale.fit.detectable import BOTH, QUERIES
 from retscale.fit.summary import FitSummary
+from retscale.model.kinds import OWN_ATTENTION
 from retscale.provenance import record
 from retscale.report.formats import Table, markdown
 from retscale.study import load
@@ -142,6 +143,11 @@ def body(described: Described) -> Iterator[str]:
     yield f"- Pretraining tokens: {short(tokens) if tokens else 'unknown'}"
     yield f"- Licence of the checkpoint: {checkpoint.licence or 'unknown'}"
     yield f"- Origin of the checkpoint: {checkpoint.origin or checkpoint.source.kind}"
+    if encoder.attention == "bidirectional":
+        yield (
+            "- Attention: each token sees the whole text, by `is_causal: false` of config.json, which transformers does not "
+            f"heed for {', '.join(sorted(OWN_ATTENTION))}"
+        )
     yield f"- Fine-tuning: {encoder.steps:,} steps on {encoder.pairs:,} pairs"
     yield f"- Provenance: the record of its training has the digest `{described.digest}`"
     yield ""

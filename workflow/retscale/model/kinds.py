@@ -20,6 +20,9 @@ PACKABLE = {
     "bert", "gemma", "gpt2", "gpt_neox", "llama", "mistral", "mpt", "olmo", "olmo2", "opt", "phi", "qwen2", "qwen3",
 }  # fmt: skip
 
+# Of these transformers 5.23 heeds no `is_causal` in config.json.
+OWN_ATTENTION = {"mpt"}
+
 
 def continues_text(config: dict) -> bool:
     """Whether a model of this config.json is a decoder, as `load.is_decoder` finds of the loaded one."""
