@@ -163,6 +163,16 @@ def test_an_entry_that_adds_nothing_is_refused(tmp_path):
     assert len(load.study(written(tmp_path, data)).encoders_at_lengths) == 2 * 4
 
 
+@pytest.mark.parametrize("entry", [{}, {"recipes": ["own-mini"]}, {"checkpoints": ["d16"]}])
+def test_repeats_with_further_seeds_are_read_at_their_own_length_alone(entry, tmp_path):
+    """However the entry is written: what it names are the recipe and the checkpoint, not their repeats."""
+    data = smoke() | {"lengths": {"tokens": [128], **entry}}
+    data["checkpoints"][0]["seeds"] = data["recipes"][0]["seeds"] = [1, 2]
+    study = load.study(written(tmp_path, data))
+    assert {("d16", "own-mini.seed-2"), ("d16.seed-2", "own-mini")} <= set(study.evaluated_encoders)
+    assert not any("seed-2" in checkpoint + recipe for checkpoint, recipe, *_ in study.encoders_at_lengths)
+
+
 @pytest.mark.parametrize(
     ("id", "prompt", "limit"),
     [

@@ -53,7 +53,10 @@ def of_encoder(study: Study, checkpoint: str, recipe: str) -> dict[int, list[str
 
 
 def _further(study: Study, entry: Lengths, checkpoint: str, recipe: str) -> list[int]:
-    """The lengths of an entry at which it has an encoder read; at its own that is evaluated anyway."""
+    """The lengths of an entry at which it has an encoder read: none for a repeat with a further seed, nor its own, at which it
+    is evaluated anyway."""
+    if recipe in study.repeats.recipes or checkpoint in study.repeats.checkpoints:
+        return []
     own = study.recipes[recipe].prompt.passage_length if recipe in study.recipes else None
     return [length for length in entry.tokens if length != own] if entry.names(checkpoint, recipe) else []
 
