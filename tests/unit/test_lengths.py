@@ -7,14 +7,26 @@ import yaml
 from test_evaluate import encoder, spec, tasks  # noqa: F401 - pytest finds the fixtures by their names
 from test_evaluate_kept import files, loaded, results  # noqa: F401 - the same
 from test_study import refused, smoke, written
-from transformers import BertConfig, GPT2Config, GPTJConfig, LlamaConfig, ModernBertConfig, MptConfig, T5Config
+from transformers import (
+    BertConfig,
+    GPT2Config,
+    GPTJConfig,
+    LlamaConfig,
+    ModernBertConfig,
+    MptConfig,
+    OPTConfig,
+    RobertaConfig,
+    T5Config,
+)
 
 from retscale import job
 from retscale.collect.results import length_rows, score_rows
 from retscale.errors import UserError
 from retscale.evaluate.result import Result
 from retscale.model.encoder import load_encoder
-from retscale.model.positions import extrapolates
+from retscale.model.kinds import positions
+from retscale.model.load import max_length
+from retscale.model.positions import extrapolates, learned_positions
 from retscale.plan.jobs import jobs
 from retscale.provenance import record
 from retscale.study import load, specs
@@ -120,6 +132,47 @@ def test_other_positions_go_on_and_that_is_told(config, trained_length, beyond):
     if beyond:
         assert not extrapolates(config, beyond - 1, trained_length, "mine")
         assert extrapolates(config, beyond, trained_length, "mine")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        BertConfig(max_position_embeddings=512),
+        RobertaConfig(max_position_embeddings=514, pad_token_id=1),
+        GPT2Config(n_positions=64),
+        GPTJConfig(n_positions=64),
+        OPTConfig(max_position_embeddings=128),
+        LlamaConfig(),
+        ModernBertConfig(),
+        MptConfig(),
+        T5Config(),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_a_study_knows_a_table_of_positions_as_the_loaded_model_does(config):
+    assert positions(config.to_dict()) == (max_length(config) if learned_positions(config) else None)
+
+
+@pytest.mark.parametrize("section", ["checkpoints", "encoders"])
+def test_a_table_is_known_of_what_lies_in_a_folder(section, tmp_path):
+    folder = tmp_path / "mine"
+    BertConfig(max_position_embeddings=512).save_pretrained(folder)
+    entries = {
+        "checkpoints": {
+            "id": "mine",
+            "family": "f",
+            "size": "1",
+            "tokens": 1,
+            "source": {"kind": "local", "path": str(folder)},
+        },
+        "encoders": {"id": "mine", "path": str(folder)},
+    }
+    data = smoke() | {"lengths": {"tokens": [1024]}, "icl": []}
+    data[section] = [*data.get(section, []), entries[section]]
+    with pytest.raises(UserError, match="lengths: 1024 tokens are too long for mine, which has 512 positions"):
+        load.study(written(tmp_path, data))
+    data["lengths"]["tokens"] = [512]
+    assert load.study(written(tmp_path, data)).encoders_at_lengths
 
 
 @pytest.mark.parametrize(

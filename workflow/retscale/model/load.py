@@ -29,7 +29,7 @@ from retscale.model.attention import use_fused
 from retscale.model.causality import Attention, sees_ahead, set_attention
 from retscale.model.complete import require_complete, require_plausible
 from retscale.model.device import use_threads
-from retscale.model.kinds import T5
+from retscale.model.kinds import POSITIONS_AFTER_PADDING, T5
 from retscale.model.threads import Threads
 from retscale.model.weight_files import listed_weights
 
@@ -40,12 +40,6 @@ torch.backends.cuda.enable_cudnn_sdp(False)
 
 # These have no fused attention in transformers 5.23 and raise when asked for it.
 EAGER_ONLY = {"mpt"}
-
-# Their first position is the one after the padding token's number, as RoBERTa's.
-POSITIONS_AFTER_PADDING = {
-    "camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm",
-    "xlm-roberta", "xlm-roberta-xl", "xmod",
-}  # fmt: skip
 
 
 def load_backbone(folder: Path | str, dtype: torch.dtype, attention: Attention = "causal") -> PreTrainedModel:

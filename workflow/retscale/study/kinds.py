@@ -4,13 +4,19 @@ It is known of a model that is pretrained here, of one in a folder, and of one w
 of others the jobs say it.
 """
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from retscale.checkpoint.config import Checkpoint
 from retscale.errors import UserError
 from retscale.model.causality import SWITCHABLE, refusal
 from retscale.model.kinds import continues_text
-from retscale.study.study import Study
+
+if TYPE_CHECKING:
+    from retscale.study.study import Study
 
 PRETRAINED = {"decoder": "mpt", "encoder": "modernbert", "encoder-decoder": "t5"}
 
@@ -40,8 +46,20 @@ def config_of(checkpoints: dict[str, Checkpoint], id: str) -> dict:
     if source.kind != "local":
         stated = checkpoints[id].model_type
         return {"model_type": stated} if stated else {}
+    return config_in(source.folder())
+
+
+def config_of_given(study: Study, id: str) -> dict:
+    """The same of an encoder that was made elsewhere."""
     try:
-        config = json.loads((source.folder() / "config.json").read_text(encoding="utf-8"))
+        return config_in(study.encoders[id].source.folder())
+    except UserError:  # its wheel is not installed, which the preflight says
+        return {}
+
+
+def config_in(folder: Path) -> dict:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # the preflight and the job say what is wrong with the folder
         return {}
     return config if isinstance(config, dict) and isinstance(config.get("model_type"), str) else {}

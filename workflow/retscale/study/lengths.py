@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from retscale.common.strict import Strict
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
-from retscale.study import validation
+from retscale.model.kinds import positions
+from retscale.study import kinds, validation
 
 if TYPE_CHECKING:
     from retscale.study.study import Study
@@ -80,13 +81,20 @@ def check(study: Study, file: str) -> None:
     _each_adds_something(study, file)
     _texts_fit(study, file)
     for id, recipe in study.evaluated_encoders:
-        checkpoint, longest = study.checkpoints.get(id), max(of_encoder(study, id, recipe), default=0)
-        limit = checkpoint and checkpoint.max_length
-        if limit and checkpoint.learned_positions and longest > limit:
+        longest = max(of_encoder(study, id, recipe), default=0)
+        if longest and (limit := _positions(study, id)) and longest > limit:
             raise UserError(
                 f"{file}: lengths: {longest} tokens are too long for {id}, which has {limit} positions; lower them, or leave "
                 "it out by `checkpoints` or `recipes`"
             )
+
+
+def _positions(study: Study, id: str) -> int | None:
+    """The rows of the table of positions of a checkpoint, or of an encoder made elsewhere, if it is known to have one."""
+    if id not in study.checkpoints:
+        return positions(kinds.config_of_given(study, id))
+    checkpoint = study.checkpoints[id]
+    return checkpoint.max_length if checkpoint.learned_positions else positions(kinds.config_of(study.checkpoints, id))
 
 
 def _each_adds_something(study: Study, file: str) -> None:
