@@ -10,11 +10,13 @@ from retscale.collect.comparisons import Comparisons
 from retscale.collect.summary import StudySummary
 from retscale.fit import rules
 from retscale.fit.backbones import GAIN, NOT_LESS, over_backbones
-from retscale.fit.comparisons import ASKED, KIND, MIXED, TRAINED, comparisons
+from retscale.fit.comparisons import ASKED, KIND, MIXED, TRAINED, comparisons, of_recipes
 from retscale.fit.config import Spec
 from retscale.fit.dimensions import ABSENT, changes_of, dimensions, fewer_pairs, firsts, longest
 from retscale.fit.error_rates import Rates
+from retscale.fit.nested import component
 from retscale.fit.points import query_scores, resampled
+from retscale.fit.seeds import UNKNOWN, Noise, Seeds
 from retscale.fit.variants import units
 from retscale.study import comparisons as of_study
 from retscale.study import load, specs
@@ -110,6 +112,30 @@ def test_a_table_of_dimensions_takes_each_backbone_under_its_first_recipe(compar
     assert {"aspects with − without by again", "aspects with − without by instructed"} <= labels
     assert longest(lengths)["length"].tolist() == [256] and not changes_of(table, STUDY).empty
     assert (firsts(points[points["recipe"] != "alone"], STUDY)["recipe"] == "instructed").all()
+
+
+def test_recipes_differ_beyond_the_noise_of_seeds_where_that_is_known():
+    rng, names = np.random.default_rng(2), [("d", recipe) for recipe in ("alone", "instructed")]
+    rows = [(*name, "t", f"q{i}", rng.normal(0.5, 0.1)) for name in names for i in range(50)]
+    queries = pd.DataFrame(rows, columns=["checkpoint", "recipe", "task", "query_id", "ndcg_at_10"])
+    points = queries.groupby(["checkpoint", "recipe", "task"])["ndcg_at_10"].mean().rename("y").reset_index()
+    draws = resampled(query_scores([queries], "ndcg_at_10"), {}, SPEC.bootstrap, 0)
+    pairs = [(TRAINED, "instructed", "alone", None)]
+
+    def row(known: Seeds) -> dict:
+        (only,) = of_recipes(points, draws, query_scores([queries], "ndcg_at_10"), pairs, SPEC, known, "alone")
+        return only
+
+    noise = component(4e-4, 4, 0.0, 0.05)
+    knowing, plain = row(Seeds({}, {("alone", "t"): Noise(noise)})), row(UNKNOWN)
+    over_queries = (draws["d", "instructed", "t"] - draws["d", "alone", "t"]).var(ddof=0)
+    error = np.sqrt(over_queries + 2 * 4e-4)
+    df = error**4 / ((2 * 4e-4) ** 2 / 4)
+    assert plain["method"] == "sign flips" and knowing["method"] == "queries and seeds; Student's t"
+    assert knowing["difference"] == plain["difference"]
+    assert (knowing["high"] - knowing["low"]) / 2 == pytest.approx(stats.t.ppf(0.975, df) * error)
+    assert knowing["p"] == pytest.approx(2 * stats.t.sf(abs(plain["difference"]) / error, df))
+    assert knowing["high"] - knowing["low"] > plain["high"] - plain["low"]
 
 
 def test_no_mean_of_lengths_or_curves_counts_a_contrast():

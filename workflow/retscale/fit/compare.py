@@ -131,21 +131,37 @@ def ablation(
             continue
         about = {name: getattr(row, name) for name in ("checkpoint", "size", "flops", "role", "recipe", "task")}
         sides = {"headline": row.task == MEAN, "against": main, "y": row.y, "y_against": float(y[first])}
-        apart = draws[second] - draws[first]
-        off = of_encoders(float(apart.var(ddof=0)), [first[:2], second[:2]], row.task, known, main)
-        result = difference(y, draws, first, second, spec.alpha)
-        if off.knows == BOTH:
-            low, high = off.interval(result["difference"], spec.alpha)
-            result |= {"low": low, "high": high, "p": off.p(result["difference"]), "method": f"{BOTH}; Student's t"}
-        elif second in tested:
-            result |= dict(zip(("p", "method"), tested[second], strict=True))
-        else:
-            result |= {"p": bootstrap_p(apart.to_numpy(float)), "method": "stratified bootstrap"}
+        result, off = of_trainings(y, draws, first, second, tested.get(second), spec, known, main)
         rows.append(about | sides | result | seen(off, spec.alpha))
     table = pd.DataFrame(rows, columns=ABLATION)
     for _, group in table.groupby(["recipe", "headline"]):
         table.loc[group.index, "p_holm"] = holm(group["p"].to_numpy(float))
     return table.sort_values(["recipe", "task", "checkpoint"], ignore_index=True)
+
+
+def of_trainings(
+    y: pd.Series,
+    draws: pd.DataFrame,
+    first: tuple,
+    second: tuple,
+    paired: tuple[float | None, str] | None,
+    spec: Spec,
+    known: Seeds,
+    main: str,
+) -> tuple[dict, Error]:
+    """second - first with interval, p and method: over queries and seeds where the noise of seeds is known. Elsewhere over
+    queries, and p is the `paired` one with its method, or by bootstrap. Also how far off it may be."""
+    apart = draws[second] - draws[first]
+    off = of_encoders(float(apart.var(ddof=0)), [first[:2], second[:2]], second[2], known, main)
+    result = difference(y, draws, first, second, spec.alpha)
+    if off.knows == BOTH:
+        low, high = off.interval(result["difference"], spec.alpha)
+        result |= {"low": low, "high": high, "p": off.p(result["difference"]), "method": f"{BOTH}; Student's t"}
+    elif paired:
+        result |= dict(zip(("p", "method"), paired, strict=True))
+    else:
+        result |= {"p": bootstrap_p(apart.to_numpy(float)), "method": "stratified bootstrap"}
+    return result, off
 
 
 def paired_tests(queries: Iterable[QueryScores], main: str, spec: Spec) -> dict[tuple, tuple[float | None, str]]:

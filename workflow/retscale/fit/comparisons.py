@@ -12,11 +12,12 @@ from retscale.collect.comparisons import Comparisons
 from retscale.collect.means import MEAN, Averaged
 from retscale.collect.summary import StudySummary
 from retscale.common.seeds import stream
-from retscale.fit.compare import difference
+from retscale.fit.compare import difference, of_trainings
 from retscale.fit.config import Spec
 from retscale.fit.multiple import holm
 from retscale.fit.paired import bootstrap_p, paired_p
 from retscale.fit.points import ENCODER, QueryScores
+from retscale.fit.seeds import UNKNOWN, Seeds
 from retscale.fit.variants import resampled_variants
 
 ASKED, TRAINED, MIXED = "asked with instructions", "trained with instructions", "trained on a mixture"
@@ -34,6 +35,7 @@ def comparisons(
     asked: pd.DataFrame,
     study: StudySummary,
     spec: Spec,
+    known: Seeds = UNKNOWN,
 ) -> pd.DataFrame:
     """One row per encoder, task (or average) and thing that differs: the score minus that `against` it, paired by query.
 
@@ -42,10 +44,13 @@ def comparisons(
     another family with as many parameters and tokens, each under its first recipe; tuned checkpoints are left out. Of TUNED
     it is the base that `checkpoint` was tuned from, for chat or by preferences, both under the first recipe that they
     share. `asked`: the single queries of the tasks of ASKED. Holm's p is over the rows of a kind, of means and of tasks
-    apart.
+    apart. Intervals and p of TRAINED and MIXED are over seeds as well where the noise of those is known.
     """
     pairs = study.comparisons
-    rows = [*of_tasks(asked, study, pairs.asked, spec), *of_recipes(points, draws, queries, others(pairs), spec)]
+    rows = [
+        *of_tasks(asked, study, pairs.asked, spec),
+        *of_recipes(points, draws, queries, others(pairs), spec, known, study.main_recipe),
+    ]
     own = trained_here(points, study.recipes)
     for kind, couples in ((KIND, of_families(own, set(pairs.tuned))), (TUNED, of_bases(own, pairs.tuned))):
         rows += between(points, draws, kind, couples, spec)
@@ -72,6 +77,8 @@ def of_recipes(
     queries: Iterable[QueryScores],
     pairs: list[tuple[str, str, str, str | None]],
     spec: Spec,
+    known: Seeds,
+    main: str,
 ) -> list[dict]:
     """Every checkpoint that both recipes of a pair train, on every task and average."""
     y, rows = points.set_index([*ENCODER, "task"])["y"], []
@@ -83,10 +90,9 @@ def of_recipes(
                 continue
             row = {"kind": kind, "checkpoint": checkpoint, "recipe": recipe, "task": task, "against": against}
             row |= {"data_set": data_set, "y": float(y[second]), "y_against": float(y[first])}
-            p, method = tested.get((checkpoint, recipe, against, task), (None, ""))
-            if not method:
-                p, method = bootstrap_p((draws[second] - draws[first]).to_numpy(float)), "stratified bootstrap"
-            rows.append(row | difference(y, draws, first, second, spec.alpha) | {"p": p, "method": method})
+            paired = tested.get((checkpoint, recipe, against, task))
+            paired = paired if paired and paired[1] else None
+            rows.append(row | of_trainings(y, draws, first, second, paired, spec, known, main)[0])
     return rows
 
 

@@ -115,7 +115,7 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         "efficiency": efficient,
         "efficiency_trends": trends(efficient, finished, spec),
         "lengths": lengths(read_table(source, "lengths"), read, last, study, spec),
-        "comparisons": comparisons(defined, draws, queries(), asked, study, spec),
+        "comparisons": comparisons(defined, draws, queries(), asked, study, spec, known),
     }
     if spec.paired:
         tables["paired_families"] = paired_families(ladder_rows(defined), draws, spec.paired, spec.near, spec.alpha)
