@@ -29,6 +29,7 @@ def test_no_in_context_task_is_asked_of_what_continues_no_text(id, kind, tmp_pat
     """Whatever else the study has: the decoder beside it could be asked."""
     line = refused(tmp_path, checkpoints=["pythia-14m", id], icl=["gauntlet-v0.3"])
     assert f"icl: the checkpoint {id!r} is a {kind}, which is not a decoder" in line
+    assert study(tmp_path, checkpoints=["pythia-14m", {"use": id, "icl": False}], icl=["gauntlet-v0.3"]).icl
     for decoder in ("ettin-decoder-17m", "qwen1.5-0.5b-chat"):
         assert study(tmp_path, checkpoints=["pythia-14m", decoder], icl=["gauntlet-v0.3"]).icl
 
