@@ -11,7 +11,7 @@ from retscale import paths
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.provenance import code_cache
-from retscale.study import check, load, preflight, source_files, specs
+from retscale.study import load, overview, preflight, source_files, specs
 
 # Of two options --configfile Snakemake itself takes the last and says nothing.
 options = [option.partition("=")[0] in ("--configfile", "--configfiles") for option in sys.argv]
