@@ -11,7 +11,7 @@ from retscale import paths
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.provenance import code_cache
-from retscale.study import load, overview, preflight, source_files, specs
+from retscale.study import load, overview, preflight, rule_groups, source_files, specs
 
 # Of two options --configfile Snakemake itself takes the last and says nothing.
 options = [option.partition("=")[0] in ("--configfile", "--configfiles") for option in sys.argv]
@@ -58,10 +58,10 @@ def digest(stage):
 
 
 def only(group):
-    """The constraints of wildcards under which a rule is for the encoders of a group.
+    """The wildcard constraints that limit a rule to the encoders of `group`.
 
-    The names of recipes do, unless encoders of one recipe are in several groups: then of a path no checkpoint is taken
-    that is not followed by its recipe.
+    The recipe suffices, unless several groups have encoders of one recipe: then the checkpoint must be followed by its
+    recipe in the path.
     """
     if group.whole:
         return {"recipe": "|".join(map(re.escape, group.recipes))}

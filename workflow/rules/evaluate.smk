@@ -28,7 +28,7 @@ length_scores = [
 ]
 
 for batch, tasks in study.batches.items():
-    for group in study.groups_of_encoders(tasks):
+    for group in rule_groups.of(study, tasks):
 
         rule:
             name:

@@ -33,7 +33,7 @@ rule tokens:
 
 
 for batch, tasks in study.batches.items():
-    for group in study.groups_of_encoders(tasks, steps=False):
+    for group in rule_groups.of(study, tasks, steps=False):
 
         rule:
             name:

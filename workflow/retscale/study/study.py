@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from retscale.checkpoint.config import Checkpoint
 from retscale.collect.repeats import Repeats
@@ -18,23 +17,6 @@ from retscale.study import catalog, figure_needs, lengths, model, names
 from retscale.study.base import Written
 from retscale.task.config import Pool, RetrievalTask, TaskData
 from retscale.text.config import TextConfig
-
-
-class Group(NamedTuple):
-    """Encoders whose jobs on a batch of tasks have the same folders: of kept `steps`, and of `lengths` with their tasks.
-
-    `suffix` tells their rule from those of other groups; lengths are in it only where steps do not tell. `whole`: no other group has an encoder of their recipes.
-    """
-
-    suffix: str
-    steps: list[int]
-    lengths: dict[int, list[str]]
-    encoders: list[tuple[str, str]]
-    whole: bool
-
-    @property
-    def recipes(self) -> list[str]:
-        return list(dict.fromkeys(recipe for _, recipe in self.encoders))
 
 
 @dataclass(frozen=True)
@@ -147,29 +129,6 @@ class Study:
         every = lengths.of_encoder(self, checkpoint, recipe) if self.file.lengths else {}
         own = {length: [task for task in names if task in tasks] for length, names in every.items()}
         return {length: names for length, names in own.items() if names}
-
-    def groups_of_encoders(self, tasks: list[str], steps: bool = True) -> list[Group]:
-        """The `evaluated_encoders` by the folders of their jobs on `tasks`; without `steps` by those of lengths alone."""
-        encoders: dict[tuple, list[tuple[str, str]]] = {}
-        for id, recipe in self.evaluated_encoders:
-            at_lengths = tuple((length, *names) for length, names in self.lengths(id, recipe, tasks).items())
-            kept = tuple(self.kept_steps(recipe, tasks)) if steps else ()
-            encoders.setdefault((kept, at_lengths), []).append((id, recipe))
-        keys_of: dict[str, set] = {}
-        for key, ids in encoders.items():
-            for _, recipe in ids:
-                keys_of.setdefault(recipe, set()).add(key)
-        groups: list[Group] = []
-        for (kept, at_lengths), ids in encoders.items():
-            alike = [lengths for others, lengths in encoders if others == kept]
-            words = ["after", *kept] if kept else []
-            words += ["at", *(length for length, *_ in at_lengths)] if at_lengths and len(alike) > 1 else []
-            suffix = "".join(f"_{word}" for word in words)
-            namesakes = sum(group.suffix.partition("_or_")[0] == suffix for group in groups)
-            whole = all(len(keys_of[recipe]) == 1 for _, recipe in ids)
-            by_length = {length: list(names) for length, *names in at_lengths}
-            groups.append(Group(f"{suffix}_or_{namesakes}" if namesakes else suffix, list(kept), by_length, ids, whole))
-        return groups
 
     @property
     def external_tables(self) -> list[str]:
