@@ -1,6 +1,6 @@
-"""What a study asks of its models that only some kinds can do, as far as their kind is known before any job.
+"""Checks that models can do what the study asks of them, such as continue a text, before any job starts.
 
-It is known of a model that is pretrained here, and of one in a folder; of others the jobs say it.
+The kind of a model is known if it is pretrained here or lies in a folder. Other models are checked by their jobs.
 """
 
 import json
@@ -15,7 +15,7 @@ PRETRAINED = {"decoder": "mpt", "encoder": "modernbert", "encoder-decoder": "t5"
 
 
 def check(study: Study, file: str) -> None:
-    """UserError for an in-context task of a model that continues no text, and for attention that one cannot have."""
+    """UserError for in-context tasks with a model that cannot continue a text, and for attention that it does not support."""
     configs = {id: config for id in study.checkpoints if (config := config_of(study.checkpoints, id))}
     for id in study.checkpoints_in_context:
         if (config := configs.get(id)) and not continues_text(config):
@@ -30,7 +30,7 @@ def check(study: Study, file: str) -> None:
 
 
 def config_of(checkpoints: dict[str, Checkpoint], id: str) -> dict:
-    """What config.json says of its kind; empty if that is not known yet."""
+    """The model's config.json, or its `model_type` alone if it is pretrained here; empty if not known yet."""
     source = checkpoints[id].source
     if source.kind == "random" and source.like in checkpoints:
         return config_of(checkpoints, source.like)
@@ -40,6 +40,6 @@ def config_of(checkpoints: dict[str, Checkpoint], id: str) -> dict:
         return {}
     try:
         config = json.loads((source.folder() / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the preflight and the job say what is wrong with the folder
+    except (OSError, ValueError):  # the preflight and the job report a damaged folder
         return {}
     return config if isinstance(config, dict) and isinstance(config.get("model_type"), str) else {}
