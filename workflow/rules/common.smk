@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.io import is_flagged
 
 from retscale import paths
+from retscale.common.canonical import canonical
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.provenance import code_cache
@@ -39,7 +40,7 @@ def job_spec(cut, *ids):
 
 def spec(cut, *names):
     """The params function of a rule: the spec that `cut` makes for the wildcards `names`, as one JSON string."""
-    return lambda wildcards: specs.dump(job_spec(cut, *(wildcards[name] for name in names)))
+    return lambda wildcards: canonical(job_spec(cut, *(wildcards[name] for name in names)))
 
 
 def files(stage, cut, *names):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from retscale.common.canonical import canonical as dump  # noqa: F401 - the rules write specs with it
 from retscale.encoder.config import GIVEN, Truncation
 from retscale.study import catalog, comparisons, names
 from retscale.study.study import Study
