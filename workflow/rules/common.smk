@@ -1,4 +1,4 @@
-"""What all rules share: the study, the results folder, and what a rule tracks beside its inputs."""
+"""Shared by all rules: the study, the results folder, and the params that a rule tracks besides its inputs."""
 
 import re
 import sys
@@ -14,7 +14,7 @@ from retscale.errors import UserError
 from retscale.provenance import code_cache
 from retscale.study import load, overview, preflight, rule_groups, source_files, specs
 
-# Of two options --configfile Snakemake itself takes the last and says nothing.
+# Given --configfile twice, Snakemake silently uses the last one.
 options = [option.partition("=")[0] in ("--configfile", "--configfiles") for option in sys.argv]
 if sum(options) > 1 or len(workflow.configfiles) > 1 or workflow.config_settings.config:
     raise WorkflowError(
@@ -71,12 +71,12 @@ def only(group):
 
 
 def one_of(tasks):
-    """A constraint of the wildcard `task`; of no task it matches nothing."""
+    """A constraint of the wildcard `task`, which matches nothing if there are no tasks."""
     return "|".join(map(re.escape, tasks)) or "(?!)"
 
 
 def remove_forced():
-    """A batch keeps those of its outputs that their records vouch for, so what is made again by force must go first."""
+    """Remove the outputs that are to be made again by force: a batch would keep those that their records vouch for."""
     forced = [] if workflow.touch else [job for job in workflow.dag.needrun_jobs() if workflow.dag.reason(job).forced]
     for output in (output for job in forced for output in job.output):
         if is_flagged(output, "update"):
