@@ -1,12 +1,12 @@
-"""Pairs to compare: tasks and recipes with and without instructions, and mixtures with their single data sets."""
+"""What of a study is to be compared: tasks with and without instructions, recipes with and without, mixtures and their parts."""
 
 from pydantic import BaseModel
 
 
 class Comparisons(BaseModel, frozen=True):
     """`asked`: a task whose queries carry instructions -> the same task without. `trained`: a recipe that trains with
-    instructions -> the same recipe without. `mixed`: a recipe that trains on several data sets -> data set -> the recipe
-    that trains on that data set alone.
+    instructions -> the same recipe without. `mixed`: a recipe that trains on several data sets -> each of these that
+    another recipe trains on alone, with that recipe.
     """
 
     asked: dict[str, str] = {}

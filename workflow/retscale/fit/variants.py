@@ -12,17 +12,17 @@ VARIANT = ["checkpoint", "recipe", "variant", "task"]
 
 @dataclass(frozen=True)
 class Variants:
-    """`y`: scores by VARIANT. `draws`: one row per replicate, one column per score. All variants of a task share its drawn
-    queries, so that differences are paired."""
+    """`y`: scores by VARIANT. `draws`: replicates x these, the same queries of a task in all, so that differences are
+    paired."""
 
     y: pd.Series
     draws: pd.DataFrame
 
 
 def resampled_variants(queries: pd.DataFrame, study: Averaged, metric: str, replicates: int, seed: int) -> Variants:
-    """The variants in `queries`, which has one row per query with the columns VARIANT and the metric.
+    """Of a row for each query, with VARIANT and the metric. The mean is over all tasks there, a group counting once.
 
-    The mean is over all of these tasks, where a group counts once. A variant that lacks a task has no mean.
+    A variant that lacks a task has no mean.
     """
     queries = queries[queries[metric].notna()]
     averaged = units(set(queries["task"]), study)
@@ -47,6 +47,6 @@ def _apart(table: pd.Series | pd.DataFrame, numbers: dict[str, tuple]):
 
 
 def units(tasks: set[str], study: Averaged) -> dict[str, list[str]]:
-    """The averages over `tasks`: each complete group, and the mean over groups and single tasks."""
+    """What is averaged over `tasks`: each group that is whole, and then all that counts as one."""
     whole = {name: parts for name, parts in shown_tasks(study).items() if tasks >= set(parts)}
     return {name: parts for name, parts in whole.items() if parts != [name]} | {MEAN: list(whole)}

@@ -1,4 +1,4 @@
-"""Pairs of tasks and of recipes that differ in one respect only, so that their scores are compared."""
+"""Which tasks and recipes of a study differ in one thing alone, so that their scores are compared."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Checks that models can do what the study asks of them, such as continue a text, before any job starts.
+"""What a study asks of its models that only some kinds can do, as far as their kind is known before any job.
 
-The kind of a model is known if it is pretrained here or lies in a folder. Other models are checked by their jobs.
+It is known of a model that is pretrained here, and of one in a folder; of others the jobs say it.
 """
 
 import json

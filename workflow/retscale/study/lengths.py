@@ -1,4 +1,4 @@
-"""`lengths:` of a study: further lengths at which encoders read documents."""
+"""Further lengths at which the encoders of a study read documents."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Lengths(Strict):
-    """Encoders are evaluated again on `tasks`, or on all tasks, with documents cut after each number of `tokens`.
+    """Encoders are evaluated again on `tasks`, or all, with documents cut after each number of `tokens`.
 
-    Queries keep their length. Without `recipes` and `checkpoints` every encoder is evaluated, also those made elsewhere.
+    Queries keep their length. Without `recipes` and `checkpoints` it is for every encoder, those made elsewhere as well.
     """
 
     tasks: list[str] | None = Field(None, min_length=1, description="tasks of the study; all if not given")
@@ -36,26 +36,26 @@ class Lengths(Strict):
             raise ValueError(f"tokens must name lengths in ascending order, each once, not {self.tokens}")
         return self
 
-    def apply_to(self, checkpoint: str, recipe: str) -> bool:
-        """Whether this encoder is evaluated at these lengths."""
+    def names(self, checkpoint: str, recipe: str) -> bool:
+        """Whether they are of this encoder."""
         return (self.recipes is None or recipe in self.recipes) and (
             self.checkpoints is None or checkpoint in self.checkpoints
         )
 
 
 def of_encoder(study: Study, checkpoint: str, recipe: str) -> dict[int, list[str]]:
-    """The tasks at each further length of an encoder, both in ascending order. Its own length is left out."""
+    """The tasks of each further length of an encoder, both in ascending order; at its own it is evaluated anyway."""
     own = study.recipes[recipe].prompt.passage_length if recipe in study.recipes else None
     tasks: dict[int, set[str]] = {}
     for entry in study.file.lengths:
-        if entry.apply_to(checkpoint, recipe):
+        if entry.names(checkpoint, recipe):
             for length in entry.tokens:
                 tasks.setdefault(length, set()).update(entry.tasks or study.tasks)
     return {length: sorted(names) for length, names in sorted(tasks.items()) if length != own}
 
 
 def check(study: Study, file: str) -> None:
-    """UserError for a name that the study lacks, and for a length beyond the known positions of a model."""
+    """UserError for a name that the study lacks, and for a length that a model is known to have no positions for."""
     recipes = [*study.recipes, *([GIVEN] if study.encoders else [])]
     for number, entry in enumerate(study.file.lengths):
         where = f"lengths.{number}"
@@ -67,7 +67,7 @@ def check(study: Study, file: str) -> None:
             for name in getattr(entry, key) or []:
                 if name not in known and not (key == "checkpoints" and study.file.only):
                     raise validation.unknown(file, f"{where}.{key}", kind, name, known)
-        if not (study.file.only or any(entry.apply_to(*encoder) for encoder in study.evaluated_encoders)):
+        if not (study.file.only or any(entry.names(*encoder) for encoder in study.evaluated_encoders)):
             raise UserError(f"{file}: {where}: no encoder of the study is of these recipes and checkpoints")
     for id, recipe in study.evaluated_encoders:
         checkpoint, longest = study.checkpoints.get(id), max(of_encoder(study, id, recipe), default=0)

@@ -40,14 +40,16 @@ def _complete(written_file: base.Written) -> Study:
         + [id for id, repeat in repeated_checkpoints.items() if name in recipes and repeat.of in part]
         for name, part in (parts | repeated_parts).items()
     }
+    checkpoints |= {id: checkpoints[repeat.of] for id, repeat in repeated_checkpoints.items()}
+    recipes |= {id: recipes[repeat.of] for id, repeat in repeated_recipes.items()}
     icl = _entries("icl", catalog.expand(data.icl, "icl"), "icl", file)
     complete = Study(
         file=data,
         written=written_file,
         text=_single("text", data.text, "text", file) if data.text else None,
-        checkpoints=checkpoints | {id: checkpoints[repeat.of] for id, repeat in repeated_checkpoints.items()},
+        checkpoints=checkpoints,
         pairs=_entries("pairs", data.pairs, "pairs", file),
-        recipes=recipes | {id: recipes[repeat.of] for id, repeat in repeated_recipes.items()},
+        recipes=recipes,
         trained=trained,
         repeats=Repeats(recipes=repeated_recipes, checkpoints=repeated_checkpoints),
         tasks=tasks,

@@ -197,7 +197,7 @@ class Study:
 
     @cached_property
     def in_domain(self) -> dict[str, list[str]]:
-        """The `units` with a task that a training data set in use names under `tasks`."""
+        """Those of `units` with a task that a training data set of one of the recipes names as its own."""
         of_data_sets = [name for id in self.trained_on for name in self.pairs[id].tasks]
         trained = {
             catalog.task_name(name) for name in [*of_data_sets, *(self.published.trained_on if self.published else [])]
