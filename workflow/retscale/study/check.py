@@ -22,7 +22,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Print what the study would run; raises UserError that says what is wrong with it."""
     study = load.study(arguments.study)
     if arguments.profile:
-        require_ways(study, arguments.profile)
+        require_resources(study, arguments.profile)
     preflight.check_wheels(study)
     preflight.check_tracker(study)
     answer(f"{arguments.study}: {study.file.title}")
@@ -44,7 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def orphans(study: Study) -> str:
-    """What lies among its results and logs and is of none of its jobs, in a line; empty if nothing does."""
+    """One line on files among the results and logs that belong to no job of a study; empty if there are none."""
     try:
         listing = clean.orphans(clean.sharing(study))
     except UserError as error:
@@ -55,8 +55,8 @@ def orphans(study: Study) -> str:
     return f"{amount} that no study names; to list them: retscale clean {study.path} --orphans"
 
 
-def require_ways(study: Study, profile: str) -> None:
-    """UserError names the sizes that are too large for the cluster or this machine, one line each."""
+def require_resources(study: Study, profile: str) -> None:
+    """UserError if no allotment of the cluster or this machine holds some sizes, with one line for each."""
     file = sites.of_profile(profile)
     too_large = show.unfit(show.allotted(Costs(study, paths.folder(study.name)), sites.read(file)))
     if too_large:
@@ -64,7 +64,7 @@ def require_ways(study: Study, profile: str) -> None:
 
 
 def check_cluster(profile: str) -> list[str]:
-    """That the site file agrees with Slurm, or what this machine has; UserError names what is wrong."""
+    """One line: the site file agrees with Slurm, or what this machine has. UserError if the site file is wrong."""
     file = sites.of_profile(profile)
     site = sites.read(file)
     if site.this_machine:
@@ -75,9 +75,9 @@ def check_cluster(profile: str) -> list[str]:
 
 
 def revisions(study: Study) -> dict[tuple[str, str], list[str]]:
-    """(kind, repository) of the hub -> its revisions that checkpoints and training data want.
+    """(kind, repository) of the hub -> its revisions that checkpoints and training data name.
 
-    Those of mteb's tasks are mteb's own, which the stage `task` compares.
+    Revisions of tasks from mteb are left out: the stage `task` compares them with those of the installed mteb.
     """
     sources = [("model", checkpoint.source) for checkpoint in study.checkpoints.values()]
     sources += [("dataset", source) for pairs in study.pairs.values() for source in (pairs.source, pairs.collection)]
@@ -89,7 +89,7 @@ def revisions(study: Study) -> dict[tuple[str, str], list[str]]:
 
 
 def check_revisions(by_repo: dict[tuple[str, str], list[str]]) -> str:
-    """One line on whether all exist, each repository asked once; UserError names those that do not."""
+    """One line: whether all revisions exist; each repository is asked once. UserError names missing ones."""
     from retscale.hub.refusals import NO_NETWORK
     from retscale.hub.revisions import missing
 
