@@ -17,7 +17,7 @@ MOST = 4  # panels
 
 
 def draw_zero_shot(tables: Tables, config: FigureConfig) -> Drawn:
-    """The mean over tasks, and the means of the study's own groups."""
+    """The mean of the headline, and those of the study's own groups."""
     names = [MEAN, *tables.summary.groups][:MOST]
     titles = {MEAN: f"mean over {tables.averaged_over}"} | {name: f"mean of {name}" for name in names[1:]}
     return draw(tables, config, titles, "Zero-shot retrieval of each backbone")

@@ -15,7 +15,7 @@ PRETRAINED = {"decoder": "mpt", "encoder": "modernbert", "encoder-decoder": "t5"
 
 
 def check(study: Study, file: str) -> None:
-    """UserError for in-context tasks with a model that cannot continue a text, and for attention that it does not support."""
+    """UserError for an in-context task of a model that continues no text, and for attention that one cannot have."""
     configs = {id: config for id in study.checkpoints if (config := config_of(study.checkpoints, id))}
     for id in study.checkpoints_in_context:
         if (config := configs.get(id)) and not continues_text(config):
@@ -30,7 +30,7 @@ def check(study: Study, file: str) -> None:
 
 
 def config_of(checkpoints: dict[str, Checkpoint], id: str) -> dict:
-    """The model's config.json, or its `model_type` alone if it is pretrained here; empty if not known yet."""
+    """What config.json says of its kind; empty if that is not known yet."""
     source = checkpoints[id].source
     if source.kind == "random" and source.like in checkpoints:
         return config_of(checkpoints, source.like)
@@ -40,6 +40,6 @@ def config_of(checkpoints: dict[str, Checkpoint], id: str) -> dict:
         return {}
     try:
         config = json.loads((source.folder() / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the preflight and the job report a damaged folder
+    except (OSError, ValueError):  # the preflight and the job say what is wrong with the folder
         return {}
     return config if isinstance(config, dict) and isinstance(config.get("model_type"), str) else {}
