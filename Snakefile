@@ -56,7 +56,7 @@ rule all:
 
 onstart:  # a dry run may plan what is not there yet
     preflight.check_files(study)
-    check.external(study)
+    overview.external(study)  # reads the published tables, so that an invalid one stops the run here
     remove_forced()
 
 

@@ -1,18 +1,6 @@
 """Whole artifacts as stages write them, for tests that are about some of their keys."""
 
 HASH = "0" * 64
-# Tensors of a layer of a Llama: as transformers names them, and as GGUF does.
-GGUF_NAMES = {
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-}
 SIZES = {"total": 2, "non_embedding": 1, "matmul": 1}
 
 

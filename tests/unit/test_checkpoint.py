@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import artifacts
+import gguf_files
 import numpy as np
 import pytest
 import safetensors.torch
@@ -406,7 +406,6 @@ def test_needed_files_prefer_safetensors_and_leave_the_rest():
 
 def test_gguf_gives_the_weights_of_the_file(made, tmp_path):
     """A Llama of two layers written as float32 GGUF by hand: loaded logits equal those of the original."""
-    gguf = pytest.importorskip("gguf")
     deterministic(0, threads=1)
     config = LlamaConfig(
         hidden_size=32,
@@ -421,7 +420,7 @@ def test_gguf_gives_the_weights_of_the_file(made, tmp_path):
     )
     model = AutoModelForCausalLM.from_config(config).eval()
     path = tmp_path / "tiny.gguf"
-    _write_gguf(gguf, path, model, load_tokenizer(made / "model"))
+    gguf_files.write(path, model, load_tokenizer(made / "model"))
     out = tmp_path / "out"
     out.mkdir()
     spec = {"id": "g", "source": {"kind": "gguf", "file": str(path)}, "tokens": 7}
@@ -434,43 +433,6 @@ def test_gguf_gives_the_weights_of_the_file(made, tmp_path):
         torch.testing.assert_close(loaded(ids).logits, model(ids).logits, atol=1e-5, rtol=1e-4)
     assert card["n_params"]["total"] == sum(p.numel() for p in model.parameters())
     assert card["revision"].startswith("sha256:") and card["model"] == "model" and "model.safetensors" in card["files"]
-
-
-def _write_gguf(gguf, path, model, tokenizer):
-    config, weights = model.config, model.state_dict()
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(tokenizer.convert_ids_to_tokens(range(VOCABULARY)))
-    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
-    writer.add_token_merges([" ".join(pair) for pair in merges])
-    writer.add_token_types([1] * VOCABULARY)
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(0)
-    names = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
-    names |= {
-        f"model.layers.{i}.{ours}": f"blk.{i}.{theirs}"
-        for i in range(config.num_hidden_layers)
-        for ours, theirs in artifacts.GGUF_NAMES.items()
-    }
-    for name, tensor in weights.items():
-        array = tensor.numpy()
-        if name.endswith(("q_proj.weight", "k_proj.weight")):  # GGUF interleaves the halves of a rotary pair
-            heads = config.num_attention_heads
-            array = array.reshape(heads, 2, -1, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
-        writer.add_tensor(f"{names[name.removesuffix('.weight')]}.weight", np.ascontiguousarray(array))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 def test_gguf_that_is_none_is_told(tmp_path):

@@ -12,7 +12,7 @@ from retscale.errors import UserError
 from retscale.external.config import Columns, Published
 from retscale.external.run import run
 from retscale.external.table import read
-from retscale.study import check, load, preflight, specs
+from retscale.study import load, overview, preflight, specs
 from retscale.study.study import Study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -214,12 +214,12 @@ def test_check_reads_the_tables(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("model,task,ndcg_at_10\na,FiQA2018,0.5\na,NQ,0.4\na,DBPedia,0.4\n")
     study = study_of(tmp_path, f"{{table: {path}, source: s}}")
-    assert check.external(study) == [
+    assert overview.external(study) == [
         f"{path}: 1 model on 2 of its tasks, 1 value on tasks that this study does not have"
     ]
     path.write_text("model,task,ndcg_at_10\na,FiQA2018,50.1\n")
     with pytest.raises(UserError, match="line 2: the value 50.1 lies outside 0 to 1"):
-        check.external(study)
+        overview.external(study)
 
 
 def test_published_averages_come_out(shared, tmp_path):

@@ -17,7 +17,7 @@ from retscale.external.run import run
 from retscale.external.summary import ExternalSummary
 from retscale.plan import needs
 from retscale.plan.jobs import jobs
-from retscale.study import check, load, preflight, source_files, specs
+from retscale.study import load, overview, preflight, source_files, specs
 from retscale.study.study import Study
 
 STUDY = (
@@ -88,7 +88,7 @@ def test_its_scores_are_joined_to_the_table_of_parameters(study):
     (table,) = summary.tables
     assert (table.file, table.results, table.models, table.rows) == ("../../models.csv", "../../shared", 2, 3)
     assert table.elsewhere == 1 and summary.absent == {"org/b": ["fiqa"]}
-    assert check.external(study) == [
+    assert overview.external(study) == [
         "shared: 2 models on 2 of its tasks, 1 value on tasks that this study does not have"
     ]
 
@@ -110,7 +110,7 @@ def test_models_are_chosen_and_columns_have_other_names(study):
     assert set(points.index.get_level_values("model")) == {"org/a"} and points["flops"].notna().all()
     assert points.loc["org/a", "fiqa"]["origin"] == "its paper"
     with pytest.raises(UserError, match="no result of the model 'org/c' in the folder of mteb; did you mean"):
-        check.external(study_of(source=f"models: [org/c], {columns}"))
+        overview.external(study_of(source=f"models: [org/c], {columns}"))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_models_are_chosen_and_columns_have_other_names(study):
 def test_what_is_wrong_is_refused_by_name(study, change, message):
     change(study)
     with pytest.raises(UserError, match=message):
-        check.external(study)
+        overview.external(study)
 
 
 def test_a_model_in_a_folder_and_a_table_is_refused(study):
@@ -143,7 +143,7 @@ def test_a_model_in_a_folder_and_a_table_is_refused(study):
     with pytest.raises(
         UserError, match=r"scores.csv, line 2: org/a has a second value for scifact; the first is shared"
     ):
-        check.external(load.study(Path("s.yaml")))
+        overview.external(load.study(Path("s.yaml")))
 
 
 def test_a_bad_study_is_refused_before_any_job(study, tmp_path):

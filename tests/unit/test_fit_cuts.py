@@ -135,11 +135,10 @@ def test_the_table_has_a_row_for_each_cut_and_for_their_means(made):
         assert table.loc[cut, ["documents_whole", "documents_cut", "queries_cut"]].tolist() == [500, 500, 20]
     assert table.loc[MEAN, "slope_whole"] == pytest.approx(fits.loc[MEAN, "slope"], abs=1e-12)
     assert table.loc[MEAN, "bias"] == pytest.approx(table.loc[list(cuts), "bias"].mean(), abs=1e-12)
-    for ends in (
-        ("low", "difference", "high"),
-        *((f"{name}_low", name, f"{name}_high") for name in ("bias", "spearman")),
-    ):
-        assert (table[list(ends)].diff(axis=1).iloc[:, 1:] > -1e-12).all(axis=None) or ends[1] == "spearman"
+    for ends in (["low", "difference", "high"], ["bias_low", "bias", "bias_high"], ["spearman_low", "spearman_high"]):
+        assert (table[ends].diff(axis=1).iloc[:, 1:] > -1e-12).all(axis=None)
+    # Resampled queries add noise to the ranks, so a high coefficient may lie above its interval.
+    assert table[["spearman_low", "spearman", "spearman_high"]].stack().between(-1, 1).all()
 
 
 def test_two_cuts_of_one_task_count_it_twice_in_the_mean(made):

@@ -12,6 +12,7 @@ import tracemalloc
 from pathlib import Path
 
 import artifacts
+import gguf_files
 import numpy as np
 import pytest
 import safetensors.torch
@@ -218,76 +219,13 @@ def test_a_cut_file_of_weights_is_refused(folder):
 # --- GGUF
 
 
-def write_gguf(path: Path, model, tokenizer, drop: tuple[str, ...] = (), blocks: int | None = None) -> Path:
-    """`model` in float32 without the tensors whose names begin with one of `drop`, its header with `blocks` blocks."""
-    gguf = pytest.importorskip("gguf")
-    config = model.config
-    writer = gguf.GGUFWriter(path, config.model_type.replace("_", ""))
-    if config.model_type == "qwen2_moe":
-        writer.add_expert_count(config.num_experts)
-        writer.add_expert_used_count(config.num_experts_per_tok)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(blocks or config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(tokenizer.convert_ids_to_tokens(range(VOCABULARY)))
-    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
-    writer.add_token_merges([" ".join(pair) for pair in merges])
-    writer.add_token_types([1] * VOCABULARY)
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(0)
-    names = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
-    part = {
-        **artifacts.GGUF_NAMES,
-        "mlp.gate": "ffn_gate_inp",
-        "mlp.experts.gate_proj": "ffn_gate_exps",
-        "mlp.experts.up_proj": "ffn_up_exps",
-        "mlp.experts.down_proj": "ffn_down_exps",
-        "mlp.shared_expert.gate_proj": "ffn_gate_shexp",
-        "mlp.shared_expert.up_proj": "ffn_up_shexp",
-        "mlp.shared_expert.down_proj": "ffn_down_shexp",
-        "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
-    }
-    names |= {f"model.layers.{i}.{a}": f"blk.{i}.{b}" for i in range(config.num_hidden_layers) for a, b in part.items()}
-    for name, tensor in separate(model.state_dict()).items():
-        if not name.startswith(drop):
-            layer, _, kind = name.rpartition(".")
-            array = tensor[0] if layer.endswith("shared_expert_gate") else tensor
-            writer.add_tensor(f"{names[layer]}.{kind}", array.numpy().copy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def separate(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """With the experts' weights apart, as GGUF has them."""
-    tensors = {}
-    for name, tensor in weights.items():
-        layer, _, kind = name.rpartition(".")
-        if kind == "gate_up_proj":
-            tensors |= dict(
-                zip((f"{layer}.gate_proj.weight", f"{layer}.up_proj.weight"), tensor.chunk(2, 1), strict=True)
-            )
-        else:
-            tensors[name if kind in ("weight", "bias") else f"{name}.weight"] = tensor
-    return tensors
-
-
 @pytest.fixture
 def gguf(llama, whole, tmp_path):
     """Write a GGUF file and have it obtained."""
 
     def write(*drop: str, model=llama, blocks: int | None = None) -> Path:
         (tmp_path / "gguf").mkdir(exist_ok=True)
-        return write_gguf(tmp_path / "gguf" / "m.gguf", model, load_tokenizer(whole), drop, blocks)
+        return gguf_files.write(tmp_path / "gguf" / "m.gguf", model, load_tokenizer(whole), drop, blocks)
 
     return write
 

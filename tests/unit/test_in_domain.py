@@ -300,7 +300,7 @@ def test_published_points_are_averaged_over_the_same_tasks(tmp_path):
     study = study_of(tmp_path, pairs={"use": "boolq", "tasks": ["fiqa"]}, external=entry)
     out = tmp_path / "results/s/external/work"
     out.mkdir(parents=True)
-    external(json.loads(specs.dump(specs.external(study))), {"tables": [table]}, out)
+    external(json.loads(json.dumps(specs.external(study))), {"tables": [table]}, out)
     y = read_table(out / "external.json", "external").set_index("task")["y"].to_dict()
     assert y == {"fiqa": 0.9, "consumer-contracts": 0.3, "mean": 0.3}
     assert ExternalSummary.read(out / "external.json").tables[0].elsewhere == 1

@@ -29,7 +29,7 @@ from retscale.model.load import max_length
 from retscale.model.positions import extrapolates, learned_positions
 from retscale.plan.jobs import jobs
 from retscale.provenance import record
-from retscale.study import load, specs
+from retscale.study import load, rule_groups, specs
 
 LENGTHS = {"10": ["one", "two"], "40": ["two"]}
 
@@ -264,7 +264,7 @@ def test_every_encoder_has_the_outputs_that_the_study_says(tmp_path):
         ]
     }
     study = load.study(written(tmp_path, yaml.safe_load(yaml.safe_dump(data))))
-    groups = study.groups_of_encoders(["fiqa", "consumer-contracts"])
+    groups = rule_groups.of(study, ["fiqa", "consumer-contracts"])
     assert [(group.suffix, group.lengths, group.encoders, group.whole) for group in groups] == [
         ("_at_256", {256: ["fiqa"]}, [("d16", "own-mini"), ("d24-long", "own-mini"), ("e24", "own-mini")], False),
         ("_at_256_or_1", {256: ["consumer-contracts", "fiqa"]}, [("d24", "own-mini")], False),

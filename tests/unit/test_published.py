@@ -17,7 +17,7 @@ from retscale.common.tables import read_table
 from retscale.errors import UserError
 from retscale.external.models import read_models
 from retscale.plan.jobs import jobs
-from retscale.study import check, load, source_files, specs
+from retscale.study import load, overview, source_files, specs
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 STUDY = CONFIG / "published.yaml"
@@ -232,4 +232,4 @@ def test_a_wrong_study_of_published_results_is_refused(change, message, tmp_path
 
 def test_check_counts_what_is_published(study):
     expected = "28 models, 21 of them in fits, 420 scores on 15 tasks, in config/published/scores.csv"
-    assert check.published(study) == expected
+    assert overview.published(study) == expected

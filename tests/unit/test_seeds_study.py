@@ -8,7 +8,7 @@ import yaml
 from retscale.collect.repeats import Repeat
 from retscale.errors import UserError
 from retscale.plan.jobs import jobs
-from retscale.study import check, load, specs
+from retscale.study import load, overview, specs
 
 ROOT = Path(__file__).resolve().parents[2]
 BOTH = {"use": [1, 5], "checkpoints": ["d16", "d24"]}
@@ -128,4 +128,4 @@ def test_only_what_is_pretrained_here_has_a_seed(tmp_path):
 
 def test_check_lists_repeats_as_such(tmp_path):
     study = load.study(written(tmp_path, BOTH, [1, 2]))
-    assert check.repeated(study) == ["d16 is pretrained again with 2", "own-mini again with 5: d16, d24"]
+    assert overview.repeated(study) == ["d16 is pretrained again with 2", "own-mini again with 5: d16, d24"]

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from retscale import cli, spec, stages
+from retscale.common.canonical import canonical
 from retscale.errors import UserError
 from retscale.study import load, specs
 
@@ -115,4 +116,4 @@ def test_every_spec_that_the_rules_write_fits_its_job():
         "report": specs.report(study),
     }
     for stage, part in written.items():
-        assert spec.read(specs.dump(part), stages.spec_model(stage)) == part
+        assert spec.read(canonical(part), stages.spec_model(stage)) == part

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from retscale.common import wheel
+from retscale.common.canonical import canonical
 from retscale.errors import UserError
 from retscale.study import catalog, check, figure_needs, load, preflight, schema, specs
 from retscale.study import yaml as study_yaml
@@ -40,7 +41,7 @@ def test_every_study_of_the_repository_is_right(path):
     study = load.study(path)
     assert study.name == path.stem
     for checkpoint in study.checkpoints:
-        assert json.loads(specs.dump(specs.checkpoint(study, checkpoint)))["id"] == checkpoint
+        assert json.loads(canonical(specs.checkpoint(study, checkpoint)))["id"] == checkpoint
 
 
 @pytest.mark.parametrize("kind", catalog.KINDS)
@@ -283,7 +284,7 @@ def test_the_order_of_data_sets_in_the_file_means_nothing_to_a_job(tmp_path):
     one, other = two_data_sets(tmp_path, *recipes), two_data_sets(tmp_path, *recipes, swapped=True)
     assert list(one.pairs) == list(other.pairs)[::-1]
     for recipe in one.recipes:
-        assert specs.dump(specs.finetune(one, recipe)) == specs.dump(specs.finetune(other, recipe))
+        assert canonical(specs.finetune(one, recipe)) == canonical(specs.finetune(other, recipe))
         assert (
             list(one.mixture(recipe)) == list(other.mixture(recipe)) == ["new", "old"]
         )  # the order of the job's files

@@ -179,11 +179,11 @@ def _run_one(job: Job, work: Path, renewed: bool) -> None:
 
 
 def _run_batch(batch: Job, work: Path) -> None:
-    """Run the tasks of a batch, those of the encoders that were kept on the way to its own, and those of other lengths."""
+    """Run the tasks of a batch: of the encoder itself, of encoders kept during its training, and at further lengths."""
     lengths = set(map(at_length, batch.spec.get("lengths", ())))
     for folder, spec in parts(batch.spec).items():
         inputs = dict(batch.inputs)
-        if spec.get("step"):  # as its training has published it: in the same folder below that of the last encoder
+        if spec.get("step"):  # a kept encoder lies below the last one, in the folder of its step
             say(f"{folder}: an encoder that the same training kept")
             inputs["encoder"] = batch.inputs["encoder"].parent / folder / batch.inputs["encoder"].name
         if "tokens" in inputs:

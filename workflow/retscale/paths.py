@@ -32,7 +32,7 @@ class Results:
         return self._of("mine", pairs)
 
     def tokens(self, checkpoint: str, recipe: str, task: str, length: int | str | None = None) -> str:
-        """Of a task's documents, as the encoder reads them; of another length than its own in a folder of that."""
+        """The tokens of a task's documents as the encoder reads them; those of a further length have a folder each."""
         return self._of("tokens", checkpoint, recipe, *_below(length=length), task=task)
 
     def training_tokens(self, checkpoint: str, recipe: str, pairs: str) -> str:
@@ -93,7 +93,7 @@ class Results:
 
 
 def _below(step: int | str | None = None, length: int | str | None = None) -> tuple[str, ...]:
-    """The folder below an encoder's own: of one that was kept on the way, or of another length."""
+    """The folder, below an encoder's, for a kept step or a further length; empty for its last step and own length."""
     return (*(() if step is None else (kept(step),)), *(() if length is None else (at_length(length),)))
 
 
@@ -108,5 +108,5 @@ def logs(study: str) -> Path:
 
 
 def tracked(study: str, tracker: str) -> Path:
-    """Where a tracker keeps what the study's trainings report."""
+    """The folder of a tracker, to which the study's trainings report."""
     return logs(study) / tracker

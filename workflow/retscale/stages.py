@@ -13,12 +13,12 @@ from retscale.encoder import names
 
 
 def kept(step: int | str) -> str:
-    """The folder, below its training's, of what belongs to the encoder kept after `step` steps."""
+    """The folder, below that of the training, of the encoder kept after `step` steps, and of its results."""
     return f"step-{step}"
 
 
 def at_length(tokens: int | str) -> str:
-    """The folder, below an encoder's, of what it makes of documents that are cut after so many tokens."""
+    """The folder, below that of the encoder, of its results on documents cut after this number of tokens."""
     return f"length-{tokens}"
 
 
@@ -50,7 +50,7 @@ class Stage:
     parallel: bool = False
 
     def products(self, spec: dict) -> list[str]:
-        """Names of the declared outputs of a job: one of each task of a batch, of each encoder kept and each length."""
+        """The names of a job's declared outputs: of a batch, one for each task, kept step and length."""
         if not self.batch:
             return [self.product(**spec)]
         return [
@@ -72,7 +72,7 @@ STAGES = {
     "checkpoint": Stage(
         "obtain a pretrained model",
         optional=("text", "like"),
-        # Of the model that another is like only configuration and tokenizer are read, and compared with what the card lists.
+        # Only configuration and tokenizer of that model are read; they are compared with its card.
         reads={"like": ("card.json",)},
         primary="card.json",
         fetches=True,
@@ -95,7 +95,7 @@ STAGES = {
         "tokenize the texts of tasks or of training data",
         many=("tasks", "pairs"),
         optional=("card", "encoder", "tasks", "pairs"),
-        # Of a model only its tokenizer is read, whose files are compared with what the card lists.
+        # Only the tokenizer of a model is read; its files are compared with the card.
         reads={"card": ("card.json",), "encoder": ("encoder.json",)},
         of_task={"tasks": "folder", "pairs": "folder"},
         batch=True,

@@ -4,7 +4,7 @@ requires: every card, encoder (made here or elsewhere), evaluation (of encoders 
 writes: collect.json, checkpoints/training/scores/curves/lengths/per_query/icl.parquet
 """
 
-# They are no inputs, since no rule makes them.
+# Not inputs, since no rule makes these files.
 published = [str(path) for path in source_files.published(study)]
 
 
@@ -35,7 +35,7 @@ rule collect:
         models=lambda wildcards: published[:1],
         published=lambda wildcards: published[1:],
     shell:
-        # As lists in files, since those of a thousand checkpoints exceed a command line.
+        # As lists in files, since the paths of a thousand checkpoints exceed a command line.
         "attempt {log:q}; retscale collect --spec @<(printf %s {params.spec:q}) --cards @<(printf '%s\\n' {input.cards:q})"
         " --encoders @<(printf '%s\\n' {input.encoders:q}) --scores @<(printf '%s\\n' {input.scores:q})"
         " --given @<(printf '%s\\n' {input.given:q}) --kept @<(printf '%s\\n' {input.kept:q})"

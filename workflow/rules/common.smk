@@ -1,4 +1,4 @@
-"""What all rules share: the study, the results folder, and what a rule tracks beside its inputs."""
+"""Shared by all rules: the study, the results folder, and the params that a rule tracks besides its inputs."""
 
 import re
 import sys
@@ -8,12 +8,13 @@ from snakemake.exceptions import WorkflowError
 from snakemake.io import is_flagged
 
 from retscale import paths
+from retscale.common.canonical import canonical
 from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.provenance import code_cache
-from retscale.study import check, load, preflight, source_files, specs
+from retscale.study import load, overview, preflight, rule_groups, source_files, specs
 
-# Of two options --configfile Snakemake itself takes the last and says nothing.
+# Given --configfile twice, Snakemake silently uses the last one.
 options = [option.partition("=")[0] in ("--configfile", "--configfiles") for option in sys.argv]
 if sum(options) > 1 or len(workflow.configfiles) > 1 or workflow.config_settings.config:
     raise WorkflowError(
@@ -39,7 +40,7 @@ def job_spec(cut, *ids):
 
 def spec(cut, *names):
     """The params function of a rule: the spec that `cut` makes for the wildcards `names`, as one JSON string."""
-    return lambda wildcards: specs.dump(job_spec(cut, *(wildcards[name] for name in names)))
+    return lambda wildcards: canonical(job_spec(cut, *(wildcards[name] for name in names)))
 
 
 def files(stage, cut, *names):
@@ -58,10 +59,10 @@ def digest(stage):
 
 
 def only(group):
-    """The constraints of wildcards under which a rule is for the encoders of a group.
+    """The wildcard constraints that limit a rule to the encoders of `group`.
 
-    The names of recipes do, unless encoders of one recipe are in several groups: then of a path no checkpoint is taken
-    that is not followed by its recipe.
+    The recipe suffices, unless several groups have encoders of one recipe: then the checkpoint must be followed by its
+    recipe in the path.
     """
     if group.whole:
         return {"recipe": "|".join(map(re.escape, group.recipes))}
@@ -70,12 +71,12 @@ def only(group):
 
 
 def one_of(tasks):
-    """A constraint of the wildcard `task`; of no task it matches nothing."""
+    """A constraint of the wildcard `task`, which matches nothing if there are no tasks."""
     return "|".join(map(re.escape, tasks)) or "(?!)"
 
 
 def remove_forced():
-    """A batch keeps those of its outputs that their records vouch for, so what is made again by force must go first."""
+    """Remove the outputs that are to be made again by force: a batch would keep those that their records vouch for."""
     forced = [] if workflow.touch else [job for job in workflow.dag.needrun_jobs() if workflow.dag.reason(job).forced]
     for output in (output for job in forced for output in job.output):
         if is_flagged(output, "update"):

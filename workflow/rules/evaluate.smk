@@ -1,14 +1,13 @@
-"""Scores and rankings of an encoder on retrieval tasks, and of those that its training kept on the way.
+"""Scores and rankings of an encoder, and of those kept during its training, on retrieval tasks.
 
-given/: of an encoder made elsewhere; step-N/: of the encoder that was kept after N steps; length-N/: of documents that
-are cut after N tokens.
+given/: an encoder made elsewhere; step-N/: the encoder kept after N steps; length-N/: documents cut after N tokens.
 
 requires: encoder.json, task.json and tokens of each task        writes: TASK.json, TASK.parquet, and so in step-N/ and length-N/
 
-A batch of tasks shares one job, so that an encoder is loaded once and a process started once; a huge corpus is a batch
-of its own. The results are marked `update`, so Snakemake leaves them in place and the job redoes only what its records
-do not vouch for: a task added to a batch costs that task. Outputs follow from the steps that a recipe keeps and from the
-further lengths of an encoder, so there is a rule for each batch and group of encoders that have the same.
+The tasks of a batch share one job, so that an encoder is loaded once and a process started once; a huge corpus is a batch
+of its own. The results are marked `update`, so Snakemake leaves them in place and the job makes only those that no record
+vouches for: adding a task to a batch runs that task only. Outputs depend on the steps that a recipe keeps and on the
+further lengths of an encoder, so there is a rule for each batch and each group of encoders with the same outputs.
 """
 
 scores = [
@@ -28,13 +27,13 @@ length_scores = [
 ]
 
 for batch, tasks in study.batches.items():
-    for group in study.groups_of_encoders(tasks):
+    for group in rule_groups.of(study, tasks):
 
         rule:
             name:
                 f"evaluate_{batch}{group.suffix}"
             input:
-                # With its last encoder a training publishes those that it kept.
+                # A training publishes its kept encoders together with the last one.
                 encoder=lambda wildcards: results.encoder(wildcards.checkpoint, wildcards.recipe),
                 tasks=[results.task(task) for task in tasks],
                 tokens=[

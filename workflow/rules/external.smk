@@ -4,7 +4,7 @@ requires: tables (csv), and files of mteb        writes: external.json, external
 """
 
 external = [results.external()] if study.external_tables else []
-# They are no inputs, since no rule makes them.
+# Not inputs, since no rule makes these files.
 external_files = source_files.external(study)
 
 if study.external_tables:
@@ -27,6 +27,6 @@ if study.external_tables:
             code=digest("external"),
             tables=lambda wildcards: list(map(str, external_files)),
         shell:
-            # As a list in a file, since those of a folder of mteb exceed a command line.
+            # As a list in a file, since the paths of a folder of mteb exceed a command line.
             "attempt {log:q}; retscale external --spec @<(printf %s {params.spec:q})"
             " --tables @<(printf '%s\\n' {params.tables:q}) --out {output:q}"

@@ -2,8 +2,8 @@
 
 requires: pairs.json of each data set, task.json of each task        writes: TASK.json, TASK.parquet
 
-One job for all tasks, since the training data are read once; like those of `evaluate` its results are marked `update`,
-so a task added costs that task, and no training depends on it.
+One job for all tasks, so that the training data are read once. Its results are marked `update` like those of `evaluate`, so
+adding a task runs that task only, and no training depends on it.
 """
 
 leaks = [results.leakage(task) for task in sorted(study.tasks)] if study.pairs else []

@@ -1,6 +1,6 @@
 """report.html: figures, claims, tables, data and provenance in one file.
 
-requires: figures, tables, data facts, leakage, external points        writes: report.html
+requires: figures, tables, descriptions of the data, leakage, external points        writes: report.html
 """
 
 

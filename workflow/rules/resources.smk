@@ -1,4 +1,4 @@
-"""What the jobs get on a cluster or a workstation, and where they run there; with the profile `local` a job just runs."""
+"""Resources of jobs on a cluster or a workstation, and where they run; with the profile `local` jobs need none of this."""
 
 from functools import lru_cache, partial
 from operator import attrgetter
@@ -29,7 +29,7 @@ if on_workstation:
             workflow.register_resource(name, limit)
 
 costs = Costs(study, Path(out))
-# Before the first job, and not once more in each of them.
+# Checked once before the first job, and not again in every job.
 if site and workflow.is_main_process and (too_large := show.unfit(show.allotted(costs, site))):
     raise WorkflowError("\n".join(f"{site_file.raw}: {line}" for line in too_large))
 tracker = study.file.tracker
@@ -75,5 +75,5 @@ def launch(*names):
 # Downloads run with Snakemake itself, on the login node, where the site file says that compute nodes have no network.
 fetched_here = bool(site) and site.fetch == "login"
 
-# On a cluster the short jobs of the end share one allocation.
+# On a cluster the short last jobs share one allocation.
 group_of_report = "report" if site and not on_workstation else None

@@ -1,6 +1,6 @@
-"""One retrieval task: queries, corpus, judgments; fetched once, or cut from one that is.
+"""One retrieval task: queries, corpus, judgments; fetched once, or cut from a task that is.
 
-requires: a data source; of a cut task.json of the whole task, and the scores of encoders on that
+requires: a data source; for a cut, task.json of the whole task, and the rankings of encoders on it
 writes: task.json, queries.parquet, corpus.parquet, qrels.parquet
 """
 

@@ -1,12 +1,12 @@
-"""The texts of tasks and of training data as token ids, for every job after this one to map from disk.
+"""The texts of tasks and of training data as token ids, which all later jobs map from disk.
 
 requires: card.json, or encoder.json of an encoder made elsewhere; task.json of each task, or pairs.json
-writes: TASK.json, TASK.passage.ids, and so in length-N/, of documents that are cut after N tokens;
+writes: TASK.json, TASK.passage.ids, and so in length-N/, for documents cut after N tokens;
 training/PAIRS.json, training/PAIRS.{query,passage}.ids, training/PAIRS.copies.npy
 
-Tokens follow from tokenizer, prompt and text alone, but which checkpoints share a tokenizer is not known before they are
-there. So each encoder has jobs of its own, and the first of those that would do the same does it while the others wait
-and then link to its files. Batches are those of `evaluate`, and its results are marked `update` as there.
+Tokens depend on tokenizer, prompt and text only, but it is unknown which checkpoints share a tokenizer until they are
+obtained. So each encoder has jobs of its own; of several with the same work the first does it, while the others wait and
+then link to its files. Batches are those of `evaluate`, and results are marked `update` as there.
 """
 
 
@@ -33,7 +33,7 @@ rule tokens:
 
 
 for batch, tasks in study.batches.items():
-    for group in study.groups_of_encoders(tasks, steps=False):
+    for group in rule_groups.of(study, tasks, steps=False):
 
         rule:
             name:

@@ -59,8 +59,8 @@ class Gguf(Strict):
         return [] if self.wheel or not self.path().is_file() else [self.path()]
 
 
-# An encoder's were chosen as a decoder's, of rates from 1.5e-3 to 1.2e-2 and initial weights from .02 to .2 (d 64, 2
-# layers, 1.1M tokens). A T5 begins with its own: with weights of one size its encoder gave all texts the same vector.
+# Chosen as those of a decoder, among rates from 1.5e-3 to 1.2e-2 and initial weights from .02 to .2 (d 64, 2 layers,
+# 1.1M tokens). A T5 keeps its own initialization: with equal initial weights its encoder gave all texts the same vector.
 CHOSEN = {
     "encoder": {"learning_rate": 3e-3, "initializer_range": 0.12},
     "encoder-decoder": {"learning_rate": 3e-3, "initializer_range": 1.0},
@@ -77,8 +77,8 @@ class Pretrain(Strict):
     - encoder-decoder: of the T5 shape (relative positions, no biases, expansion 4), its two halves of `layers` each;
       restores spans of three tokens, 15% of the text. Its encoder half becomes the retriever.
 
-    6ND counts the tokens of the text, and the parameters that make vectors: those of the encoder half alone, and none of
-    the head that predicts, beyond the embedding. The loss is that of the tokens that are predicted.
+    6ND counts the tokens of the text and the parameters of the retriever: only the encoder half of an encoder-decoder, and
+    no prediction head beyond the embedding. The loss is the mean over predicted tokens.
     """
 
     kind: Literal["pretrain"]
@@ -90,7 +90,7 @@ class Pretrain(Strict):
     layers: Annotated[int, Field(ge=1, le=128)]
     heads: Annotated[int, Field(ge=1, le=128)]
     tokens: Annotated[int, Field(ge=1024, le=10**12)]
-    # Sources of the text, by name, whose documents alone are seen; None: all. The tokenizer is that of the whole text.
+    # The sources of the text, by name, whose documents are used; None: all. The tokenizer is that of the whole text.
     sources: Annotated[list[str] | None, Field(min_length=1, exclude_if=lambda sources: sources is None)] = None
     # Peak rate, initial weights and blocks per step were chosen together by held-out loss (nats; d 64, 2 layers, 1M):
     # 4.58, against 5.00 with 3e-3, .02 and 16, and 5.08 with 6e-3, .02 and 8. The cosine ends at zero.
@@ -109,7 +109,7 @@ class Pretrain(Strict):
     @model_validator(mode="before")
     @classmethod
     def _by_architecture(cls, values: object) -> object:
-        """What is not given is what was chosen for the architecture."""
+        """Fill in the defaults of the architecture."""
         return {**CHOSEN.get(values.get("architecture"), {}), **values} if isinstance(values, dict) else values
 
     @model_validator(mode="after")
@@ -122,7 +122,7 @@ class Pretrain(Strict):
 
 
 class Random(Strict):
-    """Another checkpoint of the study with fresh weights, seeded by the study: its shape and its tokenizer.
+    """The shape and tokenizer of another checkpoint of the study, with fresh weights that the study seeds.
 
     It has seen no text, so it is a control, of role `reference`. Only recipes that name it under `checkpoints` use it.
     """

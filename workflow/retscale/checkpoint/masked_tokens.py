@@ -1,7 +1,7 @@
 """An encoder of the ModernBERT shape (rotary positions, gated layers, no biases), which predicts masked tokens.
 
-Its gated layers are 8/3 wide instead of 4, so that it has a decoder's parameters, and each of its layers sees the whole
-text. Its one token more, the mask, is the last of the vocabulary.
+Its gated layers have expansion 8/3 instead of 4, so that it has as many parameters as a decoder, and every layer sees the
+whole text. The vocabulary has one token more, the mask, at its end.
 """
 
 import numpy as np
@@ -12,8 +12,8 @@ from retscale.checkpoint.config import Pretrain
 from retscale.checkpoint.objective import autocast, cross_entropy, on
 
 MASK = "<|mask|>"
-MASKED = 0.3  # of a block, as ModernBERT; BERT's .15 is too little where each token is seen once
-# What becomes of these: the mask, another token, and, for the rest, nothing (Devlin et al. 2019).
+MASKED = 0.3  # the share of tokens to predict, as in ModernBERT; BERT's .15 is too little where each token is seen once
+# The shares of these that the mask and a random token replace; the rest stays as it is (Devlin et al. 2019).
 BY_MASK, BY_OTHER = 0.8, 0.1
 
 
@@ -43,7 +43,7 @@ def build(source: Pretrain, tokenizer: PreTrainedTokenizerBase) -> ModernBertFor
 def block_loss(
     model: ModernBertForMaskedLM, batch: np.ndarray, dtype: torch.dtype, random: np.random.Generator
 ) -> torch.Tensor:
-    """Mean cross entropy of the chosen tokens, for blocks (n, length + 1), of which the last token is not read."""
+    """Mean cross entropy of the chosen tokens of blocks (n, length + 1), whose last token is not read."""
     vocabulary = model.config.vocab_size
     inputs, chosen = corrupt(batch[:, :-1], vocabulary - 1, random)
     targets = np.take_along_axis(batch, chosen, 1)
@@ -55,9 +55,9 @@ def block_loss(
 
 
 def corrupt(tokens: np.ndarray, mask: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Blocks (n, length) with chosen tokens replaced, and the places (n, chosen) of these, in order.
+    """Blocks (n, length) with the chosen tokens replaced, and the places (n, chosen) of these, ascending.
 
-    `mask`: its id, below which are all other tokens. As many are chosen in every block.
+    `mask`: the id of the mask; all other ids are below it. Every block has the same number of chosen tokens.
     """
     rows, length = tokens.shape
     chosen = np.sort(

@@ -64,7 +64,7 @@ def obtain(spec: Spec, source: Pretrain, text: Path | None, out: Path) -> ModelF
 
 
 def part_of(stream: np.ndarray, text: Path, names: list[str]) -> np.ndarray:
-    """The documents of the stream that are of these sources of the text, in its order. UserError if it lacks one."""
+    """The documents of these sources of the text, in the order of the stream. UserError for a source that it lacks."""
     known = [source.name for source in TextCard.read(text).sources]
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"source.sources: the text has no source {unknown[0]!r}; it has: {', '.join(known)}")

@@ -1,7 +1,7 @@
 """An encoder-decoder of the T5 shape (relative positions, no biases, tied embeddings, expansion 4), which restores spans.
 
-Raffel et al. 2020: spans of a text are cut out, each of which leaves a mark, and the decoder says what stood at each mark.
-The encoder half, which is then the retriever, has a decoder's parameters. The marks are the last of the vocabulary.
+Raffel et al. 2020: a mark replaces each of some spans of a text, and the decoder predicts the span of each mark. The
+encoder half becomes the retriever and has as many parameters as a decoder. The marks are at the end of the vocabulary.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from retscale.checkpoint.config import Pretrain
 from retscale.checkpoint.objective import autocast, cross_entropy, on
 
 MARK = "<|span_{}|>"
-CUT, SPAN = 0.15, 3  # the share of tokens that is cut out, and how many of them a span has on average, as in T5
+CUT, SPAN = 0.15, 3  # the share of tokens that is cut out, and the mean length of a span, as in T5
 
 
 def build(source: Pretrain, tokenizer: PreTrainedTokenizerBase) -> T5ForConditionalGeneration:
@@ -32,7 +32,7 @@ def build(source: Pretrain, tokenizer: PreTrainedTokenizerBase) -> T5ForConditio
         use_cache=False,
         eos_token_id=eos,
         pad_token_id=eos,
-        decoder_start_token_id=eos,  # ty: ignore[unknown-argument] - it has a place in every config
+        decoder_start_token_id=eos,  # ty: ignore[unknown-argument] - every config has it
     )
     return T5ForConditionalGeneration(config)
 
@@ -40,7 +40,7 @@ def build(source: Pretrain, tokenizer: PreTrainedTokenizerBase) -> T5ForConditio
 def block_loss(
     model: T5ForConditionalGeneration, batch: np.ndarray, dtype: torch.dtype, random: np.random.Generator
 ) -> torch.Tensor:
-    """Mean cross entropy of the decoder's tokens, for blocks (n, length + 1), of which the last token is not read."""
+    """Mean cross entropy of the decoder's tokens for blocks (n, length + 1), whose last token is not read."""
     config = model.config
     inputs, targets = corrupt(batch[:, :-1], config.vocab_size, config.eos_token_id, random)
     tokens = on(model.device, targets)
@@ -60,10 +60,10 @@ def amounts(length: int) -> tuple[int, int]:
 def corrupt(
     tokens: np.ndarray, vocabulary: int, eos: int, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What encoder and decoder read of blocks (n, length): the text with marks, (n, length - cut + spans), and each mark
-    with what it stands for, ended by `eos`, (n, cut + spans + 1). The marks are the last of the vocabulary.
+    """The inputs of encoder and decoder for blocks (n, length). Encoder: the text with marks, (n, length - cut + spans).
+    Decoder: each mark with its span, and `eos`, (n, cut + spans + 1).
 
-    A block begins with text and ends with a span; within that, all lengths are as likely.
+    A block begins with text and ends with a span; all other divisions are equally likely.
     """
     rows, length = tokens.shape
     cut, spans = amounts(length)
@@ -84,7 +84,7 @@ def corrupt(
 
 
 def parts(total: int, count: int, rows: int, random: np.random.Generator) -> np.ndarray:
-    """(rows, count) positive numbers that add up to `total`, every way as likely."""
+    """(rows, count) positive integers whose rows add up to `total`; all such rows are equally likely."""
     borders = random.permuted(np.tile(np.arange(total - 1) < count - 1, (rows, 1)), axis=1)
     ends = np.nonzero(borders)[1].reshape(rows, count - 1) + 1
     return np.diff(ends, axis=1, prepend=0, append=total)

@@ -67,7 +67,7 @@ class Spec(Strict):
     seed: int = 0
 
     def seed_of(self, recipe: str) -> int:
-        """Of the fine-tuning by a recipe or a repeat of it."""
+        """The seed of a recipe's fine-tuning, or of a repeat's."""
         return self.repeats.recipes[recipe].seed if recipe in self.repeats.recipes else self.seed
 
     @model_validator(mode="after")

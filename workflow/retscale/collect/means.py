@@ -12,7 +12,7 @@ ROBUST, LEFT_OUT = "mean-without-arguana-touche", {"arguana", "touche2020"}
 
 
 class Averaged(Protocol):
-    """A study, its spec of `collect`, or what collect.json says of it."""
+    """A study, its spec of `collect`, or its summary in collect.json."""
 
     @property
     def headline(self) -> dict[str, list[str]]: ...
@@ -34,7 +34,7 @@ class Averaged(Protocol):
 
 
 def means(study: Averaged) -> dict[str, list[str]]:
-    """Every average with the names that it is over, unweighted; each is a task or an average that stands before it."""
+    """Every average with the names that it is the unweighted mean of: tasks, or averages that come before it."""
     groups = {name: parts for name, parts in shown_tasks(study).items() if parts != [name]}
     robust = [name for name in study.headline if name.lower() not in LEFT_OUT]
     second = {ROBUST: robust} if 0 < len(robust) < len(study.headline) else {}
@@ -42,15 +42,12 @@ def means(study: Averaged) -> dict[str, list[str]]:
 
 
 def overall(study: Averaged) -> set[str]:
-    """The averages over several tasks; a group that counts as one task is none."""
+    """The averages over several tasks, without groups that count as one task."""
     return {MEAN, ROBUST, *study.groups}
 
 
 def shown_tasks(study: Averaged) -> dict[str, list[str]]:
-    """Every task outside a group, and every group that counts as one, with its tasks: those of the mean first.
-
-    The contrasts, which are in no mean, come last.
-    """
+    """What counts as one task, with its tasks: single tasks and groups, those of the mean first, the contrasts last."""
     return study.headline | study.in_domain | study.beside | {name: [name] for name in study.contrasts}
 
 
@@ -61,7 +58,7 @@ def tasks_of(name: str, study: Averaged) -> list[str]:
 
 
 def in_domain(name: str, study: Averaged) -> bool:
-    """Whether a task of the training data, or a cut of one, is, or is among, what stands behind `name`."""
+    """Whether a task behind `name` is a task of the training data, or a cut of one."""
     trained = {task for parts in study.in_domain.values() for task in parts}
     return not trained.isdisjoint({*tasks_of(name, study), *(study.cuts.get(task) for task in tasks_of(name, study))})
 

@@ -1,4 +1,4 @@
-"""Trainings that repeat another one with a further seed: which they repeat, and how they are joined again."""
+"""Recipes and pretrainings that repeat others with further seeds."""
 
 from collections.abc import Iterable
 
@@ -8,14 +8,14 @@ from retscale.common.strict import Strict
 
 
 class Repeat(Strict):
-    """A recipe or a pretrained checkpoint that differs from the one `of` in its seed alone."""
+    """A recipe or a pretrained checkpoint that differs from the entry `of` in its seed only."""
 
     of: str
     seed: int = Field(ge=0)
 
 
 class Repeats(Strict):
-    """By the id of the repeat: of recipes the fine-tuning is repeated, of checkpoints the pretraining."""
+    """Repeats by their ids: `recipes` repeat a fine-tuning, `checkpoints` a pretraining."""
 
     recipes: dict[str, Repeat] = {}
     checkpoints: dict[str, Repeat] = {}
@@ -32,7 +32,7 @@ class Repeats(Strict):
         return self.checkpoints[id].of if id in self.checkpoints else id
 
     def trainings(self, encoders: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[list[tuple[str, str]]]]:
-        """Of each checkpoint and recipe that is no repeat, its trainings among `encoders`, by pretraining."""
+        """(checkpoint, recipe) -> its trainings among `encoders`, repeats included, one list for each pretraining."""
         grouped: dict[tuple[str, str], dict[str, list[tuple[str, str]]]] = {}
         for checkpoint, recipe in encoders:
             of = self.checkpoint(checkpoint), self.recipe(recipe)

@@ -74,7 +74,7 @@ def given_encoder_row(path: Path) -> dict:
 
 
 def reference_row(id: str, system: Reference) -> dict:
-    """One system without a model, in the columns of a checkpoint; it has no parameters, and no file of its own."""
+    """The row of a system without a model in the table of checkpoints; it has neither parameters nor a file."""
     return {
         "checkpoint": id,
         "family": REFERENCE,
@@ -118,7 +118,7 @@ def score_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:
 
 
 def kept_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:
-    """What `score_rows` returns, of an encoder kept during training, with its step."""
+    """As `score_rows`, for an encoder kept during training, with its step."""
     result = Result.read(path)
     if result.step is None:
         raise UserError(
@@ -130,7 +130,7 @@ def kept_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:
 
 
 def length_rows(path: Path) -> tuple[dict, list[dict], pd.DataFrame]:
-    """What `score_rows` returns, of an evaluation at another length than the encoder's own, with that length."""
+    """As `score_rows`, for an evaluation at a further length, with the length."""
     result = Result.read(path)
     if result.length is None:
         raise UserError(f"{path} is of documents of the encoder's own length; pass it as --scores")

@@ -31,7 +31,7 @@ from retscale.evaluate.result import COLUMNS
 from retscale.icl.average import averages, centered
 from retscale.provenance import behind
 
-# The flags of what a study has made itself.
+# The inputs that only a study with results of its own has.
 RESULTS = ("cards", "encoders", "given", "scores", "kept", "lengths", "icl")
 CHECKPOINT_COLUMNS = ["checkpoint", "family", "size", "n_params", "n_params_non_embedding", "n_tokens", "flops"]
 CHECKPOINT_COLUMNS += ["tokens_per_param", "schedule_finished", "role"]
@@ -193,9 +193,10 @@ def read_curves(
     training: pd.DataFrame,
     scores: pd.DataFrame,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row per kept encoder, task and metric, and the rows of `scores` that end these curves; and one per query.
+    """Two tables: one row per kept encoder, task and metric, with the rows of `scores` that end the curves; and per query.
 
-    `queries`: how many were trained on, counted again in every epoch. Those of the last encoders are in `per_query`.
+    `queries`: the number of training queries so far, counted again in every epoch. The table per query has kept encoders
+    only: `per_query` has the last ones.
     """
     files, rows, per_query = {}, [], []
     for path in progress(paths, "curves", unit="files"):
@@ -223,7 +224,7 @@ def read_curves(
 
 
 def of_queries(tables: list[pd.DataFrame], further: str) -> pd.DataFrame:
-    """Tables of single queries as one, sorted; `further` tells the results of an encoder on a task from each other."""
+    """The tables of single queries joined and sorted; `further` is the column with the step or length of a result."""
     key = ["checkpoint", "recipe", further, "task"]
     table = pd.concat(tables, ignore_index=True).sort_values([*key, "query_id"], ignore_index=True)
     return table[[*key, *(name for name in table if name not in key)]]
@@ -237,7 +238,7 @@ def read_lengths(
     scores: pd.DataFrame,
     own_lengths: dict[tuple[str, str], int],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One row per encoder, length, task and metric, with the rows of `scores` of the encoder's `own` length; and one per query."""
+    """Two tables: one row per encoder, length, task and metric, with the rows of `scores` at its own length; and per query."""
     files, rows, per_query = {}, [], []
     for path in progress(paths, "lengths", unit="files"):
         identity, scores_of_file, queries = length_rows(path)
@@ -251,7 +252,7 @@ def read_lengths(
         return pd.DataFrame(columns=LENGTH_COLUMNS), pd.DataFrame(columns=key)
     table, key = pd.DataFrame(rows), ["checkpoint", "recipe", "task"]
     own = scores.merge(table[key].drop_duplicates(), on=key)
-    # It was fine-tuned at its own length, whatever it had seen in pretraining.
+    # Not `extrapolates`: the encoder was fine-tuned at its own length.
     lengths = [own_lengths[encoder] for encoder in zip(own["checkpoint"], own["recipe"], strict=True)]
     table = pd.concat([table, own.assign(own=True, extrapolates=False, length=lengths)], ignore_index=True)
     table = table.sort_values([*key, "metric", "length", "own"], ignore_index=True)[LENGTH_COLUMNS]

@@ -1,4 +1,4 @@
-"""A part of some rows, the same whenever they are read."""
+"""A fixed part of the rows of a source, chosen by a hash of a text."""
 
 import hashlib
 from typing import Self
@@ -9,10 +9,10 @@ from retscale.common.strict import Strict
 
 
 class Part(Strict):
-    """The rows whose field `by` has a place in [start, stop), where every text has a place between 0 and 1.
+    """The rows whose field `by` has a place in [start, stop), where every text has a place in [0, 1).
 
-    A place follows from the text alone, and copies of a text share one (`copies.key`). So a text of the field is in
-    one of two parts that do not overlap, never in both, and a part from 0.8 to 1 has about a fifth of the texts.
+    A place follows from the text alone, and copies of a text share one (`copies.key`). So no text is in two parts that do
+    not overlap, and a part from 0.8 to 1 has about a fifth of the texts.
     """
 
     by: str
@@ -26,13 +26,13 @@ class Part(Strict):
         return self
 
     def has(self, row: dict) -> bool:
-        """Whether a row belongs to it; KeyError if the row lacks the field."""
+        """Whether a row belongs to the part; KeyError if the row lacks the field."""
         return self.start <= place(str(row[self.by])) < self.stop
 
 
 def place(text: str) -> float:
-    """A number in [0, 1), equal for copies and else uniform."""
-    from retscale.common.copies import key  # brings numpy, which who only checks or plans a study does not need
+    """A number in [0, 1), equal for copies and otherwise uniform."""
+    from retscale.common.copies import key  # imports numpy, which checks and plans of a study do without
 
     digest = hashlib.blake2b(key(text).encode(), digest_size=6).digest()  # 48 bits: a float holds them exactly
     return int.from_bytes(digest, "big") / 2**48

@@ -28,7 +28,7 @@ MUST_AGREE = ("task", "n_documents", "judged_only", "relevant")  # what two resu
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of a metric's values of the same queries: `difference` is the mean of the first less that of the second.
+    """Two encoders' values of a metric on the same queries: `difference` is the first mean minus the second.
 
     `low` and `high` bound its 95% interval (BCa bootstrap over queries), `p` is two-sided, by exchanges of the two values
     of a query: all of them where these are few, else random ones. Both are seeded.

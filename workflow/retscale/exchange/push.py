@@ -13,11 +13,11 @@ from retscale.provenance import record
 from retscale.study import load
 from retscale.study.study import Study
 
-CARD, SCORES = "README.md", "results"  # in the repository: the card, and the folder of scores, one file a task
+CARD, SCORES = "README.md", "results"  # names in the repository: the card, and the folder of scores
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Upload, and say where it is; UserError if the study has not run, or the hub refuses."""
+    """Upload the files and print the address; UserError if the study has not run, or the hub refuses."""
     study = load.study(arguments.study)
     text = str(card(described(study, arguments.study, arguments.encoder)))
     files = pushed(study, arguments.encoder)
@@ -38,9 +38,9 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def pushed(study: Study, encoder: str) -> dict[str, Path]:
-    """The files by their names in the repository: the encoder's and the scores of its tasks, as their records list them.
+    """The files by their names in the repository: those of the encoder, and the scores of its tasks.
 
-    UserError if one has changed since. Records stay here: they name this machine.
+    UserError if a file differs from its record. Records are not uploaded, since they name this machine.
     """
     checkpoint, _, recipe = encoder.partition("/")
     results = paths.Results(str(paths.folder(study.name)))
@@ -56,10 +56,10 @@ def pushed(study: Study, encoder: str) -> dict[str, Path]:
 
 
 def upload(folder: Path, repo: str, public: bool, message: str) -> str:
-    """Bring the files of `folder` to the repository `repo`, which is made if it is not there; the address of the commit.
+    """Upload the files of `folder` to the repository `repo`, which is created if missing; returns the commit's address.
 
-    Uploaded again, what is there already is not sent. UserError without a token, if a repository that is there is public
-    and `public` is not said, and if the hub refuses.
+    A file that is there already is not sent again. UserError without a token, if the repository is public and `public` is
+    not set, or if the hub refuses.
     """
     from huggingface_hub import HfApi, get_token
 
@@ -78,5 +78,5 @@ def upload(folder: Path, repo: str, public: bool, message: str) -> str:
             return str(api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message).commit_url)
     except NO_NETWORK:
         raise UserError(f"the hub cannot be reached, so {repo} was not written; run the same command again") from None
-    except RuntimeError as error:  # of a large file; the name of the file is all that is said
+    except RuntimeError as error:  # a failed upload of a large file; the message is the name of the file
         raise UserError(f"{repo}: {error} Run the same command again: it sends what is missing") from None

@@ -1,4 +1,4 @@
-"""What a study says about results that others published."""
+"""The settings of published results."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from retscale.common.strict import Strict
 from retscale.evaluate import metrics
 
 Name = Annotated[str, Field(min_length=1)]
-PUBLISHED = "published"  # what stands for the recipe of an encoder in a study of published results
+PUBLISHED = "published"  # the recipe of every encoder in a study of published results
 
 
 class Columns(Strict):
@@ -66,9 +66,10 @@ class PublishedResults(Strict):
 
 
 class Published(Strict):
-    """One table, or folder of mteb, as the job reads it. `names` maps each name of a task to the study's, or to None for a task that it
-    does not have; `splits` gives the split of the study's tasks where it is known. `revisions`: of the data of mteb's
-    tasks, with which result files of mteb are compared.
+    """One table, or folder of mteb, as the job reads it.
+
+    `names` maps each name of a task to that of the study, or to None if the study lacks the task. `splits`: the split of
+    each task, where known. `revisions`: of the data of mteb's tasks, to compare result files of mteb with.
     """
 
     source: str
@@ -81,7 +82,7 @@ class Published(Strict):
 
 
 class Spec(Strict):
-    """The spec of one job of this stage; `headline`: the names that the mean over tasks is taken of."""
+    """The spec of one job of this stage; `headline`: the tasks and groups that the mean is over."""
 
     headline: list[str] = Field(min_length=1)
     tables: list[Published] = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""All that a study takes from what others published."""
+"""Reading published results: tables, and folders of mteb."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from retscale.external.table import Row, require_consistent
 
 
 def grouped(paths: list[Path]) -> list[tuple[Path, list[Path]]]:
-    """Each table with the files of mteb that follow it: none where the scores are in the table itself."""
+    """Each table with the files of mteb that follow it; none if the table has the scores itself."""
     groups: list[tuple[Path, list[Path]]] = []
     for path in paths:
         if path.suffix == ".csv":
@@ -19,8 +19,8 @@ def grouped(paths: list[Path]) -> list[tuple[Path, list[Path]]]:
 
 
 def read_all(paths: list[Path], tables: list[Published]) -> list[tuple[list[Row], int]]:
-    """The rows of each table's group, and how many of its values are of other tasks; UserError also for what only two of
-    them show together."""
+    """For each table, the rows of its group and the number of values on other tasks. UserError if tables contradict each
+    other."""
     contents = [
         mteb_results.read_with_sizes(results, path, published) if results else table.read(path, published)
         for (path, results), published in zip(grouped(paths), tables, strict=True)

@@ -6,9 +6,9 @@ from retscale.common.tables import Summary
 
 
 class Table(BaseModel):
-    """A `file`, of which `rows` of so many `models` were taken; `elsewhere` counts rows of tasks that the study lacks.
+    """A published table: `rows` on tasks of the study, of this number of `models`, and `elsewhere` rows on other tasks.
 
-    Where there is a folder of mteb's `results`, the rows are its files, and the `file` has parameters and tokens.
+    With a folder of mteb's `results`, rows are its files, and the `file` has parameters and tokens only.
     """
 
     source: str
@@ -21,7 +21,7 @@ class Table(BaseModel):
 
 
 class ExternalSummary(Summary):
-    """`absent`: for each model without a mean, the names of the `headline` that it lacks."""
+    """`absent`: for each model without a mean, the tasks of the `headline` that it lacks."""
 
     headline: list[str]
     tables: list[Table]

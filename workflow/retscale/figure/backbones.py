@@ -1,4 +1,4 @@
-"""Backbones against each other, whatever their recipes: zero-shot, or on the tasks of the training data, by parameters."""
+"""Scores of all backbones against their parameters, zero-shot or on the tasks of the training data."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -35,7 +35,7 @@ def titled(tables: Tables, names: list[str]) -> dict[str, str]:
 
 
 def draw(tables: Tables, config: FigureConfig, titles: dict[str, str], title: str) -> Drawn:
-    """One panel for each task or average of `titles`: every checkpoint by the first recipe that it is trained with."""
+    """One panel for each task or average of `titles`; each checkpoint has one mark, of its first recipe."""
     rows = pd.concat([backbones(tables, name) for name in titles] or [tables.points.head(0)])
     others = pd.concat(
         [sized(tables.published.query("task == @name")) for name in titles] or [sized(tables.published.head(0))]
@@ -73,7 +73,7 @@ def draw(tables: Tables, config: FigureConfig, titles: dict[str, str], title: st
 
 
 def backbones(tables: Tables, task: str) -> pd.DataFrame:
-    """Its points by parameters, of each checkpoint that of the first of the study's recipes that it has, or GIVEN."""
+    """The points of a task by parameters, one a checkpoint: that of its first recipe, or of GIVEN if made elsewhere."""
     order = {recipe: place for place, recipe in enumerate(tables.summary.recipes)}
     points = tables.table("points")
     chosen = (points["recipe"] == GIVEN) & (points["task"] == task) & points["y"].notna()
@@ -84,7 +84,7 @@ def backbones(tables: Tables, task: str) -> pd.DataFrame:
 
 
 def sized(others: pd.DataFrame) -> pd.DataFrame:
-    """Published points of which the parameters are known."""
+    """The published points whose parameters are known."""
     return others[others["n_params"].notna()] if "n_params" in others else others.assign(n_params=None).head(0)
 
 
@@ -115,16 +115,16 @@ def panel(ax: Axes, rows: pd.DataFrame, others: pd.DataFrame, looks: look.Looks)
 
 
 def extremes(rows: pd.DataFrame, label: str) -> str:
-    """The highest and the lowest of a panel."""
+    """The highest and the lowest score of a panel, as a sentence."""
     if rows.empty:
         return ""
     high, low = rows.loc[rows["y"].idxmax()], rows.loc[rows["y"].idxmin()]
-    said = (
+    sentence = (
         f"{label[0].upper()}{label[1:]}: highest {high['checkpoint']} {interval(high['y'], high['low'], high['high'])}"
     )
     if len(rows) > 1:
-        said += f", lowest {low['checkpoint']} {interval(low['y'], low['low'], low['high'])} of {counted(len(rows), 'backbone')}"
-    return f"{said}."
+        sentence += f", lowest {low['checkpoint']} {interval(low['y'], low['low'], low['high'])} of {counted(len(rows), 'backbone')}"
+    return f"{sentence}."
 
 
 def published_words(tables: Tables, others: pd.DataFrame) -> str:

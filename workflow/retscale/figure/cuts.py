@@ -42,23 +42,23 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         looks.colorbar(figure, list(grid.flat), above=True)
         looks.key_above(figure, every, ("", [line]))
 
-    said = " ".join(f"{row.task}: {words(row)}." for row in rows.itertuples())
+    sentences = " ".join(f"{row.task}: {words(row)}." for row in rows.itertuples())
     caption = (
         f"**Cuts against whole tasks.** {tables.metric} of each checkpoint{tables.by_recipe} on a cut against that on the "
         f"whole task. {looks.words()} Bars: {tables.percent} intervals over queries. Under each name: documents of the "
         "cut, of the whole. Slopes are per decade of FLOPs, whole → cut, with the difference and its "
-        f"{tables.percent} interval over queries that both are asked. {said}"
+        f"{tables.percent} interval over queries that both are asked. {sentences}"
     )
     alt = (
         f"{counted(len(rows), 'scatter plot')} of {tables.metric} on cuts against {tables.metric} on whole tasks, one mark "
-        f"per checkpoint, with the line on which both are equal. {said}"
+        f"per checkpoint, with the line on which both are equal. {sentences}"
     )
     drawn = marks(every, x=every["x"], x_low=every["whole_low"], x_high=every["whole_high"])
     return Drawn(figure, "Scores on cuts against scores on whole tasks", drawn, caption, alt)
 
 
 def both(tables: Tables, task: str, whole: str) -> pd.DataFrame:
-    """The points of the main recipe on a cut, with those on its whole task as x and its interval."""
+    """The main recipe's points on a cut, with the score on the whole task as x and its interval as whole_low, whole_high."""
     of_whole = tables.of(tables.main, whole)[["checkpoint", "y", "low", "high"]]
     of_whole = of_whole.rename(columns={"y": "x", "low": "whole_low", "high": "whole_high"})
     return tables.of(tables.main, task).merge(of_whole, on="checkpoint")
@@ -81,13 +81,13 @@ def panel(ax: Axes, rows: pd.DataFrame, looks: look.Looks) -> None:
 
 
 def size_words(row: Any) -> str:
-    """`1,873 of 4,000 documents`, or nothing where they are unknown."""
+    """Such as `1,873 of 4,000 documents`; empty if the numbers are unknown."""
     known = pd.notna(row.documents_whole) and pd.notna(row.documents_cut)
     return f"{int(row.documents_cut):,} of {int(row.documents_whole):,} documents" if known else ""
 
 
 def words(row: Any) -> str:
-    """What a row of `cuts` says: correlation, slopes and bias, or why not."""
+    """Correlation, slopes and bias in a row of the table `cuts`, or why there are none."""
     if row.status != "ok":
         return row.reason
     rank = f"Spearman ρ {interval(row.spearman, row.spearman_low, row.spearman_high, 2)}"

@@ -66,16 +66,16 @@ class Tables:
 
     @property
     def contrasts(self) -> str:
-        """` In no mean: ...` for captions; empty if all tasks are in one."""
+        """` In no mean: ...` with the contrasts, for captions; empty if there are none."""
         return f" In no mean: {', '.join(self.summary.contrasts)}." if self.summary.contrasts else ""
 
     @property
     def over(self) -> str:
-        """Over what the intervals of scores are, for captions."""
+        """What the intervals of scores are over, for captions."""
         return "over queries and seeds" if self.summary.repeats else "over queries"
 
     def trainings(self, recipe: str, task: str) -> pd.DataFrame:
-        """The trainings of the points that are means over seeds, of a recipe and task with known FLOPs."""
+        """The single trainings behind points that are means over seeds, of a recipe and task, with known FLOPs."""
         rows = self.table("trainings").query("of_recipe == @recipe and task == @task and role != 'external'")
         return rows[rows["flops"].notna() & rows["y"].notna()]
 
@@ -92,8 +92,9 @@ class Tables:
 
     @cached_property
     def points(self) -> pd.DataFrame:
-        """Marks that may be drawn, of what the study trained: `external` ones are in tables only, and references are lines.
-        `hollow` ones enter no fit of the ladder."""
+        """The points of encoders that the study trained, as marks; `hollow` ones enter no fit of the ladder.
+
+        Left out: checkpoints of role `external`, which are in tables only, and references, which are lines."""
         rows = self.table("points").query("role != 'external' and recipe in @self.summary.recipes and y.notna()")
         hollow = (rows["role"] != "fit") | ~rows["schedule_finished"].astype(bool)
         return rows.assign(hollow=hollow)
@@ -135,7 +136,7 @@ class Tables:
         return None if rows.empty else rows.iloc[0]
 
     def trend(self, recipe: str, task: str) -> pd.Series | None:
-        """The trend, whatever its status."""
+        """The trend of a recipe and task, whatever its status."""
         rows = self.drawn("fits").query("recipe == @recipe and task == @task")
         return None if rows.empty else rows.iloc[0]
 

@@ -1,4 +1,4 @@
-"""Differences of encoders that are alike but for one thing: instructions, or a mixture of training data."""
+"""Differences between scores that are alike but for one thing: instructions, or a mixture of training data."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -19,17 +19,17 @@ TASKS = 12  # rows of a panel of tasks
 
 
 def draw_instructions(tables: Tables, config: FigureConfig) -> Drawn:
-    """A panel for each task that is asked with and without instructions, and for each of them by training with and without."""
+    """Two panels for each task with instructions: with minus without them in its queries, and in training."""
     rows = known(tables, of_kinds(tables, ASKED, TRAINED))
     asked = rows[rows["kind"] == ASKED]
     trained = rows[(rows["kind"] == TRAINED) & rows["task"].isin({*asked["task"], *asked["against"]})]
-    said = {ASKED: "asked with − without", TRAINED: "trained with − without"}
+    titles = {ASKED: "asked with − without", TRAINED: "trained with − without"}
     if asked["task"].nunique() > FEW:  # a line for each task instead of a panel
         rows = pd.concat([asked, trained]).assign(label=lambda rows: rows["task"])
-        panels = [(said[kind], shortened(part)) for kind, part in rows.groupby("kind")]
+        panels = [(titles[kind], shortened(part)) for kind, part in rows.groupby("kind")]
     else:
         rows = pd.concat([asked, trained]).assign(label=lambda rows: rows["checkpoint"] + ", " + rows["recipe"])
-        panels = [(f"{task}: {said[kind]}", part) for (kind, task), part in rows.groupby(["kind", "task"])]
+        panels = [(f"{task}: {titles[kind]}", part) for (kind, task), part in rows.groupby(["kind", "task"])]
     about = (
         "Asked: the same encoder on the same queries with instructions, minus without. Trained: of the same checkpoint the "
         "encoder that was trained with instructions, minus the one that was not."
@@ -40,7 +40,7 @@ def draw_instructions(tables: Tables, config: FigureConfig) -> Drawn:
 
 
 def draw_mixtures(tables: Tables, config: FigureConfig) -> Drawn:
-    """A panel for each data set of a mixture: every task's gain or loss against training on it alone."""
+    """A panel for each data set of a mixture: the gain or loss on every task against training on that data set alone."""
     rows = known(tables, of_kinds(tables, MIXED))
     names = [MEAN, *shown_tasks(tables.summary)]
     rows = rows[rows["task"].isin(names)].assign(label=lambda rows: rows["task"].map(tables.title))
@@ -60,13 +60,13 @@ def of_kinds(tables: Tables, *kinds: str) -> pd.DataFrame:
 
 
 def known(tables: Tables, rows: pd.DataFrame) -> pd.DataFrame:
-    """With what is known of the checkpoint; those in tables only are left out."""
+    """The rows with the columns of their checkpoint; without checkpoints that are shown in tables only."""
     about = tables.points.drop_duplicates("checkpoint")[["checkpoint", "family", "size", "level", "n_params", "hollow"]]
     return rows.merge(about, on="checkpoint").sort_values(["n_params", "checkpoint", "task"], ignore_index=True)
 
 
 def shortened(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of many tasks the mean, those of the training data, and those that change the most."""
+    """The rows of at most TASKS tasks: the mean, those of the training data, and those that change the most."""
     change = rows.groupby("task")["difference"].apply(lambda values: values.abs().max())
     first = [
         task
@@ -80,7 +80,7 @@ def shortened(rows: pd.DataFrame) -> pd.DataFrame:
 def draw(
     tables: Tables, config: FigureConfig, title: str, panels: list[tuple[str, pd.DataFrame]], about: str, absent: str
 ) -> Drawn:
-    """Horizontal intervals, one panel each."""
+    """One figure of `panels`, each a title and rows that are drawn as horizontal intervals."""
     looks = look.looks(tables.points, config)
     columns = min(len(panels), 2) or 1
     inches = [0.75 + 0.17 * lines(part) for _, part in panels] or [1.25]
@@ -137,9 +137,9 @@ def intervals(ax: Axes, rows: pd.DataFrame, looks: look.Looks) -> None:
 
 
 def panel_words(name: str, rows: pd.DataFrame) -> str:
-    """How many gain and lose for sure, and the largest change."""
+    """How many intervals lie wholly above or below 0, and the largest change, as a sentence."""
     gain, lose = int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
     most = rows.loc[rows["difference"].abs().idxmax()]
-    said = f"{name}: {gain} of {counted(len(rows), 'difference')} above 0 with the whole interval, {lose} below; "
+    signs = f"{name}: {gain} of {counted(len(rows), 'difference')} above 0 with the whole interval, {lose} below; "
     where = f"{most['label']}" if most["checkpoint"] in most["label"] else f"{most['checkpoint']} on {most['label']}"
-    return f"{said}the largest {interval(most['difference'], most['low'], most['high'])} ({where})."
+    return f"{signs}the largest {interval(most['difference'], most['low'], most['high'])} ({where})."

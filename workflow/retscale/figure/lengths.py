@@ -1,4 +1,4 @@
-"""Lengthy retrieval: quality against how much of a document an encoder reads."""
+"""Lengthy retrieval: scores against the number of tokens that an encoder reads of a document."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -69,7 +69,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
 
 def of_mean(tables: Tables, table: pd.DataFrame) -> pd.DataFrame:
-    """The mean's rows, each with what is known of its checkpoint; of encoders made elsewhere that is little."""
+    """The rows of the mean with the columns of their checkpoint, which are missing for encoders made elsewhere."""
     about = tables.points.drop_duplicates("checkpoint")[["checkpoint", "family", "size", "level", "n_params"]]
     rows = table[table["task"] == MEAN].merge(about, on="checkpoint", how="left")
     rows = rows[rows["size"].notna() | (rows["recipe"] == GIVEN)]
@@ -77,7 +77,7 @@ def of_mean(tables: Tables, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_line(ax: Axes, line: pd.DataFrame, looks: look.Looks, dash: Dash, y: str, ends: tuple[str, str]) -> None:
-    """One encoder."""
+    """Draw one encoder's column `y` against length, with the columns `ends` as bars."""
     if line.empty:
         return
     first = next(line.itertuples())
@@ -110,7 +110,7 @@ def length_axis(ax: Axes, lengths: pd.Series) -> None:
 
 
 def line_words(line: pd.DataFrame, checkpoint: str, recipe: str) -> str:
-    """What one encoder gains, or loses, at the longest length."""
+    """The difference of one encoder at its longest length, as a sentence; empty if that is its own length."""
     last, own = line.iloc[-1], line[line["own"].astype(bool)]
     if own.empty or bool(last["own"]):
         return ""

@@ -1,4 +1,4 @@
-"""References among the marks: systems that have no place on an axis of FLOPs, each a named horizontal line."""
+"""References among the marks: systems without known FLOPs, each drawn as a named horizontal line."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,17 +11,17 @@ from retscale.figure.config import FigureConfig
 from retscale.figure.data import Tables
 from retscale.figure.words import number
 
-# One after the other, so that lines without a name beside them can be told apart.
+# Taken in turn, to distinguish lines that have no name beside them.
 DASHES = ((1, 2), (4, 1.5), (6, 1.5, 1, 1.5), (2, 1, 1, 1, 1, 1))
-REACH = 1.0  # how far from the marks a line is drawn, as a share of their range; what is farther is named at the edge
-SLOTS, APART = 3, 0.05  # names of lines that are closer than that stand side by side, in so many places
+REACH = 1.0  # a line this far from the marks is still drawn, in ranges of y; one farther off is named at the edge
+SLOTS, APART = 3, 0.05  # lines closer than this share of the axis have their names side by side, in SLOTS places
 
 
 def of(tables: Tables, task: str) -> pd.DataFrame:
-    """The references that have a score on a task, by name; `label`, `dashes`, and `what` each is, the same in every figure.
+    """The references with a score on a task, by name, with `label`, `dashes` and `what` it is, alike in every figure.
 
-    Those are encoders that were made elsewhere or not trained, systems without a model, and what the main recipe trained
-    of checkpoints whose compute is unknown.
+    References are encoders that were made elsewhere or not trained, systems without a model, and encoders of the main
+    recipe whose checkpoint's compute is unknown.
     """
     sources = tables.collected("checkpoints").set_index("checkpoint")
     points = tables.table("points").query("role != 'external'")
@@ -46,9 +46,9 @@ def _what(row: object, source: pd.Series, main: str) -> str:
 
 
 def draw(ax: Axes, rows: pd.DataFrame, config: FigureConfig, named: bool = True) -> None:
-    """Each as a line, if `named` with its name on it; called when the limits of y are those of the marks.
+    """Draw a line for each reference, with its name on it if `named`. The limits of y must be those of the marks.
 
-    The limits grow for those that are near; of others the name and the value stand at the edge.
+    The limits grow for lines that are near; of lines farther off, name and value are written at the edge.
     """
     if rows.empty:
         return
@@ -78,7 +78,7 @@ def draw(ax: Axes, rows: pd.DataFrame, config: FigureConfig, named: bool = True)
 
 
 def _limits(low: float, high: float, values: pd.Series) -> tuple[float, float]:
-    """Those of an axis with the near `values`."""
+    """The limits of an axis from `low` to `high`, widened for the `values` that are near."""
     room = high - low
     near = values[values.between(low - REACH * room, high + REACH * room)]
     ends = [low, high, *(near - 0.03 * room), *(near + 0.03 * room)]

@@ -8,7 +8,7 @@ from retscale.fit.trend import PRIOR
 
 
 def number(value: float, digits: int = 3) -> str:
-    """With a true minus sign, and none before zero."""
+    """The number with a true minus sign, and no sign before zero."""
     text = f"{value:.{digits}f}"
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 

@@ -40,22 +40,22 @@ class Recipe(Strict):
     too_few: Literal["refuse", "fill"] = "refuse"
     temperature: float = Field(0.01, gt=0, le=10)  # not stated; E5 and RepLLaMA use .01, ablate .02 and .05
     pooling: Pooling = "mean"  # paper; code
-    # causal: as the model does by itself (paper). bidirectional: each token of a decoder sees the whole text, in
-    # training and in every encoding. Left out of specs where it is causal, as it was before there was a choice.
+    # causal: the model's own attention (paper). bidirectional: each token of a decoder sees the whole text, in training
+    # and in every encoding. `causal` is left out of specs, so that older specs stay the same.
     attention: Attention = Field("causal", exclude_if=lambda attention: attention == "causal")
     prompt: Prompt = Prompt()  # prefixes, lengths and special tokens
     # The loss is also computed on the first components of the vectors, at each of these lengths (Matryoshka).
     dimensions: list[Annotated[int, Field(ge=1)]] = []
 
-    # What is trained: all weights (paper), low-rank adapters, or the biases alone (Ben Zaken et al. 2022); none: the
-    # encoder is the checkpoint as it is, a control that enters no fit.
+    # The weights to train: all (paper), low-rank adapters, or biases only (Ben Zaken et al. 2022). none: the encoder is
+    # the checkpoint as it is, a control that enters no fit.
     tuning: Literal["full", "lora", "bitfit", "none"] = "full"
     lora: Lora = Lora()
 
     # How often each training data set of the study is used, relative to the others; a data set that is not named is not
     # used. None: every data set, in proportion to its number of pairs.
     weights: dict[str, Annotated[float, Field(gt=0, le=1e9)]] | None = Field(None, min_length=1)
-    # What precedes the queries of a training data set, by its id.
+    # The instruction before each query of a training data set, by the id of the data set.
     instructions: dict[str, Instruction] = Field({}, exclude_if=lambda instructions: not instructions)
     max_pairs: int | None = Field(None, ge=1)  # of each data set; paper: 500k; None: all pairs there are
     epochs: int = Field(1, ge=1)  # paper: one epoch; of all data sets together
@@ -90,13 +90,13 @@ class Recipe(Strict):
         return self.tuning != "none"
 
     def used(self) -> "Recipe":
-        """The recipe with the defaults in place of what has no effect."""
+        """The recipe with defaults for all keys that have no effect."""
         if self.trains:
             return self
         return Recipe(tuning="none", pooling=self.pooling, attention=self.attention, prompt=self.prompt)
 
 
-# What a recipe says of training alone.
+# The keys of a recipe that only affect training.
 OF_TRAINING = tuple(name for name in Recipe.model_fields if name not in ("tuning", "pooling", "attention", "prompt"))
 
 
@@ -108,8 +108,8 @@ class NamedRecipe(Recipe):
 
 
 class Spec(Strict):
-    """The spec of one job of this stage. `pairs`: the training data sets in the order of --pairs, each with its weight;
-    None: in proportion to its number of pairs. There are none where nothing is trained."""
+    """The spec of one job of this stage. `pairs`: the training data sets in the order of --pairs, each with its weight,
+    or None to use it in proportion to its number of pairs; empty if nothing is trained."""
 
     recipe: NamedRecipe
     pairs: dict[str, Annotated[float, Field(gt=0, le=1e9)] | None]

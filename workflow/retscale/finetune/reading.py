@@ -1,4 +1,4 @@
-"""What the host reads of a step: a few numbers, once the next step runs, so that the device never waits for the host."""
+"""The numbers of a step that the host reads. It reads them while the next step runs, so that the device never waits."""
 
 import time
 
@@ -6,9 +6,9 @@ import torch
 
 
 class Reading:
-    """Numbers of a step on their way to the host; `rate` was its learning rate.
+    """The numbers of a step while they are copied to the host; `rate` is its learning rate.
 
-    ended: by `time.monotonic`, when the device had them; on a GPU only `values` knows.
+    ended: when the device had them, by `time.monotonic`; on a GPU only after `values` was called.
     """
 
     def __init__(self, step: int, rate: float, values: torch.Tensor):
@@ -19,7 +19,7 @@ class Reading:
         self.copied = torch.cuda.current_stream(values.device).record_event() if values.is_cuda else None
 
     def values(self) -> list[float]:
-        """Waits until they are here."""
+        """The numbers; waits until they are copied."""
         if self.copied is not None:
             self.copied.synchronize()
             self.ended = time.monotonic()

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Tracker = Literal["tensorboard", "trackio"]
-# Of each tracker the packages of which accelerate takes any; the first is the one to install.
+# The packages of each tracker: accelerate uses any of them, and the first is suggested to users.
 PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",)}
 PROJECT = "finetune"
 
 
 def require(tracker: str, where: str) -> None:
-    """UserError if its package is not installed. accelerate would train without it, and say so in a warning."""
+    """UserError if the tracker's package is not installed; accelerate would only warn and train without it."""
     packages = PACKAGES.get(tracker, ())
     if packages and not any(map(importlib.util.find_spec, packages)):
         raise UserError(
@@ -30,7 +30,7 @@ def require(tracker: str, where: str) -> None:
 
 
 def settings() -> dict[str, str]:
-    """Those of accelerate's Accelerator for the tracker that the launch asks for; none if it asks for none."""
+    """The arguments of accelerate's Accelerator for the tracker in the environment; empty without one."""
     if not (tracker := os.environ.get(TRACKER)):
         return {}
     require(tracker, f"tracker ({TRACKER})")
@@ -38,10 +38,10 @@ def settings() -> dict[str, str]:
 
 
 def start(accelerator: Accelerator, run: str) -> None:
-    """Start the run of this name, in the main process alone; one that resumes goes on under its name."""
+    """Start the tracker's run of this name, in the main process only; a resumed training continues its run."""
     tracker = os.environ.get(TRACKER)
     if tracker == "trackio":
-        os.environ["TRACKIO_DIR"] = os.environ[TRACKER_FOLDER]  # it asks at its import, which is still to come
+        os.environ["TRACKIO_DIR"] = os.environ[TRACKER_FOLDER]  # read when it is imported, later
         accelerator.init_trackers(PROJECT, init_kwargs={tracker: {"name": run, "resume": "allow"}})
     elif tracker:
         accelerator.init_trackers(run)  # TensorBoard has no projects, only folders of runs

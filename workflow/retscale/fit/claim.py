@@ -1,4 +1,4 @@
-"""A claim of a paper, with what a study says of it."""
+"""A claim of a paper, with the estimate and verdict of a study."""
 
 from dataclasses import dataclass, field, fields
 
@@ -11,9 +11,9 @@ PER_FLOPS, PER_RATIO, PER_SIZE = "a decade of FLOPs", "a decade of tokens per pa
 
 @dataclass(frozen=True)
 class Claim:
-    """`value` with its interval is the estimate, in `unit`; `detail`: what else it rests on; `reason`: why there is none.
+    """`value` with its interval is the estimate, in `unit`. `detail`: a remark on it; `reason`: why there is none.
 
-    The verdict follows from the interval by `rule`; the rates are how often it would, where the claim is true or false.
+    The verdict follows from the interval by `rule`; `rates`: how often the rule gives it where the claim is true or false.
     """
 
     claim: str

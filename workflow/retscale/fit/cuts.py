@@ -1,4 +1,4 @@
-"""Whether what a whole task says of checkpoints survives a cut of it: their order, their growth, and their level."""
+"""Whether a cut of a task agrees with the whole task on checkpoints: on their order, growth and level."""
 
 from dataclasses import asdict, dataclass, fields, replace
 
@@ -19,10 +19,10 @@ UNPAIRED = "the whole task lacks some of its queries, so the two are drawn apart
 
 @dataclass(frozen=True)
 class Cut:
-    """Scores of n checkpoints on a cut against those on the whole task; None where nothing may be claimed.
+    """Scores of n checkpoints on a cut against those on the whole task; None where there is no estimate.
 
-    `difference` is the slope (per decade of FLOPs) on the cut minus that on the whole, `bias` the mean difference of the
-    scores. Intervals are over queries: of these checkpoints, whichever queries are asked.
+    `difference` is the slope (per decade of FLOPs) on the cut minus that on the whole task, `bias` the mean difference of
+    the scores. Intervals are over queries, for these checkpoints.
     """
 
     n: int
@@ -78,10 +78,10 @@ def cuts(
 def _compared(
     points: pd.DataFrame, draws: pd.DataFrame, counts: pd.DataFrame, parts: list[str], wholes: list[str], alpha: float
 ) -> Cut:
-    """Of one recipe: the mean over the tasks `parts` against that over `wholes`, on checkpoints that have them all."""
+    """The mean over the tasks `parts` against the mean over `wholes`, for one recipe's checkpoints that have all of them."""
     tasks = list(dict.fromkeys([*parts, *wholes]))
     table = points.pivot(index="checkpoint", columns="task", values="y").reindex(columns=tasks).dropna()
-    facts = points.drop_duplicates("checkpoint").set_index("checkpoint").loc[table.index].reset_index()
+    about = points.drop_duplicates("checkpoint").set_index("checkpoint").loc[table.index].reset_index()
     recipe = points["recipe"].iloc[0]
 
     def drawn(tasks: list[str]) -> np.ndarray | None:
@@ -96,14 +96,14 @@ def _compared(
         len(table),
         *(total(column, tasks) for column in ("n_queries", "n_documents") for tasks in (wholes, parts)),
     )
-    ladder = ladder_of(facts.assign(y=table[wholes].mean(axis=1).to_numpy()))
+    ladder = ladder_of(about.assign(y=table[wholes].mean(axis=1).to_numpy()))
     return compare(ladder, table[parts].mean(axis=1).to_numpy(float), drawn(wholes), drawn(parts), alpha, row)
 
 
 def compare(
     whole: Ladder, y: np.ndarray, drawn_whole: np.ndarray | None, drawn_cut: np.ndarray | None, alpha: float, row: Cut
 ) -> Cut:
-    """`row` with what scores y (n,) on a cut say against those of the ladder `whole`.
+    """`row` completed by comparing the scores y (n,) on a cut with those of the ladder `whole`.
 
     `drawn_whole`, `drawn_cut` (replicates, n): resampled scores on both; None where queries are unknown.
     """

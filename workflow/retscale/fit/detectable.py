@@ -1,4 +1,4 @@
-"""How far off a score or a difference may be, knowing queries and seeds, and the smallest difference that would be seen."""
+"""Standard errors of scores and differences from the noise of queries and seeds, and the smallest detectable difference."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ Limit = float | pd.Series  # of all points, or of each
 
 @dataclass(frozen=True)
 class Error:
-    """A standard error, its degrees of freedom (Satterthwaite's; inf where queries alone make it), and what it `knows`."""
+    """A standard error, its degrees of freedom (Satterthwaite's; inf from queries alone), and the noise that it `knows`."""
 
     se: float
     df: float
@@ -27,7 +27,7 @@ class Error:
         return value - half, value + half
 
     def p(self, value: float) -> float:
-        """Two-sided, of no difference."""
+        """The two-sided p of no difference."""
         from scipy.stats import norm, t
 
         if self.se == 0:
@@ -41,16 +41,16 @@ class Error:
 
 
 def quantile(p: float, df: float) -> float:
-    """Student's, or the normal one."""
+    """The quantile of Student's t, or of the normal distribution if `df` is inf."""
     from scipy.stats import norm, t
 
     return float(t.ppf(p, df) if np.isfinite(df) else norm.ppf(p))
 
 
 def error(queries: float, parts: list[tuple[Noise, Load]], same_pretraining: bool = False) -> Error:
-    """Of the sum or difference of scores with these noises and loads; `queries` is its variance over queries.
+    """The error of a sum or difference of scores with these noises and loads; `queries` is its variance over queries.
 
-    Scores of the `same_pretraining` have its noise in common.
+    Scores of the `same_pretraining` share its noise, which cancels.
     """
     shares: dict[Component, float] = {}
     for noise, load in parts:
@@ -64,9 +64,9 @@ def error(queries: float, parts: list[tuple[Noise, Load]], same_pretraining: boo
 
 
 def of_encoders(queries: float, encoders: list[tuple[str, str]], task: str, known: Seeds, main: str) -> Error:
-    """Of the score of one encoder (checkpoint, recipe), or the difference of two.
+    """The error of the score of one encoder (checkpoint, recipe), or of the difference of two.
 
-    In a difference, a recipe without seeds has the noise of the other one, or else of the `main` one, if that is known.
+    In a difference, a recipe without seeds is given the noise of the other recipe, or else of the `main` one if known.
     """
     own = [known.of(recipe, task) for _, recipe in encoders]
     others = [*own, known.of(main, task)] if len(encoders) > 1 else []

@@ -1,4 +1,4 @@
-"""Two families of like models trained on like data, such as encoders and decoders, at equal compute."""
+"""Two families trained on the same data, such as encoders and decoders, compared at equal compute."""
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,11 @@ COLUMNS += ["difference", "low", "high", "p", "p_holm"]
 def paired_families(
     points: pd.DataFrame, draws: pd.DataFrame, families: tuple[str, str], near: float, alpha: float
 ) -> pd.DataFrame:
-    """Checkpoints of both families with one size, number of tokens and recipe, on each task and mean: first - second.
+    """One row per pair of checkpoints that agree in size, tokens and recipe, on each task and mean: first - second.
 
     points: rows that enter fits (fit/analysis.py). draws: bootstrap replicates over queries, a column for each
-    (checkpoint, recipe, task), from which the paired interval and p are. Two whose FLOPs, 6ND of their own parameters,
-    differ by more than the ratio `near` are no pair. Holm's p is over the pairs of a recipe and task.
+    (checkpoint, recipe, task), for the paired interval and p. Checkpoints whose FLOPs, 6ND, differ by more than the ratio
+    `near` are no pair. Holm's p is over the pairs of a recipe and task.
     """
     first, second = (_by_key(points, family) for family in families)
     rows = []
@@ -44,7 +44,7 @@ SIDES = (("", "checkpoint"), ("y_", "y"))
 
 def _by_key(points: pd.DataFrame, family: str) -> dict[tuple, dict]:
     own = points[points["family"] == family]
-    # In a study of several families a size begins with its family's name.
+    # `points` puts the family before the size in a study of several families.
     own = own.assign(size=[size.removeprefix(f"{family} ") for size in own["size"]])
     own = own.assign(column=list(zip(own["checkpoint"], own["recipe"], own["task"], strict=True)))
     return {tuple(row[name] for name in KEY): row for row in own.to_dict("records")}

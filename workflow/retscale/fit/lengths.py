@@ -1,4 +1,4 @@
-"""Lengthy retrieval: the scores of encoders that read more or less of each document, against those at their own length."""
+"""Lengthy retrieval: scores of encoders that read more or less of each document than at their own length."""
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,10 @@ COLUMNS += ["difference", "difference_low", "difference_high"]
 
 
 def lengths(table: pd.DataFrame, read: pd.DataFrame, own: pd.DataFrame, study: Averaged, spec: Spec) -> pd.DataFrame:
-    """One row per encoder, task (and `mean` over all of these tasks) and length, with its interval over queries.
+    """One row per encoder, task (and `mean` over these tasks) and length, with its interval over queries.
 
-    `difference`: from the encoder's `own` length, paired by query. `table`, `read` (single queries at further lengths)
-    and `own` (at the encoders' own) are tables of `collect`.
+    `difference`: the score minus that at the encoder's own length, paired by query. `table`, `read` (single queries at
+    further lengths) and `own` (single queries at the encoders' own lengths) are tables of `collect`.
     """
     if spec.metric not in read or read[spec.metric].isna().all():
         return pd.DataFrame(columns=COLUMNS)

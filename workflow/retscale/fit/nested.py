@@ -1,8 +1,8 @@
 """Variance components of nested repeats by analysis of variance: trainings, their pretrainings, and checkpoints.
 
-Every level adds a normal effect of its own to a score, and the sample of queries adds noise. A mean square of the level
-then has the expectation: the component, plus what queries add, plus a share of the component below. What queries add is
-known from resampled scores, far better than anything that rests on a few seeds, so it is taken as given.
+Every level adds a normal effect to a score, and the sample of queries adds noise. The expectation of a level's mean
+square is its component, plus the part of queries, plus a share of the component below. The part of queries is known from
+resampled scores far better than any component that rests on a few seeds, so it counts as known.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ QUANTILES = 400  # nodes of each mean square's distribution, where two enter an 
 
 @dataclass(frozen=True)
 class Component:
-    """The `variance`, at least 0, with its interval, from a `mean_square` with `df`, of which `known` is not its own."""
+    """A `variance`, at least 0, with its interval, from a `mean_square` with `df`; `known` is the part of other sources."""
 
     variance: float
     low: float
@@ -32,10 +32,10 @@ def component(
     below: Component | None = None,
     share: float = 0.0,
 ) -> Component:
-    """`mean_square` - `known` - `share` of the component `below`.
+    """The component `mean_square` - `known` - `share` x the component `below`.
 
-    The 1 - alpha interval is that of the difference when each mean square is its own times df / chi²(df): exact for one,
-    and for two the generalized interval of Weerahandi (1993).
+    Its 1 - alpha interval takes each mean square as its value times df / chi²(df): exact for one mean square, and the
+    generalized interval of Weerahandi (1993) for two.
     """
     from scipy.stats import chi2
 
@@ -57,5 +57,5 @@ def between(groups: list[np.ndarray]) -> tuple[float, int]:
 
 
 def query_share(groups: list[np.ndarray]) -> float:
-    """What queries add to the sum of squares of `between`: `groups` of scores resampled over queries (replicates, m)."""
+    """The part of queries in the sum of squares of `between`, from `groups` of resampled scores (replicates, m)."""
     return sum(float((drawn - drawn.mean(1, keepdims=True)).var(0).sum()) for drawn in groups)

@@ -17,7 +17,7 @@ LEVEL_TOLERANCE = 1.1  # tokens per parameter within this ratio are one level: t
 COUNTS = 2**22  # of a task's queries in replicates that are in memory at once: 64 MB
 ENCODER = ["checkpoint", "recipe"]
 KEY = [*ENCODER, "task"]
-# What is known of an encoder, and of one score of it. Named, so that a further column of `scores` splits no mean.
+# The columns of an encoder, and of one of its scores. Listed, so that a further column of `scores` splits no mean.
 ENCODER_COLUMNS = [
     "checkpoint",
     "family",
@@ -65,16 +65,16 @@ def per_query(primary: Path, metric: str) -> Iterator[pd.DataFrame]:
 
 
 def rows_of(tables: Iterable[pd.DataFrame], keys: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `tables` that are of one of the `keys`, given by columns that both have."""
+    """The rows of `tables` whose values in the columns of `keys` are a row of `keys`."""
     wanted = keys.drop_duplicates()
     parts = [rows.merge(wanted, on=list(wanted)) for rows in tables] if len(wanted) else []
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*KEY, "query_id"])
 
 
 def query_scores(tables: Iterable[pd.DataFrame], metric: str) -> Iterator[QueryScores]:
-    """Of each task with the metric, by name, from a row for each query of each encoder, in as many tables as there are.
+    """The scores of each task with the metric, by name. `tables` have a row for each query of each encoder.
 
-    Only numbers are kept. Queries are sorted by id, so that no order of rows matters.
+    Only numbers are kept in memory. Queries are sorted by id, so that the order of rows does not matter.
     """
     values: dict[str, dict[tuple[str, str], list[np.ndarray]]] = {}
     ids: dict[str, dict[str, int]] = {}
@@ -97,7 +97,7 @@ def query_scores(tables: Iterable[pd.DataFrame], metric: str) -> Iterator[QueryS
 
 
 def paired(primary: Path, metric: str, cuts: dict[str, str]) -> dict[str, str]:
-    """Those of `cuts`, {task: whole task}, all of whose queries with the metric their whole task has too."""
+    """The `cuts`, {task: whole task}, whose queries with the metric are all queries of the whole task as well."""
     ids: dict[str, set[str]] = {name: set() for name in (*cuts, *cuts.values())}
     for rows in per_query(primary, metric) if cuts else ():
         for task, part in rows[rows["task"].isin(ids.keys()) & rows[metric].notna()].groupby("task"):
@@ -148,9 +148,9 @@ def resampled(
 
 
 def _resample(scores: QueryScores, task: str, queries: np.ndarray, replicates: int, seed: int) -> np.ndarray:
-    """Means over as many of a task's `queries` drawn with replacement (replicates, encoders), some replicates at a time.
+    """Means over a task's `queries` drawn with replacement (replicates, encoders), computed some replicates at a time.
 
-    The scores are of these queries or of some of them.
+    The scores may be of a part of these queries.
     """
     n, rng, own = len(queries), stream(seed, task), np.isin(queries, scores.queries)
     gaps = np.isnan(scores.values)
@@ -218,9 +218,9 @@ def icl_points(icl: pd.DataFrame, averages: pd.DataFrame) -> pd.DataFrame:
 
 
 def icl_bits(icl: pd.DataFrame) -> pd.DataFrame:
-    """One row per checkpoint and in-context task that has bits per byte, and `mean` where none of these is missing.
+    """One row per checkpoint and in-context task with bits per byte, and `mean` where none of these tasks is missing.
 
-    It is over all of them, whatever averages of scores a study names: those are of tasks that have no such number, too.
+    The mean is over all of these tasks, also where the study names averages of scores: those include tasks without bits.
     """
     columns = ["checkpoint", "task", "bits_per_byte", "bits_per_byte_stderr", "file", "sha256"]
     rows = icl.loc[icl["bits_per_byte"].notna(), columns].rename(columns={"bits_per_byte_stderr": "stderr"})
@@ -230,7 +230,7 @@ def icl_bits(icl: pd.DataFrame) -> pd.DataFrame:
 
 
 def _means_of_tasks(rows: pd.DataFrame, value: str) -> pd.DataFrame:
-    """`mean` of each checkpoint that has all tasks of `rows`, with its standard error; tasks err independently."""
+    """`mean` of each checkpoint that has all tasks of `rows`, with its standard error; tasks are independent."""
     n_tasks = rows["task"].nunique()
     means = []
     for checkpoint, tasks in rows.groupby("checkpoint"):

@@ -1,4 +1,4 @@
-"""How much a mean over seeds says more than the score of one training, as the weight of a point in fits."""
+"""The weight of a point in fits: how much more precise a mean over seeds is than the score of one training."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from retscale.fit.variance import components
 
 
 def weighed(points: pd.DataFrame, known: Seeds) -> pd.DataFrame:
-    """`points` with their `precision`: 1 where nothing is known of seeds."""
+    """`points` with their `precision`, which is 1 where the noise of seeds is unknown."""
     points = points.assign(precision=1.0)
     rows = ladder_rows(points)
     for (_, recipe, task), group in rows.groupby(["schedule", "recipe", "task"]) if known.noise else ():
@@ -23,10 +23,10 @@ def weighed(points: pd.DataFrame, known: Seeds) -> pd.DataFrame:
 
 
 def precision(ladder: Ladder, loads: list[Load], noise: Noise) -> np.ndarray:
-    """sigma² / (sigma² - what averaging takes away) of each checkpoint (n,): at most the number of its trainings.
+    """sigma² / (sigma² - the variance that averaging removes) of each checkpoint (n,), at most its number of trainings.
 
-    sigma² is the variance that the log-linear form leaves within sizes, of which a training and its queries make the
-    mean square between seeds. Where it cannot be told, all weigh the same.
+    sigma² is the variance that the log-linear form leaves within sizes; the mean square between seeds is the part of a
+    training and its queries. All weigh the same if sigma² is unknown.
     """
     form = FORMS["log-linear"]
     if noise == Noise() or missing(form, ladder, DECADES):

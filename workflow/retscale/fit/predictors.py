@@ -17,11 +17,11 @@ PREDICTORS += ["partial", "partial_low", "partial_high", "partial_p", "partial_s
 
 
 def predictors(points: pd.DataFrame, icl: pd.DataFrame, bits: pd.DataFrame, main: str, spec: Spec) -> pd.DataFrame:
-    """One row for each of the three, of the main recipe's finished checkpoints that have all that the study has of them.
+    """One row per predictor, over the main recipe's finished checkpoints that have all predictors of the study.
 
-    `rmse`: of a straight line fitted without a size and read at it, over all sizes (`best`: the least of them). `gain`: by
-    how much its |Pearson r| is above that of FLOPs, on the same resampled sizes. `partial`: given size and tokens, of
-    which FLOPs are made, so that they have none.
+    `rmse`: of a straight line that is fitted without a size and evaluated there, over all sizes (`best`: the least).
+    `gain`: |Pearson r| minus that of FLOPs, on the same resampled sizes. `partial`: the correlation given size and tokens;
+    FLOPs follow from these and have none.
     """
     rows = points[(points["recipe"] == main) & (points["task"] == MEAN) & (points["schedule"] == "finished")]
     columns = {FLOPS: "log_flops"}
@@ -51,7 +51,7 @@ def predictors(points: pd.DataFrame, icl: pd.DataFrame, bits: pd.DataFrame, main
 
 
 def left_out_rmse(x: np.ndarray, ladder: Ladder) -> float | None:
-    """Root mean square error of each size's scores as the line through the other sizes has them; None of two sizes."""
+    """Root mean square error of predicting each size from a line through the other sizes; None with fewer than 3 sizes."""
     if ladder.n_sizes < 3:
         return None
     errors = []
@@ -65,7 +65,7 @@ def left_out_rmse(x: np.ndarray, ladder: Ladder) -> float | None:
 
 
 def gain(x: np.ndarray, flops: np.ndarray, ladder: Ladder, spec: Spec) -> dict:
-    """|r| of x minus |r| of FLOPs, with an interval from INTERVAL_SIZES sizes on; nothing where one has none."""
+    """|r| of x minus |r| of FLOPs, with an interval from INTERVAL_SIZES sizes on; None if a correlation is undefined."""
 
     def above(x: np.ndarray, flops: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.abs(pearson(x, y)) - np.abs(pearson(flops, y))

@@ -1,4 +1,4 @@
-"""How far an in-context task tells checkpoints apart: the spread between them against the noise of its items."""
+"""Signal to noise of in-context tasks: the spread between checkpoints over the noise of the task's items."""
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,9 @@ def signal(points: pd.DataFrame, icl: pd.DataFrame, bits: pd.DataFrame, main: st
 
     `ratio`: the largest difference of two checkpoints (`spread`) over the root mean square of their standard errors
     (`noise`). Heineman et al. (2025, arXiv 2508.13144) divide the same spread by the standard deviation of one model's last
-    checkpoints; the mean, by which they divide both, cancels. Their models are of one compute: here the spread
-    has the growth of the ladder in it. Checkpoints answer the same items, so the noise of their differences is less.
-    `ratio_of_noise`: what as many checkpoints of equal ability would have, if their items were not the same.
+    checkpoints; the mean, by which they divide both, cancels. Their models have equal compute, whereas here the spread
+    includes growth with compute. Checkpoints answer the same items, so the noise of their differences is smaller.
+    `ratio_of_noise`: the expected ratio of as many checkpoints of equal ability, each with its own items.
     """
     ladder = set(points["checkpoint"][(points["recipe"] == main) & (points["schedule"] == "finished")])
     rows = []
@@ -28,7 +28,7 @@ def signal(points: pd.DataFrame, icl: pd.DataFrame, bits: pd.DataFrame, main: st
 
 
 def ratio(values: np.ndarray, errors: np.ndarray) -> dict:
-    """Of the values (n,) of checkpoints with their standard errors."""
+    """Spread, noise and their ratio, from the values (n,) of checkpoints and their standard errors."""
     row = {"n": len(values), "least": float(values.min()), "most": float(values.max())}
     row |= {"spread": row["most"] - row["least"], "noise": float(np.sqrt(np.mean(errors**2)))}
     if len(values) < 2:

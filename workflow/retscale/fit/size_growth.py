@@ -13,7 +13,7 @@ from retscale.fit.reml import reml
 
 
 def studies(spec: Spec) -> int:
-    """How many are simulated in each world: each costs as much as many replicates of a bootstrap."""
+    """The number of simulated studies where the claim is true, and where it is false; each costs as much as 20 replicates."""
     return spec.bootstrap // 20
 
 

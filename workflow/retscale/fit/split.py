@@ -1,4 +1,4 @@
-"""The variance of a score, split into what queries, the seeds of trainings and the checkpoint itself make of it."""
+"""The variance of a score by source: the sample of queries, the seeds of trainings, and the checkpoint itself."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ VARIANCE = ["recipe", "task", "headline", "source", "variance", "low", "high", "
 
 @dataclass(frozen=True)
 class Spread:
-    """The variance of one encoder's score over queries, mean of the encoders, and that estimate's standard error."""
+    """The variance of a score over samples of queries, averaged over encoders, with the standard error of this estimate."""
 
     variance: float
     se: float
@@ -34,7 +34,7 @@ class Spread:
 def noted(
     tasks: Iterable[QueryScores], repeats: Repeats, spreads: dict[tuple[str, str], Spread]
 ) -> Iterator[QueryScores]:
-    """The same tasks; `spreads` receives those of each (recipe, task) as they pass by."""
+    """Yield the same tasks; `spreads` receives the spread of each (recipe, task) on the way."""
     for scores in tasks:
         recipes = [repeats.recipe(recipe) for _, recipe in scores.encoders]
         for recipe in dict.fromkeys(recipes):
@@ -43,7 +43,7 @@ def noted(
 
 
 def spread(values: np.ndarray) -> Spread:
-    """Of scores (queries, encoders), some NaN: s²/n, as the mean over queries of what each adds to it."""
+    """The spread of scores (queries, encoders), some NaN: s²/n, computed as a mean over queries."""
     counts = (~np.isnan(values)).sum(0)
     n = len(values)
     if n < 2 or counts.min() < 2:
@@ -56,7 +56,7 @@ def spread(values: np.ndarray) -> Spread:
 def of_queries(
     task: str, recipe: str, averaged: dict[str, list[str]], spreads: dict[tuple[str, str], Spread]
 ) -> Spread:
-    """Of a task, or of a mean, whose parts have queries of their own."""
+    """The spread of a task, or of a mean; the parts of a mean have independent queries."""
     if task not in averaged or (recipe, task) in spreads:
         return spreads.get((recipe, task), Spread(float("nan"), float("nan")))
     parts = [of_queries(part, recipe, averaged, spreads) for part in averaged[task]]
@@ -74,11 +74,11 @@ def variance(
     spreads: dict[tuple[str, str], Spread],
     alpha: float,
 ) -> pd.DataFrame:
-    """One row per recipe, task (and mean) and source: what it adds to the variance of the score of one training.
+    """One row per recipe, task (and mean) and source: the source's part of the variance of one training's score.
 
-    `query`: over samples of queries, which all encoders share. The seeds: over trainings of one checkpoint, and over
-    pretrainings of it. `checkpoint`: over checkpoints of a size around the log-linear trend. None of these but the first
-    holds what queries do. Each with its 1 - alpha interval.
+    `query`: over samples of queries, which all encoders share. The seeds: over trainings of one checkpoint, and over its
+    pretrainings. `checkpoint`: over checkpoints of a size around the log-linear trend. The last three exclude the noise of
+    queries. Each has its 1 - alpha interval.
     """
     rows = []
     for analysis in analyses:
@@ -115,9 +115,9 @@ def _seed(noise: Component | None, lack: str) -> dict:
 
 
 def _checkpoint(line: Fit, drawn: np.ndarray | None, loads: list[Load], seeds: Noise, alpha: float) -> dict:
-    """What is left of the residuals of checkpoints of a size without the noise of trainings and of queries.
+    """The variance between checkpoints of a size that trainings and queries leave in the residuals.
 
-    All checkpoints weigh the same here, so that nothing that is estimated decides what the mean square consists of.
+    All checkpoints weigh the same here, so that the coefficients of the mean square depend on no estimate.
     """
     if seeds.training is None:
         return {"status": "insufficient", "reason": "without seeds it cannot be told from the noise of trainings"}
@@ -131,7 +131,8 @@ def _checkpoint(line: Fit, drawn: np.ndarray | None, loads: list[Load], seeds: N
         part = components(fitted.jacobian, residuals, ladder.groups, ladder.precision)
         return part.ss_within / part.df_within
 
-    # A mean square is a quadratic form, so its expectation is a sum over the scores, or over what moves them together.
+    # A mean square is a quadratic form, so its expectation is a sum over independent effects: of single scores, or, for
+    # queries, of the eigenvectors of their covariance.
     each = [mean_square(one) for one in np.eye(len(ladder))]
     moved = np.linalg.eigh(np.cov(drawn, rowvar=False)) if drawn is not None else ([], np.zeros((len(ladder), 0)))
     known = sum(max(value, 0.0) * mean_square(vector) for value, vector in zip(moved[0], moved[1].T, strict=True))

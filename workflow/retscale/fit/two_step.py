@@ -103,7 +103,7 @@ def steps(ladder: Ladder, entropy: np.ndarray, alpha: float) -> list[Step]:
     return [
         row(ENTROPY, both, first, m, alpha, x),
         row(SCORE, both, second, both.y, alpha, m),
-        row(THROUGH, both, product(first, second, both, m), both.y, alpha),
+        row(THROUGH, both, product(first, second, m), both.y, alpha),
         row(BEYOND, both, line(both, both.y, m, x), both.y, alpha),
         row(DIRECT, ladder, line(ladder, ladder.y, decades(ladder)), ladder.y, alpha, decades(ladder)),
     ]
@@ -136,10 +136,8 @@ def line(ladder: Ladder, y: np.ndarray, *sides: np.ndarray) -> Line | tuple[str,
     )
 
 
-def product(
-    first: Line | tuple[str, str], second: Line | tuple[str, str], ladder: Ladder, m: np.ndarray
-) -> Line | tuple[str, str]:
-    """Of both steps' slopes, whose errors are independent; or why there is none."""
+def product(first: Line | tuple[str, str], second: Line | tuple[str, str], m: np.ndarray) -> Line | tuple[str, str]:
+    """The product of both steps' slopes, whose errors are independent; or why there is none."""
     lack = next((step for step in (first, second) if isinstance(step, tuple)), None)
     if lack is not None:
         return lack

@@ -41,7 +41,7 @@ def resampled_variants(queries: pd.DataFrame, study: Averaged, metric: str, repl
 
 
 def _apart(table: pd.Series | pd.DataFrame, numbers: dict[str, tuple]):
-    """With recipe and variant as levels of their own."""
+    """The table with recipe and variant as separate levels of its index."""
     keys = [(checkpoint, *numbers[label], task) for checkpoint, label, task in table.index]
     return table.set_axis(pd.MultiIndex.from_tuples(keys, names=VARIANT)).sort_index()
 

@@ -1,7 +1,7 @@
-"""Whether a token sees those behind it: a decoder by itself does not, and a recipe may have it do so.
+"""Attention to later tokens: a decoder has none by itself, and a recipe may turn it on.
 
-transformers keeps this in a model's config as `is_causal`, by which it makes its masks, and config.json has it. The loss of
-a causal model says nothing of one that sees ahead, so such a model is no decoder here: it continues no text.
+transformers keeps this as `is_causal` in a model's config, and so in config.json, and makes its masks by it. A model that
+sees later tokens cannot continue a text, so it does not count as a decoder here.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from retscale.model.kinds import PACKABLE
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-# causal: as a model does by itself, so a BERT sees the whole text; bidirectional: a decoder sees it too.
+# causal: the model's own attention, so a BERT still sees the whole text; bidirectional: a decoder sees the whole text too.
 Attention = Literal["causal", "bidirectional"]
 
-# Decoders that were tried: those whose attention asks its `is_causal`, and MPT, which has one of ours.
+# Decoders that were tested: those whose attention reads `is_causal`, and MPT, whose attention is model/attention.py.
 SWITCHABLE = PACKABLE - {"bert"}
 
 
 def sees_ahead(config: PreTrainedConfig) -> bool:
-    """Whether a decoder was made to see the whole text."""
+    """Whether the config lets a decoder see later tokens."""
     return not getattr(config, "is_causal", True)
 
 
 def set_attention(model: PreTrainedModel, attention: Attention) -> None:
     """Let every token of `model` see the whole text if `attention` is bidirectional, or if its config says so already.
 
-    Positions stay as they are: rotary ones know no direction that matters, MPT's ALiBi falls with the distance on either
-    side, and a sliding window reaches as far forward as back. UserError if the model cannot be switched.
+    Positions stay as they are: rotary ones depend on distance only, MPT's ALiBi falls with the distance on either side,
+    and a sliding window reaches as far forward as back. UserError if the model cannot be switched.
     """
     if attention == "bidirectional":
         if (kind := model.config.model_type) not in SWITCHABLE:

@@ -1,4 +1,4 @@
-"""What a model's config.json says about its kind, for whoever must know it without transformers."""
+"""The kind of a model by its config.json, for code that does not import transformers."""
 
 # Encoder-decoders whose encoder half works alone; its positions are relative, so it reads a text of any length.
 T5 = {"t5", "mt5", "umt5"}

@@ -14,6 +14,8 @@ from retscale.stages import at_length, kept, parts
 from retscale.study import cuts, source_files, specs
 from retscale.study.study import Study
 
+RESULTS = Results()  # paths relative to the results of a study
+
 
 @dataclass(frozen=True)
 class Job:
@@ -61,111 +63,129 @@ def jobs(study: Study) -> list[Job]:
 
 
 def _jobs(study: Study) -> Iterator[Job]:
-    def single(stage: str, name: tuple[str, ...], reads: list[str], output: str, cut: Callable, *ids: str) -> Job:
-        return Job(stage, name, reads, {output: lambda: cut(study, *ids)})
+    upstream = [*_data(study), *_training(study), *_evaluations(study), *_leakage(study), *_in_context(study)]
+    yield from upstream
+    yield from _analysis(study, upstream)
 
-    def batch(
-        stage: str, name: tuple[str, ...], reads: list[str], outputs: dict[str, str], cut: Callable, *ids: str
-    ) -> Job:
-        """`outputs` by task; of a kept encoder and of a length, which have folders below the encoder's, by folder/task."""
 
-        def part(place: str) -> dict:
-            folder, task = os.path.split(place)
-            spec = parts(cut(study, *ids))[folder]
-            return {**spec, "tasks": {task: spec["tasks"][task]}}
+def _single(stage: str, name: tuple[str, ...], reads: list[str], output: str, cut: Callable, *ids: str) -> Job:
+    return Job(stage, name, reads, {output: lambda: cut(*ids)})
 
-        return Job(stage, name, reads, {output: lambda place=place: part(place) for place, output in outputs.items()})
 
-    paths = Results()
-    text = [paths.text()] if study.text else []
-    if study.text:
-        yield single("text", (), [], text[0], specs.text)
-    cards = {id: paths.checkpoint(id) for id in study.checkpoints}
-    # Those that are like another one after it.
-    for id in sorted(cards, key=study.like):
+def _batch(
+    stage: str, name: tuple[str, ...], reads: list[str], outputs: dict[str, str], cut: Callable, *ids: str
+) -> Job:
+    """`outputs`: by TASK, and by FOLDER/TASK for the folders of kept steps and further lengths."""
+
+    def part(place: str) -> dict:
+        folder, task = os.path.split(place)
+        spec = parts(cut(*ids))[folder]
+        return {**spec, "tasks": {task: spec["tasks"][task]}}
+
+    return Job(stage, name, reads, {output: lambda place=place: part(place) for place, output in outputs.items()})
+
+
+def _data(study: Study) -> Iterator[Job]:
+    """Text, checkpoints, tasks, training data and its negatives."""
+    text = [RESULTS.text()] if study.text else []
+    for output in text:
+        yield _single("text", (), [], output, specs.text, study)
+    # A checkpoint with random weights follows the one whose shape it has.
+    for id in sorted(study.checkpoints, key=study.like):
         pretrained = study.checkpoints[id].source.kind == "pretrain"
-        reads = text if pretrained else [cards[other] for other in study.like(id)]
-        yield single("checkpoint", (id,), reads, cards[id], specs.checkpoint, id)
-    task_outputs = {} if study.published else {id: paths.task(id) for id in study.tasks_to_read}
-    for id, output in task_outputs.items():
-        yield single(
-            "task", (id,), [*cuts.whole(study, id, paths), *cuts.runs(study, id, paths)], output, specs.task, id
-        )
-    item_outputs = {id: paths.items(id) for id in study.items_to_fetch}
-    for id, output in item_outputs.items():
-        yield single("items", (id,), [], output, specs.items, id)
-    tasks = {id: task_outputs[id] for id in study.tasks if id in task_outputs}
-    held_out = [task_outputs[id] for id in study.held_out_by("task")] + [
-        item_outputs[id] for id in study.held_out_by("items")
-    ]
-    pairs = {id: paths.pairs(id) for id in study.pairs}
-    mined = {id: paths.mine(id) for id in study.trained_on}
-    for id, output in pairs.items():
-        yield single("pairs", (id,), held_out, output, specs.pairs, id)
-        if id in mined:
-            yield single("mine", (id,), [output], mined[id], specs.mine)
-    encoders = {(id, recipe): paths.finetune(id, recipe) for recipe, ids in study.trained.items() for id in ids}
-    for (id, recipe), encoder in encoders.items():
-        mixture = study.mixture(recipe)
-        training = {name: paths.training_tokens(id, recipe, name) for name in mixture}
-        for name, output in training.items():
-            about = (id, recipe, TRAINING, name)
-            yield batch("tokens", about, [cards[id], pairs[name]], {name: output}, specs.training_tokens, recipe, name)
-        reads = [cards[id], *(pairs[name] for name in mixture), *(mined[name] for name in mixture), *training.values()]
-        yield single("finetune", (id, recipe), reads, encoder, specs.finetune, recipe)
-    given_encoders = {(id, GIVEN): paths.given(id) for id in study.encoders}
-    for (id, _), output in given_encoders.items():
-        yield single("encoder", (id,), [], output, specs.encoder, id)
-    scores = []
-    for (id, recipe), encoder in {**encoders, **given_encoders}.items():
+        reads = text if pretrained else [RESULTS.checkpoint(other) for other in study.like(id)]
+        yield _single("checkpoint", (id,), reads, RESULTS.checkpoint(id), specs.checkpoint, study, id)
+    for id in [] if study.published else study.tasks_to_read:
+        reads = [*cuts.whole(study, id, RESULTS), *cuts.runs(study, id, RESULTS)]
+        yield _single("task", (id,), reads, RESULTS.task(id), specs.task, study, id)
+    for id in study.items_to_fetch:
+        yield _single("items", (id,), [], RESULTS.items(id), specs.items, study, id)
+    held_out = [RESULTS.task(id) for id in study.held_out_by("task")]
+    held_out += [RESULTS.items(id) for id in study.held_out_by("items")]
+    for id in study.pairs:
+        yield _single("pairs", (id,), held_out, RESULTS.pairs(id), specs.pairs, study, id)
+        if id in study.trained_on:
+            yield _single("mine", (id,), [RESULTS.pairs(id)], RESULTS.mine(id), specs.mine, study)
+
+
+def _training(study: Study) -> Iterator[Job]:
+    """Fine-tuning with the tokens of its data, and encoders made elsewhere."""
+    for id, recipe in ((id, recipe) for recipe, ids in study.trained.items() for id in ids):
+        card, mixture = RESULTS.checkpoint(id), study.mixture(recipe)
+        pairs = {name: RESULTS.pairs(name) for name in mixture}
+        tokens = {name: RESULTS.training_tokens(id, recipe, name) for name in mixture}
+        for name, output in tokens.items():
+            about, reads = (id, recipe, TRAINING, name), [card, pairs[name]]
+            yield _batch("tokens", about, reads, {name: output}, specs.training_tokens, study, recipe, name)
+        reads = [card, *pairs.values(), *map(RESULTS.mine, mixture), *tokens.values()]
+        yield _single("finetune", (id, recipe), reads, RESULTS.finetune(id, recipe), specs.finetune, study, recipe)
+    for id in study.encoders:
+        yield _single("encoder", (id,), [], RESULTS.given(id), specs.encoder, study, id)
+
+
+def _evaluations(study: Study) -> Iterator[Job]:
+    """Every encoder, with the tokens of its tasks, and every reference, on each batch of tasks."""
+    for id, recipe in study.evaluated_encoders:
+        encoder = RESULTS.encoder(id, recipe)
+        tokenizer = encoder if recipe == GIVEN else RESULTS.checkpoint(id)
         for name, members in study.batches.items():
-            corpora = [tasks[task] for task in members]
-            tokens = {task: paths.tokens(id, recipe, task) for task in members}
-            outputs = {task: paths.evaluate(id, recipe, task) for task in members}
+            about, corpora = (id, recipe, *members), [RESULTS.task(task) for task in members]
+            tokens = {task: RESULTS.tokens(id, recipe, task) for task in members}
+            outputs = {task: RESULTS.evaluate(id, recipe, task) for task in members}
             for step in study.kept_steps(recipe, members):
                 for task in study.in_curves(members):
-                    outputs[f"{kept(step)}/{task}"] = paths.evaluate(id, recipe, task, step)
+                    outputs[f"{kept(step)}/{task}"] = RESULTS.evaluate(id, recipe, task, step)
             for length, names in study.lengths(id, recipe, members).items():
                 for task in names:
-                    tokens[f"{at_length(length)}/{task}"] = paths.tokens(id, recipe, task, length)
-                    outputs[f"{at_length(length)}/{task}"] = paths.evaluate(id, recipe, task, length=length)
-            source = cards.get(id) if recipe != GIVEN else encoder
-            job = batch("tokens", (id, recipe, *members), [source, *corpora], tokens, specs.tokens(members), id, recipe)
+                    tokens[f"{at_length(length)}/{task}"] = RESULTS.tokens(id, recipe, task, length)
+                    outputs[f"{at_length(length)}/{task}"] = RESULTS.evaluate(id, recipe, task, length=length)
+            job = _batch("tokens", about, [tokenizer, *corpora], tokens, specs.tokens(members), study, id, recipe)
             yield replace(job, batch=name)
             reads, cut = [encoder, *corpora, *tokens.values()], specs.evaluate(members)
-            job = batch("evaluate", (id, recipe, *members), reads, outputs, cut, id, recipe)
-            yield replace(job, batch=name)
-            scores += job.makes
+            yield replace(_batch("evaluate", about, reads, outputs, cut, study, id, recipe), batch=name)
     for id in study.references:
         for name, members in study.batches.items():
-            outputs = {task: paths.reference(id, task) for task in members}
-            about, corpora = (id, *members), [tasks[task] for task in members]
-            job = batch("reference", about, corpora, outputs, specs.reference(members), id)
-            yield replace(job, batch=name)
-            scores += job.makes
-    outputs = {task: paths.leakage(task) for task in sorted(tasks)}
-    leakage = batch("leakage", (), [*pairs.values(), *tasks.values()], outputs, specs.leakage)
-    if outputs:
-        yield leakage
-    icl, items = [], [item_outputs[task] for task in study.icl if task in item_outputs]
-    for id, card in ((id, cards[id]) for id in study.checkpoints_in_context):
-        outputs = {task: paths.icl(id, task) for task in sorted(study.icl)}
-        yield (job := batch("icl", (id,), [card, *items], outputs, specs.icl, id))
-        icl += job.makes
-    collect, fit = paths.collect(), paths.fit()
-    reads = [*cards.values(), *encoders.values(), *given_encoders.values(), *scores, *icl]
-    yield replace(single("collect", (), reads, collect, specs.collect), tables=source_files.published(study))
-    yield single("fit", (), [collect], fit, specs.fit)
-    external = [paths.external()] if study.external_tables else []
+            outputs = {task: RESULTS.reference(id, task) for task in members}
+            reads, cut = [RESULTS.task(task) for task in members], specs.reference(members)
+            yield replace(_batch("reference", (id, *members), reads, outputs, cut, study, id), batch=name)
+
+
+def _leakage(study: Study) -> Iterator[Job]:
+    tasks = [] if study.published else study.tasks
+    if outputs := {task: RESULTS.leakage(task) for task in sorted(tasks)}:
+        reads = [*map(RESULTS.pairs, study.pairs), *map(RESULTS.task, tasks)]
+        yield _batch("leakage", (), reads, outputs, specs.leakage, study)
+
+
+def _in_context(study: Study) -> Iterator[Job]:
+    items = [RESULTS.items(task) for task in study.icl if task in study.items_to_fetch]
+    for id in study.checkpoints_in_context:
+        outputs = {task: RESULTS.icl(id, task) for task in sorted(study.icl)}
+        yield _batch("icl", (id,), [RESULTS.checkpoint(id), *items], outputs, specs.icl, study, id)
+
+
+def _analysis(study: Study, upstream: list[Job]) -> Iterator[Job]:
+    """Tables, fits, figures and the report."""
+
+    def made_by(*stages: str) -> list[str]:
+        return [output for job in upstream if job.stage in stages for output in job.makes]
+
+    collect, fit = RESULTS.collect(), RESULTS.fit()
+    reads = made_by("checkpoint", "finetune", "encoder", "evaluate", "reference", "icl")
+    job = _single("collect", (), reads, collect, specs.collect, study)
+    yield replace(job, tables=source_files.published(study))
+    yield _single("fit", (), [collect], fit, specs.fit, study)
+    external = [RESULTS.external()] if study.external_tables else []
     for output in external:
-        yield replace(single("external", (), [], output, specs.external), tables=source_files.external(study))
-    figures = [paths.figure(name) for name in study.figures]
-    for name, output in zip(study.figures, figures, strict=True):
+        job = _single("external", (), [], output, specs.external, study)
+        yield replace(job, tables=source_files.external(study))
+    figures = {name: RESULTS.figure(name) for name in study.figures}
+    for name, output in figures.items():
         published = external if name in study.figures_with_external else []
-        yield single("figure", (name,), [collect, fit, *published], output, specs.figure, name)
-    data = [*pairs.values(), *mined.values(), *tasks.values(), *text]
-    reads = [*figures, collect, fit, *data, *leakage.makes, *external]
-    yield single("report", (), reads, paths.report(), specs.report)
+        yield _single("figure", (name,), [collect, fit, *published], output, specs.figure, study, name)
+    tasks = [] if study.published else map(RESULTS.task, study.tasks)
+    reads = [*figures.values(), collect, fit, *made_by("pairs", "mine", "text", "leakage"), *tasks, *external]
+    yield _single("report", (), reads, RESULTS.report(), specs.report, study)
 
 
 def done(jobs: list[Job], results: Path) -> set[int]:

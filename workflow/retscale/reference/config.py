@@ -1,4 +1,4 @@
-"""What a study says about a system that ranks without a model."""
+"""The settings of a system that ranks without a model."""
 
 from pydantic import Field
 
@@ -8,9 +8,9 @@ from retscale.mine.config import Bm25
 
 
 class Reference(Bm25):
-    """An entry of `references`: BM25, by the kernel that also mines. It is scored on every task and enters no fit.
+    """An entry of `references`: BM25, as in mining. It is scored on every task and enters no fit.
 
-    A document is its title and text, as an encoder reads them, and one that shares no term with a query is not ranked.
+    It reads the title and text of a document, as encoders do. Documents that share no term with a query are not ranked.
     """
 
 
@@ -21,7 +21,7 @@ class Spec(Scoring):
     system: Reference
     tasks: dict[str, Task] = Field(min_length=1)
 
-    # Whose results they are, in the words of `evaluate`.
+    # The names that results of `evaluate` have.
     @property
     def checkpoint(self) -> str:
         return self.id
@@ -36,7 +36,7 @@ class Spec(Scoring):
 
 
 def words(system: Reference) -> str:
-    """`BM25 (Lucene's), k1 0.9, b 0.4, stop words english, no stemmer`, for tables and captions."""
+    """Such as `BM25 (Lucene's), k1 0.9, b 0.4, stop words english, no stemmer`, for tables and captions."""
     variant = {"lucene": "Lucene's", "robertson": "Robertson's", "atire": "ATIRE's"}[system.variant]
     stop_words = "no stop words" if system.stopwords == "none" else f"stop words {system.stopwords}"
     stemmer = "no stemmer" if system.stemmer == "none" else f"stemmer {system.stemmer}"

@@ -1,4 +1,4 @@
-"""The stage `reference`: BM25 on a batch of retrieval tasks, <task>.json and <task>.parquet each as `evaluate` has them."""
+"""The stage `reference`: BM25 on a batch of retrieval tasks, with the outputs of `evaluate`: <task>.json, <task>.parquet."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from retscale.mine.config import Bm25
 from retscale.reference.config import Spec
 from retscale.task.inputs import by_task
 
-Ranking = tuple[np.ndarray, np.ndarray]  # of one query: rows of documents, best first, and their scores
+Ranking = tuple[np.ndarray, np.ndarray]  # rows of documents, best first, and their scores, for one query
 
 
 def run(values: dict, inputs: dict, out: Path) -> Iterator[str]:
@@ -40,9 +40,9 @@ def run(values: dict, inputs: dict, out: Path) -> Iterator[str]:
 
 
 def rankings(task: Task, texts: pd.Series, system: Bm25, k: int) -> list[Ranking]:
-    """At most k documents of each query that share a term with it; of equal scores the higher id first, as trec_eval.
+    """For each query at most k documents that share a term with it. Ties rank the higher id first, as in trec_eval.
 
-    `texts` (documents,) in the order of the task. UserError if none has a term.
+    `texts` (documents,) are in the order of the task. UserError if no document has a term.
     """
     documents = Documents.make(task.doc_ids)
     order, place = documents.order, documents.place  # the index breaks ties by number, so it numbers by place
@@ -67,13 +67,13 @@ def rankings(task: Task, texts: pd.Series, system: Bm25, k: int) -> list[Ranking
 
 
 def best(scores: np.ndarray, numbers: np.ndarray, order: np.ndarray, k: int) -> Ranking:
-    """The k best of some documents, given by ascending `numbers`, without those that score 0."""
+    """The k best of the documents with these `numbers`, which ascend; those with score 0 are left out."""
     ranked = np.argsort(-scores, kind="stable")[: min(k, int((scores > 0).sum()))]
     return order[numbers[ranked]], scores[ranked]
 
 
 def padded(rankings: list[Ranking]) -> tuple[np.ndarray, np.ndarray]:
-    """All of them as arrays (queries, any), filled up with -1 and -inf."""
+    """The rankings as two arrays (queries, longest ranking), padded with -1 and -inf."""
     longest = max([1, *(len(rows) for rows, _ in rankings)])
     rows = np.full((len(rankings), longest), -1)
     scores = np.full((len(rankings), longest), -np.inf, np.float32)

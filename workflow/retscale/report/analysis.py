@@ -1,4 +1,4 @@
-"""The tables of the analysis, each cut down to what a reader of the page needs."""
+"""The rows of each table of the analysis that the page shows."""
 
 import pandas as pd
 
@@ -40,13 +40,13 @@ def selection(results: Results) -> list[dict]:
 
 
 def forecasts(results: Results) -> list[dict]:
-    """Of the mean, by the set of forms."""
+    """Forecasts of the mean by the set of forms."""
     table = results.of_mean("targets")
     return rows(table[table["form"] == SET])
 
 
 def backtests(results: Results) -> list[dict]:
-    """How forecasts of the mean did: by the set of forms, and by each that made one."""
+    """Backtests of forecasts of the mean: of the set of forms first, then of each form that made forecasts."""
     table = results.of_mean("backtest")
     first = (table["form"] != SET).rename("first")
     shown = table[(table["status"] == "ok") | (table["form"] == SET)]
@@ -54,14 +54,14 @@ def backtests(results: Results) -> list[dict]:
 
 
 def rolling(results: Results) -> dict | None:
-    """How forecasts of the mean did over all sizes that could be held out."""
+    """The backtest of the mean over all sizes that could be held out."""
     table = results.of_mean("backtest")
     rolling = rows(table[(table["scheme"] == ROLLING) & (table["form"] == SET)])
     return rolling[0] if rolling else None
 
 
 def ceilings(results: Results) -> list[dict]:
-    """Of the averages and tasks, by the union of the forms that have one."""
+    """Ceilings of the averages and tasks, by the union of the forms that have one."""
     table = results.table("ceilings")
     shown = [*results.averages, *results.study.headline]
     table = table[(table["form"] == SET) & (table["schedule"] == FINISHED) & table["task"].isin(shown)]
@@ -69,18 +69,18 @@ def ceilings(results: Results) -> list[dict]:
 
 
 def two_step(results: Results) -> list[dict]:
-    """From compute to the mean by way of entropy; nothing where no entropy is known."""
+    """The steps from compute over entropy to the mean; empty if no entropy is known."""
     table = results.of_mean("two_step")
     return rows(table) if table.loc[table["step"] != DIRECT, "n"].any() else []
 
 
 def cuts(results: Results) -> list[dict]:
-    """Of each recipe, cuts against whole tasks, the means last."""
+    """Cuts against whole tasks of each recipe, the means last."""
     return rows(results.table("cuts"))
 
 
 def equal_compute(results: Results) -> list[dict]:
-    """How the split of compute matters, of the averages."""
+    """The effect of how compute is split between parameters and tokens, on the averages."""
     table = results.table("isoflop_global")
     return rows(averages_first(table[table["task"].isin(results.averages)], results))
 
@@ -91,7 +91,7 @@ def pairs(results: Results) -> list[dict]:
 
 
 def paired_families(results: Results) -> dict | None:
-    """Two families at equal compute, on the mean: the pairs, and how many have a sure winner; nothing if none are named."""
+    """Two families at equal compute, on the mean: the pairs, and how many differ significantly; None if none are named."""
     fitted = results.fitted.config
     if not fitted.paired:
         return None
@@ -111,13 +111,13 @@ def correlations(results: Results) -> tuple[list[dict], list[dict]]:
 
 
 def noise(results: Results) -> list[dict]:
-    """Of the averages; nothing if no source is known."""
+    """Noise of the averages by source; empty if no source is known."""
     table = results.table("noise")
     return rows(table[table["task"].isin([MEAN, ROBUST])]) if table["sd"].notna().any() else []
 
 
 def variance(results: Results) -> list[dict]:
-    """How the variance of a score of the main recipe splits: the averages and the headline's tasks; nothing without seeds."""
+    """The variance of the main recipe's scores by source, of the averages and the headline's tasks; empty without seeds."""
     table = results.table("variance")
     shown = [*results.averages, *results.study.headline]
     table = table[(table["recipe"] == results.study.main_recipe) & table["task"].isin(shown)]
@@ -131,13 +131,13 @@ def comparisons(results: Results) -> list[dict]:
 
 
 def reliability(results: Results) -> list[dict]:
-    """The means first; nothing if the noise of no score is known."""
+    """Reliability of scores, the means first; empty if the noise of no score is known."""
     table = results.table("reliability").sort_values("headline", ascending=False, kind="stable")
     return rows(table) if table["reliability"].notna().any() else []
 
 
 def classes(results: Results) -> list[dict]:
-    """The headline's tasks of the main recipe with what each does as compute grows."""
+    """The class of each task of the headline, under the main recipe: what its scores do as compute grows."""
     table = results.table("tasks")
     shown = (table["recipe"] == results.study.main_recipe) & table["task"].isin(list(results.study.headline))
     return rows(table[shown].sort_values(["class", "task"], kind="stable"))

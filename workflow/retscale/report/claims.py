@@ -23,11 +23,11 @@ def estimate(row: dict) -> str:
 
 
 def errors(row: dict) -> str:
-    """How often the rule would have said so in simulated studies of this shape; nothing where none were."""
+    """How often the rule gives each verdict in simulated studies of this shape; empty if none were simulated."""
     if pd.isna(row["supported_if_true"]):
         return ""
-    said = (
+    shares = (
         f"{row[f'{verdict}_if_true']:.0%} where it is true, {row[f'{verdict}_if_false']:.0%} where it is false"
         for verdict in ("supported", "refuted")
     )
-    return f"supported: {next(said)}; not supported: {next(said)} ({row['worlds']})"
+    return f"supported: {next(shares)}; not supported: {next(shares)} ({row['worlds']})"

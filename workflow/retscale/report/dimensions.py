@@ -1,4 +1,4 @@
-"""Backbones against the dimensions of Luo et al. 2024, as the paper has it: one row each."""
+"""The table of backbones against the dimensions of Luo et al. 2024, one row per backbone as in the paper."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from retscale.fit.dimensions import EFFICIENCY
 
 
 def table(dimensions: pd.DataFrame, checkpoints: pd.DataFrame) -> dict:
-    """`columns`: (dimension, measure) in their order, and `rows`: a backbone with its size, and a phrase or nothing for each."""
+    """`columns`: (dimension, measure) in order. `rows`: each backbone with its `cells`, one a column: a phrase or None."""
     columns = list(dimensions[["dimension", "measure"]].drop_duplicates().itertuples(index=False, name=None))
     cells = {
         (row.checkpoint, row.dimension, row.measure): phrase(row)
@@ -30,7 +30,7 @@ def table(dimensions: pd.DataFrame, checkpoints: pd.DataFrame) -> dict:
 
 
 def phrase(row: Any) -> str:
-    """The value with its interval; queries are counted in whole numbers."""
+    """The value with its interval, where numbers of queries are shortened."""
     if row.dimension == EFFICIENCY and row.measure.startswith("queries"):
         ends = "" if pd.isna(row.low) else f" [{short(row.low)}, {short(row.high)}]"
         return f"{short(row.value)}{ends}"

@@ -29,7 +29,7 @@ def ends(row: dict, name: str = "", digits: int = 3) -> str:
 
 
 def count(value: float | None) -> str:
-    """With thin spaces between thousands."""
+    """A whole number with thin spaces between thousands."""
     return "–" if value is None or pd.isna(value) else f"{int(value):,}".replace(",", "\u202f")
 
 
@@ -38,12 +38,12 @@ def p(value: float | None) -> str:
 
 
 def standing(row: dict) -> str:
-    """Why a row has no estimate, or what is to be known of the one that it has; else its status."""
+    """Why a row has no estimate, or a remark on the estimate; its status if there is neither."""
     return row["reason"] or row["status"].replace("_", " ")
 
 
 def knowing(row: dict) -> str:
-    """What noise the smallest detectable difference of a row knows of."""
+    """The noise that the smallest detectable difference of a row accounts for."""
     return {QUERIES: "queries alone", None: ""}.get(row["detectable_knows"], row["detectable_knows"])
 
 

@@ -8,7 +8,7 @@ from retscale.report.results import rows
 
 
 def by_checkpoint(checkpoints: pd.DataFrame, points: pd.DataFrame, column: str) -> dict:
-    """One row per checkpoint: the mean of `column` (score, or bits_per_byte) and each task's."""
+    """One row per checkpoint: the mean of `column` (score or bits_per_byte), then its value on each task."""
     values = dict(zip(zip(points["checkpoint"], points["task"]), points[column], strict=True))
     tasks = sorted(set(points[points["file"].notna()]["task"]))
     evaluated = [name for name in checkpoints["checkpoint"] if any(key[0] == name for key in values)]
@@ -19,7 +19,7 @@ def by_checkpoint(checkpoints: pd.DataFrame, points: pd.DataFrame, column: str) 
 
 
 def tasks(icl: pd.DataFrame, spec: Spec) -> list[dict]:
-    """One row per in-context task: size, baseline, widest interval of its score, what is odd about it, its source."""
+    """One row per in-context task: its size, baseline, widest interval of a score, notes and description."""
     table = []
     for task, results in icl.groupby("task"):
         notes = [note for odd in dict.fromkeys(results["odd"]) for note in odd.split("; ") if note]
@@ -53,7 +53,7 @@ def tasks(icl: pd.DataFrame, spec: Spec) -> list[dict]:
 
 
 def signal(table: pd.DataFrame) -> list[dict]:
-    """One row per task, the mean last: the rows of the table `signal` by measure, None where a task lacks one."""
+    """One row per task, the mean last: its rows of the table `signal`, as `score` and `bits`; None where it has none."""
     by_task: dict[str, dict] = {}
     for row in rows(table.sort_values(["headline", "task"], kind="stable")):
         by_task.setdefault(row["task"], {})[row["measure"]] = row
@@ -64,7 +64,7 @@ def signal(table: pd.DataFrame) -> list[dict]:
 
 
 def gauntlets(checkpoints: pd.DataFrame, averages: pd.DataFrame) -> list[dict]:
-    """One entry per version of the gauntlet: its categories and averages by checkpoint, and why some are missing."""
+    """One entry per version of the gauntlet: categories and averages of each checkpoint, and what absent ones lack."""
     tables = []
     for version, results in averages.groupby("gauntlet", sort=False):
         names = list(dict.fromkeys(results["name"]))

@@ -39,7 +39,7 @@ class Results:
 
     @cached_property
     def checkpoints(self) -> pd.DataFrame:
-        """Without repeats of a pretraining."""
+        """The checkpoints without repeated pretrainings, by FLOPs."""
         table = self.collected("checkpoints")
         own = ~table["checkpoint"].isin(list(self.study.repeats.checkpoints))
         return table[own].sort_values(["flops", "checkpoint"])
@@ -61,12 +61,12 @@ class Results:
 
     @property
     def percent(self) -> str:
-        """Of what the intervals cover, such as `95%`."""
+        """The coverage of the intervals, such as `95%`."""
         return f"{100 * (1 - self.fitted.config.alpha):g}%"
 
     @property
     def uncertain(self) -> str:
-        """Over what the intervals of scores are."""
+        """What the intervals of scores are over."""
         return "queries and, where a recipe has several, seeds" if self.study.repeats else "queries"
 
     @property

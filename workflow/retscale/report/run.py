@@ -29,7 +29,8 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     """Write report.html from `figures` (with SVG, caption, alt text beside), `collect`, `fit`, `tasks`, `pairs`, `leakage`.
 
     `text` (text.json) is given only if checkpoints were pretrained here, `external` only if the study adds published
-    results. All inputs are hashed and listed, with the digests of their records. Of those behind them only the code is read.
+    results. All inputs are hashed and listed with the digests of their records. From records further back only the
+    versions of the code are read.
     """
     spec, results = Spec.model_validate(values), Results(Path(inputs["collect"]), Path(inputs["fit"]))
     sections = about_results(results, spec) | about_data(results, spec, inputs) | about_origin(values, inputs)
@@ -39,7 +40,7 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
 
 
 def environment() -> jinja2.Environment:
-    """Of the templates, which escape what is written into them and refuse names that have no value."""
+    """The environment of the templates: values are escaped, and a name without a value raises."""
     loaded = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(page.__file__).parent),
         autoescape=True,
@@ -52,7 +53,7 @@ def environment() -> jinja2.Environment:
 
 
 def about_results(results: Results, spec: Spec) -> dict:
-    """What the sections say of scores and fits."""
+    """The variables of the templates that come from scores and fits."""
     study, of_average = results.study, analysis.correlations(results)
     following = results.collected("scores").query("recipe not in @study.repeats.recipes")
     return {
@@ -108,7 +109,7 @@ def about_results(results: Results, spec: Spec) -> dict:
 
 
 def about_data(results: Results, spec: Spec, inputs: Mapping) -> dict:
-    """What the sections say of files beside the tables."""
+    """The variables of the templates that come from other files than the tables."""
     ties = results.collected("scores").groupby("task")["ties"].max().to_dict()
     return {
         "figures": figures(paths_of(inputs, "figures")),
@@ -123,7 +124,7 @@ def about_data(results: Results, spec: Spec, inputs: Mapping) -> dict:
 
 
 def about_origin(values: dict, inputs: Mapping) -> dict:
-    """What the section on provenance says."""
+    """The variables of the section on provenance."""
     return {
         "made_from": made_from(values, named(inputs)),
         "inputs": listed(inputs),

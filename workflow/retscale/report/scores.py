@@ -12,14 +12,14 @@ from retscale.encoder.config import NO_RECIPE
 from retscale.external.summary import ExternalSummary
 from retscale.report.results import Results
 
-OPTIONAL = ("n_params_non_embedding", "loss_heldout")  # facts that a study may have of no checkpoint
+OPTIONAL = ("n_params_non_embedding", "loss_heldout")  # columns that are left out if no checkpoint has a value
 
 
 def score_table(results: Results) -> dict:
-    """One row per checkpoint: facts, the averages of each recipe with their intervals, and each task of the main recipe.
+    """One row per checkpoint: its columns, the averages of each recipe with intervals, and the main recipe's tasks.
 
-    The scores of what no recipe trained are in the columns of the main recipe: of encoders made elsewhere, of systems
-    without a model, and of checkpoints that were not fine-tuned, which have rows of their own.
+    Encoders made elsewhere, systems without a model, and checkpoints that were not fine-tuned have their scores in the
+    columns of the main recipe. The last have a row of their own.
     """
     study, averages = results.study, results.averages
     points = results.table("points").query("y.notna()")
@@ -48,7 +48,7 @@ def score_table(results: Results) -> dict:
 
 
 def systems(results: Results, points: pd.DataFrame) -> Iterator[tuple[dict, str]]:
-    """The facts of each checkpoint with the recipe, or the word in its place, whose scores stand in its row."""
+    """Each row of the table: the columns of a checkpoint, and the recipe (or word of NO_RECIPE) of the scores in it."""
     trained = {*results.study.recipes, *NO_RECIPE}
     for row in results.checkpoints.to_dict("records"):
         own = set(points.loc[points["checkpoint"] == row["checkpoint"], "recipe"])
@@ -60,7 +60,7 @@ def systems(results: Results, points: pd.DataFrame) -> Iterator[tuple[dict, str]
 
 
 def unranked_words(results: Results) -> dict[str, str]:
-    """Of each reference how many queries of which tasks have no document ranked; such queries count as 0."""
+    """Reference -> on which tasks how many queries have no document ranked; such a query counts as 0."""
     scores = results.collected("scores")
     if "unranked" not in scores:
         return {}
@@ -73,7 +73,7 @@ def unranked_words(results: Results) -> dict[str, str]:
 
 
 def external(path: Path) -> dict:
-    """The published tables, and one row per model: its facts, its mean and its score on each task."""
+    """The published tables, and one row per model: its columns, its mean and its score on each task."""
     summary, points = ExternalSummary.read(path), read_table(path, "external")
     values = {(row.model, row.task): row.y for row in points.itertuples()}
     tasks = [name for name in summary.headline if name in set(points["task"])]

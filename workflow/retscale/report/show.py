@@ -19,12 +19,12 @@ from retscale.report.results import Results, rows
 from retscale.study import load
 from retscale.study.results import finished
 
-FACTS = ["checkpoint", "family", "size", "n_params", "n_tokens", "flops", "role"]
+CHECKPOINT = ["checkpoint", "family", "size", "n_params", "n_tokens", "flops", "role"]
 POINT = ["checkpoint", "recipe", "role", "y", "low", "high"]
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print them as tables or as JSON; UserError if the study has not run."""
+    """Print the tables of a study, as text or as JSON; UserError if it has not run."""
     study = load.study(arguments.study)
     made = finished(study, arguments.study, ("collect", "fit"))
     shown = content(Results(**made), study.file.title) | taken(made["fit"])
@@ -37,13 +37,12 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def content(results: Results, title: str) -> dict:
-    """What is shown, as JSON types: `checkpoints` by FLOPs with the means of each recipe, `fits` of the mean, `cuts`,
-    `claims`."""
+    """The tables as JSON types: `checkpoints` by FLOPs with the means of each recipe, `fits` of the mean, `claims` and more."""
     points = results.table("points")
     means = rows(points.loc[(points["task"] == MEAN) & points["y"].notna(), POINT])
     checkpoints = [
         row | {"means": [mean for mean in means if mean["checkpoint"] == row["checkpoint"]]}
-        for row in rows(results.checkpoints[FACTS])
+        for row in rows(results.checkpoints[CHECKPOINT])
     ]
     return {
         "study": results.study.study,
@@ -63,7 +62,7 @@ def content(results: Results, title: str) -> dict:
 
 
 def in_context(results: Results) -> list[dict]:
-    """Of each checkpoint that has them, by FLOPs: the mean in-context score and bits per byte, with standard errors."""
+    """One row per checkpoint that has any: mean in-context score and bits per byte with standard errors, by FLOPs."""
     parts = []
     for table, value in (("icl_points", "score"), ("icl_bits", "bits_per_byte")):
         points = results.table(table)
@@ -74,7 +73,7 @@ def in_context(results: Results) -> list[dict]:
 
 
 def taken(fit: Path) -> dict:
-    """What the fits and everything behind them have used, by stage, and how many of their records do not say so."""
+    """The time and energy of the fits and of all jobs before them, by stage, and how many records do not state them."""
     used = usage.total([fit])
     return {"used": [asdict(row) for row in used.rows], "used_unknown": used.unknown}
 
@@ -130,7 +129,7 @@ def scores(shown: dict) -> list[list[str]]:
 
 
 def in_context_cells(shown: dict) -> list[list[str]]:
-    """One row per checkpoint that has a mean of either."""
+    """One row per checkpoint that has a mean score or mean bits per byte."""
 
     def cell(row: dict, name: str) -> str:
         if row[name] is None:
@@ -160,7 +159,7 @@ def predictor_cells(shown: dict) -> list[list[str]]:
 
 
 def cuts(shown: dict) -> list[list[str]]:
-    """One row per recipe and cut, and those of the means."""
+    """One row per recipe and cut, and one for the means of each recipe."""
 
     def cell(row: dict, name: str, low: str, high: str, digits: int = 3) -> str:
         return "-" if row[name] is None else interval(row[name], row[low], row[high], digits)
@@ -181,7 +180,7 @@ def cuts(shown: dict) -> list[list[str]]:
 
 
 def dimension_cells(shown: dict) -> tuple[list[str], list[list[str]]]:
-    """The names of columns, and one row per backbone; no row where there is one dimension alone."""
+    """The names of the columns, and one row per backbone; no rows if there is only one dimension."""
     table = dimensions.table(pd.DataFrame(shown["dimensions"], columns=COLUMNS), pd.DataFrame(shown["checkpoints"]))
     names = [f"{dimension}: {measure}" for dimension, measure in table["columns"]]
     return names, [[row["checkpoint"], *(cell or "-" for cell in row["cells"])] for row in table["rows"]]

@@ -1,7 +1,7 @@
-"""A study file with the one that it extends.
+"""A study file and the file that it extends.
 
-`base: shared.yaml` takes every key that the file itself does not have from shared.yaml, which lies relative to it. A key
-of the file replaces that of its base whole, list or mapping. A base extends no other file.
+`base: shared.yaml`, a path relative to the study file, adds every key of shared.yaml that the study file lacks. A key of
+the study file replaces the whole list or mapping of its base. A base cannot extend another file.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from retscale.study import yaml
 
 @dataclass(frozen=True)
 class Written:
-    """What two files say together: the keys of the file itself, and those that it `inherited` from its base."""
+    """The `own` keys of a study file, and the keys that it `inherited` from its base."""
 
     path: Path
     own: dict
@@ -29,7 +29,7 @@ class Written:
         return self.base if self.base and key in self.inherited else self.path
 
     def at_its_place(self, error: UserError) -> UserError:
-        """The same error; each line names the file that has the key which the line begins with."""
+        """The same error, where each line names the file that has the key with which the line begins."""
         return UserError(*map(self._at_its_place, map(str, error.args)))
 
     def _at_its_place(self, line: str) -> str:

@@ -42,7 +42,7 @@ def entries(kind: str) -> dict[str, dict]:
 
 @cache
 def aliases() -> dict[str, str]:
-    """What mteb calls a retrieval task, or a group of them, -> what this catalog does."""
+    """mteb's name of a retrieval task or group -> its name in this catalog."""
     groups = {name: members[0] for name, members in suites().items() if len(members) == 1}
     return groups | {
         entry["source"]["name"]: id for id, entry in entries("task").items() if entry["source"]["kind"] == "mteb"
@@ -50,7 +50,7 @@ def aliases() -> dict[str, str]:
 
 
 def task_name(name: str) -> str:
-    """The catalog's name of a retrieval task or group, which may be given by mteb's."""
+    """The catalog's name of a retrieval task or group, given by that name or by mteb's."""
     return aliases().get(name, name)
 
 

@@ -10,8 +10,8 @@ from retscale.study import catalog
 if TYPE_CHECKING:
     from retscale.study.study import Study
 
-# What need not be the same of a mixture and of a training on one of its parts: how often each part is used, and for how long.
-OF_MIXTURES = {"weights", "max_pairs", "epochs", "keep", "instructions", "too_few"}
+# Keys in which a recipe on a mixture and a recipe on one of its data sets may differ: what is used, and for how long.
+MIXTURE_KEYS = {"weights", "max_pairs", "epochs", "keep", "instructions", "too_few"}
 
 
 def of(study: Study) -> Comparisons:
@@ -22,12 +22,12 @@ def of(study: Study) -> Comparisons:
 
 def _trained(study: Study) -> dict[str, str]:
     without = {
-        _but_for(study, id, {"instructions", "keep"}): id
+        _settings(study, id, {"instructions", "keep"}): id
         for id in reversed(list(study.ladders))
         if not _instructs(study, id)
     }
     pairs = {
-        id: without.get(_but_for(study, id, {"instructions", "keep"})) for id in study.ladders if _instructs(study, id)
+        id: without.get(_settings(study, id, {"instructions", "keep"})) for id in study.ladders if _instructs(study, id)
     }
     return {id: other for id, other in pairs.items() if other and _shares(study, id, other)}
 
@@ -38,10 +38,9 @@ def _mixed(study: Study) -> dict[str, dict[str, str]]:
     for id, parts in mixtures.items():
         if len(parts) < 2:
             continue
+        own = _settings(study, id, MIXTURE_KEYS, mixture=False)
         for other, alone in mixtures.items():
-            alike = _but_for(study, other, OF_MIXTURES, mixture=False) == _but_for(
-                study, id, OF_MIXTURES, mixture=False
-            )
+            alike = _settings(study, other, MIXTURE_KEYS, mixture=False) == own
             if len(alone) == 1 and alone[0] in parts and alike and _shares(study, id, other):
                 mixed.setdefault(id, {}).setdefault(alone[0], other)
     return mixed
@@ -61,10 +60,10 @@ def _instructs(study: Study, recipe: str) -> bool:
 
 
 def _shares(study: Study, one: str, other: str) -> bool:
-    """Whether the recipes train a checkpoint in common."""
+    """Whether both recipes train one of the checkpoints."""
     return not set(study.trained[one]).isdisjoint(study.trained[other])
 
 
-def _but_for(study: Study, recipe: str, keys: set[str], mixture: bool = True) -> str:
-    """The rest of a recipe, with its data sets or without."""
-    return f"{study.recipes[recipe].model_dump_json(exclude=keys)} {study.mixture(recipe) if mixture else ''}"
+def _settings(study: Study, recipe: str, without: set[str], mixture: bool = True) -> str:
+    """The settings of a recipe but for the keys `without`; `mixture`: with its data sets."""
+    return f"{study.recipes[recipe].model_dump_json(exclude=without)} {study.mixture(recipe) if mixture else ''}"

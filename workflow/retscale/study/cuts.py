@@ -1,4 +1,4 @@
-"""Tasks that a study cuts itself: what they take from their whole task, and what does not fit together."""
+"""Tasks that a study cuts itself: the settings that they take from their whole task, and the checks of them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from retscale.task.config import RetrievalTask
 if TYPE_CHECKING:
     from retscale.study.study import Study
 
-OWN = ("id", "cut_of", "pool", "seed", "alone", "note")  # keys of an entry with a pool; all else is of the whole task
-SHARED = ("source", "judged_only", "max_queries", "max_documents", "ignore_identical_ids", "licence", "origin")
+CUT_KEYS = ("id", "cut_of", "pool", "seed", "alone", "note")  # all that an entry with a pool may have
+WHOLE_KEYS = ("source", "judged_only", "max_queries", "max_documents", "ignore_identical_ids", "licence", "origin")
 
 
 def completed(entries: list, every: list, file: str, where: str) -> list:
-    """`entries` of tasks in which each with a `pool` has the settings of its whole task.
+    """The `entries`, of which those with a `pool` gain the settings of their whole task.
 
-    That is one of `every` entry of the study, or of the catalog. UserError names what a cut cannot have.
+    The whole task is an entry of the study (`every`) or of the catalog. UserError for a key that a cut cannot have.
     """
     return [
         _completed(entry, every, file, f"{where}.{i}") if isinstance(entry, dict) and "pool" in entry else entry
@@ -31,7 +31,7 @@ def completed(entries: list, every: list, file: str, where: str) -> list:
 
 
 def _completed(entry: dict, every: list, file: str, where: str) -> dict:
-    if others := [key for key in entry if key not in OWN]:
+    if others := [key for key in entry if key not in CUT_KEYS]:
         raise UserError(
             f"{file}: {where}.{others[0]}: a cut has all but its documents from its whole task; remove `{others[0]}`, and "
             "name that task as `cut_of`"
@@ -46,7 +46,7 @@ def _completed(entry: dict, every: list, file: str, where: str) -> dict:
     _, whole = catalog.resolve("task", by_id.get(name, name), file, where)
     if cut := whole.get("cut_of"):
         raise UserError(f"{file}: {where}.cut_of: {name} is itself a cut of {cut}; cut {cut}, or another whole task")
-    return {**{key: whole[key] for key in SHARED if key in whole}, **entry, "cut_of": name}
+    return {**{key: whole[key] for key in WHOLE_KEYS if key in whole}, **entry, "cut_of": name}
 
 
 def _id(entry: str | dict) -> str:
@@ -55,13 +55,13 @@ def _id(entry: str | dict) -> str:
 
 
 def origins(tasks: dict[str, RetrievalTask], known: dict[str, str]) -> dict[str, str]:
-    """The names in the catalog of what is cut here; `known`: those of the whole tasks of the study."""
+    """The name in the catalog of the whole task of each cut; `known` has the names of tasks that are in the study."""
     names = {id: known.get(task.cut_of, task.cut_of) for id, task in tasks.items() if task.pool}
     return {id: name for id, name in names.items() if name in catalog.entries("task")}
 
 
 def wholes(tasks: dict[str, RetrievalTask], file: str) -> dict[str, RetrievalTask]:
-    """The tasks of the catalog that some of `tasks` are cut from here and that are none of these."""
+    """The tasks of the catalog that some of `tasks` are cut from, and that are not in the study themselves."""
     names = {task.cut_of for task in tasks.values() if task.pool} - tasks.keys()
     return {
         name: validation.validate(RetrievalTask, catalog.entries("task")[name], file, f"cut_of ({name})")
@@ -70,18 +70,18 @@ def wholes(tasks: dict[str, RetrievalTask], file: str) -> dict[str, RetrievalTas
 
 
 def whole(study: Study, id: str, results: paths.Results) -> list[str]:
-    """What the job of a task reads of the task that it cuts; empty for other tasks."""
+    """The results of the whole task, which the job of a cut reads; empty for other tasks."""
     return [results.task(study.tasks[id].cut_of)] if id in study.pools else []
 
 
 def runs(study: Study, id: str, results: paths.Results) -> list[str]:
-    """The evaluations of that task which it reads."""
+    """The evaluations on the whole task whose rankings the job of a cut reads; empty for other tasks."""
     encoders = study.pools[id].encoders if id in study.pools else []
     return [results.evaluate(encoder, GIVEN, study.tasks[id].cut_of) for encoder in encoders]
 
 
 def check(study: Study, file: str) -> None:
-    """UserError says which cut asks for what the study does not have."""
+    """UserError for a cut that needs something the study does not have."""
     for id, pool in study.pools.items():
         where, of = f"tasks ({id}).pool", study.tasks[id].cut_of
         if study.published:
@@ -104,7 +104,7 @@ def check(study: Study, file: str) -> None:
 
 
 def check_sizes(study: Study) -> None:
-    """UserError for a pool as large as its corpus, where that has been counted or its size is in mteb's statistics."""
+    """UserError for a pool as large as its corpus, if the size of the corpus is known from a job or from mteb."""
     results = paths.Results(str(paths.folder(study.name)))
     for id, pool in study.pools.items():
         of = study.tasks[id].cut_of

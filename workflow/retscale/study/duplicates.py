@@ -1,4 +1,4 @@
-"""The same thing under two ids, which would count twice: in a mean, in a trend, in what a recipe trains on."""
+"""Entries that are the same under two ids, and would count twice: in a mean, in a trend, or in training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from retscale.task.config import TaskData
 if TYPE_CHECKING:
     from retscale.study.study import Study
 
-# What makes two entries the same, whatever they are called and described as.
+# Entries that agree in these keys are the same, whatever their ids and descriptions.
 IDENTIFYING = {
     "checkpoints": {"source", "tokenizer"},
     "pairs": {"source", "collection", "max_pairs", "seed"},
@@ -24,12 +24,12 @@ IDENTIFYING = {
     "icl": set(IclTask.model_fields) - {"licence", "origin", "note"},
     "references": set(Reference.model_fields),
 }
-# What a seed is for; without it a seed means nothing.
+# Keys that draw a sample; without any of them the seed has no effect.
 SAMPLED = ("max_pairs", "max_queries", "max_documents", "pool", "items")
 
 
 def check(study: Study, file: str) -> None:
-    """UserError names two ids of one thing. Parts of one data set, by other limits or seeds, are other things."""
+    """UserError if two entries are the same. Samples of one data set with other limits or seeds are different entries."""
     for section, keys in IDENTIFYING.items():
         ids: dict[str, str] = {}
         for id, entry in getattr(study, section).items():
@@ -40,7 +40,7 @@ def check(study: Study, file: str) -> None:
 
 
 def contents(entry: BaseModel, keys: set[str]) -> str:
-    """The values of `keys`, with paths spelled out."""
+    """The values of `keys` as one string, with absolute paths."""
     data = entry.model_dump(mode="json", include=keys)
     if not any(data.get(key) for key in SAMPLED):
         data.pop("seed", None)

@@ -62,11 +62,11 @@ class Steps(Strict):
         return None
 
     def seen(self, step: int) -> int:
-        """Tokens at `step`."""
+        """Tokens that the model has seen at `step`."""
         return self.before + step * self.tokens
 
     def available(self) -> list[int]:
-        """Every step that there is."""
+        """Every step that has a revision."""
         return sorted({self.last}.union(*(branch.steps(self.last) for branch in self.branches)))
 
 

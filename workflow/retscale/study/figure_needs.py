@@ -1,4 +1,4 @@
-"""What a study lacks for a figure, if anything."""
+"""What a study lacks for a figure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from retscale.study.study import Study
 
 
-# Checkpoints of a trend, of a choice of forms, and beside one of each size of what lies beyond compute (fit/partial.py).
+# The fewest checkpoints of a trend and of a choice of forms. CONTROLLED: for correlations beyond compute, besides one of
+# each size (fit/partial.py).
 TREND, FORMS, CONTROLLED = 3, 5, 15
 
 
 def missing_for(study: Study, figure: str) -> str:
-    """What a figure would need to have a point; empty if it has that."""
+    """What the study lacks for `figure` to show anything; empty if nothing."""
     return next(filter(None, (NEEDS[need](study) for need in FIGURES[figure].needs)), "")
 
 
@@ -37,7 +38,7 @@ def _missing_cut(study: Study) -> str:
 
 
 def _missing_compute(study: Study) -> str:
-    if study.published:  # its table of models says
+    if study.published:  # known from the table of models, which is read later
         return ""
     reason = f"the main recipe, {_main(study)}, trains no checkpoint whose pretraining tokens are known"
     return "" if _drawn(study) else reason
@@ -76,7 +77,7 @@ def _main(study: Study) -> str:
 
 
 def _drawn(study: Study) -> set[str]:
-    """Checkpoints of the main recipe that have a place on an axis of FLOPs."""
+    """The checkpoints of the main recipe whose FLOPs are known."""
     return {id for id in study.ladders[_main(study)] if _compute_known(study.checkpoints[id])}
 
 
@@ -85,7 +86,7 @@ def _compute_known(checkpoint: Checkpoint) -> bool:
 
 
 def _missing_icl(study: Study) -> str:
-    """What a second axis would need: a score of every in-context task, or the study's first average of the gauntlet."""
+    """What the in-context axis lacks: a score of every in-context task, or the study's first average of the gauntlet."""
     scored = [id for id, task in study.icl.items() if task.scored]
     if not scored:
         return "no in-context task has a score (`icl`)"
@@ -101,7 +102,7 @@ def _missing_in_domain(study: Study) -> str:
 
 
 def _missing_families(study: Study) -> str:
-    if study.published:  # its table of models says
+    if study.published:  # known from the table of models
         return ""
     trained = {id for ids in study.trained.values() for id in ids if study.checkpoints[id].role != "external"}
     families = {study.checkpoints[id].family for id in trained}

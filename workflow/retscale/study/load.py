@@ -5,6 +5,7 @@ from pathlib import Path
 
 from retscale.collect.repeats import Repeats
 from retscale.errors import UserError
+from retscale.external.config import PublishedResults
 from retscale.icl.config import IclTask
 from retscale.study import base, catalog, consistency, cuts, seeds, unused_keys, validation
 from retscale.study import model as written
@@ -22,30 +23,17 @@ def study(path: Path) -> Study:
 
 
 def _complete(written_file: base.Written) -> Study:
-    file, raw = str(written_file.path), written_file.keys
-    if "published" in raw:
-        file_of_results = validation.validate(written.PublishedStudy, raw, file)
-        data, published = file_of_results.as_study(), file_of_results.published
-    else:
-        data, published = validation.validate(written.Study, raw, file), None
-    beside_checkpoints, beside_recipes = {}, {}
-    all_checkpoints = _entries("checkpoint", data.checkpoints, "checkpoints", file, beside_checkpoints)
+    file = str(written_file.path)
+    data, published = _validated(written_file.keys, file)
+    checkpoint_keys, recipe_keys = {}, {}
+    all_checkpoints = _entries("checkpoint", data.checkpoints, "checkpoints", file, checkpoint_keys)
     checkpoints = {id: all_checkpoints[id] for id in _chosen(data.only, all_checkpoints, "only", file)}
-    tasks, contrasts, task_entries = _tasks(data, file)
-    origins = {
-        id: name
-        for id, entry in zip(tasks, task_entries, strict=True)
-        if (name := catalog.name_in_catalog("task", entry))
-    }
-    recipes = _entries("recipe", data.recipes, "recipes", file, beside_recipes)
-    parts = {}
-    for name in recipes:
-        chosen = beside_recipes.get(name, {}).get("checkpoints")
-        part = _chosen(chosen, all_checkpoints, f"recipes.{name}.checkpoints", file)
-        parts[name] = [id for id in part if chosen or all_checkpoints[id].source.kind != "random"]
-    repeated_recipes, repeated_parts = seeds.recipes(recipes, beside_recipes, parts, data.seed, file)
-    repeated_checkpoints = seeds.checkpoints(all_checkpoints, beside_checkpoints, data.seed, file)
-    repeated_checkpoints = {id: repeat for id, repeat in repeated_checkpoints.items() if repeat.of in checkpoints}
+    tasks, contrasts, origins = _tasks(data, file)
+    recipes = _entries("recipe", data.recipes, "recipes", file, recipe_keys)
+    parts = _parts(recipes, recipe_keys, all_checkpoints, file)
+    repeated_recipes, repeated_parts = seeds.recipes(recipes, recipe_keys, parts, data.seed, file)
+    every_repeat = seeds.checkpoints(all_checkpoints, checkpoint_keys, data.seed, file)
+    repeated_checkpoints = {id: repeat for id, repeat in every_repeat.items() if repeat.of in checkpoints}
     trained = {
         name: [id for id in part if id in checkpoints]
         # A repeated pretraining is fine-tuned as the first one is, with the study's own seed.
@@ -67,7 +55,7 @@ def _complete(written_file: base.Written) -> Study:
         tasks=tasks,
         origins=origins | cuts.origins(tasks, origins),
         icl=icl,
-        retrieval_only=_retrieval_only(beside_checkpoints, file),
+        retrieval_only=_retrieval_only(checkpoint_keys, file),
         held_out=dict(_held_out(entry, tasks | icl, file) for entry in catalog.expand(data.held_out, "task")),
         encoders=_entries("encoder", data.encoders, "encoders", file),
         references=_entries("reference", data.references, "references", file),
@@ -75,12 +63,7 @@ def _complete(written_file: base.Written) -> Study:
         contrasts=contrasts,
         wholes=cuts.wholes(tasks, file),
     )
-    if shared := complete.encoders.keys() & (all_checkpoints.keys() | checkpoints.keys()):
-        raise UserError(f"{file}: encoders: {', '.join(sorted(shared))}: also the id of a checkpoint; ids must differ")
-    if shared := complete.references.keys() & (all_checkpoints.keys() | complete.encoders.keys()):
-        raise UserError(
-            f"{file}: references: {', '.join(sorted(shared))}: also the id of a checkpoint or an encoder; ids must differ"
-        )
+    _check_ids(complete, all_checkpoints, file)
     for version in data.averages:
         if version not in catalog.gauntlets():
             raise validation.unknown(file, "averages", "gauntlet", version, catalog.gauntlets())
@@ -92,33 +75,61 @@ def _complete(written_file: base.Written) -> Study:
     return complete
 
 
-def _entries(kind: str, entries: list, where: str, file: str, beside: dict[str, dict] | None = None) -> dict:
-    """Every entry of a list, by id. `beside` receives what an entry says beside its configuration (written.BESIDE)."""
+def _validated(raw: dict, file: str) -> tuple[written.Study, PublishedResults | None]:
+    """The keys of the file; those of a study of published results in the form of a study that trains nothing."""
+    if "published" not in raw:
+        return validation.validate(written.Study, raw, file), None
+    data = validation.validate(written.PublishedStudy, raw, file)
+    return data.as_study(), data.published
+
+
+def _parts(recipes: dict, recipe_keys: dict[str, dict], checkpoints: dict, file: str) -> dict[str, list[str]]:
+    """The checkpoints of each recipe: those that it names, or all but the controls with random weights."""
+    parts = {}
+    for name in recipes:
+        chosen = recipe_keys.get(name, {}).get("checkpoints")
+        part = _chosen(chosen, checkpoints, f"recipes.{name}.checkpoints", file)
+        parts[name] = [id for id in part if chosen or checkpoints[id].source.kind != "random"]
+    return parts
+
+
+def _check_ids(study: Study, all_checkpoints: dict, file: str) -> None:
+    """UserError for an id that two kinds of system share; results of both would lie in one place."""
+    if shared := study.encoders.keys() & (all_checkpoints.keys() | study.checkpoints.keys()):
+        raise UserError(f"{file}: encoders: {', '.join(sorted(shared))}: also the id of a checkpoint; ids must differ")
+    if shared := study.references.keys() & (all_checkpoints.keys() | study.encoders.keys()):
+        raise UserError(
+            f"{file}: references: {', '.join(sorted(shared))}: also the id of a checkpoint or an encoder; ids must differ"
+        )
+
+
+def _entries(kind: str, entries: list, where: str, file: str, study_keys: dict[str, dict] | None = None) -> dict:
+    """The configuration of every entry of a list, by id. `study_keys` receives the values of written.STUDY_KEYS, by id."""
     configs = {}
     for i, entry in enumerate(entries):
         apart = {}
-        if beside is not None and isinstance(entry, dict):
-            apart = {key: entry[key] for key in written.BESIDE[kind] if key in entry}
+        if study_keys is not None and isinstance(entry, dict):
+            apart = {key: entry[key] for key in written.STUDY_KEYS[kind] if key in entry}
             entry = {key: value for key, value in entry.items() if key not in apart}
         id, config = _entry(kind, entry, f"{where}.{i}", file)
         if id in configs:
             raise UserError(f"{file}: {where}.{i}: the id {id!r} is given twice; ids must differ")
         configs[id] = config
         if apart:
-            beside[id] = apart
+            study_keys[id] = apart
     return configs
 
 
-def _retrieval_only(beside: dict[str, dict], file: str) -> set[str]:
-    """The checkpoints with `icl: false`, by what each entry says beside its configuration."""
-    for id, apart in beside.items():
-        if not isinstance(apart.get("icl", True), bool):
-            raise UserError(f"{file}: checkpoints ({id}).icl: must be true or false (found {apart['icl']!r})")
-    return {id for id, apart in beside.items() if not apart.get("icl", True)}
+def _retrieval_only(checkpoint_keys: dict[str, dict], file: str) -> set[str]:
+    """The checkpoints with `icl: false`."""
+    for id, keys in checkpoint_keys.items():
+        if not isinstance(keys.get("icl", True), bool):
+            raise UserError(f"{file}: checkpoints ({id}).icl: must be true or false (found {keys['icl']!r})")
+    return {id for id, keys in checkpoint_keys.items() if not keys.get("icl", True)}
 
 
-def _tasks(data: written.Study, file: str) -> tuple[dict, dict, list]:
-    """All retrieval tasks by id, those of them that are contrasts, and the entry of each."""
+def _tasks(data: written.Study, file: str) -> tuple[dict, dict, dict[str, str]]:
+    """All retrieval tasks by id, the contrasts among them, and the name in the catalog of each that is made from one."""
     lists = {where: catalog.expand(getattr(data, where), "task") for where in ("tasks", "contrasts")}
     entries = [entry for listed in lists.values() for entry in listed]
     tasks, contrasts = (
@@ -126,7 +137,9 @@ def _tasks(data: written.Study, file: str) -> tuple[dict, dict, list]:
     )
     if shared := tasks.keys() & contrasts.keys():
         raise UserError(f"{file}: contrasts: {', '.join(sorted(shared))}: also in `tasks`; keep one of them")
-    return tasks | contrasts, contrasts, entries
+    every = tasks | contrasts
+    names = {id: catalog.name_in_catalog("task", entry) for id, entry in zip(every, entries, strict=True)}
+    return every, contrasts, {id: name for id, name in names.items() if name}
 
 
 def _single(kind: str, entry: object, where: str, file: str):

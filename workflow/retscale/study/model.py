@@ -34,8 +34,8 @@ LISTS = {
     "contrasts": "task",
     "icl": "icl",
 }
-# What an entry may say beside its configuration.
-BESIDE = {"checkpoint": ("seeds", "icl"), "recipe": ("checkpoints", "seeds")}
+# Keys of an entry that are no part of its configuration: they say how the study uses it.
+STUDY_KEYS = {"checkpoint": ("seeds", "icl"), "recipe": ("checkpoints", "seeds")}
 
 
 class Common(Strict):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def aliases_of(study: Study, task: str) -> set[str]:
-    """The catalog's and mteb's names of a task, which may have another id and another source in the study."""
+    """The names of a task in the catalog and in mteb; its id in the study may be another."""
     source = study.tasks[task].source
     own = {study.origins[task]} if task in study.origins else set()
     own |= {source.name} if source.kind == "mteb" else set()
@@ -24,9 +24,9 @@ def known(study: Study) -> set[str]:
 
 
 def published(study: Study) -> dict[str, str | None]:
-    """The task or group of the study that a name in a table of others means; None for one that the study lacks.
+    """The task or group of the study that each name in a published table means; None if the study lacks it.
 
-    A name that several tasks go by, none of which it is the id of, means nothing and is left out.
+    A name that fits several tasks, and is the id of none, is ambiguous and left out.
     """
     own, aliases = {*study.tasks, *study.units}, catalog.aliases()
     ids_by_name: dict[str, list[str]] = {}

@@ -12,7 +12,7 @@ from retscale.study.seeds import Seeds
 FILE = Path(__file__).resolve().parents[2] / "schemas" / "study.schema.json"
 SINGLE = {"text": "text"}
 SEEDS = Seeds.model_json_schema()
-BESIDE = {
+STUDY_KEYS = {
     ("checkpoint", "icl"): {"type": "boolean", "default": True},
     ("checkpoint", "seeds"): SEEDS["properties"]["use"],
     ("recipe", "seeds"): {"anyOf": [SEEDS["properties"]["use"], SEEDS]},
@@ -30,7 +30,7 @@ def schema() -> dict:
         # An override gives some keys, so none is required here; the completed entry is checked at load.
         entry.pop("required", None)
         extra = {"use": {"type": "string"}, "id": {"type": "string"}}
-        extra |= {key: BESIDE[kind, key] for key in model.BESIDE.get(kind, ())}
+        extra |= {key: STUDY_KEYS[kind, key] for key in model.STUDY_KEYS.get(kind, ())}
         entry["properties"] = extra | entry["properties"]
         definitions[f"{kind}-entry"] = entry
         name_or_entry = {"anyOf": [{"type": "string"}, {"$ref": f"#/$defs/{kind}-entry"}]}
@@ -39,7 +39,7 @@ def schema() -> dict:
             field["items"] = name_or_entry
         else:
             study_schema["properties"][key] = {k: v for k, v in field.items() if k != "anyOf"} | name_or_entry
-    # What a study does not have, its base may.
+    # A key that is missing in a study may be in its base.
     required = study_schema.pop("required")
     study_schema |= {"if": {"not": {"required": ["base"]}}, "then": {"required": required}}
     # A single training data set or table need not be written as a list.

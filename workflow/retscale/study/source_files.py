@@ -1,4 +1,4 @@
-"""The local files that a job reads and no job makes: those that its spec names, as its sources list them."""
+"""The local files that a job reads and that no job makes, as the sources in its spec list them."""
 
 import os
 from functools import cache
@@ -30,7 +30,7 @@ SOURCES = {
 
 
 def files(stage: str, spec: dict) -> list[Path]:
-    """The files that the job of this spec reads, as far as they exist."""
+    """The existing files that the job of this spec reads."""
     if stage == "mine":
         return MineConfig(**_fields(MineConfig, spec)).files()
     entries = [*spec.get("tasks", {}).values()] if stage == "icl" else [spec, *spec.get("held_out", {}).values()]
@@ -62,7 +62,7 @@ def _of_mteb(folder: Path) -> list[Path]:
 
 @cache
 def digest(*paths: Path) -> str:
-    """One sha256 of names and contents, which a rule tracks; empty without files. Taken once a process."""
+    """One sha256 of names and contents, which a rule tracks; empty without files. Computed once in a process."""
     digests = {str(path): value for path, value in hash_cache.sha256_each(paths).items()}
     return record.spec_sha256(digests) if digests else ""
 
@@ -74,7 +74,7 @@ def rows(stage: str, spec: dict, folder: Path) -> list[Input]:
 
 
 def changed(job_record: Record | OlderRecord, folder: Path, paths: list[Path]) -> list[Path]:
-    """Those of `paths` that are new or not what the `job_record` in `folder` lists, and those that it lists beside."""
+    """The `paths` that are new or changed since the `job_record` in `folder`, and recorded files that are not among them."""
     own_names = ("outside", "tables", "files")
     recorded = {os.path.abspath(folder / row["path"]): row for row in job_record["inputs"]}
     current = {os.path.abspath(path): value for path, value in hash_cache.sha256_each(paths).items()}
@@ -87,9 +87,9 @@ def changed(job_record: Record | OlderRecord, folder: Path, paths: list[Path]) -
 
 
 def weights(card_path: Path, folder: Path) -> list[Input]:
-    """The same for the model of `card_path` if it is not among the results: the hub's cache, or a folder of the user's.
+    """The files of the model of `card_path` as inputs, if it lies outside the results: in the hub's cache or a user's folder.
 
-    UserError names the first file that is not the one that the card lists.
+    UserError names the first file that differs from the card.
     """
     card = Card.read(card_path)
     if card.made_here:  # the record of the card vouches for it

@@ -1,6 +1,6 @@
-"""The study split into one spec per job: exactly what that job uses, so that nothing else makes it run again.
+"""The specs of all jobs: each holds exactly the settings that its job uses, so that no other change runs it again.
 
-Facts that only describe (license, family, labels) go to `collect` and `report`, never to a job that costs anything.
+Settings that only describe (license, family, labels) go to `collect` and `report`, which are cheap to run again.
 """
 
 from collections.abc import Callable, Collection
@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from retscale.common.canonical import canonical as dump  # noqa: F401 - the rules write specs with it
 from retscale.encoder.config import GIVEN, Truncation
 from retscale.study import catalog, comparisons, names
 from retscale.study.study import Study
@@ -75,7 +74,7 @@ def training_tokens(study: Study, recipe: str, pairs: str) -> dict:
 
 
 def tokens(tasks: list[str]) -> Callable[..., dict]:
-    """Of the tasks of a batch."""
+    """The function that makes the spec of an encoder's job on the tasks of a batch."""
 
     def cut(study: Study, checkpoint: str, recipe: str) -> dict:
         prompt = None if recipe == GIVEN else plain(study.recipes[recipe].prompt)
@@ -85,13 +84,13 @@ def tokens(tasks: list[str]) -> Callable[..., dict]:
 
 
 def at_lengths(study: Study, checkpoint: str, recipe: str, tasks: list[str]) -> dict:
-    """The further lengths of an encoder on a batch of tasks; empty if there are none."""
+    """The key with the further lengths of an encoder on a batch of tasks; empty if there are none."""
     lengths = study.lengths(checkpoint, recipe, tasks)
     return {"lengths": {str(length): names for length, names in lengths.items()}} if lengths else {}
 
 
 def trained_length(study: Study, checkpoint: str) -> dict:
-    """How many tokens a checkpoint that is pretrained here sees at once; others say so in their files."""
+    """The context length of a checkpoint that is pretrained here; the files of other checkpoints state theirs."""
     source = study.checkpoints[checkpoint].source if checkpoint in study.checkpoints else None
     return {"trained_length": source.block_length} if source and source.kind == "pretrain" else {}
 
@@ -104,7 +103,7 @@ def task(study: Study, id: str) -> dict:
 
 
 def evaluate(tasks: list[str]) -> Callable[..., dict]:
-    """Of the tasks of a batch: the last encoder of a training, and those that it kept."""
+    """As `tokens`: the job evaluates the last encoder of a training, and the kept ones on tasks of curves."""
 
     def cut(study: Study, checkpoint: str, recipe: str) -> dict:
         keep, lengths = study.kept_steps(recipe, tasks), at_lengths(study, checkpoint, recipe, tasks)
@@ -131,7 +130,7 @@ def encoder(study: Study, id: str) -> dict:
 
 
 def reference(tasks: list[str]) -> Callable[..., dict]:
-    """Of the tasks of a batch."""
+    """The function that makes the spec of a reference's job on the tasks of a batch."""
 
     def cut(study: Study, id: str) -> dict:
         scoring = plain(study.file.evaluate, without={"storage"})
@@ -207,7 +206,7 @@ def published(study: Study) -> dict:
 
 
 def versions(study: Study) -> dict:
-    """Tasks that are in no mean, and cuts with their whole tasks; no key for what a study has none of."""
+    """The keys with tasks that are in no mean, and with cuts and their whole tasks; none if the study has none."""
     named = {"contrasts": list(study.contrasts), "cuts": study.cuts}
     return {key: value for key, value in named.items() if value}
 
@@ -217,24 +216,24 @@ def fit(study: Study) -> dict:
 
 
 def external(study: Study) -> dict:
-    """How to read the published tables: what each name of a task means here, if anything."""
+    """The spec of `external`: how to read each published table, and which task of the study each name in it means."""
     known, tables = names.published(study), []
     for entry in study.file.external:
         own = {name: known[task] for name, task in entry.tasks.items()}
         settings = plain(entry, without={"table", "results", "licence", "tasks"})
-        if entry.results:  # as above
+        if entry.results:  # files of mteb
             settings["revisions"] = revisions(study)
         tables.append(settings | {"names": known | own, "splits": splits(study)})
     return {"headline": list(study.headline), "tables": tables}
 
 
 def splits(study: Study) -> dict[str, str]:
-    """The split of each task that names one."""
+    """The split of each task whose source names one."""
     return {id: split for id, task in study.tasks.items() if (split := getattr(task.source, "split", None))}
 
 
 def revisions(study: Study) -> dict[str, str]:
-    """The revision of the data of each task of mteb."""
+    """The revision of the data of each task from mteb."""
     return {id: task.source.revision for id, task in study.tasks.items() if task.source.kind == "mteb"}
 
 

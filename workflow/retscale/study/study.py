@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 from retscale.checkpoint.config import Checkpoint
 from retscale.collect.repeats import Repeats
@@ -20,26 +19,9 @@ from retscale.task.config import Pool, RetrievalTask, TaskData
 from retscale.text.config import TextConfig
 
 
-class Group(NamedTuple):
-    """Encoders whose jobs on a batch of tasks have the same folders: of kept `steps`, and of `lengths` with their tasks.
-
-    `suffix` tells their rule from those of other groups; lengths are in it only where steps do not tell. `whole`: no other group has an encoder of their recipes.
-    """
-
-    suffix: str
-    steps: list[int]
-    lengths: dict[int, list[str]]
-    encoders: list[tuple[str, str]]
-    whole: bool
-
-    @property
-    def recipes(self) -> list[str]:
-        return list(dict.fromkeys(recipe for _, recipe in self.encoders))
-
-
 @dataclass(frozen=True)
 class Study:
-    """Ids map to configurations, in the order of the file. Repeats with further seeds follow with ids of their own."""
+    """Each dictionary maps ids to configurations, in the order of the file; repeats with further seeds follow, with new ids."""
 
     file: model.Study
     written: Written
@@ -49,17 +31,17 @@ class Study:
     recipes: dict[str, Recipe]
     trained: dict[str, list[str]]
     tasks: dict[str, RetrievalTask]
-    origins: dict[str, str]  # of each task that is made from an entry of the catalog, the entry's name
+    origins: dict[str, str]  # task -> the entry of the catalog that it is made from, if any
     icl: dict[str, IclTask]
     retrieval_only: set[str]  # checkpoints that are left out of the in-context tasks
     held_out: dict[str, RetrievalTask | IclTask]
     encoders: dict[str, GivenEncoder]
     references: dict[str, Reference]
-    # Which recipes and checkpoints repeat which others, and with which seeds.
+    # Recipes and checkpoints that repeat others with further seeds.
     repeats: Repeats = field(default_factory=Repeats)
-    published: PublishedResults | None = None  # then the study consists of them, and trains nothing
-    contrasts: dict[str, RetrievalTask] = field(default_factory=dict)  # those of `tasks` that are in no mean
-    wholes: dict[str, RetrievalTask] = field(default_factory=dict)  # tasks that are cut here and not evaluated
+    published: PublishedResults | None = None  # if given, the study consists of these results and trains nothing
+    contrasts: dict[str, RetrievalTask] = field(default_factory=dict)  # the part of `tasks` that is in no mean
+    wholes: dict[str, RetrievalTask] = field(default_factory=dict)  # tasks that the study cuts but does not evaluate
 
     @property
     def name(self) -> str:
@@ -71,12 +53,12 @@ class Study:
 
     @property
     def figures(self) -> list[str]:
-        """Those of the file, in its order, that have something to show."""
+        """The figures of the file that have something to show, in the order of the file."""
         return [name for name in self.file.figures if not figure_needs.missing_for(self, name)]
 
     @property
     def ladders(self) -> dict[str, list[str]]:
-        """The checkpoints that each recipe trains, both without their repeats."""
+        """The checkpoints that each recipe trains, without repeats of recipes or of checkpoints."""
         repeats = self.repeats
         return {
             recipe: [id for id in trained if id not in repeats.checkpoints]
@@ -86,30 +68,30 @@ class Study:
 
     @property
     def distinct_checkpoints(self) -> list[str]:
-        """The checkpoints without the repeats of a pretraining."""
+        """The checkpoints without repeated pretrainings."""
         return [id for id in self.checkpoints if id not in self.repeats.checkpoints]
 
     @property
     def checkpoints_in_context(self) -> list[str]:
-        """Those with in-context scores."""
+        """The checkpoints that are scored on the in-context tasks."""
         return [id for id in self.distinct_checkpoints if id not in self.retrieval_only] if self.icl else []
 
     @property
     def averaged(self) -> set[str]:
-        """In-context tasks that enter an average of the study."""
+        """The in-context tasks that enter an average of the study."""
         versions = [catalog.gauntlets()[version]["categories"].values() for version in self.file.averages]
         tasks = [task for categories in versions for category in categories for task in catalog.asked(category)]
         return self.icl.keys() & {catalog.gauntlet_id(*task) for task in tasks}
 
     @property
     def evaluated_encoders(self) -> list[tuple[str, str]]:
-        """Every encoder that is scored on all tasks: a checkpoint and its recipe, or one made elsewhere and GIVEN."""
+        """Every encoder that is scored on all tasks, as (checkpoint, recipe), or as (id, GIVEN) if it was made elsewhere."""
         trained = [(checkpoint, recipe) for recipe, checkpoints in self.trained.items() for checkpoint in checkpoints]
         return trained + [(id, GIVEN) for id in self.encoders]
 
     @property
     def kept_encoders(self) -> list[tuple[str, str, int]]:
-        """The encoders that are kept during training: checkpoint, recipe and step of each."""
+        """The encoders that are kept during training, as (checkpoint, recipe, step)."""
         return [
             (checkpoint, recipe, step)
             for recipe, trained in self.trained.items()
@@ -119,22 +101,22 @@ class Study:
 
     @cached_property
     def curve_tasks(self) -> list[str]:
-        """What they are evaluated on: groups whole or not at all."""
+        """The tasks that kept encoders are evaluated on. A group that lacks a task is left out."""
         chosen = [catalog.task_name(name) for name in self.file.curve_tasks or self.headline]
         complete = [self.units[name] for name in chosen if self.tasks.keys() >= set(self.units[name])]
         return sorted(task for tasks in complete for task in tasks)
 
     def in_curves(self, tasks: list[str]) -> list[str]:
-        """Those of `tasks` that kept encoders are evaluated on."""
+        """The part of `tasks` that kept encoders are evaluated on."""
         return [task for task in tasks if task in self.curve_tasks]
 
     def kept_steps(self, recipe: str, tasks: list[str]) -> list[int]:
-        """Steps of a recipe whose encoders are evaluated in the job that evaluates the last one on `tasks`."""
+        """The kept steps of a recipe that are evaluated on `tasks`, in the job that evaluates the last encoder."""
         return self.recipes[recipe].keep if recipe in self.recipes and self.in_curves(tasks) else []
 
     @property
     def encoders_at_lengths(self) -> list[tuple[str, str, str, int]]:
-        """What is evaluated at further lengths: checkpoint, recipe, task and length of each."""
+        """The evaluations at further lengths, as (checkpoint, recipe, task, length)."""
         return [
             (*encoder, task, length)
             for encoder in self.evaluated_encoders
@@ -143,33 +125,10 @@ class Study:
         ]
 
     def lengths(self, checkpoint: str, recipe: str, tasks: list[str]) -> dict[int, list[str]]:
-        """Further lengths at which an encoder reads some of `tasks`, with those of each."""
+        """The further lengths at which an encoder reads some of `tasks`, each with these tasks."""
         every = lengths.of_encoder(self, checkpoint, recipe) if self.file.lengths else {}
         own = {length: [task for task in names if task in tasks] for length, names in every.items()}
         return {length: names for length, names in own.items() if names}
-
-    def groups_of_encoders(self, tasks: list[str], steps: bool = True) -> list[Group]:
-        """The `evaluated_encoders` by the folders of their jobs on `tasks`; without `steps` by those of lengths alone."""
-        encoders: dict[tuple, list[tuple[str, str]]] = {}
-        for id, recipe in self.evaluated_encoders:
-            at_lengths = tuple((length, *names) for length, names in self.lengths(id, recipe, tasks).items())
-            kept = tuple(self.kept_steps(recipe, tasks)) if steps else ()
-            encoders.setdefault((kept, at_lengths), []).append((id, recipe))
-        keys_of: dict[str, set] = {}
-        for key, ids in encoders.items():
-            for _, recipe in ids:
-                keys_of.setdefault(recipe, set()).add(key)
-        groups: list[Group] = []
-        for (kept, at_lengths), ids in encoders.items():
-            alike = [lengths for others, lengths in encoders if others == kept]
-            words = ["after", *kept] if kept else []
-            words += ["at", *(length for length, *_ in at_lengths)] if at_lengths and len(alike) > 1 else []
-            suffix = "".join(f"_{word}" for word in words)
-            namesakes = sum(group.suffix.partition("_or_")[0] == suffix for group in groups)
-            whole = all(len(keys_of[recipe]) == 1 for _, recipe in ids)
-            by_length = {length: list(names) for length, *names in at_lengths}
-            groups.append(Group(f"{suffix}_or_{namesakes}" if namesakes else suffix, list(kept), by_length, ids, whole))
-        return groups
 
     @property
     def external_tables(self) -> list[str]:
@@ -178,38 +137,38 @@ class Study:
 
     @property
     def figures_with_external(self) -> list[str]:
-        """Figures that show them."""
+        """The figures that show points of the published tables."""
         return [name for name in self.figures if self.external_tables and FIGURES[name].published]
 
     def held_out_by(self, stage: str) -> dict[str, RetrievalTask | IclTask]:
-        """Held-out tests whose texts this stage reads."""
+        """The held-out tests whose texts this stage reads."""
         return {name: test for name, test in self.held_out.items() if test.texts_from == stage}
 
     @property
     def tasks_to_read(self) -> dict[str, RetrievalTask]:
-        """Retrieval tasks that must be read: to be evaluated, to be cut, or to be held out."""
+        """The retrieval tasks to read: to evaluate them, to cut them, or to hold out their texts."""
         return self.tasks | self.wholes | self.held_out_by("task")  # ty: ignore[invalid-explicit-return] - the stage knows the kind
 
     @property
     def items_to_fetch(self) -> dict[str, IclTask]:
-        """In-context tasks whose items must be fetched: to be scored, or to be held out."""
+        """The in-context tasks whose items must be fetched: to score them, or to hold out their texts."""
         return {name: task for name, task in self.icl.items() if task.texts_from == "items"} | self.held_out_by("items")  # ty: ignore[invalid-explicit-return] - the same
 
     @property
     def pools(self) -> dict[str, Pool]:
-        """Of the tasks that are cut here."""
+        """The pool of each task that the study cuts itself."""
         return {id: task.pool for id, task in self.tasks.items() if task.pool}
 
     @property
     def cuts(self) -> dict[str, str]:
-        """The tasks that are a part of another one of the study, with that one."""
+        """The tasks that are a cut of another task of the study: cut -> whole task."""
         return {id: task.cut_of for id, task in self.tasks.items() if task.cut_of in self.tasks}
 
     @cached_property
     def batches(self) -> dict[str, list[str]]:
-        """Tasks that share an evaluation job, in the order of a spec: the small ones, and those of each huge corpus.
+        """The tasks that share an evaluation job, in the order of its spec: all small ones, and those of each huge corpus.
 
-        Cuts that wait for the evaluations of encoders are apart from those, or a job would wait for itself.
+        Cuts that need rankings of encoders have a batch of their own: their job must wait for the jobs of the others.
         """
         batches: dict[str, list[str]] = {}
         for name, task in sorted(self.tasks.items()):
@@ -219,10 +178,10 @@ class Study:
 
     @cached_property
     def units(self) -> dict[str, list[str]]:
-        """What counts as one task: every task outside a group by its own name, and every group.
+        """What counts as one task: every group, and every task outside a group, by its name.
 
-        A group's tasks are the study's and all that the catalog puts into it, so that one left out is missed. Contrasts
-        count in no mean.
+        The tasks of a group are those of the study and all that the catalog puts into it, so that an omitted one counts as
+        missing. Contrasts are left out, since they count in no mean.
         """
         catalogued = catalog.grouped_tasks()
         units: dict[str, list[str]] = {}
@@ -248,20 +207,20 @@ class Study:
 
     @cached_property
     def instructed(self) -> dict[str, str]:
-        """The tasks that are asked under instructions and also, as another task of the study, without: task -> that one."""
+        """Tasks with instructions that the study also has without: task with instructions -> task without."""
         asked = {id for id, task in self.tasks.items() if task.instruction or task.own_instructions and task.instructed}
         without: dict[str, str] = {}
         for id, task in self.tasks.items():
             if id not in asked and not task.pool:
-                without.setdefault(_but_for_instructions(task), id)
-        twins = {id: without.get(_but_for_instructions(self.tasks[id])) for id in self.tasks if id in asked}
+                without.setdefault(_without_instructions(task), id)
+        twins = {id: without.get(_without_instructions(self.tasks[id])) for id in self.tasks if id in asked}
         return {id: twin for id, twin in twins.items() if twin}
 
     @property
     def headline(self) -> dict[str, list[str]]:
-        """What the mean over tasks is taken of: what the study says, else those of `units` that are zero-shot, or all if none is.
+        """The `units` that the mean is over: those that the study names, else all zero-shot ones, or all if none is zero-shot.
 
-        A task that is also asked without instructions counts as that one.
+        Of a task that is there with and without instructions only the one without counts.
         """
         if self.file.mean:
             return {name: self.units.get(name, [name]) for name in self.named(self.file.mean)}
@@ -270,7 +229,7 @@ class Study:
 
     @property
     def beside(self) -> dict[str, list[str]]:
-        """Those of `units` that are neither of the training data nor in the mean."""
+        """The `units` that are neither in-domain nor in the mean."""
         others = {*self.headline, *self.in_domain}
         return {name: parts for name, parts in self.units.items() if name not in others}
 
@@ -280,7 +239,7 @@ class Study:
         return {name: self.named(parts) for name, parts in self.file.groups.items()}
 
     def named(self, entries: list[str]) -> list[str]:
-        """Tasks and groups by their names here; a suite is the tasks and groups that it is of."""
+        """The study's names of tasks and groups; a suite stands for its members, a task of a group for the group."""
         names: list[str] = []
         for entry in map(catalog.task_name, entries):
             members = [entry] if entry in {*self.units, *self.tasks} else catalog.expand([entry], "task")
@@ -290,23 +249,23 @@ class Study:
         return names
 
     def like(self, checkpoint: str) -> list[str]:
-        """The other checkpoint whose shape this one has, where its weights are random."""
+        """The checkpoint whose shape this one has if its weights are random, as a list of one; else empty."""
         source = self.checkpoints[checkpoint].source
         return [source.like] if source.kind == "random" else []
 
     @property
     def untuned(self) -> list[str]:
-        """The recipes that train nothing, whose encoders are controls."""
+        """The recipes that train nothing; their encoders are controls."""
         return [id for id, recipe in self.recipes.items() if not recipe.trains]
 
     def mixture(self, recipe: str) -> dict[str, float | None]:
-        """The training data sets of a recipe, in the order of their ids, with its weights; None: by number of pairs."""
+        """The training data sets of a recipe with their weights, in the order of ids. None: in proportion to its pairs."""
         if recipe in self.untuned:
             return {}
         weights = self.recipes[recipe].weights or dict.fromkeys(self.pairs)
         return dict(sorted(weights.items()))
 
 
-def _but_for_instructions(task: RetrievalTask) -> str:
-    """What two tasks have in common that ask the same queries."""
+def _without_instructions(task: RetrievalTask) -> str:
+    """The configuration of a task but for its instructions: equal where two tasks have the same queries."""
     return task.model_dump_json(include=TaskData.model_fields.keys() - {"instruction", "instructed"})

@@ -1,7 +1,7 @@
-"""Keys of a study that have no effect because of another key: refused, since they were written for a reason.
+"""Keys of a study that have no effect because of another key: an error, since they were written for a reason.
 
-Only what a study itself writes is looked at. An entry of the catalog, or a base, may carry what an override makes idle,
-and a key that `{use: SUITE, ...}` gives to all tasks of a suite need count for one of them only.
+Only keys in the study file itself are checked: an override may make a key of the catalog or of a base idle. A key that
+`{use: SUITE, ...}` gives to all tasks of a suite must have an effect on one of them only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Rule(NamedTuple):
-    """The `keys` of a `model` do something only if `applies`(entry, study), which `requirement` says in words."""
+    """The `keys` of a `model` have an effect only if `applies`(entry, study); `requirement` says the same in words."""
 
     model: type[BaseModel]
     keys: tuple[str, ...]
@@ -96,7 +96,7 @@ RULES = [
 
 
 def idle(study: Study, raw: dict) -> list[str]:
-    """One line for each key that does nothing, of the mapping `raw` that the file of the Study `study` itself holds."""
+    """One line for each key without effect in `raw`, the mapping in the study's own file."""
     requirements = dict(idle_keys(study.file, raw, study))
     for section, kind in written.LISTS.items():
         for number, entry in enumerate(getattr(study.file, section) if section in raw else ()):
@@ -113,7 +113,7 @@ def idle(study: Study, raw: dict) -> list[str]:
 
 
 def idle_keys(entry: BaseModel, raw: dict, study: Study) -> Iterator[tuple[str, str]]:
-    """(path, what it needs) of each key in the mapping `raw`, from which `entry` was read, that does nothing."""
+    """(path, requirement) of each key without effect in the mapping `raw`, from which `entry` was read."""
     for key in raw.keys() & type(entry).model_fields.keys():
         value, field = getattr(entry, key), type(entry).model_fields[key]
         for rule in RULES:

@@ -1,4 +1,4 @@
-"""What a study says about a retrieval task."""
+"""The settings of a retrieval task."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ class Asked(Strict):
 
 
 def _is_none(value: object) -> bool:
-    """Of keys that a spec has only where they are given."""
+    """Whether to leave a key out of specs: it was added later, and specs without it must stay the same."""
     return value is None
 
 
@@ -38,15 +38,14 @@ class RowsSource(WheelSource):
     a row is a judgement: relevant if that field equals `relevant`, else judged irrelevant. Queries of fewer than
     `min_words` words are dropped.
 
-    `ambiguous` says what becomes of a query text that occurs with several documents. `merge` (a question asked twice):
-    one query with several relevant documents, since two copies would each count the other's answer as wrong. `drop`
-    (a description that fits more documents than the rows say): the query is left out.
+    `ambiguous` decides about a query text that occurs with several documents. `merge` (a question asked twice): one query
+    with several relevant documents, since two copies would each count the other's answer as wrong. `drop` (a description
+    that also fits documents of other rows): the query is left out.
 
-    `asked`: only queries that occur there are asked, of all the documents of the rows.
+    `asked`: only queries that occur there are kept; the documents are those of all rows.
 
-    `aspects`, in the place of `document`: two instructions, each with the field that holds the document it asks for. A
-    row then gives two documents about its query, which is asked twice, under each instruction with the one document
-    that this one asks for.
+    `aspects`, instead of `document`: two instructions, each with the field of the document that it asks for. A row then
+    gives two documents and two queries of one text: under each instruction only the document it asks for is relevant.
     """
 
     query: str
@@ -84,7 +83,7 @@ class FolderSource(Strict):
         return Path(self.path).expanduser()
 
     def files(self) -> list[Path]:
-        """The files that the task is read from, as far as they exist."""
+        """The existing files that the task is read from."""
         names = ("corpus.jsonl", "queries.jsonl", f"qrels/{self.split}.tsv")
         paths = [self.folder() / f"{name}{suffix}" for name in names for suffix in ("", ".gz")]
         return [path for path in paths if path.exists()]
@@ -108,8 +107,8 @@ class TaskData(Strict):
     `ignore_identical_ids`: a document with the query's own id is never retrieved; None asks mteb, and means no
     elsewhere.
 
-    `instruction`: precedes every query. `instructed: false`: queries are asked without the instructions of their own
-    that the source gives them.
+    `instruction`: precedes every query. `instructed: false`: the instructions that the source gives its queries are left
+    out.
     """
 
     source: Annotated[RowsSource | FolderSource | MtebSource, Field(discriminator="kind")]
@@ -124,7 +123,7 @@ class TaskData(Strict):
 
     @property
     def own_instructions(self) -> bool:
-        """Whether the queries of the source carry instructions."""
+        """Whether the source gives its queries instructions."""
         return (
             self.source.name in INSTRUCTED
             if self.source.kind == "mteb"
@@ -153,11 +152,11 @@ class TaskData(Strict):
 
 
 class Pool(Strict):
-    """Which documents of a task's corpus a cut of it keeps: the union of these over all queries.
+    """The documents of a task's corpus that a cut of the task keeps: the union of four parts over all queries.
 
-    `judged`: every judged document, or the relevant ones alone. `bm25`: the first so many of BM25's ranking. `encoders`:
-    the first `depth` of the rankings of the whole task by these of the study's `encoders`. `random`: so many of what is
-    left, drawn with the task's `seed`; a larger number keeps all that a smaller one keeps.
+    `judged`: every judged document, or the relevant ones only. `bm25`: the first N documents of BM25's ranking. `encoders`:
+    the first `depth` documents of each ranking of the whole task by these `encoders` of the study. `random`: N of all other
+    documents, drawn with the task's `seed`; a larger N keeps all that a smaller N keeps.
     """
 
     judged: Literal["all", "relevant"] = "all"
@@ -167,13 +166,13 @@ class Pool(Strict):
     random: int = Field(0, ge=0)
 
     def most(self, queries: int | None, judged: int | None) -> int | None:
-        """An upper bound of the documents of such a cut; None where these counts of the whole task are unknown."""
+        """An upper bound of the number of documents, from counts of the whole task; None if these are unknown."""
         if queries is None or judged is None:
             return None
         return judged + queries * (self.bm25 + self.depth * len(self.encoders)) + self.random
 
     def too_large(self, documents: int) -> str:
-        """Why a corpus of so many `documents` has no such part; empty if it may have."""
+        """Why the pool does not fit a corpus with this number of `documents`; empty if it may fit."""
         for key in ("bm25", "random", *(["depth"] if self.encoders else [])):
             if (value := getattr(self, key)) >= documents:
                 return f"pool.{key} is {value:,}, but the whole task has {documents:,} documents; lower it, or use that task"
@@ -183,11 +182,10 @@ class Pool(Strict):
 class RetrievalTask(TaskData):
     """An entry of the catalog.
 
-    `alone`: the corpus is so large that the task gets an evaluation job of its own. `corpus` names one that other tasks
-    share: they share a job, which encodes it once. Tasks of one `group` count as one task: its score is the unweighted
-    mean of theirs, and it has none unless the study has all tasks that the catalog puts into the group. `cut_of` names the
-    task whose corpus or queries this one has a part of: no mean counts both. With a `pool` it is cut here, from what is
-    read of that task.
+    `alone`: the corpus is so large that the task gets an evaluation job of its own. Tasks with the same `corpus` share a
+    job, which encodes it once. Tasks of one `group` count as one task: its score is the unweighted mean of theirs, and is
+    missing unless the study has all tasks that the catalog puts into the group. `cut_of` names the task whose corpus or
+    queries this task has a part of: no mean counts both. With a `pool` the study makes the cut itself.
     """
 
     alone: bool = False
@@ -222,7 +220,7 @@ class RetrievalTask(TaskData):
 
 
 class CutSource(Pool):
-    """The task `of`, whose corpus is cut."""
+    """The source of a cut: the task `of` and the pool of its documents."""
 
     kind: Literal["cut"]
     of: str

@@ -1,4 +1,4 @@
-"""A cut of a task: its queries and judgments with a part of its corpus."""
+"""A cut of a task: the task's queries and judgments with a part of its corpus."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,15 +17,15 @@ from retscale.task.card import TaskCard
 from retscale.task.collection import Collection
 from retscale.task.config import CutSource
 
-Chosen = Iterator[tuple[str, np.ndarray]]  # rows of documents, by what chose them
+Chosen = Iterator[tuple[str, np.ndarray]]  # a part of the pool: its name, and rows of documents
 
 
 def cut(id: str, source: CutSource, seed: int, whole: Path, runs: list[Path]) -> Collection:
-    """The task whose task.json is `whole` with the documents of the pool alone, in their order.
+    """The task whose task.json is `whole`, with only the documents of the pool, in their order.
 
     `runs`: the evaluation of `whole` by each of the pool's encoders (TASK.json with TASK.parquet beside it). Raises
-    UserError, which names the cut by its `id`, if one is of another task or encoder, or if the pool is no part of the
-    corpus.
+    UserError, which names the cut by its `id`, if a run is of another task or encoder, or if the pool is not a proper part
+    of the corpus.
     """
     collection = read(whole, id, source.of)
     count = len(collection.corpus)
@@ -49,7 +49,7 @@ def cut(id: str, source: CutSource, seed: int, whole: Path, runs: list[Path]) ->
 
 
 def read(whole: Path, id: str, of: str) -> Collection:
-    """The task `of` as its own job wrote it."""
+    """The whole task `of`, as its job wrote it; UserError if it is another task, or has no corpus to cut."""
     card = TaskCard.read(whole)
     if card.id != of:
         raise UserError(f"--whole: {whole} is of the task {card.id!r}, but the spec cuts {of!r}")
@@ -62,7 +62,7 @@ def read(whole: Path, id: str, of: str) -> Collection:
 
 
 def chosen(collection: Collection, source: CutSource, seed: int, runs: list[Path]) -> Chosen:
-    """Each part of the pool; what is drawn at random comes last, and is none of the others."""
+    """The parts of the pool. The random part comes last and excludes the others."""
     documents, qrels = pd.Index(collection.corpus["doc_id"]), collection.qrels
     counted = qrels if source.judged == "all" else qrels[qrels["score"] > 0]
     judged = documents.get_indexer(counted["doc_id"].unique())
@@ -75,7 +75,7 @@ def chosen(collection: Collection, source: CutSource, seed: int, runs: list[Path
 
 
 def by_bm25(collection: Collection, documents: pd.Index, depth: int) -> np.ndarray:
-    """The first `depth` documents of each query, with the settings that `mine` has unless a study gives others."""
+    """The first `depth` documents of each query, by BM25 with the default settings of `mine`."""
     corpus, queries = collection.corpus, collection.queries
     texts = [f"{title} {text}".strip() for title, text in zip(corpus["title"], corpus["text"], strict=True)]
     own = documents.get_indexer(queries["query_id"]) if collection.ignore_identical_ids else np.full(len(queries), -1)
@@ -85,7 +85,7 @@ def by_bm25(collection: Collection, documents: pd.Index, depth: int) -> np.ndarr
 
 
 def by_encoders(source: CutSource, documents: pd.Index, runs: list[Path]) -> Chosen:
-    """The first documents of each query in stored rankings."""
+    """The first documents of each query in the stored ranking of each encoder; UserError if a run does not fit."""
     paths = {}
     for path in runs:
         result = Result.read(path)

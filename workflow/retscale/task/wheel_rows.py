@@ -66,7 +66,7 @@ def collect(source: RowsSource, judged_only: bool) -> Collection:
 
 
 def _asked(source: RowsSource) -> set[str] | None:
-    """The queries that are asked, up to `plain`; None: all."""
+    """The queries to keep, normalized by `plain`; None to keep all."""
     if source.asked is None:
         return None
     files = WheelSource(wheel=source.wheel, files=source.asked.files)
