@@ -54,6 +54,11 @@ def files(stage, cut, *names):
     )
 
 
+def given_first(wildcards):
+    """The priority of what an encoder made elsewhere needs: it waits for no training, and may be larger than all others."""
+    return 2 if wildcards.recipe == GIVEN else 0
+
+
 def digest(stage):
     return code_cache.digest(f"retscale.{stage}.run")[0]
 

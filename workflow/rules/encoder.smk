@@ -13,6 +13,7 @@ rule encoder:
         f"{logs}/encoder/{{encoder}}.log",
     benchmark:
         f"{logs}/encoder/{{encoder}}.tsv"
+    priority: 2
     threads: threads("encoder")
     resources:
         **resources("encoder"),

@@ -63,6 +63,7 @@ for batch, tasks in study.batches.items():
                 f"{logs}/evaluate/{{checkpoint}}/{{recipe}}/{batch}.tsv"
             wildcard_constraints:
                 **only(group),
+            priority: given_first
             threads: threads("evaluate", "checkpoint", "recipe", about=tuple(tasks))
             resources:
                 **resources("evaluate", "checkpoint", "recipe", about=tuple(tasks)),

@@ -17,6 +17,7 @@ rule task:
     wildcard_constraints:
         task=one_of(study.tasks_to_read.keys() - study.pools.keys()),
     localrule: fetched_here
+    priority: 2  # they are short, and every evaluation waits for them
     threads: threads("task", "task")
     resources:
         **resources("task", "task"),

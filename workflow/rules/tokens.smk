@@ -56,6 +56,7 @@ for batch, tasks in study.batches.items():
                 f"{logs}/tokens/{{checkpoint}}/{{recipe}}/{batch}.tsv"
             wildcard_constraints:
                 **only(group),
+            priority: given_first
             threads: threads("tokens", "checkpoint", "recipe")
             resources:
                 **resources("tokens", "checkpoint", "recipe"),

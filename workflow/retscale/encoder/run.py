@@ -82,9 +82,9 @@ def complete_prompt(
     return Prompt(**description.prompt | {"query_length": length, "passage_length": length})
 
 
-def truncated(prompt: Prompt, sooner: Truncation, id: str) -> Prompt:
+def truncated(prompt: Prompt, limits: Truncation, id: str) -> Prompt:
     """The prompt with these lengths; UserError for one beyond its own."""
-    lengths = {key: tokens for key in Truncation.model_fields if (tokens := getattr(sooner, key))}
+    lengths = {key: tokens for key in Truncation.model_fields if (tokens := getattr(limits, key))}
     for key, tokens in lengths.items():
         if tokens > (own := getattr(prompt, key)):
             raise UserError(f"encoders ({id}).{key}: {tokens}, but the encoder cuts texts after {own}; give fewer")

@@ -125,8 +125,8 @@ def evaluate(tasks: list[str]) -> Callable[..., dict]:
 
 def encoder(study: Study, id: str) -> dict:
     given = study.encoders[id]
-    sooner = plain(given, without=type(given).model_fields.keys() - Truncation.model_fields)
-    return {"id": id, "source": plain(given.source), **sooner}
+    truncation = plain(given, without=type(given).model_fields.keys() - Truncation.model_fields)
+    return {"id": id, "source": plain(given.source), **truncation}
 
 
 def reference(tasks: list[str]) -> Callable[..., dict]:
