@@ -147,7 +147,7 @@ def test_a_model_in_a_folder_and_a_table_is_refused(study):
 
 
 def test_a_bad_study_is_refused_before_any_job(study, tmp_path):
-    with pytest.raises(UserError, match="external.0.columns.split: files of mteb say it themselves; remove it"):
+    with pytest.raises(UserError, match="external.0.columns.split: files of mteb state it themselves; remove the key"):
         study_of(source="columns: {split: s}")
     for path in Path("shared").rglob("*.json"):
         path.unlink()

@@ -501,7 +501,7 @@ FOLDER = {"id": "x", "source": {"kind": "folder", "path": "/x"}}
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"tasks": ["fiqa", FOLDER | {"id": "fiqa.record"}]}, "ends as the provenance record of 'fiqa'"),
+        ({"tasks": ["fiqa", FOLDER | {"id": "fiqa.record"}]}, "ends in .record, as the provenance record of 'fiqa'"),
         ({"icl": [{"use": "shuffle", "id": "x.record"}]}, "provenance record of 'x' does; rename it"),
         (
             {"tasks": ["fiqa", FOLDER | {"id": "nq_after_20", "alone": True}]},

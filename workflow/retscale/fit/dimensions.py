@@ -112,7 +112,7 @@ def claims(
         tokens_in_domain(tables["slopes"], study, growing),
         fewer_pairs(tables["efficiency_trends"], study.main_recipe, needing(tables, points, study.main_recipe, spec)),
         over_backbones(
-            "reads-on", "Decoders keep their quality on documents longer than those of their training", NOT_LESS,
+            "reads-on", "Encoders keep their quality on documents longer than those of their training", NOT_LESS,
             of_backbones(read, "difference"), ABSENT, spec,
         ),
         with_size("larger-lengths", "Larger models gain more from longer documents", read, about, ABSENT, spec),

@@ -50,7 +50,7 @@ def _ids(study: Study, file: str) -> None:
         for id in getattr(study, section):
             if id.endswith(".record"):
                 raise UserError(
-                    f"{file}: {section}: the id {id!r} ends as the provenance record of {id[:-7]!r} does; rename it"
+                    f"{file}: {section}: the id {id!r} ends in .record, as the provenance record of {id[:-7]!r} does; rename it"
                 )
     for id, task in study.tasks.items():
         if task.alone and re.fullmatch(OTHER_BATCHES, batch := task.corpus or id):
@@ -189,7 +189,7 @@ def _external(study: Study, file: str) -> None:
             raise UserError(f"{file}: {where}.metric is {entry.metric}, but fit.metric is {metric}")
         for key in ("task", "split") if entry.results else ():
             if key in entry.columns.model_fields_set:
-                raise UserError(f"{file}: {where}.columns.{key}: files of mteb say it themselves; remove it")
+                raise UserError(f"{file}: {where}.columns.{key}: files of mteb state it themselves; remove the key")
         for name, task in entry.tasks.items():
             if task not in published:
                 raise validation.unknown(
