@@ -87,6 +87,16 @@ def test_backbones_stand_at_their_parameters_once(tables, monkeypatch):
         require_legible(drawn.figure, monkeypatch)
 
 
+def test_the_page_compares_backbones_of_equal_parameters_and_tokens(tables):
+    table = read_table(tables.fit, "comparisons").assign(of_family="b", against_family="a")
+    kinds = dict(zip(table.index[:3], ["of another family", "tuned for chat", "of another family"], strict=True))
+    table = table.assign(kind=pd.Series(kinds), task=["mean", "mean", "alpha", *table["task"][3:]])
+    table.loc[table.index[0], "low"] = None
+    first, second = dimensions.equals(table)
+    assert (first["kind"], second["kind"]) == ("of another family", "tuned for chat")
+    assert first["low"] is None and second["difference"] == table["difference"].iloc[1]
+
+
 def test_the_page_has_a_row_for_each_backbone(tables):
     checkpoints = read_table(tables.collect, "checkpoints")
     shown = dimensions.table(read_table(tables.fit, "dimensions"), checkpoints)

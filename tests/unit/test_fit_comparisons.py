@@ -12,7 +12,7 @@ from retscale.fit import rules
 from retscale.fit.backbones import GAIN, NOT_LESS, over_backbones
 from retscale.fit.comparisons import ASKED, KIND, MIXED, TRAINED, comparisons, of_recipes
 from retscale.fit.config import Spec
-from retscale.fit.dimensions import ABSENT, changes_of, dimensions, fewer_pairs, firsts, longest
+from retscale.fit.dimensions import ABSENT, between_kinds, changes_of, dimensions, fewer_pairs, firsts, longest
 from retscale.fit.error_rates import Rates
 from retscale.fit.nested import component
 from retscale.fit.points import query_scores, resampled
@@ -207,3 +207,11 @@ def test_a_study_says_what_its_mean_is_over(tmp_path):
     data["mean"] = ["scifact"]
     with pytest.raises(Exception, match="mean: unknown task or group of this study 'scifact'"):
         load.study(written(tmp_path, data))
+
+
+def test_families_are_judged_by_three_pairs_or_more():
+    rows = pd.DataFrame({"checkpoint": ["x", "y", "z"], "difference": [0.02, 0.021, 0.022]})
+    rows = rows.assign(of_family="a", against_family="b")
+    assert between_kinds(rows[:2], SPEC) == []
+    (claim,) = between_kinds(rows, SPEC)
+    assert (claim.claim, claim.n, claim.verdict) == ("a-against-b", 3, rules.SUPPORTED)

@@ -9,7 +9,7 @@ from retscale.collect.summary import StudySummary
 from retscale.common.phrase import counted
 from retscale.common.seeds import stream
 from retscale.fit import rules
-from retscale.fit.backbones import GAIN, NOT_LESS, SAME, over_backbones
+from retscale.fit.backbones import FEWEST, GAIN, NOT_LESS, SAME, over_backbones
 from retscale.fit.claim import LUO, PER_FLOPS, PER_SIZE, Claim
 from retscale.fit.comparisons import ASKED, KIND, MIXED, TRAINED, TUNED
 from retscale.fit.config import Spec
@@ -185,13 +185,13 @@ def with_size(claim: str, text: str, rows: pd.DataFrame, about: pd.DataFrame, ab
 
 
 def between_kinds(rows: pd.DataFrame, spec: Spec) -> list[Claim]:
-    """Families of one number of parameters and tokens against each other, over all such pairs."""
+    """Families of equal parameters and tokens against each other, where FEWEST pairs or more can tell."""
     table = []
     for (one, other), pairs in rows.groupby(["of_family", "against_family"]):
         text = f"Of equal parameters and tokens {one} retrieves better zero-shot than {other}"
-        values = pairs.groupby("checkpoint")["difference"].mean().astype(float)
-        row = over_backbones(f"{one}-against-{other}", text, GAIN, values, "", spec)
-        table.append(row)
+        values = of_backbones(pairs, "difference")
+        if len(values) >= FEWEST:
+            table.append(over_backbones(f"{one}-against-{other}", text, GAIN, values, "", spec))
     return table
 
 

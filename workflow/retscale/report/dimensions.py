@@ -4,8 +4,11 @@ from typing import Any
 
 import pandas as pd
 
+from retscale.collect.means import MEAN
 from retscale.figure.words import interval, short
+from retscale.fit.comparisons import KIND, TUNED
 from retscale.fit.dimensions import EFFICIENCY
+from retscale.report.results import rows
 
 
 def table(dimensions: pd.DataFrame, checkpoints: pd.DataFrame) -> dict:
@@ -16,7 +19,7 @@ def table(dimensions: pd.DataFrame, checkpoints: pd.DataFrame) -> dict:
         for row in dimensions.sort_values("recipe", kind="stable").itertuples()
     }
     about = checkpoints.sort_values(["n_params", "checkpoint"])
-    rows = [
+    shown = [
         {
             "checkpoint": row.checkpoint,
             "family": row.family,
@@ -26,7 +29,13 @@ def table(dimensions: pd.DataFrame, checkpoints: pd.DataFrame) -> dict:
         for row in about.itertuples()
         if row.checkpoint in set(dimensions["checkpoint"])
     ]
-    return {"columns": columns, "rows": rows if dimensions["dimension"].nunique() > 1 else []}
+    return {"columns": columns, "rows": shown if dimensions["dimension"].nunique() > 1 else []}
+
+
+def equals(comparisons: pd.DataFrame) -> list[dict]:
+    """Checkpoints of equal parameters and tokens, and tuned ones and their bases: the mean of one minus the other's."""
+    wanted = comparisons["kind"].isin([KIND, TUNED]) & (comparisons["task"] == MEAN)
+    return rows(comparisons[wanted].sort_values(["kind", "of_family", "against_family", "checkpoint"]))
 
 
 def phrase(row: Any) -> str:

@@ -75,6 +75,7 @@ def about_results(results: Results, spec: Spec) -> dict:
         "example": example(results),
         "claims": claims.rows(results.table("claims")),
         "dimensions": dimensions.table(results.table("dimensions"), results.checkpoints),
+        "equals": dimensions.equals(results.table("comparisons")),
         "in_domain_metrics": in_domain_metrics.table(results),
         "scores": scores.score_table(results),
         "absent": rows(results.table("points").query("missing != ''")),
