@@ -190,27 +190,28 @@ def test_random_weights_that_are_not_trained_have_one_row_which_says_both():
     assert (row["reason"], recipe) == ("random weights, not fine-tuned", "untuned")
 
 
-def test_figures_1a_1b_and_2_draw_and_list_them(made):
+def test_figures_1a_1b_2_and_zero_shot_draw_and_list_them(made):
     import matplotlib.pyplot as plt
 
-    from retscale.figure import fig1a, fig1b, fig2, style
+    from retscale.figure import backbones, fig1a, fig1b, fig2, style
     from retscale.figure.config import FigureConfig
 
     tables, names = Tables(made[True] / "collect/collect.json", made[True] / "fit/fit.json"), ["bm25", "far"]
     names += ["toy-40k-5 untuned"]
     config = FigureConfig()
     with plt.rc_context(style.rc(config)):
-        figures = {module: module.draw(tables, config) for module in (fig1a, fig1b, fig2)}
-    for module, drawn in figures.items():
+        draws = (fig1a.draw, fig1b.draw, fig2.draw, backbones.draw_zero_shot)
+        figures = {draw: draw(tables, config) for draw in draws}
+    for draw, drawn in figures.items():
         assert set(drawn.marks["recipe"]) == {"paper", "reference", "untuned"}
         assert "3 references in no fit" in drawn.caption and "3 references in no fit" in drawn.alt
-        figure, wanted = drawn.figure, 2 if module is fig2 else 1
+        figure, wanted = drawn.figure, 2 if draw is fig2.draw else 1
         across = [line for ax in figure.axes for line in ax.lines if list(line.get_xdata()) == [0, 1]]
         texts = [text.get_text() for ax in figure.axes for text in ax.texts]
         at_edge = [text for text in texts if text.startswith(("↑", "↓"))]
         assert len(across) + len(at_edge) == 3 * wanted
         keys = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-        assert set(names) <= set(keys if module is fig2 else [text.strip("↑↓ ").split(" 0.")[0] for text in texts])
+        assert set(names) <= set(keys if draw is fig2.draw else [text.strip("↑↓ ").split(" 0.")[0] for text in texts])
         plt.close(figure)
 
 

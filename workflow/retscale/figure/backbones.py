@@ -6,9 +6,8 @@ from matplotlib.axes import Axes
 
 from retscale.collect.means import MEAN, compared_on
 from retscale.common.phrase import counted
-from retscale.encoder.config import GIVEN
 from retscale.figure import looks as look
-from retscale.figure import published, style
+from retscale.figure import published, references, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
 from retscale.figure.words import bar_words, interval
@@ -37,6 +36,8 @@ def titled(tables: Tables, names: list[str]) -> dict[str, str]:
 def draw(tables: Tables, config: FigureConfig, titles: dict[str, str], title: str) -> Drawn:
     """One panel for each task or average of `titles`; each checkpoint has one mark, of its first recipe."""
     rows = pd.concat([backbones(tables, name) for name in titles] or [tables.points.head(0)])
+    lines = pd.concat([references.of(tables, name) for name in (titles or [MEAN])])
+    lines = lines[~lines["recipe"].isin(tables.summary.recipes)]  # one of unknown compute has a mark at its parameters
     others = pd.concat(
         [sized(tables.published.query("task == @name")) for name in titles] or [sized(tables.published.head(0))]
     )
@@ -48,6 +49,7 @@ def draw(tables: Tables, config: FigureConfig, titles: dict[str, str], title: st
         ax.set_axis_off()
     for ax, (name, label) in zip(grid.flat, titles.items(), strict=False):
         panel(ax, rows[rows["task"] == name], others[others["task"] == name], looks)
+        references.draw(ax, lines[lines["task"] == name], config)
         ax.set_title(label, loc="left")
     for ax in grid[:, 0]:
         ax.set_ylabel(tables.metric)
@@ -59,27 +61,28 @@ def draw(tables: Tables, config: FigureConfig, titles: dict[str, str], title: st
         looks.key(figure, rows.assign(hollow=rows["hollow"].astype(bool)), ("", published.legend(others)))
 
     words = " ".join(extremes(rows[rows["task"] == name], label) for name, label in titles.items())
+    note = references.words(lines) + published_words(tables, others)
     caption = (
-        f"**{title}.** {tables.metric} against parameters, each checkpoint as its first recipe makes it an encoder, and "
-        f"encoders made elsewhere. {looks.words()} "
-        f"{bar_words(rows, f'{tables.percent} interval over queries')}Hollow: in no fit. {words}{published_words(tables, others)}"
+        f"**{title}.** {tables.metric} against parameters, each checkpoint as its first recipe makes it an encoder. "
+        f"{looks.words()} {bar_words(rows, f'{tables.percent} interval over queries')}Hollow: in no fit. {words}{note}"
     )
     alt = (
         f"{title}: marks of {tables.metric} against the logarithm of parameters, one a checkpoint with its interval over "
-        f"queries. {words or 'Nothing is drawn: no encoder has a score there.'}{published_words(tables, others)}"
+        f"queries. {words or 'Nothing is drawn: no encoder has a score there.'}{note}"
     )
-    drawn = [marks(rows, x=rows["n_params"]), published_marks(others).assign(x=others["n_params"].to_numpy())]
+    drawn = [
+        marks(rows, x=rows["n_params"]),
+        marks(lines, x=lines["n_params"]),
+        published_marks(others).assign(x=others["n_params"].to_numpy()),
+    ]
     return Drawn(figure, title, pd.concat(drawn, ignore_index=True), caption, alt)
 
 
 def backbones(tables: Tables, task: str) -> pd.DataFrame:
-    """The points of a task by parameters, one a checkpoint: that of its first recipe, or of GIVEN if made elsewhere."""
+    """The points of a task by parameters, one a checkpoint: that of its first recipe."""
     order = {recipe: place for place, recipe in enumerate(tables.summary.recipes)}
-    points = tables.table("points")
-    chosen = (points["recipe"] == GIVEN) & (points["task"] == task) & points["y"].notna()
-    made_elsewhere = points[chosen].assign(hollow=True)
-    rows = pd.concat([tables.points.query("task == @task"), made_elsewhere])
-    rows = rows.assign(place=rows["recipe"].map(order).fillna(-1)).sort_values(["place", "checkpoint"])
+    rows = tables.points.query("task == @task")
+    rows = rows.assign(place=rows["recipe"].map(order)).sort_values(["place", "checkpoint"])
     return rows.drop_duplicates("checkpoint").sort_values(["n_params", "checkpoint"], ignore_index=True)
 
 
@@ -91,25 +94,10 @@ def sized(others: pd.DataFrame) -> pd.DataFrame:
 def panel(ax: Axes, rows: pd.DataFrame, others: pd.DataFrame, looks: look.Looks) -> None:
     many = len(rows) > style.MANY
     for row in rows.itertuples():
-        known = row.size in looks.colors
         if pd.notna(row.low):
-            color = looks.color(row.size) if known else style.GRAY
-            ax.plot([row.n_params] * 2, [row.low, row.high], color=color, alpha=0.2 if many else 0.5, linewidth=0.9)
-        if known:
-            looks.mark(ax, row, row.n_params, row.y)
-        else:  # made elsewhere
-            ax.plot(
-                [row.n_params], [row.y], marker="*", color=style.GRAY, markersize=6, markerfacecolor="white", zorder=4
-            )
-            ax.annotate(
-                row.checkpoint,
-                (row.n_params, row.y),
-                (-5, 3),
-                textcoords="offset points",
-                ha="right",
-                color=style.GRAY,
-                fontsize=style.SMALLEST,
-            )
+            ends, alpha = [row.low, row.high], 0.2 if many else 0.5
+            ax.plot([row.n_params] * 2, ends, color=looks.color(row.size), alpha=alpha, linewidth=0.9)
+        looks.mark(ax, row, row.n_params, row.y)
     ax.plot(others["n_params"], others["y"], markersize=4, zorder=3, **published.HOLLOW)
     style.plain_log_axis(ax)
 

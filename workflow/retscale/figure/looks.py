@@ -105,7 +105,8 @@ class Looks:
         bar = figure.colorbar(ScalarMappable(norm, self.scale), ax=axes, label="parameters", **place)
         bar.outline.set_linewidth(0.4)
         axis = bar.ax.xaxis if above else bar.ax.yaxis
-        axis.set_major_locator(LogLocator(subs=(1,) if norm.vmax > 1000 * norm.vmin else (1, 3)))
+        decades = np.log10(norm.vmax / norm.vmin)
+        axis.set_major_locator(LogLocator(subs=(1,) if decades > 3 else (1, 3) if decades > 1 else (1, 2, 5)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
         axis.set_minor_formatter(NullFormatter())
 
