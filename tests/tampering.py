@@ -213,7 +213,7 @@ WEIGHTS = "finetune/d24/own-mini/model.safetensors"
 CARD, CARD_RECORD = "checkpoint/d24/card.json", "checkpoint/d24/card.record.json"
 COLLECT, FIT, FIGURE = "collect/collect.record.json", "fit/fit.record.json", "figure/1b.record.json"
 MINE = "mine/boolq/negatives.record.json"
-FIGURES = ("1a", "1b", "2", "3", "ablation", "curves", "efficiency", "lengths", "slopes", "training")
+FIGURES = ("1a", "1b", "2", "3", "ablation", "curves", "efficiency", "lengths", "slopes", "training", "zero-shot")
 DRAWN = (*(f"figure/{name}.png" for name in FIGURES), "report.html")  # which name the records that they were made from
 
 # --- honest damage

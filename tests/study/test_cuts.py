@@ -11,14 +11,14 @@ contrasts:
   - {id: contracts, use: consumer-contracts, max_queries: 100, max_documents: 150}
   - {id: contracts-cut, cut_of: contracts, pool: {bm25: 1, random: 5, encoders: [mine], depth: 1}}
 """
-COST = {"encoder": 1, "task": 1, "task_cut": 1, "tokens_small": 5, "tokens_pooled": 5, "evaluate_pooled": 5}
+COST = {"encoder": 1, "task": 1, "task_cut": 1, "tokens_small": 6, "tokens_pooled": 6, "evaluate_pooled": 6}
 COST |= {
-    "evaluate_small": 4,
+    "evaluate_small": 5,
     "evaluate_small_after_8": 1,
     "leakage": 1,
     "collect": 1,
     "fit": 1,
-    "figure": 11,
+    "figure": 12,
     "report": 1,
 }
 

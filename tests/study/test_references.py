@@ -5,7 +5,7 @@ import json
 
 FILES = ("fits", "predictions", "correlations", "effects", "isoflop_pairs", "ablation")
 COST = {"checkpoint": 1, "finetune": 2, "tokens_small": 2, "evaluate_small": 2, "icl": 1, "reference_small": 1}
-COST |= {"collect": 1, "fit": 1, "figure": 10, "report": 1}
+COST |= {"collect": 1, "fit": 1, "figure": 11, "report": 1}
 
 
 def test_references_are_scored_drawn_and_audited_and_enter_no_fit(finished):
@@ -34,7 +34,7 @@ def test_references_are_scored_drawn_and_audited_and_enter_no_fit(finished):
         assert "3 references in no fit" in words and "stop words english, no stemmer)" in words
         assert "(random weights, not fine-tuned)" in words
     shown = finished.run("retscale", "show", "config/smoke.yaml").stdout
-    assert [line.split()[0] for line in shown.splitlines() if line.endswith("reference")] == ["d24", "bm25", "fresh"]
+    assert [line.split()[0] for line in shown.splitlines() if line.endswith("reference")] == ["d24", "e24", "bm25", "fresh"]
 
     audited = finished.run(
         "retscale", "audit", "results/smoke/figure/1b.png", "--points", "--spot-check", "0", "--replay", "reference"

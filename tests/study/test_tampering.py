@@ -20,7 +20,7 @@ def whole(study) -> Audit:
 
 
 def test_the_study_is_verified_and_there_are_enough_tamperings(whole):
-    assert whole.status == 0 and not whole.walked.findings.notes and len(whole.walked.nodes) == 72
+    assert whole.status == 0 and not whole.walked.findings.notes and len(whole.walked.nodes) == 84
     counts = Counter(each.ground for each in tampering.TAMPERINGS)
     assert sum(counts.values()) >= 60 and min(counts.values()) >= 20
 

@@ -20,7 +20,7 @@ from huggingface_hub import constants
 from retscale import cli
 from retscale.errors import UserError
 from retscale.hub import client
-from retscale.hub.cache import check_room, locked
+from retscale.hub.cache import check_room, link, locked
 from retscale.hub.listing import File, refs
 from retscale.hub.names import nearest
 from retscale.hub.snapshot import snapshot
@@ -557,3 +557,17 @@ def test_two_jobs_whose_locks_do_nothing_get_the_right_bytes(hub, rest, monkeypa
 def test_refs_are_branches_and_tags(hub):
     hub.repositories["model", REPO].tags["v1"] = hub.commit
     assert refs(REPO) == ["main", "v1"]
+
+
+def test_a_link_that_is_right_is_never_away(tmp_path, monkeypatch):
+    """One job reads a file by its link while another, which has waited for the same file, puts the link there too."""
+    blob, path = tmp_path / "blobs" / "a", tmp_path / "snapshots/0/model.safetensors"
+    link(path, blob, tmp_path)
+    before = path.lstat()
+    link(path, blob, tmp_path)
+    assert path.lstat() == before
+    removed = []
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: removed.append(path))
+    link(path, other := blob.with_name("b"), tmp_path)
+    assert path not in removed and path.readlink().name == other.name
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]

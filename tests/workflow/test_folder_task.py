@@ -24,5 +24,5 @@ def test_a_folder_is_a_task_and_is_watched(clone):
     later = judgements.stat().st_mtime + 1000
     os.utime(judgements, (later, later))
     plan = clone.plan()
-    assert plan["task"] == 1 and plan["evaluate_small"] == 3 and plan["evaluate_small_after_8"] == 1
-    assert plan["tokens_small"] == 4 and "tokens" not in plan and "finetune" not in plan
+    assert plan["task"] == 1 and plan["evaluate_small"] == 4 and plan["evaluate_small_after_8"] == 1
+    assert plan["tokens_small"] == 5 and "tokens" not in plan and "finetune" not in plan

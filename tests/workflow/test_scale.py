@@ -32,10 +32,10 @@ def test_a_study_of_300_in_context_tasks_plans_and_starts(clone):
     source = "source: {kind: jsonl, folder: items, file: task-%d.jsonl}"
     tasks = "".join(f"  - {{id: task-{i}, type: multiple_choice, {source % i}}}\n" for i in range(300))
     study = clone.folder / "config/smoke.yaml"
-    lines = study.read_text().partition("icl:")[0].splitlines(keepends=True)
+    lines = study.read_text().partition("\nicl:")[0].splitlines(keepends=True)
     study.write_text("".join(line for line in lines if not line.startswith(("  - {id: d16,", "  - {id: d24-long,"))))
     with study.open("a") as file:
-        file.write(f"icl:\n{tasks}")
+        file.write(f"\nicl:\n{tasks}")
     clone.pretend("--forceall")
     assert clone.plan() == {}
     (clone.folder / "results/smoke/icl/d24/task-0.json").unlink()

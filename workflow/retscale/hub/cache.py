@@ -100,11 +100,15 @@ def blob_of(path: Path, home: Path) -> Path | None:
 
 
 def link(path: Path, blob: Path, home: Path) -> None:
-    """Put the link `path` to a blob into a snapshot."""
+    """Put the link `path` to a blob into a snapshot, where at any moment another job may read it."""
     plain(path.parent, home).mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    with suppress(FileExistsError):  # another job was faster
-        path.symlink_to(os.path.relpath(blob, path.parent))
+    target = os.path.relpath(blob, path.parent)
+    if path.is_symlink() and os.readlink(path) == target:
+        return
+    new = path.with_name(f"{path.name}.{os.getpid()}.incomplete")
+    new.unlink(missing_ok=True)
+    new.symlink_to(target)
+    new.replace(path)
 
 
 def digest(file: BinaryIO, stated: str) -> tuple[str, bool]:
