@@ -34,7 +34,12 @@ def test_references_are_scored_drawn_and_audited_and_enter_no_fit(finished):
         assert "3 references in no fit" in words and "stop words english, no stemmer)" in words
         assert "(random weights, not fine-tuned)" in words
     shown = finished.run("retscale", "show", "config/smoke.yaml").stdout
-    assert [line.split()[0] for line in shown.splitlines() if line.endswith("reference")] == ["d24", "e24", "bm25", "fresh"]
+    assert [line.split()[0] for line in shown.splitlines() if line.endswith("reference")] == [
+        "d24",
+        "e24",
+        "bm25",
+        "fresh",
+    ]
 
     audited = finished.run(
         "retscale", "audit", "results/smoke/figure/1b.png", "--points", "--spot-check", "0", "--replay", "reference"

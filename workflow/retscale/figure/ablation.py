@@ -38,7 +38,9 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     if recipes:
         open_mark = {"linestyle": "none", "marker": "o", "color": config.accent, "markersize": 5}
         handles = [Line2D([], [], **open_mark | {"color": "#444444"}, label=tables.main)]
-        handles += [Line2D([], [], **open_mark, markerfacecolor="white", label=recipes[0] if len(recipes) == 1 else "another")]
+        handles += [
+            Line2D([], [], **open_mark, markerfacecolor="white", label=recipes[0] if len(recipes) == 1 else "another")
+        ]
         looks.colorbar(figure, list(grid.flat))
         looks.key(figure, rows, ("recipe", handles), levels=False)
     else:
