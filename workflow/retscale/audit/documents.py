@@ -12,8 +12,10 @@ from retscale.audit.walk import Node, Walk
 from retscale.checkpoint.card import Card
 from retscale.collect.summary import CollectSummary, StudySummary
 from retscale.common.artifact import Artifact
+from retscale.common.files import sha256
 from retscale.common.flops import flops
 from retscale.common.tables import Summary
+from retscale.common.wheel import installed
 from retscale.encoder.card import EncoderCard, Trained
 from retscale.evaluate.result import Result
 from retscale.external.summary import ExternalSummary
@@ -156,10 +158,17 @@ def _of_tokens(card: TokensCard, node: Node, _: Walk) -> Problems:
 
 
 def _of_given(card: EncoderCard, node: Node, _: Walk) -> Problems:
-    """Its files lie outside of the study, and are inputs."""
-    read = {row.path.name: row.sha256 for row in node.inputs if row.name == "files"}
+    """Its files lie outside of the study, and are inputs; those of a wheel are compared with the wheel, if it is here."""
+    if card.wheel:
+        home = card.home(node.primary) if installed(card.wheel) else None
+        for name, digest in card.files.items() if home else ():
+            if not (home / name).is_file() or sha256(home / name) != digest:
+                yield node.primary, f"lists {name}, which is not the file of the installed wheel {card.wheel}"
+        return
+    # Two of its folders may hold files of one name, and of an input elsewhere a record has the name alone.
+    read = {(row.path.name, row.sha256) for row in node.inputs if row.name == "files"}
     for name, digest in card.files.items():
-        if read.get(Path(name).name) != digest:
+        if (Path(name).name, digest) not in read:
             yield node.primary, f"lists {name}, which is not the file that its job read"
 
 

