@@ -128,5 +128,5 @@ def test_claims_about_backbones_are_counted():
     rows = [claim(verdict) for verdict in ("supported", "cannot tell", "cannot tell", "not supported")]
     (text,) = answer.backbones_sentences(rows)
     assert text.startswith("Of 4 claims of Luo et al. 2024 ") and not re.search(JARGON, text)
-    assert "**1 hold** here, 1 do not, and 2 cannot be told" in text
+    assert "**1 holds** here, 1 does not, and 2 cannot be told" in text
     assert answer.backbones_sentences([]) == []

@@ -142,7 +142,9 @@ def backbones_sentences(claims: list[Row]) -> list[str]:
     """How many of these claims hold; none if there are none."""
     verdicts = Counter(row["verdict"] for row in claims)
     head = f"Of {counted(len(claims), 'claim')} of {LUO} about kinds of models and ways to train them"
-    parts = f"**{verdicts[SUPPORTED]} hold** here, {verdicts[REFUTED]} do not, and {verdicts[OPEN]} cannot be told"
+    hold, fail = verdicts[SUPPORTED], verdicts[REFUTED]
+    parts = f"**{hold} {'holds' if hold == 1 else 'hold'}** here, {fail} {'does' if fail == 1 else 'do'} not"
+    parts += f", and {verdicts[OPEN]} cannot be told"
     return [f"{head} {parts}: the table of claims lists them."] if claims else []
 
 
