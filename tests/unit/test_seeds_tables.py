@@ -279,6 +279,7 @@ def test_the_page_of_dimensions_says_over_what_its_intervals_are(study):
     shown = dimensions.table(results.table("dimensions"), results.checkpoints)
     page = environment().get_template("dimensions.html")
     about = {"dimensions": shown, "metric": results.metric, "percent": results.percent}
+    about["equals"] = dimensions.equals(results.table("comparisons"))
     assert "over seeds as well where a recipe has several." in page.render(about, study=results.study)
     alone = results.study.model_copy(update={"repeats": Repeats()})
     assert "Intervals of 95% over queries.<" in page.render(about, study=alone)
