@@ -14,6 +14,7 @@ CONFIG = Path(__file__).resolve().parents[2] / "config"
 QUESTIONS = CONFIG / "questions"
 # Checkpoints, and tasks to fetch.
 GRIDS = {
+    "air-bench": (7 + 10, 1),
     "alignment": (3 * 4 + 2 * 2 + 4 * 2, 10),
     "beyond-7b": (3 + 3 + 3 + 3 + 2 + 4 + 3, 10),
     "bright": (7 + 10 + 5, 12),
@@ -41,8 +42,10 @@ def test_a_question_is_a_few_lines_and_plans_its_grid(name, monkeypatch, capsys)
     once = dict.fromkeys(("pairs", "mine", "leakage", "collect", "fit", "report"), 1)
     assert planned == each | once | {"task": tasks} and figures >= 7
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert cli.main(["check", str(file)]) == 0
-    assert f"base         {QUESTIONS / 'shared.yaml'}: " in capsys.readouterr().out
+    status, printed = cli.main(["check", str(file)]), capsys.readouterr()
+    assert f"base         {QUESTIONS / 'shared.yaml'}: " in printed.out
+    waits = "1 of 1 task waits for missing files, such as data/air-bench of air-bench; put them there"
+    assert (status, waits in printed.err) == ((1, True) if name == "air-bench" else (0, False))
 
 
 @pytest.mark.slow
