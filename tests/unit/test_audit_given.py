@@ -5,15 +5,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from retscale.audit import documents
+from retscale.audit.findings import Findings
 from retscale.audit.rules import RULES, SOME
 
 
-def problems(files: dict[str, str], read: list[tuple[str, str]], home: Path, wheel: str | None = None) -> list[str]:
+def problems(
+    files: dict[str, str], read: list[tuple[str, str]], home: Path, wheel: str | None = None, doubts: int = 0
+) -> list[str]:
     """Of encoder.json with these files, and of a record whose job read these names with these hashes."""
     card = SimpleNamespace(wheel=wheel, files=files, home=lambda path: home)
     rows = [SimpleNamespace(name="files", path=Path(name), sha256=digest) for name, digest in read]
     node = SimpleNamespace(primary=Path("encoder.json"), inputs=rows)
-    return [text for _, text in documents._of_given(card, node, None)]
+    walked = SimpleNamespace(findings=Findings())
+    texts = [text for _, text in documents._of_given(card, node, walked)]
+    assert len(walked.findings.doubts) == doubts
+    return texts
 
 
 def test_two_files_of_one_name_are_told_apart(tmp_path):
@@ -34,4 +40,4 @@ def test_files_of_a_wheel_are_no_inputs_and_are_compared_with_it(tmp_path, monke
         (text,) = problems(wrong, [], tmp_path, "w")
         assert text.endswith("which is not the file of the installed wheel w")
     monkeypatch.setattr(documents, "installed", lambda wheel: False)
-    assert problems({"config.json": "a"}, [], tmp_path, "w") == []
+    assert problems({"config.json": "a"}, [], tmp_path, "w", doubts=1) == []

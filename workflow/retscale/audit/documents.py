@@ -157,11 +157,14 @@ def _of_tokens(card: TokensCard, node: Node, _: Walk) -> Problems:
             yield node.primary, f"says that its {side} tokens are of a table that its job did not read"
 
 
-def _of_given(card: EncoderCard, node: Node, _: Walk) -> Problems:
-    """Its files lie outside of the study, and are inputs; those of a wheel are compared with the wheel, if it is here."""
+def _of_given(card: EncoderCard, node: Node, walked: Walk) -> Problems:
+    """Its files lie outside of the study, and are inputs; those of a wheel are compared with the installed wheel."""
     if card.wheel:
-        home = card.home(node.primary) if installed(card.wheel) else None
-        for name, digest in card.files.items() if home else ():
+        if not installed(card.wheel):
+            walked.findings.doubt(f"the wheel {card.wheel}, which has the files of {node.primary}, is not installed")
+            return
+        home = card.home(node.primary)
+        for name, digest in card.files.items():
             if not (home / name).is_file() or sha256(home / name) != digest:
                 yield node.primary, f"lists {name}, which is not the file of the installed wheel {card.wheel}"
         return

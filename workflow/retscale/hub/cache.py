@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -105,8 +106,7 @@ def link(path: Path, blob: Path, home: Path) -> None:
     target = os.path.relpath(blob, path.parent)
     if path.is_symlink() and os.readlink(path) == target:
         return
-    new = path.with_name(f"{path.name}.{os.getpid()}.incomplete")
-    new.unlink(missing_ok=True)
+    new = path.with_name(f"{path.name}.{uuid.uuid4().hex}.incomplete")
     new.symlink_to(target)
     new.replace(path)
 
