@@ -56,8 +56,8 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 def curves(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
     """One row per checkpoint, recipe and step, in this order, and the tasks and groups that the scores are means over.
 
-    Of several trainings it is their mean. `x`: training queries; `y`: the mean, in which a group of tasks counts once; `share` of the last `y`,
-    null if that is 0.
+    Of several trainings it is their mean. `x`: training queries; `y`: the mean, in which a group of tasks counts once;
+    `share` of the last `y`, null if that is 0.
     """
     rows = joined_curves(tables.collected("curves"), tables.summary.repeats)
     rows = rows.query("metric == @tables.summary.config.metric")

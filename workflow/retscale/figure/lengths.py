@@ -57,7 +57,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     over = ", ".join(tasks) if len(tasks) < 5 else counted(len(tasks), "task")
     caption = (
         f"**Lengthy retrieval.** {tables.metric}, the mean over {over or 'no task'}, of the same encoders with documents cut "
-        "after so many tokens (log scale); queries are not cut anew. Left: the score. Right: its difference from the score at the "
+        "after so many tokens (log scale); queries keep their length. Left: the score. Right: its difference from the score at the "
         f"length of fine-tuning, which has a ring. Vertical bars: {tables.percent} intervals over queries, on the right paired. "
         "Hollow: longer than any text of the model's pretraining, so its positions extrapolate (ALiBi and rotary positions "
         f"go on; no model reads beyond a table of positions). {words}"
