@@ -17,6 +17,7 @@ ELSEWHERE = (
     "logs/",
     ".state/",
     ".venv/",
+    "data/",
     "models/",
     "qrels/",
     "finetune/",

@@ -22,6 +22,7 @@ PAIRS = {
     "asked": {"beta": "alpha"},
     "trained": {"microbatch": "paper"},
     "mixed": {"microbatch": {"questions": "paper"}},
+    "own_tasks": {"questions": ["alpha"]},
 }
 
 

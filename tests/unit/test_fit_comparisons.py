@@ -12,7 +12,16 @@ from retscale.fit import rules
 from retscale.fit.backbones import GAIN, NOT_LESS, over_backbones
 from retscale.fit.comparisons import ASKED, KIND, MIXED, TRAINED, comparisons, of_recipes
 from retscale.fit.config import Spec
-from retscale.fit.dimensions import ABSENT, between_kinds, changes_of, dimensions, fewer_pairs, firsts, longest
+from retscale.fit.dimensions import (
+    ABSENT,
+    between_kinds,
+    by_mixtures,
+    changes_of,
+    dimensions,
+    fewer_pairs,
+    firsts,
+    longest,
+)
 from retscale.fit.error_rates import Rates
 from retscale.fit.nested import component
 from retscale.fit.points import query_scores, resampled
@@ -24,7 +33,10 @@ from retscale.study import load, specs
 SPEC = Spec(bootstrap=400)
 GAINS = {"instructed": 0.05, "mixed": -0.02}
 PAIRS = Comparisons(
-    asked={"aspects": "plain"}, trained={"instructed": "alone"}, mixed={"mixed": {"one": "alone", "two": "other"}}
+    asked={"aspects": "plain"},
+    trained={"instructed": "alone"},
+    mixed={"mixed": {"one": "alone", "two": "other"}},
+    own_tasks={"one": ["plain"], "two": ["aspects"]},
 )
 STUDY = StudySummary(
     study="s",
@@ -85,6 +97,14 @@ def test_families_are_compared_at_equal_size_and_tokens_alone(compared):
     assert set(rows["recipe"]) == {"alone"} and rows["difference"].to_numpy() == pytest.approx(-0.03, abs=0.005)
 
 
+def test_a_mixture_is_judged_on_the_tasks_of_the_part_that_it_is_compared_with(compared):
+    """Against one part alone it gains on the tasks of the others whatever mixing costs."""
+    _, table = compared
+    rows = by_mixtures(table, STUDY)
+    assert set(zip(rows["data_set"], rows["task"])) == {("one", "plain"), ("two", "aspects")}
+    assert len(rows) == 2 * 3
+
+
 def test_a_table_of_dimensions_takes_each_backbone_under_its_first_recipe(compared):
     points, table = compared
     empty = pd.DataFrame(columns=["checkpoint", "recipe", "task"])
@@ -104,6 +124,8 @@ def test_a_table_of_dimensions_takes_each_backbone_under_its_first_recipe(compar
     assert rows.loc[("d", "lengths", "256 tokens − its own length"), "value"] == 0.2
     assert rows.loc[("e", "instructions", "trained aspects with − without"), "value"] == pytest.approx(0.05, abs=0.005)
     assert rows.loc[("e", "multi-task", "mean − one alone"), "value"] == pytest.approx(-0.02, abs=0.005)
+    assert ("e", "multi-task", "plain − one alone") in rows.index
+    assert ("e", "multi-task", "plain − two alone") not in rows.index
     # One value a backbone and measure, or the report would show whichever comes last.
     assert rows.index.is_unique and set(rows["recipe"]) == {"alone", "instructed", "mixed"}
     assert rows.loc[("d", "instructions", "asked aspects with − without"), "recipe"] == "alone"
@@ -177,6 +199,7 @@ def test_a_study_knows_what_differs_in_one_thing(tmp_path):
     data = smoke()
     base = {"use": "own-mini", "n_negatives": 2, "max_pairs": 512}
     data["pairs"] = [{"use": "boolq", "max_pairs": 1000}, "wiki"]
+    data["tasks"] = [*data["tasks"], "boolq-heldout", "wikidesc-heldout"]
     asked = {"boolq": "Ask:"}
     data["recipes"] = [
         base | {"id": "alone", "weights": {"boolq": 1}, "keep": [4]},
@@ -190,6 +213,7 @@ def test_a_study_knows_what_differs_in_one_thing(tmp_path):
     pairs = of_study.of(study)
     assert pairs.trained == {"instructed": "alone"}
     assert pairs.mixed == {"both": {"boolq": "alone", "wiki": "elsewhere"}, "both-d24": {"boolq": "alone"}}
+    assert pairs.own_tasks == {"boolq": ["boolq-heldout"], "wiki": ["wikidesc-heldout"]}
     assert specs.collect(study)["comparisons"]["trained"] == {"instructed": "alone"}
     assert "multi-task" in study.figures and "instructions" not in study.figures
     assert "comparisons" not in specs.collect(load.study(written(tmp_path, smoke())))

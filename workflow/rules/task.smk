@@ -16,8 +16,8 @@ rule task:
         f"{logs}/task/{{task}}.tsv"
     wildcard_constraints:
         task=one_of(study.tasks_to_read.keys() - study.pools.keys()),
-    localrule: fetched_here
     priority: 2  # they are short, and every evaluation waits for them
+    localrule: fetched_here
     threads: threads("task", "task")
     resources:
         **resources("task", "task"),

@@ -48,7 +48,10 @@ def draw_mixtures(tables: Tables, config: FigureConfig) -> Drawn:
         (f"{recipe} − {against} ({data_set} alone)", shortened(part))
         for (recipe, against, data_set), part in rows.groupby(["recipe", "against", "data_set"])
     ]
-    about = "The encoder that was trained on a mixture, minus that of the same checkpoint trained on one of its data sets alone."
+    about = (
+        "The encoder that was trained on a mixture, minus that of the same checkpoint trained on one of its data sets alone. "
+        "What mixing costs is seen on that data set's own tasks; on those of the others its encoder has not trained."
+    )
     return draw(
         tables, config, "Multi-task training", panels[:MOST], about, "no mixture has a part\nthat is trained alone"
     )

@@ -81,13 +81,13 @@ def longest(lengths: pd.DataFrame) -> pd.DataFrame:
 
 
 def changes_of(rows: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
-    """Of instructions on the tasks that are asked with them; of mixtures on the tasks of the training data and the mean.
+    """Of instructions on the tasks that are asked with them; of mixtures on the tasks of the other's data set and the mean.
 
     Each with a `label`, which names the recipe where a checkpoint has several such changes.
     """
     with_instructions, asked = set(study.comparisons.asked), rows["kind"] == ASKED
     wanted = asked | ((rows["kind"] == TRAINED) & rows["task"].isin(with_instructions))
-    wanted |= (rows["kind"] == MIXED) & rows["task"].isin([*study.in_domain, MEAN])
+    wanted |= rows.index.isin(by_mixtures(rows, study).index) | ((rows["kind"] == MIXED) & (rows["task"] == MEAN))
     rows = rows[wanted]
     alone = [f"− {name} alone" if isinstance(name, str) else "with − without" for name in rows["data_set"]]
     rows = rows.assign(label=[f"{task} {change}" for task, change in zip(rows["task"], alone)])
@@ -107,7 +107,7 @@ def claims(
     read, changes = longest(tables["lengths"]), tables["comparisons"]
     with_instructions = set(study.comparisons.asked)
     trained = changes[(changes["kind"] == TRAINED) & changes["task"].isin(with_instructions)]
-    mixed = changes[(changes["kind"] == MIXED) & changes["task"].isin(study.in_domain)]
+    mixed = by_mixtures(changes, study)
     every = [
         tokens_in_domain(tables["slopes"], study, growing),
         fewer_pairs(tables["efficiency_trends"], study.main_recipe, needing(tables, points, study.main_recipe, spec)),
@@ -130,6 +130,16 @@ def claims(
         tuned_for_chat(changes[changes["kind"] == TUNED], study, spec),
     ]  # fmt: skip
     return [claim for claim in every if claim.reason != ABSENT]
+
+
+def by_mixtures(changes: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
+    """Each mixture against the training on one of its data sets alone, on the tasks of that data set.
+
+    On the tasks of the others the mixture wins by having trained on them, which says nothing of what mixing costs.
+    """
+    own_tasks, rows = study.comparisons.own_tasks, changes[changes["kind"] == MIXED]
+    own = [task in own_tasks.get(name, ()) for task, name in zip(rows["task"], rows["data_set"], strict=True)]
+    return rows[pd.Series(own, index=rows.index, dtype=bool)]
 
 
 def tokens_in_domain(slopes: pd.DataFrame, study: StudySummary, rates: Rates) -> Claim:

@@ -17,7 +17,11 @@ MIXTURE_KEYS = {"weights", "max_pairs", "epochs", "keep", "instructions", "too_f
 def of(study: Study) -> Comparisons:
     if study.published:
         return Comparisons()
-    return Comparisons(asked=study.instructed, trained=_trained(study), mixed=_mixed(study), tuned=_tuned(study))
+    mixed = _mixed(study)
+    own_tasks = {name: list(study.in_domain_of(study.pairs[name].tasks)) for parts in mixed.values() for name in parts}
+    return Comparisons(
+        asked=study.instructed, trained=_trained(study), mixed=mixed, own_tasks=own_tasks, tuned=_tuned(study)
+    )
 
 
 def _trained(study: Study) -> dict[str, str]:

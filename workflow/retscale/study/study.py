@@ -197,11 +197,13 @@ class Study:
 
     @cached_property
     def in_domain(self) -> dict[str, list[str]]:
-        """Those of `units` with a task that a training data set of one of the recipes names as its own, or with a cut of it."""
+        """Those of `units` that are in-domain for a training data set of one of the recipes."""
         of_data_sets = [name for id in self.trained_on for name in self.pairs[id].tasks]
-        trained = {
-            catalog.task_name(name) for name in [*of_data_sets, *(self.published.trained_on if self.published else [])]
-        }
+        return self.in_domain_of([*of_data_sets, *(self.published.trained_on if self.published else [])])
+
+    def in_domain_of(self, tasks: list[str]) -> dict[str, list[str]]:
+        """Those of `units` with one of the `tasks` that training data name as their own, or with a cut of one."""
+        trained = {catalog.task_name(name) for name in tasks}
         own = {id for id, task in self.tasks.items() if trained & {id, task.cut_of, *names.aliases_of(self, id)}}
         return {name: parts for name, parts in self.units.items() if trained & {name} or own & set(parts)}
 
