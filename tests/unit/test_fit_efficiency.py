@@ -6,20 +6,20 @@ import pytest
 from ladders import SIZES, D, N, ladder
 
 from retscale.fit.config import Spec
-from retscale.fit.efficiency import SHARE, area, curve, growth, needed, trends
+from retscale.fit.efficiency import SHARE, TOO_FAR, area, curve, growth, needed, trends
 
-X = np.array([100.0, 1000.0, 10000.0])
+X = np.array([100.0, 400.0, 1600.0])
 
 
 def test_area_and_pairs_needed_of_curves_that_are_known():
     flat, line, late = [0.4, 0.4, 0.4], [0.0, 0.2, 0.4], [0.1, 0.1, 0.4]
     assert area(X, np.array([flat, line, late])) == pytest.approx([0.4, 0.2, (0.1 + 0.25) / 2])
     # On the line 95% of the last score is 95% of the way in the logarithm.
-    assert needed(X, np.array([flat, line])) == pytest.approx([100, 100 * 100**SHARE])
-    assert needed(X, np.array([late])) == pytest.approx([1000 * 10 ** ((SHARE * 0.4 - 0.1) / 0.3)])
+    assert needed(X, np.array([flat, line])) == pytest.approx([100, 100 * 16**SHARE])
+    assert needed(X, np.array([late])) == pytest.approx([400 * 4 ** ((SHARE * 0.4 - 0.1) / 0.3)])
     assert np.isnan(needed(X, np.array([[0.1, 0.0, 0.0]]))).all()
     # A score that falls again has had it when it first crossed.
-    assert needed(X, np.array([[0.0, 0.5, 0.4]])) == pytest.approx([100 * 10 ** (SHARE * 0.4 / 0.5)])
+    assert needed(X, np.array([[0.0, 0.5, 0.4]])) == pytest.approx([100 * 4 ** (SHARE * 0.4 / 0.5)])
 
 
 def test_units_and_scale_change_nothing_that_they_should_not():
@@ -40,6 +40,21 @@ def test_a_curve_that_is_there_at_once_is_said_to_be():
         and row["area_low"] < row["area"] < row["area_high"]
     )
     assert curve(X, np.zeros(3), np.zeros((9, 3)), 0.05)["reason"] == "the last score is 0"
+
+
+def test_pairs_needed_are_not_read_off_a_line_between_encoders_far_apart():
+    """On .4 - .25 exp(-q / 60,000) they are 151,000; between 100 and 3,700 steps of 128 a line says 331,000."""
+    for steps, low, high in (([100, 3700], None, None), ([100, 400, 1500, 3700], 140_000, 175_000)):
+        x = 128.0 * np.array(steps)
+        y = 0.4 - 0.25 * np.exp(-x / 60_000)
+        row = curve(x, y, y + np.zeros((9, 1)), 0.05)
+        if low is None:
+            assert "needed" not in row and row["reason"] == TOO_FAR and row["area"] > 0
+        else:
+            assert low < row["needed"] < high and row["reason"] == ""
+    # What the first kept encoder has already lies between no two.
+    at_once = np.array([0.4, 0.4])
+    assert curve(np.array([100.0, 3700.0]), at_once, at_once + np.zeros((9, 1)), 0.05)["needed"] == pytest.approx(100)
 
 
 def test_the_interval_of_an_area_is_that_of_a_mean_over_queries():

@@ -7,11 +7,11 @@ import pytest
 from retscale.collect.repeats import Repeat, Repeats
 from retscale.fit.config import Spec
 from retscale.fit.detectable import BOTH, QUERIES
-from retscale.fit.efficiency import COLUMNS, area, curve, needed, over_seeds
+from retscale.fit.efficiency import COLUMNS, TOO_FAR, area, curve, needed, over_seeds
 from retscale.fit.points import KEY
 from retscale.fit.seeds import joined_curves
 
-X = np.array([100.0, 1000.0, 10000.0])
+X = np.array([100.0, 400.0, 1600.0])
 CURVE = np.array([0.20, 0.32, 0.36])  # whose scores pass 95% of the last between the second point and the third
 SPEC = Spec(bootstrap=200)
 NONE = Repeats()
@@ -80,7 +80,7 @@ def test_a_row_is_the_mean_of_its_trainings_and_its_interval_knows_the_noise_of_
 def test_pairs_needed_stay_within_the_curve_and_a_replicate_without_them_is_passed_over():
     rows, drawn = studied(np.random.default_rng(9), 0.02)
     table = over_seeds(rows, drawn, THREE, SPEC)
-    assert (table["needed_low"] >= X[0]).all() and (table["needed_high"] == X[-1]).any()
+    assert (table["needed_low"] >= X[0]).all() and np.isclose(table["needed_high"], X[-1]).any()
     drawn["c0", "r", "t"][1][0] = 0
     again = over_seeds(rows, drawn, THREE, SPEC)
     assert list(again["needed_low"]) == pytest.approx(list(table["needed_low"]), rel=0.02)
@@ -98,6 +98,20 @@ def test_one_training_of_each_keeps_its_row_and_another_recipe_its_interval():
     kept = joined[joined["recipe"] == "other"]
     pd.testing.assert_frame_equal(kept[shown], other[shown].reset_index(drop=True), check_exact=True)
     assert set(kept["area_knows"]) == {QUERIES}
+
+
+def test_pairs_between_encoders_far_apart_are_missing_for_that_reason():
+    rows, drawn = studied(np.random.default_rng(8), 0.0)
+    far = np.array([100.0, 400.0, 4000.0])
+    for key in drawn:
+        drawn[key] = far, drawn[key][1]
+    rows = [
+        dict(zip(KEY, key, strict=True)) | curve(*one, 0.05)
+        for key, one in ((key, (far, CURVE, draws)) for key, (_, draws) in drawn.items())
+    ]
+    table = over_seeds(pd.DataFrame(rows, columns=COLUMNS), drawn, THREE, SPEC)
+    assert set(table["reason"]) == {TOO_FAR} and table[["needed", "needed_low", "needed_high"]].isna().all(axis=None)
+    assert table["area_low"].notna().all()
 
 
 def test_the_order_of_trainings_changes_nothing():

@@ -42,7 +42,7 @@ def dimensions(tables: dict[str, pd.DataFrame], study: StudySummary) -> pd.DataF
     curves = tables["efficiency"].merge(own, on=ENCODER).query("task == @MEAN")
     parts.append(part(curves, EFFICIENCY, "area under the curve", "area", "area_low", "area_high"))
     parts.append(part(curves, EFFICIENCY, f"queries for {SHARE:.0%}", "needed", "needed_low", "needed_high"))
-    read = longest(tables["lengths"].merge(own, on=ENCODER))
+    read = longest(further(tables["lengths"].merge(own, on=ENCODER)))
     ends = ("difference", "difference_low", "difference_high")
     for length, rows in read.groupby("length"):
         parts.append(part(rows, LENGTH, f"{length:,} tokens − its own length", *ends))
@@ -74,10 +74,27 @@ def part(rows: pd.DataFrame, dimension: str, measure: str, value: str, low: str,
     return named.dropna(subset="value")[COLUMNS]
 
 
+def further(lengths: pd.DataFrame) -> pd.DataFrame:
+    """The means of encoders at lengths beyond their own."""
+    means = lengths[lengths["task"] == MEAN]
+    own = means[means["own"].astype(bool)].set_index(ENCODER)["length"].rename("own_length")
+    means = means.join(own, on=ENCODER)
+    return means[(means["length"] > means["own_length"]) & means["difference"].notna()]
+
+
 def longest(lengths: pd.DataFrame) -> pd.DataFrame:
-    """The mean at the longest length of each encoder that has a further one."""
-    means = lengths[(lengths["task"] == MEAN) & ~lengths["own"].astype(bool) & lengths["difference"].notna()]
-    return means.sort_values("length").groupby(ENCODER, as_index=False).tail(1) if len(means) else means
+    """Each encoder at its longest length."""
+    return lengths.sort_values("length").groupby(ENCODER, as_index=False).tail(1)
+
+
+def at_shared(lengths: pd.DataFrame) -> pd.DataFrame:
+    """Encoders at the longest length that all of them have; differences at several lengths are not comparable."""
+    have = lengths.groupby("length")["checkpoint"].nunique()
+    return lengths[lengths["length"] == have.index[have == lengths["checkpoint"].nunique()].max()]
+
+
+def at_length(lengths: pd.DataFrame) -> str:
+    return f", of {lengths['length'].iloc[0]:,} tokens" if len(lengths) else ""
 
 
 def changes_of(rows: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
@@ -104,28 +121,37 @@ def claims(
     `points`: of finished checkpoints. `growing`: the rates of growth with tokens on the task of the training data.
     """
     about = points.drop_duplicates("checkpoint").drop(columns=["y", "low", "high", "recipe", "task"])
-    read, changes = longest(tables["lengths"]), tables["comparisons"]
-    with_instructions = set(study.comparisons.asked)
-    trained = changes[(changes["kind"] == TRAINED) & changes["task"].isin(with_instructions)]
-    mixed = by_mixtures(changes, study)
+    own, changes = firsts(points, study)[ENCODER].drop_duplicates(), tables["comparisons"]
+    longer = further(tables["lengths"].merge(own, on=ENCODER))
+    read, unshared = at_shared(longer), "its encoders share no longer length" if len(longer) else ABSENT
+    of_finished = changes[changes["checkpoint"].isin(about["checkpoint"])]
+    followed, zero_shot = by_instructions(of_finished, study)
+    mixed = by_mixtures(of_finished, study)
     every = [
         tokens_in_domain(tables["slopes"], study, growing),
         fewer_pairs(tables["efficiency_trends"], study.main_recipe, needing(tables, points, study.main_recipe, spec)),
         over_backbones(
-            "reads-on", "Encoders keep their quality on documents longer than those of their training", NOT_LESS,
-            of_backbones(read, "difference"), ABSENT, spec,
+            "reads-on", f"Encoders keep their quality on documents longer than those of their training{at_length(read)}",
+            NOT_LESS, of_backbones(read, "difference"), unshared, spec,
         ),
-        with_size("larger-lengths", "Larger models gain more from longer documents", read, about, ABSENT, spec),
+        with_size(
+            "larger-lengths", f"Larger models gain more from longer documents{at_length(read)}", read, about, unshared, spec
+        ),
         over_backbones(
-            "instructions-help", "Training with instructions makes encoders follow them", GAIN,
-            of_backbones(trained, "difference"), ABSENT, spec,
+            "instructions-followed", "Training with instructions makes encoders follow them", GAIN,
+            of_backbones(followed, "difference"), ABSENT, spec,
         ),
-        with_size("larger-instructions", "Larger models gain more from training with instructions", trained, about, ABSENT, spec),
         over_backbones(
-            "mixtures-cost-nothing", "Training on several data sets at once costs none of their tasks", NOT_LESS,
-            of_backbones(mixed, "difference"), ABSENT, spec,
+            "instructions-zero-shot", "Training with instructions makes encoders gain from them zero-shot", GAIN,
+            of_backbones(zero_shot, "difference"), ABSENT, spec,
         ),
-        with_size("larger-mixtures", "Larger models lose less, or gain more, by multi-task training", mixed, about, ABSENT, spec),
+        with_size(
+            "larger-instructions", "Larger models learn better to follow instructions", shared(followed), about, ABSENT, spec
+        ),
+        *mixtures(mixed, spec),
+        with_size(
+            "larger-mixtures", "Larger models lose less, or gain more, by multi-task training", shared(mixed), about, ABSENT, spec
+        ),
         *between_kinds(changes[(changes["kind"] == KIND) & (changes["task"] == MEAN)], spec),
         tuned_for_chat(changes[changes["kind"] == TUNED], study, spec),
     ]  # fmt: skip
@@ -140,6 +166,35 @@ def by_mixtures(changes: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
     own_tasks, rows = study.comparisons.own_tasks, changes[changes["kind"] == MIXED]
     own = [task in own_tasks.get(name, ()) for task, name in zip(rows["task"], rows["data_set"], strict=True)]
     return rows[pd.Series(own, index=rows.index, dtype=bool)]
+
+
+def by_instructions(changes: pd.DataFrame, study: StudySummary) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What training with instructions adds on tasks that are asked with them, beyond what it adds on the same without.
+
+    First tasks whose instructions say what is relevant; then those of the mean, whose instructions only name the task.
+    """
+    key, rows = ["checkpoint", "recipe", "against"], changes[changes["kind"] == TRAINED]
+    twins = pd.DataFrame(study.comparisons.asked.items(), columns=["task", "plain"])
+    plain = rows[[*key, "task", "difference"]].rename(columns={"task": "plain", "difference": "without"})
+    both = rows.merge(twins, on="task").merge(plain, on=[*key, "plain"])
+    both["difference"] -= both["without"]
+    of_mean = both["plain"].isin({task for parts in study.headline.values() for task in parts})
+    return both[~of_mean], both[of_mean]
+
+
+def shared(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of tasks that all checkpoints have, so that these differ in nothing else."""
+    have = rows.groupby("task")["checkpoint"].nunique()
+    return rows[rows["task"].isin(have.index[have == rows["checkpoint"].nunique()])]
+
+
+def mixtures(mixed: pd.DataFrame, spec: Spec) -> list[Claim]:
+    """One of each task, since a gain on one makes up for no loss on another."""
+    text = "Training on several data sets at once costs nothing on"
+    return [
+        over_backbones(f"mixture-{task}", f"{text} {task}", NOT_LESS, of_backbones(rows, "difference"), ABSENT, spec)
+        for task, rows in mixed.groupby("task")
+    ]
 
 
 def tokens_in_domain(slopes: pd.DataFrame, study: StudySummary, rates: Rates) -> Claim:

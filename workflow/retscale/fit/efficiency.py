@@ -29,6 +29,8 @@ TRENDS = ["recipe", "measure", "direction", "n", "sizes", "slope", "low", "high"
 MEASURES = {"area": "area", "needed": "log10 of the pairs needed"}
 HALF = -float(np.log10(2))  # decades of queries, a decade of parameters, where larger models need fewer
 NO_SCORE = "the last score is 0"
+APART = 4  # times as many queries, between two encoders: further apart the straight line says more than they do
+TOO_FAR = f"the encoders around it are more than {APART} times apart in queries"
 Curve = tuple[np.ndarray, np.ndarray]  # queries (m,) and resampled scores (replicates, m)
 
 
@@ -39,7 +41,7 @@ def efficiency(
 
     `area`: the mean score under the curve, queries counted in logarithms, between the first kept encoder and the last.
     `needed`: queries after which the score first is SHARE of the last one, on a straight line in their logarithm between
-    two encoders; `at_most`: the first kept encoder has it already. Of several trainings they are means (`over_seeds`).
+    two encoders that are at most APART times apart in them; `at_most`: the first kept encoder has it already. Of several trainings they are means (`over_seeds`).
     `curves`, `kept` (single queries of kept encoders) and `last` (of the last ones) are tables of `collect`.
     """
     if spec.metric not in kept or kept[spec.metric].isna().all():
@@ -70,9 +72,9 @@ def over_seeds(rows: pd.DataFrame, drawn: dict[tuple, Curve], repeats: Repeats, 
     """
     draws = {"area": replicates(area, drawn), "log": replicates(lambda *one: np.log10(needed(*one)), drawn)}
     numbers = {"log": np.log10(rows["needed"].astype(float)), "at_once": rows["at_most"].astype(float)}
-    rows = rows.assign(**numbers, file=None, sha256=None)
+    rows = rows.assign(**numbers, no_score=(rows["reason"] == NO_SCORE).astype(float), file=None, sha256=None)
     known = {name: seeds(rows.assign(y=rows[name]), of, repeats, spec.alpha) for name, of in draws.items()}
-    table = joined(rows, known["area"], ["y_first", "y_last", "area", "log", "at_once"])
+    table = joined(rows, known["area"], ["y_first", "y_last", "area", "log", "at_once", "no_score"])
 
     def bounded(name: str, least: Limit, most: Limit) -> pd.DataFrame:
         """The table with y, low and high of a measure; without ends where nothing is known of seeds."""
@@ -90,7 +92,8 @@ def over_seeds(rows: pd.DataFrame, drawn: dict[tuple, Curve], repeats: Repeats, 
     table["needed"] = pairs["y"].where(several, table["needed"])
     at_once = (table["at_once"] > 0).where(table["at_once"].notna())
     table["at_most"] = at_once.where(several, table["at_most"])
-    table["reason"] = np.where(table["needed"].isna(), NO_SCORE, "")
+    unknown = np.where(table["no_score"] > 0, NO_SCORE, TOO_FAR)
+    table["reason"] = np.where(table["needed"].isna(), unknown, "")
     for end in ("low", "high"):
         table[f"area_{end}"] = areas[end].fillna(table[f"area_{end}"])
         replaced = several | (table["needed_knows"] == BOTH)
@@ -113,6 +116,8 @@ def curve(x: np.ndarray, y: np.ndarray, draws: np.ndarray, alpha: float) -> dict
     value = float(needed(x, y[None])[0])
     if not np.isfinite(value):
         return result | {"reason": NO_SCORE}
+    if around(x, y) > APART:
+        return result | {"reason": TOO_FAR}
     drawn = needed(x, draws)
     low, high = np.quantile(drawn[np.isfinite(drawn)], ends)
     result |= {"needed": value, "needed_low": low, "needed_high": high}
@@ -134,6 +139,12 @@ def needed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     log = np.log(x)
     queries = np.exp(log[before] + np.clip(part, 0, 1) * (log[at] - log[before]))
     return np.where(goal > 0, queries, np.nan)
+
+
+def around(x: np.ndarray, y: np.ndarray) -> float:
+    """How many times as many queries x (m,) the encoder has that first has SHARE of the last score y (m,), as the one before."""
+    at = int((y >= SHARE * y[-1]).argmax())
+    return float(x[at] / x[max(at - 1, 0)])
 
 
 def trends(table: pd.DataFrame, points: pd.DataFrame, spec: Spec) -> pd.DataFrame:
