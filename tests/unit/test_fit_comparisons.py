@@ -219,6 +219,36 @@ def test_a_study_knows_what_differs_in_one_thing(tmp_path):
     assert "comparisons" not in specs.collect(load.study(written(tmp_path, smoke())))
 
 
+def test_a_recipe_is_paired_with_one_that_differs_in_one_thing(tmp_path):
+    """The part of a mixture has its instruction, and the most pairs; the one without instructions trains a checkpoint of both."""
+    data, base = smoke(), {"use": "own-mini", "n_negatives": 2, "max_pairs": 512}
+    data["pairs"] = [{"use": "boolq", "max_pairs": 1000}, "wiki"]
+    boolq, both, ask = (
+        {"weights": {"boolq": 1}},
+        {"weights": {"boolq": 1, "wiki": 1}},
+        {"instructions": {"boolq": "Ask:"}},
+    )
+
+    def pairs(*recipes: dict) -> Comparisons:
+        return of_study.of(load.study(written(tmp_path, data | {"recipes": [base | recipe for recipe in recipes]})))
+
+    asked, alone, few = (
+        {"id": "asked", **boolq, **ask},
+        {"id": "alone", **boolq},
+        {"id": "few", **boolq, "max_pairs": 64},
+    )
+    every, mixture = {"id": "every", **boolq, "max_pairs": None}, {"id": "both", **both}
+    assert pairs(asked, alone, mixture).mixed == {"both": {"boolq": "alone"}}
+    assert pairs(few, alone, mixture).mixed == {"both": {"boolq": "alone"}}
+    assert pairs(alone, every, mixture).mixed == {"both": {"boolq": "every"}}
+    assert pairs(alone, mixture | ask).mixed == {}
+    assert pairs(asked, alone, mixture | ask).mixed == {"both": {"boolq": "asked"}}
+    here, there = ({"checkpoints": [id]} for id in ("d16", "d24"))
+    assert pairs(alone | here, every | there, mixture | there).mixed == {"both": {"boolq": "every"}}
+    kept = {"id": "kept", **boolq, "keep": [4]}
+    assert pairs(kept | here, alone | there, asked | there).trained == {"asked": "alone"}
+
+
 def test_a_study_says_what_its_mean_is_over(tmp_path):
     data = smoke() | {"tasks": ["nano-beir", "fiqa"], "mean": ["nano-beir"], "groups": {"two": ["fiqa", "nano-nq"]}}
     del data["lengths"]
