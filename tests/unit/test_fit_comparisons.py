@@ -10,7 +10,17 @@ from retscale.collect.comparisons import Comparisons
 from retscale.collect.summary import StudySummary
 from retscale.fit import rules
 from retscale.fit.backbones import GAIN, NOT_LESS, over_backbones
-from retscale.fit.comparisons import ASKED, KIND, MIXED, TRAINED, comparisons, of_recipes
+from retscale.fit.comparisons import (
+    ASKED,
+    KIND,
+    MIXED,
+    TRAINED,
+    comparisons,
+    of_families,
+    of_recipes,
+    of_tasks,
+    trained_here,
+)
 from retscale.fit.config import Spec
 from retscale.fit.dimensions import (
     ABSENT,
@@ -67,6 +77,7 @@ def compared() -> tuple[pd.DataFrame, pd.DataFrame]:
     points = pd.concat([points, points[points["task"] == "t"].assign(task="mean")], ignore_index=True)
     for place, name in enumerate(("family", "n_params", "n_tokens")):
         points[name] = points["checkpoint"].map(lambda id, place=place: ladder[id][place])
+    points = points.assign(size=points["checkpoint"], schedule_finished=True)
     points = points.assign(role="fit", low=points["y"] - 0.1, high=points["y"] + 0.1)
     asked = queries[queries["task"].isin(["aspects", "plain"])]
     table = comparisons(points, draws, query_scores([queries], "ndcg_at_10"), asked, STUDY, SPEC)
@@ -95,6 +106,66 @@ def test_families_are_compared_at_equal_size_and_tokens_alone(compared):
     rows = table[table["kind"] == KIND]
     assert set(rows[["checkpoint", "against"]].itertuples(index=False, name=None)) == {("d", "e")}
     assert set(rows["recipe"]) == {"alone"} and rows["difference"].to_numpy() == pytest.approx(-0.03, abs=0.005)
+
+
+def backbones(*rows: tuple[str, str, str, float, float, bool, str]) -> pd.DataFrame:
+    columns = ["checkpoint", "family", "size", "n_params", "n_tokens", "schedule_finished", "role"]
+    return pd.DataFrame(rows, columns=columns).assign(recipe="alone", task="mean")
+
+
+def paired(points: pd.DataFrame) -> list[tuple[str, str]]:
+    pairs = of_families(trained_here(points, ["alone"]), set())
+    return sorted((one["checkpoint"], other["checkpoint"]) for one, other in pairs)
+
+
+def test_a_checkpoint_is_paired_with_the_closest_finished_one_alone():
+    points = backbones(
+        ("a1", "a", "a 1B", 1.00e9, 1e10, True, "fit"),
+        ("a2", "a", "a 1.1B", 1.1e9, 1e10, True, "fit"),
+        ("a2-later", "a", "a 1.1B", 1.1e9, 1.3e10, True, "fit"),
+        ("b1", "b", "b 1.1B", 1.12e9, 1e10, True, "fit"),
+        ("b1-step9", "b", "b 1B", 1.00e9, 1e10, False, "fit"),
+        ("b1-random", "b", "b 1B", 1.01e9, 1e10, True, "reference"),
+        ("c1", "c", "c 1B", 1.00e9, 1.01e10, True, "fit"),
+    )
+    assert paired(points) == [("a1", "c1"), ("a2", "b1"), ("b1", "c1")]
+    # Of two sizes that share a partner in different durations, the closer one has it.
+    later = backbones(("b1-later", "b", "b 1.1B", 1.12e9, 1.3e10, True, "fit"))
+    without = points[~points["checkpoint"].isin(["a2", "c1"])]
+    assert paired(pd.concat([without, later])) == [("a2-later", "b1-later")]
+
+
+def test_equal_families_differ_in_one_study_of_twenty():
+    """Trainings of a size share its noise, and those that had not decayed score less."""
+    rng, wrong, n = np.random.default_rng(5), 0, 1000
+    points = backbones(
+        *(
+            (f"{family}-{size}-{tokens}-{finished}", family, f"{family} {size}", size, tokens, finished, "fit")
+            for family in "ab"
+            for size in (1e8, 1.1e8, 1e9, 1.1e9, 1e10)
+            for tokens in (1e10, 1.1e10, 2e11)
+            for finished in (True, False)
+            if finished or family == "b"
+        )
+    )
+    pairs = of_families(trained_here(points, ["alone"]), set())
+    for _ in range(n):
+        of_size = {size: rng.normal(0, 0.004) for size in points["size"].unique()}
+        level = [of_size[size] - 0.03 * (not done) for size, done in zip(points["size"], points["schedule_finished"])]
+        y = dict(zip(points["checkpoint"], level + rng.normal(0, 0.002, len(points))))
+        rows = [
+            {
+                "checkpoint": one["checkpoint"],
+                "of_family": one["family"],
+                "of_size": one["size"],
+                "against_family": other["family"],
+                "difference": y[one["checkpoint"]] - y[other["checkpoint"]],
+            }
+            for one, other in pairs
+        ]
+        (claim,) = between_kinds(pd.DataFrame(rows), Spec(bootstrap=200))
+        wrong += claim.verdict != rules.OPEN
+    assert claim.n == 5 and 0.035 * n < wrong < 0.065 * n
 
 
 def test_a_mixture_is_judged_on_the_tasks_of_the_part_that_it_is_compared_with(compared):
@@ -263,9 +334,11 @@ def test_a_study_says_what_its_mean_is_over(tmp_path):
         load.study(written(tmp_path, data))
 
 
-def test_families_are_judged_by_three_pairs_or_more():
-    rows = pd.DataFrame({"checkpoint": ["x", "y", "z"], "difference": [0.02, 0.021, 0.022]})
+def test_families_are_judged_by_three_pairs_of_sizes_or_more():
+    rows = pd.DataFrame({"checkpoint": ["x", "y", "z"], "of_size": ["1", "2", "3"], "difference": [0.02, 0.021, 0.022]})
     rows = rows.assign(of_family="a", against_family="b")
     assert between_kinds(rows[:2], SPEC) == []
     (claim,) = between_kinds(rows, SPEC)
     assert (claim.claim, claim.n, claim.verdict) == ("a-against-b", 3, rules.SUPPORTED)
+    # Two durations of a size are one pair of models.
+    assert between_kinds(rows.assign(of_size=["1", "1", "2"]), SPEC) == []

@@ -3,7 +3,8 @@ for chat.
 """
 
 from collections.abc import Iterable
-from itertools import combinations
+from itertools import combinations, product
+from math import prod
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ ASKED, TRAINED, MIXED = "asked with instructions", "trained with instructions", 
 KIND, TUNED = "of another family", "tuned for chat"
 ALIKE = 1.25  # parameters, and tokens, within this ratio are equal
 KEY = ["kind", "checkpoint", "recipe", "task", "against"]
-COLUMNS = [*KEY, "data_set", "of_family", "against_family", "y", "y_against", "difference", "low", "high"]
+COLUMNS = [*KEY, "data_set", "of_family", "of_size", "against_family", "y", "y_against", "difference", "low", "high"]
 COLUMNS += ["p", "p_holm", "method"]
 
 
@@ -40,11 +41,11 @@ def comparisons(
     """One row per encoder, task (or average) and thing that differs: the score minus that `against` it, paired by query.
 
     Of ASKED `task` is the one with instructions and `against` the same one without. Of TRAINED and MIXED `against` is the
-    other recipe of the same checkpoint; MIXED is against the training on `data_set` alone. Of KIND `against` is a checkpoint of
-    another family with as many parameters and tokens, each under its first recipe; tuned checkpoints are left out. Of TUNED
-    it is the base that `checkpoint` was tuned from, for chat or by preferences, both under the first recipe that they
-    share. `asked`: the single queries of the tasks of ASKED. Holm's p is over the rows of a kind, of means and of tasks
-    apart. Intervals and p of TRAINED and MIXED are over seeds as well where the noise of those is known.
+    other recipe of the same checkpoint; MIXED is against the training on `data_set` alone. Of KIND `against` is the checkpoint
+    of another family that is paired with it (`of_families`), each under its first recipe. Of TUNED it is the base that
+    `checkpoint` was tuned from, for chat or by preferences, both under the first recipe that they share; both kinds are of
+    finished checkpoints. `asked`: the single queries of the tasks of ASKED. Holm's p is over the rows of a kind, of means
+    and of tasks apart. Intervals and p of ASKED, TRAINED and MIXED are over seeds as well where the noise of those is known.
     """
     pairs = study.comparisons
     rows = [
@@ -97,20 +98,46 @@ def of_recipes(
 
 
 def trained_here(points: pd.DataFrame, recipes: list[str]) -> pd.DataFrame:
-    """One row per checkpoint and recipe of the study, what is known of it, by the order of recipes; none of role `external`."""
+    """One row per finished checkpoint and recipe of the study, what is known of it, by the order of recipes; none of role
+    `external`."""
     order = {recipe: place for place, recipe in enumerate(recipes)}
-    rows = points[points["recipe"].isin(order) & (points["role"] != "external")].drop_duplicates(ENCODER)
+    own = points["recipe"].isin(order) & (points["role"] != "external") & points["schedule_finished"].astype(bool)
+    rows = points[own].drop_duplicates(ENCODER)
     return rows.assign(place=rows["recipe"].map(order)).sort_values(["place", "family", "checkpoint"])
 
 
 def of_families(encoders: pd.DataFrame, tuned: set[str]) -> list[tuple[dict, dict]]:
-    """Pairs of different families and equal size and duration, without the `tuned`, each under its first recipe."""
-    own = encoders[encoders["n_tokens"].notna() & ~encoders["checkpoint"].isin(tuned)].drop_duplicates("checkpoint")
-    pairs = []
-    for one, other in combinations(own.sort_values(["family", "checkpoint"]).to_dict("records"), 2):
-        ratios = [max(one[name], other[name]) / min(one[name], other[name]) for name in ("n_params", "n_tokens")]
-        if one["family"] != other["family"] and max(ratios) <= ALIKE:
-            pairs.append((one, other))
+    """Pairs of two families' checkpoints of role `fit`, without the `tuned`, each under its first recipe."""
+    wanted = (encoders["role"] == "fit") & encoders["n_tokens"].notna() & ~encoders["checkpoint"].isin(tuned)
+    own = encoders[wanted].drop_duplicates("checkpoint").sort_values(["family", "checkpoint"])
+    families = [rows.to_dict("records") for _, rows in own.groupby("family")]
+    return [pair for two in combinations(families, 2) for pair in matched(*two)]
+
+
+def matched(ones: list[dict], others: list[dict]) -> list[tuple[dict, dict]]:
+    """Pairs of as many parameters and tokens, the closest first: one to one, and so are the sizes that they are of.
+
+    Pairs that share a checkpoint, or the noise of its size, would be no replicates.
+    """
+    alike = [pair for pair in product(ones, others) if max(ratios(*pair)) <= ALIKE]
+    alike.sort(key=lambda pair: prod(ratios(*pair)))
+    sizes = one_to_one((one["size"], other["size"]) for one, other in alike)
+    alike = [(one, other) for one, other in alike if sizes.get(one["size"]) == other["size"]]
+    partners = one_to_one((one["checkpoint"], other["checkpoint"]) for one, other in alike)
+    return [(one, other) for one, other in alike if partners.get(one["checkpoint"]) == other["checkpoint"]]
+
+
+def ratios(one: dict, other: dict) -> list[float]:
+    """Of parameters and of tokens, the larger to the smaller."""
+    return [max(one[name], other[name]) / min(one[name], other[name]) for name in ("n_params", "n_tokens")]
+
+
+def one_to_one(candidates: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The candidates, in their order, of which neither side is in an earlier one."""
+    pairs: dict[str, str] = {}
+    for one, other in candidates:
+        if one not in pairs and other not in pairs.values():
+            pairs[one] = other
     return pairs
 
 
@@ -136,7 +163,8 @@ def between(
             if first not in y.index or second not in y.index or first not in draws or second not in draws:
                 continue
             row = {"kind": kind, "checkpoint": one["checkpoint"], "recipe": one["recipe"], "task": task}
-            row |= {"against": other["checkpoint"], "of_family": one["family"], "against_family": other["family"]}
+            row |= {"against": other["checkpoint"], "against_family": other["family"]}
+            row |= {"of_family": one["family"], "of_size": one["size"]}
             row |= {"y": float(y[second]), "y_against": float(y[first]), "method": "stratified bootstrap"}
             p = bootstrap_p((draws[second] - draws[first]).to_numpy(float))
             rows.append(row | difference(y, draws, first, second, spec.alpha) | {"p": p})
