@@ -7,6 +7,7 @@ from scipy import stats
 from test_study import smoke, written
 
 from retscale.collect.comparisons import Comparisons
+from retscale.collect.repeats import Repeat, Repeats
 from retscale.collect.summary import StudySummary
 from retscale.fit import rules
 from retscale.fit.backbones import GAIN, NOT_LESS, over_backbones
@@ -229,6 +230,30 @@ def test_recipes_differ_beyond_the_noise_of_seeds_where_that_is_known():
     assert (knowing["high"] - knowing["low"]) / 2 == pytest.approx(stats.t.ppf(0.975, df) * error)
     assert knowing["p"] == pytest.approx(2 * stats.t.sf(abs(plain["difference"]) / error, df))
     assert knowing["high"] - knowing["low"] > plain["high"] - plain["low"]
+
+
+def test_asking_is_judged_by_the_mean_of_trainings_and_the_noise_between_them():
+    """What a training does to both tasks alike, a standard deviation of .1 here, is no noise of their difference."""
+    rng, hard, rows = np.random.default_rng(3), np.random.default_rng(4).normal(0, 0.2, 100), []
+    gains = {("d", "main"): 0.1, ("d", "main.seed-2"): 0.02, ("d", "main.seed-3"): 0.03, ("e", "main"): 0.04}
+    for encoder, gain in gains.items():
+        level = 0.5 + rng.normal(0, 0.1)
+        for task, more in (("plain", 0.0), ("aspects", gain)):
+            rows += [(*encoder, task, f"q{i}", level + more + value) for i, value in enumerate(hard)]
+    queries = pd.DataFrame(rows, columns=["checkpoint", "recipe", "task", "query_id", "ndcg_at_10"])
+    repeats = Repeats(recipes={f"main.seed-{seed}": Repeat(of="main", seed=seed) for seed in (2, 3)})
+    study = STUDY.model_copy(update={"repeats": repeats})
+    several, single = of_tasks(queries, study, {"aspects": "plain"}, SPEC)
+    assert [(row["checkpoint"], row["recipe"]) for row in (several, single)] == [("d", "main"), ("e", "main")]
+    assert several["difference"] == pytest.approx(0.05) == several["y"] - several["y_against"]
+    half = stats.t.ppf(0.975, 2) * np.std([0.1, 0.02, 0.03], ddof=1)
+    for row, value, n in ((several, 0.05, 3), (single, 0.04, 1)):
+        assert (row["low"], row["high"]) == pytest.approx((value - half / n**0.5, value + half / n**0.5))
+        assert row["method"] == "queries and seeds; Student's t"
+    alone = of_tasks(queries, STUDY, {"aspects": "plain"}, SPEC)
+    assert len(alone) == 4 and {row["method"] for row in alone} == {"sign flips"}
+    apart = queries[(queries["task"] == "aspects") == (queries["checkpoint"] == "d")]
+    assert of_tasks(apart, STUDY, {"aspects": "plain"}, SPEC) == []
 
 
 def test_no_mean_of_lengths_or_curves_counts_a_contrast():

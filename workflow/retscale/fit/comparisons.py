@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 
 from retscale.collect.comparisons import Comparisons
-from retscale.collect.means import MEAN, Averaged
+from retscale.collect.means import MEAN
 from retscale.collect.summary import StudySummary
 from retscale.common.seeds import stream
-from retscale.fit.compare import difference, of_trainings
+from retscale.fit.compare import difference, judged, of_trainings
 from retscale.fit.config import Spec
+from retscale.fit.detectable import of_encoders
 from retscale.fit.multiple import holm
 from retscale.fit.paired import bootstrap_p, paired_p
 from retscale.fit.points import ENCODER, QueryScores
-from retscale.fit.seeds import UNKNOWN, Seeds
+from retscale.fit.seeds import UNKNOWN, Seeds, joined, joined_draws, seeds
 from retscale.fit.variants import resampled_variants
 
 ASKED, TRAINED, MIXED = "asked with instructions", "trained with instructions", "trained on a mixture"
@@ -186,25 +187,44 @@ def tests(queries: Iterable[QueryScores], pairs: set[tuple[str, str]], spec: Spe
     return results
 
 
-def of_tasks(queries: pd.DataFrame, study: Averaged, asked: dict[str, str], spec: Spec) -> list[dict]:
+def of_tasks(queries: pd.DataFrame, study: StudySummary, asked: dict[str, str], spec: Spec) -> list[dict]:
     """Every encoder on every task that is asked with instructions and without."""
     table = []
     for instructed, plain in sorted(asked.items()):
         part = queries[queries["task"].isin([instructed, plain])]
-        part = part.assign(variant=np.where(part["task"] == instructed, instructed, ""), task=plain)
-        if part.empty:
-            continue
-        variants = resampled_variants(part, study, spec.metric, spec.bootstrap, spec.seed)
-        wide = part.pivot_table(index="query_id", columns=[*ENCODER, "variant"], values=spec.metric)
-        for checkpoint, recipe in part[ENCODER].drop_duplicates().sort_values(ENCODER).itertuples(index=False):
-            first, second = ((checkpoint, recipe, variant, plain) for variant in ("", instructed))
-            if first not in variants.y.index or second not in variants.y.index:
-                continue
-            apart = (wide[checkpoint, recipe, instructed] - wide[checkpoint, recipe, ""]).dropna().to_numpy(float)
-            p, method = paired_p(
-                apart, spec.bootstrap, stream(spec.seed, "comparisons", checkpoint, recipe, instructed)
-            )
-            row = {"kind": ASKED, "checkpoint": checkpoint, "recipe": recipe, "task": instructed, "against": plain}
-            row |= {"y": float(variants.y[second]), "y_against": float(variants.y[first]), "p": p, "method": method}
-            table.append(row | difference(variants.y, variants.draws, first, second, spec.alpha))
+        if len(part):
+            table += of_task(part, study, instructed, plain, spec)
     return table
+
+
+def of_task(queries: pd.DataFrame, study: StudySummary, instructed: str, plain: str, spec: Spec) -> list[dict]:
+    """Every encoder that has both tasks, the mean of its trainings.
+
+    What seeds do is estimated of the difference itself, since much of it is the same on both tasks and cancels.
+    """
+    part = queries.assign(variant=np.where(queries["task"] == instructed, instructed, ""), task=plain)
+    variants = resampled_variants(part, study, spec.metric, spec.bootstrap, spec.seed)
+    sides = {"": "y_against", instructed: "y_asked"}
+    scores = variants.y.xs(plain, level="task").unstack("variant").reindex(columns=list(sides)).dropna()
+    if scores.empty:
+        return []
+    trainings = scores.rename(columns=sides).reset_index().assign(task=instructed, file=None, sha256=None)
+    trainings["y"] = trainings["y_asked"] - trainings["y_against"]
+    apart = {
+        (*encoder, instructed): variants.draws[*encoder, instructed, plain] - variants.draws[*encoder, "", plain]
+        for encoder in scores.index
+    }
+    draws = pd.DataFrame(apart, dtype=float).rename_axis(columns=[*ENCODER, "task"])
+    known = seeds(trainings, draws, study.repeats, spec.alpha)
+    draws = joined_draws(draws, known)
+    wide = part.pivot_table(index="query_id", columns=[*ENCODER, "variant"], values=spec.metric)
+    rows = []
+    for one in joined(trainings, known, ["y", "y_asked", "y_against"]).sort_values(ENCODER).itertuples():
+        encoder, key = (one.checkpoint, one.recipe), (one.checkpoint, one.recipe, instructed)
+        by_query = (wide[*encoder, instructed] - wide[*encoder, ""]).dropna().to_numpy(float)
+        paired = paired_p(by_query, spec.bootstrap, stream(spec.seed, "comparisons", *key))
+        off = of_encoders(float(draws[key].var(ddof=0)), [encoder], instructed, known, one.recipe)
+        row = {"kind": ASKED, "checkpoint": one.checkpoint, "recipe": one.recipe, "task": instructed}
+        row |= {"against": plain, "y": one.y_asked, "y_against": one.y_against}
+        rows.append(row | judged(one.y, draws[key].to_numpy(float), off, paired, spec.alpha))
+    return rows
