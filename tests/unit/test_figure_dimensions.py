@@ -74,6 +74,16 @@ def test_instructions_and_mixtures_say_how_many_gain(tables):
     assert set(mixed.marks["task"]) == {"mean", "alpha", "beta", "gamma"}
 
 
+def test_a_caption_of_differences_says_what_their_intervals_are_over():
+    for methods, words in (
+        (["sign flips", "paired t"], "queries"),
+        (["queries and seeds; Student's t"], "queries and seeds"),
+        (["queries and seeds; Student's t", "paired t"], "queries, and over seeds where a recipe has several"),
+        ([], "queries"),
+    ):
+        assert differences.over(pd.DataFrame({"method": methods})) == words
+
+
 def test_backbones_stand_at_their_parameters_once(tables, monkeypatch):
     points = read_table(tables.fit, "points").set_index(["checkpoint", "recipe", "task"])
     for drawn, names in (

@@ -7,10 +7,21 @@ from scipy import stats
 from test_study import smoke, written
 
 from retscale.collect.comparisons import Comparisons
+from retscale.collect.repeats import Repeat, Repeats
 from retscale.collect.summary import StudySummary
 from retscale.fit import rules
 from retscale.fit.backbones import GAIN, NOT_LESS, over_backbones
-from retscale.fit.comparisons import ASKED, KIND, MIXED, TRAINED, comparisons, of_recipes
+from retscale.fit.comparisons import (
+    ASKED,
+    KIND,
+    MIXED,
+    TRAINED,
+    comparisons,
+    of_families,
+    of_recipes,
+    of_tasks,
+    trained_here,
+)
 from retscale.fit.config import Spec
 from retscale.fit.dimensions import (
     ABSENT,
@@ -67,6 +78,7 @@ def compared() -> tuple[pd.DataFrame, pd.DataFrame]:
     points = pd.concat([points, points[points["task"] == "t"].assign(task="mean")], ignore_index=True)
     for place, name in enumerate(("family", "n_params", "n_tokens")):
         points[name] = points["checkpoint"].map(lambda id, place=place: ladder[id][place])
+    points = points.assign(size=points["checkpoint"], schedule_finished=True)
     points = points.assign(role="fit", low=points["y"] - 0.1, high=points["y"] + 0.1)
     asked = queries[queries["task"].isin(["aspects", "plain"])]
     table = comparisons(points, draws, query_scores([queries], "ndcg_at_10"), asked, STUDY, SPEC)
@@ -95,6 +107,66 @@ def test_families_are_compared_at_equal_size_and_tokens_alone(compared):
     rows = table[table["kind"] == KIND]
     assert set(rows[["checkpoint", "against"]].itertuples(index=False, name=None)) == {("d", "e")}
     assert set(rows["recipe"]) == {"alone"} and rows["difference"].to_numpy() == pytest.approx(-0.03, abs=0.005)
+
+
+def backbones(*rows: tuple[str, str, str, float, float, bool, str]) -> pd.DataFrame:
+    columns = ["checkpoint", "family", "size", "n_params", "n_tokens", "schedule_finished", "role"]
+    return pd.DataFrame(rows, columns=columns).assign(recipe="alone", task="mean")
+
+
+def paired(points: pd.DataFrame) -> list[tuple[str, str]]:
+    pairs = of_families(trained_here(points, ["alone"]), set())
+    return sorted((one["checkpoint"], other["checkpoint"]) for one, other in pairs)
+
+
+def test_a_checkpoint_is_paired_with_the_closest_finished_one_alone():
+    points = backbones(
+        ("a1", "a", "a 1B", 1.00e9, 1e10, True, "fit"),
+        ("a2", "a", "a 1.1B", 1.1e9, 1e10, True, "fit"),
+        ("a2-later", "a", "a 1.1B", 1.1e9, 1.3e10, True, "fit"),
+        ("b1", "b", "b 1.1B", 1.12e9, 1e10, True, "fit"),
+        ("b1-step9", "b", "b 1B", 1.00e9, 1e10, False, "fit"),
+        ("b1-random", "b", "b 1B", 1.01e9, 1e10, True, "reference"),
+        ("c1", "c", "c 1B", 1.00e9, 1.01e10, True, "fit"),
+    )
+    assert paired(points) == [("a1", "c1"), ("a2", "b1"), ("b1", "c1")]
+    # Of two sizes that share a partner in different durations, the closer one has it.
+    later = backbones(("b1-later", "b", "b 1.1B", 1.12e9, 1.3e10, True, "fit"))
+    without = points[~points["checkpoint"].isin(["a2", "c1"])]
+    assert paired(pd.concat([without, later])) == [("a2-later", "b1-later")]
+
+
+def test_equal_families_differ_in_one_study_of_twenty():
+    """Trainings of a size share its noise, and those that had not decayed score less."""
+    rng, wrong, n = np.random.default_rng(5), 0, 1000
+    points = backbones(
+        *(
+            (f"{family}-{size}-{tokens}-{finished}", family, f"{family} {size}", size, tokens, finished, "fit")
+            for family in "ab"
+            for size in (1e8, 1.1e8, 1e9, 1.1e9, 1e10)
+            for tokens in (1e10, 1.1e10, 2e11)
+            for finished in (True, False)
+            if finished or family == "b"
+        )
+    )
+    pairs = of_families(trained_here(points, ["alone"]), set())
+    for _ in range(n):
+        of_size = {size: rng.normal(0, 0.004) for size in points["size"].unique()}
+        level = [of_size[size] - 0.03 * (not done) for size, done in zip(points["size"], points["schedule_finished"])]
+        y = dict(zip(points["checkpoint"], level + rng.normal(0, 0.002, len(points))))
+        rows = [
+            {
+                "checkpoint": one["checkpoint"],
+                "of_family": one["family"],
+                "of_size": one["size"],
+                "against_family": other["family"],
+                "difference": y[one["checkpoint"]] - y[other["checkpoint"]],
+            }
+            for one, other in pairs
+        ]
+        (claim,) = between_kinds(pd.DataFrame(rows), Spec(bootstrap=200))
+        wrong += claim.verdict != rules.OPEN
+    assert claim.n == 5 and 0.035 * n < wrong < 0.065 * n
 
 
 def test_a_mixture_is_judged_on_the_tasks_of_the_part_that_it_is_compared_with(compared):
@@ -160,6 +232,30 @@ def test_recipes_differ_beyond_the_noise_of_seeds_where_that_is_known():
     assert knowing["high"] - knowing["low"] > plain["high"] - plain["low"]
 
 
+def test_asking_is_judged_by_the_mean_of_trainings_and_the_noise_between_them():
+    """What a training does to both tasks alike, a standard deviation of .1 here, is no noise of their difference."""
+    rng, hard, rows = np.random.default_rng(3), np.random.default_rng(4).normal(0, 0.2, 100), []
+    gains = {("d", "main"): 0.1, ("d", "main.seed-2"): 0.02, ("d", "main.seed-3"): 0.03, ("e", "main"): 0.04}
+    for encoder, gain in gains.items():
+        level = 0.5 + rng.normal(0, 0.1)
+        for task, more in (("plain", 0.0), ("aspects", gain)):
+            rows += [(*encoder, task, f"q{i}", level + more + value) for i, value in enumerate(hard)]
+    queries = pd.DataFrame(rows, columns=["checkpoint", "recipe", "task", "query_id", "ndcg_at_10"])
+    repeats = Repeats(recipes={f"main.seed-{seed}": Repeat(of="main", seed=seed) for seed in (2, 3)})
+    study = STUDY.model_copy(update={"repeats": repeats})
+    several, single = of_tasks(queries, study, {"aspects": "plain"}, SPEC)
+    assert [(row["checkpoint"], row["recipe"]) for row in (several, single)] == [("d", "main"), ("e", "main")]
+    assert several["difference"] == pytest.approx(0.05) == several["y"] - several["y_against"]
+    half = stats.t.ppf(0.975, 2) * np.std([0.1, 0.02, 0.03], ddof=1)
+    for row, value, n in ((several, 0.05, 3), (single, 0.04, 1)):
+        assert (row["low"], row["high"]) == pytest.approx((value - half / n**0.5, value + half / n**0.5))
+        assert row["method"] == "queries and seeds; Student's t"
+    alone = of_tasks(queries, STUDY, {"aspects": "plain"}, SPEC)
+    assert len(alone) == 4 and {row["method"] for row in alone} == {"sign flips"}
+    apart = queries[(queries["task"] == "aspects") == (queries["checkpoint"] == "d")]
+    assert of_tasks(apart, STUDY, {"aspects": "plain"}, SPEC) == []
+
+
 def test_no_mean_of_lengths_or_curves_counts_a_contrast():
     study = STUDY.model_copy(update={"contrasts": ["cut"]})
     assert units({"t", "aspects", "cut"}, study) == {"mean": ["t", "aspects"]}
@@ -219,6 +315,36 @@ def test_a_study_knows_what_differs_in_one_thing(tmp_path):
     assert "comparisons" not in specs.collect(load.study(written(tmp_path, smoke())))
 
 
+def test_a_recipe_is_paired_with_one_that_differs_in_one_thing(tmp_path):
+    """The part of a mixture has its instruction, and the most pairs; the one without instructions trains a checkpoint of both."""
+    data, base = smoke(), {"use": "own-mini", "n_negatives": 2, "max_pairs": 512}
+    data["pairs"] = [{"use": "boolq", "max_pairs": 1000}, "wiki"]
+    boolq, both, ask = (
+        {"weights": {"boolq": 1}},
+        {"weights": {"boolq": 1, "wiki": 1}},
+        {"instructions": {"boolq": "Ask:"}},
+    )
+
+    def pairs(*recipes: dict) -> Comparisons:
+        return of_study.of(load.study(written(tmp_path, data | {"recipes": [base | recipe for recipe in recipes]})))
+
+    asked, alone, few = (
+        {"id": "asked", **boolq, **ask},
+        {"id": "alone", **boolq},
+        {"id": "few", **boolq, "max_pairs": 64},
+    )
+    every, mixture = {"id": "every", **boolq, "max_pairs": None}, {"id": "both", **both}
+    assert pairs(asked, alone, mixture).mixed == {"both": {"boolq": "alone"}}
+    assert pairs(few, alone, mixture).mixed == {"both": {"boolq": "alone"}}
+    assert pairs(alone, every, mixture).mixed == {"both": {"boolq": "every"}}
+    assert pairs(alone, mixture | ask).mixed == {}
+    assert pairs(asked, alone, mixture | ask).mixed == {"both": {"boolq": "asked"}}
+    here, there = ({"checkpoints": [id]} for id in ("d16", "d24"))
+    assert pairs(alone | here, every | there, mixture | there).mixed == {"both": {"boolq": "every"}}
+    kept = {"id": "kept", **boolq, "keep": [4]}
+    assert pairs(kept | here, alone | there, asked | there).trained == {"asked": "alone"}
+
+
 def test_a_study_says_what_its_mean_is_over(tmp_path):
     data = smoke() | {"tasks": ["nano-beir", "fiqa"], "mean": ["nano-beir"], "groups": {"two": ["fiqa", "nano-nq"]}}
     del data["lengths"]
@@ -233,9 +359,11 @@ def test_a_study_says_what_its_mean_is_over(tmp_path):
         load.study(written(tmp_path, data))
 
 
-def test_families_are_judged_by_three_pairs_or_more():
-    rows = pd.DataFrame({"checkpoint": ["x", "y", "z"], "difference": [0.02, 0.021, 0.022]})
+def test_families_are_judged_by_three_pairs_of_sizes_or_more():
+    rows = pd.DataFrame({"checkpoint": ["x", "y", "z"], "of_size": ["1", "2", "3"], "difference": [0.02, 0.021, 0.022]})
     rows = rows.assign(of_family="a", against_family="b")
     assert between_kinds(rows[:2], SPEC) == []
     (claim,) = between_kinds(rows, SPEC)
     assert (claim.claim, claim.n, claim.verdict) == ("a-against-b", 3, rules.SUPPORTED)
+    # Two durations of a size are one pair of models.
+    assert between_kinds(rows.assign(of_size=["1", "1", "2"]), SPEC) == []

@@ -38,7 +38,7 @@ def compared() -> pd.DataFrame:
     points = pd.DataFrame(rows, columns=["checkpoint", "family", "recipe", "task", "y"])
     draws = pd.DataFrame(drawn)
     draws.columns.names = ["checkpoint", "recipe", "task"]
-    points = points.assign(role="fit", n_params=1e6, n_tokens=1e7)
+    points = points.assign(role="fit", size=points["family"], n_params=1e6, n_tokens=1e7, schedule_finished=True)
     points.loc[points["checkpoint"] == "late", ["role", "n_tokens"]] = ["reference", np.nan]
     return comparisons(points, draws, [], pd.DataFrame(columns=["task"]), STUDY, SPEC)
 

@@ -12,6 +12,7 @@ from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
 from retscale.figure.words import interval
 from retscale.fit.comparisons import ASKED, COLUMNS, MIXED, TRAINED
+from retscale.fit.detectable import BOTH
 
 MOST = 6  # panels
 FEW = 3  # tasks that have panels of their own
@@ -106,7 +107,7 @@ def draw(
         " ".join(panel_words(name, part) for name, part in panels) or f"Nothing is drawn: {' '.join(absent.split())}."
     )
     caption = (
-        f"**{title}.** Differences in {tables.metric} with {tables.percent} intervals over queries, paired by query. {about} "
+        f"**{title}.** Differences in {tables.metric} with {tables.percent} intervals over {over(drawn)}, paired by query. {about} "
         f"{looks.words()} {words}"
     )
     return Drawn(
@@ -116,6 +117,14 @@ def draw(
         caption,
         f"{title}: differences in {tables.metric} with their intervals, one line an encoder. {words}",
     )
+
+
+def over(rows: pd.DataFrame) -> str:
+    """What the intervals of the rows are over."""
+    knows_seeds = rows["method"].astype(str).str.startswith(BOTH)
+    if not knows_seeds.any():
+        return "queries"
+    return BOTH if knows_seeds.all() else "queries, and over seeds where a recipe has several"
 
 
 def lines(rows: pd.DataFrame) -> float:

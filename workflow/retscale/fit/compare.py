@@ -153,15 +153,18 @@ def of_trainings(
     queries, and p is the `paired` one with its method, or by bootstrap. Also how far off it may be."""
     apart = draws[second] - draws[first]
     off = of_encoders(float(apart.var(ddof=0)), [first[:2], second[:2]], second[2], known, main)
-    result = difference(y, draws, first, second, spec.alpha)
+    return judged(float(y[second] - y[first]), apart.to_numpy(float), off, paired, spec.alpha), off
+
+
+def judged(value: float, drawn: np.ndarray, off: Error, paired: tuple | None, alpha: float) -> dict:
+    """A difference, `drawn` (replicates,) by resampling queries, with interval, p and method, as `of_trainings` has them."""
     if off.knows == BOTH:
-        low, high = off.interval(result["difference"], spec.alpha)
-        result |= {"low": low, "high": high, "p": off.p(result["difference"]), "method": f"{BOTH}; Student's t"}
-    elif paired:
-        result |= dict(zip(("p", "method"), paired, strict=True))
+        low, high = off.interval(value, alpha)
+        p, method = off.p(value), f"{BOTH}; Student's t"
     else:
-        result |= {"p": bootstrap_p(apart.to_numpy(float)), "method": "stratified bootstrap"}
-    return result, off
+        low, high = map(float, np.quantile(drawn, [alpha / 2, 1 - alpha / 2]))
+        p, method = paired or (bootstrap_p(drawn), "stratified bootstrap")
+    return {"difference": value, "low": low, "high": high, "p": p, "method": method}
 
 
 def paired_tests(queries: Iterable[QueryScores], main: str, spec: Spec) -> dict[tuple, tuple[float | None, str]]:

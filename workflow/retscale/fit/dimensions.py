@@ -250,11 +250,14 @@ def with_size(claim: str, text: str, rows: pd.DataFrame, about: pd.DataFrame, ab
 
 
 def between_kinds(rows: pd.DataFrame, spec: Spec) -> list[Claim]:
-    """Families of equal parameters and tokens against each other, where FEWEST pairs or more can tell."""
+    """Families of equal parameters and tokens against each other, where FEWEST pairs of sizes or more can tell.
+
+    Sizes are the replicates: checkpoints of one, such as several durations, share its noise and count as their average.
+    """
     table = []
     for (one, other), pairs in rows.groupby(["of_family", "against_family"]):
         text = f"Of equal parameters and tokens {one} retrieves better zero-shot than {other}"
-        values = of_backbones(pairs, "difference")
+        values = pairs.groupby("of_size")["difference"].mean().astype(float)
         if len(values) >= FEWEST:
             table.append(over_backbones(f"{one}-against-{other}", text, GAIN, values, "", spec))
     return table

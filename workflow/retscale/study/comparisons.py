@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from retscale.collect.comparisons import Comparisons
@@ -25,29 +26,51 @@ def of(study: Study) -> Comparisons:
 
 
 def _trained(study: Study) -> dict[str, str]:
-    without = {
-        _settings(study, id, {"instructions", "keep"}): id
-        for id in reversed(list(study.ladders))
-        if not _instructs(study, id)
-    }
-    pairs = {
-        id: without.get(_settings(study, id, {"instructions", "keep"})) for id in study.ladders if _instructs(study, id)
-    }
-    return {id: other for id, other in pairs.items() if other and _shares(study, id, other)}
+    pairs = {id: _without(study, id) for id in study.ladders if _instructs(study, id)}
+    return {id: other for id, other in pairs.items() if other}
+
+
+def _without(study: Study, recipe: str) -> str | None:
+    """The first recipe that trains without instructions and else like `recipe`."""
+    other_keys = {"instructions", "keep"}
+    own = _settings(study, recipe, other_keys)
+    return next(
+        (
+            id
+            for id in study.ladders
+            if not _instructs(study, id) and _settings(study, id, other_keys) == own and _shares(study, recipe, id)
+        ),
+        None,
+    )
 
 
 def _mixed(study: Study) -> dict[str, dict[str, str]]:
-    mixed: dict[str, dict[str, str]] = {}
     mixtures = {id: list(study.mixture(id)) for id in study.ladders}
-    for id, parts in mixtures.items():
-        if len(parts) < 2:
-            continue
-        own = _settings(study, id, MIXTURE_KEYS, mixture=False)
-        for other, alone in mixtures.items():
-            alike = _settings(study, other, MIXTURE_KEYS, mixture=False) == own
-            if len(alone) == 1 and alone[0] in parts and alike and _shares(study, id, other):
-                mixed.setdefault(id, {}).setdefault(alone[0], other)
-    return mixed
+    pairs = {
+        id: {name: other for name in parts if (other := _alone(study, id, name))}
+        for id, parts in mixtures.items()
+        if len(parts) > 1
+    }
+    return {id: others for id, others in pairs.items() if others}
+
+
+def _alone(study: Study, mixture: str, data_set: str) -> str | None:
+    """The recipe that trains on one data set of a mixture alone, with its instruction and else alike: of several the first
+    of those with the most of its pairs."""
+
+    def instruction(recipe: str) -> str | None:
+        return study.recipes[recipe].instructions.get(data_set)
+
+    own = _settings(study, mixture, MIXTURE_KEYS, mixture=False)
+    alike = [
+        id
+        for id in study.ladders
+        if list(study.mixture(id)) == [data_set]
+        and instruction(id) == instruction(mixture)
+        and _settings(study, id, MIXTURE_KEYS, mixture=False) == own
+        and _shares(study, mixture, id)
+    ]
+    return max(alike, key=lambda id: study.recipes[id].max_pairs or math.inf, default=None)
 
 
 def _tuned(study: Study) -> dict[str, str | None]:
