@@ -29,7 +29,7 @@ ABSENT = "not measured"
 def dimensions(tables: dict[str, pd.DataFrame], study: StudySummary) -> pd.DataFrame:
     """One row per backbone, dimension and measure; a backbone's own recipe is its first.
 
-    Intervals are over queries; of scores and data efficiency over seeds as well, where their noise is known.
+    Intervals are over queries; of all but lengths over seeds as well, where their noise is known.
     """
     points = firsts(tables["points"][tables["points"]["y"].notna()], study)
     own = points[[*ENCODER]].drop_duplicates()
