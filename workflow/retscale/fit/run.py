@@ -12,7 +12,7 @@ from retscale.common.files import sha256
 from retscale.common.tables import read_table, write_tables
 from retscale.errors import UserError
 from retscale.evaluate.metrics import metric
-from retscale.fit.analysis import analyze, ladder_rows
+from retscale.fit.analysis import analyze, ladder_rows, scheduled
 from retscale.fit.claims import claims
 from retscale.fit.classes import tasks
 from retscale.fit.compare import ablation, effects, isoflop_pairs
@@ -118,7 +118,8 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         "comparisons": comparisons(defined, draws, queries(), asked, study, spec, known),
     }
     if spec.paired:
-        tables["paired_families"] = paired_families(ladder_rows(defined), draws, spec.paired, spec.near, spec.alpha)
+        trained = defined[defined["recipe"].isin(study.recipes) & (defined["role"] != "external")]
+        tables["paired_families"] = paired_families(scheduled(trained), draws, spec.paired, spec.near, spec.alpha)
     tables["dimensions"] = dimensions(tables, study)
     tables["claims"] = claims(tables, analyses, finished, joined_curves(curves, study.repeats), study, spec)
     summary = study.model_dump(include=set(StudySummary.model_fields))
