@@ -44,7 +44,7 @@ from retscale.fit.points import (
 )
 from retscale.fit.precision import weighed
 from retscale.fit.predictors import predictors
-from retscale.fit.seeds import joined, joined_curves, joined_draws, repeated, seeds
+from retscale.fit.seeds import joined, joined_draws, repeated, seeds
 from retscale.fit.signal import signal
 from retscale.fit.split import Spread, noted, variance
 from retscale.fit.summary import FitSummary
@@ -121,7 +121,7 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         trained = defined[defined["recipe"].isin(study.recipes) & (defined["role"] != "external")]
         tables["paired_families"] = paired_families(scheduled(trained), draws, spec.paired, spec.near, spec.alpha)
     tables["dimensions"] = dimensions(tables, study)
-    tables["claims"] = claims(tables, analyses, finished, joined_curves(curves, study.repeats), study, spec)
+    tables["claims"] = claims(tables, analyses, finished, study, spec)
     summary = study.model_dump(include=set(StudySummary.model_fields))
     summary |= {"config": spec.model_dump(), "collect_sha256": sha256(source), "icl_headline": headline_icl(averages)}
     summary["form"] = next(iter(FORMS))  # the one that is drawn
