@@ -5,7 +5,7 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from retscale.collect.means import MEAN
+from retscale.collect.means import MEAN, own_tasks
 from retscale.collect.summary import StudySummary
 from retscale.common.seeds import stream
 from retscale.fit import error_rates, rules
@@ -43,7 +43,7 @@ def claims(
     ]
     of_task = {analysis.key["task"]: analysis for analysis in of_main}
     rates = simulated(of_task.get(MEAN), of_main, list(study.headline), spec)
-    trained = next((of_task.get(task) for task in study.in_domain), None)
+    trained = next((of_task.get(task) for task in own_tasks(study, main)), None)
     means = finished[finished["recipe"] == main]
     table = [
         *growth_claims(
@@ -180,7 +180,7 @@ def icl_claims(rows: pd.DataFrame, rates: dict[str, Rates]) -> list[Claim]:
 
 def size_claims(points: pd.DataFrame, early: pd.DataFrame, study: StudySummary, spec: Spec) -> list[Claim]:
     """Luo et al.: larger models are better, zero-shot, on the training task, and after little fine-tuning."""
-    trained = next(iter(study.in_domain), None)
+    trained = next(iter(own_tasks(study, study.main_recipe)), None)
     subjects = (
         ("larger-zero-shot", "Larger models retrieve better zero-shot", points[points["task"] == MEAN], ""),
         (

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from retscale.collect.means import in_domain, means, overall
+from retscale.collect.means import in_domain_of, means, overall
 from retscale.collect.summary import CollectSummary, StudySummary
 from retscale.common.files import sha256
 from retscale.common.tables import read_table, write_tables
@@ -79,7 +79,9 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     draws = joined_draws(trainings_draws, known)
     within = metric(spec.metric)
     scored = knowing_seeds(joined(trainings, known), draws, known, spec.alpha, within.least, within.most)
-    scored["in_domain"] = scored["task"].map(lambda name: in_domain(name, study))
+    ladders = scored[["recipe", "task"]].drop_duplicates()
+    marked = {key: in_domain_of(key[1], study, key[0]) for key in ladders.itertuples(index=False, name=None)}
+    scored["in_domain"] = [marked[key] for key in zip(scored["recipe"], scored["task"], strict=True)]
     defined = weighed(scored[scored["y"].notna()], known)
     require_distinct(defined)
     averages = read_table(source, "icl_averages")
