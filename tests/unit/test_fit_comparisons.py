@@ -37,7 +37,7 @@ from retscale.fit.error_rates import Rates
 from retscale.fit.nested import component
 from retscale.fit.points import query_scores, resampled
 from retscale.fit.seeds import UNKNOWN, Noise, Seeds
-from retscale.fit.variants import units
+from retscale.fit.variants import in_mean, units
 from retscale.study import comparisons as of_study
 from retscale.study import load, specs
 
@@ -260,6 +260,22 @@ def test_no_mean_of_lengths_or_curves_counts_a_contrast():
     study = STUDY.model_copy(update={"contrasts": ["cut"]})
     assert units({"t", "aspects", "cut"}, study) == {"mean": ["t", "aspects"]}
     assert units({"cut"}, study) == {"mean": ["cut"]}
+
+
+def test_no_mean_of_lengths_or_curves_counts_a_task_and_its_plain_twin():
+    study = StudySummary(
+        study="s",
+        headline={"t": ["t"]},
+        in_domain={"aspects": ["aspects"], "plain": ["plain"]},
+        contrasts=["apart"],
+        recipes=["r"],
+        main_recipe="r",
+        comparisons=Comparisons(asked={"aspects": "plain", "t": "apart"}),
+    )
+    assert units({"t", "aspects", "plain"}, study) == {"mean": ["t", "plain"]}
+    assert units({"t", "aspects"}, study) == {"mean": ["t", "aspects"]}  # its twin is not there
+    assert units({"t", "apart"}, study) == {"mean": ["t"]}  # its twin is in no mean
+    assert in_mean({"t", "aspects", "plain"}, study) == {"t": ["t"], "plain": ["plain"]}
 
 
 def test_a_mean_over_backbones_is_students_and_says_when_they_are_too_few():

@@ -5,10 +5,13 @@ import pandas as pd
 import pytest
 from ladders import SIZES, D, N, ladder
 
+from retscale.collect.summary import StudySummary
+from retscale.fit.claims import early
 from retscale.fit.config import Spec
-from retscale.fit.efficiency import SHARE, TOO_FAR, area, curve, growth, needed, trends
+from retscale.fit.efficiency import SHARE, TOO_FAR, area, curve, efficiency, growth, needed, trends
 
 X = np.array([100.0, 400.0, 1600.0])
+SPEC = Spec(bootstrap=200)
 
 
 def test_area_and_pairs_needed_of_curves_that_are_known():
@@ -104,3 +107,24 @@ def test_trends_are_of_the_mean_of_finished_checkpoints_and_say_what_was_there_a
         row["slope"] == pytest.approx(-0.1, abs=0.02)
         and row["reason"] == f"1 of {len(N)} have it by the first kept encoder"
     )
+
+
+def test_early_scores_count_a_group_once():
+    """Twelve parts of one group at .2 and another task at .2 or .5: the mean is .2 or .35, and not .223."""
+    parts = [f"part-{i}" for i in range(12)]
+    rows = pd.DataFrame(
+        (checkpoint, "main", step, task, query, 0.1 + (late if task == "alone" else 0.1) + 0.01 * (step > 100))
+        for checkpoint, late in (("a", 0.1), ("b", 0.4))
+        for step in (100, 200)
+        for task in (*parts, "alone")
+        for query in ("q0", "q1")
+    )
+    rows.columns = ["checkpoint", "recipe", "step", "task", "query_id", "ndcg_at_10"]
+    study = StudySummary(study="s", headline={"group": parts, "alone": ["alone"]}, recipes=["main"], main_recipe="main")
+    curves = rows.assign(queries=10 * rows["step"])
+    table = efficiency(curves, rows[rows["step"] == 100], rows[rows["step"] == 200].drop(columns="step"), study, SPEC)
+    about = {"recipe": "main", "task": "mean", "y": 0.5, "low": 0.4, "high": 0.6, "n_params": 1e6}
+    points = pd.DataFrame({"checkpoint": ["a", "b"]}).assign(**about)
+    values = early(table, points, "main").set_index("checkpoint")
+    assert values["y"].to_dict() == pytest.approx({"a": 0.2, "b": 0.35}) and (values["n_params"] == 1e6).all()
+    assert early(table, points, "other").empty and early(table.head(0), points, "main").empty

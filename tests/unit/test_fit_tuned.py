@@ -1,18 +1,24 @@
 """Models tuned for chat against their bases: which are compared, and the claim that tuning changes little."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from scipy import stats
+from test_collect_synthetic import write_study
 from test_study import smoke, written
 
 from retscale.collect.comparisons import Comparisons
+from retscale.collect.run import run as collect
 from retscale.collect.summary import StudySummary
+from retscale.common.tables import read_table
 from retscale.fit import rules
 from retscale.fit.comparisons import KIND, TUNED, comparisons
 from retscale.fit.config import Spec
 from retscale.fit.dimensions import ABSENT, tuned_for_chat
+from retscale.fit.run import run as fit
 from retscale.study import catalog, load, specs
 from retscale.study import comparisons as of_study
 
@@ -23,6 +29,7 @@ STUDY = StudySummary(
 )
 FAMILIES = {"a": "base", "other": "another", "late": "base", "a-chat": "chat", "a-sft": "sft", "late-chat": "chat"}
 FAMILIES |= {"orphan-chat": "chat"}
+SIZES = {"40k": 40_000, "160k": 160_000, "640k": 640_000, "2.5m": 2_500_000}
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +122,62 @@ def test_a_study_knows_bases_and_its_jobs_do_not(tmp_path):
     assert of_study.of(study).tuned == specs.collect(study)["comparisons"]["tuned"] == expected
     job = specs.checkpoint(study, "llama-2-7b-chat")
     assert job.keys() == specs.checkpoint(study, "llama-2-7b").keys() and "tuned_from" not in yaml.safe_dump(job)
+
+
+def test_only_bases_are_fitted():
+    """Twenty-two models of known compute are eight replicates, since all that was tuned from one base shares its noise."""
+    study = load.study(Path(__file__).resolve().parents[2] / "config/questions/alignment.yaml")
+    fitted = {id for id, labels in specs.collect(study)["checkpoints"].items() if labels["role"] == "fit"}
+    known = {id for id, checkpoint in study.checkpoints.items() if checkpoint.tokens}
+    assert len(known) == 22 and fitted == known - of_study.of(study).tuned.keys() and len(fitted) == 8
+
+
+def test_what_was_tuned_is_fitted_only_where_a_study_says_so(tmp_path):
+    """Also without its base, whose compute would be taken for all that the model had."""
+    data = smoke()
+    del data["lengths"], data["text"]
+    data["recipes"] = data["recipes"][:1]
+    own = {"id": "mine", "use": "olmo-2-1b-final", "family": "olmo-2-sft", "source": {"repo": "me/mine"}}
+    data["checkpoints"] = ["llama-2-7b", "llama-2-13b-chat", {"use": "llama-2-7b-chat", "role": "fit"}, own]
+    roles = {id: checkpoint.role for id, checkpoint in load.study(written(tmp_path, data)).checkpoints.items()}
+    assert roles == {
+        "llama-2-7b": "fit",
+        "llama-2-13b-chat": "reference",
+        "llama-2-7b-chat": "fit",
+        "mine": "reference",
+    }
+
+
+def test_tuned_models_are_listed_and_compared_and_in_no_fit(tmp_path):
+    sizes = {f"{name}-{kind}": n for name, n in SIZES.items() for kind in ("base", "chat", "dpo")}
+    spec, inputs = write_study(tmp_path, sizes=sizes, levels=(10,), tasks={"alpha": 0.05}, queries=20)
+    spec["comparisons"] = {"tuned": {}}
+    for id, labels in spec["checkpoints"].items():
+        size, labels["family"] = labels["size"].split("-")
+        labels["size"] = size
+        if labels["family"] != "base":
+            labels["role"] = "reference"
+            spec["comparisons"]["tuned"][id] = f"toy-{size}-base-10"
+    (tmp_path / "collect").mkdir(), (tmp_path / "fit").mkdir()
+    collect(spec, inputs, tmp_path / "collect")
+    fit(
+        {"bootstrap": 200, "paired": ["chat", "base"]}, {"collect": tmp_path / "collect/collect.json"}, tmp_path / "fit"
+    )
+    tables = {
+        name: read_table(tmp_path / "fit/fit.json", name)
+        for name in ("claims", "fits", "comparisons", "paired_families", "dimensions", "efficiency_trends")
+    }
+    claims = tables["claims"].set_index("claim")
+    assert claims.loc["larger-zero-shot", "n"] == claims.loc["larger-early", "n"] == claims.loc["grows", "n"] == 4
+    assert set(tables["fits"].query("recipe == 'paper'")["n"]) == set(tables["efficiency_trends"]["n"]) == {4}
+    tuned = tables["comparisons"].query(f"kind == '{TUNED}' and task == 'mean'")
+    assert len(tuned) == 8 and claims.loc["tuned-for-chat", "n"] == 4
+    assert len(tables["paired_families"].query("recipe == 'paper' and task == 'mean'")) == 4
+    assert tables["dimensions"].query("measure == 'mean'")["checkpoint"].nunique() == 12
+    reasons = read_table(tmp_path / "collect/collect.json", "checkpoints").set_index("checkpoint")["reason"]
+    assert (
+        reasons["toy-40k-chat-10"] == "in no fit, for it was tuned after pretraining" and not reasons["toy-40k-base-10"]
+    )
 
 
 def test_studies_without_tuned_checkpoints_keep_their_spec():

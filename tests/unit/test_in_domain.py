@@ -12,20 +12,31 @@ from test_collect_synthetic import TASKS, write_study
 
 from retscale.audit.points import origins
 from retscale.audit.walk import Walk
-from retscale.collect.means import MEAN, averaged_over, compared_on, means, tasks_of
+from retscale.collect.means import MEAN, averaged_over, compared_on, in_domain_of, means, own_tasks, tasks_of
 from retscale.collect.run import run as collect
-from retscale.collect.summary import CollectSummary
+from retscale.collect.summary import CollectSummary, StudySummary
 from retscale.common.tables import read_table
+from retscale.encoder.config import GIVEN
 from retscale.errors import UserError
 from retscale.external.run import run as external
 from retscale.external.summary import ExternalSummary
+from retscale.figure import backbones
 from retscale.figure.run import FIGURES
 from retscale.figure.run import run as draw
+from retscale.fit.claims import size_claims
+from retscale.fit.comparisons import COLUMNS as COMPARISONS
+from retscale.fit.config import Spec
+from retscale.fit.dimensions import dimensions, tokens_in_domain, tuned_for_chat
+from retscale.fit.efficiency import COLUMNS as EFFICIENCY
+from retscale.fit.error_rates import Rates
+from retscale.fit.lengths import COLUMNS as LENGTHS
 from retscale.fit.run import run as fit
+from retscale.fit.slopes import SIZE
 from retscale.report import in_domain as in_domain_metrics
 from retscale.report.run import environment
 from retscale.report.run import run as report
 from retscale.study import check, load, specs
+from retscale.study.figure_needs import missing_for
 
 pytestmark = pytest.mark.usefixtures("svg_only")
 
@@ -84,6 +95,115 @@ def test_only_what_a_recipe_trains_on_counts(tmp_path):
     assert list(study_of(tmp_path, pairs=pairs, recipes=recipes).in_domain) == ["fiqa"]
     study = study_of(tmp_path, pairs=pairs, recipes=recipes, only=["d24"])
     assert study.in_domain == {}  # `both` trains none of these
+
+
+MINI = CONFIG / "mini-luo2024.yaml"
+
+
+def summary(study) -> StudySummary:
+    """What readers of the tables know of a study."""
+    spec = specs.collect(study)
+    return StudySummary.model_validate({name: spec[name] for name in StudySummary.model_fields if name in spec})
+
+
+def test_a_recipe_is_in_domain_on_what_it_trains_on():
+    """The first recipe of the embedded study trains on BoolQ alone; an encoder made elsewhere is compared on the same."""
+    study = summary(load.study(MINI))
+    assert list(study.in_domain) == ["boolq-heldout", "wikidesc-heldout", "wiki-aspects", "wiki-aspects-plain"]
+    own = {recipe: own_tasks(study, recipe) for recipe in (*study.recipes, GIVEN)}
+    boolq, wiki = ["boolq-heldout"], ["wikidesc-heldout"]
+    assert own.items() >= {"alone": boolq, "adapters": boolq, "wiki-alone": wiki, "mixture": boolq + wiki}.items()
+    assert own["instructed"] == own["uninstructed"] == ["wiki-aspects-plain"] and own[GIVEN] == boolq
+    assert compared_on(study, "alone") == (boolq, [MEAN]) and compared_on(study, "wiki-alone") == (wiki, [MEAN])
+    assert in_domain_of("wiki-aspects", study, "instructed") and not in_domain_of("wiki-aspects", study, "alone")
+    luo = summary(load.study(CONFIG / "luo2024.yaml"))
+    assert own_tasks(luo, "luo2024-bert") == list(luo.in_domain) and luo.in_domain_by_recipe == {"gooaq-alone": []}
+    for name in ("portes2025", "mini", "smoke"):  # where all recipes train on the same, no spec says so
+        assert "in_domain_by_recipe" not in specs.collect(load.study(CONFIG / f"{name}.yaml"))
+
+
+def points_of(study: StudySummary, recipe: str = "alone", checkpoints: tuple[str, ...] = ("d48",)) -> pd.DataFrame:
+    rows = [
+        (checkpoint, recipe, task, 0.3, 0.2, 0.4)
+        for checkpoint in checkpoints
+        for task in (*study.in_domain, *study.headline, MEAN)
+    ]
+    return pd.DataFrame(rows, columns=["checkpoint", "recipe", "task", "y", "low", "high"])
+
+
+def test_backbones_are_compared_on_what_their_first_recipe_trains_on():
+    study = summary(load.study(MINI))
+    points = pd.concat(
+        [
+            points_of(study, checkpoints=("d48", "e48")),
+            points_of(study, "mixture"),
+            points_of(study, "wiki-alone", ("only-wiki",)),
+            points_of(study, "untuned"),  # a control, which is no recipe of the summary
+            points_of(study, GIVEN, ("made-elsewhere",)),
+        ]
+    )
+    columns = {"efficiency": EFFICIENCY, "lengths": LENGTHS, "comparisons": COMPARISONS}
+    tables = {"points": points} | {name: pd.DataFrame(columns=names) for name, names in columns.items()}
+    rows = dimensions(tables, study)
+    own = rows[rows["dimension"] == "in-domain"][["checkpoint", "recipe", "measure"]]
+    assert set(own.itertuples(index=False, name=None)) == {
+        ("d48", "alone", "boolq-heldout"),
+        ("e48", "alone", "boolq-heldout"),
+        ("only-wiki", "wiki-alone", "wikidesc-heldout"),
+        ("made-elsewhere", GIVEN, "boolq-heldout"),
+    }
+    known = points[points["recipe"].isin(study.recipes)].assign(n_params=1e6)
+    panels = backbones.of_each(SimpleNamespace(summary=study, points=known), 0)
+    drawn = {name: set(rows["checkpoint"]) for name, rows in panels.items()}
+    assert drawn == {"boolq-heldout": {"d48", "e48"}, "wikidesc-heldout": {"only-wiki"}}
+    scores = known.assign(metric="recall_at_1000", value=0.5)
+    shown = in_domain_metrics.rows_of(scores, study, ["d48", "only-wiki"])
+    assert [task for task, label in shown["columns"] if label == "Recall@1000"] == ["boolq-heldout", "wikidesc-heldout"]
+    assert [[value for value in row["values"] if value] for row in shown["rows"]] == [[0.5], [0.5]]
+    assert shown["rows"][0]["values"].index(0.5) < shown["rows"][1]["values"].index(0.5)
+
+
+def test_claims_on_the_training_task_are_of_the_main_recipes(tmp_path):
+    """The order of tasks decides nothing: the first is in-domain for the second recipe alone."""
+    base = {"use": "own-mini", "n_negatives": 2, "max_pairs": 512}
+    study = study_of(
+        tmp_path,
+        pairs=[{"use": "boolq", "max_pairs": 1000}, "wiki"],
+        tasks=["fiqa", "wikidesc-heldout", "boolq-heldout"],
+        recipes=[base | {"id": "alone", "weights": {"boolq": 1}}, base | {"id": "other", "weights": {"wiki": 1}}],
+    )
+    known = summary(study)
+    assert next(iter(known.in_domain)) == "wikidesc-heldout" and known.main_recipe == "alone"
+    rng = np.random.default_rng(0)
+    rows = [
+        {"task": task, "checkpoint": f"c{i}", "family": "f", "size": f"{i}", "n_params": 10.0 ** (6 + i), "y": y * i}
+        for i in range(6)
+        for task, y in {"wikidesc-heldout": 0.0, "boolq-heldout": 0.05}.items()
+    ]
+    points = pd.DataFrame(rows).assign(n_tokens=1e9, flops=1e16)
+    points["y"] += 0.001 * rng.normal(size=len(points))
+    claim = next(
+        row
+        for row in size_claims(points, points.head(0), known, Spec(bootstrap=400))
+        if row.claim == "larger-in-domain"
+    )
+    assert claim.value == pytest.approx(0.05, abs=0.005)
+    about = {"path": SIZE, "recipe": "alone", "schedule": "finished", "status": "ok", "low": 0.0, "high": 0.1, "n": 6}
+    slopes = pd.DataFrame({"task": ["wikidesc-heldout", "boolq-heldout"], "slope": [-0.02, 0.05]}).assign(**about)
+    assert tokens_in_domain(slopes, known, Rates()).value == 0.05
+    changes = pd.DataFrame({"task": ["wikidesc-heldout", "boolq-heldout"], "difference": [0.2, 0.001]})
+    changes = changes.assign(against="a", against_family="f")
+    assert tuned_for_chat(changes, known, Spec(bootstrap=400)).value == 0.001
+
+
+def test_the_figure_in_domain_needs_a_first_recipe_that_trains_on_a_task(tmp_path):
+    base = {"use": "own-mini", "n_negatives": 2, "max_pairs": 512}
+    pairs = [{"use": "boolq", "max_pairs": 1000, "tasks": []}, "wiki"]
+    recipes = [base | {"id": "alone", "weights": {"boolq": 1}}, base | {"id": "other", "weights": {"wiki": 1}}]
+    study = study_of(tmp_path, pairs=pairs, tasks=["fiqa", "wikidesc-heldout"], recipes=recipes)
+    assert list(study.in_domain) == ["wikidesc-heldout"] and missing_for(study, "in-domain")
+    study = study_of(tmp_path, pairs=pairs, tasks=["fiqa", "wikidesc-heldout"], recipes=recipes[::-1])
+    assert not missing_for(study, "in-domain")
 
 
 def test_a_group_is_in_domain_with_any_of_its_tasks(tmp_path):
@@ -198,7 +318,7 @@ def test_an_average_with_a_training_task_is_compared_as_in_domain(made):
     """`web` has one; a study whose only group is of the training data shows no zero-shot mean of it."""
     root, given, names = made["marked"]
     study = CollectSummary.read(given["collect"])
-    assert compared_on(study) == ([names[0], "web"], [MEAN, "half"])
+    assert compared_on(study, "paper") == ([names[0], "web"], [MEAN, "half"])
     rows = read_table(given["fit"], "dimensions").groupby("dimension")["measure"].unique().map(set)
     assert rows["in-domain"] == {names[0], "mean of web"} and rows["zero-shot"] == {"mean", "mean of half"}
     by_group = {}

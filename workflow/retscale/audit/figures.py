@@ -12,13 +12,13 @@ import pandas as pd
 
 from retscale.audit.tables import near
 from retscale.audit.walk import Node, Walk
-from retscale.collect.means import shown_tasks
 from retscale.common import jsonl, parquet
 from retscale.common.files import sha256
 from retscale.common.tables import read_table
 from retscale.fit import comparisons
 from retscale.fit.seeds import joined_curves
 from retscale.fit.summary import FitSummary
+from retscale.fit.variants import in_mean
 from retscale.provenance.behind import SHOWN, made_from
 from retscale.report.figures import has_marks
 from retscale.stages import STAGES
@@ -129,9 +129,10 @@ def _lines(node: Node) -> Problems:
     table, fits = read_table(collect, name), next(row.path for row in node.inputs if row.path.name == "fit.json")
     if name == "curves":
         fitted = FitSummary.read(fits)
-        groups = {task: group for group, parts in shown_tasks(fitted).items() for task in parts}
         table = joined_curves(table, fitted.repeats)
-        table = table[table["metric"] == fitted.config.metric].assign(group=lambda rows: rows["task"].map(groups))
+        table = table[table["metric"] == fitted.config.metric]
+        groups = {task: group for group, parts in in_mean(set(table["task"]), fitted).items() for task in parts}
+        table = table.assign(group=table["task"].map(groups))
         key = ["checkpoint", "recipe", "queries"]
         y = table.groupby([*key, "group"])["value"].mean().groupby(key).mean()
     else:

@@ -39,6 +39,7 @@ class Spec(Strict):
 
     Each entry is a task, {NAME: [NAME]}, or a group that counts as one, {NAME: [TASK, ...]}. `in_domain` are the tasks
     of the training data, in the same form: shown beside the others and in no mean, unless there are no others.
+    `in_domain_by_recipe` names those of a recipe that does not train on the data of all of them.
     `beside` are all others, in the same form. `groups` are the study's own, {NAME: names of tasks or groups}: means of
     their own, which change no other. `contrasts` are tasks in no mean but those, and `cuts` says of each task that is a
     part of another of which: {TASK: WHOLE}. `comparisons`: tasks and recipes that differ in one thing. `encoders` were
@@ -50,6 +51,7 @@ class Spec(Strict):
     study: str
     headline: dict[str, list[str]] = Field(min_length=1)
     in_domain: dict[str, list[str]] = {}
+    in_domain_by_recipe: dict[str, list[str]] = {}
     beside: dict[str, list[str]] = {}
     groups: dict[str, list[str]] = {}
     contrasts: list[str] = []

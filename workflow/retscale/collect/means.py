@@ -1,8 +1,9 @@
 """What a study averages over, by name: groups of tasks, and the headline mean."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
+from retscale.collect.summary import StudySummary
 from retscale.common.phrase import counted
 
 MEAN = "mean"  # over the headline, beside the names of tasks and groups
@@ -58,17 +59,44 @@ def tasks_of(name: str, study: Averaged) -> list[str]:
 
 
 def in_domain(name: str, study: Averaged) -> bool:
-    """Whether a task behind `name` is a task of the training data, or a cut of one."""
-    trained = {task for parts in study.in_domain.values() for task in parts}
-    return not trained.isdisjoint({*tasks_of(name, study), *(study.cuts.get(task) for task in tasks_of(name, study))})
+    """Whether a task behind `name` is a task of the data that any recipe trains on, or a cut of one."""
+    return _behind(name, study.in_domain, study)
 
 
-def compared_on(study: Averaged) -> tuple[list[str], list[str]]:
-    """The tasks of the training data and the averages, beginning with the mean: those that are in-domain, and the zero-shot
-    ones."""
-    names = [*study.in_domain, MEAN, *study.groups]
-    trained = [name for name in names if in_domain(name, study)]
-    return trained, [name for name in names if name not in trained]
+def in_domain_of(name: str, study: StudySummary, recipe: str) -> bool:
+    """The same of the data that this recipe trains on."""
+    return _behind(name, _trained_on(study, recipe), study)
+
+
+def _behind(name: str, units: Iterable[str], study: Averaged) -> bool:
+    trained, tasks = {task for unit in units for task in study.in_domain[unit]}, tasks_of(name, study)
+    return not trained.isdisjoint({*tasks, *(study.cuts.get(task) for task in tasks)})
+
+
+def _trained_on(study: StudySummary, recipe: str) -> list[str]:
+    """The names of `in_domain` of a recipe; an encoder made elsewhere is compared on those of the main one."""
+    known = recipe if recipe in study.recipes else study.main_recipe
+    return study.in_domain_by_recipe.get(known, list(study.in_domain))
+
+
+def once(units: dict[str, list[str]], study: StudySummary) -> dict[str, list[str]]:
+    """The `units` without those that are asked with instructions and are there without as well: both are one task."""
+    there = {task for parts in units.values() for task in parts} - set(study.contrasts)
+    asked = {task for task, plain in study.comparisons.asked.items() if plain in there}
+    return {name: parts for name, parts in units.items() if not set(parts) <= asked}
+
+
+def own_tasks(study: StudySummary, recipe: str) -> list[str]:
+    """What counts as one task and is of the data that a recipe trains on, each once."""
+    return list(once({name: study.in_domain[name] for name in _trained_on(study, recipe)}, study))
+
+
+def compared_on(study: StudySummary, recipe: str) -> tuple[list[str], list[str]]:
+    """What the backbones of a recipe are compared on, in-domain and zero-shot: the recipe's own tasks and the averages with one
+    of them; and the other averages, beginning with the mean."""
+    averages = [MEAN, *study.groups]
+    trained = [name for name in averages if in_domain_of(name, study, recipe)]
+    return own_tasks(study, recipe) + trained, [name for name in averages if name not in trained]
 
 
 def averaged_over(study: Averaged) -> str:

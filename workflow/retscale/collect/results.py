@@ -1,5 +1,6 @@
 """Result files of other stages, one row each."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -27,8 +28,8 @@ def require_unique(files: dict[tuple, Path], key: tuple, path: Path) -> None:
     files[key] = path
 
 
-def card_row(path: Path, labels: dict[str, Labels]) -> dict:
-    """One checkpoint; its tokens and FLOPs may be unknown if it is outside the fits only."""
+def card_row(path: Path, labels: dict[str, Labels], tuned: Collection[str]) -> dict:
+    """One checkpoint; its tokens and FLOPs may be unknown if it is outside the fits only. `tuned`: ids of those tuned for chat."""
     card = Card.read(path)
     if card.id not in labels:
         raise UserError(f"{path} is of checkpoint {card.id!r}, which this study lacks{hint(card.id, labels)}")
@@ -48,7 +49,7 @@ def card_row(path: Path, labels: dict[str, Labels]) -> dict:
         **{name: None if value is None else float(value) for name, value in amounts.items()},
         "schedule_finished": card.schedule_finished,
         "role": label.role,
-        "reason": exclusion_reason(card, label.role),
+        "reason": exclusion_reason(card, label.role, card.id in tuned),
         "source": card.source.kind,
         "revision": card.revision,
         "loss_train": loss.train,
@@ -94,14 +95,14 @@ def sizes(params: Params) -> dict[str, int]:
     }
 
 
-def exclusion_reason(card: Card, role: str) -> str:
+def exclusion_reason(card: Card, role: str, tuned: bool) -> str:
     """Why a checkpoint does not enter the trend of the ladder; empty if it does."""
     if card.source.kind == "random":
         return "in no fit, for its weights are random and have seen no text"
     if card.n_tokens is None:
         return "in no fit, for its pretraining tokens are unknown and so are its FLOPs"
     if role != "fit":
-        return "in no fit"
+        return "in no fit, for it was tuned after pretraining" if tuned else "in no fit"
     return "" if card.schedule_finished else "fitted apart, schedule unfinished"
 
 

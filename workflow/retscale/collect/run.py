@@ -137,7 +137,7 @@ def read_cards(spec: Spec, cards: list[Path], given: list[Path], root: Path) -> 
     """One row per checkpoint, one per encoder made elsewhere (`given`), and one per reference of the study."""
     files, rows = {}, []
     for path in [*cards, *given]:
-        row = card_row(path, spec.checkpoints) if path in cards else given_encoder_row(path)
+        row = card_row(path, spec.checkpoints, spec.comparisons.tuned) if path in cards else given_encoder_row(path)
         require_unique(files, (row["checkpoint"],), path)
         rows.append(row | {"file": relative(path, root)})
     table = pd.DataFrame([*rows, *(reference_row(id, system) for id, system in spec.references.items())])

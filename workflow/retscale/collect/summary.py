@@ -15,6 +15,7 @@ class StudySummary(BaseModel, frozen=True):
     study: str
     headline: dict[str, list[str]]
     in_domain: dict[str, list[str]] = {}
+    in_domain_by_recipe: dict[str, list[str]] = {}
     beside: dict[str, list[str]] = {}
     groups: dict[str, list[str]] = {}
     contrasts: list[str] = []

@@ -16,26 +16,34 @@ MOST = 4  # panels
 
 
 def draw_zero_shot(tables: Tables, config: FigureConfig) -> Drawn:
-    """The mean of the headline, and those of the study's own groups without a task of the training data."""
-    _, names = compared_on(tables.summary)
-    return draw(tables, config, titled(tables, names), "Zero-shot retrieval of each backbone")
+    """The mean of the headline and those of the study's own groups: of backbones that were trained on none of their tasks."""
+    return draw(tables, config, of_each(tables, 1), "Zero-shot retrieval of each backbone")
 
 
 def draw_in_domain(tables: Tables, config: FigureConfig) -> Drawn:
-    """The tasks of the training data, and averages with one of them."""
-    names, _ = compared_on(tables.summary)
-    return draw(tables, config, titled(tables, names), "In-domain retrieval of each backbone")
+    """The tasks of the training data and averages with one of them: of backbones that were trained on these."""
+    return draw(tables, config, of_each(tables, 0), "In-domain retrieval of each backbone")
 
 
-def titled(tables: Tables, names: list[str]) -> dict[str, str]:
-    """The first of them with the titles of their panels."""
-    titles = {MEAN: f"mean over {tables.averaged_over}"} | {name: f"mean of {name}" for name in tables.summary.groups}
-    return {name: titles.get(name, name) for name in names[:MOST]}
+def of_each(tables: Tables, place: int) -> dict[str, pd.DataFrame]:
+    """The first tasks and averages that the first recipes of backbones are compared on, with the rows of these backbones.
+
+    `place` in what `compared_on` gives: 0 in-domain, 1 zero-shot.
+    """
+    compared = {recipe: compared_on(tables.summary, recipe)[place] for recipe in tables.summary.recipes}
+    panels = {}
+    for name in dict.fromkeys(name for names in compared.values() for name in names):
+        rows = backbones(tables, name)
+        panels[name] = rows[[name in compared[recipe] for recipe in rows["recipe"]]]
+    shown = [name for name, rows in panels.items() if len(rows)] or list(panels)[:1]
+    return {name: panels[name] for name in shown[:MOST]}
 
 
-def draw(tables: Tables, config: FigureConfig, titles: dict[str, str], title: str) -> Drawn:
-    """One panel for each task or average of `titles`; each checkpoint has one mark, of its first recipe."""
-    rows = pd.concat([backbones(tables, name) for name in titles] or [tables.points.head(0)])
+def draw(tables: Tables, config: FigureConfig, panels: dict[str, pd.DataFrame], title: str) -> Drawn:
+    """One panel for each task or average, with its rows; each checkpoint has one mark, of its first recipe."""
+    labels = {MEAN: f"mean over {tables.averaged_over}"} | {name: f"mean of {name}" for name in tables.summary.groups}
+    titles = {name: labels.get(name, name) for name in panels}
+    rows = pd.concat([*panels.values()] or [tables.points.head(0)])
     lines = pd.concat([references.of(tables, name) for name in (titles or [MEAN])])
     lines = lines[~lines["recipe"].isin(tables.summary.recipes)]  # one of unknown compute has a mark at its parameters
     others = pd.concat(

@@ -5,13 +5,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, PercentFormatter, StrMethodFormatter
 
-from retscale.collect.means import shown_tasks
 from retscale.figure import looks as look
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
 from retscale.figure.words import number
 from retscale.fit.seeds import joined_curves
+from retscale.fit.variants import in_mean
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
@@ -61,8 +61,8 @@ def curves(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
     """
     rows = joined_curves(tables.collected("curves"), tables.summary.repeats)
     rows = rows.query("metric == @tables.summary.config.metric")
-    group = {task: name for name, parts in shown_tasks(tables.summary).items() for task in parts}
-    rows = rows.assign(group=rows["task"].map(group))
+    group = {task: name for name, parts in in_mean(set(rows["task"]), tables.summary).items() for task in parts}
+    rows = rows.assign(group=rows["task"].map(group)).dropna(subset="group")
     encoder = ["checkpoint", "recipe"]
     key = [*encoder, "step", "queries"]
     means = rows.groupby([*key, "group"])["value"].mean().groupby(key).mean().rename("y").reset_index()

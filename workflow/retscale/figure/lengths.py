@@ -14,6 +14,7 @@ from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
 from retscale.figure.words import interval
+from retscale.fit.variants import in_mean
 
 Dash = str | tuple
 DASHES: list[Dash] = ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5))]  # of recipes
@@ -22,7 +23,7 @@ DASHES: list[Dash] = ["-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5))]  #
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
     """Left: the mean over the long tasks against the length. Right: its difference from the encoder's own length."""
     table = tables.table("lengths")
-    rows, tasks = of_mean(tables, table), sorted(set(table["task"]) - {MEAN})
+    rows, tasks = of_mean(tables, table), sorted(in_mean(set(table["task"]), tables.summary))
     looks = look.looks(tables.points, config)
     figure, (left, right) = plt.subplots(1, 2, figsize=(config.width, 3.0))
     recipes = list(dict.fromkeys(rows["recipe"]))

@@ -37,8 +37,13 @@ class Analysis:
 
 
 def ladder_rows(marks: pd.DataFrame) -> pd.DataFrame:
-    """The rows of points that enter fits, with `schedule` and log10 FLOPs."""
-    rows = marks[(marks["role"] == "fit") & marks["flops"].notna()]
+    """The rows of points that enter fits, as `scheduled`."""
+    return scheduled(marks[marks["role"] == "fit"])
+
+
+def scheduled(marks: pd.DataFrame) -> pd.DataFrame:
+    """The rows of points with known FLOPs, with `schedule` and log10 FLOPs."""
+    rows = marks[marks["flops"].notna()]
     schedule = np.where(rows["schedule_finished"].astype(bool), "finished", "unfinished")
     return rows.assign(schedule=schedule, log_flops=np.log10(rows["flops"].astype(float)))
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from retscale.collect.means import MEAN
+from retscale.collect.means import MEAN, own_tasks
 from retscale.collect.summary import StudySummary
 from retscale.common.seeds import stream
 from retscale.fit import error_rates, rules
@@ -13,6 +13,7 @@ from retscale.fit.analysis import Analysis
 from retscale.fit.claim import COLUMNS, LUO, PER_FLOPS, PER_RATIO, PER_SIZE, PORTES, Claim, one_sided
 from retscale.fit.config import Spec
 from retscale.fit.dimensions import claims as dimension_claims
+from retscale.fit.efficiency import of_means
 from retscale.fit.error_rates import Noise, Rates
 from retscale.fit.size_growth import size_growth, studies
 from retscale.fit.slopes import RATIO, SAMPLED, SIZE
@@ -32,7 +33,6 @@ def claims(
     tables: dict[str, pd.DataFrame],
     analyses: list[Analysis],
     finished: pd.DataFrame,
-    curves: pd.DataFrame,
     study: StudySummary,
     spec: Spec,
 ) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def claims(
     ]
     of_task = {analysis.key["task"]: analysis for analysis in of_main}
     rates = simulated(of_task.get(MEAN), of_main, list(study.headline), spec)
-    trained = next((of_task.get(task) for task in study.in_domain), None)
+    trained = next((of_task.get(task) for task in own_tasks(study, main)), None)
     means = finished[finished["recipe"] == main]
     table = [
         *growth_claims(
@@ -51,7 +51,7 @@ def claims(
         ),
         equal_claim(tables["isoflop_global"].query("recipe == @main and headline"), rates),
         *icl_claims(tables["correlations"].query("headline and about != 'flops-quality'"), rates),
-        *size_claims(means, early(curves, means, main, spec.metric), study, spec),
+        *size_claims(means, early(tables["efficiency"], means, main), study, spec),
         *dimension_claims(tables, finished, study, simulated_in_domain(trained, spec), spec),
     ]
     rows = [
@@ -180,7 +180,7 @@ def icl_claims(rows: pd.DataFrame, rates: dict[str, Rates]) -> list[Claim]:
 
 def size_claims(points: pd.DataFrame, early: pd.DataFrame, study: StudySummary, spec: Spec) -> list[Claim]:
     """Luo et al.: larger models are better, zero-shot, on the training task, and after little fine-tuning."""
-    trained = next(iter(study.in_domain), None)
+    trained = next(iter(own_tasks(study, study.main_recipe)), None)
     subjects = (
         ("larger-zero-shot", "Larger models retrieve better zero-shot", points[points["task"] == MEAN], ""),
         (
@@ -199,15 +199,10 @@ def size_claims(points: pd.DataFrame, early: pd.DataFrame, study: StudySummary, 
     return table
 
 
-def early(curves: pd.DataFrame, points: pd.DataFrame, main: str, metric: str) -> pd.DataFrame:
-    """The mean score of each checkpoint's first kept encoder, over the tasks of the curves, with what is known of it."""
-    kept = curves[(curves["recipe"] == main) & (curves["metric"] == metric)]
-    last = kept.groupby("checkpoint")["step"].transform("max")
-    kept = kept[kept["step"] < last]
-    kept = kept[kept["step"] == kept["step"].min()] if len(kept) else kept
-    scores = kept.groupby("checkpoint")["value"].mean().rename("early").reset_index()
-    about = points[points["task"] == MEAN]
-    return about.merge(scores, on="checkpoint").drop(columns="y").rename(columns={"early": "y"})
+def early(efficiency: pd.DataFrame, points: pd.DataFrame, main: str) -> pd.DataFrame:
+    """The mean of the curves at each checkpoint's first kept encoder, as y, with what is known of the checkpoint."""
+    means = of_means(efficiency, points)
+    return means[means["recipe"] == main].assign(y=lambda rows: rows["y_first"].astype(float))
 
 
 def first(rows: pd.DataFrame) -> pd.Series | None:

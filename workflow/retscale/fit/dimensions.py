@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from retscale.collect.means import MEAN, compared_on
+from retscale.collect.means import MEAN, compared_on, own_tasks
 from retscale.collect.summary import StudySummary
 from retscale.common.phrase import counted
 from retscale.common.seeds import stream
@@ -33,10 +33,12 @@ def dimensions(tables: dict[str, pd.DataFrame], study: StudySummary) -> pd.DataF
     """
     points = firsts(tables["points"][tables["points"]["y"].notna()], study)
     own = points[[*ENCODER]].drop_duplicates()
+    of_recipes = dict(iter(points.groupby("recipe", sort=False)))
     parts = [
-        part(points[points["task"] == name], dimension, label, "y", "low", "high")
-        for dimension, names in zip((IN_DOMAIN, ZERO_SHOT), compared_on(study))
-        for name in names
+        part(rows[rows["task"] == name], dimension, label, "y", "low", "high")
+        for place, dimension in enumerate((IN_DOMAIN, ZERO_SHOT))
+        for recipe, rows in of_recipes.items()
+        for name in compared_on(study, recipe)[place]
         for label in [f"mean of {name}" if name in study.groups else name]
     ]
     curves = tables["efficiency"].merge(own, on=ENCODER).query("task == @MEAN")
@@ -63,7 +65,7 @@ def dimensions(tables: dict[str, pd.DataFrame], study: StudySummary) -> pd.DataF
 def firsts(points: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
     """The rows of each checkpoint under the first of the study's recipes that it has."""
     order = {recipe: place for place, recipe in enumerate(study.recipes)}
-    place = points["recipe"].map(order).fillna(-1)  # one made elsewhere has no other
+    place = points["recipe"].map(order).fillna(len(order))  # one made elsewhere has no other; a control comes last
     return points[place == place.groupby(points["checkpoint"]).transform("min")]
 
 
@@ -198,10 +200,10 @@ def mixtures(mixed: pd.DataFrame, spec: Spec) -> list[Claim]:
 
 
 def tokens_in_domain(slopes: pd.DataFrame, study: StudySummary, rates: Rates) -> Claim:
-    """Growth with training duration at fixed size, on the first task of the training data."""
+    """Growth with training duration at fixed size, on the first task that the main recipe trains on."""
     base = {"claim": "tokens-in-domain", "paper": LUO, "rule": rules.GROWTH, "unit": PER_FLOPS, "rates": rates}
     base["text"] = "More pretraining at fixed size retrieves better on the training task"
-    task = next(iter(study.in_domain), None)
+    task = next(iter(own_tasks(study, study.main_recipe)), None)
     rows = slopes[
         (slopes["task"] == task)
         & (slopes["path"] == SIZE)
@@ -264,11 +266,11 @@ def between_kinds(rows: pd.DataFrame, spec: Spec) -> list[Claim]:
 
 
 def tuned_for_chat(rows: pd.DataFrame, study: StudySummary, spec: Spec) -> Claim:
-    """Tuned models against their bases, on the first task of the training data, or on the mean in a study without one.
+    """Tuned models against their bases, on the first task that the main recipe trains on, or on the mean if there is none.
 
     Bases are the replicates: what was tuned from one of them shares its noise, and counts as its average.
     """
-    task = next(iter(study.in_domain), MEAN)
+    task = next(iter(own_tasks(study, study.main_recipe)), MEAN)
     rows = rows[rows["task"] == task]
     changes = rows.groupby("against")["difference"].mean().astype(float)
     text = "Tuning for chat changes retrieval by less than a point"

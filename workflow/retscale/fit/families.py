@@ -16,9 +16,9 @@ def paired_families(
 ) -> pd.DataFrame:
     """One row per pair of checkpoints that agree in size, tokens and recipe, on each task and mean: first - second.
 
-    points: rows that enter fits (fit/analysis.py). draws: bootstrap replicates over queries, a column for each
-    (checkpoint, recipe, task), for the paired interval and p. Checkpoints whose FLOPs, 6ND, differ by more than the ratio
-    `near` are no pair. Holm's p is over the pairs of a recipe and task.
+    points: `scheduled` ones (fit/analysis.py), also those that enter no fit. draws: bootstrap replicates over queries, a
+    column for each (checkpoint, recipe, task), for the paired interval and p. Checkpoints whose FLOPs, 6ND, differ by more
+    than the ratio `near` are no pair. Holm's p is over the pairs of a recipe and task.
     """
     first, second = (_by_key(points, family) for family in families)
     rows = []

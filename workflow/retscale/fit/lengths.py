@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from retscale.collect.means import Averaged
+from retscale.collect.summary import StudySummary
 from retscale.fit.config import Spec
 from retscale.fit.points import ENCODER
 from retscale.fit.variants import resampled_variants
@@ -12,7 +12,9 @@ COLUMNS = [*ENCODER, "task", "length", "own", "extrapolates", "y", "low", "high"
 COLUMNS += ["difference", "difference_low", "difference_high"]
 
 
-def lengths(table: pd.DataFrame, read: pd.DataFrame, own: pd.DataFrame, study: Averaged, spec: Spec) -> pd.DataFrame:
+def lengths(
+    table: pd.DataFrame, read: pd.DataFrame, own: pd.DataFrame, study: StudySummary, spec: Spec
+) -> pd.DataFrame:
     """One row per encoder, task (and `mean` over these tasks) and length, with its interval over queries.
 
     `difference`: the score minus that at the encoder's own length, paired by query. `table`, `read` (single queries at

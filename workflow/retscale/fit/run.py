@@ -6,13 +6,13 @@ from pathlib import Path
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from retscale.collect.means import in_domain, means, overall
+from retscale.collect.means import in_domain_of, means, overall
 from retscale.collect.summary import CollectSummary, StudySummary
 from retscale.common.files import sha256
 from retscale.common.tables import read_table, write_tables
 from retscale.errors import UserError
 from retscale.evaluate.metrics import metric
-from retscale.fit.analysis import analyze, ladder_rows
+from retscale.fit.analysis import analyze, ladder_rows, scheduled
 from retscale.fit.claims import claims
 from retscale.fit.classes import tasks
 from retscale.fit.compare import ablation, effects, isoflop_pairs
@@ -44,7 +44,7 @@ from retscale.fit.points import (
 )
 from retscale.fit.precision import weighed
 from retscale.fit.predictors import predictors
-from retscale.fit.seeds import joined, joined_curves, joined_draws, repeated, seeds
+from retscale.fit.seeds import joined, joined_draws, repeated, seeds
 from retscale.fit.signal import signal
 from retscale.fit.split import Spread, noted, variance
 from retscale.fit.summary import FitSummary
@@ -79,7 +79,9 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
     draws = joined_draws(trainings_draws, known)
     within = metric(spec.metric)
     scored = knowing_seeds(joined(trainings, known), draws, known, spec.alpha, within.least, within.most)
-    scored["in_domain"] = scored["task"].map(lambda name: in_domain(name, study))
+    ladders = scored[["recipe", "task"]].drop_duplicates()
+    marked = {key: in_domain_of(key[1], study, key[0]) for key in ladders.itertuples(index=False, name=None)}
+    scored["in_domain"] = [marked[key] for key in zip(scored["recipe"], scored["task"], strict=True)]
     defined = weighed(scored[scored["y"].notna()], known)
     require_distinct(defined)
     averages = read_table(source, "icl_averages")
@@ -118,9 +120,10 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         "comparisons": comparisons(defined, draws, queries(), asked, study, spec, known),
     }
     if spec.paired:
-        tables["paired_families"] = paired_families(ladder_rows(defined), draws, spec.paired, spec.near, spec.alpha)
+        trained = defined[defined["recipe"].isin(study.recipes) & (defined["role"] != "external")]
+        tables["paired_families"] = paired_families(scheduled(trained), draws, spec.paired, spec.near, spec.alpha)
     tables["dimensions"] = dimensions(tables, study)
-    tables["claims"] = claims(tables, analyses, finished, joined_curves(curves, study.repeats), study, spec)
+    tables["claims"] = claims(tables, analyses, finished, study, spec)
     summary = study.model_dump(include=set(StudySummary.model_fields))
     summary |= {"config": spec.model_dump(), "collect_sha256": sha256(source), "icl_headline": headline_icl(averages)}
     summary["form"] = next(iter(FORMS))  # the one that is drawn

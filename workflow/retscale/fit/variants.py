@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from retscale.collect.means import MEAN, Averaged, shown_tasks
+from retscale.collect.means import MEAN, once, shown_tasks
+from retscale.collect.summary import StudySummary
 from retscale.fit.points import KEY, query_scores, resampled
 
 VARIANT = ["checkpoint", "recipe", "variant", "task"]
@@ -19,8 +20,9 @@ class Variants:
     draws: pd.DataFrame
 
 
-def resampled_variants(queries: pd.DataFrame, study: Averaged, metric: str, replicates: int, seed: int) -> Variants:
-    """Of a row for each query, with VARIANT and the metric. The mean is over all tasks there but contrasts, a group counting once.
+def resampled_variants(queries: pd.DataFrame, study: StudySummary, metric: str, replicates: int, seed: int) -> Variants:
+    """Of a row for each query, with VARIANT and the metric. The mean is over all tasks there but contrasts: a group counts once,
+    and so does a task that is asked with instructions and without.
 
     A variant that lacks a task has no mean.
     """
@@ -46,11 +48,22 @@ def _apart(table: pd.Series | pd.DataFrame, numbers: dict[str, tuple]):
     return table.set_axis(pd.MultiIndex.from_tuples(keys, names=VARIANT)).sort_index()
 
 
-def units(tasks: set[str], study: Averaged) -> dict[str, list[str]]:
-    """What is averaged over `tasks`: each group that is whole, and then all that counts as one.
+def units(tasks: set[str], study: StudySummary) -> dict[str, list[str]]:
+    """What is averaged over `tasks`: each group that is whole, and then all that counts as one."""
+    return {name: parts for name, parts in whole(tasks, study).items() if parts != [name]} | {
+        MEAN: list(in_mean(tasks, study))
+    }
 
-    Contrasts count in no mean, unless there is nothing else.
+
+def in_mean(tasks: set[str], study: StudySummary) -> dict[str, list[str]]:
+    """What a mean over `tasks` is of, with its tasks: whole groups and single tasks.
+
+    Contrasts count in no mean, unless there is nothing else, nor does a task with instructions beside the same without.
     """
-    whole = {name: parts for name, parts in shown_tasks(study).items() if tasks >= set(parts)}
-    counted = [name for name in whole if name not in study.contrasts] or list(whole)
-    return {name: parts for name, parts in whole.items() if parts != [name]} | {MEAN: counted}
+    every = whole(tasks, study)
+    return {name: parts for name, parts in once(every, study).items() if name not in study.contrasts} or every
+
+
+def whole(tasks: set[str], study: StudySummary) -> dict[str, list[str]]:
+    """Groups and single tasks of which none is missing in `tasks`."""
+    return {name: parts for name, parts in shown_tasks(study).items() if tasks >= set(parts)}

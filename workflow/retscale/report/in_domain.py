@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from retscale.collect.means import own_tasks
 from retscale.collect.summary import StudySummary
 from retscale.evaluate.metrics import INSTRUCTION, STANDARD, label
 from retscale.fit.dimensions import firsts
@@ -18,13 +19,18 @@ def table(results: Results) -> dict:
 def rows_of(scores: pd.DataFrame, study: StudySummary, checkpoints: list[str]) -> dict:
     """`columns`: (task, label of a metric), and `rows`: a checkpoint, with a value for each, under its first recipe.
 
-    Empty unless the study names metrics beyond the standard ones: those are shown, and ALWAYS. Of a recipe with several
-    seeds it is the training with the study's own.
+    A checkpoint has none on a task of other recipes' training data. Empty unless the study names metrics beyond the standard
+    ones: those are shown, and ALWAYS. Of a recipe with several seeds it is the training with the study's own.
     """
     further = [name for name in scores["metric"].unique() if name not in (*STANDARD, *INSTRUCTION)]
-    tasks = [task for parts in study.in_domain.values() for task in parts] if further else []
-    columns = [(task, name) for task in tasks for name in (*ALWAYS, *further)]
+    trained = {
+        recipe: {task for name in own_tasks(study, recipe) for task in study.in_domain[name]}
+        for recipe in study.recipes
+    }
     own = firsts(scores[scores["recipe"].isin(study.recipes)], study)
+    own = own[[task in trained[recipe] for task, recipe in zip(own["task"], own["recipe"], strict=True)]]
+    every = [task for parts in study.in_domain.values() for task in parts if task in set(own["task"])]
+    columns = [(task, name) for task in every if further for name in (*ALWAYS, *further)]
     values = own.set_index(["checkpoint", "task", "metric"])["value"].to_dict()
     rows = [
         {"checkpoint": checkpoint, "values": [values.get((checkpoint, *column)) for column in columns]}

@@ -143,7 +143,11 @@ def resolve(kind: str, entry: str | dict, file: str, where: str) -> tuple[str, d
         raise UserError(f"{file}: {where}: give an `id`, or name a {kind} of the catalog with `use`")
     if isinstance(id, float):  # 1.10 is 1.1 by now
         raise UserError(f"{file}: {where}.id: {id} is a number; write it in quotes")
-    return str(id), merge(base, entry)
+    entry = merge(base, entry)
+    if kind == "checkpoint" and entry.get("family") in tuned_from():
+        # What tuning adds is no growth with pretraining, and all that is tuned from one base shares its noise.
+        entry = {"role": "reference"} | entry
+    return str(id), entry
 
 
 def name_in_catalog(kind: str, entry: str | dict) -> str | None:

@@ -73,7 +73,8 @@ class Steps(Strict):
 class Family(Strict):
     """Checkpoints of one recipe of pretraining: the facts of all, and of each member by its id.
 
-    tuned_from: the family that these were tuned from, each from the member of its size, for chat or by preferences.
+    tuned_from: the family that these were tuned from, each from the member of its size, for chat or by preferences; they
+    have the role `reference` unless a study says otherwise.
     """
 
     tuned_from: str | None = None

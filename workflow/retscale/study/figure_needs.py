@@ -98,7 +98,11 @@ def _missing_icl(study: Study) -> str:
 
 
 def _missing_in_domain(study: Study) -> str:
-    return "" if study.in_domain else "no task is of the training data (`tasks` of an entry of `pairs`)"
+    firsts = {
+        id: recipe for recipe, ids in reversed(study.ladders.items()) if recipe not in study.untuned for id in ids
+    }
+    own = [study.in_domain_by_recipe.get(recipe, study.in_domain) for recipe in firsts.values()] or [study.in_domain]
+    return "" if any(own) else "no task is of the training data (`tasks` of an entry of `pairs`)"
 
 
 def _missing_families(study: Study) -> str:

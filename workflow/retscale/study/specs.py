@@ -165,6 +165,7 @@ def collect(study: Study) -> dict:
         "study": study.name,
         "headline": study.headline,
         "in_domain": study.in_domain,
+        **({"in_domain_by_recipe": study.in_domain_by_recipe} if study.in_domain_by_recipe else {}),
         **({"beside": study.beside} if study.beside else {}),
         "groups": study.groups,
         **({"comparisons": plain(pairs)} if (pairs := comparisons.of(study)) else {}),

@@ -208,6 +208,17 @@ class Study:
         return {name: parts for name, parts in self.units.items() if trained & {name} or own & set(parts)}
 
     @cached_property
+    def in_domain_by_recipe(self) -> dict[str, list[str]]:
+        """The names of `in_domain` that a recipe trains on, for recipes that do not train on all of them."""
+        names = {
+            id: self.in_domain_of([task for data in self.mixture(id) for task in self.pairs[data].tasks])
+            for id in self.ladders
+            if id not in self.untuned
+        }
+        own = {id: [name for name in self.in_domain if name in trained] for id, trained in names.items()}
+        return {id: trained for id, trained in own.items() if trained != list(self.in_domain)}
+
+    @cached_property
     def instructed(self) -> dict[str, str]:
         """Tasks with instructions that the study also has without: task with instructions -> task without."""
         asked = {id for id, task in self.tasks.items() if task.instruction or task.own_instructions and task.instructed}
