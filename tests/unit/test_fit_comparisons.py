@@ -23,16 +23,8 @@ from retscale.fit.comparisons import (
     trained_here,
 )
 from retscale.fit.config import Spec
-from retscale.fit.dimensions import (
-    ABSENT,
-    between_kinds,
-    by_mixtures,
-    changes_of,
-    dimensions,
-    fewer_pairs,
-    firsts,
-    longest,
-)
+from retscale.fit.dimension_claims import ABSENT, between_kinds, fewer_pairs
+from retscale.fit.dimensions import by_mixtures, changes_of, dimensions, firsts, longest
 from retscale.fit.error_rates import Rates
 from retscale.fit.nested import component
 from retscale.fit.points import query_scores, resampled

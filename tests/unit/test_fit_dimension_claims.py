@@ -8,7 +8,8 @@ from retscale.collect.summary import StudySummary
 from retscale.fit import rules
 from retscale.fit.comparisons import TRAINED
 from retscale.fit.config import Spec
-from retscale.fit.dimensions import at_shared, by_instructions, further, mixtures, of_backbones, shared
+from retscale.fit.dimension_claims import at_shared, by_instructions, mixtures, of_backbones, shared
+from retscale.fit.dimensions import further
 
 SPEC = Spec(bootstrap=400)
 BACKBONES = ["a", "b", "c", "d"]

@@ -17,7 +17,7 @@ from retscale.common.tables import read_table
 from retscale.fit import rules
 from retscale.fit.comparisons import KIND, TUNED, comparisons
 from retscale.fit.config import Spec
-from retscale.fit.dimensions import ABSENT, tuned_for_chat
+from retscale.fit.dimension_claims import ABSENT, tuned_for_chat
 from retscale.fit.run import run as fit
 from retscale.study import catalog, load, specs
 from retscale.study import comparisons as of_study

@@ -26,7 +26,8 @@ from retscale.figure.run import run as draw
 from retscale.fit.claims import size_claims
 from retscale.fit.comparisons import COLUMNS as COMPARISONS
 from retscale.fit.config import Spec
-from retscale.fit.dimensions import dimensions, tokens_in_domain, tuned_for_chat
+from retscale.fit.dimension_claims import tokens_in_domain, tuned_for_chat
+from retscale.fit.dimensions import dimensions
 from retscale.fit.efficiency import COLUMNS as EFFICIENCY
 from retscale.fit.error_rates import Rates
 from retscale.fit.lengths import COLUMNS as LENGTHS

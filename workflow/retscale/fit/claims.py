@@ -12,7 +12,7 @@ from retscale.fit import error_rates, rules
 from retscale.fit.analysis import Analysis
 from retscale.fit.claim import COLUMNS, LUO, PER_FLOPS, PER_RATIO, PER_SIZE, PORTES, Claim, one_sided
 from retscale.fit.config import Spec
-from retscale.fit.dimensions import claims as dimension_claims
+from retscale.fit.dimension_claims import claims as dimension_claims
 from retscale.fit.efficiency import of_means
 from retscale.fit.error_rates import Noise, Rates
 from retscale.fit.size_growth import size_growth, studies
