@@ -287,7 +287,7 @@ def test_a_mean_over_backbones_is_students_and_says_when_they_are_too_few():
 def test_fewer_pairs_is_a_slope_below_nothing():
     row = {
         "recipe": "r",
-        "measure": "log10 of the pairs needed",
+        "measure": "log10 of the queries needed",
         "direction": "parameters",
         "status": "ok",
         "reason": "",

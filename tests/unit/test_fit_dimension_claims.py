@@ -42,10 +42,10 @@ def test_what_a_mixture_gains_on_one_task_makes_up_for_no_loss_on_another():
 def test_training_with_instructions_counts_by_what_it_adds_where_a_query_has_them():
     """A recipe that is better with and without them by as much makes no encoder follow them."""
     asked = {"aspects": "plain", "core": "core-plain", "scifact-asked": "scifact"}
-    comparisons = Comparisons(asked=asked, trained={"other": "alone"})
+    comparisons = Comparisons(asked=asked, deciding=["aspects", "core"], trained={"other": "alone"})
     study = StudySummary(
         study="s",
-        headline={"scifact": ["scifact"]},
+        headline={"scifact": ["scifact"], "plain": ["plain"]},
         in_domain={},
         recipes=["alone", "other"],
         main_recipe="alone",
@@ -59,9 +59,9 @@ def test_training_with_instructions_counts_by_what_it_adds_where_a_query_has_the
         "scifact-asked": 0.02,
         "scifact": -0.01,
     }
-    followed, zero_shot = by_instructions(changed(changes), study)
+    followed, named = by_instructions(changed(changes), study)
     assert followed.groupby("task")["difference"].mean().to_dict() == pytest.approx({"aspects": 0.0, "core": 0.04})
-    assert zero_shot.groupby("task")["difference"].mean().to_dict() == pytest.approx({"scifact-asked": 0.03})
+    assert named.groupby("task")["difference"].mean().to_dict() == pytest.approx({"scifact-asked": 0.03})
     without = changed({name: change for name, change in changes.items() if name != "plain"})
     assert set(by_instructions(without, study)[0]["task"]) == {"core"}
 

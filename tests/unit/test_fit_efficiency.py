@@ -1,4 +1,4 @@
-"""Data efficiency: areas and pairs needed of curves with known answers, and trends of simulated ladders."""
+"""Data efficiency: areas and queries needed of curves with known answers, and trends of simulated ladders."""
 
 import numpy as np
 import pandas as pd
@@ -60,6 +60,26 @@ def test_pairs_needed_are_not_read_off_a_line_between_encoders_far_apart():
     assert curve(np.array([100.0, 3700.0]), at_once, at_once + np.zeros((9, 1)), 0.05)["needed"] == pytest.approx(100)
 
 
+def test_an_interval_reaches_both_encoders_that_a_line_may_not_join():
+    """A replicate whose first encoder misses its share by little needs anything up to the next, 20 times as many queries."""
+    x, y = np.array([100.0, 2000.0, 4000.0]), np.array([0.384, 0.39, 0.4])
+    draws = y + np.array([[0.0, 0.0, 0.0]] * 20 + [[-0.005, 0.0, 0.0]] * 20)
+    row = curve(x, y, draws, 0.05)
+    assert (row["needed"], row["needed_low"], row["needed_high"]) == pytest.approx((100, 100, 2000))
+
+
+def test_trends_say_how_many_curves_have_no_queries_needed():
+    about = {"recipe": "r", "task": "mean", "family": "f", "flops": 6 * N * D, "n_params": N, "n_tokens": D}
+    points = pd.DataFrame(about | {"checkpoint": [f"c{i}" for i in range(len(N))], "size": SIZES.astype(str)})
+    points = points.assign(y=0.1, low=0.0, high=0.2)
+    area = np.log(N) + 0.01 * np.random.default_rng(9).normal(size=len(N))
+    table = points[["checkpoint", "recipe", "task"]].assign(area=area, needed=np.nan, at_most=None, reason=TOO_FAR)
+    rows = trends(table, points, Spec())
+    reasons = rows[rows["measure"] == "log10 of the queries needed"]["reason"]
+    assert reasons.str.endswith(f"{len(N)} of {len(N)} have none: {TOO_FAR}").all()
+    assert (rows[rows["measure"] == "area"]["status"] == "ok").all()
+
+
 def test_the_interval_of_an_area_is_that_of_a_mean_over_queries():
     """All queries alike at every step: the area varies as the mean of one score does."""
     rng = np.random.default_rng(2)
@@ -99,10 +119,11 @@ def test_trends_are_of_the_mean_of_finished_checkpoints_and_say_what_was_there_a
         area=0.03 * np.log10(N) + 0.002 * rng.normal(size=len(N)),
         needed=10 ** (4 - 0.1 * np.log10(N) + 0.01 * rng.normal(size=len(N))),
         at_most=[True, *[False] * (len(N) - 1)],
+        reason="",
     )
     fitted = trends(table, points, Spec()).set_index(["measure", "direction"])
     assert fitted.loc[("area", "parameters"), "slope"] == pytest.approx(0.03, abs=0.003)
-    row = fitted.loc[("log10 of the pairs needed", "parameters")]
+    row = fitted.loc[("log10 of the queries needed", "parameters")]
     assert (
         row["slope"] == pytest.approx(-0.1, abs=0.02)
         and row["reason"] == f"1 of {len(N)} have it by the first kept encoder"

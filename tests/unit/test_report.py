@@ -132,7 +132,7 @@ def test_it_opens_with_the_answer_then_the_figures_then_the_claims(inputs, tmp_p
     assert "A toy &lt;study&gt;" in text
     opening = text[text.index("</h1>") : text.index('id="run"')]
     assert opening.count("<li>") == 6 and "ten times as much of it changes the score by" in opening
-    assert " claims of Luo et al. 2024 about kinds of models " in opening
+    assert " claims of Luo et al. 2024 about models " in opening
     words = [
         'id="answer"',
         "12 checkpoints, that is pretrained language models, of 4 sizes",

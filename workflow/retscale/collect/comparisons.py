@@ -7,7 +7,8 @@ from pydantic import BaseModel, Field
 
 
 class Comparisons(BaseModel, frozen=True):
-    """`asked`: a task whose queries carry instructions -> the same task without. `trained`: a recipe that trains with
+    """`asked`: a task whose queries carry instructions -> the same task without; `deciding`: those of them whose queries have
+    instructions of their own, which say what is relevant. `trained`: a recipe that trains with
     instructions -> the same recipe without. `mixed`: a recipe that trains on several data sets -> each of these that
     another recipe trains on alone, with that recipe. `own_tasks`: each of these data sets -> the tasks and groups that
     are in-domain for it. `tuned`: a checkpoint that was tuned for chat or by preferences -> its base, or None where the
@@ -15,6 +16,7 @@ class Comparisons(BaseModel, frozen=True):
     """
 
     asked: dict[str, str] = {}
+    deciding: Annotated[list[str], Field(exclude_if=lambda tasks: not tasks)] = []
     trained: dict[str, str] = {}
     mixed: dict[str, dict[str, str]] = {}
     own_tasks: Annotated[dict[str, list[str]], Field(exclude_if=lambda tasks: not tasks)] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from retscale.collect.means import MEAN, averaged_over, in_domain
+from retscale.collect.means import MEAN, averaged_over, in_domain_of
 from retscale.common.files import sha256
 from retscale.common.tables import read_table
 from retscale.evaluate.metrics import label
@@ -60,9 +60,9 @@ class Tables:
         """What the mean is over, such as `14 zero-shot tasks`."""
         return averaged_over(self.summary)
 
-    def title(self, task: str) -> str:
-        """The name of a task or group, marked where the encoders were trained on data of its kind."""
-        return f"{task} (in-domain)" if in_domain(task, self.summary) else task
+    def title(self, task: str, recipe: str | None = None) -> str:
+        """The name of a task or group, marked where encoders of the recipe, or of the main one, were trained on data of its kind."""
+        return f"{task} (in-domain)" if in_domain_of(task, self.summary, recipe or self.main) else task
 
     @property
     def contrasts(self) -> str:

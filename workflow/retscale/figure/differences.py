@@ -27,7 +27,7 @@ def draw_instructions(tables: Tables, config: FigureConfig) -> Drawn:
     titles = {ASKED: "asked with − without", TRAINED: "trained with − without"}
     if asked["task"].nunique() > FEW:  # a line for each task instead of a panel
         rows = pd.concat([asked, trained]).assign(label=lambda rows: rows["task"])
-        panels = [(titles[kind], shortened(part)) for kind, part in rows.groupby("kind")]
+        panels = [(titles[kind], part) for kind, part in rows.groupby("kind")]
     else:
         rows = pd.concat([asked, trained]).assign(label=lambda rows: rows["checkpoint"] + ", " + rows["recipe"])
         panels = [(f"{task}: {titles[kind]}", part) for (kind, task), part in rows.groupby(["kind", "task"])]
@@ -44,14 +44,15 @@ def draw_mixtures(tables: Tables, config: FigureConfig) -> Drawn:
     """A panel for each data set of a mixture: the gain or loss on every task against training on that data set alone."""
     rows = known(tables, of_kinds(tables, MIXED))
     names = [MEAN, *shown_tasks(tables.summary)]
-    rows = rows[rows["task"].isin(names)].assign(label=lambda rows: rows["task"].map(tables.title))
+    rows = rows[rows["task"].isin(names)]
+    rows = rows.assign(label=[tables.title(*of) for of in zip(rows["task"], rows["recipe"], strict=True)])
     panels = [
-        (f"{recipe} − {against} ({data_set} alone)", shortened(part))
+        (f"{recipe} − {against} ({data_set} alone)", part)
         for (recipe, against, data_set), part in rows.groupby(["recipe", "against", "data_set"])
     ]
     about = (
         "The encoder that was trained on a mixture, minus that of the same checkpoint trained on one of its data sets alone. "
-        "What mixing costs is seen on that data set's own tasks; on those of the others its encoder has not trained."
+        "What mixing costs is seen on that data set's own tasks; the encoder trained on it alone has not seen the data of others."
     )
     return draw(
         tables, config, "Multi-task training", panels[:MOST], about, "no mixture has a part\nthat is trained alone"
@@ -72,11 +73,8 @@ def known(tables: Tables, rows: pd.DataFrame) -> pd.DataFrame:
 def shortened(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of at most TASKS tasks: the mean, those of the training data, and those that change the most."""
     change = rows.groupby("task")["difference"].apply(lambda values: values.abs().max())
-    first = [
-        task
-        for task in change.index
-        if task == MEAN or "(in-domain)" in rows.loc[rows["task"] == task, "label"].iloc[0]
-    ]
+    labels = rows.drop_duplicates("task").set_index("task")["label"]
+    first = [task for task in change.index if task == MEAN or "(in-domain)" in labels[task]]
     rest = [task for task in change.sort_values(ascending=False).index if task not in first]
     return rows[rows["task"].isin([*first, *rest][:TASKS])]
 
@@ -84,7 +82,9 @@ def shortened(rows: pd.DataFrame) -> pd.DataFrame:
 def draw(
     tables: Tables, config: FigureConfig, title: str, panels: list[tuple[str, pd.DataFrame]], about: str, absent: str
 ) -> Drawn:
-    """One figure of `panels`, each a title and rows that are drawn as horizontal intervals."""
+    """One figure of `panels`, each a title and rows, of which the `shortened` ones are drawn as horizontal intervals."""
+    words = " ".join(panel_words(name, part) for name, part in panels)
+    panels = [(name, shortened(part)) for name, part in panels]
     looks = look.looks(tables.points, config)
     columns = min(len(panels), 2) or 1
     inches = [0.75 + 0.17 * lines(part) for _, part in panels] or [1.25]
@@ -103,9 +103,7 @@ def draw(
         looks.key(figure, drawn, levels=False)
     else:
         style.placeholder(grid[0, 0], absent)
-    words = (
-        " ".join(panel_words(name, part) for name, part in panels) or f"Nothing is drawn: {' '.join(absent.split())}."
-    )
+    words = words or f"Nothing is drawn: {' '.join(absent.split())}."
     caption = (
         f"**{title}.** Differences in {tables.metric} with {tables.percent} intervals over {over(drawn)}, paired by query. {about} "
         f"{looks.words()} {words}"
@@ -115,7 +113,7 @@ def draw(
         f"{title}: differences in {tables.metric}",
         drawn[COLUMNS],
         caption,
-        f"{title}: differences in {tables.metric} with their intervals, one line an encoder. {words}",
+        f"{title}: differences in {tables.metric} with their intervals, one line for each encoder and task. {words}",
     )
 
 
@@ -149,9 +147,11 @@ def intervals(ax: Axes, rows: pd.DataFrame, looks: look.Looks) -> None:
 
 
 def panel_words(name: str, rows: pd.DataFrame) -> str:
-    """How many intervals lie wholly above or below 0, and the largest change, as a sentence."""
+    """How many intervals of all `rows` lie wholly above or below 0, the largest change, and what is not drawn."""
     gain, lose = int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
     most = rows.loc[rows["difference"].abs().idxmax()]
     signs = f"{name}: {gain} of {counted(len(rows), 'difference')} above 0 with the whole interval, {lose} below; "
     where = f"{most['label']}" if most["checkpoint"] in most["label"] else f"{most['checkpoint']} on {most['label']}"
-    return f"{signs}the largest {interval(most['difference'], most['low'], most['high'])} ({where})."
+    tasks = rows["task"].nunique()
+    drawn = f"; drawn are the {TASKS} of {tasks} tasks that change most" if tasks > TASKS else ""
+    return f"{signs}the largest {interval(most['difference'], most['low'], most['high'])} ({where}){drawn}."

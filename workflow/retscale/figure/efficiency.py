@@ -1,4 +1,4 @@
-"""Data efficiency by size: the area under each learning curve, and the pairs needed for most of the last score."""
+"""Data efficiency by size: the area under each learning curve, and the queries needed for most of the last score."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -12,7 +12,7 @@ from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
 from retscale.figure.words import interval, short
 from retscale.fit.detectable import BOTH
-from retscale.fit.efficiency import SHARE
+from retscale.fit.efficiency import APART, SHARE
 
 
 def draw(tables: Tables, config: FigureConfig) -> Drawn:
@@ -45,7 +45,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
     caption = (
         f"**Data efficiency.** Left: the mean {tables.metric} under each learning curve, training queries counted in "
         "logarithms, from the first kept encoder to the last. Right: the training queries after which the score first is "
-        f"{SHARE:.0%} of its last value, between two encoders on a straight line; pointing down: the first kept encoder has "
+        f"{SHARE:.0%} of its last value, on a straight line between two encoders; no mark where these are more than {APART} times apart; pointing down: the first kept encoder has "
         f"it already. {looks.words()} Vertical bars: {tables.percent} intervals over {over(rows)}. {words}"
     )
     alt = f"Marks of the area under learning curves, and of the training queries needed, against parameters. {words}"

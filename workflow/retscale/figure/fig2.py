@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from retscale.collect.means import MEAN, in_domain, shown_tasks
+from retscale.collect.means import MEAN, in_domain_of, shown_tasks
 from retscale.common.phrase import counted
 from retscale.figure import looks as look
 from retscale.figure import published, references, style
@@ -42,7 +42,9 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
         panel(ax, by_task[task], others[task], tables.prediction(tables.main, task), scale, looks, config)
         references.draw(ax, systems[task], config, named=False)
         ax.set_title(task, loc="left", pad=12, fontweight="bold", fontsize=config.font_size)
-        below = f"{slope_words(trend_of, task)}{', in-domain' if in_domain(task, tables.summary) else ''}"
+        below = (
+            f"{slope_words(trend_of, task)}{', in-domain' if in_domain_of(task, tables.summary, tables.main) else ''}"
+        )
         ax.text(0, 1.025, below, transform=ax.transAxes, fontsize=style.small(config), color="#444444")
     for ax in grid.flat[len(order) :]:
         ax.set_visible(False)
@@ -87,7 +89,7 @@ def draw(tables: Tables, config: FigureConfig) -> Drawn:
 
 def in_domain_words(tables: Tables, names: list[str]) -> str:
     """What the mark means, if a panel bears it."""
-    marked = any(in_domain(name, tables.summary) for name in names)
+    marked = any(in_domain_of(name, tables.summary, tables.main) for name in names)
     return (
         "In-domain: the encoders were trained on data of this kind, so it counts in no zero-shot mean. "
         if marked

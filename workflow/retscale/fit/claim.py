@@ -6,12 +6,15 @@ from retscale.fit import rules
 from retscale.fit.error_rates import Rates
 
 PORTES, LUO = "Portes et al. 2025", "Luo et al. 2024"
+NO_MEAN = "no checkpoint that enters fits has a mean"
+OWN = "this study"  # a claim of no paper
 PER_FLOPS, PER_RATIO, PER_SIZE = "a decade of FLOPs", "a decade of tokens per parameter", "a decade of parameters"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """`value` with its interval is the estimate, in `unit`. `detail`: a remark on it; `reason`: why there is none.
+    """`value` with its interval is the estimate, in `unit`, over `n` of what `counts` names. `detail`: a remark on it; `reason`:
+    why there is none.
 
     The verdict follows from the interval by `rule`; `rates`: how often the rule gives it where the claim is true or false.
     """
@@ -25,6 +28,7 @@ class Claim:
     low: float | None = None
     high: float | None = None
     n: int | None = None
+    counts: str = "checkpoint"
     detail: str = ""
     verdict: str = rules.OPEN
     reason: str = ""

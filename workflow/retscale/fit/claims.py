@@ -10,7 +10,7 @@ from retscale.collect.summary import StudySummary
 from retscale.common.seeds import stream
 from retscale.fit import error_rates, rules
 from retscale.fit.analysis import Analysis
-from retscale.fit.claim import COLUMNS, LUO, PER_FLOPS, PER_RATIO, PER_SIZE, PORTES, Claim, one_sided
+from retscale.fit.claim import COLUMNS, LUO, NO_MEAN, OWN, PER_FLOPS, PER_RATIO, PER_SIZE, PORTES, Claim, one_sided
 from retscale.fit.config import Spec
 from retscale.fit.dimension_claims import claims as dimension_claims
 from retscale.fit.efficiency import of_means
@@ -104,7 +104,7 @@ def growth_claims(slopes: pd.DataFrame, headline: list[str], rates: dict[str, Ra
         base["rates"] = rates.get(path, Rates())
         row = first(slopes[(slopes["task"] == MEAN) & (slopes["path"] == path)])
         if row is None or row["status"] != "ok":
-            table.append(Claim(**base, reason="no checkpoint has a mean" if row is None else row["reason"]))
+            table.append(Claim(**base, reason=NO_MEAN if row is None else row["reason"]))
         else:
             ends = {name: float(row[name]) for name in ("low", "high")}
             verdict = rules.growth(**ends)
@@ -120,6 +120,7 @@ def growth_claims(slopes: pd.DataFrame, headline: list[str], rates: dict[str, Ra
             rule=rules.MOST,
             unit="tasks",
             n=len(verdicts),
+            counts="task",
             detail=counts + f"{verdicts.count(rules.OPEN)} cannot be told",
             verdict=rules.most(verdicts),
             rates=rates.get("most", Rates()),
@@ -134,7 +135,7 @@ def equal_claim(rows: pd.DataFrame, rates: dict[str, Rates]) -> Claim:
     base["rates"] = rates.get("equal", Rates())
     row = first(rows)
     if row is None or row["status"] != "ok":
-        return Claim(**base, reason="no checkpoint has a mean" if row is None else row["reason"])
+        return Claim(**base, reason=NO_MEAN if row is None else row["reason"])
     estimate = {"value": float(row["delta"]), "low": float(row["low"]), "high": float(row["high"]), "n": int(row["n"])}
     return Claim(**base, **estimate, detail=one_sided(row["tost_low"], row["tost_high"]), verdict=row["verdict"])
 
@@ -156,7 +157,7 @@ def icl_claims(rows: pd.DataFrame, rates: dict[str, Rates]) -> list[Claim]:
             "They do so beyond what compute makes of both",
             rules.PARTIAL,
             rules.partial,
-            "a control",
+            OWN,
         ),
     ):
         row = first(rows[(rows["about"] == claim) & (rows["method"] == method)])
@@ -169,7 +170,9 @@ def icl_claims(rows: pd.DataFrame, rates: dict[str, Rates]) -> list[Claim]:
             "rates": rates.get(claim, Rates()),
         }
         if row is None or row["status"] != "ok":
-            table.append(Claim(**base, reason="no checkpoint has both scores" if row is None else row["reason"]))
+            table.append(
+                Claim(**base, reason="no checkpoint that enters fits has both scores" if row is None else row["reason"])
+            )
             continue
         low, high = (None if pd.isna(row[name]) else float(row[name]) for name in ("low", "high"))
         detail = "expected, since both grow with compute" if row["shared_growth"] else ""
@@ -189,12 +192,18 @@ def size_claims(points: pd.DataFrame, early: pd.DataFrame, study: StudySummary, 
             points[points["task"] == trained],
             "no task of the training data is evaluated",
         ),
-        ("larger-early", "Larger models need fewer training pairs", early, "no encoder was kept on the way"),
+        (
+            "larger-early",
+            "Larger models retrieve better after little training",
+            early,
+            "no encoder that enters fits was kept during its training",
+        ),
     )
+    details = {"larger-in-domain": f"on {trained}", "larger-early": "scores after the first kept step"}
     table = []
     for claim, text, rows, absent in subjects:
         base = {"claim": claim, "paper": LUO, "text": text, "rule": rules.GROWTH, "unit": PER_SIZE}
-        detail = "scores after the first kept step" if claim == "larger-early" and len(rows) else ""
+        detail = details.get(claim, "") if len(rows) else ""
         table.append(Claim(**base, detail=detail, **size_growth(rows, absent, stream(spec.seed, claim), spec)))
     return table
 

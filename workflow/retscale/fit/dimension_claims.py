@@ -10,7 +10,7 @@ from retscale.common.phrase import counted
 from retscale.common.seeds import stream
 from retscale.fit import rules
 from retscale.fit.backbones import FEWEST, GAIN, NOT_LESS, SAME, over_backbones
-from retscale.fit.claim import LUO, PER_FLOPS, PER_SIZE, Claim
+from retscale.fit.claim import LUO, OWN, PER_FLOPS, PER_SIZE, Claim
 from retscale.fit.comparisons import KIND, TRAINED, TUNED
 from retscale.fit.config import Spec
 from retscale.fit.dimensions import by_mixtures, firsts, further
@@ -36,26 +36,26 @@ def claims(
     longer = further(tables["lengths"].merge(own, on=ENCODER))
     read, unshared = at_shared(longer), "its encoders share no longer length" if len(longer) else ABSENT
     of_finished = changes[changes["checkpoint"].isin(about["checkpoint"])]
-    followed, zero_shot = by_instructions(of_finished, study)
+    followed, named = by_instructions(of_finished, study)
     mixed = by_mixtures(of_finished, study)
     every = [
         tokens_in_domain(tables["slopes"], study, growing),
         fewer_pairs(tables["efficiency_trends"], study.main_recipe, needing(tables, points, study.main_recipe, spec)),
         over_backbones(
-            "reads-on", f"Encoders keep their quality on documents longer than those of their training{at_length(read)}",
-            NOT_LESS, of_backbones(read, "difference"), unshared, spec,
+            "reads-on", f"Encoders lose nothing by reading {more(read)} of a document than in their training", NOT_LESS,
+            of_backbones(read, "difference"), unshared, spec,
         ),
         with_size(
-            "larger-lengths", f"Larger models gain more from longer documents{at_length(read)}", read, about, unshared, spec
+            "larger-lengths", f"Larger models gain more from reading {more(read)} of a document", read, about, unshared, spec
         ),
-        over_backbones(
+        beyond_plain(over_backbones(
             "instructions-followed", "Training with instructions makes encoders follow them", GAIN,
             of_backbones(followed, "difference"), ABSENT, spec,
-        ),
-        over_backbones(
-            "instructions-zero-shot", "Training with instructions makes encoders gain from them zero-shot", GAIN,
-            of_backbones(zero_shot, "difference"), ABSENT, spec,
-        ),
+        )),
+        beyond_plain(over_backbones(
+            "instructions-help", "Training with instructions makes encoders gain from one that names the task", GAIN,
+            of_backbones(named, "difference"), ABSENT, spec,
+        )),
         with_size(
             "larger-instructions", "Larger models learn better to follow instructions", shared(followed), about, ABSENT, spec
         ),
@@ -75,22 +75,27 @@ def at_shared(lengths: pd.DataFrame) -> pd.DataFrame:
     return lengths[lengths["length"] == have.index[have == lengths["checkpoint"].nunique()].max()]
 
 
-def at_length(lengths: pd.DataFrame) -> str:
-    return f", of {lengths['length'].iloc[0]:,} tokens" if len(lengths) else ""
+def more(lengths: pd.DataFrame) -> str:
+    return f"more, {lengths['length'].iloc[0]:,} tokens," if len(lengths) else "more"
+
+
+def beyond_plain(claim: Claim) -> Claim:
+    """A claim of `by_instructions`."""
+    return replace(claim, detail="beyond what it adds on the same task without")
 
 
 def by_instructions(changes: pd.DataFrame, study: StudySummary) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What training with instructions adds on tasks that are asked with them, beyond what it adds on the same without.
 
-    First tasks whose instructions say what is relevant; then those of the mean, whose instructions only name the task.
+    First the tasks whose instructions say what is relevant; then the others, whose instruction only names the task.
     """
     key, rows = ["checkpoint", "recipe", "against"], changes[changes["kind"] == TRAINED]
     twins = pd.DataFrame(study.comparisons.asked.items(), columns=["task", "plain"])
     plain = rows[[*key, "task", "difference"]].rename(columns={"task": "plain", "difference": "without"})
     both = rows.merge(twins, on="task").merge(plain, on=[*key, "plain"])
     both["difference"] -= both["without"]
-    of_mean = both["plain"].isin({task for parts in study.headline.values() for task in parts})
-    return both[~of_mean], both[of_mean]
+    deciding = both["task"].isin(study.comparisons.deciding)
+    return both[deciding], both[~deciding]
 
 
 def shared(rows: pd.DataFrame) -> pd.DataFrame:
@@ -125,7 +130,8 @@ def tokens_in_domain(slopes: pd.DataFrame, study: StudySummary, rates: Rates) ->
     if row["status"] != "ok":
         return Claim(**base, reason=str(row["reason"]))
     value, low, high = (float(row[name]) for name in ("slope", "low", "high"))
-    return Claim(**base, value=value, low=low, high=high, n=int(row["n"]), verdict=rules.growth(low, high))
+    estimate = {"value": value, "low": low, "high": high, "n": int(row["n"]), "detail": f"on {task}"}
+    return Claim(**base, **estimate, verdict=rules.growth(low, high))
 
 
 def needing(tables: dict[str, pd.DataFrame], points: pd.DataFrame, main: str, spec: Spec) -> Rates:
@@ -170,7 +176,8 @@ def between_kinds(rows: pd.DataFrame, spec: Spec) -> list[Claim]:
         text = f"Of equal parameters and tokens {one} retrieves better zero-shot than {other}"
         values = pairs.groupby("of_size")["difference"].mean().astype(float)
         if len(values) >= FEWEST:
-            table.append(over_backbones(f"{one}-against-{other}", text, GAIN, values, "", spec))
+            claim = over_backbones(f"{one}-against-{other}", text, GAIN, values, "", spec)
+            table.append(replace(claim, paper=OWN, counts="pair"))
     return table
 
 
@@ -186,4 +193,4 @@ def tuned_for_chat(rows: pd.DataFrame, study: StudySummary, spec: Spec) -> Claim
     claim = over_backbones("tuned-for-chat", text, SAME, changes, ABSENT, spec)
     families = counted(rows["against_family"].nunique(), "family")
     what = f"on {'the mean' if task == MEAN else task}; {counted(len(changes), 'base')} of {families}, each a replicate"
-    return replace(claim, detail="; ".join(filter(None, (what, claim.detail))))
+    return replace(claim, detail="; ".join(filter(None, (what, claim.detail))), counts="base")

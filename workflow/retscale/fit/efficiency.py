@@ -26,7 +26,7 @@ SHARE = 0.95  # of the last score, for which the pairs are counted
 COLUMNS = [*KEY, "seeds", "points", "first", "last", "y_first", "y_last", "area", "area_low", "area_high", "area_knows"]
 COLUMNS += ["needed", "needed_low", "needed_high", "needed_knows", "at_most", "reason"]
 TRENDS = ["recipe", "measure", "direction", "n", "sizes", "slope", "low", "high", "df", "status", "reason"]
-MEASURES = {"area": "area", "needed": "log10 of the pairs needed"}
+MEASURES = {"area": "area", "needed": "log10 of the queries needed"}
 HALF = -float(np.log10(2))  # decades of queries, a decade of parameters, where larger models need fewer
 NO_SCORE = "the last score is 0"
 APART = 4  # times as many queries, between two encoders: further apart the straight line says more than they do
@@ -41,7 +41,8 @@ def efficiency(
 
     `area`: the mean score under the curve, queries counted in logarithms, between the first kept encoder and the last.
     `needed`: queries after which the score first is SHARE of the last one, on a straight line in their logarithm between
-    two encoders that are at most APART times apart in them; `at_most`: the first kept encoder has it already. Of several trainings they are means (`over_seeds`).
+    two encoders that are at most APART times apart in them; `at_most`: the first kept encoder has it already. Of several
+    trainings they are means (`over_seeds`).
     `curves`, `kept` (single queries of kept encoders) and `last` (of the last ones) are tables of `collect`.
     """
     if spec.metric not in kept or kept[spec.metric].isna().all():
@@ -116,10 +117,10 @@ def curve(x: np.ndarray, y: np.ndarray, draws: np.ndarray, alpha: float) -> dict
     value = float(needed(x, y[None])[0])
     if not np.isfinite(value):
         return result | {"reason": NO_SCORE}
-    if around(x, y) > APART:
+    if apart(x, y[None])[0]:
         return result | {"reason": TOO_FAR}
-    drawn = needed(x, draws)
-    low, high = np.quantile(drawn[np.isfinite(drawn)], ends)
+    least, most = bounds(x, draws)
+    low, high = np.quantile(least[np.isfinite(least)], ends[0]), np.quantile(most[np.isfinite(most)], ends[1])
     result |= {"needed": value, "needed_low": low, "needed_high": high}
     return result | {"at_most": bool(y[0] >= SHARE * y[-1])}
 
@@ -131,9 +132,7 @@ def area(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def needed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The least x (r,) at which each row of y (r, m) has SHARE of its last value; NaN where that is not above 0."""
-    goal = SHARE * y[:, -1]
-    at = (y >= goal[:, None]).argmax(1)  # the last one has it
-    before, rows = np.maximum(at - 1, 0), np.arange(len(y))
+    goal, (before, at), rows = SHARE * y[:, -1], around(y), np.arange(len(y))
     rise = y[rows, at] - y[rows, before]
     part = np.where(rise > 0, (goal - y[rows, before]) / np.where(rise > 0, rise, 1), 0.0)
     log = np.log(x)
@@ -141,10 +140,22 @@ def needed(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(goal > 0, queries, np.nan)
 
 
-def around(x: np.ndarray, y: np.ndarray) -> float:
-    """How many times as many queries x (m,) the encoder has that first has SHARE of the last score y (m,), as the one before."""
-    at = int((y >= SHARE * y[-1]).argmax())
-    return float(x[at] / x[max(at - 1, 0)])
+def around(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row of y (r, m) the place of the encoder that first has SHARE of the last score, after that of the one before."""
+    at = (y >= SHARE * y[:, -1:]).argmax(1)  # the last one has it
+    return np.maximum(at - 1, 0), at
+
+
+def apart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Whether these two have queries x (m,) more than APART times apart, for each row of y (r, m)."""
+    before, at = around(y)
+    return x[at] > APART * x[before]
+
+
+def bounds(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is `needed` (r,), at least and at most: between two encoders that are too far `apart` it may be anywhere."""
+    value, wide, (before, at) = needed(x, y), apart(x, y) & (y[:, -1] > 0), around(y)
+    return np.where(wide, x[before], value), np.where(wide, x[at], value)
 
 
 def trends(table: pd.DataFrame, points: pd.DataFrame, spec: Spec) -> pd.DataFrame:
@@ -158,11 +169,11 @@ def trends(table: pd.DataFrame, points: pd.DataFrame, spec: Spec) -> pd.DataFram
         for measure, what in MEASURES.items():
             early = int(group["at_most"].fillna(False).astype(bool).sum()) if measure == "needed" else 0
             known = measured(group, measure)
+            remarks = [f"{early} of {len(known)} have it by the first kept encoder"] if early else []
+            without = group.loc[~group.index.isin(known.index), "reason"].value_counts().sort_index()
+            remarks += [f"{number} of {len(group)} have none: {reason}" for reason, number in without.items()]
             for row in growth(ladder_of(known), spec.alpha):
-                if early:
-                    row["reason"] = "; ".join(
-                        filter(None, [row["reason"], f"{early} of {len(known)} have it by the first kept encoder"])
-                    )
+                row["reason"] = "; ".join(filter(None, [row["reason"], *remarks]))
                 rows.append({"recipe": recipe, "measure": what} | row)
     return pd.DataFrame(rows, columns=TRENDS)
 

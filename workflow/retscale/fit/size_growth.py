@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from retscale.fit import error_rates, rules
+from retscale.fit.claim import NO_MEAN
 from retscale.fit.config import Spec
 from retscale.fit.constant import ROUNDING, constant
 from retscale.fit.error_rates import Noise
@@ -20,7 +21,7 @@ def studies(spec: Spec) -> int:
 def size_growth(rows: pd.DataFrame, absent: str, rng: np.random.Generator, spec: Spec) -> dict:
     """Growth per decade of parameters, whatever the tokens: intercepts of families, effects of size, REML, Student's t."""
     if rows.empty:
-        return {"reason": absent or "no checkpoint has a mean"}
+        return {"reason": absent or NO_MEAN}
     ladder = ladder_of(rows)
     x = (ladder.at.n - ladder.at.n.mean()) / LN10
     columns, df = np.column_stack([np.ones(len(x)), ladder.contrasts(), x]), ladder.n_sizes - ladder.n_families - 1

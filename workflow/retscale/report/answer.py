@@ -141,7 +141,7 @@ def forecast_sentence(targets: list[Row], past: Row | None, scale: Scale) -> str
 def backbones_sentences(claims: list[Row]) -> list[str]:
     """How many of these claims hold; none if there are none."""
     verdicts = Counter(row["verdict"] for row in claims)
-    head = f"Of {counted(len(claims), 'claim')} of {LUO} about kinds of models and ways to train them"
+    head = f"Of {counted(len(claims), 'claim')} of {LUO} about models and their fine-tuning"
     hold, fail = verdicts[SUPPORTED], verdicts[REFUTED]
     parts = f"**{hold} {'holds' if hold == 1 else 'hold'}** here, {fail} {'does' if fail == 1 else 'do'} not"
     parts += f", and {verdicts[OPEN]} cannot be told"

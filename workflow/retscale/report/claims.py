@@ -18,7 +18,7 @@ def estimate(row: dict) -> str:
         value = interval(row["value"], row["low"], row["high"])
         parts.append(f"r = {value}" if row["unit"] == "r" else f"{value} {row['unit']}")
     if not pd.isna(row["n"]):
-        parts.append(counted(int(row["n"]), "task" if row["unit"] == "tasks" else "checkpoint"))
+        parts.append(counted(int(row["n"]), row["counts"]))
     return "; ".join(part for part in (", ".join(parts), row["detail"], row["reason"]) if part)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from retscale.collect.means import MEAN, in_domain, shown_tasks
+from retscale.collect.means import MEAN, in_domain_of, shown_tasks
 from retscale.common.phrase import counted
 from retscale.common.tables import read_table
 from retscale.encoder.config import NO_RECIPE
@@ -42,7 +42,7 @@ def score_table(results: Results) -> dict:
         named = {"checkpoint": f"{name}, {main}"} if main not in (study.main_recipe, *NO_RECIPE) else {}
         named |= {"reason": f"{row['reason']}; {unranked[name]}"} if name in unranked else {}
         table.append(row | named | {"means": means, "scores": cells})
-    marked = [f"{task} (in-domain)" if in_domain(task, study) else task for task in tasks]
+    marked = [f"{task} (in-domain)" if in_domain_of(task, study, study.main_recipe) else task for task in tasks]
     known = {name for name in OPTIONAL if results.checkpoints[name].notna().any()}
     return {"tasks": marked, "rows": table, "known": known}
 

@@ -21,7 +21,12 @@ def of(study: Study) -> Comparisons:
     mixed = _mixed(study)
     own_tasks = {name: list(study.in_domain_of(study.pairs[name].tasks)) for parts in mixed.values() for name in parts}
     return Comparisons(
-        asked=study.instructed, trained=_trained(study), mixed=mixed, own_tasks=own_tasks, tuned=_tuned(study)
+        asked=study.instructed,
+        deciding=[task for task in study.instructed if study.tasks[task].own_instructions],
+        trained=_trained(study),
+        mixed=mixed,
+        own_tasks=own_tasks,
+        tuned=_tuned(study),
     )
 
 
