@@ -131,3 +131,18 @@ def test_the_page_has_a_row_for_each_backbone(tables):
     place = [measure for _, measure in shown["columns"]].index("queries for 95%")
     ends = f"[{short(curve['needed_low'])}, {short(curve['needed_high'])}]"
     assert first["cells"][place] == f"{short(curve['needed'])} {ends}"
+
+
+def test_what_a_figure_has_no_room_for_is_said(tables, monkeypatch):
+    monkeypatch.setattr(differences, "TASKS", 2)
+    monkeypatch.setattr(differences, "MOST", 1)
+    rows = differences.known(tables, differences.of_kinds(tables, "trained with instructions"))
+    every = [("one", rows.assign(label=rows["task"])), ("two", rows.assign(label=rows["task"]))]
+    drawn = differences.draw(tables, FigureConfig(), "Title", every, "About.", "absent")
+    assert drawn.marks["task"].nunique() == 2 < rows["task"].nunique()
+    assert f"one: {int((rows['low'] > 0).sum())} of {len(rows)} differences above 0" in drawn.caption
+    assert f"of {rows['task'].nunique()} tasks 2 are drawn" in drawn.caption
+    assert "Not drawn, but in the tables: two." in drawn.caption
+    monkeypatch.setattr(backbones, "MOST", 1)
+    panels = {name: backbones.backbones(tables, name) for name in ("alpha", "beta")}
+    assert "Not drawn, but in the tables: beta." in backbones.draw(tables, FigureConfig(), panels, "Title").caption

@@ -10,7 +10,7 @@ from retscale.figure import looks as look
 from retscale.figure import published, references, style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables, marks, published_marks
-from retscale.figure.words import bar_words, interval
+from retscale.figure.words import bar_words, interval, not_drawn
 
 MOST = 4  # panels
 
@@ -36,14 +36,14 @@ def of_each(tables: Tables, place: int) -> dict[str, pd.DataFrame]:
         rows = backbones(tables, name)
         panels[name] = rows[[name in compared[recipe] for recipe in rows["recipe"]]]
     shown = [name for name, rows in panels.items() if len(rows)] or list(panels)[:1]
-    return {name: panels[name] for name in shown[:MOST]}
+    return {name: panels[name] for name in shown}
 
 
 def draw(tables: Tables, config: FigureConfig, panels: dict[str, pd.DataFrame], title: str) -> Drawn:
     """One panel for each task or average, with its rows; each checkpoint has one mark, of its first recipe."""
     labels = {MEAN: f"mean over {tables.averaged_over}"} | {name: f"mean of {name}" for name in tables.summary.groups}
-    titles = {name: labels.get(name, name) for name in panels}
-    rows = pd.concat([*panels.values()] or [tables.points.head(0)])
+    titles = {name: labels.get(name, name) for name in list(panels)[:MOST]}
+    rows = pd.concat([panels[name] for name in titles] or [tables.points.head(0)])
     lines = pd.concat([references.of(tables, name) for name in (titles or [MEAN])])
     lines = lines[~lines["recipe"].isin(tables.summary.recipes)]  # one of unknown compute has a mark at its parameters
     others = pd.concat(
@@ -69,14 +69,14 @@ def draw(tables: Tables, config: FigureConfig, panels: dict[str, pd.DataFrame], 
         looks.key(figure, rows.assign(hollow=rows["hollow"].astype(bool)), ("", published.legend(others)))
 
     words = " ".join(extremes(rows[rows["task"] == name], label) for name, label in titles.items())
-    note = references.words(lines) + published_words(tables, others)
+    note = references.words(lines) + published_words(tables, others) + not_drawn(list(panels)[MOST:])
     caption = (
         f"**{title}.** {tables.metric} against parameters, each checkpoint as its first recipe makes it an encoder. "
-        f"{looks.words()} {bar_words(rows, f'{tables.percent} interval over queries')}Hollow: in no fit. {words}{note}"
+        f"{looks.words()} {bar_words(rows, f'{tables.percent} interval {tables.over}')}Hollow: in no fit. {words}{note}"
     )
     alt = (
-        f"{title}: marks of {tables.metric} against the logarithm of parameters, one a checkpoint with its interval over "
-        f"queries. {words or 'Nothing is drawn: no encoder has a score there.'}{note}"
+        f"{title}: marks of {tables.metric} against the logarithm of parameters, one a checkpoint with its interval "
+        f"{tables.over}. {words or 'Nothing is drawn: no encoder has a score there.'}{note}"
     )
     drawn = [
         marks(rows, x=rows["n_params"]),

@@ -10,7 +10,7 @@ from retscale.figure import looks as look
 from retscale.figure import style
 from retscale.figure.config import FigureConfig
 from retscale.figure.data import Drawn, Tables
-from retscale.figure.words import interval
+from retscale.figure.words import interval, not_drawn
 from retscale.fit.comparisons import ASKED, COLUMNS, MIXED, TRAINED
 from retscale.fit.detectable import BOTH
 
@@ -35,9 +35,7 @@ def draw_instructions(tables: Tables, config: FigureConfig) -> Drawn:
         "Asked: the same encoder on the same queries with instructions, minus without. Trained: of the same checkpoint the "
         "encoder that was trained with instructions, minus the one that was not."
     )
-    return draw(
-        tables, config, "Instructions", panels[:MOST], about, "no task or recipe with instructions\nhas one without"
-    )
+    return draw(tables, config, "Instructions", panels, about, "no task or recipe with instructions\nhas one without")
 
 
 def draw_mixtures(tables: Tables, config: FigureConfig) -> Drawn:
@@ -54,9 +52,7 @@ def draw_mixtures(tables: Tables, config: FigureConfig) -> Drawn:
         "The encoder that was trained on a mixture, minus that of the same checkpoint trained on one of its data sets alone. "
         "What mixing costs is seen on that data set's own tasks; the encoder trained on it alone has not seen the data of others."
     )
-    return draw(
-        tables, config, "Multi-task training", panels[:MOST], about, "no mixture has a part\nthat is trained alone"
-    )
+    return draw(tables, config, "Multi-task training", panels, about, "no mixture has a part\nthat is trained alone")
 
 
 def of_kinds(tables: Tables, *kinds: str) -> pd.DataFrame:
@@ -83,8 +79,10 @@ def draw(
     tables: Tables, config: FigureConfig, title: str, panels: list[tuple[str, pd.DataFrame]], about: str, absent: str
 ) -> Drawn:
     """One figure of `panels`, each a title and rows, of which the `shortened` ones are drawn as horizontal intervals."""
-    words = " ".join(panel_words(name, part) for name, part in panels)
-    panels = [(name, shortened(part)) for name, part in panels]
+    words = " ".join(panel_words(name, part) for name, part in panels[:MOST]) + not_drawn(
+        [name for name, _ in panels[MOST:]]
+    )
+    panels = [(name, shortened(part)) for name, part in panels[:MOST]]
     looks = look.looks(tables.points, config)
     columns = min(len(panels), 2) or 1
     inches = [0.75 + 0.17 * lines(part) for _, part in panels] or [1.25]
@@ -153,5 +151,9 @@ def panel_words(name: str, rows: pd.DataFrame) -> str:
     signs = f"{name}: {gain} of {counted(len(rows), 'difference')} above 0 with the whole interval, {lose} below; "
     where = f"{most['label']}" if most["checkpoint"] in most["label"] else f"{most['checkpoint']} on {most['label']}"
     tasks = rows["task"].nunique()
-    drawn = f"; drawn are the {TASKS} of {tasks} tasks that change most" if tasks > TASKS else ""
+    drawn = (
+        f"; of {tasks} tasks {TASKS} are drawn, those of the training data and those that change most"
+        if tasks > TASKS
+        else ""
+    )
     return f"{signs}the largest {interval(most['difference'], most['low'], most['high'])} ({where}){drawn}."

@@ -66,3 +66,8 @@ def ladder_words(rows: pd.DataFrame) -> str:
 def bar_words(rows: pd.DataFrame, what: str) -> str:
     """What the vertical bars of the points are; nothing if none has an interval, as published scores."""
     return f"Vertical bars: {what}. " if rows["low"].notna().any() else ""
+
+
+def not_drawn(panels: list[str]) -> str:
+    """A sentence on panels that a figure has no room for; empty if there are none."""
+    return f" Not drawn, but in the tables: {', '.join(panels)}." if panels else ""
