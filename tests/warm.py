@@ -2,7 +2,7 @@
 
 Nothing of the repository stays imported after the fork, so that a command in a clone reads the clone's own code. The
 libraries do, so what they read of the environment as they are imported (HF_ENDPOINT, a locale, PYTHONHASHSEED) needs a
-process of its own.
+process of its own. What a digest of code takes from a source file comes along, by the file's text (`warm_code`).
 """
 
 import gc
@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import warm_code
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
 COMMANDS = {"snakemake": "snakemake.cli", "retscale": "retscale.cli"}
@@ -45,7 +46,8 @@ class Process:
     def __init__(self, target: Callable, *arguments, folder: Path = Path(), environment: dict[str, str]):
         self._folder = tempfile.TemporaryDirectory()
         self._printed = [Path(self._folder.name) / name for name in ("stdout", "stderr")]
-        self._fork = _forks.Process(target=_run, args=(self._printed, folder, environment, target, *arguments))
+        given = (self._printed, warm_code.of_this_repository(), folder, environment, target, *arguments)
+        self._fork = _forks.Process(target=_run, args=given)
         self._fork.start()
 
     def poll(self) -> int | None:
@@ -79,7 +81,15 @@ def start(arguments: list[str] | tuple[str, ...], folder: Path, environment: dic
     return Process(command, arguments, folder=folder, environment=environment)
 
 
-def _run(printed: list[Path], folder: Path, environment: dict[str, str], target: Callable, *arguments) -> None:
+def _run(
+    printed: list[Path],
+    known: dict,
+    folder: Path,
+    environment: dict[str, str],
+    target: Callable,
+    *arguments,
+) -> None:
+    warm_code.KNOWN.update(known)
     gc.freeze()  # the libraries stay until the end
     for path, descriptor in zip(printed, (1, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
@@ -97,6 +107,7 @@ def command(arguments: list[str] | tuple[str, ...]) -> None:
     ExecutorPluginRegistry().collect_plugins()  # Snakemake has imported the executor; it takes the clone's instead
     sys.argv = [*arguments]
     if arguments[0] in COMMANDS:
+        warm_code.remember()
         sys.exit(importlib.import_module(COMMANDS[arguments[0]]).main())
     sys.path.insert(0, os.path.dirname(arguments[0]))
     runpy.run_path(arguments[0], run_name="__main__")

@@ -24,6 +24,8 @@ def data(clone) -> dict:
 
 
 def test_a_checkpoint_added_and_removed_leaves_what_was_there(finished):
+    finished.keep_figures("1a", "1b", "training")
+    finished.snakemake()
     study = finished.folder / "config/smoke.yaml"
     text, first, before = study.read_text(), roots(finished), data(finished)
     study.write_text(text.replace("\npairs:", ADDED, 1))

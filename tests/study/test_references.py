@@ -6,6 +6,7 @@ import json
 FILES = ("fits", "predictions", "correlations", "effects", "isoflop_pairs", "ablation")
 COST = {"checkpoint": 1, "finetune": 2, "tokens_small": 2, "evaluate_small": 2, "icl": 1, "reference_small": 1}
 COST |= {"collect": 1, "fit": 1, "figure": 11, "report": 1}
+FIGURES = ("1a", "1b", "2")
 
 
 def test_references_are_scored_drawn_and_audited_and_enter_no_fit(finished):
@@ -20,13 +21,14 @@ def test_references_are_scored_drawn_and_audited_and_enter_no_fit(finished):
     untuned = "  - {use: own-mini, id: untuned, tuning: none, checkpoints: [d24, fresh]}\n"
     finished.edit("config/smoke.yaml", "\ntasks: [fiqa", f"\n{untuned}tasks: [fiqa")
     assert finished.plan() == COST
+    finished.keep_figures(*FIGURES)
     finished.snakemake()
     assert finished.plan() == {}
 
     result = json.loads((results / "reference/bm25/fiqa.json").read_text())
     assert (result["checkpoint"], result["recipe"]) == ("bm25", "reference") and result["metrics"]["ndcg_at_10"] > 0.4
     assert {name: (results / f"fit/{name}.csv").read_bytes() for name in FILES} == before
-    for figure in ("1a", "1b", "2"):
+    for figure in FIGURES:
         with (results / f"figure/{figure}.csv").open(newline="") as rows:
             drawn = {(row["checkpoint"], row["recipe"]) for row in csv.DictReader(rows)}
         assert {("bm25", "reference"), ("d24", "untuned"), ("fresh", "untuned")} <= drawn

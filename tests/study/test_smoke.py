@@ -196,7 +196,7 @@ def test_two_training_data_sets_are_read_and_mined_apart(clone):
 def test_killed_at_work_the_same_command_ends_with_the_same_results(smoke, finished):
     """SIGKILL of the driver and all its jobs in the middle of a pretraining, then of a fine-tuning, then the same command."""
     finished = Clone(finished.folder, cold=True)  # jobs that belong to the driver's process group
-    finished.run("bash", "-c", "rm -r results/smoke/{checkpoint,finetune}/{d16,d24-long} results/smoke/finetune/d24")
+    finished.run("bash", "-c", "rm -r results/smoke/{checkpoint,finetune}/d24-long")
     command = ["snakemake", "--profile", "local", "--configfile", "config/smoke.yaml", "--until", "finetune"]
     for stage, at_work in (("checkpoint", "*/.card.json.tmp/log.jsonl"), ("finetune", "*/*/.encoder.json.state")):
         driver = subprocess.Popen(

@@ -17,6 +17,8 @@ from retscale.figure.run import run
 from retscale.figure.style import GRAY, rc
 from retscale.fit.run import run as fit_run
 
+pytestmark = pytest.mark.usefixtures("svg_only")
+
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
