@@ -1,7 +1,5 @@
 """What the tests share: the clone, a copy of it to change, and Snakemake in it."""
 
-import compileall
-import functools
 import gc
 import os
 import re
@@ -137,23 +135,16 @@ def counts(dry_run: str) -> dict[str, int]:
 
 
 def copy_repository(folder: Path) -> Clone:
-    """The files of the repository that git knows or would know, and their bytecode, copied to `folder`."""
+    """The files of the repository that git knows or would know, copied to `folder`."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    for name in (*listed.stdout.split("\n"), *bytecode()):
+    for name in listed.stdout.split("\n"):
         source = ROOT / name
         if name and (source.is_symlink() or source.is_file()):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, folder / name, follow_symlinks=False)
     return Clone(folder)
-
-
-@functools.cache
-def bytecode() -> list[str]:
-    """The files of this repository that spare every command in a copy to compile what it imports."""
-    compileall.compile_dir(ROOT / "workflow", quiet=2)
-    return [str(path.relative_to(ROOT)) for path in (ROOT / "workflow").rglob("__pycache__/*.pyc")]
 
 
 @pytest.fixture(scope="session")
