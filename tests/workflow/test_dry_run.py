@@ -118,7 +118,9 @@ def test_the_slurm_profile_gives_every_evaluation_a_gpu(dry_run):
 
 
 def test_the_slurm_profile_gives_kept_encoders_a_gpu(dry_run):
-    jobs = [job for job in dry_run("luo2024", *SLURM).split("\n[") if "\nrule evaluate_msmarco_after_100" in job]
+    jobs = [
+        job for job in dry_run("luo2024", *SLURM).split("\n[") if "\nrule evaluate_msmarco_after_100_400_1500" in job
+    ]
     assert len(jobs) == 16 and all("gpu=1" in job for job in jobs)
 
 

@@ -53,7 +53,7 @@ def test_the_six_dimensions_plan_as_many_jobs_as_they_are(dry_run):
         "tokens": trained * (1 + len(HUGE)) + trained + 4,
     }
     assert by_stage == expected
-    assert plan["evaluate_msmarco_after_100"] == LUO  # with the encoders of step 100
+    assert plan["evaluate_msmarco_after_100_400_1500"] == LUO  # with those kept on the way
     # BERT; Phi; Llama 2 and T5; Gemma and Llama 3; Qwen: each up to its own length, in the jobs of the small tasks.
     lengths = [512, 1024, 2048, 4096, 8192, 16384, 32768]
     at = {count: f"evaluate_small_at_{'_'.join(map(str, lengths[:count]))}" for count in (1, 3, 4, 5, 7)}

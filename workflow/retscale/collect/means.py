@@ -1,10 +1,14 @@
 """What a study averages over, by name: groups of tasks, and the headline mean."""
 
-from collections.abc import Collection, Iterable
-from typing import Protocol
+from __future__ import annotations
 
-from retscale.collect.summary import StudySummary
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Protocol
+
 from retscale.common.phrase import counted
+
+if TYPE_CHECKING:
+    from retscale.collect.summary import StudySummary
 
 MEAN = "mean"  # over the headline, beside the names of tasks and groups
 # ArguAna's queries are passages of its own corpus that ask for their opposite, and most of Touché's relevant passages

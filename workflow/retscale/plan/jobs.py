@@ -1,5 +1,6 @@
 """The jobs of a study as the rules would make them, and which of them are done."""
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -190,20 +191,21 @@ def _analysis(study: Study, upstream: list[Job]) -> Iterator[Job]:
 
 def done(jobs: list[Job], results: Path) -> set[int]:
     """Numbers of the jobs whose outputs are there, made by this spec, by this code, and from what done jobs made."""
-    numbers, outputs = set(), set()
+    numbers, outputs, codes = set(), set(), functools.cache(code.digest)
     for number, job in enumerate(jobs):
-        if outputs.issuperset(job.reads) and all(_fresh(job, output, results) for output in job.makes):
+        if outputs.issuperset(job.reads) and all(_fresh(job, output, results, codes) for output in job.makes):
             numbers.add(number)
             outputs |= job.makes.keys()
     return numbers
 
 
-def _fresh(job: Job, output: str, results: Path) -> bool:
+def _fresh(job: Job, output: str, results: Path, codes: Callable[[str], str]) -> bool:
+    """`codes`: the digest of the code of a module."""
     try:
         saved = record.read(results / output)
         if not (results / output).is_file() or job.changed(output, saved, results):
             return False
     except (OSError, UserError):
         return False
-    current = record.spec_sha256(job.makes[output]()), code.digest(f"retscale.{job.stage}.run")
+    current = record.spec_sha256(job.makes[output]()), codes(f"retscale.{job.stage}.run")
     return (saved["spec_sha256"], saved["code_sha256"]) == current
