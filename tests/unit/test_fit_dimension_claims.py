@@ -8,7 +8,7 @@ from retscale.collect.summary import StudySummary
 from retscale.fit import rules
 from retscale.fit.comparisons import TRAINED
 from retscale.fit.config import Spec
-from retscale.fit.dimension_claims import at_shared, by_instructions, mixtures, of_backbones, shared
+from retscale.fit.dimension_claims import at_shared, followed, helped, mixtures, of_backbones, shared
 from retscale.fit.dimensions import further
 
 SPEC = Spec(bootstrap=400)
@@ -39,31 +39,45 @@ def test_what_a_mixture_gains_on_one_task_makes_up_for_no_loss_on_another():
     assert claims["mixture-one"].value == pytest.approx(-0.04)
 
 
-def test_training_with_instructions_counts_by_what_it_adds_where_a_query_has_them():
-    """A recipe that is better with and without them by as much makes no encoder follow them."""
-    asked = {"aspects": "plain", "core": "core-plain", "scifact-asked": "scifact"}
-    comparisons = Comparisons(asked=asked, deciding=["aspects", "core"], trained={"other": "alone"})
-    study = StudySummary(
-        study="s",
-        headline={"scifact": ["scifact"], "plain": ["plain"]},
-        in_domain={},
-        recipes=["alone", "other"],
-        main_recipe="alone",
-        comparisons=comparisons,
-    )
-    changes = {
-        "aspects": 0.03,
-        "plain": 0.03,
-        "core": 0.05,
-        "core-plain": 0.01,
-        "scifact-asked": 0.02,
-        "scifact": -0.01,
+ASKED = {"aspects": "plain", "core": "core-plain", "scifact-asked": "scifact"}
+STUDY = StudySummary(
+    study="s",
+    headline={"scifact": ["scifact"], "plain": ["plain"]},
+    in_domain={},
+    recipes=["alone", "other"],
+    main_recipe="alone",
+    comparisons=Comparisons(asked=ASKED, deciding=["aspects", "core"], trained={"other": "alone"}),
+)
+
+
+def test_an_encoder_follows_instructions_by_p_mrr():
+    """nDCG@10 falls where any text stands before a query, whatever it asks: then training with instructions would always win."""
+    values = {"other": {"aspects": 0.3, "core": 0.1, "scifact-asked": 0.9}, "alone": {"aspects": -0.1, "core": 0.1}}
+    rows = [(*key, "p_mrr", value) for key, value in named(values).items()]
+    rows += [(*key[:2], task, "ndcg_at_10", 0.9) for key in named(values) for task in ASKED]
+    scores = pd.DataFrame(rows, columns=["checkpoint", "recipe", "task", "metric", "value"])
+    table = followed(scores, STUDY)
+    assert table.groupby("task")["difference"].mean().to_dict() == pytest.approx({"aspects": 0.4, "core": 0.0})
+    assert of_backbones(table, "difference").to_dict() == pytest.approx(dict.fromkeys(BACKBONES, 0.2))
+    assert followed(scores[scores["recipe"] == "other"], STUDY).empty and followed(scores.head(0), STUDY).empty
+
+
+def named(values: dict[str, dict[str, float]]) -> dict[tuple[str, str, str], float]:
+    return {
+        (name, recipe, task): value for name in BACKBONES for recipe, of in values.items() for task, value in of.items()
     }
-    followed, named = by_instructions(changed(changes), study)
-    assert followed.groupby("task")["difference"].mean().to_dict() == pytest.approx({"aspects": 0.0, "core": 0.04})
-    assert named.groupby("task")["difference"].mean().to_dict() == pytest.approx({"scifact-asked": 0.03})
-    without = changed({name: change for name, change in changes.items() if name != "plain"})
-    assert set(by_instructions(without, study)[0]["task"]) == {"core"}
+
+
+def test_instructions_help_if_trained_and_asked_with_them_beats_trained_and_asked_without():
+    scores = {"scifact-asked": (0.35, 0.10), "scifact": (0.20, 0.32), "aspects": (0.9, 0.1), "plain": (0.1, 0.2)}
+    changes = changed(dict.fromkeys(scores, 0.0))
+    changes["y"], changes["y_against"] = (
+        changes["task"].map({name: of[n] for name, of in scores.items()}) for n in (0, 1)
+    )
+    table = helped(changes, STUDY)
+    assert set(table["task"]) == {"scifact-asked"} and len(table) == len(BACKBONES)
+    assert table["difference"].to_numpy() == pytest.approx(0.03)
+    assert helped(changes[changes["task"] != "scifact"], STUDY).empty
 
 
 def test_quality_at_shorter_lengths_says_nothing_of_longer_documents():

@@ -33,6 +33,7 @@ def claims(
     tables: dict[str, pd.DataFrame],
     analyses: list[Analysis],
     finished: pd.DataFrame,
+    scores: pd.DataFrame,
     study: StudySummary,
     spec: Spec,
 ) -> pd.DataFrame:
@@ -52,7 +53,7 @@ def claims(
         equal_claim(tables["isoflop_global"].query("recipe == @main and headline"), rates),
         *icl_claims(tables["correlations"].query("headline and about != 'flops-quality'"), rates),
         *size_claims(means, early(tables["efficiency"], means, main), study, spec),
-        *dimension_claims(tables, finished, study, simulated_in_domain(trained, spec), spec),
+        *dimension_claims(tables, finished, scores, study, simulated_in_domain(trained, spec), spec),
     ]
     rows = [
         {name: value for name, value in asdict(row).items() if name != "rates"} | asdict(row.rates) for row in table

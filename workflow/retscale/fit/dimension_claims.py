@@ -25,18 +25,23 @@ ABSENT = "not measured"
 
 
 def claims(
-    tables: dict[str, pd.DataFrame], points: pd.DataFrame, study: StudySummary, growing: Rates, spec: Spec
+    tables: dict[str, pd.DataFrame],
+    points: pd.DataFrame,
+    scores: pd.DataFrame,
+    study: StudySummary,
+    growing: Rates,
+    spec: Spec,
 ) -> list[Claim]:
     """What the paper says of the dimensions, beyond growth with size and tokens: of those that the study measures.
 
-    `points`: of finished checkpoints. `growing`: the rates of growth with tokens on the task of the training data.
+    `points`: of finished checkpoints. `scores`: the table of `collect`. `growing`: the rates of growth with tokens on the task of the training data.
     """
     about = points.drop_duplicates("checkpoint").drop(columns=["y", "low", "high", "recipe", "task"])
     own, changes = firsts(points, study)[ENCODER].drop_duplicates(), tables["comparisons"]
     longer = further(tables["lengths"].merge(own, on=ENCODER))
     read, unshared = at_shared(longer), "its encoders share no longer length" if len(longer) else ABSENT
     of_finished = changes[changes["checkpoint"].isin(about["checkpoint"])]
-    followed, named = by_instructions(of_finished, study)
+    follow = followed(scores[scores["checkpoint"].isin(about["checkpoint"])], study)
     mixed = by_mixtures(of_finished, study)
     every = [
         tokens_in_domain(tables["slopes"], study, growing),
@@ -48,16 +53,16 @@ def claims(
         with_size(
             "larger-lengths", f"Larger models gain more from reading {more(read)} of a document", read, about, unshared, spec
         ),
-        beyond_plain(over_backbones(
+        replace(over_backbones(
             "instructions-followed", "Training with instructions makes encoders follow them", GAIN,
-            of_backbones(followed, "difference"), ABSENT, spec,
-        )),
-        beyond_plain(over_backbones(
-            "instructions-help", "Training with instructions makes encoders gain from one that names the task", GAIN,
-            of_backbones(named, "difference"), ABSENT, spec,
-        )),
+            of_backbones(follow, "difference"), ABSENT, spec,
+        ), detail="p-MRR of an encoder trained with them minus that of one trained without"),
+        replace(over_backbones(
+            "instructions-help", "Trained and asked with instructions encoders retrieve better than without", GAIN,
+            of_backbones(helped(of_finished, study), "difference"), ABSENT, spec,
+        ), detail="instructions that name the task"),
         with_size(
-            "larger-instructions", "Larger models learn better to follow instructions", shared(followed), about, ABSENT, spec
+            "larger-instructions", "Larger models learn better to follow instructions", shared(follow), about, ABSENT, spec
         ),
         *mixtures(mixed, spec),
         with_size(
@@ -79,23 +84,31 @@ def more(lengths: pd.DataFrame) -> str:
     return f"more, {lengths['length'].iloc[0]:,} tokens," if len(lengths) else "more"
 
 
-def beyond_plain(claim: Claim) -> Claim:
-    """A claim of `by_instructions`."""
-    return replace(claim, detail="beyond what it adds on the same task without")
+def followed(scores: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
+    """What training with instructions adds to p-MRR, on the tasks whose instructions say what is relevant.
 
-
-def by_instructions(changes: pd.DataFrame, study: StudySummary) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What training with instructions adds on tasks that are asked with them, beyond what it adds on the same without.
-
-    First the tasks whose instructions say what is relevant; then the others, whose instruction only names the task.
+    p-MRR (Weller et al. 2024) asks how far documents move that a changed instruction makes irrelevant: an encoder that ignores
+    instructions has 0, and so has one whose scores suffer from any text before a query, which would count as not following
+    by nDCG@10. Of a recipe with several seeds it is the training with the study's own.
     """
+    rows = scores[(scores["metric"] == "p_mrr") & scores["task"].isin(study.comparisons.deciding)]
+    of_recipe = {recipe: part.set_index(["checkpoint", "task"])["value"] for recipe, part in rows.groupby("recipe")}
+    parts = [
+        (of_recipe[recipe] - of_recipe[against]).dropna().rename("difference").reset_index()
+        for recipe, against in study.comparisons.trained.items()
+        if recipe in of_recipe and against in of_recipe
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["checkpoint", "task", "difference"])
+
+
+def helped(changes: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
+    """Trained and asked with instructions that name the task, minus trained and asked without: each as it is meant."""
     key, rows = ["checkpoint", "recipe", "against"], changes[changes["kind"] == TRAINED]
-    twins = pd.DataFrame(study.comparisons.asked.items(), columns=["task", "plain"])
-    plain = rows[[*key, "task", "difference"]].rename(columns={"task": "plain", "difference": "without"})
+    naming = {task: plain for task, plain in study.comparisons.asked.items() if task not in study.comparisons.deciding}
+    twins = pd.DataFrame(naming.items(), columns=["task", "plain"])
+    plain = rows[[*key, "task", "y_against"]].rename(columns={"task": "plain", "y_against": "y_plain"})
     both = rows.merge(twins, on="task").merge(plain, on=[*key, "plain"])
-    both["difference"] -= both["without"]
-    deciding = both["task"].isin(study.comparisons.deciding)
-    return both[deciding], both[~deciding]
+    return both.assign(difference=both["y"] - both["y_plain"])
 
 
 def shared(rows: pd.DataFrame) -> pd.DataFrame:

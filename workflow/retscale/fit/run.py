@@ -123,7 +123,7 @@ def run(values: dict, inputs: dict[str, Path | list[Path]], out: Path) -> dict:
         trained = defined[defined["recipe"].isin(study.recipes) & (defined["role"] != "external")]
         tables["paired_families"] = paired_families(scheduled(trained), draws, spec.paired, spec.near, spec.alpha)
     tables["dimensions"] = dimensions(tables, study)
-    tables["claims"] = claims(tables, analyses, finished, study, spec)
+    tables["claims"] = claims(tables, analyses, finished, scores, study, spec)
     summary = study.model_dump(include=set(StudySummary.model_fields))
     summary |= {"config": spec.model_dump(), "collect_sha256": sha256(source), "icl_headline": headline_icl(averages)}
     summary["form"] = next(iter(FORMS))  # the one that is drawn
