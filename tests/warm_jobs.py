@@ -1,4 +1,4 @@
-"""The processes that a fork starts as forks too: `retscale`, also as `python -m`, and `python FILE.py` in a folder for PATH.
+"""The processes that a fork starts as forks too: `retscale` and `python FILE.py` in a folder for PATH.
 
 They ask a server for a process with their own arguments, environment, folder and open files. It is killed when they are.
 """
@@ -20,20 +20,17 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import warm
-from huggingface_hub import constants
 
 HIGH = 300  # above any number of an open file that a command brings
 
 COMMAND = """#!{python} -IS
 import json, os, socket, sys
 
-arguments = sys.argv[1:]
-if not sys.argv[0].endswith("python"):
-    arguments = ["retscale", *arguments]
-elif arguments[:2] == ["-m", "retscale"]:
+arguments = ["retscale", *sys.argv[1:]]
+if sys.argv[0].endswith("python"):
     del arguments[0]
-elif not arguments or not arguments[0].endswith(".py"):
-    os.execv({python!r}, [{python!r}, *arguments])
+    if not arguments or not arguments[0].endswith(".py"):
+        os.execv({python!r}, [{python!r}, *arguments])
 asked = socket.socket(socket.AF_UNIX)
 asked.connect({address!r})
 files = [number for number in map(int, os.listdir("/dev/fd")) if os.path.exists("/dev/fd/%d" % number)]
@@ -102,8 +99,6 @@ def _run(command: socket.socket) -> None:
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    # A training imports the libraries offline, and its tokenizer's files say so.
-    constants.HF_HUB_OFFLINE = arguments[:2] == ["retscale", "finetune"]
     status = 1
     try:
         warm.command(arguments)
