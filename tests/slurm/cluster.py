@@ -120,6 +120,13 @@ class Cluster:
         for process in self.job_processes(job):
             processes.send(process, signal.SIGCONT)
 
+    def terminate_training(self, job: str) -> None:
+        """SIGTERM to what trains in a job, and not to the Snakemake of the job, which may hang in its own handler of it."""
+        for process in self.job_processes(job):
+            command = processes.command(process)
+            if b"finetune" in command and b"snakemake" not in command:
+                processes.send(process, signal.SIGTERM)
+
     def end_time_limit(self, job: str) -> None:
         """Let the time limit of a running job be over; Slurm looks every 30 s."""
         self.run("scontrol", "update", f"JobId={job}", "EndTime=now")

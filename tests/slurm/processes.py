@@ -23,6 +23,14 @@ def marked(**environment: str) -> dict[int, str]:
     return names
 
 
+def command(process: int) -> list[bytes]:
+    """The arguments of a process; empty if it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
 def kill(**environment: str) -> list[str]:
     """SIGKILL all processes that were started with these variables; their names."""
     names: dict[int, str] = {}

@@ -165,7 +165,7 @@ def test_full_scratch(cluster, undisturbed, untrained, happened):
         (disk / "full").write_bytes(bytes((1 << 20) - (64 << 10)))
         driver = Driver(untrained, cluster, "--retries", "0")
         job = training(untrained, cluster)
-        cluster.run("scancel", "--signal=TERM", "--full", job)
+        cluster.terminate_training(job)
         cluster.release(job)
         printed = driver.end(1)
         lines = [line for line in printed.splitlines() if f"job {job} failed" in line]
