@@ -34,7 +34,8 @@ def claims(
 ) -> list[Claim]:
     """What the paper says of the dimensions, beyond growth with size and tokens: of those that the study measures.
 
-    `points`: of finished checkpoints. `scores`: the table of `collect`. `growing`: the rates of growth with tokens on the task of the training data.
+    `points`: of finished checkpoints. `scores`: the table of `collect`. `growing`: the rates of growth with tokens on the task
+    of the training data.
     """
     about = points.drop_duplicates("checkpoint").drop(columns=["y", "low", "high", "recipe", "task"])
     own, changes = firsts(points, study)[ENCODER].drop_duplicates(), tables["comparisons"]
@@ -47,11 +48,11 @@ def claims(
         tokens_in_domain(tables["slopes"], study, growing),
         fewer_pairs(tables["efficiency_trends"], study.main_recipe, needing(tables, points, study.main_recipe, spec)),
         over_backbones(
-            "reads-on", f"Encoders lose nothing by reading {more(read)} of a document than in their training", NOT_LESS,
+            "reads-on", f"Encoders lose nothing by reading {length_words(read)} of a document than in their training", NOT_LESS,
             of_backbones(read, "difference"), unshared, spec,
         ),
         with_size(
-            "larger-lengths", f"Larger models gain more from reading {more(read)} of a document", read, about, unshared, spec
+            "larger-lengths", f"Larger models gain more from reading {length_words(read)} of a document", read, about, unshared, spec
         ),
         replace(over_backbones(
             "instructions-followed", "Training with instructions makes encoders follow them", GAIN,
@@ -61,9 +62,9 @@ def claims(
             "instructions-help", "Trained and asked with instructions encoders retrieve better than without", GAIN,
             of_backbones(helped(of_finished, study), "difference"), ABSENT, spec,
         ), detail="instructions that name the task"),
-        with_size(
+        replace(with_size(
             "larger-instructions", "Larger models learn better to follow instructions", shared(follow), about, ABSENT, spec
-        ),
+        ), detail="p-MRR"),
         *mixtures(mixed, spec),
         with_size(
             "larger-mixtures", "Larger models lose less, or gain more, by multi-task training", shared(mixed), about, ABSENT, spec
@@ -80,16 +81,17 @@ def at_shared(lengths: pd.DataFrame) -> pd.DataFrame:
     return lengths[lengths["length"] == have.index[have == lengths["checkpoint"].nunique()].max()]
 
 
-def more(lengths: pd.DataFrame) -> str:
+def length_words(lengths: pd.DataFrame) -> str:
+    """How much these encoders read, with its one length where there are any."""
     return f"more, {lengths['length'].iloc[0]:,} tokens," if len(lengths) else "more"
 
 
 def followed(scores: pd.DataFrame, study: StudySummary) -> pd.DataFrame:
     """What training with instructions adds to p-MRR, on the tasks whose instructions say what is relevant.
 
-    p-MRR (Weller et al. 2024) asks how far documents move that a changed instruction makes irrelevant: an encoder that ignores
-    instructions has 0, and so has one whose scores suffer from any text before a query, which would count as not following
-    by nDCG@10. Of a recipe with several seeds it is the training with the study's own.
+    p-MRR (Weller et al. 2024) asks how far documents move that a changed instruction makes irrelevant, 0 where instructions
+    are ignored; both of its queries carry one. nDCG@10 would also count what any text before a query costs an encoder that was
+    trained without. Of a recipe with several seeds it is the training with the study's own.
     """
     rows = scores[(scores["metric"] == "p_mrr") & scores["task"].isin(study.comparisons.deciding)]
     of_recipe = {recipe: part.set_index(["checkpoint", "task"])["value"] for recipe, part in rows.groupby("recipe")}
