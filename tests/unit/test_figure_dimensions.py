@@ -74,6 +74,17 @@ def test_instructions_and_mixtures_say_how_many_gain(tables):
     assert set(mixed.marks["task"]) == {"mean", "alpha", "beta", "gamma"}
 
 
+def test_tasks_are_marked_as_in_domain_for_the_recipe_that_is_drawn(tables, monkeypatch):
+    """Of a mixture by what the mixture trained on, and where no recipe is named by the main one."""
+    summary = tables.summary.model_copy(update={"in_domain_by_recipe": {"paper": []}})
+    monkeypatch.setitem(tables.__dict__, "summary", summary)
+    assert (tables.title("alpha"), tables.title("alpha", "microbatch")) == ("alpha", "alpha (in-domain)")
+    drawn = []
+    monkeypatch.setattr(differences, "draw", lambda tables, config, title, panels, *words: drawn.extend(panels))
+    differences.draw_mixtures(tables, FigureConfig())
+    assert "alpha (in-domain)" in set(pd.concat([rows for _, rows in drawn])["label"])
+
+
 def test_a_caption_of_differences_says_what_their_intervals_are_over():
     for methods, words in (
         (["sign flips", "paired t"], "queries"),

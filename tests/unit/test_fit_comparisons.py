@@ -1,5 +1,7 @@
 """What differs in one thing is compared query by query: instructions, mixtures, families; and the claims on them."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from retscale.collect.repeats import Repeat, Repeats
 from retscale.collect.summary import StudySummary
 from retscale.fit import rules
 from retscale.fit.backbones import GAIN, NOT_LESS, over_backbones
+from retscale.fit.claim import OWN
 from retscale.fit.comparisons import (
     ASKED,
     KIND,
@@ -30,6 +33,7 @@ from retscale.fit.nested import component
 from retscale.fit.points import query_scores, resampled
 from retscale.fit.seeds import UNKNOWN, Noise, Seeds
 from retscale.fit.variants import in_mean, units
+from retscale.report.claims import estimate
 from retscale.study import comparisons as of_study
 from retscale.study import load, specs
 
@@ -353,6 +357,16 @@ def test_a_recipe_is_paired_with_one_that_differs_in_one_thing(tmp_path):
     assert pairs(kept | here, alone | there, asked | there).trained == {"asked": "alone"}
 
 
+def test_instructions_decide_where_each_query_has_its_own(tmp_path):
+    """One for all queries of a task only names it."""
+    data = smoke()
+    aspects = {"use": "wiki-aspects", "source": {"part": {"by": "title", "start": 0.9}}}
+    asked = {"use": "fiqa", "id": "fiqa-asked", "instruction": "Answer:"}
+    data["tasks"] = [*data["tasks"], asked, aspects, aspects | {"id": "aspects-plain", "instructed": False}]
+    pairs = of_study.of(load.study(written(tmp_path, data)))
+    assert pairs.asked == {"fiqa-asked": "fiqa", "wiki-aspects": "aspects-plain"} and pairs.deciding == ["wiki-aspects"]
+
+
 def test_a_study_says_what_its_mean_is_over(tmp_path):
     data = smoke() | {"tasks": ["nano-beir", "fiqa"], "mean": ["nano-beir"], "groups": {"two": ["fiqa", "nano-nq"]}}
     del data["lengths"]
@@ -373,5 +387,7 @@ def test_families_are_judged_by_three_pairs_of_sizes_or_more():
     assert between_kinds(rows[:2], SPEC) == []
     (claim,) = between_kinds(rows, SPEC)
     assert (claim.claim, claim.n, claim.verdict) == ("a-against-b", 3, rules.SUPPORTED)
+    assert claim.paper == OWN  # neither paper says so
+    assert estimate(asdict(claim)).endswith("on average, 3 pairs")
     # Two durations of a size are one pair of models.
     assert between_kinds(rows.assign(of_size=["1", "1", "2"]), SPEC) == []

@@ -390,6 +390,7 @@ def test_figures_and_report_say_what_is_in_domain(made):
     assert f"; {names[0]} is left out of it, since encoders of some recipe were trained on data of that kind." in page
     assert f"web: the mean of {names[0]}, {names[1]}." in page and "web nDCG@10, paper" in page
     assert f'<th scope="row">{names[0]} (in-domain)</th>' in page and "of 4 tasks</strong>" in page
+    assert f'<th scope="col" class="n">{names[0]} (in-domain)</th><th scope="col" class="n">{names[1]}</th>' in page
 
 
 @pytest.mark.slow
